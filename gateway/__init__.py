@@ -1,0 +1,7 @@
+"""A rate-limit gateway: a reverse proxy that keeps calls inside the limits of the APIs they go to.
+
+Reading order: `handle.py` (the life of one call, top to bottom), `core/decision.py` (what is decided and how),
+`store/__init__.py` (where counters live), `app.py` (how one worker is put together).
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,130 @@
+"""The vocabulary of limits: what a limit is, what it is asked, what it answers.
+
+All times are integer microseconds, all amounts integer units. Nothing here does I/O or reads a clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Algorithm(StrEnum):
+    """How a limit counts. `docs/limits.md` states the guarantee and the error bound of each."""
+
+    ROLLING_WINDOW = "rolling_window"
+    TOKEN_BUCKET = "token_bucket"
+    FIXED_WINDOW = "fixed_window"
+    CONCURRENCY = "concurrency"
+
+
+class Mode(StrEnum):
+    """What a limit's verdict does: refuse, only be recorded, or nothing (the limit is not asked)."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
+class ChargePer(StrEnum):
+    """Whether a retried call costs once or once per attempt."""
+
+    CALL = "per_call"
+    ATTEMPT = "per_attempt"
+
+
+class Posture(StrEnum):
+    """What a limit does while the store does not answer."""
+
+    LOCAL = "local"
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Other numbers for some callers: applies when every named key part has exactly the given value."""
+
+    match: tuple[tuple[str, str], ...]
+    limit: "Limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One named rule, with every number resolved at load time.
+
+    quota      units: what a window admits, a bucket's burst, or the number of concurrent slots; > 0
+    window_us  rolling and fixed window: its length. Token bucket: time to refill from empty, rounded up.
+               Concurrency: how long a lease lives when nobody renews or releases it.
+    rate, per_us  token bucket only: `rate` units come back every `per_us`, reduced to lowest terms; else 0
+    quantum_us rolling window only: entries are dated up to a multiple of this. 1 = exact; with `precision: N`
+               it is ceil(window_us / N). Never admits too many; may refuse up to one quantum longer.
+    key        names of the key parts it counts by; the first one is the hash tag on a Redis Cluster
+    overrides  first match wins; the override's limit keeps the name and the counters
+    shadow     a variant decided beside this one and only recorded; it has counters of its own
+    source     `file:line` of its definition
+    """
+
+    name: str
+    algorithm: Algorithm
+    quota: int
+    window_us: int
+    key: tuple[str, ...]
+    rate: int = 0
+    per_us: int = 0
+    quantum_us: int = 1
+    mode: Mode = Mode.ENFORCE
+    charge: ChargePer = ChargePer.CALL
+    on_store_error: Posture = Posture.LOCAL
+    overrides: tuple[Override, ...] = ()
+    shadow: "Limit | None" = None
+    source: str = ""
+
+    def for_caller(self, parts: Mapping[str, str]) -> "Limit":
+        """The limit with this caller's numbers: the first override whose parts all match, else itself."""
+        for override in self.overrides:
+            if all(parts.get(name) == value for name, value in override.match):
+                return override.limit
+        return self
+
+
+class Charge(NamedTuple):
+    """One limit asked to admit one call.
+
+    key   the partition: an encoded, collision-free text made by `core.keys.partition_key`
+    cost  units, 1 <= cost <= limit.quota
+    """
+
+    limit: Limit
+    key: str
+    cost: int
+
+
+class Verdict(NamedTuple):
+    """The answer of one limit. Everything headers, logs and metrics need; nothing is read a second time.
+
+    admitted   whether this limit alone has room for the cost
+    remaining  units left, after the charge if the call was charged
+    reset_us   until the limit is full again (every unit back), if nothing more is charged
+    more_us    until the next unit(s) come back; 0 when the limit is full
+    retry_us   until this same cost would be admitted, if nobody else charges; 0 when admitted
+    """
+
+    admitted: bool
+    remaining: int
+    reset_us: int
+    more_us: int
+    retry_us: int
+
+
+class Decision(NamedTuple):
+    """The answer for the whole call: admitted only if every enforced limit admits, and then all are charged.
+
+    verdicts  one per charge, in the order asked. Shadow limits never refuse; a shadow limit is charged when the call
+              is admitted and the shadow limit itself had room.
+    now_us    the store's clock at the decision
+    """
+
+    admitted: bool
+    verdicts: tuple[Verdict, ...]
+    now_us: int

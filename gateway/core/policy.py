@@ -1,0 +1,152 @@
+"""The compiled policy set: frozen, complete, ready for use. A call keeps the set it began with.
+
+Built by `gateway.policy` from YAML; the core only reads it. Everything that can be computed at load time is
+a field here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.core.limits import Limit
+
+
+class KeyFrom(StrEnum):
+    """Where a key part's value comes from."""
+
+    HEADER = "header"
+    PATH = "path"
+    QUERY = "query"
+    CLIENT_IP = "client_ip"
+    API_KEY = "api_key"
+
+
+class OnMissing(StrEnum):
+    """What a limit does when one of its key parts has no value."""
+
+    REJECT = "reject"
+    SKIP = "skip"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPart:
+    """How to read one key part from a request.
+
+    source_name  header: field name, lower case. path: name of a `{parameter}` of the route's path pattern.
+                 query: parameter name. api_key: header that carries the key, lower case. client_ip: unused.
+    ipv6_prefix  client_ip only: IPv6 addresses count by this prefix length
+    """
+
+    name: str
+    source: KeyFrom
+    source_name: str
+    on_missing: OnMissing
+    ipv6_prefix: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A path condition. Exactly one of `prefix` and `segments` is used.
+
+    prefix    `path_prefix: /erp/`: matches the prefix on a segment boundary
+    segments  `path: /a/{id}/*`: literal texts, `{name}` for one captured segment, `*` for one segment,
+              `**` (only last) for any rest. Matching splits on `/` only: linear, no regular expressions.
+    """
+
+    prefix: str | None = None
+    segments: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Conditions that must all hold. Empty = matches everything.
+
+    methods  upper case; empty = any
+    headers  (name in lower case, exact value or None for "present")
+    host     lower case without port, `*.example.com` for any single leading label or more; None = any
+    """
+
+    host: str | None = None
+    path: PathPattern | None = None
+    methods: frozenset[str] = frozenset()
+    headers: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Per-phase bounds of one attempt, microseconds."""
+
+    connect_us: int = 2_000_000
+    first_byte_us: int = 20_000_000
+    idle_us: int = 30_000_000
+    total_us: int = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One upstream API.
+
+    host, port   where to connect; `builtin_echo` replaces both by the sample upstream inside the gateway
+    base_path    path of the configured URL without trailing `/`; put before the forwarded path
+    authority    value of the Host field when host_policy is `rewrite`
+    """
+
+    name: str
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    base_path: str = ""
+    rewrite_host: bool = True
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_sockets: int = 0
+    builtin_echo: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A named kind of call on a route; the first whose match holds. `cost` maps limit name to units."""
+
+    name: str
+    match: Match
+    entity: str = ""
+    cost: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What happens to the calls it matches. `mode: off` in `limits` entries has been dropped already.
+
+    strip_prefix  removed from the front of the raw path before forwarding; "" = nothing
+    keys          the key parts its limits need plus the well-known ones (tenant, account, connection) that are
+                  defined, so that logs can name the caller
+    """
+
+    name: str
+    match: Match
+    upstream: Upstream
+    limits: tuple[Limit, ...] = ()
+    keys: tuple[KeyPart, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    strip_prefix: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """Everything calls are judged by, as loaded together.
+
+    version  12 hex digits of the content; equal content = equal version
+    routes   in the order of precedence: the first that matches wins
+    files    the files read, in order
+    """
+
+    version: str
+    routes: tuple[Route, ...]
+    limits: Mapping[str, Limit]
+    keys: Mapping[str, KeyPart]
+    upstreams: Mapping[str, Upstream]
+    files: tuple[str, ...] = ()
+    loaded_at: str = ""

@@ -1,0 +1,74 @@
+"""What is known about one call when it ends. Filled by the stages, handed once to every sink.
+
+A field that was never set is omitted from the log line: the class attributes are the "unknown" values. Names and units
+are those of `docs/logs.md`.
+"""
+
+from typing import Any, Protocol
+
+from gateway.core.limits import Charge, Decision
+
+
+class CallRecord:
+    """One call. Plain attributes (not a dataclass): one is made per call and most keep their default.
+
+    Times are `time.monotonic()` seconds; durations derived by `gateway.observe.log` are milliseconds.
+    """
+
+    # accept
+    request_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    method: str = ""
+    target: str = ""  # raw target, query included; sinks remove the query unless told otherwise
+    scheme: str = "http"
+    http_host: str = ""
+    protocol: str = "HTTP/1.1"
+    peer_ip: str = ""
+    client_ip: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    started: float = 0.0  # monotonic; the head was complete
+    ended: float = 0.0  # monotonic; the last byte was handed to the socket
+    # identify
+    route: str = ""
+    upstream: str = ""
+    upstream_addr: str = ""
+    operation: str = ""
+    entity: str = ""
+    tenant: str = ""
+    account: str = ""
+    connection: str = ""
+    policy_version: str = ""
+    # admit
+    charges: tuple[Charge, ...] = ()
+    decision: Decision | None = None
+    verdict: str = "unlimited"  # allowed | limited | shadow_limited | skipped | unlimited
+    limit_fired: str = ""
+    retry_after_s: int = 0
+    store: str = "none"  # redis | embedded | local | none
+    # forward
+    attempts: list[dict[str, Any]] | None = None  # only when more than one
+    upstream_status: int = 0
+    upstream_retry_after_s: int = 0
+    upstream_limit_remaining: int | None = None
+    error_class: str = ""
+    error_detail: str = ""
+    # answer
+    status: int = 0
+    response_source: str = "gateway"  # upstream | limit | breaker | pause | cache | sandbox | gateway
+    code: str = ""  # `code` member of our problem body
+    bytes_in: int = 0
+    bytes_out: int = 0
+    aborted_by: str = ""  # client | upstream | gateway
+    # seconds spent, parts of ended - started
+    store_s: float = 0.0
+    queue_s: float = 0.0
+    upstream_s: float = 0.0
+    retry_wait_s: float = 0.0
+
+
+class RecordSink(Protocol):
+    """Takes each finished call exactly once. Must not raise and must not block."""
+
+    def emit(self, record: CallRecord) -> None: ...

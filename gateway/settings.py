@@ -1,0 +1,104 @@
+"""Process settings: what `config/gateway.yaml` says, as frozen values with their defaults.
+
+Read by `gateway.policy.settings_file`; precedence is flag > environment > .env > file > default.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificate and key of a listener (PEM files)."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One listening address."""
+
+    host: str
+    port: int
+    tls: Tls | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """`url` may carry credentials: never log it; `gateway.store.redact_url` gives the safe form."""
+
+    url: str = "embedded"
+    key_prefix: str = "gw:"
+    timeout_us: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSettings:
+    """Which fields answers carry. `docs/headers.md` describes each."""
+
+    ratelimit: str = "draft"  # draft | off
+    legacy: str = "x-ratelimit"  # x-ratelimit | off
+    legacy_reset: str = "delta_seconds"  # delta_seconds | epoch_seconds
+    proxy_status: str = "errors"  # errors | always | off
+    server_timing: bool = False
+    problem_base: str = "about:blank"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a caller may use of us. None = no bound."""
+
+    header_bytes: int = 32 * KIB
+    target_bytes: int = 16 * KIB
+    body_bytes: int | None = None
+    header_count: int = 128
+    header_time_us: int = 10_000_000
+    body_time_us: int = 30_000_000
+    idle_time_us: int = 75_000_000
+    calls_in_flight: int = 10_000
+    sockets: int = 20_000
+    sockets_per_ip: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """`delay`: how long readiness fails before we stop accepting; `grace`: the most that calls may still take."""
+
+    delay_us: int = 5_000_000
+    grace_us: int = 30_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """`access` and `connection_errors` are `stdout`, `stderr`, `off` or a file path."""
+
+    format: str = "native"  # native | ecs | otel
+    access: str = "stdout"
+    connection_errors: str = "stdout"
+    redact: tuple[str, ...] = ("authorization", "cookie", "query")
+    level: str = "info"
+    pretty: bool | None = None  # None: pretty when stdout is a terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One gateway process's settings. `sources` maps a dotted key to where its value came from."""
+
+    name: str = "gateway"
+    listen: Listen = field(default_factory=lambda: Listen("127.0.0.1", 8080))
+    admin: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 9090))
+    workers: int = 1  # `auto` is resolved when the file is read
+    policies: Path = Path("policies")
+    trusted_proxies: tuple[str, ...] = ()
+    store: StoreSettings = field(default_factory=StoreSettings)
+    headers: HeaderSettings = field(default_factory=HeaderSettings)
+    bounds: Bounds = field(default_factory=Bounds)
+    drain: Drain = field(default_factory=Drain)
+    logging: Logging = field(default_factory=Logging)
+    sources: tuple[tuple[str, str], ...] = ()
