@@ -47,6 +47,7 @@ class HeaderSettings:
     legacy_reset: str = "delta_seconds"  # delta_seconds | epoch_seconds
     proxy_status: str = "errors"  # errors | always | off
     server_timing: bool = False
+    forwarded: str = "forwarded"  # forwarded | x-forwarded | both | off
     problem_base: str = "about:blank"
 
 

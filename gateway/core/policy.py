@@ -75,12 +75,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Per-phase bounds of one attempt, microseconds."""
+    """Per-phase bounds of one attempt, microseconds. `total_us` ends even a flowing answer; 0 = no such bound."""
 
     connect_us: int = 2_000_000
     first_byte_us: int = 20_000_000
     idle_us: int = 30_000_000
-    total_us: int = 60_000_000
+    total_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class Upstream:
 
     host, port   where to connect; `builtin_echo` replaces both by the sample upstream inside the gateway
     base_path    path of the configured URL without trailing `/`; put before the forwarded path
+    max_sockets  sockets in use at once per worker; 0 = no bound
+    unix_path    connect to this unix socket instead of host and port
+    allow_private  whether names may resolve to addresses that are not globally routable
+    tls_*        PEM files for verification and client authentication, and a server name other than the host
     authority    value of the Host field when host_policy is `rewrite`
     """
 
@@ -102,6 +106,12 @@ class Upstream:
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_sockets: int = 0
     builtin_echo: bool = False
+    unix_path: str = ""
+    allow_private: bool = True
+    tls_ca_file: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_server_name: str = ""
     source: str = ""
 
 

@@ -1,0 +1,100 @@
+"""Header fields between two hops: which are kept, and the text of the heads sent on (RFC 9110 §7.6, RFC 9112).
+
+Names and values are raw bytes and stay as they came: order, case, repeats and non-ASCII bytes included. What one hop
+said to the other is removed; what was already checked as a whole head is written back in one unambiguous form.
+"""
+
+from collections.abc import Collection, Iterable
+
+from gateway.core.framing import Fields
+
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te"}
+    | {b"transfer-encoding", b"upgrade", b"http2-settings"}
+)
+"""RFC 9110 §7.6.1 (with the names it lists for robustness), and RFC 7540 §3.2.1 for HTTP2-Settings."""
+
+OURS_UPSTREAM = frozenset({b"host", b"expect", b"x-request-id", b"traceparent"})
+"""Request fields the gateway writes itself."""
+
+ADDRESS_FIELDS = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-real-ip"}
+)
+"""Who called, as told by proxies: believed and kept only from trusted peers."""
+
+LIMIT_FIELDS = frozenset(
+    {b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
+)
+"""Rate-limit fields of an upstream's answer: merged with ours, never lost."""
+
+NEVER_BY_CONNECTION = frozenset(
+    {b"authorization", b"cookie", b"content-length", b"content-type", b"host", b"via", b"x-request-id", b"traceparent"}
+    | {b"tracestate", b"date", b"set-cookie", b"retry-after", b"idempotency-key"}
+    | ADDRESS_FIELDS
+    | LIMIT_FIELDS
+)
+"""Fields that a `Connection` field cannot remove: dropping them would change who a call is from or what it means."""
+
+_LOWER: dict[bytes, bytes] = {}
+_LOWER_MAX = 1024
+
+
+def lower(name: bytes) -> bytes:
+    """The name in lower case, remembered for names seen before (bounded)."""
+    known = _LOWER.get(name)
+    if known is None:
+        known = name.lower()
+        if len(_LOWER) < _LOWER_MAX and len(name) <= 64:
+            _LOWER[name] = known
+    return known
+
+
+def connection_named(connection: str, protected: Collection[bytes]) -> frozenset[bytes]:
+    """Lower-case names listed in a Connection field value that are removed with it."""
+    names = {token.strip().lower().encode("latin-1", "replace") for token in connection.split(",")}
+    return frozenset(names - NEVER_BY_CONNECTION - set(protected) - HOP_BY_HOP - {b"", b"close"})
+
+
+def tokens(value: str) -> list[str]:
+    """Comma-separated tokens in lower case, without empty ones."""
+    return [token for part in value.split(",") if (token := part.strip().lower())]
+
+
+def keep(fields: Fields, drop: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+    """The fields whose lower-case names are not in `drop`, as they came."""
+    return [field for field in fields if lower(field[0]) not in drop]
+
+
+def text(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Field lines, each ended by CRLF."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def request_head(
+    method: str, target: str, host: bytes, fields: Fields, drop: Collection[bytes], added: bytes
+) -> bytes:
+    """A request head for the upstream.
+
+    target  raw origin-form target; characters outside ASCII came as surrogate escapes and leave as the same bytes
+    host    value of the Host field, written first (RFC 9110 §7.2 recommends it)
+    added   complete field lines that the gateway puts behind the caller's
+    """
+    lines = [b"%b: %b\r\n" % field for field in fields if lower(field[0]) not in drop]
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (
+        method.encode("ascii"),
+        target.encode("utf-8", "surrogateescape"),
+        host,
+        b"".join(lines),
+        added,
+    )
+
+
+def response_head(status: int, reason: str, fields: Fields, drop: Collection[bytes], added: bytes) -> bytes:
+    """A response head for the caller; `added` as in `request_head`."""
+    lines = [b"%b: %b\r\n" % field for field in fields if lower(field[0]) not in drop]
+    return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (
+        status,
+        reason.encode("utf-8", "surrogateescape"),
+        b"".join(lines),
+        added,
+    )

@@ -1,0 +1,109 @@
+"""Every answer the gateway makes itself: one table from situation to status, problem type, code and Proxy-Status.
+
+RFC 9457 (problem details), RFC 9209 (Proxy-Status error types), draft-ietf-httpapi-ratelimit-headers §5 (problem types).
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+OWN = "own:"
+"""Prefix of types below the configured `problem_base`."""
+
+
+class Kind(NamedTuple):
+    """One row of the table. `type` is absolute, `about:blank`, or `own:<slug>`."""
+
+    status: int
+    type: str
+    title: str
+    code: str
+    proxy_error: str
+
+
+RATE_LIMIT = Kind(429, QUOTA_EXCEEDED, "Quota exceeded", "RATE_LIMIT_EXCEEDED", "http_request_denied")
+CONCURRENCY = Kind(429, QUOTA_EXCEEDED, "Too many calls at once", "CONCURRENCY_LIMIT_EXCEEDED", "http_request_denied")
+STORE_DOWN = Kind(
+    503, OWN + "store-unavailable", "Limits cannot be checked", "RATE_LIMIT_STORE_UNAVAILABLE", "proxy_internal_error"
+)
+KEY_MISSING = Kind(400, OWN + "key-missing", "A required key is missing", "RATE_LIMIT_KEY_MISSING", "http_request_denied")
+NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
+LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
+DRAINING = Kind(503, "about:blank", "Shutting down", "DRAINING", "connection_limit_reached")
+OVERLOADED = Kind(503, REDUCED_CAPACITY, "Too many calls in flight", "GATEWAY_BUSY", "connection_limit_reached")
+INTERNAL = Kind(500, "about:blank", "Internal error", "INTERNAL_ERROR", "proxy_internal_error")
+
+_BAD_HEADS = {
+    400: ("Bad request", "BAD_REQUEST"),
+    405: ("Method not allowed", "METHOD_NOT_ALLOWED"),
+    408: ("Request timeout", "REQUEST_TIMEOUT"),
+    413: ("Content too large", "CONTENT_TOO_LARGE"),
+    414: ("URI too long", "URI_TOO_LONG"),
+    417: ("Expectation failed", "EXPECTATION_FAILED"),
+    431: ("Request header fields too large", "HEADERS_TOO_LARGE"),
+    501: ("Not implemented", "NOT_IMPLEMENTED"),
+    505: ("HTTP version not supported", "HTTP_VERSION_NOT_SUPPORTED"),
+}
+BAD_REQUESTS = {
+    status: Kind(status, "about:blank", title, code, "http_request_error")
+    for status, (title, code) in _BAD_HEADS.items()
+}
+
+_UNREACHABLE = "The upstream could not be reached"
+_LATE = "The upstream took too long"
+UPSTREAM_PROBLEMS = {
+    "dns": Kind(502, "about:blank", _UNREACHABLE, "UPSTREAM_DNS", "dns_error"),
+    "dns_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_DNS", "dns_timeout"),
+    "refused": Kind(502, "about:blank", _UNREACHABLE, "UPSTREAM_UNREACHABLE", "connection_refused"),
+    "reset": Kind(502, "about:blank", _UNREACHABLE, "UPSTREAM_UNREACHABLE", "connection_terminated"),
+    "closed": Kind(502, "about:blank", _UNREACHABLE, "UPSTREAM_UNREACHABLE", "connection_terminated"),
+    "connect_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_TIMEOUT", "connection_timeout"),
+    "first_byte_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_TIMEOUT", "http_response_timeout"),
+    "idle_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_TIMEOUT", "connection_read_timeout"),
+    "total_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_TIMEOUT", "http_response_timeout"),
+    "tls_certificate": Kind(502, "about:blank", "TLS failed", "UPSTREAM_TLS", "tls_certificate_error"),
+    "tls_protocol": Kind(502, "about:blank", "TLS failed", "UPSTREAM_TLS", "tls_protocol_error"),
+    "malformed": Kind(502, "about:blank", "The upstream's answer is malformed", "UPSTREAM_INVALID", "http_protocol_error"),
+    "busy": Kind(503, REDUCED_CAPACITY, "The upstream is busy", "UPSTREAM_BUSY", "connection_limit_reached"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer of ours, as a value. `detail` is a sentence of ours, never input.
+
+    source  value of the record's response_source
+    """
+
+    kind: Kind
+    detail: str
+    source: str = "gateway"
+    retry_after_s: int = 0
+    violated: tuple[str, ...] = ()
+    extra_fields: tuple[tuple[str, str], ...] = field(default=())
+
+
+def document(refusal: Refusal, *, base: str, request_id: str, connection_id: str) -> dict[str, object]:
+    """The members of the problem body (RFC 9457 §3.1 and our extension members), in the order shown to people."""
+    kind = refusal.kind
+    type_ = kind.type
+    if type_.startswith(OWN):
+        slug = type_.removeprefix(OWN)
+        type_ = "about:blank" if base == "about:blank" else f"{base.rstrip('/')}/{slug}"
+    members: dict[str, object] = {
+        "type": type_,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": refusal.detail,
+        "instance": f"urn:request:{request_id}",
+    }
+    if refusal.violated:
+        members["violated-policies"] = list(refusal.violated)
+    members["code"] = kind.code
+    if refusal.retry_after_s:
+        members["retry_after"] = refusal.retry_after_s
+    members["request_id"] = request_id
+    if connection_id:
+        members["connection_id"] = connection_id
+    return members

@@ -1,0 +1,39 @@
+"""W3C Trace Context (level 1, §3.2): continue the caller's trace or start one."""
+
+import re
+from typing import NamedTuple
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+class Trace(NamedTuple):
+    """The trace a call belongs to and our own span in it, lower-case hex."""
+
+    trace_id: str
+    span_id: str
+    flags: str
+
+    def parent_field(self) -> str:
+        """`traceparent` for the upstream."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def continue_or_start(traceparent: str | None, random_128: int) -> Trace:
+    """Keep a valid trace id, replace the parent id; otherwise begin a trace. Both ids come from `random_128`.
+
+    The two random parts overlap only when a trace is started, where the span id is the low half of the trace id;
+    that is unique enough and costs one random number.
+    """
+    span_id = f"{(random_128 & (2**64 - 1)) or 1:016x}"
+    if traceparent is not None:
+        match = _TRACEPARENT.fullmatch(traceparent.strip())
+        if match is not None and _valid(match):
+            return Trace(match[2], span_id, match[4])
+    return Trace(f"{random_128 or 1:032x}", span_id, "00")
+
+
+def _valid(match: re.Match[str]) -> bool:
+    version, trace_id, parent_id = match[1], match[2], match[3]
+    if version == "ff" or not trace_id.strip("0") or not parent_id.strip("0"):
+        return False
+    return version != "00" or match[5] is None

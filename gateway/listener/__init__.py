@@ -1,0 +1,1 @@
+"""The callers' side: listening, one `Connection` a socket, its bounds and deadlines."""

@@ -1,0 +1,121 @@
+"""All callers' sockets of one worker: who may connect, the sizes and times they get, and the drain."""
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from gateway.listener.connection import Connection
+from gateway.listener.request import Request
+from gateway.settings import Bounds
+from gateway.wire.head import BadHead, RequestHeadParser
+from gateway.wire.sweep import Sweeper
+
+SWEEP_S = 0.5
+BACKLOG = 4096
+
+
+class Listener:
+    """Protocol factory and registry of the callers' sockets.
+
+    handle       coroutine function that answers one request; must not raise
+    on_bad_head  called for a head that is not a request: (connection, error); writes the answer, logs the call
+    """
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        handle: Callable[[Request], Awaitable[None]],
+        on_bad_head: Callable[[Connection, BadHead], None],
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bounds = bounds
+        self._tls = tls
+        self._connections: set[Connection] = set()
+        self._per_ip: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._sweeper = Sweeper(self._loop, SWEEP_S)
+        self.accepting = True
+        self.handle = handle
+        self.refuse_head = on_bad_head
+        self.scheme = "https" if tls else "http"
+        self.parser = RequestHeadParser(self._loop, bounds.header_count)
+        self.header_time_s = bounds.header_time_us / 1e6
+        self.body_time_s = bounds.body_time_us / 1e6
+        self.idle_time_s = bounds.idle_time_us / 1e6
+        self.send_time_s = bounds.body_time_us / 1e6
+        self.body_bytes = bounds.body_bytes
+
+    @property
+    def open_sockets(self) -> int:
+        """Sockets of callers now."""
+        return len(self._connections)
+
+    async def start(self, listening: socket.socket) -> None:
+        """Accept from an already bound socket."""
+        self._server = await self._loop.create_server(
+            lambda: Connection(self, self._loop), sock=listening, ssl=self._tls, backlog=BACKLOG
+        )
+
+    def stop_accepting(self) -> None:
+        """Drain begins: no new sockets; idle ones close, busy ones close behind their answer."""
+        self.accepting = False
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close_idle()
+
+    async def wait_closed(self, grace_s: float) -> int:
+        """Wait until every caller's socket is closed, at most `grace_s`; cut the rest. Returns how many were cut."""
+        end = self._loop.time() + grace_s
+        while self._connections and self._loop.time() < end:
+            await asyncio.sleep(0.02)
+        left = list(self._connections)
+        for connection in left:
+            connection.abort()
+        self._sweeper.close()
+        return len(left)
+
+    def opened(self, connection: Connection) -> bool:
+        """Register a new socket; False when there is no room for it."""
+        self._connections.add(connection)
+        self._per_ip[connection.peer_ip] += 1
+        self._sweeper.add(connection)
+        per_ip = self._bounds.sockets_per_ip
+        return len(self._connections) <= self._bounds.sockets and (
+            per_ip is None or self._per_ip[connection.peer_ip] <= per_ip
+        )
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a socket."""
+        self._connections.discard(connection)
+        self._sweeper.remove(connection)
+        self._per_ip[connection.peer_ip] -= 1
+        if self._per_ip[connection.peer_ip] <= 0:
+            del self._per_ip[connection.peer_ip]
+
+    def check_head_size(self, buffer: bytes, end: int) -> None:
+        """Raise BadHead 414 or 431 when a complete head is over a bound."""
+        if end > self._bounds.header_bytes or buffer.find(b"\r\n") > self._bounds.target_bytes:
+            self._refuse_size(buffer)
+
+    def check_partial_head(self, buffer: bytes) -> None:
+        """Raise BadHead as soon as an unfinished head cannot become a good one."""
+        if len(buffer) > self._bounds.header_bytes:
+            self._refuse_size(buffer)
+        line_end = buffer.find(b"\r\n")
+        if (len(buffer) if line_end < 0 else line_end) > self._bounds.target_bytes:
+            self._refuse_size(buffer)
+        if buffer.count(b"\n") != buffer.count(b"\r\n") or b"\r" in buffer.replace(b"\r\n", b"")[:-1]:
+            raise BadHead(400, "bare CR or LF in the request head")
+        if buffer[:1] in b"\x00\x16\x80" and buffer:
+            raise BadHead(400, "not HTTP")
+
+    def _refuse_size(self, buffer: bytes) -> None:
+        line_end = buffer.find(b"\r\n")
+        if (len(buffer) if line_end < 0 else line_end) > self._bounds.target_bytes:
+            raise BadHead(414, "the request target is too long")
+        raise BadHead(431, "the header fields are too large")

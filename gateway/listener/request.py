@@ -1,0 +1,21 @@
+"""One request as the stages see it: the parsed head, the body stream, the connection to answer on."""
+
+from typing import TYPE_CHECKING
+
+from gateway.wire.body import BodyStream
+from gateway.wire.head import RequestHead
+
+if TYPE_CHECKING:
+    from gateway.listener.connection import Connection
+
+
+class Request:
+    """A request whose head is complete. `received` is `loop.time()` at that moment; `body` is None without a body."""
+
+    __slots__ = ("body", "connection", "head", "received")
+
+    def __init__(self, head: RequestHead, body: BodyStream | None, connection: "Connection", received: float) -> None:
+        self.head = head
+        self.body = body
+        self.connection = connection
+        self.received = received

@@ -1,0 +1,111 @@
+"""Opening a socket to an upstream: names, addresses, TLS. Library errors become UpstreamFailed here."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import aiohappyeyeballs
+
+from gateway.core.policy import Upstream
+from gateway.upstream.failure import UpstreamFailed
+
+if TYPE_CHECKING:
+    from gateway.upstream.exchange import Exchange
+
+DNS_TTL_S = 10.0
+HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
+
+AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
+
+
+class Resolver:
+    """Addresses of one upstream, remembered for DNS_TTL_S; an expired answer is used when DNS is down."""
+
+    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
+        self._upstream = upstream
+        self._loop = loop
+        self._found: list[AddrInfo] = []
+        self._until = 0.0
+
+    async def addresses(self) -> Sequence[AddrInfo]:
+        """At least one address. Raises UpstreamFailed("dns")."""
+        if self._found and self._loop.time() < self._until:
+            return self._found
+        try:
+            found = await self._loop.getaddrinfo(
+                self._upstream.host, self._upstream.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+        except (OSError, UnicodeError) as error:
+            if not self._found:
+                raise UpstreamFailed("dns", str(error)) from None
+            return self._found
+        allowed = [info for info in found if self._allowed(str(info[4][0]))]
+        if not allowed:
+            raise UpstreamFailed("dns", "every address is private and this upstream has allow_private: false")
+        self._found = list(allowed)  # type: ignore[arg-type] # typeshed's address tuple is wider than AF_INET/AF_INET6
+        self._until = self._loop.time() + DNS_TTL_S
+        return self._found
+
+    def _allowed(self, address: str) -> bool:
+        return self._upstream.allow_private or ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
+async def connect(
+    exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None
+) -> None:
+    """Connect `exchange`'s socket within the upstream's connect timeout. Raises UpstreamFailed."""
+    loop = asyncio.get_running_loop()
+    phase = "dns_timeout"
+    try:
+        async with asyncio.timeout(upstream.timeouts.connect_us / 1e6):
+            if upstream.unix_path:
+                await loop.create_unix_connection(lambda: exchange, upstream.unix_path)
+                return
+            addresses = await resolver.addresses()
+            phase = "connect_timeout"
+            sock = await aiohappyeyeballs.start_connection(
+                list(addresses), happy_eyeballs_delay=HAPPY_EYEBALLS_S, loop=loop
+            )
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await _attach(loop, exchange, sock, upstream, tls)
+    except TimeoutError:
+        raise UpstreamFailed(phase, f"no connection within {upstream.timeouts.connect_us // 1000} ms") from None
+    except ssl.SSLCertVerificationError as error:
+        raise UpstreamFailed("tls_certificate", error.verify_message) from None
+    except ssl.SSLError as error:
+        raise UpstreamFailed("tls_protocol", str(error.reason or error)) from None
+    except OSError as error:
+        raise UpstreamFailed("refused", str(error)) from None
+
+
+async def _attach(
+    loop: asyncio.AbstractEventLoop,
+    exchange: "Exchange",
+    sock: socket.socket,
+    upstream: Upstream,
+    tls: ssl.SSLContext | None,
+) -> None:
+    try:
+        server_name = (upstream.tls_server_name or upstream.host) if tls else None
+        await loop.create_connection(lambda: exchange, sock=sock, ssl=tls, server_hostname=server_name)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def tls_context(upstream: Upstream) -> ssl.SSLContext | None:
+    """Verification on, TLS 1.2 or newer, own CA bundle and client certificate when the upstream names them.
+
+    Raises OSError or ssl.SSLError when a file cannot be used.
+    """
+    if upstream.scheme != "https":
+        return None
+    context = ssl.create_default_context(cafile=upstream.tls_ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if upstream.tls_certificate:
+        context.load_cert_chain(upstream.tls_certificate, upstream.tls_key or None)
+    return context

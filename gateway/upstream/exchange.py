@@ -1,0 +1,281 @@
+"""One socket to an upstream: requests out, answers in, strictly one exchange at a time.
+
+A socket on which anything arrives while no answer is awaited is closed, never used again: those bytes would be
+taken for the next caller's answer. Nothing is ever sent twice from here; trying again is `forward`'s decision.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from gateway.core.framing import NoBody
+from gateway.upstream.failure import UpstreamFailed
+from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
+from gateway.wire.head import BadHead, ResponseHead
+
+if TYPE_CHECKING:
+    from gateway.upstream.pool import Pool
+
+FOREVER = float("inf")
+MAX_INTERIM = 16  # 1xx answers before the final one
+
+
+class Exchange(asyncio.Protocol):
+    """Client side of one socket; the pool hands it out, `release` or `abort` ends each use.
+
+    Use: `send` the head (and body), await `answer()`, read `body`, `release()`. `deadline` belongs to the pool's
+    sweeper. All failures are UpstreamFailed.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_drain_waiter",
+        "_end",
+        "_error",
+        "_head",
+        "_interim",
+        "_interims",
+        "_loop",
+        "_method",
+        "_pool",
+        "_waiter",
+        "address",
+        "body",
+        "busy",
+        "deadline",
+        "idle_since",
+        "served",
+        "transport",
+        "write_paused",
+    )
+
+    def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
+        self._pool = pool
+        self._loop = loop
+        self._buffer = b""
+        self._method = ""
+        self._head: ResponseHead | None = None
+        self._error: UpstreamFailed | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._drain_waiter: asyncio.Future[None] | None = None
+        self._interim: Callable[[ResponseHead], None] | None = None
+        self._interims = 0
+        self._end = FOREVER
+        self.address = ""
+        self.body: BodyStream | None = None
+        self.busy = True
+        self.deadline = FOREVER
+        self.idle_since = 0.0
+        self.served = 0
+        self.transport: asyncio.Transport | None = None
+        self.write_paused = False
+
+    # Socket events
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected (and, with TLS, verified)."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        peer = transport.get_extra_info("peername")
+        self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else str(peer or "")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Closed by either side. A close-delimited body is complete by it; anything else is cut."""
+        self.transport = None
+        self._pool.lost(self)
+        if self._head is None:
+            self._fail("reset" if exc is not None else "closed", str(exc or ""))
+        elif self.body is not None:
+            if exc is not None and not self.body.complete:
+                self.body.fail("closed")
+            self.body.feed_eof()
+        self._wake_drain()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of an answer's head or body; anything else ends the socket."""
+        if not self.busy or (self._head is not None and self.body is None):
+            self.abort()
+        elif self._head is None:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._read_heads()
+        else:
+            self._read_body(data)
+
+    def pause_writing(self) -> None:
+        """The upstream does not read as fast as the caller sends."""
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        """The upstream has caught up."""
+        self.write_paused = False
+        self._wake_drain()
+
+    # What `forward` uses
+
+    def send(self, head: bytes, method: str, interim: Callable[[ResponseHead], None] | None = None) -> None:
+        """Begin an exchange: write the request head (with the whole body, when it is at hand)."""
+        self._method = method
+        self._head = None
+        self._error = None
+        self._interim = interim
+        self._interims = 0
+        self.body = None
+        if self.transport is None:
+            self._fail("closed", "before the request was sent")
+        else:
+            self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """More of the request body."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the upstream has read enough."""
+        if self.write_paused and self.transport is not None:
+            self._drain_waiter = self._loop.create_future()
+            try:
+                await self._drain_waiter
+            finally:
+                self._drain_waiter = None
+
+    async def answer(self) -> ResponseHead:
+        """The final response head. Raises UpstreamFailed."""
+        while self._head is None:
+            if self._error is not None:
+                raise self._error
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._head
+
+    def release(self) -> None:
+        """The exchange is over: keep the socket if it is in a known state, else close it."""
+        head = self._head
+        reusable = (
+            head is not None
+            and head.keep_alive
+            and not head.upgrade
+            and (self.body is None or (self.body.complete and not self.body.failed))
+            and not self._buffer
+            and not self.write_paused
+        )
+        self.deadline = FOREVER
+        self.body = None
+        self._interim = None
+        if reusable and self.transport is not None:
+            self.served += 1
+            self._pool.keep(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the socket now: its state is unknown, or nobody wants the rest."""
+        self.deadline = FOREVER
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause_reading(self) -> None:
+        """The caller reads slowly. That wait is not the upstream's fault: its idle deadline stands still."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+            self.deadline = self._end
+
+    def resume_reading(self) -> None:
+        """The caller has caught up."""
+        if self.transport is not None:
+            self.transport.resume_reading()
+            self._allow_idle()
+
+    def hand_over(self) -> tuple[asyncio.Transport | None, bytes]:
+        """Give up the socket for a tunnel (after a 101): the transport and the bytes already received."""
+        self._pool.lost(self)
+        rest, self._buffer = self._buffer, b""
+        self.deadline = FOREVER
+        return self.transport, rest
+
+    def start_clock(self, first_byte_s: float, total_s: float) -> None:
+        """From now on the upstream owes an answer head within `first_byte_s`; all of it in `total_s` (0 = no bound)."""
+        now = self._loop.time()
+        self._end = now + total_s if total_s else FOREVER
+        self.deadline = min(now + first_byte_s, self._end)
+
+    def expired(self) -> None:
+        """The current phase took too long."""
+        self.deadline = FOREVER
+        if self._head is None:
+            self._fail("total_timeout" if self._loop.time() >= self._end else "first_byte_timeout")
+        elif self.body is not None:
+            self.body.fail("timeout")
+        self._wake_drain()
+        self.abort()
+
+    # Parsing
+
+    def _read_heads(self) -> None:
+        while self._head is None:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0 or end > self._pool.header_bytes:
+                if len(self._buffer) > self._pool.header_bytes:
+                    self._broken("response head too large")
+                return
+            try:
+                head = self._pool.parser.parse(self._buffer[: end + 4], self._method)
+            except BadHead as bad:
+                self._broken(bad.reason)
+                return
+            self._buffer = self._buffer[end + 4 :]
+            if head.status < 200 and not head.upgrade:
+                self._interims += 1
+                if self._interims > MAX_INTERIM:
+                    self._broken("too many interim responses")
+                    return
+                if self._interim is not None:
+                    self._interim(head)
+                continue
+            self._final(head)
+
+    def _final(self, head: ResponseHead) -> None:
+        self._head = head
+        if type(head.body) is not NoBody:
+            rest, self._buffer = self._buffer, b""
+            assert self.transport is not None
+            self.body = BodyStream(head.body, self, self._loop)
+            if rest:
+                self._read_body(rest)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _read_body(self, data: bytes) -> None:
+        body = self.body
+        assert body is not None
+        if body.complete:
+            self._buffer += data[:1]  # more than one answer: never reuse this socket
+            self.abort()
+            return
+        rest = body.feed(data)
+        if rest:
+            self._buffer = rest[:1]
+        elif not body.paused:
+            self._allow_idle()
+
+    def _allow_idle(self) -> None:
+        self.deadline = min(self._loop.time() + self._pool.idle_timeout_s, self._end)
+
+    def _broken(self, reason: str) -> None:
+        self._buffer = b""
+        self._fail("malformed", reason)
+        self.abort()
+
+    def _fail(self, error: str, detail: str = "") -> None:
+        if self._error is None:
+            untouched = not self._buffer and not self._interims
+            self._error = UpstreamFailed(error, detail, reused=self.served > 0 and untouched)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _wake_drain(self) -> None:
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)

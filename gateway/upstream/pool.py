@@ -1,0 +1,110 @@
+"""Keep-alive sockets of one upstream. Last in, first out, so that a quiet pool shrinks by itself."""
+
+import asyncio
+
+from gateway.core.policy import Upstream
+from gateway.upstream.connect import Resolver, connect, tls_context
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.failure import UpstreamFailed
+from gateway.wire.head import ResponseHeadParser
+from gateway.wire.sweep import Sweeper
+
+KEEP_IDLE_S = 15.0
+SWEEP_S = 0.05
+IDLE_CHECK_S = 1.0
+HEADER_BYTES = 64 * 1024
+
+
+class Pool:
+    """Sockets to one upstream, idle and busy. `upstream` may be replaced by a reload when the address is the same."""
+
+    def __init__(self, upstream: Upstream, parser: ResponseHeadParser) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Exchange] = []
+        self._busy: set[Exchange] = set()
+        self._resolver = Resolver(upstream, self._loop)
+        self._tls = tls_context(upstream)
+        self._sweeper = Sweeper(self._loop, SWEEP_S)
+        self._idle_check: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.upstream = upstream
+        self.parser = parser
+        self.header_bytes = HEADER_BYTES
+        self.idle_timeout_s = upstream.timeouts.idle_us / 1e6
+
+    @property
+    def active(self) -> int:
+        """Sockets in use."""
+        return len(self._busy)
+
+    @property
+    def idle(self) -> int:
+        """Sockets waiting for the next call."""
+        return len(self._idle)
+
+    def take(self) -> Exchange | None:
+        """An idle socket that still looks alive, or None."""
+        idle = self._idle
+        while idle:
+            exchange = idle.pop()
+            if exchange.transport is not None and not exchange.transport.is_closing():
+                exchange.busy = True
+                self._busy.add(exchange)
+                self._sweeper.add(exchange)
+                return exchange
+        return None
+
+    async def open(self) -> Exchange:
+        """A fresh socket. Raises UpstreamFailed."""
+        bound = self.upstream.max_sockets
+        if bound and len(self._busy) >= bound:
+            raise UpstreamFailed("busy", f"{bound} sockets in use")
+        exchange = Exchange(self, self._loop)
+        self._busy.add(exchange)
+        try:
+            await connect(exchange, self.upstream, self._resolver, self._tls)
+        except BaseException:
+            self._busy.discard(exchange)
+            exchange.abort()
+            raise
+        self._sweeper.add(exchange)
+        return exchange
+
+    def keep(self, exchange: Exchange) -> None:
+        """The exchange ended in a known state."""
+        self._busy.discard(exchange)
+        self._sweeper.remove(exchange)
+        exchange.busy = False
+        if self._closed:
+            exchange.abort()
+            return
+        exchange.idle_since = self._loop.time()
+        self._idle.append(exchange)
+        if self._idle_check is None:
+            self._idle_check = self._loop.call_later(IDLE_CHECK_S, self._close_idle)
+
+    def lost(self, exchange: Exchange) -> None:
+        """The socket is gone, or belongs to a tunnel now."""
+        self._busy.discard(exchange)
+        self._sweeper.remove(exchange)
+        if not exchange.busy and exchange in self._idle:
+            self._idle.remove(exchange)
+
+    def close(self) -> None:
+        """Close what is idle now, and what is busy when it is released."""
+        self._closed = True
+        if self._idle_check is not None:
+            self._idle_check.cancel()
+        for exchange in self._idle:
+            exchange.abort()
+        self._idle.clear()
+
+    def _close_idle(self) -> None:
+        self._idle_check = None
+        oldest_allowed = self._loop.time() - KEEP_IDLE_S
+        expired = [e for e in self._idle if e.idle_since < oldest_allowed]
+        self._idle = [e for e in self._idle if e.idle_since >= oldest_allowed]
+        for exchange in expired:
+            exchange.abort()
+        if self._idle:
+            self._idle_check = self._loop.call_later(IDLE_CHECK_S, self._close_idle)
