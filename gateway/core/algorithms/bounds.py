@@ -1,0 +1,42 @@
+"""Which numbers the algorithms can count with: exact in doubles (Lua has no others) and in the packed fields."""
+
+from gateway.core.limits import Algorithm, Limit
+
+MAX_UNITS = 2**32 - 1
+MAX_WINDOW_US = 800 * 24 * 3600 * 1_000_000
+MAX_ENTRIES = 1_000_000
+EXACT_IN_DOUBLE = 2**53
+
+
+def out_of_bounds(limit: Limit) -> str | None:
+    """Why the limit cannot be counted, as a sentence for its author; None when it can."""
+    if not 1 <= limit.quota <= MAX_UNITS:
+        return f"the limit must be between 1 and {MAX_UNITS}"
+    if not 1 <= limit.window_us <= MAX_WINDOW_US:
+        return "the time must be between 1 microsecond and 800 days"
+    if limit.algorithm is Algorithm.ROLLING_WINDOW:
+        return _rolling_out_of_bounds(limit)
+    if limit.algorithm is Algorithm.TOKEN_BUCKET:
+        return _bucket_out_of_bounds(limit)
+    return None
+
+
+def _rolling_out_of_bounds(limit: Limit) -> str | None:
+    if not 1 <= limit.quantum_us <= limit.window_us:
+        return "precision must be between 1 and the window in microseconds"
+    if max_entries(limit) > MAX_ENTRIES:
+        return f"more than {MAX_ENTRIES} calls a window need `precision: N` (at most {MAX_ENTRIES - 1})"
+    return None
+
+
+def _bucket_out_of_bounds(limit: Limit) -> str | None:
+    if limit.rate < 1 or limit.per_us < 1:
+        return "a token bucket needs a rate of at least 1"
+    if limit.rate + limit.per_us + limit.quota * limit.per_us > EXACT_IN_DOUBLE:
+        return "burst and rate are too large to count exactly: choose rounder numbers or a smaller `per`"
+    return None
+
+
+def max_entries(limit: Limit) -> int:
+    """How many entries the log of a rolling window can hold at most."""
+    return min(limit.quota, -(-limit.window_us // limit.quantum_us) + 1)

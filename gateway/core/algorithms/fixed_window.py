@@ -1,0 +1,40 @@
+"""Fixed window: `quota` units in each window; windows begin at multiples of `window_us` of the store's clock.
+
+Cheap and easy to explain, but up to twice the quota may pass in a span of one window, around a border.
+"""
+
+from typing import NamedTuple, Self
+
+from gateway.core.limits import Limit
+
+
+class Tally(NamedTuple):
+    """`used` units were charged in the window in which `last_us` lies; `last_us` is the last charge."""
+
+    last_us: int = 0
+    used: int = 0
+
+    def settled(self, limit: Limit, now_us: int) -> Self:
+        """The clock stepped back over a border: what was used counts in the present window, so at most to its end."""
+        later_window = self.last_us // limit.window_us > now_us // limit.window_us
+        return self._replace(last_us=now_us) if later_window else self
+
+    def present(self, limit: Limit, now_us: int) -> tuple[int, int, int]:
+        used = self._used(limit, now_us)
+        if used == 0:
+            return limit.quota, 0, 0
+        border_us = _until_border_us(limit, now_us)
+        return max(0, limit.quota - used), border_us, border_us
+
+    def retry_us(self, limit: Limit, cost: int, now_us: int) -> int:
+        return 0 if self._used(limit, now_us) + cost <= limit.quota else _until_border_us(limit, now_us)
+
+    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Tally":  # noqa: ARG002
+        return Tally(now_us, self._used(limit, now_us) + cost)
+
+    def _used(self, limit: Limit, now_us: int) -> int:
+        return self.used if self.last_us // limit.window_us == now_us // limit.window_us else 0
+
+
+def _until_border_us(limit: Limit, now_us: int) -> int:
+    return limit.window_us - now_us % limit.window_us
