@@ -4,6 +4,7 @@ A field that was never set is omitted from the log line: the class attributes ar
 are those of `docs/logs.md`.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway.core.limits import Charge, Decision
@@ -41,7 +42,7 @@ class CallRecord:
     connection: str = ""
     policy_version: str = ""
     # admit
-    charges: tuple[Charge, ...] = ()
+    charges: Sequence[Charge] = ()
     decision: Decision | None = None
     verdict: str = "unlimited"  # allowed | limited | shadow_limited | skipped | unlimited
     limit_fired: str = ""

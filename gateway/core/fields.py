@@ -70,9 +70,7 @@ def text(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
-def request_head(
-    method: str, target: str, host: bytes, fields: Fields, drop: Collection[bytes], added: bytes
-) -> bytes:
+def request_head(method: str, target: str, host: bytes, fields: Fields, drop: Collection[bytes], added: bytes) -> bytes:
     """A request head for the upstream.
 
     target  raw origin-form target; characters outside ASCII came as surrogate escapes and leave as the same bytes

@@ -82,6 +82,16 @@ def violated(charges: Sequence[Charge], decision: Decision) -> list[Limit]:
     ]
 
 
+def used_up(limit: Limit) -> str:
+    """A sentence for the problem's `detail`: numbers of the policy, nothing of the request."""
+    if limit.algorithm is Algorithm.CONCURRENCY:
+        return f"Limit {limit.name} ({limit.quota} at once) is used up."
+    if limit.algorithm is Algorithm.TOKEN_BUCKET:
+        per_s = limit.per_us / SECOND_US
+        return f"Limit {limit.name} ({limit.rate} per {per_s:g} s, burst {limit.quota}) is used up."
+    return f"Limit {limit.name} ({limit.quota} per {limit.window_us / SECOND_US:g} s) is used up."
+
+
 class FieldWriter:
     """Formats the rate-limit fields as settings ask for: which families, and how a reset is written.
 

@@ -1,6 +1,6 @@
 """Every answer the gateway makes itself: one table from situation to status, problem type, code and Proxy-Status.
 
-RFC 9457 (problem details), RFC 9209 (Proxy-Status error types), draft-ietf-httpapi-ratelimit-headers §5 (problem types).
+RFC 9457 (problem details), RFC 9209 (Proxy-Status error types), draft-ietf-httpapi-ratelimit-headers §5 (types).
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,9 @@ CONCURRENCY = Kind(429, QUOTA_EXCEEDED, "Too many calls at once", "CONCURRENCY_L
 STORE_DOWN = Kind(
     503, OWN + "store-unavailable", "Limits cannot be checked", "RATE_LIMIT_STORE_UNAVAILABLE", "proxy_internal_error"
 )
-KEY_MISSING = Kind(400, OWN + "key-missing", "A required key is missing", "RATE_LIMIT_KEY_MISSING", "http_request_denied")
+KEY_MISSING = Kind(
+    400, OWN + "key-missing", "A required key is missing", "RATE_LIMIT_KEY_MISSING", "http_request_denied"
+)
 NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
 LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
 DRAINING = Kind(503, "about:blank", "Shutting down", "DRAINING", "connection_limit_reached")
@@ -64,7 +66,9 @@ UPSTREAM_PROBLEMS = {
     "total_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_TIMEOUT", "http_response_timeout"),
     "tls_certificate": Kind(502, "about:blank", "TLS failed", "UPSTREAM_TLS", "tls_certificate_error"),
     "tls_protocol": Kind(502, "about:blank", "TLS failed", "UPSTREAM_TLS", "tls_protocol_error"),
-    "malformed": Kind(502, "about:blank", "The upstream's answer is malformed", "UPSTREAM_INVALID", "http_protocol_error"),
+    "malformed": Kind(
+        502, "about:blank", "The upstream's answer is malformed", "UPSTREAM_INVALID", "http_protocol_error"
+    ),
     "busy": Kind(503, REDUCED_CAPACITY, "The upstream is busy", "UPSTREAM_BUSY", "connection_limit_reached"),
 }
 

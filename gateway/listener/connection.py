@@ -5,6 +5,7 @@ side leaves: the call in flight is cancelled. Nothing here knows about limits or
 """
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from gateway.listener.request import Request
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_body_started",
         "_buffer",
         "_drain_waiter",
+        "_handed_over",
         "_head_started",
         "_linger_left",
         "_listener",
@@ -142,6 +144,7 @@ class Connection(asyncio.Protocol):
         rest, self._buffer = self._buffer, b""
         self.deadline = FOREVER
         self.keep_alive = False
+        self._handed_over = True
         return self.transport, rest
 
     def pause_reading(self) -> None:
@@ -218,7 +221,7 @@ class Connection(asyncio.Protocol):
             if self._buffer:
                 rest, self._buffer = self._buffer, b""
                 self._body_received(body, rest)
-        self._task = self._loop.create_task(self._serve(Request(head, body, self, now)))
+        self._task = self._loop.create_task(self._serve(Request(head, body, self, monotonic())))
 
     def _start_head_deadline(self) -> None:
         """The first bytes of a request came: from now on the head's deadline counts, not the idle one."""
@@ -241,6 +244,9 @@ class Connection(asyncio.Protocol):
 
     def _after_call(self) -> None:
         body, self.body = self.body, None
+        if self._handed_over:
+            self._listener.closed(self)
+            return
         if self.transport is None or self.transport.is_closing():
             return
         unread = body is not None and not body.complete

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from gateway.listener.connection import Connection
 from gateway.listener.request import Request
@@ -38,6 +39,7 @@ class Listener:
         self._per_ip: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._sweeper = Sweeper(self._loop, SWEEP_S)
+        self._emptied: asyncio.Event | None = None
         self.accepting = True
         self.handle = handle
         self.refuse_head = on_bad_head
@@ -70,9 +72,11 @@ class Listener:
 
     async def wait_closed(self, grace_s: float) -> int:
         """Wait until every caller's socket is closed, at most `grace_s`; cut the rest. Returns how many were cut."""
-        end = self._loop.time() + grace_s
-        while self._connections and self._loop.time() < end:
-            await asyncio.sleep(0.02)
+        if self._connections:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._emptied.wait()
         left = list(self._connections)
         for connection in left:
             connection.abort()
@@ -90,9 +94,13 @@ class Listener:
         )
 
     def closed(self, connection: Connection) -> None:
-        """Forget a socket."""
-        self._connections.discard(connection)
+        """Forget a socket. Idempotent."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
         self._sweeper.remove(connection)
+        if self._emptied is not None and not self._connections:
+            self._emptied.set()
         self._per_ip[connection.peer_ip] -= 1
         if self._per_ip[connection.peer_ip] <= 0:
             del self._per_ip[connection.peer_ip]

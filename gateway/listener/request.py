@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """A request whose head is complete. `received` is `loop.time()` at that moment; `body` is None without a body."""
+    """A request whose head is complete.
+
+    received  `time.monotonic()` at that moment
+    body      None when the request has none
+    """
 
     __slots__ = ("body", "connection", "head", "received")
 

@@ -53,9 +53,7 @@ class Resolver:
         return self._upstream.allow_private or ipaddress.ip_address(address.partition("%")[0]).is_global
 
 
-async def connect(
-    exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None
-) -> None:
+async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None) -> None:
     """Connect `exchange`'s socket within the upstream's connect timeout. Raises UpstreamFailed."""
     loop = asyncio.get_running_loop()
     phase = "dns_timeout"

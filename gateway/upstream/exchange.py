@@ -35,6 +35,7 @@ class Exchange(asyncio.Protocol):
         "_head",
         "_interim",
         "_interims",
+        "_late",
         "_loop",
         "_method",
         "_pool",
@@ -61,6 +62,7 @@ class Exchange(asyncio.Protocol):
         self._interim: Callable[[ResponseHead], None] | None = None
         self._interims = 0
         self._end = FOREVER
+        self._late = "first_byte_timeout"
         self.address = ""
         self.body: BodyStream | None = None
         self.busy = True
@@ -134,10 +136,14 @@ class Exchange(asyncio.Protocol):
         """Wait until the upstream has read enough."""
         if self.write_paused and self.transport is not None:
             self._drain_waiter = self._loop.create_future()
+            self._late = "idle_timeout"
+            self._allow_idle()
             try:
                 await self._drain_waiter
             finally:
                 self._drain_waiter = None
+                self._late = "first_byte_timeout"
+                self.deadline = self._end
 
     async def answer(self) -> ResponseHead:
         """The final response head. Raises UpstreamFailed."""
@@ -196,6 +202,11 @@ class Exchange(asyncio.Protocol):
         self.deadline = FOREVER
         return self.transport, rest
 
+    def hold_clock(self, total_s: float) -> None:
+        """The request is still being sent: only the total time counts, and how long the upstream does not read."""
+        self._end = self._loop.time() + total_s if total_s else FOREVER
+        self.deadline = self._end
+
     def start_clock(self, first_byte_s: float, total_s: float) -> None:
         """From now on the upstream owes an answer head within `first_byte_s`; all of it in `total_s` (0 = no bound)."""
         now = self._loop.time()
@@ -206,7 +217,7 @@ class Exchange(asyncio.Protocol):
         """The current phase took too long."""
         self.deadline = FOREVER
         if self._head is None:
-            self._fail("total_timeout" if self._loop.time() >= self._end else "first_byte_timeout")
+            self._fail("total_timeout" if self._loop.time() >= self._end else self._late)
         elif self.body is not None:
             self.body.fail("timeout")
         self._wake_drain()

@@ -4,8 +4,8 @@
 class UpstreamFailed(Exception):
     """No (complete) answer from the upstream.
 
-    error   dns, dns_timeout, refused, connect_timeout, tls_certificate, tls_protocol, reset, closed, first_byte_timeout,
-            idle_timeout, total_timeout, malformed, busy: the keys of `core.problems.UPSTREAM_PROBLEMS`
+    error   dns, dns_timeout, refused, connect_timeout, tls_certificate, tls_protocol, reset, closed,
+            first_byte_timeout, idle_timeout, total_timeout, malformed, busy: keys of `core.problems.UPSTREAM_PROBLEMS`
     detail  for the log, never for the caller
     reused  the socket had served before, and not one byte of an answer came: the upstream may have closed it while it
             was idle

@@ -46,7 +46,18 @@ class BadHead(Exception):
 class RequestHead:
     """One request head. `fields` are the raw (name, value) pairs in order; `headers` the same, case-insensitive."""
 
-    __slots__ = ("body", "expects_continue", "fields", "headers", "http10", "keep_alive", "method", "target", "upgrade")
+    __slots__ = (
+        "body",
+        "chunked",
+        "expects_continue",
+        "fields",
+        "headers",
+        "http10",
+        "keep_alive",
+        "method",
+        "target",
+        "upgrade",
+    )
 
     method: str
     target: str
@@ -55,6 +66,7 @@ class RequestHead:
     fields: Fields
     headers: CIMultiDictProxy[str]
     body: Decoder
+    chunked: bool
     upgrade: str
     expects_continue: bool
 
@@ -146,6 +158,7 @@ def _request(message: Any, method: str, http10: bool) -> RequestHead:
     headers = head.headers = message.headers
     _check_host(headers, http10)
     head.body = _request_body(message, headers, http10)
+    head.chunked = message.chunked
     head.upgrade = headers.get("Upgrade", "") if message.upgrade else ""
     head.expects_continue = False
     if "Expect" in headers:

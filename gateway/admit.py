@@ -1,0 +1,73 @@
+"""Admit: one store trip decides every limit of the call, all or nothing."""
+
+from gateway.call import Call
+from gateway.core.headers import retry_after_s, used_up, violated
+from gateway.core.limits import Algorithm, Decision, Mode
+from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
+from gateway.store import StoreDown
+
+STORE_RETRY_S = 1
+
+
+async def admit(call: Call) -> Refusal | None:
+    """Charge the call's limits, or say which refuse it and when it may come again."""
+    charges = call.charges
+    if not charges:
+        return None
+    gateway, record = call.gateway, call.record
+    started = gateway.clock()
+    if any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges):
+        call.lease = gateway.new_id()
+    try:
+        call.decision = await gateway.store.admit(charges, call.lease)
+        record.store = gateway.store.kind
+    except StoreDown as down:
+        record.error_detail = str(down)
+        if gateway.fallback.denies(charges):
+            return _store_refusal(call)
+        call.charges, call.decision = await gateway.fallback.admit(charges, call.lease)
+        record.store = "local"
+        gateway.on_fallback(charges)
+    finally:
+        record.store_s = gateway.clock() - started
+    record.charges = call.charges
+    record.decision = call.decision
+    return None if call.decision is None else _refusal(call, call.decision)
+
+
+def _store_refusal(call: Call) -> Refusal:
+    call.lease = ""
+    call.record.verdict = "limited"
+    return Refusal(
+        STORE_DOWN, "The limits of this call cannot be checked right now.", "limit", retry_after_s=STORE_RETRY_S
+    )
+
+
+def _refusal(call: Call, decision: Decision) -> Refusal | None:
+    record = call.record
+    if decision.admitted:
+        shadowed = [
+            charge.limit
+            for charge, verdict in zip(call.charges, decision.verdicts, strict=True)
+            if charge.limit.mode is Mode.SHADOW and not verdict.admitted
+        ]
+        record.verdict = "shadow_limited" if shadowed else "allowed"
+        if shadowed:
+            record.limit_fired = shadowed[0].name
+        if call.lease:
+            call.gateway.leases.hold(call)
+        return None
+    call.lease = ""
+    refusing = violated(call.charges, decision)
+    wait_s = retry_after_s(call.charges, decision)
+    record.verdict = "limited"
+    record.limit_fired = refusing[0].name
+    record.retry_after_s = wait_s
+    only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for limit in refusing)
+    return Refusal(
+        CONCURRENCY if only_slots else RATE_LIMIT,
+        " ".join(used_up(limit) for limit in refusing),
+        "limit",
+        retry_after_s=wait_s,
+        violated=tuple(limit.name for limit in refusing),
+    )

@@ -1,0 +1,110 @@
+"""Annotate: the answer's head for the caller. Hop-by-hop out; rate limits, request id and status of this hop in."""
+
+import re
+from collections.abc import Sequence
+
+from gateway.call import Call
+from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower, response_head
+from gateway.core.framing import ChunkedBody, CloseDelimited, Fields
+from gateway.core.headers import LimitState, tightest, visible
+from gateway.wire.head import ResponseHead
+
+_DROP = HOP_BY_HOP
+_LEGACY = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
+
+
+def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
+    """(head for the caller, whether its body is written in chunks)."""
+    request = call.request
+    connection = request.connection
+    body = type(answer.body)
+    delimited = body is ChunkedBody or body is CloseDelimited
+    chunked = delimited and not request.head.http10
+    if (delimited and not chunked) or (request.body is not None and not request.body.complete):
+        connection.keep_alive = False
+    drop: frozenset[bytes] = _DROP | {b"x-request-id"} if "X-Request-Id" in answer.headers else _DROP
+    if "Connection" in answer.headers:
+        drop |= connection_named(",".join(answer.headers.getall("Connection")), ())
+    if answer.status == 204:
+        drop |= {b"content-length"}
+    if not chunked and "Trailer" in answer.headers:
+        drop |= {b"trailer"}
+    fields, limit_lines, drop = _merge_limits(call, answer.fields, drop)
+    added = limit_lines + ours(call, answer.status)
+    if chunked:
+        added = b"Transfer-Encoding: chunked\r\n" + added
+    return response_head(answer.status, answer.reason, fields, drop, added), chunked
+
+
+def switching_head(call: Call, answer: ResponseHead) -> bytes:
+    """The head of a 101: the fields of the switch stay, they are meant for the caller this time."""
+    added = limit_lines(call) + f"X-Request-Id: {call.record.request_id}\r\n".encode("ascii")
+    return response_head(101, answer.reason, answer.fields, (b"x-request-id",), added)
+
+
+def ours(call: Call, received_status: int = 0) -> bytes:
+    """Lines on every answer: request id, how the socket goes on, and what settings ask for."""
+    record, settings = call.record, call.gateway.settings
+    text = f"X-Request-Id: {record.request_id}\r\n"
+    if not call.request.connection.keep_alive:
+        text += "Connection: close\r\n"
+    elif call.request.head.http10:
+        text += "Connection: keep-alive\r\n"
+    mode = settings.headers.proxy_status
+    if received_status and (mode == "always" or (mode == "errors" and received_status >= 500)):
+        text += f"Proxy-Status: {settings.name}; received-status={received_status}\r\n"
+    if settings.headers.server_timing:
+        total_ms = (call.gateway.clock() - record.started) * 1e3
+        ours_ms = max(0.0, total_ms - (record.store_s + record.upstream_s) * 1e3)
+        text += (
+            f"Server-Timing: gw;dur={ours_ms:.1f}, store;dur={record.store_s * 1e3:.1f}, "
+            f"upstream;dur={record.upstream_s * 1e3:.1f}\r\n"
+        )
+    return text.encode("ascii")
+
+
+def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
+    """The rate-limit fields of this call; none while decisions are made without the store: they would mislead."""
+    gateway = call.gateway
+    if call.decision is None or call.record.store != gateway.store.kind:
+        return b""
+    epoch_s = int(gateway.wall_clock()) if gateway.fields.epoch_reset else 0
+    return gateway.fields.lines(visible(call.charges, call.decision), epoch_s=epoch_s, hide_legacy=hide_legacy)
+
+
+def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[Fields, bytes, frozenset[bytes]]:
+    """Join the upstream's own rate-limit fields with ours: nothing renamed or lost, never more permissive."""
+    if LIMIT_FIELDS.isdisjoint([lower(name) for name, _ in fields]):
+        return fields, limit_lines(call), drop
+    states: Sequence[LimitState] = ()
+    if call.decision is not None:
+        states = visible(call.charges, call.decision)
+    theirs_tighter = _theirs_is_tighter(call, fields, states)
+    if states and not theirs_tighter:
+        drop |= _LEGACY
+    return _without_clashes(fields, states), limit_lines(call, hide_legacy=theirs_tighter), drop
+
+
+def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState]) -> bool:
+    """Whether the upstream's legacy triple is kept instead of ours: it has less left."""
+    for name, value in fields:
+        if lower(name) == b"x-ratelimit-remaining":
+            if not (value.isdigit() and len(value) <= 15):
+                return False
+            call.record.upstream_limit_remaining = int(value)
+            return not states or int(value) < tightest(states).verdict.remaining
+    return False
+
+
+def _without_clashes(fields: Fields, states: Sequence[LimitState]) -> Fields:
+    """Items of the upstream that have the name of one of our limits get the prefix `up-`."""
+    names = [state.limit.name.encode("ascii") for state in states]
+    clash = re.compile(rb'(^|,)([ \t]*)"(%b)"' % b"|".join(map(re.escape, names))) if names else None
+    if clash is None:
+        return fields
+    return tuple(
+        (name, clash.sub(rb'\1\2"up-\3"', value))
+        if lower(name) in (b"ratelimit", b"ratelimit-policy")
+        else (name, value)
+        for name, value in fields
+    )

@@ -1,0 +1,92 @@
+"""What the stages share: one `Call` per request, and the `Gateway` it runs in.
+
+`Gateway` holds what the composition root (`app.py`) built; stages read it and never build anything themselves.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.core.client_address import Network
+from gateway.core.headers import FieldWriter
+from gateway.core.limits import Charge, Decision
+from gateway.core.policy import Operation, PolicySet, Route
+from gateway.core.trace import Trace
+from gateway.hop import Hop
+from gateway.leases import Leases
+from gateway.listener.request import Request
+from gateway.record import CallRecord, RecordSink
+from gateway.settings import Settings
+from gateway.store import Store
+from gateway.store.fallback import Fallback
+from gateway.upstream.directory import Upstreams
+
+
+class Gateway:
+    """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.
+
+    clock        monotonic seconds; wall_clock: epoch seconds
+    new_id       a text that no other call on any gateway has
+    on_fallback  told of every decision made without the store
+    on_crash     told of exceptions that no stage should have let through
+    """
+
+    settings: Settings
+    policies: PolicySet
+    store: Store
+    fallback: Fallback
+    upstreams: Upstreams
+    sinks: Sequence[RecordSink]
+    fields: FieldWriter
+    hop: Hop
+    leases: Leases
+    trusted_proxies: Sequence[Network]
+    in_flight: int = 0
+    new_id: Callable[[], str]
+    random_bits: Callable[[int], int]
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    on_fallback: Callable[[Sequence[Charge]], None]
+    on_crash: Callable[[BaseException, CallRecord], None]
+
+
+class Call:
+    """One call from accept to record. Each stage fills in what the later ones need.
+
+    parts     value of each key part of the route; None = the anonymous caller
+    peer_trusted  whether the socket's peer is a trusted proxy
+    target    what the upstream is asked for (raw)
+    charges   what `admit` asked the store; `decision` is its answer
+    lease     names the concurrency slots; "" when there are none to give back
+    trace     the call's trace; our span in it is the parent of what we send upstream
+    """
+
+    __slots__ = (
+        "charges",
+        "decision",
+        "gateway",
+        "lease",
+        "operation",
+        "parts",
+        "peer_trusted",
+        "policies",
+        "record",
+        "request",
+        "route",
+        "target",
+        "trace",
+    )
+
+    route: Route
+    operation: Operation | None
+    trace: Trace
+
+    def __init__(self, request: Request, gateway: Gateway, record: CallRecord) -> None:
+        self.request = request
+        self.gateway = gateway
+        self.record = record
+        self.policies = gateway.policies
+        self.peer_trusted = False
+        self.parts: Mapping[str, str | None] = {}
+        self.target = request.head.target
+        self.charges: Sequence[Charge] = ()
+        self.decision: Decision | None = None
+        self.lease = ""

@@ -1,0 +1,184 @@
+"""Forward: send the call upstream and get the head of its answer.
+
+One attempt, and one more on a fresh socket when the first went out on a kept-alive socket that the upstream had
+closed meanwhile, not one byte of an answer came, and the request may be repeated (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+"""
+
+import asyncio
+from typing import Any
+
+from gateway.call import Call
+from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM, connection_named, request_head, text, tokens
+from gateway.core.policy import KeyFrom
+from gateway.listener.connection import CONTINUE
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.pool import Pool
+from gateway.wire.body import BodyFailed, BodyStream
+from gateway.wire.head import ResponseHead
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM
+_DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
+
+
+class Upload:
+    """The request body on its way up: already at hand as a whole, or pumped while the answer is awaited."""
+
+    __slots__ = ("body", "chunked", "failure", "task", "whole")
+
+    def __init__(self, body: BodyStream | None, chunked: bool) -> None:
+        self.body = body
+        self.chunked = chunked
+        self.whole: bytes | None = b"" if body is None else None
+        self.task: asyncio.Task[None] | None = None
+        self.failure: BodyFailed | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether everything that was sent can be sent again."""
+        return self.whole is not None
+
+    def stop(self) -> None:
+        """The answer is over, or nobody wants it: stop sending."""
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+
+
+async def forward(call: Call, upload: Upload) -> Exchange:
+    """The exchange whose answer head has arrived (`exchange.answer()` returns at once).
+
+    Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
+    """
+    pool = call.gateway.upstreams.pool(call.route.upstream)
+    started = call.gateway.clock()
+    kept = pool.take()
+    try:
+        if kept is None:
+            return await _attempt(call, pool, await pool.open(), upload)
+        try:
+            return await _attempt(call, pool, kept, upload)
+        except UpstreamFailed as failure:
+            if not (failure.reused and upload.repeatable and call.record.method in IDEMPOTENT):
+                raise
+            _note_attempt(call, failure, call.gateway.clock() - started)
+        return await _attempt(call, pool, await pool.open(), upload)
+    finally:
+        call.record.upstream_s = call.gateway.clock() - started
+
+
+def _note_attempt(call: Call, failure: UpstreamFailed, seconds: float) -> None:
+    attempts: list[dict[str, Any]] = call.record.attempts or []
+    attempts.append({"n": len(attempts) + 1, "error_class": failure.error, "upstream_ms": round(seconds * 1e3, 3)})
+    call.record.attempts = attempts
+
+
+async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -> Exchange:
+    call.record.upstream_addr = exchange.address
+    timeouts = pool.upstream.timeouts
+    try:
+        head = _head(call, upload.chunked)
+        body = upload.body
+        if upload.whole is None and body is not None and body.complete:
+            upload.whole = _framed(body.take(), body) if upload.chunked else body.take()
+        exchange.send(head + upload.whole if upload.whole else head, call.record.method, _interim(call))
+        if upload.whole is None and body is not None:
+            exchange.hold_clock(timeouts.total_us / 1e6)
+            upload.task = asyncio.create_task(_pump(call, exchange, upload, body))
+        else:
+            exchange.start_clock(timeouts.first_byte_us / 1e6, timeouts.total_us / 1e6)
+        await exchange.answer()
+    except UpstreamFailed:
+        upload.stop()
+        exchange.abort()
+        if upload.failure is not None:
+            raise upload.failure from None
+        raise
+    except BaseException:
+        upload.stop()
+        exchange.abort()
+        raise
+    return exchange
+
+
+async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream) -> None:
+    """Send the body as it comes. A body that fails takes the exchange with it: half a request must not be acted on."""
+    connection = call.request.connection
+    if call.request.head.expects_continue and not body.size:
+        connection.write(CONTINUE)
+    try:
+        while data := await body.read():
+            exchange.write(b"%x\r\n%b\r\n" % (len(data), data) if upload.chunked else data)
+            if exchange.write_paused:
+                await exchange.drain()
+    except BodyFailed as failure:
+        upload.failure = failure
+        exchange.abort()
+        return
+    if upload.chunked:
+        exchange.write(_last_chunk(body))
+    timeouts = call.route.upstream.timeouts
+    exchange.start_clock(timeouts.first_byte_us / 1e6, timeouts.total_us / 1e6)
+
+
+def _framed(data: bytes, body: BodyStream) -> bytes:
+    return b"%x\r\n%b\r\n%b" % (len(data), data, _last_chunk(body)) if data else _last_chunk(body)
+
+
+def _last_chunk(body: BodyStream) -> bytes:
+    trailers = [field for field in body.trailers if field[0].lower() not in FORBIDDEN_TRAILERS]
+    return b"0\r\n%b\r\n" % text(trailers)
+
+
+FORBIDDEN_TRAILERS = (
+    HOP_BY_HOP
+    | OURS_UPSTREAM
+    | ADDRESS_FIELDS
+    | {b"content-length", b"content-encoding", b"content-type", b"content-range", b"trailer"}
+    | {b"authorization", b"cookie", b"set-cookie", b"via"}
+)
+"""RFC 9110 §6.5.1: fields that frame, route or authenticate a message are not accepted as trailers."""
+
+
+def _interim(call: Call) -> Any:
+    """Pass 1xx answers on, except 100 (answered here) and to HTTP/1.0 callers (RFC 9110 §15.2)."""
+    if call.request.head.http10:
+        return None
+    connection = call.request.connection
+
+    def pass_on(head: ResponseHead) -> None:
+        if head.status != 100:
+            kept = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP]
+            reason = head.reason.encode("utf-8", "surrogateescape")
+            connection.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(kept)))
+
+    return pass_on
+
+
+def _head(call: Call, chunked: bool) -> bytes:
+    """The request head for the upstream."""
+    gateway, record, head = call.gateway, call.record, call.request.head
+    upstream = call.route.upstream
+    drop = _DROP_FROM_TRUSTED if call.peer_trusted else _DROP
+    headers = head.headers
+    added = b""
+    if "Connection" in headers:
+        keys = {
+            part.source_name.encode() for part in call.route.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)
+        }
+        drop = drop | connection_named(",".join(headers.getall("Connection")), keys)
+        if head.upgrade:
+            added = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("latin-1", "replace")
+        elif "trailers" in tokens(",".join(headers.getall("TE", ()))):
+            added = b"Connection: TE\r\nTE: trailers\r\n"
+    if chunked:
+        added += b"Transfer-Encoding: chunked\r\n"
+    elif "Trailer" in headers:
+        drop = drop | {b"trailer"}
+    if upstream.rewrite_host or not record.http_host:
+        host = upstream.authority.encode("ascii")
+    else:
+        host = record.http_host.encode("latin-1")
+    return request_head(
+        head.method, call.target, host, head.fields, drop, added + gateway.hop.lines(record, call.trace.parent_field())
+    )

@@ -1,0 +1,98 @@
+"""The life of a call, top to bottom. The same words name the modules, the log's timings and `docs/life-of-a-call.md`.
+
+accept → identify → admit → forward → annotate → settle → record. A refusal is a value, a failure an exception.
+"""
+
+import asyncio
+
+from gateway.accept import accept, bounds
+from gateway.admit import admit
+from gateway.call import Call, Gateway
+from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal
+from gateway.forward import Upload, forward
+from gateway.identify import identify
+from gateway.listener.connection import Connection
+from gateway.listener.request import Request
+from gateway.record import CallRecord
+from gateway.refuse import from_body_failure, from_upstream_failure, refuse, unreadable
+from gateway.relay import relay
+from gateway.settle import settle
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.failure import UpstreamFailed
+from gateway.wire.body import BodyFailed
+from gateway.wire.head import BadHead
+
+
+async def handle(request: Request, gateway: Gateway) -> None:
+    """Answer one request. Never raises: whatever happens, the caller gets an answer or a cut, and the log one line."""
+    call = accept(request, gateway)
+    exchange: Exchange | None = None
+    upload: Upload | None = None
+    try:
+        refusal = bounds(call) or identify(call) or await admit(call)
+        if refusal is None:
+            upload = Upload(request.body, request.head.chunked)
+            try:
+                exchange = await forward(call, upload)
+            except UpstreamFailed as failure:
+                refusal = from_upstream_failure(call, failure)
+            except BodyFailed as failure:
+                refusal = from_body_failure(failure)
+        if refusal is not None:
+            refuse(call, refusal)
+        elif exchange is not None:
+            await relay(call, exchange, await exchange.answer())  # annotates
+    except asyncio.CancelledError:
+        _left(call, exchange)
+    except Exception as crash:
+        _crashed(call, crash)
+    finally:
+        settle(call, exchange, upload)
+        record(call)
+
+
+def _left(call: Call, exchange: Exchange | None) -> None:
+    """The caller closed its socket, or a drain's grace is over."""
+    if not call.record.status:
+        call.record.status = 499
+    call.record.aborted_by = "client"
+    call.record.error_class = "client_closed"
+    call.request.connection.abort()
+    if exchange is not None:
+        exchange.abort()
+
+
+def _crashed(call: Call, crash: Exception) -> None:
+    """A defect of ours: the caller gets a 500 if nothing was sent yet, the log everything."""
+    call.gateway.on_crash(crash, call.record)
+    call.record.error_class = "internal"
+    if call.record.status:
+        call.request.connection.abort()
+    else:
+        call.request.connection.keep_alive = False
+        refuse(call, Refusal(INTERNAL, "The gateway failed to handle this call."))
+
+
+def record(call: Call) -> None:
+    """The one place a call is logged and counted."""
+    call.record.ended = call.gateway.clock()
+    for sink in call.gateway.sinks:
+        sink.emit(call.record)
+
+
+def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway) -> None:
+    """Answer and record what is not a request: the socket is closed behind the answer."""
+    refusal = Refusal(BAD_REQUESTS[bad.status], f"{bad.reason[0].upper()}{bad.reason[1:]}.")
+    entry = CallRecord()
+    entry.request_id = gateway.new_id()
+    entry.started = entry.ended = gateway.clock()
+    entry.scheme = connection.scheme
+    entry.peer_ip = entry.client_ip = connection.peer_ip
+    entry.policy_version = gateway.policies.version
+    entry.status = bad.status
+    entry.code = refusal.kind.code
+    entry.error_class = "bad_request"
+    entry.error_detail = bad.reason
+    connection.write(unreadable(gateway, refusal, entry.request_id))
+    for sink in gateway.sinks:
+        sink.emit(entry)

@@ -1,0 +1,73 @@
+"""Identify: which route and operation a request belongs to, and who is asking."""
+
+from gateway.call import Call
+from gateway.core.keys import partition_key, read_key
+from gateway.core.limits import Charge, Limit, Mode
+from gateway.core.match import find_operation, find_route
+from gateway.core.policy import KeyPart, OnMissing
+from gateway.core.problems import KEY_MISSING, NO_ROUTE, Refusal
+
+
+def identify(call: Call) -> Refusal | None:
+    """Resolve route, operation, key parts and what each limit will be asked (`call.charges`)."""
+    head, record = call.request.head, call.record
+    path, question, query = head.target.partition("?")
+    host = record.http_host.rpartition(":")[0] if _has_port(record.http_host) else record.http_host
+    found = find_route(call.policies, head.method, host.lower(), "/" if path == "*" else path, head.headers)
+    if found is None:
+        return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
+    route, path_parameters = found
+    call.route = route
+    record.route = route.name
+    record.upstream = route.upstream.name
+    rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
+    rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
+    call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
+    operation = call.operation = find_operation(route, head.method, rest, head.headers)
+    if operation is not None:
+        record.operation = operation.name
+        record.entity = operation.entity
+    parts = {part.name: read_key(part, head.headers, path_parameters, query, record.client_ip) for part in route.keys}
+    record.tenant = parts.get("tenant") or ""
+    record.account = parts.get("account") or ""
+    record.connection = parts.get("connection") or ""
+    call.parts = parts
+    return _charges(call)
+
+
+def _has_port(host: str) -> bool:
+    return ":" in host and not host.endswith("]")
+
+
+def _charges(call: Call) -> Refusal | None:
+    """Ask each limit whose key parts are known; a missing part rejects, skips or counts as anonymous."""
+    costs = call.operation.cost if call.operation is not None else {}
+    values = {name: value for name, value in call.parts.items() if value is not None}
+    charges: list[Charge] = []
+    for limit in call.route.limits:
+        missing = [call.policies.keys[name] for name in limit.key if name not in values]
+        if missing:
+            if any(part.on_missing is OnMissing.REJECT for part in missing):
+                return _key_missing(missing)
+            if any(part.on_missing is OnMissing.SKIP for part in missing):
+                call.record.verdict = "skipped"
+                continue
+        _ask(charges, limit, limit.for_caller(values), call, costs.get(limit.name, 1))
+    call.charges = charges
+    return None
+
+
+def _ask(charges: list[Charge], limit: Limit, resolved: Limit, call: Call, cost: int) -> None:
+    if resolved.mode is Mode.OFF:
+        return
+    key = partition_key(limit, call.parts)
+    charges.append(Charge(resolved, key, cost))
+    if resolved.shadow is not None:
+        charges.append(Charge(resolved.shadow, partition_key(resolved.shadow, call.parts), cost))
+
+
+def _key_missing(missing: list[KeyPart]) -> Refusal:
+    part = next(part for part in missing if part.on_missing is OnMissing.REJECT)
+    return Refusal(
+        KEY_MISSING, f"The key part {part.name} ({part.source.value} {part.source_name}) is missing.".replace(" )", ")")
+    )

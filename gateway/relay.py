@@ -1,0 +1,88 @@
+"""The answer on its way to the caller: head and body, as fast as the caller reads, never faster."""
+
+from gateway.annotate import annotate, switching_head
+from gateway.call import Call
+from gateway.core.fields import text
+from gateway.forward import FORBIDDEN_TRAILERS
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.tunnel import Tunnel
+from gateway.wire.body import BodyFailed, BodyStream
+from gateway.wire.head import ResponseHead
+
+
+async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
+    """Write the whole answer. Raises BodyFailed, with the caller's socket cut, when the upstream's body breaks off."""
+    record, connection = call.record, call.request.connection
+    record.status = record.upstream_status = answer.status
+    record.response_source = "upstream"
+    if answer.upgrade:
+        await _tunnel(call, exchange, answer)
+        return
+    head, chunked = annotate(call, answer)
+    body = exchange.body
+    if body is None:
+        connection.write(head)
+        return
+    try:
+        if body.complete:
+            connection.write(head + _last(call, body, body.take(), chunked))
+        else:
+            await _stream(call, head, body, chunked)
+    except BodyFailed as failure:
+        record.aborted_by = "upstream"
+        record.error_class = "timeout" if failure.reason == "timeout" else "reset"
+        record.error_detail = f"response body {failure.reason}"
+        connection.abort()
+    if connection.write_paused:
+        await connection.drain()
+
+
+def _last(call: Call, body: BodyStream, data: bytes, chunked: bool) -> bytes:
+    """The last (or only) piece with what ends the body."""
+    call.record.bytes_out += len(data)
+    if not chunked:
+        return data
+    trailers = [field for field in body.trailers if field[0].lower() not in FORBIDDEN_TRAILERS]
+    end = b"0\r\n%b\r\n" % text(trailers)
+    return b"%x\r\n%b\r\n%b" % (len(data), data, end) if data else end
+
+
+async def _stream(call: Call, head: bytes, body: BodyStream, chunked: bool) -> None:
+    connection, record = call.request.connection, call.record
+    data = body.take()
+    record.bytes_out += len(data)
+    connection.write(head + _chunk(data, chunked) if data else head)
+    while True:
+        if connection.write_paused:
+            await connection.drain()
+        data = await body.read()
+        if body.complete:
+            connection.write(_last(call, body, data, chunked))
+            return
+        record.bytes_out += len(data)
+        connection.write(_chunk(data, chunked))
+
+
+def _chunk(data: bytes, chunked: bool) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
+
+
+async def _tunnel(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
+    """101: from here on bytes flow both ways untouched until either side closes."""
+    record, connection = call.record, call.request.connection
+    connection.write(switching_head(call, answer))
+    upstream, from_upstream = exchange.hand_over()
+    caller, from_caller = connection.hand_over()
+    if upstream is None or caller is None:
+        record.aborted_by = "client" if caller is None else "upstream"
+        connection.abort()
+        exchange.abort()
+        return
+    tunnel = Tunnel(caller, upstream)
+    tunnel.start(from_caller, from_upstream)
+    try:
+        await tunnel.closed
+    finally:
+        tunnel.abort()
+        record.bytes_in = tunnel.bytes_in
+        record.bytes_out = tunnel.bytes_out

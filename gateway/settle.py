@@ -1,0 +1,41 @@
+"""Settle: what a call held is given back when its body is over, and its outcome is classified."""
+
+from gateway.call import Call
+from gateway.forward import Upload
+from gateway.upstream.exchange import Exchange
+
+
+def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None:
+    """Release the upstream socket and the concurrency slots. Never raises, never waits."""
+    gateway, record = call.gateway, call.record
+    if upload is not None:
+        upload.stop()
+        if upload.task is not None and not upload.task.done() and exchange is not None:
+            exchange.abort()
+    if exchange is not None and exchange.transport is not None:
+        exchange.release()
+    if call.lease:
+        gateway.leases.give_back(call)
+    gateway.in_flight -= 1
+    body = call.request.body
+    if body is not None and not record.bytes_in:
+        record.bytes_in = body.size
+    _classify(call)
+
+
+def _classify(call: Call) -> None:
+    record = call.record
+    status = record.upstream_status
+    if status and not record.error_class:
+        record.error_class = status_class(status)
+
+
+def status_class(status: int) -> str:
+    """The default error class of an upstream's status; "" for success."""
+    if status < 400:
+        return ""
+    if status in (401, 403):
+        return "auth_error"
+    if status == 429:
+        return "rate_limited"
+    return "client_error" if status < 500 else "server_error"
