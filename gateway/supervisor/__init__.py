@@ -1,0 +1,91 @@
+"""From settings to serving processes: sockets, runtime directory, the embedded store, and one or N workers.
+
+Everything that can fail for a reason outside (port taken, no room for the runtime files, a store that does not start)
+fails here, before the first worker, as a `StartFailed` with one sentence for the person at the terminal.
+
+One worker runs in this process. N workers are forked before any event loop exists; this process then only watches
+over them (`gateway.supervisor.watch`).
+"""
+
+import os
+import resource
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.core.policy import PolicySet
+from gateway.settings import Settings
+from gateway.supervisor import embedding, notify
+from gateway.supervisor.failure import StartFailed
+from gateway.supervisor.listening import Doors, open_doors
+from gateway.supervisor.runtime_dir import runtime_dir
+from gateway.supervisor.watch import Supervisor
+from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
+
+__all__ = ["Running", "StartFailed", "run"]
+
+SPARE_FILES = 1_000  # sockets to upstreams, the store, logs
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What has come up, for whoever announces it. Ports are the real ones, also when 0 was asked for."""
+
+    settings: Settings
+    policies: PolicySet
+    store_note: str
+
+
+def run(
+    settings: Settings,
+    policies: PolicySet,
+    *,
+    announce: Callable[[Running], None] = lambda _: None,
+    serve: Serve = serve_calls,
+) -> int:
+    """Serve until told to stop; returns the exit code (0 after a clean drain).
+
+    announce  called once, when the first worker is ready
+    serve     one worker's whole life; another one is for tests only
+
+    Raises StartFailed when nothing can be started.
+    """
+    with ExitStack() as stack:
+        doors = stack.enter_context(open_doors(settings))
+        directory = stack.enter_context(runtime_dir())
+        store = stack.enter_context(embedding.store(settings, directory))
+        settings = replace(doors.as_bound(settings), workers=store.workers)
+        allow_open_files(settings.bounds.sockets + SPARE_FILES)
+
+        def ready() -> None:
+            notify.ready()
+            announce(Running(settings, policies, store.note))
+
+        posts = [
+            Post(settings, policies, index, doors.listening[index], doors.admin, store.url)
+            for index in range(settings.workers)
+        ]
+        if len(posts) == 1:
+            return run_worker(replace(posts[0], ready=ready), serve)
+        return _watch_over(posts, doors, directory, serve, ready)
+
+
+def _watch_over(posts: list[Post], doors: Doors, directory: Path, serve: Serve, ready: Callable[[], None]) -> int:
+    """Give the workers a place for the metrics they add up together, then start and watch them."""
+    metrics = directory / "metrics"
+    metrics.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # read when prometheus_client is first imported
+    return Supervisor(posts, doors, serve, on_ready=ready).run()
+
+
+def allow_open_files(wanted: int) -> None:
+    """Raise the soft limit of open files towards `wanted`; never lower it, never fail over it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    goal = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= goal:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
+    except (OSError, ValueError):
+        return

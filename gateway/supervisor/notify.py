@@ -1,0 +1,25 @@
+"""Tell systemd how far we are (`Type=notify`): one datagram, when NOTIFY_SOCKET says where (sd_notify(3))."""
+
+import os
+import socket
+from contextlib import suppress
+
+
+def ready() -> None:
+    """Serving has begun."""
+    _send("READY=1")
+
+
+def stopping() -> None:
+    """Draining has begun."""
+    _send("STOPPING=1")
+
+
+def _send(state: str) -> None:
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):  # Linux abstract namespace
+        address = "\0" + address[1:]
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(state.encode(), address)

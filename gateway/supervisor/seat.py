@@ -1,0 +1,46 @@
+"""One worker's place: which process sits there now, how its predecessors fared, when a successor is due."""
+
+from dataclasses import dataclass
+
+from gateway.supervisor.worker import Post
+
+QUICK_DEATH_S = 10.0
+FIRST_BACKOFF_S = 0.1
+LONGEST_BACKOFF_S = 30.0
+
+
+def backoff_s(quick_deaths: int, chance: float) -> float:
+    """How long a seat stays empty after a death, seconds.
+
+    quick_deaths  deaths in a row of workers that lived less than QUICK_DEATH_S, this one included; 0 = it lived long
+    chance        uniform in [0, 1): spreads seats that die together over the upper half of the delay
+    """
+    if quick_deaths == 0:
+        return 0.0
+    longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(quick_deaths - 1, 16))
+    return float(longest * (0.5 + chance / 2))
+
+
+@dataclass(slots=True)
+class Seat:
+    """Times are monotonic seconds. `pid` 0 = empty."""
+
+    post: Post
+    pid: int = 0
+    ready: bool = False
+    began: float = 0.0
+    due: float = 0.0
+    quick_deaths: int = 0
+    queue_paused: bool = False
+
+    def taken(self, pid: int, now: float) -> None:
+        """A worker process has begun."""
+        self.pid, self.began, self.ready = pid, now, False
+
+    def left(self, now: float, chance: float) -> float:
+        """The worker has died; returns the seconds until its successor is due."""
+        self.pid, self.ready = 0, False
+        self.quick_deaths = self.quick_deaths + 1 if now - self.began < QUICK_DEATH_S else 0
+        delay = backoff_s(self.quick_deaths, chance)
+        self.due = now + delay
+        return delay

@@ -1,0 +1,48 @@
+"""Signals as bytes on a socket, for a process without an event loop."""
+
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+
+
+@contextmanager
+def heard_signals() -> Iterator[socket.socket]:
+    """Yield a non-blocking socket from which each signal received can be read as one byte, its number."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        before = {number: signal.signal(number, _nothing) for number in HEARD}
+        old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(old_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def held_signals(numbers: Sequence[int] = HEARD) -> Iterator[None]:
+    """Nothing is delivered inside: a signal cannot run the parent's handler in a child that was just forked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def forget_signals() -> None:
+    """In a new child, while signals are held: default actions again, and no bytes into the parent's socket."""
+    signal.set_wakeup_fd(-1)
+    for number in HEARD:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A handler must exist for the wakeup byte to be written."""

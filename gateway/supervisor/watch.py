@@ -1,0 +1,194 @@
+"""The parent of N workers: forks them, replaces the dead, passes signals on, and ends after the last of them.
+
+It has no event loop and no threads, so forking a successor is as safe as forking the first worker.
+"""
+
+import gc
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gateway.observe.log import event
+from gateway.supervisor import notify
+from gateway.supervisor.listening import Doors, pause_queue, resume_queue
+from gateway.supervisor.seat import Seat
+from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
+from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
+
+PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
+LAST_RESORT_S = 5.0  # beyond the longest drain
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Supervisor:
+    """Runs one worker per post until told to stop.
+
+    on_ready  called once, when the first worker serves calls
+    """
+
+    def __init__(self, posts: Sequence[Post], doors: Doors, serve: Serve, *, on_ready: Callable[[], None]) -> None:
+        self._seats = [Seat(post) for post in posts]
+        self._doors = doors
+        self._serve = serve
+        self._on_ready = on_ready
+        self._drain = posts[0].settings.drain
+        self._ready_fd, self._tell_ready_fd = os.pipe()
+        self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
+        self._any_ready = False
+        self._stop_by: float | None = None
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Serve; returns 0 after a clean drain, else the first bad exit code of a worker."""
+        gc.freeze()  # what exists now is shared by all workers; do not let their collectors touch its pages
+        with heard_signals() as heard:
+            self._fill(self._seats[0])  # alone first: what keeps it from starting is said once
+            while self._stop_by is None or any(seat.pid for seat in self._seats):
+                self._turn(heard)
+        return self._exit_code
+
+    def _turn(self, heard: socket.socket) -> None:
+        """Wait for something to happen, then see to it."""
+        readable, _, _ = select.select([heard, self._ready_fd], [], [], self._wait_s())
+        if self._ready_fd in readable:
+            self._note_ready(os.read(self._ready_fd, 4_096))
+        if heard in readable:
+            for number in dict.fromkeys(heard.recv(4_096)):
+                self._on_signal(number)
+        self._fill_due()
+        self._cut_overdue()
+
+    def _wait_s(self) -> float | None:
+        """Seconds until something is due; None = nothing is."""
+        if self._stop_by is not None:
+            return max(0.0, self._stop_by - time.monotonic())
+        due = [seat.due for seat in self._seats if not seat.pid] if self._any_ready else []
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    # Workers come ---------------------------------------------------------------------------------
+
+    def _fill_due(self) -> None:
+        if self._stop_by is not None or not self._any_ready:
+            return
+        for seat in self._seats:
+            if not seat.pid and seat.due <= time.monotonic():
+                self._fill(seat)
+
+    def _fill(self, seat: Seat) -> None:
+        if seat.queue_paused:
+            resume_queue(seat.post.listening)
+            seat.queue_paused = False
+        sys.stdout.flush()  # or the child would write it a second time
+        sys.stderr.flush()
+        with held_signals():
+            pid = os.fork()
+            if pid == 0:
+                self._live(seat.post)
+        seat.taken(pid, time.monotonic())
+        event("worker.started", "Worker started", worker=seat.post.index, pid=pid)
+
+    def _live(self, post: Post) -> None:
+        """The child: one worker's life, and then the end of this process."""
+        code = EXIT_FAILED
+        try:
+            self._leave_parent(post)
+            code = run_worker(replace(post, ready=lambda: self._tell_ready(post)), self._serve)
+        except BaseException as error:
+            event("worker.failed", "Worker failed", "error", worker=post.index, error_detail=repr(error), exc_info=True)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _leave_parent(self, post: Post) -> None:
+        """Give up what is the parent's: its signals, its process group (Ctrl-C would come twice), others' sockets."""
+        os.setpgid(0, 0)
+        forget_signals()
+        os.close(self._alive_fd)
+        os.close(self._ready_fd)
+        end_with_parent(self._lifeline_fd)
+        for sock in self._doors.all() - {post.listening, post.admin}:
+            sock.close()
+
+    def _tell_ready(self, post: Post) -> None:
+        os.write(self._tell_ready_fd, post.index.to_bytes(2, "big"))
+
+    def _note_ready(self, told: bytes) -> None:
+        for at in range(0, len(told), 2):
+            self._seats[int.from_bytes(told[at : at + 2], "big")].ready = True
+        if not self._any_ready:
+            self._any_ready = True
+            self._on_ready()
+
+    # Workers go -----------------------------------------------------------------------------------
+
+    def _bury(self) -> None:
+        """Take note of every worker that has ended."""
+        for seat in self._seats:
+            if seat.pid:
+                pid, status = os.waitpid(seat.pid, os.WNOHANG)
+                if pid:
+                    self._buried(seat, pid, os.waitstatus_to_exitcode(status))
+
+    def _buried(self, seat: Seat, pid: int, code: int) -> None:
+        """`code` < 0: killed by that signal."""
+        delay = seat.left(time.monotonic(), random.random())  # noqa: S311 - spreads restarts, guards nothing
+        _forget_metrics(pid)
+        if self._stop_by is not None:
+            self._exit_code = self._exit_code or (EXIT_FAILED if code < 0 else code)
+            event("worker.exited", "Worker ended", worker=seat.post.index, pid=pid, exit_code=code)
+        elif not self._any_ready:
+            self._exit_code = code if code > 0 else EXIT_NOT_STARTED
+            self._stop_by = time.monotonic()
+        else:
+            restart = {"exit_code": code, "restart_in_s": round(delay, 3)}
+            event("worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart)
+            if delay > PAUSE_FROM_S and not self._shares_queue:
+                pause_queue(seat.post.listening)
+                seat.queue_paused = True
+
+    @property
+    def _shares_queue(self) -> bool:
+        return len(set(self._doors.listening)) == 1
+
+    # Signals --------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._bury()
+            return
+        if number in STOPS and self._stop_by is None:
+            self._stop()
+        for seat in self._seats:
+            if seat.pid:
+                os.kill(seat.pid, number)
+
+    def _stop(self) -> None:
+        """From now on nobody is replaced. The workers hold the listening sockets alone and close them when they drain."""
+        notify.stopping()
+        drain_s = (self._drain.delay_us + self._drain.grace_us) / 1e6
+        self._stop_by = time.monotonic() + drain_s + LAST_RESORT_S
+        for sock in self._doors.all():
+            sock.close()
+
+    def _cut_overdue(self) -> None:
+        if self._stop_by is None or time.monotonic() < self._stop_by:
+            return
+        for seat in self._seats:
+            if seat.pid:
+                event("worker.cut", "Worker did not end in time", "error", worker=seat.post.index, pid=seat.pid)
+                os.kill(seat.pid, signal.SIGKILL)
+        self._stop_by = time.monotonic() + LAST_RESORT_S
+
+
+def _forget_metrics(pid: int) -> None:
+    """A dead worker's counters stay in the sums; its gauges (calls in flight) do not."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

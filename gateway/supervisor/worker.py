@@ -1,0 +1,72 @@
+"""One worker process from the outside: its event loop, its exit code, and how it notices that its parent is gone."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.core.policy import PolicySet
+from gateway.settings import Settings
+from gateway.supervisor.failure import StartFailed
+
+EXIT_FAILED = 1
+EXIT_NOT_STARTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What one worker is given.
+
+    store_url  where the counters live; differs from the settings when the gateway started the store itself
+    ready      to be called once, when the worker serves calls
+    """
+
+    settings: Settings
+    policies: PolicySet
+    index: int
+    listening: socket.socket
+    admin: socket.socket | None
+    store_url: str
+    ready: Callable[[], None] = lambda: None
+
+
+class Serve(Protocol):
+    """One worker's whole life: serves until SIGTERM or SIGINT, drains, and returns the exit code."""
+
+    def __call__(self, post: Post) -> Coroutine[Any, Any, int]: ...
+
+
+def run_worker(post: Post, serve: Serve) -> int:
+    """Run one worker's event loop in this process until it ends; returns its exit code."""
+    try:
+        return _run_loop(serve(post))
+    except StartFailed as error:
+        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - the person at the terminal reads this
+        return EXIT_NOT_STARTED
+
+
+def _run_loop(main: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:  # Windows, PyPy: the same gateway, slower
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+def end_with_parent(lifeline: int) -> None:
+    """Drain when the other end of the pipe closes: the parent holds it, and the kernel closes it however it dies.
+
+    A pipe rather than prctl(PR_SET_PDEATHSIG): it works on every POSIX system, and has no gap around fork.
+    """
+
+    def wait() -> None:
+        while os.read(lifeline, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
