@@ -35,9 +35,12 @@ class Leases:
             self._timer = self._loop.call_later(TICK_S, self._renew)
 
     def give_back(self, call: "Call") -> None:
-        """The call is over. Idempotent."""
-        if self._due.pop(call, None) is not None:
-            _store_of(call).release(call.charges, call.lease)
+        """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
+        self._due.pop(call, None)
+        gateway = call.gateway
+        gateway.store.release(call.charges, call.lease)
+        if call.record.store != gateway.store.kind:
+            gateway.fallback.release(call.charges, call.lease)
 
     def close(self) -> None:
         """Stop renewing."""

@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._drain_waiter: asyncio.Future[None] | None = None
         self._body_started = 0.0
         self._linger_left = 0
+        self._handed_over = False
         self._head_started = False
         self._unread = 0  # bytes the caller had not taken when last looked at
         self.body: BodyStream | None = None

@@ -41,7 +41,7 @@ async def _echo(request: web.BaseRequest) -> web.Response:
     seen = {
         "method": request.method,
         "target": request.raw_path,
-        "headers": {name: value for name, value in request.headers.items() if name != "Authorization"},
+        "headers": {str(name): value for name, value in request.headers.items() if name != "Authorization"},
         "body_bytes": size,
     }
     return web.Response(

@@ -1,0 +1,49 @@
+"""Who called: only what trusted proxies say is believed, right to left."""
+
+import pytest
+
+from gateway.core.client_address import client, forwarded_for, networks, parse, trusted
+
+PROXIES = networks(["10.0.0.0/8", "192.168.1.1", "2001:db8::/32"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "chain", "expected"),
+    [
+        ("203.0.113.9", [], "203.0.113.9"),
+        ("203.0.113.9", ["1.2.3.4"], "203.0.113.9"),  # an untrusted peer may say what it likes
+        ("10.1.1.1", ["1.2.3.4"], "1.2.3.4"),
+        ("10.1.1.1", [], "10.1.1.1"),
+        ("10.1.1.1", ["6.6.6.6", "1.2.3.4"], "1.2.3.4"),  # the left part is hearsay
+        ("10.1.1.1", ["1.2.3.4", "10.2.2.2", "192.168.1.1"], "1.2.3.4"),
+        ("10.1.1.1", ["10.9.9.9"], "10.9.9.9"),
+        ("10.1.1.1", ["1.2.3.4", "nonsense"], "10.1.1.1"),
+        ("10.1.1.1", ["1.2.3.4", ""], "10.1.1.1"),
+        ("::ffff:10.1.1.1", ["::ffff:1.2.3.4"], "1.2.3.4"),
+        ("2001:db8::1", ['"[2001:4860::1]:443"'], "2001:4860::1"),
+        ("10.1.1.1", ["1.2.3.4:5678"], "1.2.3.4"),
+        ("unix", ["1.2.3.4"], "unix"),
+        ("", [], ""),
+    ],
+)
+def test_client(peer: str, chain: list[str], expected: str) -> None:
+    assert client(peer, chain, PROXIES) == expected
+
+
+def test_chain_comes_from_forwarded_first() -> None:
+    assert forwarded_for(['for=1.1.1.1;proto=http, FOR="[::1]"', "proto=https"], ["9.9.9.9"]) == [
+        "1.1.1.1",
+        '"[::1]"',
+        "",
+    ]
+    assert forwarded_for([], ["1.1.1.1, 2.2.2.2", "3.3.3.3"]) == ["1.1.1.1", "2.2.2.2", "3.3.3.3"]
+
+
+def test_networks_and_addresses() -> None:
+    with pytest.raises(ValueError, match="nope"):
+        networks(["nope"])
+    assert parse("unknown") is None
+    address = parse("10.0.0.1")
+    assert address is not None
+    assert trusted(address, PROXIES)
+    assert not trusted(address, networks(["::/0"]))

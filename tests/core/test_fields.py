@@ -1,0 +1,42 @@
+"""Which fields pass between hops, and the heads written from them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core import fields
+
+SOME = ((b"X-One", b"1"), (b"x-TWO", b"\xe9\xff"), (b"X-One", b"2"), (b"Connection", b"close"))
+
+
+def test_order_case_repeats_and_bytes_survive() -> None:
+    head = fields.request_head("PATCH", "/a%2F?\udce9", b"up", SOME, fields.HOP_BY_HOP, b"Via: 1.1 g\r\n")
+    assert (
+        head
+        == b"PATCH /a%2F?\xe9 HTTP/1.1\r\nHost: up\r\nX-One: 1\r\nx-TWO: \xe9\xff\r\nX-One: 2\r\nVia: 1.1 g\r\n\r\n"
+    )
+    head = fields.response_head(299, "Odd \udce9", SOME, fields.HOP_BY_HOP, b"")
+    assert head == b"HTTP/1.1 299 Odd \xe9\r\nX-One: 1\r\nx-TWO: \xe9\xff\r\nX-One: 2\r\n\r\n"
+    assert fields.keep(SOME, {b"x-one"}) == [SOME[1], SOME[3]]
+    assert fields.text(SOME[:1]) == b"X-One: 1\r\n"
+
+
+def test_connection_removes_what_it_names_but_not_who_is_calling() -> None:
+    named = fields.connection_named(
+        "close, X-Debug , X-Forwarded-For,Authorization, X-Tenant, keep-alive,", {b"x-tenant"}
+    )
+    assert named == {b"x-debug"}
+
+
+def test_tokens() -> None:
+    assert fields.tokens(" Trailers ,, gzip;q=1") == ["trailers", "gzip;q=1"]
+
+
+@given(st.binary(max_size=80))
+def test_lower_is_lower_for_every_name(name: bytes) -> None:
+    assert fields.lower(name) == fields.lower(name) == name.lower()
+
+
+def test_remembered_names_are_bounded() -> None:
+    for number in range(3000):
+        assert fields.lower(b"X-%d" % number) == b"x-%d" % number
+    assert len(fields._LOWER) <= fields._LOWER_MAX

@@ -1,0 +1,1 @@
+"""Real servers that tests command: they listen on real sockets and do exactly what they are told."""
