@@ -1,0 +1,49 @@
+"""Error replies of the server as StoreDown: which kind, and whether they concern one command or all of them.
+
+The first word of an error reply is its code (Redis protocol specification, "Simple errors"). Redis 6.2 wraps the error
+of a command inside a script as `ERR Error running script ... OOM command not allowed`; later servers pass it as it is.
+"""
+
+import re
+
+from gateway.store import StoreDown
+
+BUSY = frozenset({"BUSY", "LOADING", "TRYAGAIN"})
+"""Passes by itself: a script runs too long, the data set is being read, slots are moving."""
+
+REDIAL = frozenset({"READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS", "NOPERM", "CLUSTERDOWN", "MOVED"})
+"""Wrong server or wrong rights: a new connection (which asks the Sentinels anew) may help, this one will not."""
+
+REFUSING = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
+"""The server takes no writes: memory is full, saving fails, too few replicas."""
+
+_WRAPPED = re.compile(rf"\b({'|'.join(sorted(BUSY | REDIAL | REFUSING))}) ")
+_DETAIL_CHARS = 200
+
+
+def code_of(text: str) -> str:
+    """`OOM` of `OOM command not allowed ...`, wrapped or not."""
+    code = text.partition(" ")[0]
+    wrapped = _WRAPPED.search(text) if code == "ERR" else None
+    return wrapped[1] if wrapped else code
+
+
+def fault_of(text: str) -> StoreDown:
+    """The exception for one error reply, without the arguments that some replies quote."""
+    code = code_of(text)
+    detail = text.partition(", with args beginning with")[0][:_DETAIL_CHARS]
+    if code in BUSY:
+        return StoreDown("busy", detail)
+    if code in REDIAL or code in REFUSING:
+        return StoreDown("other", detail)
+    return StoreDown("script", detail)
+
+
+def is_about_the_store(fault: StoreDown) -> bool:
+    """Whether the next command would fail alike: the store counts as down until it has proved itself."""
+    return fault.kind != "script"
+
+
+def needs_redial(fault: StoreDown) -> bool:
+    """Whether only another connection can help."""
+    return code_of(fault.detail) in REDIAL

@@ -1,0 +1,229 @@
+"""One multiplexed connection: many callers' commands written together, replies matched first in, first out.
+
+Cost decides the shape. Commands of one turn of the event loop go out in one write; each waits in a deque as a plain
+tuple; one timer watches the oldest of them instead of one timer a command; the answer is decoded in the callback that
+read it and set on the caller's own future.
+
+A caller that gives up cancels only its future. Its slot stays in the queue until its reply came, which is then dropped:
+replies never shift to another caller.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, NamedTuple, Protocol, cast
+
+import hiredis
+
+from gateway.store import StoreDown
+from gateway.store.faults import fault_of, is_about_the_store
+
+Decode = Callable[[Any, Any], Any]
+Slot = tuple["asyncio.Future[Any] | None", Decode | None, Any, float, "Again | None"]
+"""(who waits or None, decode(reply, context) or None for the bare reply, context, when sent, how to say it again)"""
+
+Argument = bytes | str | int
+
+pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub takes 1-tuples
+"""One command as the protocol's bytes."""
+
+_INCOMPLETE = object()
+
+
+class Again(NamedTuple):
+    """What to send when the server does not know the script: EVAL with its source, which also caches it."""
+
+    source: str
+    arguments: Sequence[Argument]
+
+
+class LinkOwner(Protocol):
+    """What a link tells the one who made it. Called before any waiter of the link runs again."""
+
+    def on_trouble(self, fault: StoreDown) -> None:
+        """The link cannot be used for now: it is late, it is lost, or the server refuses all work."""
+
+    def on_script_missing(self) -> None:
+        """The server had forgotten a script; it is being sent again."""
+
+
+class Link(asyncio.Protocol):
+    """The protocol of one connection. Made unconnected; a dialer gives it its transport.
+
+    timeout_s  a command without an answer for so long puts a trusted link into trouble: every waiter gets
+               StoreDown("timeout"), the owner is told, and the link is not trusted any more
+    dead_s     a command without an answer for so long loses a link that is not trusted
+
+    So a server that pauses for a moment costs no reconnect, and one that is gone is given up soon.
+    """
+
+    def __init__(self, owner: LinkOwner, *, timeout_s: float, dead_s: float) -> None:
+        self.lost = False
+        self._owner = owner
+        self._timeout_s = timeout_s
+        self._dead_s = dead_s
+        self._trusted = False
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+        self._pending: deque[Slot] = deque()
+        self._unsent: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self._script_missing = False
+        self._closed = self._loop.create_future()
+
+    # -- commands out
+
+    def send(
+        self,
+        command: bytes,
+        decode: Decode | None = None,
+        context: Any = None,
+        again: Again | None = None,
+    ) -> "asyncio.Future[Any]":
+        """Queue one packed command; the future gets decode(reply, context), or StoreDown. Not for a lost link."""
+        future = self._loop.create_future()
+        self._enqueue(command, (future, decode, context, monotonic(), again))
+        return future
+
+    def tell(self, command: bytes, again: Again | None = None) -> None:
+        """Queue one packed command whose reply nobody waits for."""
+        self._enqueue(command, (None, None, None, monotonic(), again))
+
+    def _enqueue(self, command: bytes, slot: Slot) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(command)
+        self._pending.append(slot)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s, self._look)
+
+    def _flush(self) -> None:
+        commands, self._unsent = self._unsent, []
+        if commands and self._transport is not None and not self.lost:
+            self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
+
+    # -- replies in
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
+
+    def data_received(self, data: bytes) -> None:
+        gets = self._reader.gets
+        self._reader.feed(data)
+        try:
+            while (reply := gets()) is not _INCOMPLETE:
+                self._settle(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self._lose(StoreDown("connect", "the server does not speak the protocol"))
+
+    def _settle(self, reply: Any) -> None:
+        """Give one reply to the oldest slot. RESP3 push messages belong to no slot. IndexError: nothing was asked."""
+        if type(reply) is hiredis.PushNotification:
+            return
+        slot = self._pending.popleft()
+        if isinstance(reply, hiredis.ReplyError):
+            self._settle_error(slot, str(reply))
+            return
+        future, decode, context, _, _ = slot
+        if future is None or future.done():
+            return
+        try:
+            future.set_result(reply if decode is None else decode(reply, context))
+        except Exception as error:  # a reply of another shape must not stop the replies behind it
+            future.set_exception(StoreDown("script", f"unexpected reply: {type(error).__name__}"))
+
+    def _settle_error(self, slot: Slot, text: str) -> None:
+        future, decode, context, sent, again = slot
+        if future is not None and future.done():
+            return
+        if again is not None and text.startswith("NOSCRIPT"):
+            # Nothing ran, so saying it again cannot charge twice.
+            if not self._script_missing:
+                self._script_missing = True
+                self._loop.call_soon(self._tell_script_missing)
+            command = pack(("EVAL", again.source, *again.arguments))
+            self._enqueue(command, (future, decode, context, sent, None))
+            return
+        fault = fault_of(text)
+        if future is not None:
+            future.set_exception(fault)
+        if is_about_the_store(fault):
+            self._owner.on_trouble(fault)
+
+    def _tell_script_missing(self) -> None:
+        """Once for all the commands that were on their way when the scripts went."""
+        self._script_missing = False
+        self._owner.on_script_missing()
+
+    # -- silence
+
+    def trust(self) -> None:
+        """The link has proved itself: from now on a late answer is trouble."""
+        self._trusted = True
+
+    def _look(self) -> None:
+        """The timer: has the oldest command waited too long? One timer for all, re-armed to the oldest's due time."""
+        self._timer = None
+        if not self._pending or self.lost:
+            return
+        oldest = self._pending[0]
+        left_s = oldest[3] + (self._timeout_s if self._trusted else self._dead_s) - monotonic()
+        if left_s > 0:
+            self._timer = self._loop.call_later(max(left_s, 0.001), self._look)
+        else:
+            # When this process itself was held up, the answer may be lying in the socket: two turns of the loop
+            # have one look at the sockets between them.
+            self._loop.call_soon(self._loop.call_soon, self._judge, oldest)
+
+    def _judge(self, oldest: Slot) -> None:
+        if self.lost:
+            return
+        if self._pending and self._pending[0] is oldest:
+            if not self._trusted:
+                self._lose(StoreDown("timeout", f"no answer for {self._dead_s * 1000:.0f} ms"))
+                return
+            self._trusted = False
+            fault = StoreDown("timeout", f"no answer within {self._timeout_s * 1000:g} ms")
+            self._fail_waiters(fault)
+            self._owner.on_trouble(fault)
+        if self._pending and self._timer is None:
+            self._timer = self._loop.call_later(0.001, self._look)
+
+    def _fail_waiters(self, fault: StoreDown) -> None:
+        for slot in self._pending:
+            future = slot[0]
+            if future is not None and not future.done():
+                future.set_exception(StoreDown(fault.kind, fault.detail))
+
+    # -- the end
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(StoreDown("connect", "the connection was lost"))
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def abort(self) -> None:
+        """Drop the connection now; what is not sent yet stays unsent."""
+        self._lose(StoreDown("connect", "the connection was given up"))
+
+    async def close(self, grace_s: float = 1.0) -> None:
+        """Send what is queued, then close; aborts when that takes longer than `grace_s`."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+            await asyncio.wait((self._closed,), timeout=grace_s)
+        self._lose(StoreDown("connect", "the store is closed"))
+
+    def _lose(self, fault: StoreDown) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail_waiters(fault)
+        self._pending.clear()
+        self._owner.on_trouble(fault)

@@ -1,0 +1,183 @@
+"""The store's connection as callers see it: up, and then commands flow at once, or down, and then they fail at once.
+
+An outage costs one timeout for the whole process. From the first sign of trouble every command fails without waiting,
+while one background task proves the link again or dials a new one: one attempt at a time, never more than two a second.
+The store is up when a probe, which does all that a real decision does, was answered within the timeout.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from gateway.store import StoreDown
+from gateway.store.dial import Dialer
+from gateway.store.faults import needs_redial
+from gateway.store.link import Again, Decode, Link
+
+MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 1.0
+HERD_JITTER_S = 0.05
+"""Before the first new attempt: the workers of a fleet see the same loss at the same moment."""
+MIN_PROBE_GAP_S, MAX_PROBE_GAP_S = 0.01, 0.5
+DEAD_AFTER_TIMEOUTS = 10
+MIN_DEAD_S = 0.25
+
+OnEvent = Callable[[str, Mapping[str, object]], None]
+"""(name of the event, its fields): `store.degraded`, `store.recovered`, `store.script_reloaded`."""
+
+Probe = Callable[[Link], Awaitable[object]]
+
+
+class Pipeline:
+    """One link to the store, kept alive in the background, with a breaker in front.
+
+    timeout_s  the most that any caller waits
+    probe      sends one command that shows whether decisions work; its errors are StoreDown
+    """
+
+    def __init__(self, dialer: Dialer, *, timeout_s: float, probe: Probe, on_event: OnEvent) -> None:
+        self._dialer = dialer
+        self._timeout_s = timeout_s
+        self._probe = probe
+        self._on_event = on_event
+        self._link: Link | None = None
+        self._fault: StoreDown | None = StoreDown("connect", "not started")
+        self._down_since: float | None = None
+        self._trouble = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    # -- for callers
+
+    @property
+    def fault(self) -> StoreDown | None:
+        """Why commands fail right now; None while the store is up."""
+        return self._fault
+
+    def ask(
+        self, command: bytes, decode: Decode | None = None, context: Any = None, again: Again | None = None
+    ) -> "asyncio.Future[Any]":
+        """Send a packed command. The future holds decode(reply, context), or StoreDown after at most the timeout."""
+        if self._fault is None:
+            assert self._link is not None, "up means linked"
+            return self._link.send(command, decode, context, again)
+        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        refused.set_exception(StoreDown(self._fault.kind, self._fault.detail))
+        return refused
+
+    def tell(self, command: bytes, again: Again | None = None) -> None:
+        """Send a packed command and forget it. Also over a link in trouble; dropped when there is none."""
+        if self._link is not None and not self._link.lost:
+            self._link.tell(command, again)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start keeping the link; returns when the first attempt is done. Raises StoreDown when that failed."""
+        self._keeper = asyncio.create_task(self._keep(), name="store link")
+        await self._tried.wait()
+        if self._fault is not None:
+            raise StoreDown(self._fault.kind, self._fault.detail)
+
+    async def close(self) -> None:
+        """Send what is queued and stop. Commands fail from now on. Idempotent."""
+        keeper, self._keeper = self._keeper, None
+        self._fault = StoreDown("connect", "the store is closed")
+        if keeper is None:
+            return
+        keeper.cancel()
+        await asyncio.wait((keeper,))
+        if self._link is not None:
+            await self._link.close()
+        await self._dialer.close()
+
+    async def _keep(self) -> None:
+        """Dial, tend, and again, until cancelled."""
+        failures = 0
+        while True:
+            dialled = monotonic()
+            failures = 0 if await self._attempt() else failures + 1
+            self._tried.set()
+            gap_s = random.uniform(MIN_DIAL_GAP_S, min(MAX_DIAL_GAP_S, MIN_DIAL_GAP_S * 2**failures))  # noqa: S311
+            await asyncio.sleep(max(random.uniform(0, HERD_JITTER_S), dialled + gap_s - monotonic()))  # noqa: S311
+
+    async def _attempt(self) -> bool:
+        """One link from its dialling to its loss. Whether it ever was good."""
+        self._trouble.clear()
+        self._link = link = Link(self, timeout_s=self._timeout_s, dead_s=self._dead_s)
+        try:
+            await self._dialer.connect(link)
+            return await self._tend(link)
+        except StoreDown as fault:
+            self._down(fault)
+        except (
+            Exception
+        ) as error:  # a mistake of ours must not end the attempts: nothing else would bring the store back
+            self._down(StoreDown("other", f"{type(error).__name__}: {error}"))
+            link.abort()
+        return False
+
+    @property
+    def _dead_s(self) -> float:
+        return max(MIN_DEAD_S, DEAD_AFTER_TIMEOUTS * self._timeout_s)
+
+    async def _tend(self, link: Link) -> bool:
+        """Let callers use the link whenever it is good, until it is lost. Whether it ever was good."""
+        was_good = False
+        while not link.lost:
+            if await self._prove(link):
+                was_good = True
+                await self._trouble.wait()
+                self._trouble.clear()
+        return was_good
+
+    async def _prove(self, link: Link) -> bool:
+        """Probe until an answer is right and in time (True), or the link is lost or useless (False)."""
+        gap_s = MIN_PROBE_GAP_S
+        while not link.lost:
+            sent = monotonic()
+            try:
+                await self._probe(link)
+                if monotonic() - sent <= self._timeout_s:
+                    return self._up(link)
+                self._down(StoreDown("timeout", "answers are late"))
+            except StoreDown as fault:
+                self._down(fault)
+                if needs_redial(fault):
+                    link.abort()
+            self._tried.set()
+            await asyncio.sleep(random.uniform(gap_s / 2, gap_s))  # noqa: S311
+            gap_s = min(2 * gap_s, MAX_PROBE_GAP_S)
+        return False
+
+    def _up(self, link: Link) -> bool:
+        """Let callers in, unless the link went while its last answer was on the way to us."""
+        if link.lost:
+            return False
+        link.trust()
+        self._trouble.clear()
+        self._fault = None
+        self._tried.set()
+        if self._down_since is not None:
+            self._on_event("store.recovered", {"down_s": round(monotonic() - self._down_since, 3)})
+            self._down_since = None
+        return True
+
+    def _down(self, fault: StoreDown) -> None:
+        self._fault = fault
+        if self._down_since is None:
+            self._down_since = monotonic()
+            self._on_event("store.degraded", {"kind": fault.kind, "detail": fault.detail})
+
+    # -- called by the link
+
+    def on_trouble(self, fault: StoreDown) -> None:
+        if self._keeper is not None:
+            self._down(fault)
+            self._trouble.set()
+
+    def on_script_missing(self) -> None:
+        """The first probe on a fresh server finds no script: nothing was lost then."""
+        if self._fault is None:
+            self._on_event("store.script_reloaded", {})
