@@ -29,7 +29,7 @@ class Tally(NamedTuple):
     def retry_us(self, limit: Limit, cost: int, now_us: int) -> int:
         return 0 if self._used(limit, now_us) + cost <= limit.quota else _until_border_us(limit, now_us)
 
-    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Tally":  # noqa: ARG002
+    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Tally":
         return Tally(now_us, self._used(limit, now_us) + cost)
 
     def _used(self, limit: Limit, now_us: int) -> int:

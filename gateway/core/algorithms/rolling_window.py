@@ -45,7 +45,7 @@ class Log(NamedTuple):
     first: int = 0
     end: int = 0
 
-    def settled(self, limit: Limit, now_us: int) -> Self:  # noqa: ARG002 - one signature for all states
+    def settled(self, limit: Limit, now_us: int) -> Self:
         """A newest entry dated later than one of `now_us` could be: the clock stepped back. Shift the whole log."""
         latest_us = round_up(now_us, self.quantum_us)
         return self if self.newest_us <= latest_us else self._replace(newest_us=latest_us)
@@ -65,7 +65,7 @@ class Log(NamedTuple):
         excess = self.total - self.before[live] + cost - limit.quota
         return self._freed_us(live, excess, limit, now_us) if excess > 0 else 0
 
-    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Log":  # noqa: ARG002
+    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Log":
         dated_us = round_up(now_us, limit.quantum_us)
         live = self._live(limit, now_us)
         if live == self.end:

@@ -21,7 +21,7 @@ class Bucket(NamedTuple):
     at_us: int = 0
     per_us: int = 0
 
-    def settled(self, limit: Limit, now_us: int) -> Self:  # noqa: ARG002 - one signature for all states
+    def settled(self, limit: Limit, now_us: int) -> Self:
         """The clock stepped back behind the last charge: refill goes on from now, and nothing is added."""
         return self if self.at_us <= now_us else self._replace(at_us=now_us)
 
@@ -36,7 +36,7 @@ class Bucket(NamedTuple):
     def retry_us(self, limit: Limit, cost: int, now_us: int) -> int:
         return max(0, ceil_div(cost * limit.per_us - self._level(limit, now_us), limit.rate))
 
-    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Bucket":  # noqa: ARG002
+    def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Bucket":
         return Bucket(self._level(limit, now_us) - cost * limit.per_us, now_us, limit.per_us)
 
     def _level(self, limit: Limit, now_us: int) -> int:

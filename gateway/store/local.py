@@ -1,0 +1,142 @@
+"""The store inside the process: the core's own functions on a dictionary. Nobody else sees what it counts.
+
+Used where no server can be had, and for a limit whose posture is `local` while the store is down.
+"""
+
+import heapq
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.core.algorithms import Leases, State
+from gateway.core.decision import decide, units
+from gateway.core.limits import Algorithm, Charge, Decision
+
+
+def monotonic_us() -> int:
+    """A clock that never steps back, in microseconds."""
+    return time.monotonic_ns() // 1000
+
+
+class _Partition:
+    """What is kept of one partition. From `ends_us` on it says nothing any more."""
+
+    __slots__ = ("ends_us", "state")
+
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state
+        self.ends_us = 0
+
+
+class LocalStore:
+    """`gateway.store.Store` in memory. Not for use by several threads.
+
+    Keeps at most `max_keys` partitions. Those that say nothing any more go first; if that is not enough, the one that
+    would be forgotten soonest anyway goes, so that the least is given away. `dropped` counts these early losses.
+    """
+
+    kind = "local"
+
+    def __init__(self, clock: Callable[[], int] = monotonic_us, max_keys: int = 100_000) -> None:
+        self._clock = clock
+        self._max_keys = max_keys
+        self._partitions: dict[str, _Partition] = {}
+        self._endings: list[tuple[int, int, str, _Partition]] = []  # heap; its times may be too early, never too late
+        self._serial = 0
+        self.dropped = 0
+
+    async def start(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to give back; what was counted stays until the object goes."""
+
+    async def admit(self, charges: Sequence[Charge], lease: str) -> Decision:
+        """See `Store.admit`."""
+        now_us = self._clock()
+        decision, states = self._decide(charges, now_us, lease, commit=True)
+        for charge, state, verdict in zip(charges, states, decision.verdicts, strict=True):
+            self._keep(charge.key, state, now_us, verdict.reset_us)
+        return decision
+
+    async def peek(self, charges: Sequence[Charge]) -> Decision:
+        """See `Store.peek`."""
+        return self._decide(charges, self._clock(), "", commit=False)[0]
+
+    def release(self, charges: Sequence[Charge], lease: str) -> None:
+        """See `Store.release`."""
+        for leases, partition, charge in self._held(charges):
+            partition.state = leases.released(units(charge.limit, charge.cost), lease)
+
+    def renew(self, charges: Sequence[Charge], lease: str) -> None:
+        """See `Store.renew`."""
+        now_us = self._clock()
+        for leases, partition, (limit, _, cost) in self._held(charges):
+            partition.state = leases.renewed(limit, units(limit, cost), now_us, lease)
+            partition.ends_us = max(partition.ends_us, now_us + limit.window_us)
+
+    async def reset(self, charge: Charge) -> bool:
+        """See `Store.reset`."""
+        return self._partitions.pop(charge.key, None) is not None
+
+    async def ping(self) -> float:
+        """There is no way to go."""
+        return 0.0
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    def _decide(
+        self, charges: Sequence[Charge], now_us: int, lease: str, *, commit: bool
+    ) -> tuple[Decision, tuple[State, ...]]:
+        found = [self._partitions.get(charge.key) for charge in charges]
+        states = [partition.state if partition else None for partition in found]
+        return decide(charges, states, now_us, lease, commit=commit)
+
+    def _held(self, charges: Sequence[Charge]) -> list[tuple[Leases, _Partition, Charge]]:
+        """The partitions of the concurrency limits among `charges` that hold leases."""
+        held = []
+        for charge in charges:
+            partition = self._partitions.get(charge.key)
+            if charge.limit.algorithm is Algorithm.CONCURRENCY and partition and isinstance(partition.state, Leases):
+                held.append((partition.state, partition, charge))
+        return held
+
+    def _keep(self, key: str, state: State, now_us: int, reset_us: int) -> None:
+        partition = self._partitions.get(key)
+        if partition is None:
+            if reset_us == 0:
+                return
+            self._make_room(now_us)
+            partition = self._partitions[key] = _Partition()
+            self._serial += 1
+            heapq.heappush(self._endings, (now_us + reset_us, self._serial, key, partition))
+        partition.state = state
+        partition.ends_us = now_us + reset_us
+
+    def _make_room(self, now_us: int) -> None:
+        """Two at most of those that have ended for each that comes, and one that has not if there is no room."""
+        for _ in range(2):
+            if not self._drop_ended(now_us):
+                break
+        while len(self._partitions) >= self._max_keys:
+            before = len(self._partitions)
+            self._drop_first()
+            self.dropped += before - len(self._partitions)
+
+    def _drop_ended(self, now_us: int) -> bool:
+        if not self._endings or self._endings[0][0] > now_us:
+            return False
+        self._drop_first()
+        return True
+
+    def _drop_first(self) -> None:
+        """Drop the first of the heap; or, if it has been charged since, put it back with its new time."""
+        ends_us, _, key, partition = self._endings[0]
+        if self._partitions.get(key) is not partition:  # reset meanwhile
+            heapq.heappop(self._endings)
+        elif partition.ends_us > ends_us:
+            self._serial += 1
+            heapq.heapreplace(self._endings, (partition.ends_us, self._serial, key, partition))
+        else:
+            heapq.heappop(self._endings)
+            del self._partitions[key]

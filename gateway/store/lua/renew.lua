@@ -1,0 +1,35 @@
+---- Lets the slots that a call took from concurrency limits last longer --------------------------------------------
+--
+-- KEYS[i]  partition of the i-th concurrency limit
+--
+-- ARGV[1]  op      renew
+-- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
+-- ARGV[3]  lease   as given to admit
+-- ARGV[2 + 2 * i]  cost of the i-th limit: how many slots it gave
+-- ARGV[3 + 2 * i]  window_us of the i-th limit: how long from now the slots last
+--
+-- Reply, a flat list of integers:
+--   reply.renewed  slots that last longer now; a slot that had come back by itself stays back
+
+local SLACK_MS = 100 -- as in common.lua
+
+local now = tonumber(ARGV[2])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+
+local renewed = 0
+for i, key in ipairs(KEYS) do
+  local window = tonumber(ARGV[3 + 2 * i])
+  for number = 1, tonumber(ARGV[2 + 2 * i]) do
+    local slot = number == 1 and ARGV[3] or ARGV[3] .. '#' .. number
+    local ends = redis.pcall('ZSCORE', key, slot)
+    if type(ends) == 'string' and tonumber(ends) > now then
+      redis.call('ZADD', key, now + window, slot)
+      redis.call('PEXPIRE', key, math.floor((window + 999) / 1000) + SLACK_MS)
+      renewed = renewed + 1
+    end
+  end
+end
+return {renewed}

@@ -1,0 +1,130 @@
+"""The scripts that Redis runs, and how their arguments and replies are written.
+
+`store/lua/admit.lua` is the description of the wire format; a test holds its header and the names here together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from pathlib import Path
+
+from gateway.core.algorithms.bounds import out_of_bounds
+from gateway.core.decision import check_distinct, units
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+
+Argument = bytes | str | int
+
+ADMIT_ARGV = ("op", "now_us", "lease")
+RULE_FIELDS = (("algorithm", 1), ("enforced", 1), ("cost", 4), ("quota", 4), ("window_us", 6), ("a", 6), ("b", 6))
+ADMIT_REPLY = ("admitted", "now_us")
+RELEASE_ARGV, RELEASE_REPLY = ("op", "lease"), ("released",)
+RENEW_ARGV, RENEW_REPLY = ("op", "now_us", "lease"), ("renewed",)
+
+_ADMIT_PARTS = ("common", "rolling_window", "token_bucket", "fixed_window", "concurrency", "admit")
+_CODES = {
+    Algorithm.ROLLING_WINDOW: 1,
+    Algorithm.TOKEN_BUCKET: 2,
+    Algorithm.FIXED_WINDOW: 3,
+    Algorithm.CONCURRENCY: 4,
+}
+_MOST_RULES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script: `EVALSHA sha1_hex <encoded arguments>`; on NOSCRIPT, `SCRIPT LOAD source` or `EVAL source`."""
+
+    name: str
+    source: str
+    sha1_hex: str
+
+
+def _script(name: str, *parts: str) -> Script:
+    lua = Path(__file__).parent / "lua"
+    source = "\n".join((lua / f"{part}.lua").read_text("utf-8") for part in parts)
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+ADMIT = _script("admit", *_ADMIT_PARTS)
+RELEASE = _script("release", "release")
+RENEW = _script("renew", "renew")
+
+_rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
+"""(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
+
+
+def encode_admit(
+    charges: Sequence[Charge], lease: str, *, prefix: str, commit: bool, now_us: int = 0
+) -> list[Argument]:
+    """The arguments of ADMIT after the sha: number of keys, keys, ARGV.
+
+    commit  False = peek: the decision and the uncharged present, changing nothing
+    now_us  0 = the server's clock; anything else is for tests
+
+    Raises ValueError for a partition charged twice, a cost below 1, or a limit that is out of bounds.
+    """
+    keys = [prefix + charge.key for charge in charges]
+    check_distinct(keys)
+    op = "admit" if commit else "peek"
+    return [len(keys), *keys, op, now_us, lease, *[_rule(limit, cost) for limit, _, cost in charges]]
+
+
+def decode_admit(reply: Sequence[int], charges: Sequence[Charge]) -> Decision:
+    """The decision in ADMIT's reply. Raises ValueError when the reply does not fit the charges."""
+    if len(reply) != 2 + 5 * len(charges):
+        raise ValueError(f"{len(reply)} integers in the reply for {len(charges)} limits")
+    verdicts = tuple(
+        Verdict(reply[at] == 1, reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4])
+        for at in range(2, len(reply), 5)
+    )
+    return Decision(reply[0] == 1, verdicts, reply[1])
+
+
+def encode_release(charges: Sequence[Charge], lease: str, prefix: str) -> list[Argument] | None:
+    """The arguments of RELEASE after the sha; None when no concurrency limit is among `charges`."""
+    held = _concurrency(charges)
+    if not held:
+        return None
+    keys = [prefix + charge.key for charge in held]
+    return [len(keys), *keys, "release", lease, *[units(limit, cost) for limit, _, cost in held]]
+
+
+def encode_renew(charges: Sequence[Charge], lease: str, prefix: str, *, now_us: int = 0) -> list[Argument] | None:
+    """The arguments of RENEW after the sha; None when no concurrency limit is among `charges`."""
+    held = _concurrency(charges)
+    if not held:
+        return None
+    keys = [prefix + charge.key for charge in held]
+    pairs = [number for limit, _, cost in held for number in (units(limit, cost), limit.window_us)]
+    return [len(keys), *keys, "renew", now_us, lease, *pairs]
+
+
+def _concurrency(charges: Sequence[Charge]) -> list[Charge]:
+    return [charge for charge in charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
+
+
+def _rule(limit: Limit, cost: int) -> bytes:
+    """The packed rule; packed once for each limit and cost."""
+    known = _rules.get((id(limit), cost))
+    if known is None:
+        if len(_rules) >= _MOST_RULES:
+            _rules.clear()
+        known = _rules[id(limit), cost] = (limit, _pack_rule(limit, cost))
+    return known[1]
+
+
+def _pack_rule(limit: Limit, cost: int) -> bytes:
+    problem = out_of_bounds(limit)
+    if problem:
+        raise ValueError(f"limit {limit.name}: {problem}")
+    bucket = limit.algorithm is Algorithm.TOKEN_BUCKET
+    values = (
+        _CODES[limit.algorithm],
+        int(limit.mode is Mode.ENFORCE),
+        units(limit, cost),
+        limit.quota,
+        limit.window_us,
+        limit.rate if bucket else limit.quantum_us,
+        limit.per_us if bucket else 0,
+    )
+    return b"".join(value.to_bytes(size, "big") for value, (_, size) in zip(values, RULE_FIELDS, strict=True))
