@@ -60,7 +60,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """What `RedisStore` takes."""
+        """Where it listens, as `RedisStore` takes it."""
         return f"unix://{self._socket}"
 
     @property

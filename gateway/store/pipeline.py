@@ -26,6 +26,11 @@ MIN_DEAD_S = 0.25
 OnEvent = Callable[[str, Mapping[str, object]], None]
 """(name of the event, its fields): `store.degraded`, `store.recovered`, `store.script_reloaded`."""
 
+
+def ignore_event(_name: str, _fields: Mapping[str, object]) -> None:
+    """For those who do not want to know."""
+
+
 Probe = Callable[[Link], Awaitable[object]]
 
 

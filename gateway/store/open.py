@@ -1,0 +1,26 @@
+"""Chooses the store by its URL."""
+
+from gateway.settings import StoreSettings
+from gateway.store import Store
+from gateway.store.local import LocalStore
+from gateway.store.pipeline import OnEvent, ignore_event
+from gateway.store.redis import RedisStore
+
+
+def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event) -> Store:
+    """The store that the settings name, not started yet.
+
+    url  where the store is when the settings only say `embedded`: the URL of a running `EmbeddedServer`, or `local`
+         when there is no server for this platform. Empty: the settings' own URL.
+
+    Raises ValueError for a URL that cannot be used; the text shows no secret.
+    """
+    place = url or settings.url
+    if place == "local":
+        return LocalStore()
+    if place == "embedded":
+        raise ValueError("the embedded store is not running: nobody gave its URL")
+    kind = "embedded" if settings.url == "embedded" else "redis"
+    return RedisStore(
+        place, key_prefix=settings.key_prefix, timeout_us=settings.timeout_us, kind=kind, on_event=on_event
+    )

@@ -1,0 +1,110 @@
+"""Limits decided by a Redis-protocol server: every decision is one EVALSHA on one multiplexed connection."""
+
+import secrets
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.store.dial import Dialer
+from gateway.store.link import Again, Argument, Link, pack
+from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
+from gateway.store.scripts import (
+    ADMIT,
+    RELEASE,
+    RENEW,
+    Script,
+    decode_admit,
+    encode_admit,
+    encode_release,
+    encode_renew,
+)
+from gateway.store.url import parse_url
+
+if TYPE_CHECKING:
+    import asyncio
+
+_EVALSHA = "EVALSHA"
+_PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
+_PING = pack(("PING",))
+
+
+class RedisStore:
+    """The `Store` on Redis >= 6.2 or Valkey, standalone or behind Sentinels.
+
+    A timed-out or lost `admit` may have been charged: the error is towards counting too much, never too little. It is
+    never sent twice, except when the server said that it did not know the script, so that nothing ran.
+
+    A caller that is cancelled while it waits for `admit`, or gets StoreDown, may hold slots of concurrency limits:
+    `release` with the same lease gives them back (commands keep their order), else they expire.
+
+    on_event  called at each change: `store.degraded` {kind, detail}, `store.recovered` {down_s},
+              `store.script_reloaded` {}
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_prefix: str = "gw:",
+        timeout_us: int = 20_000,
+        kind: str = "redis",
+        on_event: OnEvent = ignore_event,
+    ) -> None:
+        """Raises ValueError for a URL it cannot use; the text shows no secret."""
+        self.kind = kind
+        self._prefix = key_prefix
+        self._pipeline = Pipeline(
+            Dialer(parse_url(url)), timeout_s=timeout_us / 1_000_000, probe=self._probe, on_event=on_event
+        )
+
+    @property
+    def up(self) -> bool:
+        """Whether decisions flow right now."""
+        return self._pipeline.fault is None
+
+    async def start(self) -> None:
+        await self._pipeline.start()
+
+    async def close(self) -> None:
+        await self._pipeline.close()
+
+    def admit(self, charges: Sequence[Charge], lease: str) -> "asyncio.Future[Decision]":
+        arguments = encode_admit(charges, lease, prefix=self._prefix, commit=True)
+        command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
+        return self._pipeline.ask(command, decode_admit, charges, Again(ADMIT.source, arguments))
+
+    def peek(self, charges: Sequence[Charge]) -> "asyncio.Future[Decision]":
+        arguments = encode_admit(charges, "", prefix=self._prefix, commit=False)
+        command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
+        return self._pipeline.ask(command, decode_admit, charges, Again(ADMIT.source, arguments))
+
+    def release(self, charges: Sequence[Charge], lease: str) -> None:
+        self._tell(RELEASE, encode_release(charges, lease, self._prefix))
+
+    def renew(self, charges: Sequence[Charge], lease: str) -> None:
+        self._tell(RENEW, encode_renew(charges, lease, self._prefix))
+
+    async def reset(self, charge: Charge) -> bool:
+        key_count, *rest = encode_admit((charge,), "", prefix=self._prefix, commit=False)
+        return bool(await self._pipeline.ask(pack(("DEL", *rest[: int(key_count)]))))
+
+    async def ping(self) -> float:
+        started = monotonic()
+        await self._pipeline.ask(_PING)
+        return monotonic() - started
+
+    def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
+        if arguments is not None:
+            command = pack((_EVALSHA, script.sha1_hex, *arguments))
+            self._pipeline.tell(command, Again(script.source, arguments))
+
+    def _probe(self, link: Link) -> "asyncio.Future[Decision]":
+        """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.
+
+        On a new key each time, because a refusal writes nothing.
+        """
+        charges = (Charge(_PROBE, f"{_PROBE.name}:{{{secrets.token_hex(8)}}}", 1),)
+        arguments = encode_admit(charges, "", prefix=self._prefix, commit=True)
+        command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
+        return link.send(command, decode_admit, charges, Again(ADMIT.source, arguments))
