@@ -1,0 +1,131 @@
+"""A gateway in the test's own process: real sockets, a real server for the counters, policies from YAML text."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import policy
+from gateway.app import build_gateway, build_listener
+from gateway.call import Gateway
+from gateway.listener.listener import Listener
+from gateway.record import CallRecord
+from gateway.settings import Settings
+from gateway.store.redis import RedisStore
+from tests.fakes.upstream import Upstream
+
+ONE_ROUTE = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: anonymous}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  tenant-10m: {algorithm: rolling_window, limit: 500, window: 10m, key: [tenant]}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - {name: all, match: {path_prefix: /}, upstream: up, limits: [tenant-10m]}
+"""
+
+
+class Records:
+    """Collects the records of finished calls; tests wait for them instead of sleeping."""
+
+    def __init__(self) -> None:
+        self.all: list[CallRecord] = []
+        self._more = asyncio.Event()
+
+    def emit(self, record: CallRecord) -> None:
+        self.all.append(record)
+        self._more.set()
+
+    async def wait(self, count: int) -> list[CallRecord]:
+        """Until at least `count` calls are recorded."""
+        while len(self.all) < count:
+            self._more.clear()
+            await self._more.wait()
+        return self.all
+
+
+@dataclass
+class Running:
+    """A started gateway. `raw` talks bytes to it."""
+
+    gateway: Gateway
+    listener: Listener
+    records: Records
+    port: int
+    crashes: list[BaseException] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def raw(self, data: bytes, *, until: bytes | None = None) -> bytes:
+        """Send bytes; everything that comes back until `until` is seen or the gateway closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            got = b""
+            while until is None or until not in got:
+                more = await reader.read(65536)
+                if not more:
+                    break
+                got += more
+            return got
+        finally:
+            writer.close()
+
+
+Start = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIterator[Start]:
+    """Start gateways: `await start(policies_yaml, **settings)`. A crash inside any of them fails the test."""
+    running: list[Running] = []
+
+    async def begin(policies: str, **changes: Any) -> Running:
+        file = tmp_path / f"policies{len(running)}.yaml"
+        file.write_text(policies)
+        settings = replace(Settings(name="gw-test"), **changes)
+        store = RedisStore(redis_url, timeout_us=2_000_000)
+        await store.start()
+        records = Records()
+        gateway = build_gateway(settings, policy.load([file]), store, [records])
+        await gateway.upstreams.load(gateway.policies)
+        listener = build_listener(gateway)
+        sock = socket.create_server(("127.0.0.1", 0))
+        one = Running(gateway, listener, records, sock.getsockname()[1])
+        gateway.on_crash = lambda crash, _record: one.crashes.append(crash)
+        await listener.start(sock)
+        running.append(one)
+        return one
+
+    yield begin
+    for one in running:
+        one.listener.stop_accepting()
+        await one.listener.wait_closed(1.0)
+        await one.gateway.upstreams.close()
+        await one.gateway.store.close()
+        one.gateway.leases.close()
+    assert [crash for one in running for crash in one.crashes] == []
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """A scripted upstream that answers `ok` until told otherwise."""
+    async with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def gateway(start: Start, upstream: Upstream) -> Running:
+    """A gateway with one route to `upstream`."""
+    return await start(ONE_ROUTE % {"url": upstream.url})
