@@ -4,7 +4,7 @@ Built by `gateway.policy` from YAML; the core only reads it. Everything that can
 a field here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -49,7 +49,7 @@ class KeyPart:
 class PathPattern:
     """A path condition. Exactly one of `prefix` and `segments` is used.
 
-    prefix    `path_prefix: /erp/`: matches the prefix on a segment boundary
+    prefix    `path_prefix: /erp/`: matches the prefix on a segment boundary; begins and ends with `/`
     segments  `path: /a/{id}/*`: literal texts, `{name}` for one captured segment, `*` for one segment,
               `**` (only last) for any rest. Matching splits on `/` only: linear, no regular expressions.
     """
@@ -151,6 +151,9 @@ class PolicySet:
     version  12 hex digits of the content; equal content = equal version
     routes   in the order of precedence: the first that matches wins
     files    the files read, in order
+    by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
+             host or none; segment None the ones whose first segment is not literal, which are also listed, in order
+             of precedence, under every literal segment. Made from `routes`.
     """
 
     version: str
@@ -160,3 +163,35 @@ class PolicySet:
     upstreams: Mapping[str, Upstream]
     files: tuple[str, ...] = ()
     loaded_at: str = ""
+    by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_host", _index(self.routes))
+
+
+def _index(routes: Sequence[Route]) -> dict[str | None, dict[str | None, tuple[Route, ...]]]:
+    by_host: dict[str | None, list[Route]] = {}
+    for route in routes:
+        host = route.match.host
+        by_host.setdefault(None if host is None or host.startswith("*") else host, []).append(route)
+    return {host: _by_first_segment(some) for host, some in by_host.items()}
+
+
+def _by_first_segment(routes: Sequence[Route]) -> dict[str | None, tuple[Route, ...]]:
+    """Keeps the order: a route without a literal first segment is put into every list."""
+    firsts = [first_segment(route.match.path) for route in routes]
+    lists: dict[str | None, list[Route]] = {first: [] for first in (None, *firsts)}
+    for route, first in zip(routes, firsts, strict=True):
+        for some in lists.values() if first is None else (lists[first],):
+            some.append(route)
+    return {first: tuple(some) for first, some in lists.items()}
+
+
+def first_segment(path: PathPattern | None) -> str | None:
+    """The literal text that the first segment of every matching path is; None when it is not one text."""
+    if path is None:
+        return None
+    if path.prefix is not None:
+        return path.prefix.split("/")[1] or None
+    first = path.segments[0] if path.segments else ""
+    return None if first in ("*", "**") or first.startswith("{") else first

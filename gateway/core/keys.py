@@ -1,0 +1,120 @@
+"""Who is asking: reading the parts of a key from a request, and naming the partition they make up.
+
+A partition key is text that goes into the store. Two different callers never share one, whatever they send: a value
+either stands for itself (letters, digits and `._~-` only, at most 64 of them) or is replaced by its hash, and the two
+forms, and the caller without a value, begin differently.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import unquote, unquote_plus
+
+from gateway.core.limits import Limit
+from gateway.core.policy import KeyFrom, KeyPart
+
+ANONYMOUS = "~"
+_EVERYBODY = "*"
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]{1,64}").fullmatch
+_HASH_BYTES = 16
+_API_KEY_DOMAIN = b"gateway api key"  # keeps these hashes apart from those of partition keys; not a secret
+
+
+def partition_key(limit: Limit, parts: Mapping[str, str | None]) -> str:
+    """`<limit>:{<first part>}<:other part>*`: which counter of `limit` a caller with these parts uses.
+
+    parts  at least the limit's key parts; None = the caller has no value and counts as anonymous
+
+    The braces are the hash tag of a Redis Cluster. A limit that counts everybody together has the tag `{*}`.
+    """
+    if not limit.key:
+        return f"{limit.name}:{{{_EVERYBODY}}}"
+    first, *others = limit.key
+    key = f"{limit.name}:{{{encode_part(parts[first])}}}"
+    for name in others:
+        key += ":" + encode_part(parts[name])
+    return key
+
+
+def encode_part(value: str | None) -> str:
+    """`=value`, `#<32 hex>` or `~`: injective for values that blake2b keeps apart, and at most 65 characters."""
+    if value is None:
+        return ANONYMOUS
+    if _PLAIN(value):
+        return "=" + value
+    # surrogatepass, because surrogateescape would map an undecodable byte and the character it belongs to together
+    return "#" + blake2b(value.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
+
+
+def read_key(
+    part: KeyPart, headers: Mapping[str, str], path_params: Mapping[str, str], query: str, client_ip: str
+) -> str | None:
+    """The value of one key part, None when it is missing or empty.
+
+    headers      looked up by lower-case name; the mapping is case-insensitive. Of a repeated field the first counts
+    path_params  raw segments as `find_route` gives them
+    query        raw text behind the `?`. Of a repeated parameter the first counts
+    client_ip    textual address, "" when unknown
+
+    Path and query values are percent-decoded, so that no spelling of a value has a counter of its own. Of an API key
+    only a hash is returned.
+    """
+    return _READERS[part.source](part, headers, path_params, query, client_ip) or None
+
+
+def _header(part: KeyPart, headers: Mapping[str, str], _path: Mapping[str, str], _query: str, _ip: str) -> str | None:
+    return headers.get(part.source_name)
+
+
+def _path(part: KeyPart, _headers: Mapping[str, str], path: Mapping[str, str], _query: str, _ip: str) -> str | None:
+    raw = path.get(part.source_name)
+    return unquote(raw, errors="surrogateescape") if raw is not None and "%" in raw else raw
+
+
+def _query(part: KeyPart, _headers: Mapping[str, str], _path: Mapping[str, str], query: str, _ip: str) -> str | None:
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name == part.source_name or unquote_plus(name) == part.source_name:
+            return unquote_plus(value, errors="surrogateescape")
+    return None
+
+
+def _client_ip(part: KeyPart, _headers: Mapping[str, str], _path: Mapping[str, str], _query: str, ip: str) -> str:
+    return client_network(ip, part.ipv6_prefix) if ":" in ip else ip
+
+
+def _api_key(part: KeyPart, headers: Mapping[str, str], _path: Mapping[str, str], _query: str, _ip: str) -> str | None:
+    value = headers.get(part.source_name)
+    if not value:
+        return None
+    text = value.encode("utf-8", "surrogatepass")
+    return "key-" + blake2b(text, digest_size=_HASH_BYTES, key=_API_KEY_DOMAIN).hexdigest()
+
+
+_READERS: Mapping[KeyFrom, Callable[[KeyPart, Mapping[str, str], Mapping[str, str], str, str], str | None]] = {
+    KeyFrom.HEADER: _header,
+    KeyFrom.PATH: _path,
+    KeyFrom.QUERY: _query,
+    KeyFrom.CLIENT_IP: _client_ip,
+    KeyFrom.API_KEY: _api_key,
+}
+
+
+@lru_cache(maxsize=8192)
+def client_network(ip: str, ipv6_prefix: int) -> str:
+    """What an IPv6 address counts as: its network of that prefix length, `2001:db8::/64`.
+
+    An IPv4-mapped address counts as the IPv4 address it stands for (RFC 4291 §2.5.5.2), zone ids are dropped, and text
+    that is no address is returned as it is.
+    """
+    try:
+        address = ip_address(ip.partition("%")[0])
+    except ValueError:
+        return ip
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, ipv6_prefix), strict=False))

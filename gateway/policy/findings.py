@@ -1,0 +1,127 @@
+"""What is wrong with a file, and where: values that collect, sort and print themselves.
+
+Nothing here knows YAML or policies, so that every reader of files can report in the same form.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+
+class Where(NamedTuple):
+    """A place in a file, counted from 1. Line 0 = no place inside it: an option, a variable, a missing file."""
+
+    file: str
+    line: int = 0
+    col: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyError:
+    """One finding.
+
+    code     stable kebab-case word, for machines
+    message  one sentence without the position; never contains a secret
+    hint     what to do about it, or ""
+    excerpt  the line of the file it points at, or "" (also when that line may hold a secret)
+    """
+
+    file: str
+    line: int
+    col: int
+    code: str
+    message: str
+    hint: str = ""
+    excerpt: str = ""
+
+    @property
+    def position(self) -> str:
+        """`file:line:col`, as far as known."""
+        return f"{self.file}:{self.line}:{self.col}" if self.line else self.file
+
+    @property
+    def text(self) -> str:
+        """The message with its hint."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.text} [{self.code}]"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in ("file", "line", "col", "code", "message", "hint")}
+
+
+class PolicyErrors(Exception):
+    """Files that cannot be used: every error found, in file order. Nothing was changed."""
+
+    def __init__(self, errors: Sequence[PolicyError], warnings: Sequence[PolicyError] = ()) -> None:
+        self.errors = tuple(errors)
+        self.warnings = tuple(warnings)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects errors and warnings while files are read; asked for them once, sorted."""
+
+    errors: list[PolicyError] = field(default_factory=list)
+    warnings: list[PolicyError] = field(default_factory=list)
+    lines: dict[str, Sequence[str]] = field(default_factory=dict)
+    """The lines of every file read, for excerpts; the order of files is the order of findings."""
+
+    def error(self, where: Where, code: str, message: str, hint: str = "") -> None:
+        """Something that stops the files from being used."""
+        self.errors.append(PolicyError(*where, code, message, hint))
+
+    def warn(self, where: Where, code: str, message: str, hint: str = "") -> None:
+        """Something that works but is probably not meant."""
+        self.warnings.append(PolicyError(*where, code, message, hint))
+
+    def sorted_errors(self) -> tuple[PolicyError, ...]:
+        """Errors in file order, each once, with their line."""
+        return self._in_order(self.errors)
+
+    def sorted_warnings(self) -> tuple[PolicyError, ...]:
+        """Warnings in file order, each once, with their line."""
+        return self._in_order(self.warnings)
+
+    def raise_errors(self) -> None:
+        """Raise PolicyErrors if there is any error."""
+        if self.errors:
+            raise PolicyErrors(self.sorted_errors(), self.sorted_warnings())
+
+    def _in_order(self, found: Iterable[PolicyError]) -> tuple[PolicyError, ...]:
+        rank = {name: number for number, name in enumerate(self.lines)}
+        ordered = sorted(dict.fromkeys(found), key=lambda item: (rank.get(item.file, len(rank)), item.line, item.col))
+        return tuple(replace(item, excerpt=self._line_of(item)) for item in ordered)
+
+    def _line_of(self, item: PolicyError) -> str:
+        lines = self.lines.get(item.file, ())
+        if item.code in SECRET_CODES or not 0 < item.line <= len(lines):
+            return ""
+        return lines[item.line - 1]
+
+
+SECRET_CODES = frozenset({"inline-secret"})
+"""Codes of findings whose line must not be repeated."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint naming the closest known word, or the known words if they are few, or ""."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if 0 < len(names) <= 8 else ""
+
+
+def quoted(value: object, most: int = 60) -> str:
+    """A value as it may stand in a message: quoted, on one line, bounded."""
+    text = str(value) if isinstance(value, str) else repr(value)
+    text = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return f"'{text[:most]}…'" if len(text) > most else f"'{text}'"

@@ -1,0 +1,157 @@
+"""Key parts are read the same however they are spelled, and no two callers share a counter."""
+
+import string
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from gateway.core.keys import encode_part, partition_key, read_key
+from gateway.core.limits import Algorithm, Limit
+from gateway.core.policy import KeyFrom, KeyPart, OnMissing
+
+NAMES = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
+VALUES = st.none() | st.text(min_size=1, max_size=80) | st.text("ab#=~:{}%*\x00\udce9é", min_size=1, max_size=70)
+
+
+def limit(name: str, *key: str) -> Limit:
+    return Limit(name, Algorithm.ROLLING_WINDOW, 500, 600_000_000, key)
+
+
+def part(source: KeyFrom, name: str = "", ipv6_prefix: int = 64) -> KeyPart:
+    return KeyPart("k", source, name, OnMissing.SKIP, ipv6_prefix)
+
+
+def read(
+    a_part: KeyPart, *, headers: dict[str, str] | None = None, query: str = "", ip: str = "", **path: str
+) -> str | None:
+    return read_key(a_part, CIMultiDict(headers or {}), path, query, ip)
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        (None, "~"),
+        ("acme", "=acme"),
+        ("~", "=~"),
+        ("a.b_c-d", "=a.b_c-d"),
+        ("x" * 64, "=" + "x" * 64),
+        ("x" * 65, "#"),
+        ("a:b", "#"),
+        ("*", "#"),
+        ("", "#"),
+        ("acme\n", "#"),
+        ("naïve", "#"),
+    ],
+)
+def test_a_value_stands_for_itself_only_when_plain(value: str | None, encoded: str) -> None:
+    got = encode_part(value)
+    if encoded.startswith("#"):
+        assert got[0] == "#"
+        assert len(got) == 33
+        assert set(got[1:]) <= set("0123456789abcdef")
+    else:
+        assert got == encoded
+
+
+def test_the_first_part_is_the_hash_tag() -> None:
+    parts = {"tenant": "acme", "connection": None}
+    assert partition_key(limit("tenant-10m", "tenant"), parts) == "tenant-10m:{=acme}"
+    assert partition_key(limit("both", "tenant", "connection"), parts) == "both:{=acme}:~"
+    assert partition_key(limit("all"), parts) == "all:{*}"
+
+
+@settings(max_examples=300)
+@given(NAMES, NAMES, st.lists(VALUES, max_size=3), st.lists(VALUES, max_size=3))
+def test_different_callers_have_different_keys(
+    name: str, other_name: str, values: list[str | None], other_values: list[str | None]
+) -> None:
+    assume((name, values) != (other_name, other_values))
+    keys = [
+        partition_key(limit(a_name, *map(str, range(len(parts)))), {str(i): value for i, value in enumerate(parts)})
+        for a_name, parts in ((name, values), (other_name, other_values))
+    ]
+    assert keys[0] != keys[1]
+
+
+@settings(max_examples=200)
+@given(NAMES, st.lists(VALUES, min_size=1, max_size=3))
+def test_a_key_is_bounded_plain_text_with_one_hash_tag(name: str, values: list[str | None]) -> None:
+    key = partition_key(limit(name, *map(str, range(len(values)))), {str(i): v for i, v in enumerate(values)})
+    assert key.isascii()
+    assert key.isprintable()
+    assert len(key) <= len(name) + 3 + 66 * len(values)
+    assert key.index("{") == len(name) + 1
+    assert key.count("{") == key.count("}") == 1
+    assert encode_part(values[0]) == key[key.index("{") + 1 : key.index("}")]
+
+
+def test_a_header_is_found_whatever_its_case() -> None:
+    tenant = part(KeyFrom.HEADER, "x-tenant-id")
+    assert read(tenant, headers={"X-TENANT-ID": "Acme"}) == "Acme"
+    assert read(tenant, headers={"X-Tenant-Id": ""}) is None
+    assert read(tenant) is None
+    twice = CIMultiDict([("X-Tenant-Id", "first"), ("x-tenant-id", "second")])
+    assert read_key(tenant, twice, {}, "", "") == "first"
+
+
+def test_a_path_value_is_decoded() -> None:
+    assert read(part(KeyFrom.PATH, "id"), id="acme") == "acme"
+    assert read(part(KeyFrom.PATH, "id"), id="%61cm%65") == "acme"
+    assert read(part(KeyFrom.PATH, "id"), id="a+b") == "a+b"
+    assert read(part(KeyFrom.PATH, "id"), id="%E9") == "\udce9"
+    assert read(part(KeyFrom.PATH, "id")) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("tenant=acme", "acme"),
+        ("a=1&tenant=acme&tenant=other", "acme"),
+        ("tenan%74=a%63me", "acme"),
+        ("tenant=a+b", "a b"),
+        ("tenant=%ff", "\udcff"),
+        ("tenant=a=b", "a=b"),
+        ("tenant=", None),
+        ("tenant", None),
+        ("Tenant=acme", None),
+        ("", None),
+    ],
+)
+def test_the_first_query_value_counts_decoded(query: str, value: str | None) -> None:
+    assert read(part(KeyFrom.QUERY, "tenant"), query=query) == value
+
+
+@pytest.mark.parametrize(
+    ("ip", "prefix", "value"),
+    [
+        ("192.0.2.7", 64, "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::9", 64, "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", 128, "2001:db8:1:2::9/128"),
+        ("2001:db8:1:2::9", 48, "2001:db8:1::/48"),
+        ("::ffff:192.0.2.7", 64, "192.0.2.7"),
+        ("::ffff:c000:207", 64, "192.0.2.7"),
+        ("fe80::1%eth0", 64, "fe80::/64"),
+        ("192.0.2.7%a:b", 64, "192.0.2.7"),
+        ("unix:", 64, "unix:"),
+        ("", 64, None),
+    ],
+)
+def test_a_client_counts_by_its_network(ip: str, prefix: int, value: str | None) -> None:
+    assert read(part(KeyFrom.CLIENT_IP, ipv6_prefix=prefix), ip=ip) == value
+
+
+def test_an_api_key_is_never_returned_itself() -> None:
+    api_key = part(KeyFrom.API_KEY, "x-api-key")
+    secret = "gk_5up3r53cr37"
+    value = read(api_key, headers={"X-Api-Key": secret})
+    assert value == read(api_key, headers={"x-api-key": secret})
+    assert value is not None
+    assert secret not in value
+    assert value != read(api_key, headers={"X-Api-Key": secret + "x"})
+    assert encode_part(value) == "=" + value
+    assert read(api_key, headers={"X-Api-Key": "\udce9"}) is not None
+    assert read(api_key, headers={"X-Api-Key": ""}) is None
+    assert read(api_key) is None
