@@ -5,7 +5,7 @@ limits count; the scripts of `gateway/store/lua` are a second implementation, te
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gateway.core.algorithms.concurrency import Leases
 from gateway.core.algorithms.fixed_window import Tally
@@ -13,15 +13,7 @@ from gateway.core.algorithms.rolling_window import Log
 from gateway.core.algorithms.token_bucket import Bucket
 from gateway.core.limits import Algorithm, Limit
 
-__all__ = ["Bucket", "Leases", "Log", "Present", "State", "Tally", "state_for"]
-
-
-class Present(NamedTuple):
-    """A partition as it stands. Microseconds and units as in `gateway.core.limits.Verdict`."""
-
-    remaining: int
-    reset_us: int
-    more_us: int
+__all__ = ["Bucket", "Leases", "Log", "State", "Tally", "state_for"]
 
 
 class State(Protocol):
@@ -37,7 +29,7 @@ class State(Protocol):
         """
 
     def present(self, limit: Limit, now_us: int) -> tuple[int, int, int]:
-        """`Present` as a plain tuple, with nothing charged."""
+        """(remaining, reset_us, more_us), as in `gateway.core.limits.Verdict`, with nothing charged."""
 
     def retry_us(self, limit: Limit, cost: int, now_us: int) -> int:
         """How long until `cost` units are free, if nobody else charges; 0 = now."""

@@ -5,6 +5,7 @@ from gateway.core.limits import Algorithm, Limit
 MAX_UNITS = 2**32 - 1
 MAX_WINDOW_US = 800 * 24 * 3600 * 1_000_000
 MAX_ENTRIES = 1_000_000
+MAX_SLOTS = 100_000
 EXACT_IN_DOUBLE = 2**53
 
 
@@ -18,6 +19,8 @@ def out_of_bounds(limit: Limit) -> str | None:
         return _rolling_out_of_bounds(limit)
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         return _bucket_out_of_bounds(limit)
+    if limit.algorithm is Algorithm.CONCURRENCY and limit.quota > MAX_SLOTS:
+        return f"a concurrency limit can have at most {MAX_SLOTS} slots"
     return None
 
 

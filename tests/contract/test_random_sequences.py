@@ -1,0 +1,199 @@
+"""The scripts answer as the core does: tens of thousands of random steps, every integer of every reply.
+
+The seeds are fixed, so a failure can be run again. Times are passed in; keys do not end by the server's clock here
+(see test_key_lifetimes.py), the core does not forget them either.
+"""
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import redis
+from counters import CoreModel, Scripts, queue
+
+from gateway.core.limits import Algorithm, Charge, Limit, Mode
+from gateway.store.scripts import ADMIT, RELEASE, RENEW, encode_admit, encode_release, encode_renew
+
+START_US = 1_764_000_000_000_000
+STEPS = 5000
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that happens: `op` is admit, peek, release, renew or reset."""
+
+    op: str
+    charges: tuple[Charge, ...]
+    lease: str
+    now_us: int
+
+
+@dataclass(frozen=True)
+class Climate:
+    """What kind of sequence it is.
+
+    dear     share of calls that cost more than one unit
+    change   share of steps at which a limit gets other numbers
+    leaps    share of steps before which the time jumps
+    partitions  how many there are; the first is always a rolling window
+    """
+
+    seed: int
+    most_units: int
+    most_window_us: int
+    dear: float = 0.3
+    change: float = 0.03
+    leaps: float = 0.25
+    partitions: int = 6
+
+
+class World:
+    """Makes up limits, calls and times. The model's answers are fed back, to hit the moments that matter."""
+
+    def __init__(self, climate: Climate) -> None:
+        self.random = random.Random(climate.seed)
+        self.climate = climate
+        self.most_units = climate.most_units
+        self.most_window_us = climate.most_window_us
+        self.keys = [f"limit-{number}:{{=tenant}}" for number in range(climate.partitions)]
+        self.limits = {key: self.limit(self.random.choice(list(Algorithm))) for key in self.keys}
+        self.limits[self.keys[0]] = self.limit(Algorithm.ROLLING_WINDOW)
+        self.now_us = START_US
+        self.due_us: list[int] = []
+        self.held: list[tuple[tuple[Charge, ...], str]] = []
+
+    def limit(self, algorithm: Algorithm) -> Limit:
+        most_units = min(self.most_units, 12 if algorithm is Algorithm.CONCURRENCY else 1_000_000)
+        quota = self.random.randint(1 + most_units // 2, most_units)
+        window_us = self.random.choice((self.random.randint(1, 50), self.random.randint(1, self.most_window_us)))
+        limit = Limit(
+            "x", algorithm, quota, window_us, ("k",), mode=self.random.choice((Mode.ENFORCE,) * 5 + (Mode.SHADOW,))
+        )
+        if algorithm is Algorithm.TOKEN_BUCKET:
+            rate, per_us = self.random.randint(1, 9), self.random.randint(1, 1 + self.most_window_us // quota)
+            return replace(limit, rate=rate, per_us=per_us, window_us=-(-quota * per_us // rate))
+        if algorithm is Algorithm.ROLLING_WINDOW and self.random.random() < 0.5:
+            return replace(limit, quantum_us=-(-window_us // self.random.choice((1, 2, 3, 7, 60))))
+        return limit
+
+    def change_a_limit(self) -> None:
+        key = self.random.choice(self.keys)
+        algorithm = self.limits[key].algorithm
+        if self.random.random() < 0.2:
+            algorithm = self.random.choice(list(Algorithm))
+        self.limits[key] = self.limit(algorithm)
+
+    def pass_time(self) -> None:
+        if self.random.random() < self.climate.leaps:
+            self.leap()
+        elif self.random.random() < 0.7:
+            usual_us = self.random.randint(0, self.most_window_us // self.most_units)
+            self.now_us += self.random.choice((0, 1, 5, usual_us))
+
+    def leap(self) -> None:
+        """The clock steps back; or a moment comes at which something changes, or the one before it; or a long rest."""
+        chance = self.random.random()
+        if chance < 0.1:
+            self.now_us -= self.random.choice((1, 40, self.random.randint(1, 3 * self.most_window_us)))
+        elif chance < 0.9 and self.due_us:
+            self.now_us = self.random.choice(self.due_us) - self.random.randint(0, 1)
+        else:
+            self.now_us += self.random.randint(0, 3 * self.most_window_us)
+
+    def charges(self) -> tuple[Charge, ...]:
+        keys = self.random.sample(self.keys, min(len(self.keys), self.random.choice((1, 1, 2, 3))))
+        return tuple(Charge(self.limits[key], key, self.cost(self.limits[key])) for key in keys)
+
+    def cost(self, limit: Limit) -> int:
+        return 1 if self.random.random() >= self.climate.dear else self.random.randint(1, limit.quota)
+
+    def steps(self, count: int) -> Iterator[Step]:
+        for number in range(count):
+            if self.random.random() < self.climate.change:
+                self.change_a_limit()
+            self.pass_time()
+            chance = self.random.random()
+            if chance < 0.08 and self.held:
+                charges, lease = self.held.pop(self.random.randrange(len(self.held)))
+                yield Step(self.random.choice(("release", "renew")), charges, lease, self.now_us)
+            elif chance < 0.09:
+                yield Step("reset", (self.charges()[0],), "", self.now_us)
+            else:
+                lease = f"lease-{number}"
+                yield Step("peek" if chance < 0.15 else "admit", self.charges(), lease, self.now_us)
+
+    def learn(self, step: Step, admitted: bool, waits_us: Sequence[int]) -> None:
+        """What the model answered: remember leases, and the moments at which something will change."""
+        if admitted and step.op == "admit":
+            self.held = [*self.held[-20:], (step.charges, step.lease)]
+        self.due_us = [*self.due_us[-6:], *(step.now_us + wait_us for wait_us in waits_us if wait_us)]
+
+
+def ask_model(world: World, model: CoreModel, step: Step) -> list[int] | None:
+    """The integers that the script must reply; None when the reply is not looked at."""
+    if step.op in ("release", "renew"):
+        getattr(model, step.op)(step.charges, step.lease, step.now_us)
+        return None
+    if step.op == "reset":
+        model.reset(step.charges[0].key)
+        return None
+    if step.op == "peek":
+        decision = model.peek(step.charges, step.now_us)
+    else:
+        decision = model.admit(step.charges, step.lease, step.now_us)
+    waits_us = [wait_us for verdict in decision.verdicts for wait_us in (verdict.retry_us, verdict.more_us)]
+    world.learn(step, decision.admitted, waits_us)
+    flat = [int(number) for verdict in decision.verdicts for number in verdict]
+    return [int(decision.admitted), decision.now_us, *flat]
+
+
+def queue_step(pipe: "redis.client.Pipeline", step: Step) -> int:
+    """Add the step to the transaction; returns at which index its reply will be."""
+    index, keys = len(pipe.command_stack), [charge.key for charge in step.charges]
+    if step.op == "reset":
+        pipe.delete("t:" + keys[0])
+    elif step.op in ("release", "renew"):
+        script, arguments = (
+            (RELEASE, encode_release(step.charges, step.lease, "t:"))
+            if step.op == "release"
+            else (RENEW, encode_renew(step.charges, step.lease, "t:", now_us=step.now_us))
+        )
+        if arguments is not None:
+            queue(pipe, script, arguments, keys)
+    else:
+        commit = step.op == "admit"
+        queue(pipe, ADMIT, encode_admit(step.charges, step.lease, prefix="t:", commit=commit, now_us=step.now_us), keys)
+    return index
+
+
+@pytest.mark.parametrize(
+    "climate",
+    [
+        Climate(1, 3, 600_000_000),
+        Climate(2, 12, 600_000_000),
+        Climate(3, 12, 40),
+        Climate(4, 40, 600_000_000),
+        Climate(5, 400, 600_000_000, dear=0.05, change=0.001, leaps=0.01),
+        Climate(6, 400, 600_000_000, dear=0.01, change=0.001, leaps=0.003, partitions=1),
+        Climate(7, 1_000_000, 24 * 3600 * 1_000_000),
+    ],
+    ids=lambda climate: f"seed-{climate.seed}",
+)
+def test_scripts_equal_core(server: "redis.Redis", climate: Climate) -> None:
+    Scripts(server)  # loads them
+    world, model = World(climate), CoreModel()
+    steps = world.steps(STEPS)
+    admitted = refused = 0
+    for _ in range(STEPS // BATCH):
+        batch = itertools.islice(steps, BATCH)
+        with server.pipeline(transaction=True) as pipe:
+            asked = [(step, queue_step(pipe, step), ask_model(world, model, step)) for step in batch]
+            replies = pipe.execute()
+        for step, index, expected in asked:
+            if expected is not None:
+                assert replies[index] == expected, step
+                admitted, refused = admitted + expected[0], refused + 1 - expected[0]
+    assert min(admitted, refused) > STEPS // 10, "a sequence that hardly admits or hardly refuses shows little"
