@@ -81,13 +81,17 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
         body = upload.body
         if upload.whole is None and body is not None and body.complete:
             upload.whole = _framed(body.take(), body) if upload.chunked else body.take()
+        if body is not None and body.trailers:
+            exchange.last_use = True
         exchange.send(head + upload.whole if upload.whole else head, call.record.method, _interim(call))
         if upload.whole is None and body is not None:
             exchange.hold_clock(timeouts.total_us / 1e6)
             upload.task = asyncio.create_task(_pump(call, exchange, upload, body))
         else:
             exchange.start_clock(timeouts.first_byte_us / 1e6, timeouts.total_us / 1e6)
-        await exchange.answer()
+        answer = await exchange.answer()
+        if answer.upgrade and not call.request.head.upgrade:
+            raise UpstreamFailed("malformed", "101 that nobody asked for")
     except UpstreamFailed:
         upload.stop()
         exchange.abort()
@@ -117,6 +121,8 @@ async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream
         return
     if upload.chunked:
         exchange.write(_last_chunk(body))
+        if body.trailers:
+            exchange.last_use = True
     timeouts = call.route.upstream.timeouts
     exchange.start_clock(timeouts.first_byte_us / 1e6, timeouts.total_us / 1e6)
 

@@ -25,6 +25,9 @@ class Exchange(asyncio.Protocol):
 
     Use: `send` the head (and body), await `answer()`, read `body`, `release()`. `deadline` belongs to the pool's
     sweeper. All failures are UpstreamFailed.
+
+    `last_use` is set for requests with trailer fields: some servers read them as fields of the socket's next request,
+    which may be another caller's.
     """
 
     __slots__ = (
@@ -45,6 +48,7 @@ class Exchange(asyncio.Protocol):
         "busy",
         "deadline",
         "idle_since",
+        "last_use",
         "served",
         "transport",
         "write_paused",
@@ -68,6 +72,7 @@ class Exchange(asyncio.Protocol):
         self.busy = True
         self.deadline = FOREVER
         self.idle_since = 0.0
+        self.last_use = False
         self.served = 0
         self.transport: asyncio.Transport | None = None
         self.write_paused = False
@@ -167,6 +172,7 @@ class Exchange(asyncio.Protocol):
             and (self.body is None or (self.body.complete and not self.body.failed))
             and not self._buffer
             and not self.write_paused
+            and not self.last_use
         )
         self.deadline = FOREVER
         self.body = None

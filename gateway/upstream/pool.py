@@ -1,6 +1,7 @@
 """Keep-alive sockets of one upstream. Last in, first out, so that a quiet pool shrinks by itself."""
 
 import asyncio
+from collections.abc import Set
 
 from gateway.core.policy import Upstream
 from gateway.upstream.connect import Resolver, connect, tls_context
@@ -31,6 +32,11 @@ class Pool:
         self.parser = parser
         self.header_bytes = HEADER_BYTES
         self.idle_timeout_s = upstream.timeouts.idle_us / 1e6
+
+    @property
+    def busy(self) -> Set[Exchange]:
+        """Exchanges in progress."""
+        return self._busy
 
     @property
     def active(self) -> int:

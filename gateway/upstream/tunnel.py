@@ -17,6 +17,7 @@ class Tunnel:
         self.first_to_close = ""
         self._ends = {"client": _End(self, "client", caller), "upstream": _End(self, "upstream", upstream)}
         self._open = 2
+        self._ended: set[str] = set()
 
     def start(self, from_caller: bytes, from_upstream: bytes) -> None:
         """Take over both transports; the bytes are what either side had sent already."""
@@ -35,6 +36,16 @@ class Tunnel:
     def other(self, side: str) -> "_End":
         """The opposite end."""
         return self._ends["upstream" if side == "client" else "client"]
+
+    def ended(self, side: str) -> bool:
+        """One side sends nothing more. Half-close is passed on; when both have ended, the tunnel is over."""
+        self._ended.add(side)
+        other = self.other(side).transport
+        if len(self._ended) == len(self._ends) or not other.can_write_eof():
+            other.close()
+            return False
+        other.write_eof()
+        return True
 
     def lost(self, side: str) -> None:
         """One side has closed: what it sent last is still delivered, then the other closes too."""
@@ -73,12 +84,7 @@ class _End(asyncio.Protocol):
         self._tunnel.other(self._side).transport.write(data)
 
     def eof_received(self) -> bool:
-        """Half-close is passed on; the other direction may go on."""
-        other = self._tunnel.other(self._side).transport
-        if not other.can_write_eof():
-            return False
-        other.write_eof()
-        return True
+        return self._tunnel.ended(self._side)
 
     def pause_writing(self) -> None:
         self._tunnel.other(self._side).transport.pause_reading()

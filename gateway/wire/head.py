@@ -160,7 +160,7 @@ def _request(message: Any, method: str, http10: bool) -> RequestHead:
     _check_host(headers, http10)
     head.body = _request_body(message, headers, http10)
     head.chunked = message.chunked
-    head.upgrade = headers.get("Upgrade", "") if message.upgrade else ""
+    head.upgrade = _upgrade(headers) if message.upgrade and head.body.done else ""
     head.expects_continue = False
     if "Expect" in headers:
         if headers["Expect"].lower() != "100-continue":
@@ -168,6 +168,13 @@ def _request(message: Any, method: str, http10: bool) -> RequestHead:
         head.expects_continue = not http10
     _check_target(head)
     return head
+
+
+def _upgrade(headers: CIMultiDictProxy[str]) -> str:
+    """The protocols asked for, unless the switch would put requests out of our sight, or is in a body's way."""
+    asked = headers.get("Upgrade", "")
+    hidden = any(name.strip().lower().startswith(("h2c", "http/", "tls/")) for name in asked.split(","))
+    return "" if hidden else asked
 
 
 def _check_host(headers: CIMultiDictProxy[str], http10: bool) -> None:

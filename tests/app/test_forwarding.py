@@ -1,0 +1,380 @@
+"""How calls travel: streamed both ways within bounded memory, cancelled with their caller, bounded in every phase."""
+
+import asyncio
+import contextlib
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from gateway.settings import Bounds
+from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+R = b"HTTP/1.1 200 OK\r\n"
+WITH_TIMEOUTS = ONE_ROUTE.replace('{url: "%(url)s"}', '{url: "%(url)s", timeouts: {%(timeouts)s}}')
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+async def connected(gateway: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", gateway.port)
+
+
+# Uploads
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_upload_arrives_byte_for_byte(gateway: Running, upstream: Upstream, chunked: bool) -> None:
+    size, piece = 8 * 2**20, bytes(range(256)) * 256
+    seen = hashlib.sha256()
+
+    async def script(request: Received, socket: Socket) -> bytes:
+        if not chunked:
+            left = size
+            while left:
+                data = await socket.reader.read(min(left, 65536))
+                seen.update(data)
+                left -= len(data)
+            return OK
+        while length := int((await socket.reader.readuntil(b"\r\n")), 16):
+            seen.update((await socket.reader.readexactly(length + 2))[:-2])
+        await socket.reader.readexactly(2)
+        return OK
+
+    upstream.script, upstream.read_body = script, False
+    reader, writer = await connected(gateway)
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+    writer.write(b"POST /up HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+    for _ in range(size // len(piece)):
+        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        await writer.drain()
+    if chunked:
+        writer.write(b"0\r\n\r\n")
+    assert status_of(await reader.readuntil(b"ok")) == 200
+    writer.close()
+    assert seen.digest() == hashlib.sha256(piece * (size // len(piece))).digest()
+    assert (await gateway.records.wait(1))[0].bytes_in == size
+
+
+async def test_an_upstream_that_does_not_read_stops_the_caller(gateway: Running, upstream: Upstream) -> None:
+    """Back-pressure: what the gateway holds for a stalled upload is bounded."""
+    go = asyncio.Event()
+
+    async def script(_request: Received, socket: Socket) -> bytes:
+        await go.wait()
+        left = 64 * 2**20
+        while left:
+            left -= len(await socket.reader.read(min(left, 2**20)))
+        return OK
+
+    upstream.script, upstream.read_body = script, False
+    reader, writer = await connected(gateway)
+    writer.transport.set_write_buffer_limits(high=0)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (64 * 2**20))
+    sent = 0
+    while sent < 64 * 2**20:
+        writer.write(bytes(2**20))
+        sent += 2**20
+        try:
+            await asyncio.wait_for(writer.drain(), 0.3)
+        except TimeoutError:
+            break
+    assert sent < 32 * 2**20  # socket buffers of the kernel and 64 KiB of ours, not the whole body
+    go.set()
+    writer.write(bytes(64 * 2**20 - sent))
+    assert status_of(await reader.readuntil(b"ok")) == 200
+    writer.close()
+
+
+async def test_continue_is_sent_after_admission(gateway: Running, upstream: Upstream) -> None:
+    reader, writer = await connected(gateway)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"abc")
+    assert status_of(await reader.readuntil(b"ok")) == 200
+    writer.close()
+    assert upstream.received[0].body == b"abc"
+    assert upstream.received[0].fields("Expect") == []
+
+
+async def test_a_refused_upload_is_never_sent(start: Start, upstream: Upstream) -> None:
+    gateway = await start((ONE_ROUTE % {"url": upstream.url}).replace("limit: 500", "limit: 1"))
+    await gateway.raw(GET, until=b"ok")
+    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+    assert status_of(answer) == 429
+    assert b"100 Continue" not in answer
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_bound_is_refused(start: Start, upstream: Upstream, chunked: bool) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_bytes=1000))
+    body = b"3e9\r\n%b\r\n0\r\n\r\n" % bytes(1001) if chunked else bytes(1001)
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 1001"
+    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n" + body)
+    assert status_of(answer) == 413
+    assert upstream.received == []
+
+
+async def test_an_answer_before_the_end_of_the_upload(gateway: Running, upstream: Upstream) -> None:
+    upstream.script, upstream.read_body = always(b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno"), False
+    reader, writer = await connected(gateway)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc")
+    answer = await reader.read()
+    writer.close()
+    assert status_of(answer) == 401
+    assert b"Connection: close" in answer
+
+
+# Downloads
+
+
+async def test_events_flow_without_buffering(gateway: Running, upstream: Upstream) -> None:
+    go = asyncio.Event()
+
+    async def script(_request: Received, socket: Socket) -> None:
+        await socket.send(R + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(3):
+            await socket.send(b"9\r\ndata: %d\n\n\r\n" % number)
+            go.clear()
+            await go.wait()
+        await socket.send(b"0\r\n\r\n")
+
+    upstream.script = script
+    reader, writer = await connected(gateway)
+    writer.write(GET)
+    for number in range(3):
+        assert (await reader.readuntil(b"data: %d\n\n\r\n" % number)).endswith(b"%d\n\n\r\n" % number)
+        go.set()
+    assert await reader.readuntil(b"0\r\n\r\n") == b"0\r\n\r\n"
+    writer.close()
+
+
+async def test_a_caller_that_does_not_read_stops_the_upstream(gateway: Running, upstream: Upstream) -> None:
+    size = 64 * 2**20
+    sent = 0
+
+    async def script(_request: Received, socket: Socket) -> None:
+        nonlocal sent
+        await socket.send(R + b"Content-Length: %d\r\n\r\n" % size)
+        while sent < size:
+            await socket.send(bytes(2**18))
+            sent += 2**18
+
+    upstream.script = script
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
+    writer.write(GET)
+    await reader.readuntil(b"\r\n\r\n")
+    pool = gateway.gateway.upstreams.pools()["up"]
+    while not any(exchange.body is not None and exchange.body.paused for exchange in pool.busy):
+        await asyncio.sleep(0)
+    assert sent < size / 2
+    got = 0
+    while got < size:
+        got += len(await reader.read(2**20))
+    assert got == size
+    writer.close()
+
+
+# Callers that leave
+
+
+async def test_a_caller_that_leaves_takes_the_attempt_with_it(gateway: Running, upstream: Upstream) -> None:
+    async def never(_request: Received, socket: Socket) -> None:
+        await socket.reader.read()
+
+    upstream.script = never
+    _, writer = await connected(gateway)
+    writer.write(GET)
+    await upstream.until(lambda: len(upstream.received) == 1)
+    writer.close()
+    await upstream.until(lambda: upstream.open_sockets == 0)
+    [record] = await gateway.records.wait(1)
+    assert (record.status, record.aborted_by) == (499, "client")
+    assert gateway.gateway.in_flight == 0
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_an_answer(gateway: Running, upstream: Upstream) -> None:
+    async def endless(_request: Received, socket: Socket) -> None:
+        await socket.send(R + b"Transfer-Encoding: chunked\r\n\r\n")
+        while not socket.writer.is_closing():
+            await socket.send(b"400\r\n%b\r\n" % bytes(1024))
+            await asyncio.sleep(0)
+
+    upstream.script = endless
+    reader, writer = await connected(gateway)
+    writer.write(GET)
+    await reader.read(1000)
+    writer.close()
+    await upstream.until(lambda: upstream.open_sockets == 0)
+    [record] = await gateway.records.wait(1)
+    assert (record.status, record.aborted_by) == (200, "client")
+
+
+# Upstreams in trouble
+
+
+async def test_a_refused_connection(start: Start, upstream: Upstream) -> None:
+    async with Upstream() as gone:
+        url = gone.url
+    gateway = await start(ONE_ROUTE % {"url": url})
+    answer = await gateway.raw(GET, until=b"}")
+    assert status_of(answer) == 502
+    assert b'"UPSTREAM_UNREACHABLE"' in answer
+    assert b"error=connection_refused" in answer
+
+
+async def test_a_name_that_does_not_resolve(start: Start) -> None:
+    gateway = await start(ONE_ROUTE % {"url": "http://no-such-host.invalid"})
+    answer = await gateway.raw(GET, until=b"}")
+    assert status_of(answer) in (502, 504)
+    assert b'"UPSTREAM_DNS"' in answer
+
+
+@pytest.mark.parametrize("timeouts", ["first_byte: 100ms", "total: 100ms"])
+async def test_a_silent_upstream(start: Start, upstream: Upstream, timeouts: str) -> None:
+    async def never(_request: Received, socket: Socket) -> None:
+        await socket.reader.read()
+
+    upstream.script = never
+    gateway = await start(WITH_TIMEOUTS % {"url": upstream.url, "timeouts": timeouts})
+    answer = await gateway.raw(GET, until=b"}")
+    assert status_of(answer) == 504
+    assert b'"UPSTREAM_TIMEOUT"' in answer
+    assert b"error=http_response_timeout" in answer
+    await upstream.until(lambda: upstream.open_sockets == 0)
+
+
+@pytest.mark.parametrize("timeouts", ["idle: 100ms", "total: 200ms"])
+async def test_an_answer_that_stalls_is_cut(start: Start, upstream: Upstream, timeouts: str) -> None:
+    async def stall(_request: Received, socket: Socket) -> None:
+        await socket.send(R + b"Content-Length: 100\r\n\r\nhello")
+        await socket.reader.read()
+
+    upstream.script = stall
+    gateway = await start(WITH_TIMEOUTS % {"url": upstream.url, "timeouts": timeouts})
+    reader, writer = await connected(gateway)
+    writer.write(GET)
+    with contextlib.suppress(ConnectionResetError):
+        assert (await reader.read()).endswith(b"hello")
+    writer.close()
+    [record] = await gateway.records.wait(1)
+    assert (record.aborted_by, record.error_class) == ("upstream", "timeout")
+
+
+# Kept-alive sockets
+
+
+async def test_sockets_are_kept_and_used_again(gateway: Running, upstream: Upstream) -> None:
+    for _ in range(5):
+        await gateway.raw(GET, until=b"ok")
+    assert upstream.accepted == 1
+
+
+async def close_after_answer(_request: Received, socket: Socket) -> None:
+    """Answers, and closes the socket only when the next request has arrived on it: the keep-alive race."""
+    await socket.send(OK)
+    await socket.reader.readuntil(b"\r\n\r\n")
+    socket.reset()
+
+
+async def test_the_keep_alive_race_is_tried_again_once(gateway: Running, upstream: Upstream) -> None:
+    upstream.script = close_after_answer
+    await gateway.raw(GET, until=b"ok")
+    answer = await gateway.raw(GET, until=b"ok")
+    assert status_of(answer) == 200
+    records = await gateway.records.wait(2)
+    assert records[1].attempts is not None
+    assert [attempt["n"] for attempt in records[1].attempts] == [1]
+    assert upstream.accepted == 2
+
+
+async def test_a_post_is_never_sent_twice(gateway: Running, upstream: Upstream) -> None:
+    upstream.script = close_after_answer
+    await gateway.raw(GET, until=b"ok")
+    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", until=b"}")
+    assert status_of(answer) == 502
+    assert upstream.accepted == 1
+
+
+async def test_a_fresh_socket_that_fails_is_not_tried_again(gateway: Running, upstream: Upstream) -> None:
+    async def reset(_request: Received, socket: Socket) -> None:
+        socket.reset()
+
+    upstream.script = reset
+    assert status_of(await gateway.raw(GET, until=b"}")) == 502
+    assert len(upstream.received) == 1
+
+
+async def test_a_request_with_trailers_gets_a_socket_of_its_own(gateway: Running, upstream: Upstream) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-T: 1\r\n\r\n"
+    await gateway.raw(post, until=b"ok")
+    await gateway.raw(GET, until=b"ok")
+    assert [request.connection for request in upstream.received] == [0, 1]
+    assert upstream.received[0].body.endswith(b"0\r\nX-T: 1\r\n\r\n")
+
+
+# Deadlines of callers
+
+
+async def test_a_head_that_never_ends(start: Start, upstream: Upstream) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), header_time_us=100_000))
+    assert status_of(await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n")) == 408
+
+
+async def test_a_silent_socket_is_closed(start: Start, upstream: Upstream) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), header_time_us=100_000))
+    reader, writer = await connected(gateway)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_an_idle_socket_is_closed(start: Start, upstream: Upstream) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
+    reader, writer = await connected(gateway)
+    writer.write(GET)
+    await reader.readuntil(b"ok")
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_body_that_stops(start: Start, upstream: Upstream) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=100_000))
+    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    assert status_of(answer) == 408
+    assert b"Connection: close" in answer
+
+
+async def test_more_sockets_than_allowed(start: Start, upstream: Upstream) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), sockets_per_ip=2))
+    held = [await connected(gateway) for _ in range(2)]
+    reader, writer = await connected(gateway)
+    writer.write(GET)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    for _, socket in [*held, (reader, writer)]:
+        socket.close()
+    assert upstream.received == []
+
+
+async def test_more_calls_than_allowed(start: Start, upstream: Upstream) -> None:
+    go = asyncio.Event()
+
+    async def held(_request: Received, _socket: Socket) -> bytes:
+        await go.wait()
+        return OK
+
+    upstream.script = held
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), calls_in_flight=1))
+    first = asyncio.create_task(gateway.raw(GET, until=b"ok"))
+    await upstream.until(lambda: len(upstream.received) == 1)
+    answer = await gateway.raw(GET, until=b"}")
+    assert status_of(answer) == 503
+    assert b"Retry-After: 1\r\n" in answer
+    go.set()
+    assert status_of(await first) == 200
