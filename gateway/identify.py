@@ -4,8 +4,9 @@ from gateway.call import Call
 from gateway.core.keys import partition_key, read_key
 from gateway.core.limits import Charge, Limit, Mode
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import KeyPart, OnMissing
-from gateway.core.problems import KEY_MISSING, NO_ROUTE, Refusal
+from gateway.core.policy import KeyPart, OnMissing, Route
+from gateway.core.problems import BAD_REQUESTS, KEY_MISSING, NO_ROUTE, Refusal
+from gateway.core.targets import climbs, has_dot_dot
 
 
 def identify(call: Call) -> Refusal | None:
@@ -20,6 +21,8 @@ def identify(call: Call) -> Refusal | None:
     call.route = route
     record.route = route.name
     record.upstream = route.upstream.name
+    if _leaves(route, path):
+        return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
     rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
     call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
@@ -33,6 +36,17 @@ def identify(call: Call) -> Refusal | None:
     record.connection = parts.get("connection") or ""
     call.parts = parts
     return _charges(call)
+
+
+def _leaves(route: Route, path: str) -> bool:
+    """Whether dot segments would take the call to a part of the upstream that its route does not stand for."""
+    pattern = route.match.path
+    if pattern is not None and pattern.segments is not None:
+        return has_dot_dot(path)
+    prefix = pattern.prefix if pattern is not None and pattern.prefix is not None else "/"
+    if prefix == "/" and not route.upstream.base_path:
+        return False
+    return climbs(path[len(prefix) - 1 :])
 
 
 def _has_port(host: str) -> bool:
