@@ -29,6 +29,7 @@ pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ig
 """One command as the protocol's bytes."""
 
 _INCOMPLETE = object()
+_MAY_BE_REFUSED = object()
 
 
 class Again(NamedTuple):
@@ -91,6 +92,10 @@ class Link(asyncio.Protocol):
         """Queue one packed command whose reply nobody waits for."""
         self._enqueue(command, (None, None, None, monotonic(), again))
 
+    def offer(self, command: bytes) -> None:
+        """Queue one packed command that the server may as well refuse: nobody hears of it."""
+        self._enqueue(command, (None, None, _MAY_BE_REFUSED, monotonic(), None))
+
     def _enqueue(self, command: bytes, slot: Slot) -> None:
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -136,7 +141,7 @@ class Link(asyncio.Protocol):
 
     def _settle_error(self, slot: Slot, text: str) -> None:
         future, decode, context, sent, again = slot
-        if future is not None and future.done():
+        if context is _MAY_BE_REFUSED or (future is not None and future.done()):
             return
         if again is not None and text.startswith("NOSCRIPT"):
             # Nothing ran, so saying it again cannot charge twice.

@@ -38,12 +38,16 @@ class Pipeline:
     """One link to the store, kept alive in the background, with a breaker in front.
 
     timeout_s  the most that any caller waits
+    prepare    sends what a link needs before its first command, and again when the server forgot its scripts
     probe      sends one command that shows whether decisions work; its errors are StoreDown
     """
 
-    def __init__(self, dialer: Dialer, *, timeout_s: float, probe: Probe, on_event: OnEvent) -> None:
+    def __init__(
+        self, dialer: Dialer, *, timeout_s: float, prepare: Callable[[Link], None], probe: Probe, on_event: OnEvent
+    ) -> None:
         self._dialer = dialer
         self._timeout_s = timeout_s
+        self._prepare = prepare
         self._probe = probe
         self._on_event = on_event
         self._link: Link | None = None
@@ -113,6 +117,7 @@ class Pipeline:
         self._link = link = Link(self, timeout_s=self._timeout_s, dead_s=self._dead_s)
         try:
             await self._dialer.connect(link)
+            self._prepare(link)
             return await self._tend(link)
         except StoreDown as fault:
             self._down(fault)
@@ -183,6 +188,7 @@ class Pipeline:
             self._trouble.set()
 
     def on_script_missing(self) -> None:
-        """The first probe on a fresh server finds no script: nothing was lost then."""
-        if self._fault is None:
+        """Not news while the link is being proved: a server that just started knows no scripts."""
+        if self._fault is None and self._link is not None:
+            self._prepare(self._link)
             self._on_event("store.script_reloaded", {})

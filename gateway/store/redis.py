@@ -36,7 +36,7 @@ class RedisStore:
     never sent twice, except when the server said that it did not know the script, so that nothing ran.
 
     A caller that is cancelled while it waits for `admit`, or gets StoreDown, may hold slots of concurrency limits:
-    `release` with the same lease gives them back (commands keep their order), else they expire.
+    `release` with the same lease gives them back (commands keep their order), else they expire by themselves.
 
     on_event  called at each change: `store.degraded` {kind, detail}, `store.recovered` {down_s},
               `store.script_reloaded` {}
@@ -55,7 +55,11 @@ class RedisStore:
         self.kind = kind
         self._prefix = key_prefix
         self._pipeline = Pipeline(
-            Dialer(parse_url(url)), timeout_s=timeout_us / 1_000_000, probe=self._probe, on_event=on_event
+            Dialer(parse_url(url)),
+            timeout_s=timeout_us / 1_000_000,
+            prepare=_load_scripts,
+            probe=self._probe,
+            on_event=on_event,
         )
 
     @property
@@ -108,3 +112,12 @@ class RedisStore:
         arguments = encode_admit(charges, "", prefix=self._prefix, commit=True)
         command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
         return link.send(command, decode_admit, charges, Again(ADMIT.source, arguments))
+
+
+def _load_scripts(link: Link) -> None:
+    """So that the first use of each is not a miss, whose second sending would come after later commands.
+
+    Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one.
+    """
+    for script in (ADMIT, RELEASE, RENEW):
+        link.offer(pack(("SCRIPT", "LOAD", script.source)))

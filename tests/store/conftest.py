@@ -1,0 +1,102 @@
+"""What the store's tests share: both event loops, a recorder of events, and stores that are closed again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from gateway.core.limits import Algorithm, Charge, Limit
+from gateway.store import StoreDown
+from gateway.store.redis import RedisStore
+
+PATIENT_US = 20_000_000
+"""A store timeout that a busy machine does not reach, for tests in which nothing is meant to be late."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[..., Any]]:
+    """Every asynchronous test here runs on asyncio's own loop and on uvloop."""
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+
+
+class Events:
+    """Takes a store's events; `wait_for` returns when one of that name has come so many times."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, object]]] = []
+        self._came = asyncio.Event()
+
+    def __call__(self, name: str, fields: dict[str, object]) -> None:
+        self.seen.append((name, dict(fields)))
+        self._came.set()
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.seen]
+
+    async def wait_for(self, name: str, times: int = 1) -> dict[str, object]:
+        while self.names.count(name) < times:
+            self._came.clear()
+            await self._came.wait()
+        return [fields for seen, fields in self.seen if seen == name][-1]
+
+
+@pytest.fixture
+async def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+async def open_store(events: Events) -> AsyncIterator[Callable[..., Any]]:
+    """Function that opens a RedisStore: `await open_store(url, start=True, **options)`; all are closed with the test."""
+    stores: list[RedisStore] = []
+
+    async def open_one(url: str, *, start: bool = True, **options: Any) -> RedisStore:
+        store = RedisStore(url, **{"timeout_us": PATIENT_US, "on_event": events, **options})
+        stores.append(store)
+        if start:
+            await store.start()
+        return store
+
+    yield open_one
+    for store in stores:
+        await store.close()
+
+
+def window(quota: int = 500, name: str = "w") -> Limit:
+    """An exact rolling window over an hour: nothing comes back while a test runs."""
+    return Limit(name, Algorithm.ROLLING_WINDOW, quota=quota, window_us=3_600_000_000, key=("tenant",))
+
+
+def slots(quota: int, name: str = "c") -> Limit:
+    return Limit(name, Algorithm.CONCURRENCY, quota=quota, window_us=3_600_000_000, key=("tenant",))
+
+
+def charge(limit: Limit, tenant: str = "acme") -> Charge:
+    return Charge(limit, f"{limit.name}:{{={tenant}}}", 1)
+
+
+@pytest.fixture
+def make_charge() -> Callable[..., Charge]:
+    """`make_charge(quota=500, tenant="acme")`: one unit of a rolling window."""
+    return lambda quota=500, tenant="acme": charge(window(quota), tenant)
+
+
+@pytest.fixture
+def make_slot() -> Callable[..., Charge]:
+    """`make_slot(quota=1, tenant="acme")`: one slot of a concurrency limit."""
+    return lambda quota=1, tenant="acme": charge(slots(quota), tenant)
+
+
+@pytest.fixture
+def kind_of_failure() -> Callable[..., Any]:
+    """`await kind_of_failure(awaitable)`: the kind of the StoreDown it must raise."""
+
+    async def kind(awaitable: Any) -> str:
+        with pytest.raises(StoreDown) as caught:
+            await awaitable
+        return caught.value.kind
+
+    return kind
