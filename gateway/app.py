@@ -9,21 +9,22 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from gateway.call import Gateway
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
-from gateway.core.limits import Charge
 from gateway.core.policy import PolicySet
 from gateway.handle import handle, handle_bad_head
 from gateway.hop import Hop
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
-from gateway.record import CallRecord, RecordSink
+from gateway.record import RecordSink
 from gateway.settings import Settings, Tls
 from gateway.store import Store, StoreDown
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
+from gateway.store.open import open_store
 from gateway.upstream.directory import Upstreams
 
 
@@ -52,7 +53,7 @@ def build_gateway(settings: Settings, policies: PolicySet, store: Store, sinks: 
     gateway.leases = Leases()
     gateway.trusted_proxies = networks(settings.trusted_proxies)
     gateway.new_id = new_ids()
-    gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits
+    gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
     gateway.clock = time.monotonic
     gateway.wall_clock = time.time
     gateway.on_fallback = lambda _charges: None
@@ -79,3 +80,80 @@ def server_tls(tls: Tls | None) -> ssl.SSLContext | None:
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(tls.certificate, tls.key)
     return context
+
+
+class Worker:
+    """One worker process's life: `run` serves until SIGTERM or SIGINT, drains, and returns the exit code.
+
+    listen_socket, admin_socket  bound by the supervisor
+    store_url   where the counters live when the settings only say `embedded`
+    on_ready    called once, when calls are served
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policies: PolicySet,
+        *,
+        listen_socket: socket.socket,
+        admin_socket: socket.socket | None,
+        index: int = 0,
+        store_url: str = "",
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._policies = policies
+        self._listen_socket = listen_socket
+        self._admin_socket = admin_socket
+        self._index = index
+        self._store_url = store_url
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self.draining = False
+
+    async def run(self) -> int:
+        """Serve. Signals are heard before anything slow starts."""
+        self._hear_signals()
+        store = open_store(self._settings.store, url=self._store_url, on_event=self._store_event)
+        gateway = build_gateway(self._settings, self._policies, store, ())
+        await gateway.upstreams.load(self._policies)
+        with suppress(StoreDown):  # posture decides what calls do meanwhile; the store keeps trying
+            await store.start()
+        listener = build_listener(gateway)
+        await listener.start(self._listen_socket)
+        self._on_ready()
+        await self._stop.wait()
+        await self._drain(listener)
+        await gateway.upstreams.close()
+        gateway.leases.close()
+        await store.close()
+        return 0
+
+    def _store_event(self, name: str, fields: Mapping[str, object]) -> None: ...
+
+    def _hear_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, False)
+        loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, True)
+
+    def _asked_to_stop(self, impatient: bool) -> None:
+        """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts the grace short."""
+        if self._stop.is_set() or impatient:
+            self._hurry.set()
+        self._stop.set()
+
+    async def _drain(self, listener: Listener) -> None:
+        """Readiness fails first, so that nobody sends more; then nothing is accepted; then calls finish."""
+        self.draining = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self._settings.drain.delay_us / 1e6)
+        self._hurry.clear()
+        listener.stop_accepting()
+        finish = asyncio.create_task(listener.wait_closed(self._settings.drain.grace_us / 1e6))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait((finish, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if not finish.done():
+            finish.cancel()
+            await listener.wait_closed(0)
