@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.store.url import HIDDEN, StoreUrl, parse_url, redact_url
@@ -109,10 +109,14 @@ frames = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(frames, secrets)
 def test_no_secret_is_shown_however_badly_it_is_written(frame, secret):
-    """Nothing percent-encoded: whatever of `@ : / ? # & =` the secret holds tears the URL apart."""
+    """Nothing percent-encoded: whatever of `@ : / ? # & =` the secret holds tears the URL apart.
+
+    Except that where the host is forgotten, what follows an `@` cannot be told from a host.
+    """
+    assume("@" not in secret or "@h" in frame or frame[-1] != "}" or "?" in frame)
     url = frame.replace("{}", secret)
     shown = redact_url(url)
     assert "S3cr3t" not in shown
