@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.core.policy import PolicySet
+from gateway.observe.log import event
 from gateway.settings import Settings
-from gateway.supervisor import embedding, notify
+from gateway.supervisor import notify
+from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
-from gateway.supervisor.listening import Doors, open_doors
+from gateway.supervisor.listening import open_doors
 from gateway.supervisor.runtime_dir import runtime_dir
 from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
@@ -51,32 +53,36 @@ def run(
 
     Raises StartFailed when nothing can be started.
     """
+    plan = plan_store(settings)
+    if plan.warning:
+        event("store.limited", plan.warning, "warning")
     with ExitStack() as stack:
+        settings = replace(settings, workers=plan.workers)
         doors = stack.enter_context(open_doors(settings))
+        settings = doors.as_bound(settings)
         directory = stack.enter_context(runtime_dir())
-        store = stack.enter_context(embedding.store(settings, directory))
-        settings = replace(doors.as_bound(settings), workers=store.workers)
+        store = stack.enter_context(store_place(settings, plan, directory))
         allow_open_files(settings.bounds.sockets + SPARE_FILES)
 
         def ready() -> None:
             notify.ready()
-            announce(Running(settings, policies, store.note))
+            announce(Running(settings, policies, plan.note))
 
         posts = [
-            Post(settings, policies, index, doors.listening[index], doors.admin, store.url)
-            for index in range(settings.workers)
+            Post(settings, policies, index, listening, doors.admin, store.url)
+            for index, listening in enumerate(doors.listening)
         ]
         if len(posts) == 1:
-            return run_worker(replace(posts[0], ready=ready), serve)
-        return _watch_over(posts, doors, directory, serve, ready)
+            return run_worker(replace(posts[0], ready=ready, beside=store.keep_mended), serve)
+        share_metrics(directory)
+        return Supervisor(posts, doors, serve, on_ready=ready, mend_store=store.mend).run()
 
 
-def _watch_over(posts: list[Post], doors: Doors, directory: Path, serve: Serve, ready: Callable[[], None]) -> int:
-    """Give the workers a place for the metrics they add up together, then start and watch them."""
+def share_metrics(directory: Path) -> None:
+    """Give the workers a place for the metrics they add up together."""
     metrics = directory / "metrics"
     metrics.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # read when prometheus_client is first imported
-    return Supervisor(posts, doors, serve, on_ready=ready).run()
 
 
 def allow_open_files(wanted: int) -> None:

@@ -1,23 +1,90 @@
 """Which store the workers get: the configured one, an embedded server of our own, or counters inside one process."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.settings import Settings
+from gateway.store import StoreDown
+from gateway.store.embedded import EmbeddedServer, NoServerBinary, server_binary
+from gateway.store.url import redact_url
+from gateway.supervisor.failure import StartFailed
+
+LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class StorePlan:
-    """url: what workers open. note: one line for the person who started the gateway. workers: how many may run."""
+    """Decided before anything is started.
 
-    url: str
+    note     one line for the person who started the gateway
+    warning  what is less than was asked for, or ""
+    workers  how many may run: counters inside a process cannot be shared
+    binary   the server to start, if it is ours to start
+    """
+
     note: str
     workers: int
+    warning: str = ""
+    binary: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """url: what the workers open. mend: start our own server again if it has died; a no-op for other stores."""
+
+    url: str
+    mend: Callable[[], None]
+
+    async def keep_mended(self) -> None:
+        """Look after our own server from a worker's event loop, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.to_thread(self.mend)
+
+
+def plan_store(settings: Settings) -> StorePlan:
+    """What the settings ask for and this platform allows."""
+    if settings.store.url == "local":
+        return _local("local store: counters live inside this process and are lost on restart", settings.workers)
+    if settings.store.url != "embedded":
+        return StorePlan(redact_url(settings.store.url), settings.workers)
+    try:
+        binary = server_binary()
+    except NoServerBinary as error:
+        return _local(f"no embedded store, {error}: counters live inside this process, lost on restart", 0)
+    return StorePlan(
+        "embedded store: counters are local to this host and lost on restart", settings.workers, binary=binary
+    )
+
+
+def _local(note: str, workers: int) -> StorePlan:
+    """`workers` asked for with a local store; 0 = a store for several was asked for and cannot be had."""
+    return StorePlan(note, 1, warning="" if workers == 1 else f"{note}; one worker only")
 
 
 @contextmanager
-def store(settings: Settings, directory: Path) -> Iterator[StorePlan]:
-    """placeholder until the embedded server lands."""
-    yield StorePlan(settings.store.url, "", settings.workers)
+def store_place(settings: Settings, plan: StorePlan, directory: Path) -> Iterator[StorePlace]:
+    """Start the embedded server if the plan has one. Raises StartFailed with its reason."""
+    if plan.binary is None:
+        yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url, lambda: None)
+        return
+    server = EmbeddedServer(plan.binary, directory)
+    try:
+        server.start()
+    except StoreDown as error:
+        raise StartFailed(f"{error.detail}; use another store with --store URL") from error
+
+    def mend() -> None:
+        if not server.alive:
+            try:
+                server.start()
+            except StoreDown:
+                return  # the workers report a store that is down; the next look tries again
+
+    try:
+        yield StorePlace(server.url, mend)
+    finally:
+        server.stop()

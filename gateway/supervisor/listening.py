@@ -26,7 +26,7 @@ SPREADS = sys.platform == "linux"
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """The bound sockets: one per worker for calls (maybe all the same one), and one for all workers for the admin API."""
+    """The bound sockets: for calls one per worker (maybe all the same), for the admin API one for all workers."""
 
     listening: tuple[socket.socket, ...]
     admin: socket.socket | None
@@ -121,6 +121,8 @@ def _why_not(listen: Listen, option: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"cannot listen on {listen}: port {listen.port} is taken; choose another with {option} HOST:PORT"
     if error.errno == errno.EACCES:
-        return f"cannot listen on {listen}: not allowed to use port {listen.port}; choose another with {option} HOST:PORT"
+        return (
+            f"cannot listen on {listen}: not allowed to use port {listen.port}; choose another with {option} HOST:PORT"
+        )
     reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
     return f"cannot listen on {listen}: {reason}; choose another address with {option} HOST:PORT"

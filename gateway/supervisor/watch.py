@@ -29,14 +29,24 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 class Supervisor:
     """Runs one worker per post until told to stop.
 
-    on_ready  called once, when the first worker serves calls
+    on_ready    called once, when the first worker serves calls
+    mend_store  called when a child has died: it may have been the embedded store
     """
 
-    def __init__(self, posts: Sequence[Post], doors: Doors, serve: Serve, *, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        posts: Sequence[Post],
+        doors: Doors,
+        serve: Serve,
+        *,
+        on_ready: Callable[[], None],
+        mend_store: Callable[[], None],
+    ) -> None:
         self._seats = [Seat(post) for post in posts]
         self._doors = doors
         self._serve = serve
         self._on_ready = on_ready
+        self._mend_store = mend_store
         self._drain = posts[0].settings.drain
         self._ready_fd, self._tell_ready_fd = os.pipe()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
@@ -55,12 +65,13 @@ class Supervisor:
 
     def _turn(self, heard: socket.socket) -> None:
         """Wait for something to happen, then see to it."""
-        readable, _, _ = select.select([heard, self._ready_fd], [], [], self._wait_s())
+        readable, _, _ = select.select([heard.fileno(), self._ready_fd], [], [], self._wait_s())
         if self._ready_fd in readable:
             self._note_ready(os.read(self._ready_fd, 4_096))
-        if heard in readable:
+        if heard.fileno() in readable:
             for number in dict.fromkeys(heard.recv(4_096)):
                 self._on_signal(number)
+        self._bury()
         self._fill_due()
         self._cut_overdue()
 
@@ -148,7 +159,9 @@ class Supervisor:
             self._stop_by = time.monotonic()
         else:
             restart = {"exit_code": code, "restart_in_s": round(delay, 3)}
-            event("worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart)
+            event(
+                "worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart
+            )
             if delay > PAUSE_FROM_S and not self._shares_queue:
                 pause_queue(seat.post.listening)
                 seat.queue_paused = True
@@ -161,7 +174,7 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGCHLD:
-            self._bury()
+            self._mend_store()
             return
         if number in STOPS and self._stop_by is None:
             self._stop()
@@ -170,7 +183,7 @@ class Supervisor:
                 os.kill(seat.pid, number)
 
     def _stop(self) -> None:
-        """From now on nobody is replaced. The workers hold the listening sockets alone and close them when they drain."""
+        """From now on nobody is replaced, and only the workers hold the listening sockets, until they drain."""
         notify.stopping()
         drain_s = (self._drain.delay_us + self._drain.grace_us) / 1e6
         self._stop_by = time.monotonic() + drain_s + LAST_RESORT_S

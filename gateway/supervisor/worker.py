@@ -24,6 +24,7 @@ class Post:
 
     store_url  where the counters live; differs from the settings when the gateway started the store itself
     ready      to be called once, when the worker serves calls
+    beside     coroutine function to run beside the worker, cancelled when it ends
     """
 
     settings: Settings
@@ -33,6 +34,7 @@ class Post:
     admin: socket.socket | None
     store_url: str
     ready: Callable[[], None] = lambda: None
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 class Serve(Protocol):
@@ -41,13 +43,40 @@ class Serve(Protocol):
     def __call__(self, post: Post) -> Coroutine[Any, Any, int]: ...
 
 
+async def serve_calls(post: Post) -> int:
+    """What a worker really does; imported late, so that nothing heavy is loaded before it is needed."""
+    from gateway.app import Worker
+
+    worker = Worker(
+        post.settings,
+        post.policies,
+        listen_socket=post.listening,
+        admin_socket=post.admin,
+        index=post.index,
+        store_url=post.store_url,
+        on_ready=post.ready,
+    )
+    return await worker.run()
+
+
 def run_worker(post: Post, serve: Serve) -> int:
     """Run one worker's event loop in this process until it ends; returns its exit code."""
+    for number in (signal.SIGHUP, signal.SIGUSR1):  # reload, reopen logs: never deadly, also before the loop hears them
+        signal.signal(number, signal.SIG_IGN)
     try:
-        return _run_loop(serve(post))
+        return _run_loop(_live(post, serve))
     except StartFailed as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - the person at the terminal reads this
         return EXIT_NOT_STARTED
+
+
+async def _live(post: Post, serve: Serve) -> int:
+    beside = asyncio.create_task(post.beside()) if post.beside else None
+    try:
+        return await serve(post)
+    finally:
+        if beside:
+            beside.cancel()
 
 
 def _run_loop(main: Coroutine[Any, Any, int]) -> int:

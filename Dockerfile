@@ -1,0 +1,28 @@
+# Build: docker build -t ratelimit-gateway .
+# Run:   docker run --rm -p 8080:8080 --read-only --tmpfs /tmp ratelimit-gateway
+# Own policies: add `-v "$PWD/policies:/etc/gateway/policies:ro"` and `run -q --listen 0.0.0.0:8080 -p /etc/gateway/policies`.
+#
+# Debian slim, not Alpine: the embedded store has no build for musl.
+
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY config config
+COPY policies policies
+COPY gateway gateway
+RUN python -m venv /opt/gateway \
+ && /opt/gateway/bin/pip install --constraint config/constraints.txt . \
+ && /opt/gateway/bin/gateway --version
+
+FROM python:3.13-slim
+COPY --from=build /opt/gateway /opt/gateway
+ENV PATH=/opt/gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# Asks the admin listener inside the container; it is not reachable from outside.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["gateway", "healthcheck"]
+ENTRYPOINT ["gateway"]
+CMD ["run", "--quiet", "--listen", "0.0.0.0:8080"]

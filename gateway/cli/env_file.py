@@ -1,0 +1,38 @@
+"""`.env` files: `NAME=value` lines, the common part of what shells, Docker and systemd read alike."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class BadEnvFile(Exception):
+    """The text is `file:line: what is wrong`."""
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Blank lines and lines that start with `#` are skipped; one pair of quotes around a value is removed; nothing is
+    expanded. Raises BadEnvFile, also when the file cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise BadEnvFile(f"{path}: cannot read: {reason}") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.removeprefix("export ").partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise BadEnvFile(f"{path}:{number}: expected NAME=value")
+        found[name.strip()] = _unquoted(value.strip())
+    return found
+
+
+def environment(process: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    """The process environment over the file's; without a file named, `./.env` if there is one."""
+    path = env_file or (Path(".env") if Path(".env").is_file() else None)
+    return {**(read_env_file(path) if path else {}), **process}
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'" else value

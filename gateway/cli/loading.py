@@ -1,0 +1,46 @@
+"""Settings and policies for commands, with every problem told as lines on stderr and exit code 1."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.cli.env_file import BadEnvFile, environment
+from gateway.cli.failing import FAILED, fail
+from gateway.cli.places import config_file
+
+if TYPE_CHECKING:
+    from gateway.core.policy import PolicySet
+    from gateway.settings import Settings
+
+
+def read_settings(config: Path | None, env_file: Path | None, overrides: Mapping[str, object]) -> "Settings":
+    """The settings of `config`, or of the place where they are by default, under environment and `overrides`."""
+    from gateway.policy.settings_file import load_settings
+
+    with told():
+        return load_settings(config or config_file(), environment(os.environ, env_file), overrides)
+
+
+def read_policies(settings: "Settings", upstream: str) -> "PolicySet":
+    """The policies the settings name; with an `upstream` URL, the shipped default policy in front of it."""
+    from gateway.policy import load, load_default
+
+    with told():
+        return load_default(upstream) if upstream else load([settings.policies])
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what is wrong with files into messages."""
+    from gateway.policy import PolicyErrors
+
+    try:
+        yield
+    except BadEnvFile as error:
+        fail(FAILED, str(error))
+    except PolicyErrors as errors:
+        count = len(errors.errors)
+        what = f"{count} problems" if count > 1 else "one problem"
+        fail(FAILED, f"nothing started: {what} in the configuration", *(str(error) for error in errors.errors))

@@ -1,0 +1,83 @@
+"""`gateway run`: start serving, in one command, with a useful default for everything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.failing import NOT_STARTED, fail
+
+if TYPE_CHECKING:
+    from gateway.supervisor import Running
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "-c", "--config", metavar="FILE", help="Settings. Default: ./config/gateway.yaml, else the shipped ones."
+    ),
+]
+Policies = Annotated[Path | None, typer.Option("-p", "--policies", metavar="PATH", help="Policy file or directory.")]
+Upstream = Annotated[str, typer.Option(metavar="URL", help="Put the shipped default policy in front of this API.")]
+Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where callers reach the gateway.")]
+Admin = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where health, metrics and the admin API are.")]
+Workers = Annotated[str, typer.Option(metavar="N|auto", help="Processes that serve calls; auto: one per CPU.")]
+StoreUrl = Annotated[str, typer.Option(metavar="URL", help="Where counters live: embedded, local, redis://...")]
+EnvFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File of GATEWAY_* variables. Default: ./.env")]
+LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+Dev = Annotated[bool, typer.Option("--dev", help="Logs for people to read, also when not on a terminal.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Do not tell on stderr what has started.")]
+
+
+def run(
+    config: Config = None,
+    policies: Policies = None,
+    upstream: Upstream = "",
+    listen: Address = "",
+    admin: Admin = "",
+    workers: Workers = "",
+    store: StoreUrl = "",
+    env_file: EnvFile = None,
+    log_level: LogLevel = "",
+    dev: Dev = False,
+    quiet: Quiet = False,
+) -> None:
+    """Serve calls until SIGTERM or Ctrl-C. Without options: the shipped policies and a sample upstream."""
+    if upstream and policies:
+        raise typer.BadParameter("give either --policies or --upstream: the latter brings its own policy")
+    from gateway.cli.loading import read_policies, read_settings
+
+    options = {
+        "policies": policies,
+        "listen": listen,
+        "admin": admin,
+        "workers": workers,
+        "store.url": store,
+        "logging.level": log_level,
+        "logging.pretty": dev,
+    }
+    settings = read_settings(config, env_file, {name: value for name, value in options.items() if value})
+    loaded = read_policies(settings, upstream)
+    _need_c_parser()
+    from gateway import supervisor
+
+    try:
+        code = supervisor.run(settings, loaded, announce=(lambda _: None) if quiet else _announce)
+    except supervisor.StartFailed as error:
+        fail(NOT_STARTED, str(error))
+    raise typer.Exit(code)
+
+
+def _announce(running: "Running") -> None:
+    """On stderr: standard output is for the log alone."""
+    from gateway.cli.banner import banner
+
+    typer.echo(banner(running), err=True)
+
+
+def _need_c_parser() -> None:
+    from gateway.wire.head import require_c_parser
+
+    try:
+        require_c_parser()
+    except RuntimeError as error:
+        fail(NOT_STARTED, str(error))

@@ -1,0 +1,1 @@
+"""Commands that only tell: whether files are right, and what may stand in them. Nothing is started."""
