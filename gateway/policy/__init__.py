@@ -1,0 +1,59 @@
+"""Policies: from YAML files to the frozen set that calls are judged by.
+
+`files` and `nodes` read (bounded, strict, with positions), `models` says what may be written, `gather` puts files
+together, `limits` and `routes` compile, `findings` holds what is wrong. Nothing here is used while calls are served.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.core.policy import PolicySet
+from gateway.policy.findings import PolicyError, PolicyErrors
+
+__all__ = ["PolicyError", "PolicyErrors", "Report", "check", "load", "load_default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of reading policy files. `policies` is None exactly when there are errors."""
+
+    policies: PolicySet | None
+    errors: tuple[PolicyError, ...] = ()
+    warnings: tuple[PolicyError, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def check(paths: Iterable[Path], *, upstream_url: str | None = None) -> Report:
+    """Read policy files and directories (`-`: standard input) as one set; everything found, nothing raised.
+
+    upstream_url  replaces the URL of every upstream
+    """
+    from gateway.policy.compile import compile_draft
+    from gateway.policy.findings import Findings
+    from gateway.policy.gather import gather
+
+    findings = Findings()
+    draft = gather(paths, findings, upstream_url)
+    policies = compile_draft(draft)
+    return Report(
+        None if findings.errors else policies,
+        findings.sorted_errors(),
+        findings.sorted_warnings(),
+        tuple(draft.files),
+    )
+
+
+def load(paths: Sequence[Path], *, upstream_url: str | None = None) -> PolicySet:
+    """As `check`, but the set itself. Raises PolicyErrors with every error."""
+    report = check(paths, upstream_url=upstream_url)
+    if report.policies is None:
+        raise PolicyErrors(report.errors, report.warnings)
+    return report.policies
+
+
+def load_default(upstream_url: str) -> PolicySet:
+    """The shipped default policy in front of that URL. Raises PolicyErrors when it is not a URL of an upstream."""
+    from gateway.policy.shipped import shipped
+
+    return load([shipped("policies/default.yaml")], upstream_url=upstream_url)

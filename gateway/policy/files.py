@@ -1,0 +1,86 @@
+"""Finding and reading files, bounded: what cannot be text of a sensible size is refused before it is parsed."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway.policy.findings import Findings, Where
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+STDIN = Path("-")
+_SUFFIXES = (".yaml", ".yml")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def policy_files(paths: Iterable[Path], findings: Findings) -> list[Path]:
+    """The files that `paths` stand for: a directory for its `*.yaml` and `*.yml` files by name, not recursively."""
+    files: dict[Path, None] = {}
+    for path in paths:
+        try:
+            found = _listed(path) if path.is_dir() else [path]
+        except OSError as error:
+            findings.error(Where(str(path)), "unreadable", f"cannot be read: {error.strerror}")
+            continue
+        if not found:
+            findings.error(Where(str(path)), "no-files", "the directory holds no *.yaml file")
+        files.update(dict.fromkeys(found))
+    return list(files)
+
+
+def _listed(directory: Path) -> list[Path]:
+    """Hidden entries are left out: editors' backups, and the `..data` directories of a mounted ConfigMap."""
+    entries = (entry for entry in directory.iterdir() if not entry.name.startswith("."))
+    return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and not entry.is_dir())
+
+
+def shown(path: Path) -> str:
+    """The path as findings name it."""
+    return "<stdin>" if path == STDIN else str(path)
+
+
+def read_text(path: Path, findings: Findings) -> str | None:
+    """The text of a file, None (and a finding) when it is not UTF-8 text of at most MAX_FILE_BYTES."""
+    file = shown(path)
+    findings.lines[file] = ()
+    try:
+        content = _read_bytes(path)
+    except OSError as error:
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        findings.error(Where(file), code, f"cannot be read: {error.strerror or 'input error'}")
+        return None
+    if len(content) > MAX_FILE_BYTES:
+        findings.error(Where(file), "too-large", f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB")
+        return None
+    return _decode(content, file, findings)
+
+
+def _read_bytes(path: Path) -> bytes:
+    """One byte more than allowed at most, so that endless input ends too."""
+    if path == STDIN:
+        return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def _decode(content: bytes, file: str, findings: Findings) -> str | None:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8")
+        byte = error.object[error.start]
+        findings.error(_end_of(before, file), "not-utf8", f"not UTF-8 text: byte 0x{byte:02x}", "save it as UTF-8")
+        return None
+    findings.lines[file] = text.splitlines()
+    control = _CONTROL.search(text)
+    if control is not None:
+        where = _end_of(text[: control.start()], file)
+        findings.error(where, "control-character", f"control character U+{ord(control[0]):04X}")
+        return None
+    return text
+
+
+def _end_of(before: str, file: str) -> Where:
+    """The place of the character that follows this text."""
+    lines = before.split("\n")
+    return Where(file, len(lines), len(lines[-1]) + 1)

@@ -1,0 +1,172 @@
+"""Policy files read and put together: every entry of every section by name, whichever file it stands in."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from gateway.policy.files import policy_files, read_text, shown
+from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.models import ENTRY_TYPES
+from gateway.policy.nodes import Node, compose
+from gateway.policy.scalars import is_name
+from gateway.policy.validate import validate
+
+SINGULAR = {
+    "keys": "key part",
+    "limits": "limit",
+    "breakers": "breaker",
+    "retries": "retry policy",
+    "error_classes": "error class",
+    "upstreams": "upstream",
+    "routes": "route",
+}
+RESERVED_SUFFIX = ".shadow"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One named thing. `model` is None when it is not valid, which has been reported."""
+
+    name: str
+    node: Node
+    model: Any
+    used: bool = False
+
+    @property
+    def source(self) -> str:
+        """`file:line` of its definition."""
+        return str(self.node.named)
+
+
+@dataclass(slots=True)
+class Draft:
+    """Everything that was written, before names are resolved.
+
+    places    every section of every file, where it begins
+    complete  whether every file could be read; if not, a name that is not found may be defined in an unreadable one
+    """
+
+    findings: Findings
+    places: list[tuple[str, Where]] = field(default_factory=list)
+    sections: dict[str, dict[str, Entry]] = field(default_factory=lambda: {name: {} for name in ENTRY_TYPES})
+    files: list[str] = field(default_factory=list)
+    complete: bool = True
+    digest: str = ""
+
+    def find(self, section: str, name: str, where: Where) -> Entry | None:
+        """The entry that a reference at `where` means; an undefined name is reported."""
+        entry = self.sections[section].get(name)
+        if entry is not None:
+            entry.used = True
+        elif self.complete:
+            hint = did_you_mean(name, self.sections[section])
+            self.findings.error(where, "undefined-name", f"{SINGULAR[section]} {quoted(name)} is not defined", hint)
+        return entry
+
+    def valid(self, section: str) -> Iterator[Entry]:
+        """The entries that have a model, in file order."""
+        return (entry for entry in self.sections[section].values() if entry.model is not None)
+
+
+def gather(paths: Iterable[Path], findings: Findings, upstream_url: str | None = None) -> Draft:
+    """Read the files that `paths` stand for.
+
+    upstream_url  put in the place of every upstream's URL, as the option --upstream asks for
+    """
+    draft = Draft(findings)
+    content = blake2b(digest_size=6)
+    for path in policy_files(paths, findings):
+        root = _read(path, draft)
+        if root is None:
+            draft.complete = False
+            continue
+        if upstream_url is not None:
+            _redirect(root, upstream_url)
+        content.update(json.dumps(root.plain()).encode())
+        _add_sections(root, draft)
+    draft.digest = content.hexdigest()
+    return draft
+
+
+def _read(path: Path, draft: Draft) -> Node | None:
+    """The mapping that the file holds."""
+    findings = draft.findings
+    text = read_text(path, findings)
+    if text is None:
+        return None
+    file = shown(path)
+    draft.files.append(file)
+    earlier_errors = len(findings.errors)
+    root = compose(text, file, findings)
+    if root is not None and isinstance(root.value, dict):
+        return root
+    if len(findings.errors) == earlier_errors:
+        where, code = (Where(file, 1, 1), "empty") if root is None else (root.where, "wrong-type")
+        message = "the file is empty" if root is None else "expected a mapping of sections"
+        findings.error(where, code, message, f"sections: {', '.join(ENTRY_TYPES)}")
+    return None
+
+
+def _redirect(root: Node, url: str) -> None:
+    upstreams = root.child("upstreams")
+    if upstreams is not None and isinstance(upstreams.value, dict):
+        for upstream in upstreams.value.values():
+            if isinstance(upstream.value, dict):
+                upstream.value["url"] = Node(Where("--upstream"), url)
+
+
+def _add_sections(root: Node, draft: Draft) -> None:
+    assert isinstance(root.value, dict)
+    for name, node in root.value.items():
+        if name == "version":
+            if node.value != 1 or node.value is True:
+                draft.findings.error(node.where, "unknown-version", "the version of the language must be 1")
+        elif name not in ENTRY_TYPES:
+            hint = did_you_mean(name, ("version", *ENTRY_TYPES))
+            draft.findings.error(node.named, "unknown-key", f"unknown section {quoted(name)}", hint)
+        elif node.value is not None:  # a section whose entries are all commented out
+            draft.places.append((name, node.named))
+            _add_section(name, node, draft)
+
+
+def _add_section(section: str, node: Node, draft: Draft) -> None:
+    if section == "routes":
+        if not isinstance(node.value, list):
+            draft.findings.error(node.where, "wrong-type", "routes: expected a list of routes", "begin each with -")
+            return
+        for route in node.value:
+            named = route.child("name")
+            _add(section, str(named.value) if named else "", route, draft)
+        return
+    if not isinstance(node.value, dict):
+        draft.findings.error(node.where, "wrong-type", f"{section}: expected a mapping of names", "name: {…}")
+        return
+    for name, entry in node.value.items():
+        _check_name(section, name, entry, draft)
+        _add(section, name, entry, draft)
+
+
+def _check_name(section: str, name: str, node: Node, draft: Draft) -> None:
+    if not is_name(name):
+        message = f"{quoted(name)} is not a name for a {SINGULAR[section]}"
+        draft.findings.error(node.named, "bad-name", message, "letters, digits and . _ - only, at most 64")
+    elif section == "limits" and name.endswith(RESERVED_SUFFIX):
+        message = f"names that end in {RESERVED_SUFFIX} belong to the variants of limits"
+        draft.findings.error(node.named, "bad-name", message)
+
+
+def _add(section: str, name: str, node: Node, draft: Draft) -> None:
+    entry = Entry(name, node, validate(node, ENTRY_TYPES[section], draft.findings))
+    earlier = draft.sections[section].setdefault(name, entry)
+    if earlier is not entry and name:
+        message = f"{SINGULAR[section]} {quoted(name)} is already defined at {earlier.source}"
+        draft.findings.error(_name_place(node), "duplicate-name", message)
+
+
+def _name_place(node: Node) -> Where:
+    """Where the entry's name stands."""
+    named = node.child("name") if node.key is None else None
+    return named.where if named else node.named

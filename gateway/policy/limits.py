@@ -1,0 +1,170 @@
+"""Key parts and limits: from what was written to the frozen values that calls are decided with."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import singledispatch
+from math import gcd
+from typing import Any
+
+from gateway.core import limits as core
+from gateway.core.algorithms.bounds import max_entries, out_of_bounds
+from gateway.core.policy import KeyFrom, KeyPart, OnMissing
+from gateway.policy import models
+from gateway.policy.findings import Where, quoted
+from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry
+from gateway.policy.nodes import Node
+from gateway.policy.validate import validate
+
+MANY_ENTRIES = 100_000
+
+
+def compile_keys(draft: Draft) -> dict[str, KeyPart]:
+    """The key parts by name."""
+    return {entry.name: _key_part(entry) for entry in draft.valid("keys")}
+
+
+def _key_part(entry: Entry) -> KeyPart:
+    key: models.Key = entry.model
+    source_name = "" if isinstance(key, models.ClientIpKey) else key.name
+    prefix = key.ipv6_prefix if isinstance(key, models.ClientIpKey) else 64
+    return KeyPart(entry.name, KeyFrom(key.source), source_name, OnMissing(key.on_missing), prefix)
+
+
+def compile_limits(draft: Draft) -> dict[str, core.Limit]:
+    """The limits by name. One that cannot be counted with is reported and left out."""
+    compiled = {entry.name: _compile(entry, draft) for entry in draft.valid("limits")}
+    return {name: limit for name, limit in compiled.items() if limit is not None}
+
+
+def _compile(entry: Entry, draft: Draft) -> core.Limit | None:
+    model: models.AnyLimit = entry.model
+    _check_key(entry, draft)
+    limit = core.Limit(
+        name=entry.name,
+        key=model.key,
+        mode=core.Mode(model.mode),
+        charge=core.ChargePer(model.charge),
+        on_store_error=core.Posture(model.on_store_error),
+        source=entry.source,
+        **numbers(model),
+    )
+    overrides = tuple(_overrides(entry, limit, draft))
+    shadow = _shadow(entry, limit, draft)
+    return replace(limit, overrides=overrides, shadow=shadow) if _countable(limit, entry.node.named, draft) else None
+
+
+def _check_key(entry: Entry, draft: Draft) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(entry.model.key):
+        where = entry.node.at("key", index).where
+        draft.find("keys", name, where)
+        if name in seen:
+            draft.findings.error(where, "duplicate-name", f"key part {quoted(name)} stands twice in this key")
+        seen.add(name)
+
+
+@singledispatch
+def numbers(model: Any) -> Mapping[str, Any]:
+    """The numeric fields of `core.Limit`, algorithm included."""
+    raise TypeError(model)
+
+
+@numbers.register
+def _rolling(model: models.RollingWindow) -> Mapping[str, Any]:
+    quantum_us = -(-model.window // model.precision) if model.precision else 1
+    return {
+        "algorithm": core.Algorithm.ROLLING_WINDOW,
+        "quota": model.limit,
+        "window_us": model.window,
+        "quantum_us": quantum_us,
+    }
+
+
+@numbers.register
+def _fixed(model: models.FixedWindow) -> Mapping[str, Any]:
+    return {"algorithm": core.Algorithm.FIXED_WINDOW, "quota": model.limit, "window_us": model.window}
+
+
+@numbers.register
+def _bucket(model: models.TokenBucket) -> Mapping[str, Any]:
+    common = gcd(model.rate, model.per)
+    rate, per_us = model.rate // common, model.per // common
+    burst = model.burst or model.rate
+    refill_us = -(-burst * per_us // rate)
+    return {
+        "algorithm": core.Algorithm.TOKEN_BUCKET,
+        "quota": burst,
+        "window_us": refill_us,
+        "rate": rate,
+        "per_us": per_us,
+    }
+
+
+@numbers.register
+def _concurrency(model: models.Concurrency) -> Mapping[str, Any]:
+    return {"algorithm": core.Algorithm.CONCURRENCY, "quota": model.limit, "window_us": model.lease}
+
+
+def _overrides(entry: Entry, limit: core.Limit, draft: Draft) -> Iterator[core.Override]:
+    earlier: list[tuple[set[tuple[str, str]], int]] = []
+    for index, override in enumerate(entry.model.overrides):
+        node = entry.node.at("overrides", index)
+        _check_override(override, node, draft)
+        match = set(override.match.items())
+        shadowing = next((line for other, line in earlier if other <= match), None)
+        if shadowing is not None:
+            message = f"this override never applies: the one on line {shadowing} matches first"
+            draft.findings.warn(node.where, "never-applies", message)
+        earlier.append((match, node.where.line))
+        changed = override.model_dump(exclude={"match", "mode"}, exclude_none=True)
+        merged = numbers(entry.model.model_copy(update=changed))
+        mode = core.Mode(override.mode or entry.model.mode)
+        other = replace(limit, mode=mode, source=str(node.where), **merged)
+        if _countable(other, node.where, draft):
+            yield core.Override(tuple(override.match.items()), other)
+
+
+def _check_override(override: Any, node: Node, draft: Draft) -> None:
+    for name, value in override.match.items():
+        where = node.at("match", name)
+        draft.find("keys", name, where.named)
+        if not value:
+            draft.findings.error(where.where, "empty", "an empty value never matches: it counts as missing")
+    if not override.model_dump(exclude={"match"}, exclude_none=True):
+        draft.findings.error(node.where, "empty", "this override changes nothing", "give it a mode or numbers")
+
+
+def _shadow(entry: Entry, limit: core.Limit, draft: Draft) -> core.Limit | None:
+    """The variant as a limit of its own: same key, counters of its own, never refuses."""
+    if entry.model.shadow is None:
+        return None
+    node = entry.node.at("shadow")
+    model = validate(node, models.Limit, draft.findings, _variant(entry, node))
+    if model is None:
+        return None
+    shadow = replace(
+        limit, name=limit.name + RESERVED_SUFFIX, mode=core.Mode.SHADOW, source=str(node.named), **numbers(model)
+    )
+    return shadow if _countable(shadow, node.named, draft) else None
+
+
+def _variant(entry: Entry, node: Node) -> dict[str, Any]:
+    """What the variant says, filled up from the limit as far as the algorithm is the same."""
+    own, real = node.plain(), entry.node.plain()
+    assert isinstance(own, dict)
+    assert isinstance(real, dict)
+    same = own.get("algorithm") in (None, real["algorithm"])
+    kept = {name: value for name, value in real.items() if name not in ("mode", "overrides", "shadow")}
+    base = kept if same else {"key": real["key"]}
+    return {**base, **{name: value for name, value in own.items() if value is not None}}
+
+
+def _countable(limit: core.Limit, where: Where, draft: Draft) -> bool:
+    """Report numbers that cannot be counted exactly, and a log that gets long."""
+    reason = out_of_bounds(limit)
+    if reason is not None:
+        draft.findings.error(where, "out-of-range", f"limit {quoted(limit.name)} cannot be counted: {reason}")
+    elif limit.algorithm is core.Algorithm.ROLLING_WINDOW and max_entries(limit) > MANY_ENTRIES:
+        message = f"limit {quoted(limit.name)} keeps up to {max_entries(limit):,} entries per key in the store"
+        draft.findings.warn(where, "large-window", message, "`precision: 60` bounds that")
+    return reason is None

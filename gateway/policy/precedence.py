@@ -1,0 +1,70 @@
+"""Which of two matching routes is meant: the more specific one.
+
+Compared in this order: an exact host, then a wildcard host (longer first), then none; the longer path; segment by
+segment a literal before `{name}` before `*`, and an exact end before an open one; a condition on the method; the number
+of conditions on headers. Routes that are equal in all of that and can match the same call are an error.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from gateway.core.policy import Match, PathPattern, Route
+
+_REST = "**"
+
+
+def in_order(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Most specific first; equals stay in file order."""
+    return tuple(sorted(routes, key=lambda route: specificity(route.match), reverse=True))
+
+
+def specificity(match: Match) -> tuple[int, ...]:
+    """A number for every criterion, the weightiest first; greater is more specific."""
+    host = match.host or ""
+    segments = _segments(match.path)
+    open_end = segments[-1:] == (_REST,)
+    fixed = segments[:-1] if open_end else segments
+    return (
+        0 if match.host is None else 1 if host.startswith("*") else 2,
+        len(host) if host.startswith("*") else 0,
+        len(fixed),
+        *(_weight(segment) for segment in fixed),
+        0 if open_end else 1,
+        1 if match.methods else 0,
+        len(match.headers),
+    )
+
+
+def rivals(routes: Iterable[Route]) -> Iterator[tuple[Route, Route]]:
+    """(earlier, later) for every route that an earlier one equals in specificity and overlaps."""
+    alike: dict[tuple[object, ...], list[Route]] = {}
+    for route in routes:
+        match = route.match
+        shape = tuple("{}" if segment.startswith("{") else segment for segment in _segments(match.path))
+        earlier = alike.setdefault((match.host, shape, bool(match.methods), len(match.headers)), [])
+        rival = next((other for other in earlier if _overlap(other.match, match)), None)
+        if rival is not None:
+            yield rival, route
+        earlier.append(route)
+
+
+def _overlap(one: Match, other: Match) -> bool:
+    """Whether a call can satisfy both, host and path being alike."""
+    if one.methods and not one.methods & other.methods:
+        return False
+    wanted = dict(one.headers)
+    return all(value is None or wanted.get(name) is None or wanted[name] == value for name, value in other.headers)
+
+
+def _segments(path: PathPattern | None) -> tuple[str, ...]:
+    """A prefix is its segments and any rest; no condition is any rest."""
+    if path is None:
+        return (_REST,)
+    if path.prefix is not None:
+        return (*path.prefix.split("/")[1:-1], _REST)
+    return path.segments or ()
+
+
+def _weight(segment: str) -> int:
+    if segment == "*":
+        return 1
+    return 2 if segment.startswith("{") else 3

@@ -1,0 +1,195 @@
+"""Upstreams and routes: from what was written to the frozen values that calls are routed with."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gateway.core import policy as core
+from gateway.core.limits import Limit, Mode
+from gateway.policy import models
+from gateway.policy.findings import Findings, quoted
+from gateway.policy.gather import Draft, Entry
+from gateway.policy.nodes import Node
+from gateway.policy.precedence import in_order, rivals
+
+WELL_KNOWN_KEYS = ("tenant", "account", "connection")
+
+
+def compile_upstreams(draft: Draft) -> dict[str, core.Upstream]:
+    """The upstreams by name."""
+    return {entry.name: _upstream(entry, draft.findings) for entry in draft.valid("upstreams")}
+
+
+def _upstream(entry: Entry, findings: Findings) -> core.Upstream:
+    model: models.Upstream = entry.model
+    place, tls = model.url, model.tls
+    if bool(tls.certificate) != bool(tls.key):
+        findings.error(entry.node.at("tls").named, "missing-key", "tls needs both certificate and key, or neither")
+    return core.Upstream(
+        name=entry.name,
+        scheme=place.scheme,
+        host=place.host,
+        port=place.port,
+        authority=place.authority,
+        base_path=place.base_path,
+        unix_path=place.unix_path,
+        builtin_echo=place.builtin_echo,
+        rewrite_host=model.host == "rewrite",
+        timeouts=core.Timeouts(
+            model.timeouts.connect, model.timeouts.first_byte, model.timeouts.idle, model.timeouts.total
+        ),
+        max_sockets=model.max_sockets,
+        allow_private=model.allow_private,
+        tls_ca_file=_beside(entry, tls.ca_file),
+        tls_certificate=_beside(entry, tls.certificate),
+        tls_key=_beside(entry, tls.key),
+        tls_server_name=tls.server_name,
+        source=entry.source,
+    )
+
+
+def _beside(entry: Entry, path: str) -> str:
+    """A path relative to the file it is written in; "" stays empty."""
+    return str(Path(entry.node.where.file).parent / path) if path else ""
+
+
+def compile_routes(
+    draft: Draft, keys: Mapping[str, core.KeyPart], limits: Mapping[str, Limit], upstreams: Mapping[str, core.Upstream]
+) -> tuple[core.Route, ...]:
+    """The routes in order of precedence. One that refers to something invalid is left out."""
+    routes: dict[str, core.Route] = {}
+    for entry in draft.valid("routes"):
+        route = _RouteOf(entry, draft).compile(keys, limits, upstreams)
+        if route is not None:
+            routes[entry.name] = route
+    for earlier, later in rivals(routes.values()):
+        message = f"route {quoted(later.name)} and route {quoted(earlier.name)} ({earlier.source}) match the same calls"
+        where = draft.sections["routes"][later.name].node.at("match").named
+        draft.findings.error(where, "ambiguous-route", message, "make one of them more specific")
+    return in_order(routes.values())
+
+
+class _RouteOf:
+    """One entry of `routes` on its way to a route."""
+
+    def __init__(self, entry: Entry, draft: Draft) -> None:
+        self.model: models.Route = entry.model
+        self.entry = entry
+        self.node = entry.node
+        self.draft = draft
+        self.findings = draft.findings
+
+    def compile(
+        self,
+        keys: Mapping[str, core.KeyPart],
+        limits: Mapping[str, Limit],
+        upstreams: Mapping[str, core.Upstream],
+    ) -> core.Route | None:
+        """The route, None when what it needs is not valid. All of its findings are reported."""
+        model = self.model
+        match = _match(model.match, self.node.at("match"), self.findings)
+        strip_prefix = self._strip_prefix(match)
+        self.draft.find("upstreams", model.upstream, self.node.at("upstream").where)
+        own = self._limits(limits)
+        self._check_path_keys(own, match, keys)
+        operations = tuple(self._operation(index, own) for index in range(len(model.operations)))
+        upstream = upstreams.get(model.upstream)
+        if upstream is None:
+            return None
+        asked = tuple(limit for limit in own.values() if _may_act(limit))
+        parts = _key_parts(asked, keys)
+        return core.Route(model.name, match, upstream, asked, parts, operations, strip_prefix, self.entry.source)
+
+    def _strip_prefix(self, match: core.Match) -> str:
+        """Without the slash at its end, so that what is left of the path begins with one."""
+        prefix = self.model.strip_prefix
+        if prefix is None:
+            return ""
+        if not _always_begins_with(match.path, prefix):
+            message = f"strip_prefix {quoted(prefix)} is not the beginning of every path that this route matches"
+            self.findings.error(self.node.at("strip_prefix").where, "bad-prefix", message)
+        return prefix.rstrip("/")
+
+    def _limits(self, limits: Mapping[str, Limit]) -> dict[str, Limit]:
+        """The limits by name, as far as they are valid."""
+        seen: set[str] = set()
+        for index, name in enumerate(self.model.limits):
+            where = self.node.at("limits", index).where
+            self.draft.find("limits", name, where)
+            if name in seen:
+                self.findings.error(where, "duplicate-name", f"limit {quoted(name)} stands twice on this route")
+            seen.add(name)
+        return {name: limits[name] for name in self.model.limits if name in limits}
+
+    def _check_path_keys(self, own: Mapping[str, Limit], match: core.Match, keys: Mapping[str, core.KeyPart]) -> None:
+        """A key part read from `{name}` needs a path with that name."""
+        segments = (match.path.segments or ()) if match.path else ()
+        for index, name in enumerate(self.model.limits):
+            parts = [keys[part] for part in own[name].key if part in keys] if name in own else []
+            for part in parts:
+                if part.source is core.KeyFrom.PATH and "{" + part.source_name + "}" not in segments:
+                    message = (
+                        f"limit {quoted(name)} counts by {{{part.source_name}}} of the path, which this route has not"
+                    )
+                    hint = f'match: {{path: "/{{{part.source_name}}}/**"}}'
+                    self.findings.error(self.node.at("limits", index).where, "no-path-parameter", message, hint)
+
+    def _operation(self, index: int, own: Mapping[str, Limit]) -> core.Operation:
+        operation, node = self.model.operations[index], self.node.at("operations", index)
+        for name, cost in operation.cost.items():
+            place = node.at("cost", name)
+            if name not in self.model.limits:
+                message = f"cost names limit {quoted(name)}, which this route has not"
+                self.findings.error(place.named, "cost-without-limit", message)
+            elif name in own:
+                self._check_cost(own[name], cost, place)
+        match = _match(operation.match, node.at("match"), self.findings)
+        return core.Operation(operation.name, match, operation.entity, operation.cost)
+
+    def _check_cost(self, limit: Limit, cost: int, place: Node) -> None:
+        """A cost above what a limit ever admits would be refused for ever."""
+        shadow = (limit.shadow,) if limit.shadow else ()
+        for variant in (limit, *(override.limit for override in limit.overrides), *shadow):
+            if variant.mode is not Mode.OFF and cost > variant.quota:
+                message = f"cost {cost} is more than limit {quoted(variant.name)} ever admits"
+                at = f"{variant.quota}, {variant.source}"
+                self.findings.error(place.where, "cost-above-limit", f"{message} ({at})")
+
+
+def _may_act(limit: Limit) -> bool:
+    """False when the limit is off for everybody."""
+    return limit.mode is not Mode.OFF or any(override.limit.mode is not Mode.OFF for override in limit.overrides)
+
+
+def _key_parts(limits: Iterable[Limit], keys: Mapping[str, core.KeyPart]) -> tuple[core.KeyPart, ...]:
+    """What the limits and their overrides ask for, and the parts that logs show."""
+    needed = set(WELL_KNOWN_KEYS)
+    for limit in limits:
+        needed.update(limit.key, *((name for name, _ in override.match) for override in limit.overrides))
+    return tuple(part for name, part in keys.items() if name in needed)
+
+
+def _match(model: models.OperationMatch, node: Node, findings: Findings) -> core.Match:
+    if model.path is not None and model.path_prefix is not None:
+        findings.error(node.named, "conflicting-keys", "give either path or path_prefix, not both")
+    written = node.child("header")
+    if written is not None and isinstance(written.value, dict) and len(written.value) > len(model.header):
+        findings.error(written.named, "duplicate-key", "a header stands twice, spelled with other capitals")
+    path = None
+    if model.path_prefix is not None or model.path is not None:
+        path = core.PathPattern(model.path_prefix, None if model.path_prefix else model.path)
+    return core.Match(
+        host=model.host if isinstance(model, models.RouteMatch) else None,
+        path=path,
+        methods=frozenset(model.method),
+        headers=tuple((name, None if value == "*" else value) for name, value in model.header.items()),
+    )
+
+
+def _always_begins_with(path: core.PathPattern | None, prefix: str) -> bool:
+    """Whether every path that fits begins with `prefix` at a segment border."""
+    if path is None:
+        return prefix == "/"
+    if path.prefix is not None:
+        return path.prefix.startswith(prefix)
+    wanted = tuple(prefix.split("/")[1:-1])
+    return (path.segments or ())[: len(wanted)] == wanted

@@ -1,0 +1,205 @@
+"""The small texts of the language: durations, sizes, percents, names, header fields, hosts, paths.
+
+Each `parse_*` takes what the file says and returns the value that the rest of the gateway works with, or raises
+`Unfit` with one sentence. The annotated types below put them into the models.
+"""
+
+import re
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from gateway.policy.findings import quoted
+
+UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+MAX_DURATION_US = 800 * UNITS_US["d"]
+UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+_AMOUNT = re.compile(r"([0-9]{1,12})[ ]?([A-Za-zµ]*)").fullmatch
+_FRACTION = re.compile(r"[0-9]*\.[0-9]+\s*[A-Za-z]+").fullmatch
+NAME = r"[A-Za-z0-9._-]{1,64}"
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}"  # RFC 9110 §5.6.2
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]|[0-9a-f:]*:[0-9a-f:.]*").fullmatch
+_PATH = re.compile(r"/[!$&'()*+,;=:@A-Za-z0-9._~%/{}-]*").fullmatch
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+
+
+class Unfit(PydanticCustomError):
+    """A text that is not what it should be. `code` is the finding's code."""
+
+    def __new__(cls, code: str, message: str, hint: str = "") -> "Unfit":
+        return super().__new__(cls, code, "{message}", {"message": message, "hint": hint})
+
+
+def expect_text(value: object, example: str) -> str:
+    """`value` if it is text."""
+    if not isinstance(value, str):
+        raise Unfit("wrong-type", f"expected {example}, got {described(value)}")
+    return value
+
+
+def described(value: object) -> str:
+    """A value as a message names it, with its kind."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {quoted(value)}"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"the number {value}"
+
+
+def _amount(value: object, units: dict[str, int], kind: str, example: str) -> int:
+    """`<number><unit>` as an integer of the smallest unit."""
+    text = expect_text(value, f"a {kind} like {example}")
+    if _FRACTION(text):
+        raise Unfit(f"bad-{kind}", f"{quoted(text)} is not a {kind}", "whole numbers only; use a smaller unit")
+    match = _AMOUNT(text)
+    if match is None:
+        raise Unfit(f"bad-{kind}", f"{quoted(text)} is not a {kind}", f"write it like {example}")
+    if match[2] not in units:
+        known = ", ".join(units)
+        missing = (
+            f"{quoted(text)} has no unit" if not match[2] else f"unknown unit {quoted(match[2])} in {quoted(text)}"
+        )
+        raise Unfit(f"bad-{kind}", missing, f"units: {known}")
+    return int(match[1]) * units[match[2]]
+
+
+def parse_duration(value: object) -> int:
+    """`250ms`, `30s`, `10m`, `24h`, `7d` in microseconds; more than 0, at most 800 days."""
+    duration_us = _amount(value, UNITS_US, "duration", "30s or 10m")
+    if not 0 < duration_us <= MAX_DURATION_US:
+        raise Unfit("out-of-range", f"a duration must be more than 0 and at most 800d, got {quoted(value)}")
+    return duration_us
+
+
+def parse_bound(value: object) -> int:
+    """A duration, or `none` for no bound, which is 0."""
+    return 0 if value == "none" else parse_duration(value)
+
+
+def parse_wait(value: object) -> int:
+    """A duration that may be `0s`."""
+    return 0 if isinstance(value, str) and re.fullmatch(r"0(ms|s)", value) else parse_duration(value)
+
+
+def parse_size(value: object) -> int:
+    """`512B`, `32KiB`, `1MiB`, `2GiB` in bytes, more than 0."""
+    size_bytes = _amount(value, UNITS_BYTES, "size", "32KiB")
+    if not 0 < size_bytes < 2**53:
+        raise Unfit("out-of-range", f"a size must be more than 0, got {quoted(value)}")
+    return size_bytes
+
+
+def parse_percent(value: object) -> float:
+    """`50%` as 0.5; more than 0, at most 100 %."""
+    text = expect_text(value, "a percentage like 50%")
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%", text)
+    if match is None:
+        raise Unfit("bad-percent", f"{quoted(text)} is not a percentage", "write it like 50%")
+    if not 0 < float(match[1]) <= 100:
+        raise Unfit("out-of-range", f"a percentage must be more than 0% and at most 100%, got {quoted(text)}")
+    return float(match[1]) / 100
+
+
+def parse_header_name(value: object) -> str:
+    """A field name (RFC 9110 §5.1) in lower case."""
+    text = expect_text(value, "a header name")
+    if not re.fullmatch(TOKEN, text):
+        raise Unfit("bad-header-name", f"{quoted(text)} is not a header name")
+    return text.lower()
+
+
+def parse_method(value: object) -> str:
+    """A method name (RFC 9110 §9.1) in upper case."""
+    text = expect_text(value, "a method like GET")
+    if not re.fullmatch(TOKEN, text):
+        raise Unfit("bad-method", f"{quoted(text)} is not a method")
+    return text.upper()
+
+
+def parse_host(value: object) -> str:
+    """A host name in lower case, without port; `*.example.com` for every name below."""
+    text = expect_text(value, "a host name").lower()
+    if not _HOST(text):
+        hint = "no port, no scheme; only the first label may be *"
+        raise Unfit("bad-host", f"{quoted(text)} is not a host name", hint)
+    return text
+
+
+def parse_path(value: object) -> str:
+    """A raw path as it stands in a request, percent-encoded where necessary."""
+    text = expect_text(value, "a path like /erp/")
+    if not text.startswith("/"):
+        raise Unfit("bad-path", f"the path {quoted(text)} does not begin with /")
+    if not _PATH(text) or _ESCAPE(text):
+        raise Unfit("bad-path", f"{quoted(text)} is not a path", "paths are matched percent-encoded, without a query")
+    return text
+
+
+def parse_prefix(value: object) -> str:
+    """A path prefix; always ends with `/`."""
+    text = parse_path(value)
+    if re.search(r"[*{}]", text):
+        raise Unfit("bad-path", f"a prefix has no wildcards: {quoted(text)}", "use `path` for patterns")
+    return text.rstrip("/") + "/"
+
+
+def parse_pattern(value: object) -> tuple[str, ...]:
+    """`/a/{id}/*/**` split into its segments."""
+    segments = tuple(parse_path(value).split("/")[1:])
+    names = [segment for segment in segments if segment.startswith("{")]
+    for number, segment in enumerate(segments, 1):
+        if segment == "**" and number < len(segments):
+            raise Unfit("bad-path", "** can only be the last segment of a path")
+        if not re.fullmatch(r"\*\*?|\{[A-Za-z_][A-Za-z0-9_]{0,63}\}|[^*{}]*", segment):
+            raise Unfit(
+                "bad-path", f"{quoted(segment)} is not a segment", "use text, {name}, * or ** as a whole segment"
+            )
+    if len(set(names)) < len(names):
+        raise Unfit("bad-path", f"a name stands twice in {quoted(value)}")
+    return segments
+
+
+def is_name(text: str) -> bool:
+    """Whether the text may name a limit, a route and so on: it appears unquoted in headers, logs and store keys."""
+    return re.fullmatch(NAME, text) is not None
+
+
+def as_list(value: object) -> object:
+    """One value where a list may stand."""
+    return [value] if isinstance(value, str) else value
+
+
+def _schema(kind: str, pattern: str, example: str) -> Any:
+    return WithJsonSchema({"type": "string", "title": kind, "pattern": pattern, "examples": [example]})
+
+
+_DURATION = r"^[0-9]+(ms|s|m|h|d)$"
+Duration = Annotated[int, BeforeValidator(parse_duration), _schema("Duration", _DURATION, "10m")]
+DurationBound = Annotated[
+    int, BeforeValidator(parse_bound), _schema("Duration or none", r"^([0-9]+(ms|s|m|h|d)|none)$", "60s")
+]
+Wait = Annotated[int, BeforeValidator(parse_wait), _schema("Duration, 0s allowed", _DURATION, "5s")]
+Size = Annotated[int, BeforeValidator(parse_size), _schema("Size", r"^[0-9]+(B|KiB|MiB|GiB)$", "32KiB")]
+Percent = Annotated[float, BeforeValidator(parse_percent), _schema("Percentage", r"^[0-9]+(\.[0-9]+)?%$", "50%")]
+HeaderName = Annotated[str, BeforeValidator(parse_header_name), _schema("Header name", f"^{TOKEN}$", "X-Tenant-Id")]
+Method = Annotated[str, BeforeValidator(parse_method), _schema("Method", f"^{TOKEN}$", "GET")]
+Host = Annotated[str, BeforeValidator(parse_host), _schema("Host", r"^[^/]+$", "api.example.com")]
+Prefix = Annotated[str, BeforeValidator(parse_prefix), _schema("Path prefix", r"^/[^*{}?#]*$", "/erp/")]
+Pattern = Annotated[
+    tuple[str, ...], BeforeValidator(parse_pattern), _schema("Path pattern", r"^/[^?#]*$", "/t/{tenant}/**")
+]
+Units = Annotated[int, Field(ge=1)]
+
+_T = TypeVar("_T")
+OneOrMore = Annotated[
+    tuple[_T, ...],
+    BeforeValidator(as_list),
+    Field(strict=False, min_length=1, json_schema_extra={"type": ["string", "array"]}),
+]

@@ -1,0 +1,17 @@
+"""The policy language as JSON Schema 2020-12, for editors. Made from the models that check the files."""
+
+from typing import Any
+
+from gateway.policy.models import PolicyFile
+from gateway.policy.scalars import NAME
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def policy_schema() -> dict[str, Any]:
+    """The schema of one policy file. References between entries are beyond it; `gateway check` follows them."""
+    schema = PolicyFile.model_json_schema(by_alias=True)
+    for section in schema["properties"].values():
+        if section.get("type") == "object":
+            section["propertyNames"] = {"pattern": f"^{NAME}$"}
+    return {"$schema": _DIALECT, **schema}

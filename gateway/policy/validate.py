@@ -1,0 +1,172 @@
+"""From a tree to a model, and from what pydantic says to findings a person can act on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.nodes import Node, resolve
+from gateway.policy.scalars import described
+
+_T = TypeVar("_T")
+_EXPECTED = {
+    "int_type": "a whole number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "float_type": "a number",
+    "literal_error": "",
+}
+
+
+def validate(node: Node, kind: Any, findings: Findings, content: object = None) -> Any | None:
+    """The value of `node` as `kind` (a model, or any annotation), None when there is anything wrong with it.
+
+    content  what to check instead of the node's own value; the node still says where things are
+    """
+    try:
+        return _adapter(kind).validate_python(node.plain() if content is None else content)
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False):
+            _explain(error, node, kind, findings)
+    return None
+
+
+@cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    return TypeAdapter(kind)
+
+
+def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> None:
+    """One error of pydantic as one finding."""
+    loc, problem, context = error["loc"], error["type"], error.get("ctx", {})
+    node = root.at(*loc)
+    if problem == "extra_forbidden":
+        name = str(loc[-1])
+        hint = did_you_mean(name, known_keys(kind, loc[:-1]))
+        findings.error(node.named, "unknown-key", f"unknown key {quoted(name)}", hint)
+    elif problem == "missing":
+        findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing")
+    elif problem.startswith("union_tag"):
+        _explain_tag(node, context, findings)
+    elif loc and loc[-1] == "[key]":
+        findings.error(node.named, problem, error["msg"], context.get("hint", ""))
+    elif problem in _EXPECTED:
+        _explain_type(node.where, problem, error["input"], context, findings)
+    else:
+        _explain_value(node.where, problem, error, findings)
+
+
+def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> None:
+    """The key that says which kind of thing this is (`algorithm`, `from`) is missing or has an unknown value."""
+    name = context["discriminator"].strip("'")
+    name = "from" if name == "source" else name
+    chosen = node.child(name)
+    if chosen is None:
+        findings.error(node.named, "missing-key", f"key {quoted(name)} is missing")
+        return
+    words = [word.strip(" '") for word in context.get("expected_tags", "").split(",")]
+    _unknown_word(chosen.where, context.get("tag", chosen.plain()), words, findings)
+
+
+def _explain_type(where: Where, problem: str, value: object, context: Mapping[str, Any], findings: Findings) -> None:
+    if problem == "literal_error":
+        words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(",")]
+        _unknown_word(where, value, words, findings)
+        return
+    message = f"expected {_EXPECTED[problem]}, got {described(value)}"
+    findings.error(where, "wrong-type", message, _type_hint(problem, value))
+
+
+def _type_hint(problem: str, value: object) -> str:
+    if problem == "string_type" and isinstance(value, bool | int | float):
+        return "put it in quotes"
+    if problem != "int_type" or not isinstance(value, str):
+        return ""
+    if isinstance(resolve(value), int):
+        return "write it without quotes"
+    if value.isdigit() and len(value) > 18:
+        return "at most 18 digits"
+    return "plain decimal digits only, like 500" if any(letter.isdigit() for letter in value) else ""
+
+
+def _unknown_word(where: Where, value: object, words: Sequence[str], findings: Findings) -> None:
+    """A value that is none of the words that may stand here."""
+    message = (
+        f"expected {' or '.join(words) if len(words) < 3 else 'one of ' + ', '.join(words)}, got {described(value)}"
+    )
+    hint = did_you_mean(value, words) if isinstance(value, str) else ""
+    findings.error(where, "unknown-value", message, hint if hint.startswith("did") else "")
+
+
+def _explain_value(where: Where, problem: str, error: ErrorDetails, findings: Findings) -> None:
+    context = error.get("ctx", {})
+    bounds = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
+    if problem in bounds:
+        words, name = bounds[problem]
+        message = f"must be {words} {context[name]}, got {error['input']}"
+        findings.error(where, "out-of-range", message)
+    elif problem in ("too_short", "string_too_short"):
+        findings.error(where, "empty", "must not be empty")
+    elif problem == "string_too_long":
+        findings.error(where, "out-of-range", f"longer than {context['max_length']} characters")
+    elif problem == "string_pattern_mismatch":
+        message = f"{quoted(error['input'])} is not a name"
+        findings.error(where, "bad-name", message, "letters, digits and . _ - only, at most 64")
+    else:
+        findings.error(where, problem, error["msg"], context.get("hint", ""))
+
+
+def known_keys(kind: Any, loc: Sequence[str | int]) -> list[str]:
+    """The keys that may stand at `loc` inside `kind`."""
+    here = [kind]
+    for step in loc:
+        here = [inner for outer in here for inner in _step(outer, step)]
+    return sorted({name for model in _models(here) for name in _field_names(model)})
+
+
+def _field_names(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _step(kind: Any, step: str | int) -> Iterator[Any]:
+    """What `step` leads to: a field of a model, an item of a list or mapping, or the union member with that tag."""
+    for option in _options(kind):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            if _tagged(option, step):
+                yield option
+            for name, field in option.model_fields.items():
+                if (field.alias or name) == step:
+                    yield field.annotation
+        elif get_origin(option) in (tuple, dict):
+            yield next(inner for inner in reversed(get_args(option)) if inner is not ...)
+
+
+def _tagged(model: type[BaseModel], tag: str | int) -> bool:
+    literals = (field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal)
+    return any(get_args(literal) == (tag,) for literal in literals)
+
+
+def _options(kind: Any) -> Iterator[Any]:
+    """The members of a union, or the kind itself; annotations taken off."""
+    if get_origin(kind) is Annotated:
+        yield from _options(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        for option in get_args(kind):
+            yield from _options(option)
+    elif kind is not NoneType:
+        yield kind
+
+
+def _models(kinds: Sequence[Any]) -> Iterator[type[BaseModel]]:
+    for kind in kinds:
+        for option in _options(kind):
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                yield option
