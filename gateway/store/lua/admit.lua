@@ -31,46 +31,21 @@
 -- after the last charge), SLACK_MS later at most.
 
 local RULE = '>BBI4I4I6I6I6'
-local ROLLING, BUCKET, FIXED = 1, 2, 3
+local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}
 
-local asked, kinds, admitted = {}, {}, true
+local waits, finish, admitted = {}, {}, true
 for i = 1, #KEYS do
-  local kind, enforced, cost, quota, window, a, b = unpack(RULE, ARGV[3 + i])
-  local one
-  if kind == ROLLING then
-    one = log_look(KEYS[i], cost, quota, window, a)
-  elseif kind == BUCKET then
-    one = bucket_look(KEYS[i], cost, quota, a, b)
-  elseif kind == FIXED then
-    one = tally_look(KEYS[i], cost, quota, window)
-  else
-    one = leases_look(KEYS[i], cost, quota, window)
-  end
-  if one.retry > 0 and enforced == 1 then admitted = false end
-  asked[i], kinds[i] = one, kind
+  local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[3 + i])
+  waits[i], finish[i] = ALGORITHMS[code](KEYS[i], cost, quota, window, a, b)
+  if waits[i] > 0 and enforced == 1 then admitted = false end
 end
 
 local commit = ARGV[1] == 'admit'
 local reply = {admitted and 1 or 0, now}
 for i = 1, #KEYS do
-  local one, kind, charge, settle, present = asked[i], kinds[i]
-  if kind == ROLLING then
-    charge, settle, present = log_charge, log_settle, log_present
-  elseif kind == BUCKET then
-    charge, settle, present = bucket_charge, bucket_settle, bucket_present
-  elseif kind == FIXED then
-    charge, settle, present = tally_charge, tally_settle, tally_present
-  else
-    charge, settle, present = leases_charge, leases_settle, leases_present
-  end
-  local room = one.retry == 0
-  if commit and admitted and room then
-    charge(one)
-  elseif commit and one.stepped then
-    settle(one)
-  end
-  local at = 5 * i - 2
-  reply[at], reply[at + 4] = room and 1 or 0, one.retry
-  reply[at + 1], reply[at + 2], reply[at + 3] = present(one)
+  local at, room = 5 * i - 2, waits[i] == 0
+  reply[at] = room and 1 or 0
+  reply[at + 1], reply[at + 2], reply[at + 3] = finish[i](commit and admitted and room, commit)
+  reply[at + 4] = waits[i]
 end
 return reply
