@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from counters import CoreModel, Counter, Local, Scripts
+
+from tests.contract.counters import CoreModel, Counter, Local, Scripts
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 import redis
-from counters import CoreModel, Scripts, queue
 
 from gateway.core.limits import Algorithm, Charge, Limit, Mode
 from gateway.store.scripts import ADMIT, RELEASE, RENEW, encode_admit, encode_release, encode_renew
+from tests.contract.counters import CoreModel, Scripts, queue
 
 START_US = 1_764_000_000_000_000
 STEPS = 5000

@@ -3,7 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limit_cases import (
+
+from gateway.core.algorithms import Bucket, Leases, Log, Tally
+from gateway.core.algorithms.bounds import max_entries, out_of_bounds
+from gateway.core.limits import Algorithm, Limit
+from tests.core.limit_cases import (
     SECOND_US,
     Partition,
     any_limit,
@@ -20,10 +24,6 @@ from limit_cases import (
     rolling,
     rolling_limits,
 )
-
-from gateway.core.algorithms import Bucket, Leases, Log, Tally
-from gateway.core.algorithms.bounds import max_entries, out_of_bounds
-from gateway.core.limits import Algorithm, Limit
 
 timed_limits = rolling_limits | bucket_limits | fixed_limits
 FEW = settings(max_examples=150, deadline=None)

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limit_cases import any_limit, bucket, calls, concurrency, fixed, rolling
 
 from gateway.core.algorithms import Bucket, Leases, Log, State, Tally, state_for
 from gateway.core.decision import decide
 from gateway.core.limits import Charge, Decision, Limit, Mode
+from tests.core.limit_cases import any_limit, bucket, calls, concurrency, fixed, rolling
 
 NOW = 1_000_000_000
 

@@ -1,0 +1,152 @@
+"""Real processes: started, watched through their output, and ended by the test that started them."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+DEADLINE_S = 20.0
+T = TypeVar("T")
+
+
+def until(what: str, probe: Callable[[], T | None]) -> T:
+    """The first true value of `probe`; fails the test when there is none in time."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        value = probe()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class Process:
+    """One started program with its two outputs in files."""
+
+    popen: "subprocess.Popen[bytes]"
+    out: Path
+    err: Path
+    port: int = 0
+    admin_port: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def stdout(self) -> str:
+        return self.out.read_text()
+
+    def stderr(self) -> str:
+        return self.err.read_text()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines with this event name so far."""
+        whole = self.stdout().rpartition("\n")[0]
+        lines = (json.loads(line) for line in whole.splitlines())
+        return [line for line in lines if line.get("event_name") == name]
+
+    def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until an event has been logged `count` times."""
+
+        def found() -> list[dict[str, Any]] | None:
+            events = self.events(event)
+            return events if len(events) >= count else None
+
+        return until(f"{count} x {event} in {self.out}", found)
+
+    def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+        return self.popen.wait(DEADLINE_S)
+
+    def ended(self) -> bool:
+        return self.popen.poll() is not None
+
+    def get(self, path: str, headers: Mapping[str, str] = {}, *, admin: bool = False) -> http.client.HTTPResponse:
+        """One call on a connection of its own; the body has been read and is in `.body`."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port if admin else self.port, timeout=10)
+        try:
+            connection.request("GET", path, headers=dict(headers))
+            answer = connection.getresponse()
+            answer.body = answer.read()  # type: ignore[attr-defined]
+            return answer
+        finally:
+            connection.close()
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Function that starts a Python program: `start("script.py", "argument", cwd=..., env={...})`."""
+    started: list[Process] = []
+
+    def begin(*arguments: str, cwd: Path | None = None, env: Mapping[str, str | None] = {}) -> Process:
+        number = len(started)
+        out, err = tmp_path / f"{number}.out", tmp_path / f"{number}.err"
+        place = cwd or tmp_path
+        environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": "", **env}
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            popen = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=place,
+                env={name: value for name, value in environment.items() if value is not None},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        process = Process(popen, out, err)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if not process.ended():
+            process.popen.send_signal(signal.SIGKILL)  # its workers and its store end with it
+        process.popen.wait()
+
+
+@pytest.fixture
+def start_gateway(start: Start) -> Start:
+    """Function that starts `gateway run` on free ports with the given options, and waits until it is ready."""
+
+    def begin(*options: str, ready: bool = True, **where: Any) -> Process:
+        port, admin_port = free_port(), free_port()
+        addresses = ("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}")
+        process = start("-m", "gateway", "run", *addresses, *options, **where)
+        process.port, process.admin_port = port, admin_port
+        if ready:
+            until(
+                f"the gateway to start: {process.stderr()}",
+                lambda: "try " in process.stderr() or process.ended(),
+            )
+            assert not process.ended(), process.stderr()
+        return process
+
+    return begin

@@ -1,0 +1,67 @@
+"""A supervisor over workers that do next to nothing, as a program: `python fleet.py WORKERS [MISBEHAVIOUR]`.
+
+Each worker answers every connection with its index and pid. Prints the port when the first worker is ready.
+
+crash-at-once   worker 1 ends by an exception as soon as it starts, unless the file `$FLEET_WELL` exists
+never-start     every worker raises StartFailed
+deaf            workers ignore SIGTERM and SIGINT
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from gateway import supervisor
+from gateway.core.policy import PolicySet
+from gateway.settings import Drain, Listen, Settings, StoreSettings
+from gateway.supervisor.worker import Post
+
+WORKERS = int(sys.argv[1])
+MISBEHAVIOUR = sys.argv[2] if len(sys.argv) > 2 else ""
+
+
+async def serve(post: Post) -> int:
+    """Answer until SIGTERM or SIGINT."""
+    if MISBEHAVIOUR == "never-start":
+        raise supervisor.StartFailed("the sky is closed")
+    if MISBEHAVIOUR == "crash-at-once" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
+        raise RuntimeError("cannot stand it")
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{post.index} {os.getpid()}\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, sock=post.listening):
+        post.ready()
+        await stopped.wait()
+        if MISBEHAVIOUR == "deaf":
+            await asyncio.sleep(3600)
+    return 0
+
+
+def announce(running: supervisor.Running) -> None:
+    """Tell the test where to connect."""
+    sys.stderr.write(f"port {running.settings.listen.port} supervisor {os.getpid()}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    settings = replace(
+        Settings(),
+        listen=Listen("127.0.0.1", 0),
+        admin=None,
+        workers=WORKERS,
+        store=StoreSettings(url="redis://127.0.0.1:1"),
+        drain=Drain(delay_us=0, grace_us=200_000),
+    )
+    nothing = PolicySet("0" * 12, (), {}, {}, {})
+    try:
+        sys.exit(supervisor.run(settings, nothing, announce=announce, serve=serve))
+    except supervisor.StartFailed as error:
+        sys.exit(f"gateway: {error}")

@@ -1,0 +1,120 @@
+"""The parent of N workers, with workers that do next to nothing (`fleet.py`)."""
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.supervisor.seat import LONGEST_BACKOFF_S, backoff_s
+from tests.cli.conftest import Process, Start, alive, until
+
+FLEET = str(Path(__file__).with_name("fleet.py"))
+
+
+@pytest.fixture
+def fleet(start: Start) -> Start:
+    def begin(*arguments: str, **where: object) -> Process:
+        process = start(FLEET, *arguments, **where)
+        told = until("the fleet to be ready", lambda: re.search(r"port (\d+)", process.stderr()) or process.ended())
+        if isinstance(told, re.Match):
+            process.port = int(told[1])
+        return process
+
+    return begin
+
+
+def ask(process: Process) -> tuple[int, int]:
+    """(index, pid) of the worker that answers a new connection."""
+    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as sock:
+        index, pid = sock.makefile().readline().split()
+        return int(index), int(pid)
+
+
+def worker_pids(process: Process, count: int) -> dict[int, int]:
+    """Pid by index of the newest `count` workers."""
+    return {event["worker"]: event["pid"] for event in process.wait_for("worker.started", count)[-count:]}
+
+
+def test_back_off_doubles_up_to_half_a_minute() -> None:
+    assert backoff_s(0, 0.99) == 0
+    assert [backoff_s(deaths, 0.0) for deaths in (1, 2, 3, 4)] == pytest.approx([0.05, 0.1, 0.2, 0.4])
+    assert backoff_s(1, 0.999) < 0.1
+    assert backoff_s(10_000, 0.0) == LONGEST_BACKOFF_S / 2
+
+
+def test_every_worker_serves_and_all_end_with_exit_code_0(fleet: Start, tmp_path: Path) -> None:
+    process = fleet("3")
+    pids = worker_pids(process, 3)
+    until("an answer from each worker", lambda answered=set(): answered.add(ask(process)[1]) or len(answered) == 3)
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.glob("gateway-*")] == [0o700]
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert not any(alive(pid) for pid in pids.values())
+    assert not list(tmp_path.glob("*gateway-*"))
+
+
+def test_a_killed_worker_is_replaced_and_no_connection_is_lost(fleet: Start) -> None:
+    process = fleet("2")
+    pids = worker_pids(process, 2)
+    os.kill(pids[1], signal.SIGKILL)
+    successor = until("the successor", lambda: next((pid for i, pid in [ask(process)] if i == 1 and pid != pids[1]), 0))
+    assert alive(successor)
+    assert process.events("worker.exited")[0]["exit_code"] == -signal.SIGKILL
+
+
+def test_a_worker_that_crashes_at_once_is_not_restarted_in_a_frenzy(fleet: Start, tmp_path: Path) -> None:
+    well = tmp_path / "well"
+    process = fleet("2", "crash-at-once", env={"FLEET_WELL": str(well)})
+    exits = process.wait_for("worker.exited", 5)
+    for deaths, event in enumerate(exits[:5], start=1):
+        assert 0.05 * 2 ** (deaths - 1) <= event["restart_in_s"] <= 0.1 * 2 ** (deaths - 1)
+    assert {ask(process)[0] for _ in range(30)} == {0}, "its share of the connections goes to the others meanwhile"
+    well.touch()
+    until("worker 1 to serve again", lambda: ask(process)[0] == 1)
+
+
+def test_workers_end_when_their_parent_is_killed(fleet: Start) -> None:
+    process = fleet("2")
+    pids = worker_pids(process, 2).values()
+    process.popen.send_signal(signal.SIGKILL)
+    process.wait()
+    until("the workers to end", lambda: not any(alive(pid) for pid in pids))
+
+
+def test_workers_that_do_not_listen_are_cut_after_the_grace(fleet: Start) -> None:
+    process = fleet("2", "deaf")
+    pids = worker_pids(process, 2).values()
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.wait() == 1
+    assert len(process.events("worker.cut")) == 2
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_worker_that_cannot_start_is_reported_once(fleet: Start, tmp_path: Path) -> None:
+    process = fleet("3", "never-start")
+    assert process.wait() == 4
+    assert process.stderr() == "gateway: the sky is closed\n"
+    assert not list(tmp_path.glob("gateway-*"))
+
+
+def test_interrupt_from_the_terminal_reaches_each_worker_once(fleet: Start) -> None:
+    process = fleet("2")
+    groups = {os.getpgid(pid) for pid in worker_pids(process, 2).values()}
+    assert os.getpgid(process.pid) not in groups, "Ctrl-C goes to the parent's group alone, which passes it on"
+    process.popen.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+
+
+def test_systemd_is_told_when_calls_are_served_and_when_no_longer(fleet: Start, tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(10)
+        process = fleet("2", env={"NOTIFY_SOCKET": str(address)})
+        assert manager.recv(100) == b"READY=1"
+        process.popen.send_signal(signal.SIGTERM)
+        assert manager.recv(100) == b"STOPPING=1"
+    assert process.wait() == 0

@@ -1,0 +1,261 @@
+"""What callers see while the server is slow, full, read-only, restarted or gone, and how the store comes back.
+
+Nothing here waits for a time to pass: every wait ends with an event of the store or an answer.
+"""
+
+import asyncio
+
+import pytest
+import redis.asyncio
+
+from gateway.store import StoreDown, pipeline
+from gateway.store.link import pack
+
+SHORT_US = 200_000
+"""A store timeout for tests that run into it."""
+
+
+@pytest.fixture
+async def own_client(own_redis_server):
+    async with redis.asyncio.Redis.from_url(own_redis_server.url, decode_responses=True) as client:
+        yield client
+
+
+def refused_at_once(store, charge) -> StoreDown:
+    """The failure of an admission that was refused without waiting, not even for one turn of the loop."""
+    future = store.admit([charge], "")
+    assert future.done()
+    fault = future.exception()
+    assert isinstance(fault, StoreDown)
+    return fault
+
+
+async def test_a_frozen_server_costs_one_timeout_then_nothing(
+    open_store, own_redis_server, make_charge, events, kind_of_failure
+):
+    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    own_redis_server.freeze()
+    waiting = [store.admit([make_charge()], "") for _ in range(50)]
+    assert [await kind_of_failure(future) for future in waiting] == ["timeout"] * 50
+    assert not store.up
+    for _ in range(100):
+        assert refused_at_once(store, make_charge()).kind == "timeout"
+    own_redis_server.thaw()
+    await events.wait_for("store.recovered")
+    assert (await store.admit([make_charge()], "")).admitted
+    assert events.names == ["store.degraded", "store.recovered"]
+
+
+async def test_a_short_stop_costs_no_new_connection(
+    open_store, own_redis_server, own_client, make_charge, events, kind_of_failure
+):
+    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    before = await store._pipeline.ask(pack(("CLIENT", "ID")))
+    own_redis_server.freeze()
+    assert await kind_of_failure(store.admit([make_charge()], "")) == "timeout"
+    own_redis_server.thaw()
+    await events.wait_for("store.recovered")
+    assert await store._pipeline.ask(pack(("CLIENT", "ID"))) == before
+
+
+async def test_what_timed_out_was_counted_never_forgotten(
+    open_store, own_redis_server, make_charge, events, kind_of_failure
+):
+    """The error is towards counting too much: the frozen server runs what lies in its socket when it wakes up."""
+    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    own_redis_server.freeze()
+    assert await kind_of_failure(store.admit([make_charge(5)], "")) == "timeout"
+    own_redis_server.thaw()
+    await events.wait_for("store.recovered")
+    assert (await store.peek([make_charge(5)])).verdicts[0].remaining == 4
+
+
+async def test_a_server_silent_for_long_is_dialled_anew(
+    open_store, own_redis_server, make_charge, events, kind_of_failure, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "DEAD_AFTER_TIMEOUTS", 2)
+    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    before = await store._pipeline.ask(pack(("CLIENT", "ID")))
+    link = store._pipeline._link
+    own_redis_server.freeze()
+    assert await kind_of_failure(store.admit([make_charge()], "")) == "timeout"
+    await link._closed
+    own_redis_server.thaw()
+    await events.wait_for("store.recovered")
+    assert await store._pipeline.ask(pack(("CLIENT", "ID"))) != before
+    assert events.names == ["store.degraded", "store.recovered"]
+
+
+async def test_a_paused_server(open_store, own_redis_server, own_client, make_charge, events, kind_of_failure):
+    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    await own_client.client_pause(600_000, all=False)
+    assert await kind_of_failure(store.admit([make_charge()], "")) == "timeout"
+    assert refused_at_once(store, make_charge()).kind == "timeout"
+    await own_client.client_unpause()
+    await events.wait_for("store.recovered")
+    assert (await store.admit([make_charge()], "")).admitted
+
+
+async def load(store, charge, stop: asyncio.Event) -> tuple[int, list[str]]:
+    """Admissions one after the other until told to stop: (how many were admitted, the kinds of the failures)."""
+    admitted, failures = 0, []
+    while not stop.is_set():
+        try:
+            admitted += (await store.admit([charge], "")).admitted
+        except StoreDown as fault:
+            failures.append(fault.kind)
+            await asyncio.sleep(0.001)
+    return admitted, failures
+
+
+async def test_a_restart_under_load(open_store, own_redis_server, make_charge, events):
+    store = await open_store(own_redis_server.url)
+    stop = asyncio.Event()
+    callers = [asyncio.create_task(load(store, make_charge(1_000_000, f"t{i}"), stop)) for i in range(20)]
+    await asyncio.sleep(0)
+    for round_number in (1, 2):
+        await asyncio.to_thread(own_redis_server.restart)
+        await events.wait_for("store.recovered", round_number)
+    stop.set()
+    for admitted, failures in await asyncio.gather(*callers):
+        assert admitted > 0
+        assert set(failures) == {"connect"}
+    peeks = [await store.peek([make_charge(1_000_000, f"t{i}")]) for i in range(20)]
+    assert all(peek.admitted for peek in peeks)
+
+
+async def test_a_killed_connection_is_replaced(open_store, own_redis_server, own_client, make_charge, events):
+    store = await open_store(own_redis_server.url)
+    for times in (1, 2, 3):
+        await own_client.client_kill_filter(_id=await store._pipeline.ask(pack(("CLIENT", "ID"))))
+        await events.wait_for("store.recovered", times)
+        assert (await store.admit([make_charge()], "")).admitted
+    assert len(await own_client.client_list()) == 2, "the store's one and ours"
+
+
+async def test_starting_while_the_server_is_down(open_store, own_redis_server, make_charge, events):
+    own_redis_server.kill()
+    store = await open_store(own_redis_server.url, start=False)
+    assert refused_at_once(store, make_charge()).kind == "connect"
+    with pytest.raises(StoreDown) as caught:
+        await store.start()
+    assert caught.value.kind == "connect"
+    assert not store.up
+    assert refused_at_once(store, make_charge()).kind == "connect"
+    store.release([make_charge()], "lease")
+    await asyncio.to_thread(own_redis_server.start)
+    await events.wait_for("store.recovered")
+    assert (await store.admit([make_charge()], "")).admitted
+    assert events.names == ["store.degraded", "store.recovered"]
+
+
+async def test_dialling_has_gaps_that_grow_and_vary(open_store, own_redis_server, monkeypatch):
+    """No storm: one attempt at a time, and the shipped gap keeps them under two a second."""
+    assert pipeline.MIN_DIAL_GAP_S >= 0.5
+    monkeypatch.setattr(pipeline, "MIN_DIAL_GAP_S", 0.02)
+    monkeypatch.setattr(pipeline, "MAX_DIAL_GAP_S", 0.1)
+    own_redis_server.kill()
+    store = await open_store(own_redis_server.url, start=False)
+    began, enough, running = [], asyncio.Event(), 0
+    connect = store._pipeline._dialer.connect
+
+    async def counted(link):
+        nonlocal running
+        running += 1
+        assert running == 1
+        began.append(asyncio.get_running_loop().time())
+        if len(began) == 8:
+            enough.set()
+        try:
+            await connect(link)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(store._pipeline._dialer, "connect", counted)
+    with pytest.raises(StoreDown):
+        await store.start()
+    await enough.wait()
+    gaps = [later - earlier for earlier, later in zip(began, began[1:], strict=False)]
+    assert min(gaps) > 0.02 - 0.005, "uvloop counts in milliseconds"
+    assert len(set(gaps)) > 1
+
+
+async def test_a_read_only_replica_is_no_store(open_store, own_redis_server, own_client, make_charge, events):
+    store = await open_store(own_redis_server.url)
+    await own_client.replicaof("127.0.0.1", "1")
+    with pytest.raises(StoreDown, match="READONLY") as caught:
+        await store.admit([make_charge()], "")
+    assert caught.value.kind == "other"
+    assert "READONLY" in refused_at_once(store, make_charge()).detail
+    await own_client.replicaof("NO", "ONE")
+    await events.wait_for("store.recovered")
+    assert (await store.admit([make_charge()], "")).admitted
+    assert events.names == ["store.degraded", "store.recovered"]
+
+
+async def test_a_full_server_refuses_loudly_and_forgets_nothing(
+    open_store, own_redis_server, own_client, make_charge, events
+):
+    store = await open_store(own_redis_server.url)
+    await store.admit([make_charge(5)], "")
+    await own_client.config_set("maxmemory", 1)
+    with pytest.raises(StoreDown, match="OOM") as caught:
+        await store.admit([make_charge(5)], "")
+    assert caught.value.kind == "other"
+    assert "OOM" in refused_at_once(store, make_charge()).detail
+    await own_client.config_set("maxmemory", 0)
+    await events.wait_for("store.recovered")
+    assert (await store.peek([make_charge(5)])).verdicts[0].remaining == 4
+    assert events.names == ["store.degraded", "store.recovered"]
+
+
+async def test_rights_taken_away_and_given_back(open_store, own_redis_server, own_client, make_charge, events):
+    await own_client.acl_setuser("gw", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all"])
+    store = await open_store(own_redis_server.url.replace("unix://", "unix://gw:pw@"))
+    await own_client.acl_setuser("gw", commands=["-evalsha"])
+    with pytest.raises(StoreDown, match="NOPERM"):
+        await store.admit([make_charge()], "")
+    assert not store.up
+    await own_client.acl_setuser("gw", commands=["+evalsha"])
+    await events.wait_for("store.recovered")
+    assert (await store.admit([make_charge()], "")).admitted
+
+
+async def test_a_password_changed_under_way(open_store, own_redis_server, own_client, make_charge, events):
+    await own_client.acl_setuser("gw", enabled=True, passwords=["+old"], keys=["*"], commands=["+@all"])
+    store = await open_store(own_redis_server.url.replace("unix://", "unix://gw:old@"))
+    await own_client.acl_setuser("gw", passwords=["-old", "+new"])
+    await own_client.client_kill_filter(user="gw")
+    assert (await events.wait_for("store.degraded"))["kind"] == "connect"
+    await own_client.acl_setuser("gw", passwords=["+old"])
+    await events.wait_for("store.recovered")
+    assert "old" not in str(events.seen)
+
+
+async def test_close_leaves_nothing_behind(open_store, own_redis_server, own_client, make_charge):
+    tasks = len(asyncio.all_tasks())
+    store = await open_store(own_redis_server.url)
+    assert len(await own_client.client_list()) == 2
+    await store.close()
+    assert len(asyncio.all_tasks()) == tasks
+    while len(await own_client.client_list()) > 1:
+        await asyncio.sleep(0.001)
+    assert refused_at_once(store, make_charge()).kind == "connect"
+    store.release([make_charge()], "lease")
+
+
+async def test_close_while_the_server_is_down(open_store, own_redis_server, events):
+    store = await open_store(own_redis_server.url)
+    await asyncio.to_thread(own_redis_server.kill)
+    await events.wait_for("store.degraded")
+    await store.close()
+    assert events.names == ["store.degraded"]
+
+
+async def test_close_fails_those_who_still_wait(open_store, own_redis_server, make_charge, monkeypatch, kind_of_failure):
+    store = await open_store(own_redis_server.url)
+    own_redis_server.freeze()
+    waiting = store.admit([make_charge()], "")
+    await store.close()
+    assert await kind_of_failure(waiting) == "connect"
+    own_redis_server.thaw()
