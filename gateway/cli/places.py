@@ -1,19 +1,13 @@
-"""Where the configuration is when nobody says: the working directory, else what the package ships."""
+"""Where the settings are when nobody says."""
 
 from pathlib import Path
 
-import gateway
-
-CONFIG = Path("config") / "gateway.yaml"
+CONFIG = "config/gateway.yaml"
 
 
 def config_file() -> Path:
-    """`./config/gateway.yaml` if there is one (a checkout, a deployment directory), else the shipped defaults."""
-    return CONFIG if CONFIG.is_file() else shipped() / CONFIG
+    """`./config/gateway.yaml` if there is one (a checkout, a deployment directory), else the one that is shipped."""
+    from gateway.policy.shipped import shipped
 
-
-def shipped() -> Path:
-    """The directory that holds `config/` and `policies/`: inside an installed package, or the checkout around it."""
-    package = Path(gateway.__file__).parent
-    installed = package / "shipped"
-    return installed if installed.is_dir() else package.parent
+    here = Path(CONFIG)
+    return here if here.is_file() else shipped(CONFIG)

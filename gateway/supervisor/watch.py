@@ -22,7 +22,7 @@ from gateway.supervisor.signals import forget_signals, heard_signals, held_signa
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
-LAST_RESORT_S = 5.0  # beyond the longest drain
+LAST_RESORT_S = 2.0  # beyond the longest drain
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
