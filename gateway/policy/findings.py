@@ -4,6 +4,7 @@ Nothing here knows YAML or policies, so that every reader of files can report in
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -104,9 +105,10 @@ class Findings:
         lines = self.lines.get(item.file, ())
         if item.code in SECRET_CODES or not 0 < item.line <= len(lines):
             return ""
-        return lines[item.line - 1]
+        return _CREDENTIALS.sub("://***@", lines[item.line - 1])
 
 
+_CREDENTIALS = re.compile(r"://[^@\s]*@")
 SECRET_CODES = frozenset({"inline-secret"})
 """Codes of findings whose line must not be repeated."""
 

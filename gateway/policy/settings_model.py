@@ -1,0 +1,187 @@
+"""What may stand in the settings file, with every default. One model per section of `config/gateway.yaml`."""
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from gateway.policy.cores import usable_cores
+from gateway.policy.findings import quoted
+from gateway.policy.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
+from gateway.policy.strict import Items, Strict
+
+STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)", re.DOTALL).fullmatch
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})").fullmatch
+
+
+def parse_address(value: object) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`; port 0 = any free one, no host = all addresses."""
+    text = expect_text(value, "an address like 127.0.0.1:8080")
+    match = _ADDRESS(text)
+    if match is None or int(match[3]) > 65535:
+        raise Unfit("bad-address", f"{quoted(text)} is not an address", "write it like 127.0.0.1:8080 or [::1]:8080")
+    host = match[1] or match[2]
+    if host.startswith("*"):
+        raise Unfit("bad-address", f"{quoted(text)} is not an address", "all addresses: 0.0.0.0 or [::]")
+    return (parse_host(host) if host else "0.0.0.0"), int(match[3])  # noqa: S104 - the operator asked for it
+
+
+def parse_workers(value: object) -> int:
+    """A number of processes, or `auto` for one per usable core."""
+    if value == "auto":
+        return usable_cores()
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}", value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Unfit("wrong-type", f"expected a number of processes or auto, got {quoted(value)}")
+    if not 1 <= value <= 1024:
+        raise Unfit("out-of-range", f"must be between 1 and 1024, got {value}")
+    return value
+
+
+def parse_network(value: object) -> str:
+    """An address or a CIDR network."""
+    text = expect_text(value, "a network like 10.0.0.0/8")
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise Unfit("bad-network", f"{quoted(text)} is not a network", "write it like 10.0.0.0/8") from None
+    if "/" in text and not text.lower().startswith(str(network.network_address)):
+        raise Unfit("bad-network", f"{quoted(text)} has bits beyond its prefix", f"did you mean '{network}'?")
+    return str(network)
+
+
+def parse_store_url(value: object) -> str:
+    """`embedded`, `local`, a URL, or a reference to one. The message never contains the value: it may be secret."""
+    text = expect_text(value, "embedded or a URL like redis://localhost:6379")
+    if _REFERENCE(text) or is_store_url(text):
+        return text
+    hint = "embedded, local, redis://host:6379, unix:///path, redis+sentinel://host:26379/name, env:NAME or file:/path"
+    raise Unfit("bad-store-url", "this is not the URL of a store", hint)
+
+
+def is_store_url(text: str) -> bool:
+    """Whether it looks like one; the store itself reads it in full."""
+    scheme, separator, _ = text.partition("://")
+    return text in ("embedded", "local") or bool(separator and scheme in STORE_SCHEMES)
+
+
+def parse_size_or_none(value: object) -> int | None:
+    """A size, or `none` for no bound."""
+    return None if value == "none" else parse_size(value)
+
+
+def parse_count_or_none(value: object) -> int | None:
+    """A number, or `none` for no bound."""
+    if value == "none":
+        return None
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise Unfit("wrong-type", f"expected a number of at least 1 or none, got {quoted(value)}")
+    return number
+
+
+def parse_pretty(value: object) -> bool | None:
+    """true, false, or `auto` for "when standard output is a terminal"."""
+    words = {"auto": None, "true": True, "false": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in words:
+        raise Unfit("unknown-value", f"expected true, false or auto, got {quoted(value)}")
+    return words[value]
+
+
+def _as_listener(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
+def _as_admin(value: object) -> object:
+    return None if value == "off" else _as_listener(value)
+
+
+class TlsFiles(Strict):
+    """PEM files."""
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+
+
+class Listener(Strict):
+    """One listening address."""
+
+    address: Annotated[tuple[str, int], BeforeValidator(parse_address)]
+    tls: TlsFiles | None = None
+
+
+class Store(Strict):
+    """Where counters live."""
+
+    url: Annotated[str, BeforeValidator(parse_store_url)] = "embedded"
+    key_prefix: str = Field(default="gw:", pattern=r"^[A-Za-z0-9:._-]{0,32}$")
+    timeout: Duration = 20_000
+
+
+class Headers(Strict):
+    """Which fields answers and forwarded requests carry."""
+
+    ratelimit: Literal["draft", "off"] = "draft"
+    legacy: Literal["x-ratelimit", "off"] = "x-ratelimit"
+    legacy_reset: Literal["delta_seconds", "epoch_seconds"] = "delta_seconds"
+    proxy_status: Literal["errors", "always", "off"] = "errors"
+    server_timing: bool = False
+    forwarded: Literal["forwarded", "x-forwarded", "both", "off"] = "forwarded"
+    problem_base: str = Field(default="about:blank", pattern=r"^(about:blank|https?://[\x21-\x7e]+)$")
+
+
+class Bounds(Strict):
+    """What a caller may use of the gateway."""
+
+    header_bytes: Size = 32 * 1024
+    target_bytes: Size = 16 * 1024
+    body_bytes: Annotated[int | None, BeforeValidator(parse_size_or_none)] = None
+    header_count: Units = 128
+    header_time: Duration = 10_000_000
+    body_time: Duration = 30_000_000
+    idle_time: Duration = 75_000_000
+    calls_in_flight: Units = 10_000
+    sockets: Units = 20_000
+    sockets_per_ip: Annotated[int | None, BeforeValidator(parse_count_or_none)] = None
+
+
+class Drain(Strict):
+    """How the gateway stops."""
+
+    delay: Wait = 5_000_000
+    grace: Wait = 30_000_000
+
+
+class Logging(Strict):
+    """What is logged, where, and how."""
+
+    format: Literal["native", "ecs", "otel"] = "native"
+    access: str = Field(default="stdout", min_length=1)
+    connection_errors: str = Field(default="stdout", min_length=1)
+    redact: Items[str] = ("authorization", "cookie", "query")
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    pretty: Annotated[bool | None, BeforeValidator(parse_pretty)] = None
+
+
+class SettingsFile(Strict):
+    """The settings of one gateway process."""
+
+    version: Literal[1] = 1
+    name: str = Field(default="gateway", pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")
+    listen: Annotated[Listener, BeforeValidator(_as_listener)] = Field(default="127.0.0.1:8080", validate_default=True)
+    admin: Annotated[Listener | None, BeforeValidator(_as_admin)] = Field(
+        default="127.0.0.1:9090", validate_default=True
+    )
+    workers: Annotated[int, BeforeValidator(parse_workers)] = 1
+    policies: str = Field(default="../policies", min_length=1)
+    trusted_proxies: Items[Annotated[str, BeforeValidator(parse_network)]] = ()
+    store: Store = Store()
+    headers: Headers = Headers()
+    bounds: Bounds = Bounds()
+    drain: Drain = Drain()
+    logging: Logging = Logging()
