@@ -21,7 +21,7 @@ def compile_draft(draft: Draft) -> PolicySet:
     upstreams = compile_upstreams(draft)
     _resolve_later(draft)
     routes = compile_routes(draft, keys, limits, upstreams)
-    if draft.complete and draft.files and not draft.sections["routes"]:
+    if draft.files and not draft.sections["routes"] and not draft.findings.errors:
         where = Where(draft.files[0], 1, 1)
         draft.findings.error(where, "no-routes", "no routes are defined: every call would be answered with 404")
     _warn_unused(draft)

@@ -1,0 +1,141 @@
+"""What will really be run: the merged, compiled set and the settings, each value with the place it comes from."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from gateway.core.limits import Algorithm, Limit
+from gateway.core.policy import Match, PathPattern, PolicySet, Route, Upstream
+from gateway.policy.scalars import UNITS_US
+from gateway.settings import Settings
+
+_SECRET = "store.url"
+
+
+def settings_values(settings: Settings, shown_store_url: str) -> dict[str, dict[str, Any]]:
+    """{dotted key: {value, origin}}. Sizes are bytes. `shown_store_url` stands in for the URL itself."""
+    values = dict(_leaves(settings))
+    values[_SECRET] = shown_store_url
+    return {name: {"value": values[name], "origin": origin} for name, origin in settings.sources}
+
+
+def settings_lines(settings: Settings, shown_store_url: str) -> list[str]:
+    """The same for people."""
+    rows = settings_values(settings, shown_store_url).items()
+    return [f"{name:<28} {_setting(name, row['value']):<28} {row['origin']}" for name, row in rows]
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for field in fields(node):
+        value, name = getattr(node, field.name), path + field.name.removesuffix("_us")
+        if field.name.endswith("_us"):
+            yield name, duration(value)
+        elif field.name in ("listen", "admin"):
+            yield name, str(value) if value else "off"
+        elif is_dataclass(value):
+            yield from _leaves(value, name + ".")
+        else:
+            yield name, value if isinstance(value, int | str | tuple | None) else str(value)
+
+
+def _setting(name: str, value: Any) -> str:
+    if value is None:
+        return "auto" if name == "logging.pretty" else "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+
+
+def policy_values(policies: PolicySet) -> dict[str, Any]:
+    """The compiled set as plain values; times are microseconds. Routes stand in order of precedence."""
+    return {
+        "version": policies.version,
+        "files": list(policies.files),
+        "keys": {name: asdict(part) for name, part in policies.keys.items()},
+        "limits": {name: asdict(limit) for name, limit in policies.limits.items()},
+        "upstreams": {name: asdict(upstream) for name, upstream in policies.upstreams.items()},
+        "routes": [_route_values(route) for route in policies.routes],
+    }
+
+
+def _route_values(route: Route) -> dict[str, Any]:
+    """Upstream, limits and key parts by name: they are listed in full beside the routes."""
+    return {
+        "name": route.name,
+        "match": _match_text(route.match),
+        "upstream": route.upstream.name,
+        "strip_prefix": route.strip_prefix,
+        "limits": [limit.name for limit in route.limits],
+        "keys": [part.name for part in route.keys],
+        "operations": [
+            {"name": one.name, "entity": one.entity, "match": _match_text(one.match), "cost": dict(one.cost)}
+            for one in route.operations
+        ],
+        "source": route.source,
+    }
+
+
+def policy_lines(policies: PolicySet) -> Iterator[str]:
+    """The same for people."""
+    yield "keys:"
+    for part in policies.keys.values():
+        where = f"{part.source} {part.source_name}".strip()
+        yield f"  {part.name:<24} {where}, when missing: {part.on_missing}"
+    yield "limits:"
+    for limit in policies.limits.values():
+        yield from _limit_lines(limit)
+    yield "upstreams:"
+    for upstream in policies.upstreams.values():
+        yield f"  {upstream.name:<24} {_place(upstream)}  # {upstream.source}"
+    yield "routes, first match wins:"
+    for route in policies.routes:
+        names = ", ".join(limit.name for limit in route.limits) or "no limits"
+        yield f"  {route.name:<24} {_match_text(route.match)} -> {route.upstream.name} ({names})  # {route.source}"
+
+
+def _limit_lines(limit: Limit) -> Iterator[str]:
+    by = ", ".join(limit.key) or "everybody together"
+    how = f"{limit.mode}, {limit.charge}, store down: {limit.on_store_error}"
+    yield f"  {limit.name:<24} {limit.algorithm} {amount(limit)} by {by} ({how})  # {limit.source}"
+    for override in limit.overrides:
+        who = ", ".join(f"{name}={value}" for name, value in override.match)
+        yield f"    {who:<22} {amount(override.limit)} ({override.limit.mode})  # {override.limit.source}"
+    if limit.shadow is not None:
+        yield f"    {'shadow':<22} {limit.shadow.algorithm} {amount(limit.shadow)}  # {limit.shadow.source}"
+
+
+def amount(limit: Limit) -> str:
+    """The numbers of a limit in the words of the language."""
+    if limit.algorithm is Algorithm.TOKEN_BUCKET:
+        return f"{limit.rate} per {duration(limit.per_us)}, burst {limit.quota}"
+    if limit.algorithm is Algorithm.CONCURRENCY:
+        return f"{limit.quota} at once, lease {duration(limit.window_us)}"
+    steps = f" in steps of {duration(limit.quantum_us)}" if limit.quantum_us > 1 else ""
+    return f"{limit.quota} per {duration(limit.window_us)}{steps}"
+
+
+def duration(time_us: int) -> str:
+    """Microseconds in the largest unit that leaves nothing over: `10m`."""
+    for unit, size in reversed(UNITS_US.items()):
+        if time_us and time_us % size == 0:
+            return f"{time_us // size}{unit}"
+    return f"{time_us}us" if time_us else "0s"
+
+
+def _place(upstream: Upstream) -> str:
+    if upstream.builtin_echo:
+        return "builtin:echo"
+    if upstream.unix_path:
+        return f"unix://{upstream.unix_path}"
+    return f"{upstream.scheme}://{upstream.authority}{upstream.base_path}"
+
+
+def _match_text(match: Match) -> str:
+    """Conditions in one line: `GET,POST api.example/erp/ X-Beta: on`."""
+    headers = [f"{name}: {'*' if value is None else value}" for name, value in match.headers]
+    where = (match.host or "") + (_path_text(match.path) if match.path else "")
+    return " ".join(word for word in (",".join(sorted(match.methods)), where, *headers) if word) or "every call"
+
+
+def _path_text(path: PathPattern) -> str:
+    return path.prefix + "**" if path.prefix is not None else "/" + "/".join(path.segments or ())
