@@ -35,7 +35,6 @@ def _gateway(
 
 
 app.command()(run.run)
-app.command()(tell.check)
 app.command()(tell.schema)
 app.command()(health.healthcheck)
 

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from gateway import __version__
-from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, PolicySet, Route
+from gateway.core.policy import KeyFrom, KeyPart, Match, PolicySet, Route
 from gateway.settings import Listen
 from gateway.supervisor import Running
 
@@ -57,17 +57,16 @@ def _curl_options(route: Route) -> Iterator[str]:
 
 
 def _needed(route: Route) -> Iterator[KeyPart]:
-    """The key parts without which a call would be refused, or would pass a limit uncounted."""
-    counted = {name for limit in route.limits for name in limit.key}
-    return (part for part in route.keys if part.name in counted and part.on_missing is not OnMissing.ANONYMOUS)
+    """The key parts by which the route's limits count, each once, in the limits' order."""
+    parts = {part.name: part for part in route.keys}
+    names = dict.fromkeys(name for limit in route.limits for name in limit.key)
+    return (parts[name] for name in names if name in parts)
 
 
 def _path(match: Match) -> str:
     pattern = match.path
-    if pattern is None:
-        return "/"
-    if pattern.segments is None:
-        return (pattern.prefix or "/").rstrip("/") + "/hello"
+    if pattern is None or pattern.segments is None:
+        return ((pattern and pattern.prefix) or "").rstrip("/") + "/hello"
     return "/" + "/".join(SAMPLE if "{" in text or "*" in text else text for text in pattern.segments)
 
 

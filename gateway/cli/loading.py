@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.env_file import BadEnvFile, environment
 from gateway.cli.failing import FAILED, fail
-from gateway.cli.places import config_file
 
 if TYPE_CHECKING:
     from gateway.core.policy import PolicySet
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def read_settings(config: Path | None, env_file: Path | None, overrides: Mapping[str, object]) -> "Settings":
-    """The settings of `config`, or of the place where they are by default, under environment and `overrides`."""
+    """The settings of `config` (None: of the place where they are by default) under environment and `overrides`."""
     from gateway.policy.settings_file import load_settings
 
     with told():
-        return load_settings(config or config_file(), environment(os.environ, env_file), overrides)
+        return load_settings(config, environment(os.environ, env_file), overrides)
 
 
 def read_policies(settings: "Settings", upstream: str) -> "PolicySet":

@@ -21,7 +21,10 @@ def test_a_second_gateway_on_the_port_is_refused(workers: int, holders: int) -> 
     with open_doors(settings(Listen("127.0.0.1", 0), holders)) as held:
         port = held.listening[0].getsockname()[1]
         told = f"cannot listen on 127.0.0.1:{port}: port {port} is taken; choose another with --listen HOST:PORT"
-        with pytest.raises(StartFailed, match=re.escape(told)), open_doors(settings(Listen("127.0.0.1", port), workers)):
+        with (
+            pytest.raises(StartFailed, match=re.escape(told)),
+            open_doors(settings(Listen("127.0.0.1", port), workers)),
+        ):
             pass
 
 
@@ -34,7 +37,10 @@ def test_a_taken_admin_port_names_its_own_option() -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_ours_is_refused(host: str) -> None:
-    with pytest.raises(StartFailed, match=f"cannot listen on {host}:80.*--listen"), open_doors(settings(Listen(host, 80))):
+    with (
+        pytest.raises(StartFailed, match=f"cannot listen on {host}:80.*--listen"),
+        open_doors(settings(Listen(host, 80))),
+    ):
         pass
 
 
