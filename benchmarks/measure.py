@@ -1,0 +1,200 @@
+"""Running one proxy at a time under load, and what it cost: CPU per call from the kernel's own accounts.
+
+CPU time of the proxy's processes over the calls they answered is the figure that depends least on everything else: the
+load generator, the upstream and the store run on another core and are not in it.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
+PROXY_CORE, OTHER_CORE = 0, 1
+START_S, STOP_S = 30.0, 10.0
+REPORT = """
+done = function(summary, latency)
+  io.write(string.format('@@{"calls":%d,"us":%d,"p50_us":%d,"p99_us":%d,"not_2xx":%d,"broken":%d}\\n', summary.requests,
+    summary.duration, latency:percentile(50), latency:percentile(99), summary.errors.status,
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
+end
+"""
+
+
+class Failed(Exception):
+    """A part did not start or did not do what it is there for."""
+
+
+def free_port() -> int:
+    """A loopback port that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stat(pid: int) -> tuple[int, int, float]:
+    """(parent, session, CPU microseconds of the process and the children it has reaped)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])) * TICK_US
+
+
+@dataclass
+class Program:
+    """A program with all its descendants, in a session of its own."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def members(self) -> list[int]:
+        """Process ids of the session and everything below it."""
+        rows: dict[int, tuple[int, int]] = {}
+        for entry in [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]:
+            with contextlib.suppress(OSError):
+                parent, session, _ = _stat(int(entry))
+                rows[int(entry)] = (parent, session)
+        found = {pid for pid, (_, session) in rows.items() if session == self.process.pid}
+        while more := {pid for pid, (parent, _) in rows.items() if parent in found} - found:
+            found |= more
+        return sorted(found)
+
+    def cpu_us(self) -> float:
+        """CPU time so far, user and system."""
+        total = 0.0
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                total += _stat(pid)[2]
+        return total
+
+    def memory_mib(self) -> float:
+        """Resident memory, shared pages counted once."""
+        kib = 0
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                kib += int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1])  # type: ignore[index]
+        return kib / 1024
+
+    def stop(self) -> None:
+        """SIGTERM to the program, SIGKILL to what is left of it."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        for pid in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def running(name: str, command: list[str], core: int, up: Callable[[], bool], **env: str) -> Iterator[Program]:
+    """Start a program on a core, wait until `up()`, stop it in the end. Raises Failed with the end of its output."""
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
+        output = Path(folder) / "output"
+        pinned = ["taskset", "-c", str(core), *command]
+        with output.open("wb") as out:
+            process = subprocess.Popen(
+                pinned,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **env},
+                start_new_session=True,
+            )
+        program = Program(name, process, output)
+        try:
+            _await(program, up)
+            yield program
+        finally:
+            program.stop()
+
+
+def _await(program: Program, up: Callable[[], bool]) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if program.process.poll() is not None:
+            break
+        with contextlib.suppress(OSError, ValueError):
+            if up():
+                return
+        time.sleep(0.05)
+    raise Failed(f"{program.name} did not start: {program.output.read_text(errors='replace')[-800:]}")
+
+
+def get(port: int, tenant: str = "check") -> tuple[int, dict[str, str], bytes]:
+    """One GET: (status, headers in lower case, body)."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(
+            f"GET /v1/items?x=1 HTTP/1.1\r\nHost: bench\r\nX-Tenant: {tenant}\r\nConnection: close\r\n\r\n".encode()
+        )
+        data = b""
+        while more := sock.recv(65536):
+            data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    return int(first.split()[1]), {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}, body
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured run of one proxy."""
+
+    cpu_us: float
+    calls: int
+    calls_per_s: float
+    p50_ms: float
+    p99_ms: float
+    memory_mib: float
+    store_us: float
+    broken: int
+    not_2xx: int
+
+
+def load(port: int, seconds: float, callers: int) -> dict[str, int]:
+    """Drive `callers` keep-alive connections with wrk from the other core."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(REPORT)
+        script.flush()
+        command = ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{callers}", f"-d{seconds:g}s", "--timeout", "5s"]
+        command += ["-s", script.name, "-H", "X-Tenant: t1", f"http://127.0.0.1:{port}/v1/items?x=1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
+    found = re.search(r"@@(\{.*\})", done.stdout)
+    if found is None:
+        raise Failed(f"wrk said: {done.stdout[-300:]} {done.stderr[-300:]}")
+    result: dict[str, int] = json.loads(found[1])
+    return result
+
+
+def measure(proxy: Program, store: Program, port: int, seconds: float, callers: int = 64) -> Sample:
+    """Warm up, then one measured run."""
+    load(port, max(1.0, seconds / 3), callers)
+    proxy_before, store_before = proxy.cpu_us(), store.cpu_us()
+    figures = load(port, seconds, callers)
+    calls = max(1, figures["calls"])
+    return Sample(
+        cpu_us=(proxy.cpu_us() - proxy_before) / calls,
+        calls=calls,
+        calls_per_s=calls / figures["us"] * 1e6,
+        p50_ms=figures["p50_us"] / 1e3,
+        p99_ms=figures["p99_us"] / 1e3,
+        memory_mib=proxy.memory_mib(),
+        store_us=(store.cpu_us() - store_before) / calls,
+        broken=figures["broken"],
+        not_2xx=figures["not_2xx"],
+    )
+
+
+def need(*tools: str) -> None:
+    """Raise Failed naming the missing tools."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        raise Failed(f"missing: {' '.join(missing)} (Debian: apt-get install wrk nginx redis-server util-linux)")
