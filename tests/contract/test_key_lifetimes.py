@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.scripts import ADMIT, decode_admit, encode_admit
+from gateway.store.scripts import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, bucket, fixed, parallel, rolling
 
@@ -97,6 +97,23 @@ def test_the_time_to_live_on_the_server_clock(server: "redis.Redis") -> None:
     needs_ms["fixed"] = 600_000 - reply[1] // 1000 % 600_000
     for need_ms, ttl_ms in zip(needs_ms.values(), ttls_ms, strict=True):
         assert need_ms - 1 <= ttl_ms <= need_ms + 1000
+
+
+def test_leases_on_the_server_clock(server: "redis.Redis") -> None:
+    Scripts(server)
+    charge = Charge(parallel(slots=3), "slots", 2)
+    key = PREFIX + charge.key
+    admitted_us = server.evalsha(ADMIT.sha1_hex, *encode_admit([charge], "a", prefix=PREFIX, commit=True))[1]
+    assert dict(server.zrange(key, 0, -1, withscores=True)) == dict.fromkeys((b"a", b"a#2"), admitted_us + MINUTE)
+    server.pexpire(key, 1000)
+    assert server.evalsha(RENEW.sha1_hex, *encode_renew([charge], "a", PREFIX)) == [2]
+    seconds, micros = server.time()
+    assert admitted_us + MINUTE < server.zscore(key, "a#2") <= seconds * SECOND + micros + MINUTE
+    assert server.pttl(key) > 1000
+    assert server.evalsha(RELEASE.sha1_hex, *encode_release([charge], "a", PREFIX)) == [2]
+    assert server.evalsha(RELEASE.sha1_hex, *encode_release([charge], "a", PREFIX)) == [0]
+    assert server.evalsha(RENEW.sha1_hex, *encode_renew([charge], "a", PREFIX)) == [0]
+    assert not server.exists(key)
 
 
 def test_every_key_of_many_callers_ends_within_two_windows(server: "redis.Redis") -> None:
