@@ -35,6 +35,7 @@ def _gateway(
 
 
 app.command()(run.run)
+app.command()(tell.check)
 app.command()(tell.schema)
 app.command()(health.healthcheck)
 

@@ -39,7 +39,10 @@ def told() -> Iterator[None]:
         yield
     except BadEnvFile as error:
         fail(FAILED, str(error))
-    except PolicyErrors as errors:
-        count = len(errors.errors)
+    except PolicyErrors as invalid:
+        from gateway.cli.check import excerpt
+
+        count = len(invalid.errors)
         what = f"{count} problems" if count > 1 else "one problem"
-        fail(FAILED, f"nothing started: {what} in the configuration", *(str(error) for error in errors.errors))
+        lines = (line for error in invalid.errors for line in (str(error), *excerpt(error)))
+        fail(FAILED, f"nothing started: {what} in the configuration", *lines)

@@ -1,6 +1,43 @@
 """Commands that only tell: whether files are right, and what may stand in them. Nothing is started."""
 
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+
+class Output(StrEnum):
+    """How `check` tells what it found."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def check(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Policy files, directories, settings files, - for standard input."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Show what would run and where each value is from.")] = False,
+    output: Annotated[Output, typer.Option("--format", help="github: annotations of a workflow.")] = Output.TEXT,
+    env_file: Annotated[Path | None, typer.Option(metavar="FILE", help="GATEWAY_* variables. Default: ./.env")] = None,
+) -> None:
+    """Check settings and policies offline. Exit code 0: they are right; 1: they are not.
+
+    Without a path: the settings and policies that `gateway run` would use.
+    """
+    from gateway.cli.check import run_check
+    from gateway.cli.env_file import environment
+    from gateway.cli.loading import told
+
+    with told():
+        env = environment(os.environ, env_file)
+    code = run_check(paths or [], strict=strict, print_effective=show, output=output.value, env=env)
+    raise typer.Exit(code)
 
 
 def schema() -> None:

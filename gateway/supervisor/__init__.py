@@ -22,6 +22,7 @@ from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.listening import open_doors
 from gateway.supervisor.runtime_dir import runtime_dir
+from gateway.supervisor.signals import stop_at_once
 from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
 
@@ -53,6 +54,7 @@ def run(
 
     Raises StartFailed when nothing can be started.
     """
+    stop_at_once()
     plan = plan_store(settings)
     if plan.warning:
         event("store.limited", plan.warning, "warning")

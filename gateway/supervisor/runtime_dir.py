@@ -17,7 +17,7 @@ from gateway.supervisor.failure import StartFailed
 
 PREFIX = "gateway-"
 LOCK = "lock"
-SOCKET_ROOM = 60  # of the 104 bytes a unix socket path may have (macOS), what the directory above ours may take
+PLACE_BYTES = 60  # a unix socket's path may have 103 bytes (macOS); ours adds `/gateway-<pid>-<random>/store.sock`
 
 
 @contextmanager
@@ -44,10 +44,14 @@ def _place() -> Path:
     """systemd's RuntimeDirectory=, the session's runtime directory, or the place for temporary files."""
     for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         path = Path(os.environ.get(name, "").partition(":")[0])
-        if path.is_absolute() and os.access(path, os.W_OK | os.X_OK):
+        if path.is_absolute() and _short(path) and os.access(path, os.W_OK | os.X_OK):
             return path
     temporary = Path(tempfile.gettempdir())
-    return temporary if len(os.fsencode(temporary)) <= SOCKET_ROOM else Path("/tmp")  # noqa: S108 - made 0700 below
+    return temporary if _short(temporary) else Path("/tmp")  # noqa: S108 - made 0700 below
+
+
+def _short(path: Path) -> bool:
+    return len(os.fsencode(path)) <= PLACE_BYTES
 
 
 def _make(place: Path) -> tuple[Path, int]:

@@ -37,11 +37,26 @@ def held_signals(numbers: Sequence[int] = HEARD) -> Iterator[None]:
 
 
 def forget_signals() -> None:
-    """In a new child, while signals are held: default actions again, and no bytes into the parent's socket."""
+    """In a new child, while signals are held: nothing of the parent's is left."""
     signal.set_wakeup_fd(-1)
-    for number in HEARD:
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    stop_at_once()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+
+def stop_at_once() -> None:
+    """Until an event loop hears them: SIGTERM and SIGINT end the process in order, for no call is under way yet.
+
+    SIGHUP and SIGUSR1 (reload, reopen logs) are never deadly.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

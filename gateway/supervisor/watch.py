@@ -110,6 +110,8 @@ class Supervisor:
         try:
             self._leave_parent(post)
             code = run_worker(replace(post, ready=lambda: self._tell_ready(post)), self._serve)
+        except SystemExit:
+            code = 0
         except BaseException as error:
             event("worker.failed", "Worker failed", "error", worker=post.index, error_detail=repr(error), exc_info=True)
         finally:

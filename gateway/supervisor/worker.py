@@ -61,8 +61,6 @@ async def serve_calls(post: Post) -> int:
 
 def run_worker(post: Post, serve: Serve) -> int:
     """Run one worker's event loop in this process until it ends; returns its exit code."""
-    for number in (signal.SIGHUP, signal.SIGUSR1):  # reload, reopen logs: never deadly, also before the loop hears them
-        signal.signal(number, signal.SIG_IGN)
     try:
         return _run_loop(_live(post, serve))
     except StartFailed as error:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,14 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def runtime() -> Iterator[Path]:
+    """Where gateways put their runtime directories. Short: the path of a unix socket has about 100 bytes."""
+    with tempfile.TemporaryDirectory(prefix="gw-", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
     """Function that starts a Python program: `start("script.py", "argument", cwd=..., env={...})`."""
     started: list[Process] = []
 
@@ -111,7 +119,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         number = len(started)
         out, err = tmp_path / f"{number}.out", tmp_path / f"{number}.err"
         place = cwd or tmp_path
-        environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": "", **env}
+        environment = {**os.environ, "TMPDIR": str(runtime), "XDG_RUNTIME_DIR": "", **env}
         with out.open("wb") as stdout, err.open("wb") as stderr:
             popen = subprocess.Popen(
                 [sys.executable, *arguments],

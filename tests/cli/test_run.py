@@ -32,7 +32,7 @@ def remaining(process: Process) -> int:
 # Start ------------------------------------------------------------------------------------------
 
 
-def test_without_options_it_says_what_to_try_and_that_works(start_gateway: Start, tmp_path: Path) -> None:
+def test_without_options_it_says_what_to_try_and_that_works(start_gateway: Start, runtime: Path) -> None:
     process = start_gateway(env=AT_ONCE)
     told = process.stderr()
     assert f"http://127.0.0.1:{process.port}\n" in told
@@ -47,7 +47,7 @@ def test_without_options_it_says_what_to_try_and_that_works(start_gateway: Start
     assert "\nX-RateLimit-Remaining: " in answer
     process.popen.send_signal(signal.SIGTERM)
     assert process.wait() == 0
-    assert not list(tmp_path.glob("gateway-*"))
+    assert not list(runtime.iterdir())
 
 
 def test_standard_output_is_the_log_alone(start_gateway: Start) -> None:

@@ -11,9 +11,9 @@ from gateway.supervisor.runtime_dir import LOCK, runtime_dir
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
-    return tmp_path
+def place(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime))
+    return runtime
 
 
 def test_it_is_private_and_goes_away_with_what_is_in_it(place: Path) -> None:

@@ -38,6 +38,12 @@ def worker_pids(process: Process, count: int) -> dict[int, int]:
     return {event["worker"]: event["pid"] for event in process.wait_for("worker.started", count)[-count:]}
 
 
+def all_serve(process: Process, pids: dict[int, int]) -> None:
+    """Wait until each of the workers has answered."""
+    silent = set(pids.values())
+    until("an answer from each worker", lambda: not silent.difference_update([ask(process)[1]]) and not silent)
+
+
 def test_back_off_doubles_up_to_half_a_minute() -> None:
     assert backoff_s(0, 0.99) == 0
     assert [backoff_s(deaths, 0.0) for deaths in (1, 2, 3, 4)] == pytest.approx([0.05, 0.1, 0.2, 0.4])
@@ -45,15 +51,15 @@ def test_back_off_doubles_up_to_half_a_minute() -> None:
     assert backoff_s(10_000, 0.0) == LONGEST_BACKOFF_S / 2
 
 
-def test_every_worker_serves_and_all_end_with_exit_code_0(fleet: Start, tmp_path: Path) -> None:
+def test_every_worker_serves_and_all_end_with_exit_code_0(fleet: Start, runtime: Path) -> None:
     process = fleet("3")
     pids = worker_pids(process, 3)
-    until("an answer from each worker", lambda answered=set(): answered.add(ask(process)[1]) or len(answered) == 3)
-    assert [path.stat().st_mode & 0o777 for path in tmp_path.glob("gateway-*")] == [0o700]
+    all_serve(process, pids)
+    assert [path.stat().st_mode & 0o777 for path in runtime.glob("gateway-*")] == [0o700]
     process.popen.send_signal(signal.SIGTERM)
     assert process.wait() == 0
     assert not any(alive(pid) for pid in pids.values())
-    assert not list(tmp_path.glob("*gateway-*"))
+    assert not list(runtime.iterdir())
 
 
 def test_a_killed_worker_is_replaced_and_no_connection_is_lost(fleet: Start) -> None:
@@ -86,18 +92,19 @@ def test_workers_end_when_their_parent_is_killed(fleet: Start) -> None:
 
 def test_workers_that_do_not_listen_are_cut_after_the_grace(fleet: Start) -> None:
     process = fleet("2", "deaf")
-    pids = worker_pids(process, 2).values()
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
     process.popen.send_signal(signal.SIGTERM)
     assert process.wait() == 1
     assert len(process.events("worker.cut")) == 2
-    assert not any(alive(pid) for pid in pids)
+    assert not any(alive(pid) for pid in pids.values())
 
 
-def test_a_worker_that_cannot_start_is_reported_once(fleet: Start, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported_once(fleet: Start, runtime: Path) -> None:
     process = fleet("3", "never-start")
     assert process.wait() == 4
     assert process.stderr() == "gateway: the sky is closed\n"
-    assert not list(tmp_path.glob("gateway-*"))
+    assert not list(runtime.iterdir())
 
 
 def test_interrupt_from_the_terminal_reaches_each_worker_once(fleet: Start) -> None:
