@@ -47,6 +47,7 @@ class Draft:
 
     places    every section of every file, where it begins
     complete  whether every file could be read; if not, a name that is not found may be defined in an unreadable one
+    broken    sections that are not what a section should be, in some file; the same goes for the names in them
     """
 
     findings: Findings
@@ -54,6 +55,7 @@ class Draft:
     sections: dict[str, dict[str, Entry]] = field(default_factory=lambda: {name: {} for name in ENTRY_TYPES})
     files: list[str] = field(default_factory=list)
     complete: bool = True
+    broken: set[str] = field(default_factory=set)
     digest: str = ""
 
     def find(self, section: str, name: str, where: Where) -> Entry | None:
@@ -61,7 +63,7 @@ class Draft:
         entry = self.sections[section].get(name)
         if entry is not None:
             entry.used = True
-        elif self.complete:
+        elif self.complete and section not in self.broken:
             hint = did_you_mean(name, self.sections[section])
             self.findings.error(where, "undefined-name", f"{SINGULAR[section]} {quoted(name)} is not defined", hint)
         return entry
@@ -136,6 +138,7 @@ def _add_section(section: str, node: Node, draft: Draft) -> None:
     if section == "routes":
         if not isinstance(node.value, list):
             draft.findings.error(node.where, "wrong-type", "routes: expected a list of routes", "begin each with -")
+            draft.broken.add(section)
             return
         for route in node.value:
             named = route.child("name")
@@ -143,6 +146,7 @@ def _add_section(section: str, node: Node, draft: Draft) -> None:
         return
     if not isinstance(node.value, dict):
         draft.findings.error(node.where, "wrong-type", f"{section}: expected a mapping of names", "name: {…}")
+        draft.broken.add(section)
         return
     for name, entry in node.value.items():
         _check_name(section, name, entry, draft)

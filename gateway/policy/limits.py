@@ -7,7 +7,7 @@ from math import gcd
 from typing import Any
 
 from gateway.core import limits as core
-from gateway.core.algorithms.bounds import max_entries, out_of_bounds
+from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
 from gateway.core.policy import KeyFrom, KeyPart, OnMissing
 from gateway.policy import models
 from gateway.policy.findings import Where, quoted
@@ -162,6 +162,8 @@ def _variant(entry: Entry, node: Node) -> dict[str, Any]:
 def _countable(limit: core.Limit, where: Where, draft: Draft) -> bool:
     """Report numbers that cannot be counted exactly, and a log that gets long."""
     reason = out_of_bounds(limit)
+    if limit.algorithm is core.Algorithm.TOKEN_BUCKET and limit.window_us > MAX_WINDOW_US:
+        reason = "an empty bucket would take more than 800 days to fill"
     if reason is not None:
         draft.findings.error(where, "out-of-range", f"limit {quoted(limit.name)} cannot be counted: {reason}")
     elif limit.algorithm is core.Algorithm.ROLLING_WINDOW and max_entries(limit) > MANY_ENTRIES:

@@ -104,7 +104,7 @@ def resolve(text: str) -> Scalar:
 def _syntax_message(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "cannot be read").rstrip()
     if "cannot start any token" in problem:
-        problem = "a tab or a special character stands where a value or key should begin"
+        return "this is not YAML: a tab or a special character stands where a key or value should begin"
     context = f", {error.context.strip()}" if error.context else ""
     mark = error.context_mark
     since = f" that began on line {mark.line + 1}" if context and mark else ""
@@ -170,7 +170,8 @@ class _Composer:
             node = self._node(next(self.events), depth + 1)
             if name in entries:
                 first = entries[name].named
-                message = f"key {quoted(name)} is given twice, on lines {first.line} and {key.line}"
+                lines = f"on lines {first.line} and {key.line}" if first.line != key.line else f"on line {key.line}"
+                message = f"key {quoted(name)} is given twice, {lines}"
                 self.findings.error(key, "duplicate-key", message)
                 continue
             node.key = key

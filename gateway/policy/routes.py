@@ -105,7 +105,9 @@ class _RouteOf:
         if prefix is None:
             return ""
         if not _always_begins_with(match.path, prefix):
-            message = f"strip_prefix {quoted(prefix)} is not the beginning of every path that this route matches"
+            message = (
+                f"strip_prefix {quoted(prefix.rstrip('/'))} is not the beginning of every path that this route matches"
+            )
             self.findings.error(self.node.at("strip_prefix").where, "bad-prefix", message)
         return prefix.rstrip("/")
 
@@ -126,11 +128,12 @@ class _RouteOf:
         for index, name in enumerate(self.model.limits):
             parts = [keys[part] for part in own[name].key if part in keys] if name in own else []
             for part in parts:
-                if part.source is core.KeyFrom.PATH and "{" + part.source_name + "}" not in segments:
+                wanted = "{" + part.source_name + "}"
+                if part.source is core.KeyFrom.PATH and wanted not in segments:
                     message = (
-                        f"limit {quoted(name)} counts by {{{part.source_name}}} of the path, which this route has not"
+                        f"limit {quoted(name)} counts by {wanted} of the path, but this route's path has no {wanted}"
                     )
-                    hint = f'match: {{path: "/{{{part.source_name}}}/**"}}'
+                    hint = f'match: {{path: "/{wanted}/**"}}'
                     self.findings.error(self.node.at("limits", index).where, "no-path-parameter", message, hint)
 
     def _operation(self, index: int, own: Mapping[str, Limit]) -> core.Operation:
@@ -138,7 +141,7 @@ class _RouteOf:
         for name, cost in operation.cost.items():
             place = node.at("cost", name)
             if name not in self.model.limits:
-                message = f"cost names limit {quoted(name)}, which this route has not"
+                message = f"cost names limit {quoted(name)}, which is not on this route"
                 self.findings.error(place.named, "cost-without-limit", message)
             elif name in own:
                 self._check_cost(own[name], cost, place)

@@ -23,6 +23,7 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}"  # RFC 9110 §5.6.2
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]|[0-9a-f:]*:[0-9a-f:.]*").fullmatch
 _PATH = re.compile(r"/[!$&'()*+,;=:@A-Za-z0-9._~%/{}-]*").fullmatch
+_LOOKS_LIKE_REGEX = re.compile(r"\)\+|\$$").search
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
 
@@ -152,7 +153,11 @@ def parse_prefix(value: object) -> str:
 
 def parse_pattern(value: object) -> tuple[str, ...]:
     """`/a/{id}/*/**` split into its segments."""
-    segments = tuple(parse_path(value).split("/")[1:])
+    text = parse_path(value)
+    if _LOOKS_LIKE_REGEX(text):
+        hint = "a segment is text, {name}, * or **"
+        raise Unfit("bad-path", f"{quoted(text)}: paths are not regular expressions", hint)
+    segments = tuple(text.split("/")[1:])
     names = [segment for segment in segments if segment.startswith("{")]
     for number, segment in enumerate(segments, 1):
         if segment == "**" and number < len(segments):

@@ -66,8 +66,7 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
 
 def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> None:
     """The key that says which kind of thing this is (`algorithm`, `from`) is missing or has an unknown value."""
-    name = context["discriminator"].strip("'")
-    name = "from" if name == "source" else name
+    name = "algorithm" if "algorithm" in context["discriminator"] else "from"
     chosen = node.child(name)
     if chosen is None:
         findings.error(node.named, "missing-key", f"key {quoted(name)} is missing")

@@ -1,0 +1,238 @@
+"""Key parts and limits that cannot be meant: exact message and position of each."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.policy.whole import BASE, LIMIT, ON, ROUTE, a_key, a_limit, a_route
+
+BAD = {
+    "unknown key in a limit": (
+        a_limit(LIMIT + ", limt: 5"),
+        "p.yaml:6:80: unknown key 'limt' (did you mean 'limit'?) [unknown-key]",
+    ),
+    "missing key": (
+        a_limit("algorithm: rolling_window, limit: 5, key: [tenant]"),
+        "p.yaml:6:3: key 'window' is missing [missing-key]",
+    ),
+    "no algorithm": (
+        a_limit("limit: 5"),
+        "p.yaml:6:3: key 'algorithm' is missing [missing-key]",
+    ),
+    "unknown algorithm": (
+        a_limit("algorithm: roling_window, limit: 5"),
+        "p.yaml:6:27: expected one of rolling_window, fixed_window, token_bucket, concurrency, got the text 'roling_window' (did you mean 'rolling_window'?) [unknown-value]",
+    ),
+    "a number in quotes": (
+        a_limit("algorithm: rolling_window, limit: '500', window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got the text '500' (write it without quotes) [wrong-type]",
+    ),
+    "an octal number": (
+        a_limit("algorithm: rolling_window, limit: 010, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got the text '010' (plain decimal digits only, like 500) [wrong-type]",
+    ),
+    "a hexadecimal number": (
+        a_limit("algorithm: rolling_window, limit: 0x10, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got the text '0x10' (plain decimal digits only, like 500) [wrong-type]",
+    ),
+    "a fraction": (
+        a_limit("algorithm: rolling_window, limit: 1.5, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got the number 1.5 [wrong-type]",
+    ),
+    "not a number": (
+        a_limit("algorithm: rolling_window, limit: .nan, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got the text '.nan' [wrong-type]",
+    ),
+    "a limit of zero": (
+        a_limit("algorithm: rolling_window, limit: 0, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: must be at least 1, got 0 [out-of-range]",
+    ),
+    "a negative limit": (
+        a_limit("algorithm: rolling_window, limit: -5, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: must be at least 1, got -5 [out-of-range]",
+    ),
+    "true for a number": (
+        a_limit("algorithm: rolling_window, limit: true, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got true [wrong-type]",
+    ),
+    "twenty digits": (
+        a_limit("algorithm: rolling_window, limit: 99999999999999999999, window: 1s, key: [tenant]"),
+        "p.yaml:6:50: expected a whole number, got the text '99999999999999999999' (at most 18 digits) [wrong-type]",
+    ),
+    "more units than fit": (
+        a_limit("algorithm: fixed_window, limit: 5000000000, window: 1s, key: [tenant]"),
+        "p.yaml:6:3: limit 'per-tenant' cannot be counted: the limit must be between 1 and 4294967295 [out-of-range]",
+    ),
+    "unknown duration unit": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 10min, key: [tenant]"),
+        "p.yaml:6:61: unknown unit 'min' in '10min' (units: ms, s, m, h, d) [bad-duration]",
+    ),
+    "a duration without unit": (
+        a_limit("algorithm: rolling_window, limit: 5, window: '600', key: [tenant]"),
+        "p.yaml:6:61: '600' has no unit (units: ms, s, m, h, d) [bad-duration]",
+    ),
+    "a number for a duration": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 600, key: [tenant]"),
+        "p.yaml:6:61: expected a duration like 30s or 10m, got the number 600 [wrong-type]",
+    ),
+    "minutes and seconds": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 1:30, key: [tenant]"),
+        "p.yaml:6:61: '1:30' is not a duration (write it like 30s or 10m) [bad-duration]",
+    ),
+    "a fraction of a second": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 1.5s, key: [tenant]"),
+        "p.yaml:6:61: '1.5s' is not a duration (whole numbers only; use a smaller unit) [bad-duration]",
+    ),
+    "a window of zero": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 0s, key: [tenant]"),
+        "p.yaml:6:61: a duration must be more than 0 and at most 800d, got '0s' [out-of-range]",
+    ),
+    "a window of years": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 900d, key: [tenant]"),
+        "p.yaml:6:61: a duration must be more than 0 and at most 800d, got '900d' [out-of-range]",
+    ),
+    "a negative window": (
+        a_limit("algorithm: rolling_window, limit: 5, window: -5s, key: [tenant]"),
+        "p.yaml:6:61: '-5s' is not a duration (write it like 30s or 10m) [bad-duration]",
+    ),
+    "a window left empty": (
+        a_limit("algorithm: rolling_window, limit: 5, window: , key: [tenant]"),
+        "p.yaml:6:61: expected a duration like 30s or 10m, got nothing [wrong-type]",
+    ),
+    "text for a list": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 1s, key: tenant"),
+        "p.yaml:6:70: expected a list, got the text 'tenant' [wrong-type]",
+    ),
+    "an undefined key part": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 1s, key: [tenat]"),
+        "p.yaml:6:71: key part 'tenat' is not defined (did you mean 'tenant'?) [undefined-name]",
+    ),
+    "a key part twice": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 1s, key: [tenant, tenant]"),
+        "p.yaml:6:79: key part 'tenant' stands twice in this key [duplicate-name]",
+    ),
+    "unknown mode": (
+        a_limit(LIMIT + ", mode: shadwo"),
+        "p.yaml:6:86: expected one of enforce, shadow, off, got the text 'shadwo' (did you mean 'shadow'?) [unknown-value]",
+    ),
+    "false for off": (
+        a_limit(LIMIT + ", mode: false"),
+        "p.yaml:6:86: expected one of enforce, shadow, off, got false [unknown-value]",
+    ),
+    "a log too long": (
+        a_limit("algorithm: rolling_window, limit: 2000000, window: 1d, key: [tenant]"),
+        "p.yaml:6:3: limit 'per-tenant' cannot be counted: more than 1000000 calls a window need `precision: N` (at most 999999) [out-of-range]",
+    ),
+    "a bucket that doubles cannot count": (
+        a_limit("algorithm: token_bucket, rate: 100003, per: 7d, burst: 100000, key: [tenant]"),
+        "p.yaml:6:3: limit 'per-tenant' cannot be counted: burst and rate are too large to count exactly: choose rounder numbers or a smaller `per` [out-of-range]",
+    ),
+    "a bucket that takes years to fill": (
+        a_limit("algorithm: token_bucket, rate: 1, per: 7d, burst: 1000, key: [tenant]"),
+        "p.yaml:6:3: limit 'per-tenant' cannot be counted: an empty bucket would take more than 800 days to fill [out-of-range]",
+    ),
+    "precision of zero": (
+        a_limit(LIMIT + ", precision: 0"),
+        "p.yaml:6:91: must be at least 1, got 0 [out-of-range]",
+    ),
+    "an override's foreign number": (
+        a_limit(LIMIT + ", overrides: [{match: {tenant: a}, rate: 5}]"),
+        "p.yaml:6:113: unknown key 'rate' (known: limit, match, mode, precision, window) [unknown-key]",
+    ),
+    "an override's undefined key part": (
+        a_limit(LIMIT + ", overrides: [{match: {tenat: a}, limit: 5}]"),
+        "p.yaml:6:101: key part 'tenat' is not defined (did you mean 'tenant'?) [undefined-name]",
+    ),
+    "an override that changes nothing": (
+        a_limit(LIMIT + ", overrides: [{match: {tenant: a}}]"),
+        "p.yaml:6:92: this override changes nothing (give it a mode or numbers) [empty]",
+    ),
+    "an override for nobody in particular": (
+        a_limit(LIMIT + ", overrides: [{match: {}, limit: 5}]"),
+        "p.yaml:6:100: must not be empty [empty]",
+    ),
+    "a number for a tenant": (
+        a_limit(LIMIT + ", overrides: [{match: {tenant: 42}, limit: 5}]"),
+        "p.yaml:6:109: expected text, got the number 42 (put it in quotes) [wrong-type]",
+    ),
+    "an empty tenant": (
+        a_limit(LIMIT + ", overrides: [{match: {tenant: ''}, limit: 5}]"),
+        "p.yaml:6:109: an empty value never matches: it counts as missing [empty]",
+    ),
+    "a variant without its numbers": (
+        a_limit(LIMIT + ", shadow: {algorithm: token_bucket, rate: 5}"),
+        "p.yaml:6:80: key 'per' is missing [missing-key]",
+    ),
+    "a variant's foreign number": (
+        a_limit(LIMIT + ", shadow: {burst: 5}"),
+        "p.yaml:6:89: unknown key 'burst' [unknown-key]",
+    ),
+    "limits in a list": (
+        BASE + "limits: [a]\n" + ROUTE,
+        "p.yaml:5:9: limits: expected a mapping of names (name: {…}) [wrong-type]",
+    ),
+    "a limit that is a number": (
+        BASE + "limits:\n  per-tenant: 5\n" + ROUTE,
+        "p.yaml:6:15: expected a mapping, got the number 5 [wrong-type]",
+    ),
+    "a name with a blank": (
+        a_limit(LIMIT).replace("  per-tenant:", "  per tenant:"),
+        "p.yaml:6:3: 'per tenant' is not a name for a limit (letters, digits and . _ - only, at most 64) [bad-name]",
+        "p.yaml:8:41: limit 'per-tenant' is not defined (did you mean 'per tenant'?) [undefined-name]",
+    ),
+    "a reserved name": (
+        a_limit(LIMIT).replace("per-tenant", "a.shadow"),
+        "p.yaml:6:3: names that end in .shadow belong to the variants of limits [bad-name]",
+    ),
+    "unknown source of a key part": (
+        a_key("from: hedaer, name: X, on_missing: skip"),
+        "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, got the text 'hedaer' (did you mean 'header'?) [unknown-value]",
+    ),
+    "a source that does not exist yet": (
+        a_key("from: jwt, claim: sub, on_missing: skip"),
+        "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, got the text 'jwt' [unknown-value]",
+    ),
+    "on_missing left out": (
+        a_key("from: header, name: X"),
+        "p.yaml:2:3: key 'on_missing' is missing [missing-key]",
+    ),
+    "not a header name": (
+        a_key("from: header, name: X Y, on_missing: skip"),
+        "p.yaml:2:32: 'X Y' is not a header name [bad-header-name]",
+    ),
+    "a prefix too long": (
+        a_key("from: client_ip, ipv6_prefix: 129"),
+        "p.yaml:2:42: must be at most 128, got 129 [out-of-range]",
+    ),
+    "a path parameter that is not in the path": (
+        a_key("from: path, name: tenant, on_missing: skip").replace(
+            "upstream: api,", "match: {path: '/t/{tenent}/**'}, upstream: api,"
+        ),
+        "p.yaml:8:74: limit 'per-tenant' counts by {tenant} of the path, but this route's path has no {tenant} (match: {path: \"/{tenant}/**\"}) [no-path-parameter]",
+    ),
+    "an undefined limit": (
+        a_route("name: r, upstream: api, limits: [per-tenat, per-tenant]"),
+        "p.yaml:8:39: limit 'per-tenat' is not defined (did you mean 'per-tenant'?) [undefined-name]",
+    ),
+    "a limit twice": (
+        a_route("name: r, upstream: api, limits: [per-tenant, per-tenant]"),
+        "p.yaml:8:51: limit 'per-tenant' stands twice on this route [duplicate-name]",
+    ),
+    "cost above the limit": (
+        a_route(f"name: r, {ON}, operations: [{{name: o, cost: {{per-tenant: 6}}}}]"),
+        "p.yaml:8:94: cost 6 is more than limit 'per-tenant' ever admits (5, p.yaml:6) [cost-above-limit]",
+    ),
+    "cost of a limit elsewhere": (
+        a_route(
+            "name: r, upstream: api, operations: [{name: o, cost: {per-tenant: 1}}]",
+            f"name: q, {ON}, match: {{path: /q}}",
+        ),
+        "p.yaml:8:60: cost names limit 'per-tenant', which is not on this route [cost-without-limit]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_said(name: str, errors_of: Callable[..., list[str]]) -> None:
+    text, *expected = BAD[name]
+    assert errors_of(text) == expected
