@@ -74,7 +74,7 @@ def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
 
 def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[Fields, bytes, frozenset[bytes]]:
     """Join the upstream's own rate-limit fields with ours: nothing renamed or lost, never more permissive."""
-    if LIMIT_FIELDS.isdisjoint([lower(name) for name, _ in fields]):
+    if LIMIT_FIELDS.isdisjoint([lower[name] for name, _ in fields]):
         return fields, limit_lines(call), drop
     states: Sequence[LimitState] = ()
     if call.decision is not None:
@@ -88,7 +88,7 @@ def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[F
 def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState]) -> bool:
     """Whether the upstream's legacy triple is kept instead of ours: it has less left."""
     for name, value in fields:
-        if lower(name) == b"x-ratelimit-remaining":
+        if lower[name] == b"x-ratelimit-remaining":
             if not (value.isdigit() and len(value) <= 15):
                 return False
             call.record.upstream_limit_remaining = int(value)
@@ -104,7 +104,7 @@ def _without_clashes(fields: Fields, states: Sequence[LimitState]) -> Fields:
         return fields
     return tuple(
         (name, clash.sub(rb'\1\2"up-\3"', value))
-        if lower(name) in (b"ratelimit", b"ratelimit-policy")
+        if lower[name] in (b"ratelimit", b"ratelimit-policy")
         else (name, value)
         for name, value in fields
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from gateway.call import Gateway
+from gateway.callers import Callers
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
 from gateway.core.policy import PolicySet
@@ -51,6 +52,7 @@ def build_gateway(settings: Settings, policies: PolicySet, store: Store, sinks: 
     )
     gateway.hop = Hop(settings)
     gateway.leases = Leases()
+    gateway.callers = Callers()
     gateway.trusted_proxies = networks(settings.trusted_proxies)
     gateway.new_id = new_ids()
     gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets

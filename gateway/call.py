@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from gateway.callers import Callers
 from gateway.core.client_address import Network
 from gateway.core.headers import FieldWriter
 from gateway.core.limits import Charge, Decision
@@ -38,6 +39,7 @@ class Gateway:
     fields: FieldWriter
     hop: Hop
     leases: Leases
+    callers: Callers
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
     new_id: Callable[[], str]

@@ -1,11 +1,10 @@
 """Identify: which route and operation a request belongs to, and who is asking."""
 
 from gateway.call import Call
-from gateway.core.keys import partition_key, read_key
-from gateway.core.limits import Charge, Limit, Mode
+from gateway.core.keys import read_key
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import KeyPart, OnMissing, Route
-from gateway.core.problems import BAD_REQUESTS, KEY_MISSING, NO_ROUTE, Refusal
+from gateway.core.policy import Route
+from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 from gateway.core.targets import climbs, has_dot_dot
 
 
@@ -35,7 +34,13 @@ def identify(call: Call) -> Refusal | None:
     record.account = parts.get("account") or ""
     record.connection = parts.get("connection") or ""
     call.parts = parts
-    return _charges(call)
+    asked = call.gateway.callers.asked(call.policies, route, operation, parts)
+    if isinstance(asked, Refusal):
+        return asked
+    call.charges, skipped = asked
+    if skipped:
+        record.verdict = "skipped"
+    return None
 
 
 def _leaves(route: Route, path: str) -> bool:
@@ -51,37 +56,3 @@ def _leaves(route: Route, path: str) -> bool:
 
 def _has_port(host: str) -> bool:
     return ":" in host and not host.endswith("]")
-
-
-def _charges(call: Call) -> Refusal | None:
-    """Ask each limit whose key parts are known; a missing part rejects, skips or counts as anonymous."""
-    costs = call.operation.cost if call.operation is not None else {}
-    values = {name: value for name, value in call.parts.items() if value is not None}
-    charges: list[Charge] = []
-    for limit in call.route.limits:
-        missing = [call.policies.keys[name] for name in limit.key if name not in values]
-        if missing:
-            if any(part.on_missing is OnMissing.REJECT for part in missing):
-                return _key_missing(missing)
-            if any(part.on_missing is OnMissing.SKIP for part in missing):
-                call.record.verdict = "skipped"
-                continue
-        _ask(charges, limit, limit.for_caller(values), call, costs.get(limit.name, 1))
-    call.charges = charges
-    return None
-
-
-def _ask(charges: list[Charge], limit: Limit, resolved: Limit, call: Call, cost: int) -> None:
-    if resolved.mode is Mode.OFF:
-        return
-    key = partition_key(limit, call.parts)
-    charges.append(Charge(resolved, key, cost))
-    if resolved.shadow is not None:
-        charges.append(Charge(resolved.shadow, partition_key(resolved.shadow, call.parts), cost))
-
-
-def _key_missing(missing: list[KeyPart]) -> Refusal:
-    part = next(part for part in missing if part.on_missing is OnMissing.REJECT)
-    return Refusal(
-        KEY_MISSING, f"The key part {part.name} ({part.source.value} {part.source_name}) is missing.".replace(" )", ")")
-    )

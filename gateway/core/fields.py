@@ -35,22 +35,29 @@ NEVER_BY_CONNECTION = frozenset(
 )
 """Fields that a `Connection` field cannot remove: dropping them would change who a call is from or what it means."""
 
-_LOWER: dict[bytes, bytes] = {}
-_LOWER_MAX = 1024
+_NOTHING_NAMED: frozenset[bytes] = frozenset()
 
 
-def lower(name: bytes) -> bytes:
-    """The name in lower case, remembered for names seen before (bounded)."""
-    known = _LOWER.get(name)
-    if known is None:
-        known = name.lower()
-        if len(_LOWER) < _LOWER_MAX and len(name) <= 64:
-            _LOWER[name] = known
-    return known
+class _Lower(dict[bytes, bytes]):
+    """Names in lower case, remembered (bounded): looking one up costs half of lowering it, eight times a call."""
+
+    max_names = 1024
+
+    def __missing__(self, name: bytes) -> bytes:
+        low = name.lower()
+        if len(self) < self.max_names and len(name) <= 64:
+            self[name] = low
+        return low
+
+
+lower = _Lower()
+"""`lower[name]` is `name.lower()`."""
 
 
 def connection_named(connection: str, protected: Collection[bytes]) -> frozenset[bytes]:
     """Lower-case names listed in a Connection field value that are removed with it."""
+    if connection in ("keep-alive", "close", "Keep-Alive", "Close"):  # nearly always
+        return _NOTHING_NAMED
     names = {token.strip().lower().encode("latin-1", "replace") for token in connection.split(",")}
     return frozenset(names - NEVER_BY_CONNECTION - set(protected) - HOP_BY_HOP - {b"", b"close"})
 
@@ -62,7 +69,7 @@ def tokens(value: str) -> list[str]:
 
 def keep(fields: Fields, drop: Collection[bytes]) -> list[tuple[bytes, bytes]]:
     """The fields whose lower-case names are not in `drop`, as they came."""
-    return [field for field in fields if lower(field[0]) not in drop]
+    return [field for field in fields if lower[field[0]] not in drop]
 
 
 def text(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -77,7 +84,7 @@ def request_head(method: str, target: str, host: bytes, fields: Fields, drop: Co
     host    value of the Host field, written first (RFC 9110 §7.2 recommends it)
     added   complete field lines that the gateway puts behind the caller's
     """
-    lines = [b"%b: %b\r\n" % field for field in fields if lower(field[0]) not in drop]
+    lines = [b"%b: %b\r\n" % field for field in fields if lower[field[0]] not in drop]
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (
         method.encode("ascii"),
         target.encode("utf-8", "surrogateescape"),
@@ -89,7 +96,7 @@ def request_head(method: str, target: str, host: bytes, fields: Fields, drop: Co
 
 def response_head(status: int, reason: str, fields: Fields, drop: Collection[bytes], added: bytes) -> bytes:
     """A response head for the caller; `added` as in `request_head`."""
-    lines = [b"%b: %b\r\n" % field for field in fields if lower(field[0]) not in drop]
+    lines = [b"%b: %b\r\n" % field for field in fields if lower[field[0]] not in drop]
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (
         status,
         reason.encode("utf-8", "surrogateescape"),

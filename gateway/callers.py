@@ -1,0 +1,69 @@
+"""What each caller's limits are asked: computed once per caller, remembered while callers keep calling."""
+
+from collections.abc import Mapping
+
+from gateway.core.keys import partition_key
+from gateway.core.limits import Charge, Mode
+from gateway.core.policy import KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
+from gateway.core.problems import KEY_MISSING, Refusal
+
+MAX_REMEMBERED = 10_000
+
+Asked = tuple[tuple[Charge, ...], bool]
+"""(what the store is asked, whether a limit was skipped because a key part is missing)."""
+
+
+class Callers:
+    """Remembers `Asked` by route, operation and key values. Bounded: full = emptied, and filled again by who calls."""
+
+    def __init__(self) -> None:
+        self._remembered: dict[tuple[object, ...], tuple[Route, Operation | None, Asked]] = {}
+
+    def asked(
+        self, policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
+    ) -> Asked | Refusal:
+        """The charges of one call, or the refusal for a missing key part. `parts` has the route's key parts in order.
+
+        Equal callers get the same tuple, so that whoever works on charges may remember by identity.
+        """
+        key = (id(route), id(operation), *parts.values())
+        known = self._remembered.get(key)
+        if known is not None:
+            return known[2]
+        asked = _ask(policies, route, operation, parts)
+        if isinstance(asked, Refusal):
+            return asked
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = (route, operation, asked)  # holding both keeps their identities theirs
+        return asked
+
+
+def _ask(
+    policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
+) -> Asked | Refusal:
+    """Ask each limit whose key parts are known; a missing part rejects, skips or counts as anonymous."""
+    costs = operation.cost if operation is not None else {}
+    values = {name: value for name, value in parts.items() if value is not None}
+    charges: list[Charge] = []
+    skipped = False
+    for limit in route.limits:
+        missing = [policies.keys[name] for name in limit.key if name not in values]
+        rejecting = [part for part in missing if part.on_missing is OnMissing.REJECT]
+        if rejecting:
+            return _key_missing(rejecting[0])
+        if any(part.on_missing is OnMissing.SKIP for part in missing):
+            skipped = True
+            continue
+        mine = limit.for_caller(values)
+        cost = costs.get(limit.name, 1)
+        if mine.mode is not Mode.OFF:
+            charges.append(Charge(mine, partition_key(mine, parts), cost))
+            if mine.shadow is not None:
+                charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), cost))
+    return tuple(charges), skipped
+
+
+def _key_missing(part: KeyPart) -> Refusal:
+    where = part.source.value if part.source is KeyFrom.CLIENT_IP else f"{part.source.value} {part.source_name}"
+    return Refusal(KEY_MISSING, f"The key part {part.name} ({where}) is missing.")
