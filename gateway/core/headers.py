@@ -58,7 +58,12 @@ def visible(charges: Sequence[Charge], decision: Decision) -> list[LimitState]:
 
 def tightest(states: Sequence[LimitState]) -> LimitState:
     """The one the legacy fields show: least remaining, then the longer window. `states` is not empty."""
-    return min(states, key=lambda state: (state.verdict.remaining, -state.limit.window_us))
+    best = states[0]
+    for state in states:
+        left, least = state.verdict.remaining, best.verdict.remaining
+        if left < least or (left == least and state.limit.window_us > best.limit.window_us):
+            best = state
+    return best
 
 
 def retry_after_s(charges: Sequence[Charge], decision: Decision) -> int:
@@ -103,33 +108,30 @@ class FieldWriter:
         self._legacy = legacy
         self.epoch_reset = epoch_reset
         # Keyed by identity (hashing a Limit costs more than the formatting); holding the limits keeps the ids theirs.
-        self._policy_lines: dict[tuple[int, ...], tuple[bytes, list[Limit]]] = {}
+        self._policy_lines: dict[tuple[int, ...], tuple[str, list[Limit]]] = {}
 
     def lines(self, states: Sequence[LimitState], *, epoch_s: int = 0, hide_legacy: bool = False) -> bytes:
         """Complete field lines for an answer on which these limits apply; b"" for none."""
         if not states:
             return b""
-        text = ""
+        text = self._policy_line(states) if self._draft else ""
         if self._draft:
-            items = ", ".join([f'"{s.limit.name}";r={s.verdict.remaining};t={s.more_s}' for s in states])
-            text = f"RateLimit: {items}\r\n"
+            items = ", ".join([f'"{limit.name}";r={verdict.remaining};t={more_s}' for limit, verdict, more_s in states])
+            text += f"RateLimit: {items}\r\n"
         if self._legacy and not hide_legacy:
-            state = tightest(states)
-            reset = state.more_s + epoch_s if self.epoch_reset else state.more_s
+            limit, verdict, more_s = states[0] if len(states) == 1 else tightest(states)
             text += (
-                f"X-RateLimit-Limit: {state.limit.quota}\r\n"
-                f"X-RateLimit-Remaining: {state.verdict.remaining}\r\nX-RateLimit-Reset: {reset}\r\n"
+                f"X-RateLimit-Limit: {limit.quota}\r\nX-RateLimit-Remaining: {verdict.remaining}\r\n"
+                f"X-RateLimit-Reset: {more_s + epoch_s if self.epoch_reset else more_s}\r\n"
             )
-        return self._policy_line(states) + text.encode("ascii")
+        return text.encode("ascii")
 
-    def _policy_line(self, states: Sequence[LimitState]) -> bytes:
-        if not self._draft:
-            return b""
-        key = tuple([id(state.limit) for state in states])
+    def _policy_line(self, states: Sequence[LimitState]) -> str:
+        key = tuple([id(state[0]) for state in states])
         known = self._policy_lines.get(key)
         if known is None:
             limits = [state.limit for state in states]
-            line = f"RateLimit-Policy: {', '.join(map(policy_item, limits))}\r\n".encode("ascii")
+            line = f"RateLimit-Policy: {', '.join(map(policy_item, limits))}\r\n"
             if len(self._policy_lines) >= MAX_POLICY_LINES:
                 self._policy_lines.clear()
             known = self._policy_lines[key] = (line, limits)
