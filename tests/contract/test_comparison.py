@@ -11,7 +11,7 @@ import redis
 from gateway.core.limits import Charge, Limit
 from gateway.store.scripts import ADMIT, ADMIT_ARGV, encode_admit
 from tests.contract.counters import PREFIX, Scripts
-from tests.contract.test_timelines import SECOND, START, fixed, rolling
+from tests.contract.test_timelines import SECOND, START, bucket, fixed, rolling
 
 WINDOW = 600 * SECOND
 
@@ -50,10 +50,16 @@ def test_burst_at_a_border_then_steady(server: "redis.Redis", precision: int) ->
     assert worst(admitted) == 500
 
 
-def test_the_pattern_finds_out_a_fixed_window(server: "redis.Redis") -> None:
-    """The control: the same pattern and the same count on a limiter known to let twice as much through."""
-    admitted = admitted_times(server, fixed(quota=500, window_us=WINDOW), burst_then_steady())
-    assert worst(admitted) == 1000
+@pytest.mark.parametrize(
+    ("limit", "lets_through"),
+    [(fixed(quota=500, window_us=WINDOW), 1000), (bucket(burst=500, rate=500, per_us=WINDOW), 999)],
+    ids=["fixed window", "token bucket"],
+)
+def test_the_pattern_finds_out_what_is_no_rolling_window(
+    server: "redis.Redis", limit: Limit, lets_through: int
+) -> None:
+    """The control: the same pattern and the same count on limiters known to let twice as much through."""
+    assert worst(admitted_times(server, limit, burst_then_steady())) == lets_through
 
 
 def test_an_idle_client_does_not_get_a_full_window_back(server: "redis.Redis") -> None:

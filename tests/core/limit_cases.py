@@ -40,7 +40,8 @@ rolling_limits = exact_rolling_limits | precise_rolling_limits
 bucket_limits = st.builds(bucket, quotas, st.integers(1, 7), st.integers(1, 60))
 fixed_limits = st.builds(fixed, quotas, windows)
 concurrency_limits = st.builds(concurrency, quotas, windows)
-any_limit = rolling_limits | bucket_limits | fixed_limits | concurrency_limits
+timed_limits = rolling_limits | bucket_limits | fixed_limits
+any_limit = timed_limits | concurrency_limits
 waits_us = st.integers(0, 3) | st.integers(0, 90) | st.integers(0, 1000)
 calls = st.lists(st.tuples(waits_us, st.integers(1, 4)), min_size=1, max_size=60)
 """What a caller does: wait so long, then ask for so many units."""

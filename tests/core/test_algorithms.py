@@ -23,9 +23,9 @@ from tests.core.limit_cases import (
     precise_rolling_limits,
     rolling,
     rolling_limits,
+    timed_limits,
 )
 
-timed_limits = rolling_limits | bucket_limits | fixed_limits
 FEW = settings(max_examples=150, deadline=None)
 
 

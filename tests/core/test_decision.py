@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gateway.core.algorithms import Bucket, Leases, Log, State, Tally, state_for
 from gateway.core.decision import decide
 from gateway.core.limits import Charge, Decision, Limit, Mode
-from tests.core.limit_cases import any_limit, bucket, calls, concurrency, fixed, rolling
+from tests.core.limit_cases import any_limit, bucket, calls, concurrency, fixed, rolling, timed_limits
 
 NOW = 1_000_000_000
 
@@ -128,3 +128,16 @@ def test_all_or_nothing(limits: list[Limit], shadows: list[bool], pattern: list[
             charged = decision.admitted and verdict.admitted
             assert verdict.remaining == was.remaining - charged * min(cost, limit.quota)
             assert charged or new is old
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(timed_limits, min_size=1, max_size=4), calls)
+def test_who_waits_the_longest_of_the_waits_is_admitted(limits: list[Limit], pattern: list[tuple[int, int]]) -> None:
+    """By every limit of the call together; and not a microsecond earlier."""
+    caller = Caller(*limits)
+    for wait_us, cost in pattern:
+        costs = [cost] * len(limits)
+        retry_us = max(verdict.retry_us for verdict in caller.ask(*costs, after_us=wait_us).verdicts)
+        if retry_us:
+            assert not caller.ask(*costs, after_us=retry_us - 1, commit=False).admitted
+            assert caller.ask(*costs, after_us=1).admitted

@@ -93,7 +93,7 @@ local function rolling_window(key, cost, quota, window, step)
         if added then entry, count = struct.pack(ENTRY, stamp, total), count + 1 end
         total, used = (total + cost) % UNITS, used + cost
         ending = ends < newest + window
-        if ending then ends = math.max(now + 2 * window, newest + window) end
+        if ending then ends = now + 2 * window end -- newest is at most one window ahead
         if count > capacity then -- full: twice as large, but no larger than it can ever have to be
           local ring = capacity > 0 and redis.call('GETRANGE', key, HEADER_BYTES, -1) or ''
           local cut = capacity > 0 and head * ENTRY_BYTES or 0

@@ -1,0 +1,66 @@
+"""What a decision costs the server: CPU microseconds per EVALSHA, as the server itself counts them.
+
+    python benchmarks/limits_cost.py [--decisions 300] [--rounds 40]
+
+For each server that is to be had, commands are sent in pipelines of --decisions; INFO commandstats gives the time spent
+in each. The smallest and the median of the rounds are shown: on a busy machine only the smallest means much.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+
+import redis
+from limits_server import BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
+
+from gateway.store.scripts import Argument
+
+Make = Callable[[int], list[Argument]]
+WIDE_ROLLING = replace(ROLLING, quota=1_000_000)
+WIDE_BUCKET = replace(BUCKET, quota=1_000_000)
+WIDE_PARALLEL = replace(PARALLEL, quota=100_000)
+
+CASES: list[tuple[str, Make]] = [
+    ("rolling window + bucket, admitted, one hot tenant", lambda _: admit((WIDE_ROLLING, "a"), (WIDE_BUCKET, "a"))),
+    ("rolling window + bucket, admitted, new callers", lambda i: admit((ROLLING, i), (BUCKET, i))),
+    ("rolling window + bucket, refused", lambda _: admit((ROLLING, "a"), (BUCKET, "a"))),
+    (
+        "rolling window, full, one call expires per call",
+        lambda i: admit((ROLLING, "a"), now_us=10**15 + i * WINDOW // 490),
+    ),
+    ("token bucket", lambda i: admit((BUCKET, i % 100))),
+    ("fixed window", lambda i: admit((FIXED, i % 100))),
+    ("concurrency", lambda i: admit((WIDE_PARALLEL, i % 100), lease=f"{i:012}")),
+]
+
+
+def microseconds(client: "redis.Redis", make: Make, decisions: int, rounds: int) -> list[float]:
+    """Server time per decision in each round."""
+    client.flushall()
+    spent = []
+    for number in range(rounds):
+        with client.pipeline(transaction=False) as pipe:
+            for i in range(number * decisions, (number + 1) * decisions):
+                pipe.execute_command(*make(i))
+            client.config_resetstat()
+            pipe.execute()
+        spent.append(client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"])
+    return spent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--decisions", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    with servers() as found:
+        for name, client in found:
+            print(f"\n{name:52} smallest  median  µs")
+            for title, make in CASES:
+                spent = microseconds(client, make, options.decisions, options.rounds)
+                print(f"  {title:50} {min(spent):8.1f} {statistics.median(spent):7.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What the limits benchmarks share: servers to measure, and the limits they measure."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from gateway.core.limits import Algorithm, Charge, Limit
+from gateway.store.embedded import EmbeddedServer, server_binary
+from gateway.store.scripts import ADMIT, Argument, encode_admit
+
+SECOND = 1_000_000
+WINDOW = 600 * SECOND
+ROLLING = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 500, WINDOW, ("tenant",))
+PRECISE = Limit("tenant-day", Algorithm.ROLLING_WINDOW, 1_000_000, WINDOW, ("tenant",), quantum_us=WINDOW // 60)
+BUCKET = Limit("connection-1m", Algorithm.TOKEN_BUCKET, 20, 20 * SECOND, ("connection",), 1, SECOND)
+FIXED = Limit("account-1m", Algorithm.FIXED_WINDOW, 600, 60 * SECOND, ("account",))
+PARALLEL = Limit("parallel", Algorithm.CONCURRENCY, 8, 60 * SECOND, ("connection",))
+
+
+@contextlib.contextmanager
+def servers() -> Iterator[list[tuple[str, "redis.Redis"]]]:
+    """Each server that is to be had, started for us alone: (name and version, client). The script is loaded."""
+    found = [Path(path) for path in (shutil.which("redis-server"), server_binary()) if path]
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for binary in found:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="gw-", dir="/tmp"))
+            server = EmbeddedServer(binary, Path(directory), max_memory_bytes=2**30)
+            server.start()
+            stack.callback(server.stop)
+            client = stack.enter_context(redis.Redis.from_url(server.url))
+            client.script_load(ADMIT.source)
+            about = client.info("server")
+            clients.append(
+                (f"{about.get('server_name', 'redis')} {about.get('valkey_version', about['redis_version'])}", client)
+            )
+        yield clients
+
+
+def admit(*asked: tuple[Limit, object], cost: int = 1, lease: str = "01JD2K7Q0Z6C", now_us: int = 0) -> list[Argument]:
+    """The command that charges each limit for the given caller."""
+    charges = [Charge(limit, f"{limit.name}:{{={caller}}}", cost) for limit, caller in asked]
+    return ["EVALSHA", ADMIT.sha1_hex, *encode_admit(charges, lease, prefix="gw:", commit=True, now_us=now_us)]
