@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from gateway import policy
 from gateway.app import build_gateway, build_listener
@@ -82,6 +83,11 @@ class Running:
 
 
 Start = Callable[..., Awaitable[Running]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test of this folder runs on both loops: the gateway runs on uvloop, whose transports behave differently."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
