@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.core.policy import PolicySet
-from gateway.observe.log import event
+from gateway.observe.log import close_logging, configure_logging, envelope, event
 from gateway.settings import Settings
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
@@ -56,9 +56,11 @@ def run(
     """
     stop_at_once()
     plan = plan_store(settings)
-    if plan.warning:
-        event("store.limited", plan.warning, "warning")
     with ExitStack() as stack:
+        configure_logging(settings.logging, envelope(settings))
+        stack.callback(close_logging)
+        if plan.warning:
+            event("store.limited", "Counting is not as asked for", "warning", reason=plan.warning)
         settings = replace(settings, workers=plan.workers)
         doors = stack.enter_context(open_doors(settings))
         settings = doors.as_bound(settings)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gateway.observe.log import event
+from gateway.observe.log import close_logging, event
 from gateway.supervisor import notify
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.seat import Seat
@@ -115,6 +115,7 @@ class Supervisor:
         except BaseException as error:
             event("worker.failed", "Worker failed", "error", worker=post.index, error_detail=repr(error), exc_info=True)
         finally:
+            close_logging()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
