@@ -1,0 +1,66 @@
+"""The access log: a sink that writes one line per call."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.observe.clock import Clock
+from gateway.observe.encode import NativeHead, encode
+from gateway.observe.events import ACCESS
+from gateway.observe.line import Line, call_line
+from gateway.observe.pretty import access_line
+from gateway.observe.schema import SCHEMA, renaming
+from gateway.observe.writer import is_terminal, writer_for
+from gateway.record import CallRecord
+from gateway.settings import Logging
+
+MESSAGE = "Call finished"
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
+LEVELS = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
+HIDEABLE = frozenset({"client_ip", "peer_ip", "tenant", "account", "connection", "http_user_agent", "http_referer"})
+"""Fields that `logging.redact` may name besides `query`; authorization and cookies are never in a line."""
+
+Write = Callable[[bytes], None]
+Encode = Callable[[str, str, Line], bytes]
+"""(timestamp, level, line) as one line of bytes."""
+
+
+class AccessLog:
+    """A `RecordSink`. 5xx of our own making are warnings, everything else is info.
+
+    envelope  what every line says: service_name, service_version, instance, worker
+    """
+
+    def __init__(self, logging: Logging, envelope: Mapping[str, str | int]) -> None:
+        calls, others = writer_for(logging.access), writer_for(logging.connection_errors)
+        self._write_call: Write = calls.write
+        self._write_other: Write = others.write  # for sockets on which no request could be read
+        self._lowest = LEVELS[logging.level]
+        redact = {name.lower() for name in logging.redact}
+        self._with_query = "query" not in redact
+        self._hidden = tuple(HIDEABLE & redact)
+        self._now = Clock().now
+        self._encode = _encoder(logging, {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope})
+
+    def emit(self, record: CallRecord) -> None:
+        """Write the record's line. Never raises, never blocks."""
+        own_failure = record.status >= 500 and record.response_source != "upstream"
+        if (WARNING if own_failure else INFO) < self._lowest:
+            return
+        line = call_line(record, with_query=self._with_query)
+        for name in self._hidden:
+            line.pop(name, None)
+        write = self._write_call if record.method else self._write_other
+        write(self._encode(self._now(), "warning" if own_failure else "info", line))
+
+
+def _encoder(logging: Logging, constant: Mapping[str, str | int]) -> Encode:
+    if wants_pretty(logging):
+        return access_line
+    rename = renaming(logging.format)
+    if rename is None:
+        return NativeHead(constant).encode
+    return lambda now, level, line: encode({"timestamp": now, "level": level, **constant, **line}, rename)
+
+
+def wants_pretty(logging: Logging) -> bool:
+    """Lines for people: when asked for, or when nothing was said and a terminal reads them."""
+    return is_terminal(logging.access) if logging.pretty is None else logging.pretty

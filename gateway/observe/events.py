@@ -1,0 +1,32 @@
+"""Every event the gateway may report: its name and what it means. `docs/logs.md` lists exactly these."""
+
+from collections.abc import Mapping
+
+ACCESS = "http.access"
+LIBRARY = "library.message"
+
+EVENTS: Mapping[str, str] = {
+    ACCESS: "One call is over. Its fields are described below.",
+    "gateway.started": "A worker begins: its sockets, upstreams and store are being opened.",
+    "gateway.ready": "A worker serves calls.",
+    "gateway.draining": "A worker was told to stop: readiness fails, calls in flight finish.",
+    "gateway.stopped": "A worker has ended, with the number of calls that were cut.",
+    "worker.started": "The supervisor has forked a worker.",
+    "worker.exited": "A worker has ended or died, with its exit code and when its successor follows.",
+    "worker.failed": "A worker died of an error of ours.",
+    "worker.cut": "A worker did not end in time and was killed.",
+    "config.loaded": "The settings in force, with where each file came from.",
+    "policy.loaded": "A policy set is in force from now on.",
+    "policy.rejected": "A policy set has errors; the one before stays in force.",
+    "policy.unchanged": "The policy files say what is in force already.",
+    "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
+    "store.degraded": "The store does not answer in time; each limit does what its `on_store_error` says.",
+    "store.recovered": "The store answers again, with how long it did not.",
+    "store.script_reloaded": "The store had lost the decision script; it was sent again.",
+    "limit.near": "One caller has used at least 80 % of a limit. Said once per caller and window.",
+    "call.crashed": "A call met an error of ours; its caller got a 500 or a cut connection.",
+    "admin.mutation": "Somebody changed something through the admin listener.",
+    "admin.failed": "A request to the admin listener met an error of ours.",
+    "log.dropped": "Lines could not be written; `count` says how many.",
+    LIBRARY: "A library logged something; `logger` says which.",
+}

@@ -1,0 +1,180 @@
+"""The fields of log lines and what each is called in the three formats: native, ECS 8, OpenTelemetry.
+
+Native names are flat and carry their unit. A format is chosen when the settings are read; its table turns native keys
+(and the few values whose unit differs) into its own. `docs/logs.md` lists exactly these fields.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+SCHEMA = 1
+"""Rises when a field is renamed, removed or changes its meaning; new fields do not raise it."""
+
+Convert = Callable[[Any], Any]
+
+
+class Field(NamedTuple):
+    """One field: type as readers see it, names in the other formats, and what it says."""
+
+    type: str
+    ecs: str
+    otel: str
+    meaning: str
+
+
+ENVELOPE: Mapping[str, Field] = {
+    "timestamp": Field("string", "@timestamp", "Timestamp", "When the line was made: RFC 3339, UTC, microseconds."),
+    "level": Field("string", "log.level", "SeverityText", "debug, info, warning or error."),
+    "message": Field("string", "message", "Body", "A constant sentence."),
+    "event_name": Field("string", "event.action", "EventName", "Which kind of line this is."),
+    "schema": Field("integer", "labels.schema", "gateway.schema", "Version of this schema: 1."),
+    "service_name": Field("string", "service.name", "service.name", "Always `ratelimit-gateway`."),
+    "service_version": Field("string", "service.version", "service.version", "Version of the gateway."),
+    "instance": Field("string", "service.node.name", "service.instance.id", "`name` of the settings."),
+    "worker": Field("integer", "labels.worker", "gateway.worker", "Number of the worker, from 0. Not a process id."),
+    "policy_version": Field(
+        "string", "labels.policy_version", "gateway.policy.version", "12 hex digits: the policy set in force."
+    ),
+}
+
+ACCESS_FIELDS: Mapping[str, Field] = {
+    "request_id": Field("string", "http.request.id", "gateway.request.id", "Also in the answer's `X-Request-Id`."),
+    "trace_id": Field("string", "trace.id", "TraceId", "W3C trace id, 32 hex digits."),
+    "span_id": Field("string", "span.id", "SpanId", "The gateway's span, 16 hex digits."),
+    "method": Field("string", "http.request.method", "http.request.method", "As the caller sent it."),
+    "scheme": Field("string", "url.scheme", "url.scheme", "http or https."),
+    "http_host": Field("string", "url.domain", "server.address", "The Host field."),
+    "path": Field("string", "url.path", "url.path", "The raw path, without the query; at most 4,096 characters."),
+    "query": Field("string", "url.query", "url.query", "Off by default; values of secret parameters are replaced."),
+    "protocol": Field("string", "http.version", "network.protocol.version", "HTTP/1.0 or HTTP/1.1."),
+    "status": Field(
+        "integer",
+        "http.response.status_code",
+        "http.response.status_code",
+        "Sent to the caller; 499 = the caller left before it.",
+    ),
+    "client_ip": Field("string", "client.ip", "client.address", "The caller's address, behind trusted proxies."),
+    "peer_ip": Field("string", "source.ip", "network.peer.address", "The other end of the socket."),
+    "http_user_agent": Field("string", "user_agent.original", "user_agent.original", "At most 512 characters."),
+    "http_referer": Field("string", "http.request.referrer", "gateway.http_referer", "Without query; at most 1,024."),
+    "bytes_in": Field("integer", "http.request.body.bytes", "http.request.body.size", "Body bytes of the request."),
+    "bytes_out": Field("integer", "http.response.body.bytes", "http.response.body.size", "Body bytes of the answer."),
+    "duration_ms": Field(
+        "number",
+        "event.duration",
+        "gateway.duration_ms",
+        "From the complete request head to the last byte of the answer. In ECS: integer nanoseconds.",
+    ),
+    "gateway_ms": Field("number", "gateway.gateway_ms", "gateway.gateway_ms", "The rest of `duration_ms`."),
+    "store_ms": Field("number", "gateway.store_ms", "gateway.store_ms", "Waiting for the store's decision."),
+    "queue_ms": Field("number", "gateway.queue_ms", "gateway.queue_ms", "Waiting for a turn."),
+    "upstream_ms": Field("number", "gateway.upstream_ms", "gateway.upstream_ms", "Waiting for the upstream."),
+    "retry_wait_ms": Field("number", "gateway.retry_wait_ms", "gateway.retry_wait_ms", "Waiting between attempts."),
+    "route": Field("string", "labels.route", "http.route", "Name of the route."),
+    "upstream": Field("string", "labels.upstream", "gateway.upstream", "Name of the upstream."),
+    "upstream_addr": Field("string", "labels.upstream_addr", "gateway.upstream_addr", "Address and port it went to."),
+    "operation": Field("string", "labels.operation", "gateway.operation", "Name of the operation."),
+    "entity": Field("string", "labels.entity", "gateway.entity", "Entity of the operation."),
+    "tenant": Field("string", "organization.id", "gateway.tenant", "Key part; keys of callers only as a hash."),
+    "account": Field("string", "labels.account", "gateway.account", "Key part."),
+    "connection": Field("string", "labels.connection", "gateway.connection", "Key part."),
+    "response_source": Field(
+        "string",
+        "labels.response_source",
+        "gateway.response.source",
+        "Who made the answer: upstream, limit, breaker, pause, cache, sandbox or gateway.",
+    ),
+    "decision": Field(
+        "string",
+        "labels.decision",
+        "gateway.decision",
+        "allowed, limited, shadow_limited, skipped or unlimited.",
+    ),
+    "limit_fired": Field("string", "rule.name", "gateway.limit", "The limit that decided."),
+    "limit_remaining": Field(
+        "integer", "gateway.limit_remaining", "gateway.limit_remaining", "Units left of the tightest enforced limit."
+    ),
+    "limit_reset_s": Field(
+        "number", "gateway.limit_reset_s", "gateway.limit_reset_s", "Seconds until that limit is full again."
+    ),
+    "retry_after_s": Field("integer", "gateway.retry_after_s", "gateway.retry_after_s", "What `Retry-After` said."),
+    "limits": Field(
+        "array",
+        "gateway.limits",
+        "gateway.limits",
+        "Every limit asked: `name`, `mode`, `decision`, `limit`, `remaining`, `reset_s`, `cost`.",
+    ),
+    "store": Field("string", "labels.store", "gateway.store", "Where it was decided: redis, embedded, local or none."),
+    "attempts": Field(
+        "array",
+        "gateway.attempts",
+        "gateway.attempts",
+        "Only when there was more than one: `n`, `status`, `error_class`, `upstream_ms`, `wait_ms`.",
+    ),
+    "upstream_status": Field(
+        "integer", "gateway.upstream_status", "gateway.upstream_status", "The upstream's own status."
+    ),
+    "upstream_retry_after_s": Field(
+        "integer", "gateway.upstream_retry_after_s", "gateway.upstream_retry_after_s", "The upstream's `Retry-After`."
+    ),
+    "upstream_limit_remaining": Field(
+        "integer", "gateway.upstream_limit_remaining", "gateway.upstream_limit_remaining", "What it says is left."
+    ),
+    "error_class": Field(
+        "string",
+        "error.type",
+        "error.type",
+        "client_error, auth_error, rate_limited, server_error, connect, timeout, tls, client_closed, ...",
+    ),
+    "error_detail": Field("string", "error.message", "error.message", "What happened, in words of ours."),
+    "problem_code": Field("string", "error.code", "gateway.problem.code", "`code` of our problem body."),
+    "aborted_by": Field(
+        "string", "labels.aborted_by", "gateway.aborted_by", "client, upstream or gateway, when cut short."
+    ),
+    "truncated": Field("boolean", "labels.truncated", "gateway.truncated", "true when texts were cut to fit 16 KiB."),
+}
+
+EVENT_FIELDS: Mapping[str, Field] = {
+    "pid": Field("integer", "process.pid", "process.pid", "Process the event is about."),
+    "exception": Field("string", "error.stack_trace", "exception.stacktrace", "Traceback, without variables."),
+    "logger": Field("string", "log.logger", "gateway.logger", "Which library logged it."),
+    "count": Field("integer", "gateway.count", "gateway.count", "How many."),
+}
+
+FIELDS: Mapping[str, Field] = {**ENVELOPE, **ACCESS_FIELDS, **EVENT_FIELDS}
+
+
+def _nanoseconds(duration_ms: float) -> int:
+    return round(duration_ms * 1_000_000)
+
+
+def _version_number(protocol: str) -> str:
+    return protocol.removeprefix("HTTP/")
+
+
+_CONVERSIONS: Mapping[str, Mapping[str, Convert]] = {
+    "ecs": {"duration_ms": _nanoseconds, "protocol": _version_number},
+    "otel": {"protocol": _version_number},
+}
+
+
+class Renaming:
+    """Native lines in another format. Fields without a name of their own there go below `gateway.`."""
+
+    def __init__(self, format_: str) -> None:
+        """Raises KeyError for a format other than `ecs` and `otel`."""
+        self._convert = _CONVERSIONS[format_]
+        self._names = {name: getattr(field, format_) for name, field in FIELDS.items()}
+
+    def __call__(self, native: dict[str, Any]) -> dict[str, Any]:
+        names = self._names
+        renamed = {names.get(key) or f"gateway.{key}": value for key, value in native.items()}
+        for key, convert in self._convert.items():
+            if key in native:
+                renamed[names[key]] = convert(native[key])
+        return renamed
+
+
+def renaming(format_: str) -> Renaming | None:
+    """The table of a `logging.format`; None for native."""
+    return None if format_ == "native" else Renaming(format_)

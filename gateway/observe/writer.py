@@ -1,0 +1,268 @@
+"""Log lines on their way out: many per write, whole lines only, and never in the way of a call.
+
+In a process with an event loop a thread does the writing, so a reader that stalls or a disk that hangs delays nobody.
+Without a loop (the supervisor, command lines) a line is written at once by whoever wrote it, and given up when the
+reader does not take it within a moment: a supervisor that hangs could not stop its workers.
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+FLUSH_BYTES = 64 * 1024
+FLUSH_S = 0.1
+HELD_BYTES = 8 * 1024 * 1024
+"""Handed over but not written yet. Beyond this, lines are dropped and counted."""
+CLOSE_S = 2.0
+"""How long `close` waits for a reader that does not read."""
+IMPATIENT_S = 0.2
+"""How long a line waits for its reader in a process without a loop."""
+
+_STREAMS = {"stdout": 1, "stderr": 2}
+
+
+class LineWriter:
+    """Collects lines, ends each batch in one write. `write` never raises, never blocks.
+
+    destination      `stdout`, `stderr`, `off`, or the path of a file that is appended to
+    describe_dropped makes the line that says how many were dropped, written once writing works again
+
+    Several processes may share a destination: a lock (of the kernel, on the file or pipe itself) is held while a batch
+    goes out, so lines stay whole even where the system takes a batch in pieces.
+    """
+
+    def __init__(self, destination: str, describe_dropped: Callable[[int], bytes] = lambda _: b"") -> None:
+        self.destination = destination
+        self.dropped = 0  # lines lost so far
+        self._describe_dropped = describe_dropped
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._fd = -1
+        self._torn = False
+        self._unreported = 0
+        self._handed_bytes = 0  # written by the loop's thread only
+        self._done_bytes = 0  # written by the writing thread only
+        self._work: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._reopen = threading.Event()
+        self.write: Callable[[bytes], None] = _ignore if destination == "off" else self._write
+
+    # The loop's side ------------------------------------------------------------------------------
+
+    def _write(self, line: bytes) -> None:
+        """Take one line, newline included."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= FLUSH_BYTES:
+            self.flush()
+        elif self._timer is None:
+            self._flush_later()
+
+    def flush(self) -> None:
+        """Send what was collected on its way now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines = self._lines, []
+        size, self._size = self._size, 0
+        if not lines:
+            return
+        if self._thread is None and not _in_loop():
+            self._put(lines, patient=False)
+        elif self._handed_bytes - self._done_bytes > HELD_BYTES:
+            self._lose(len(lines))
+        else:
+            self._handed_bytes += size
+            self._hand_over(lines)
+
+    def reopen(self) -> None:
+        """Open a file anew before the next line: it has been rotated away."""
+        self.flush()
+        self._reopen.set()
+
+    def close(self) -> None:
+        """Write what is left, wait a little for it, and stop. Idempotent; a later line starts it again."""
+        self.flush()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._work.put(None)
+            thread.join(CLOSE_S)
+            if thread.is_alive():
+                return
+        self._close_file()
+
+    def _flush_later(self) -> None:
+        try:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+        except RuntimeError:
+            self.flush()
+
+    def _hand_over(self, lines: list[bytes]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_writing, name="log writer", daemon=True)
+            self._thread.start()
+        self._work.put(lines)
+
+    # The writing side -----------------------------------------------------------------------------
+
+    def _keep_writing(self) -> None:
+        while (lines := self._work.get()) is not None:
+            size = sum(map(len, lines))
+            self._put(lines)
+            self._done_bytes += size
+
+    def _put(self, lines: list[bytes], *, patient: bool = True) -> None:
+        """Write whole lines, or count them as lost."""
+        data = b"".join(lines)
+        try:
+            fd = self._open()
+            with _held(fd, patient):
+                written = self._write_all(fd, b"\n" + data if self._torn else data)
+                if written and self._unreported:
+                    self._report(fd)
+        except OSError:
+            written = False
+        if not written:
+            self._lose(len(lines))
+
+    def _write_all(self, fd: int, data: bytes) -> bool:
+        """Whether everything went out. After a failure in mid-line the next batch begins on a line of its own."""
+        view = memoryview(data)
+        try:
+            while view:
+                try:
+                    view = view[os.write(fd, view) :]
+                except BlockingIOError:  # somebody made the shared pipe non-blocking
+                    _wait_writable(fd, 1.0)
+        except OSError:
+            sent = data[: len(data) - len(view)]
+            self._torn = not sent.endswith(b"\n") if sent else self._torn
+            return False
+        self._torn = False
+        return True
+
+    def _report(self, fd: int) -> None:
+        count, self._unreported = self._unreported, 0
+        if not self._write_all(fd, self._describe_dropped(count)):
+            self._unreported += count
+
+    def _lose(self, count: int) -> None:
+        self.dropped += count
+        self._unreported += count
+
+    def _open(self) -> int:
+        if self._reopen.is_set():
+            self._reopen.clear()
+            self._close_file()
+        if self._fd < 0:
+            known = _STREAMS.get(self.destination)
+            self._fd = known if known is not None else _open_file(self.destination)
+        return self._fd
+
+    def _close_file(self) -> None:
+        if self._fd > 2:
+            with suppress(OSError):
+                os.close(self._fd)
+        self._fd = -1
+
+
+@contextmanager
+def _held(fd: int, patient: bool) -> Iterator[None]:
+    """Hold the destination for one batch. Raises TimeoutError when somebody impatient had to wait too long."""
+    locked = _lock(fd) if patient else _lock_soon(fd)
+    try:
+        yield
+    finally:
+        if locked:
+            fcntl.lockf(fd, fcntl.LOCK_UN)
+
+
+def _lock(fd: int) -> bool:
+    """Whether there is such a lock: without one, writing goes on and only very large batches may mingle."""
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _lock_soon(fd: int) -> bool:
+    by = time.monotonic() + IMPATIENT_S
+    if not _wait_writable(fd, IMPATIENT_S):
+        raise TimeoutError
+    while True:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > by:
+                raise TimeoutError from None
+            time.sleep(0.005)
+        except OSError:
+            return False
+        else:
+            return True
+
+
+def is_terminal(destination: str) -> bool:
+    """Whether a person reads there."""
+    stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(destination)
+    return stream is not None and stream.isatty()
+
+
+def _open_file(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+def _wait_writable(fd: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout_s * 1e3))
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _ignore(_line: bytes) -> None:
+    """For the destination `off`."""
+
+
+_writers: dict[str, LineWriter] = {}
+
+
+def writer_for(destination: str) -> LineWriter:
+    """The one writer of this process for a destination: everything that goes there stays in order."""
+    writer = _writers.get(destination)
+    if writer is None:
+        writer = _writers[destination] = LineWriter(destination, _describe_dropped)
+    return writer
+
+
+def all_writers() -> tuple[LineWriter, ...]:
+    """Every writer of this process."""
+    return tuple(_writers.values())
+
+
+def describe_dropped_with(describe: Callable[[int], bytes]) -> None:
+    """How all writers put the number of lost lines into a line."""
+    global _describe  # noqa: PLW0603 - one per process, like standard output itself
+    _describe = describe
+
+
+def _describe_dropped(count: int) -> bytes:
+    return _describe(count)
+
+
+_describe: Callable[[int], bytes] = lambda _: b""  # noqa: E731
