@@ -1,0 +1,47 @@
+"""What the admin listener needs to know of the worker it runs in; `gateway/app.py` provides it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from gateway.core.policy import PolicySet
+from gateway.settings import Settings
+from gateway.store import Store
+
+
+class Check(NamedTuple):
+    """One condition of readiness. `detail` is a short text for people, without secrets."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class AdminView(Protocol):
+    """One worker as seen from outside. Reading anything here is cheap and changes nothing."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, secrets included: the admin listener masks them."""
+
+    @property
+    def policies(self) -> PolicySet:
+        """The set that new calls are judged by."""
+
+    @property
+    def store(self) -> Store:
+        """Where counters are read and reset."""
+
+    @property
+    def worker(self) -> int:
+        """Number of this worker, from 0."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the worker was told to stop."""
+
+    def checks(self) -> Sequence[Check]:
+        """Conditions of readiness besides not draining: `policies`, `listener`, `store` (ok when the limits can do
+        without it, by their `on_store_error`)."""
+
+    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        """Metrics in the format the Accept field asks for: (body, Content-Type)."""
