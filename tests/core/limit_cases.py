@@ -1,6 +1,7 @@
 """Limits and random call patterns for the tests of the algorithms, and a partition that lives through them."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from hypothesis import strategies as st
 
@@ -56,6 +57,14 @@ class Partition:
     state: State | None = None
     admitted: list[tuple[int, int]] = field(default_factory=list)
     serial: int = 0
+
+    @classmethod
+    def after(cls, limit: Limit, pattern: list[tuple[int, int]]) -> Self:
+        """A partition through which these calls have gone."""
+        partition = cls(limit)
+        for wait_us, cost in pattern:
+            partition.ask(cost, after_us=wait_us)
+        return partition
 
     def ask(self, cost: int = 1, *, after_us: int = 0) -> Verdict:
         """Let time pass, then make a call. Its cost is cut to the quota."""
