@@ -14,7 +14,12 @@ from gateway.settings import Logging
 
 WINDOW = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 500, 600_000_000, ("tenant",))
 BUCKET = Limit("connection-1m", Algorithm.TOKEN_BUCKET, 20, 60_000_000, ("connection",), 20, 60_000_000)
-ENVELOPE = {"service_name": "ratelimit-gateway", "service_version": "0.1.0", "instance": "gateway", "worker": 0}
+ENVELOPE: dict[str, str | int] = {
+    "service_name": "ratelimit-gateway",
+    "service_version": "0.1.0",
+    "instance": "gateway",
+    "worker": 0,
+}
 
 
 def admitted_call() -> CallRecord:

@@ -1,0 +1,102 @@
+"""Every metric the gateway has: name, labels, buckets, and how workers' values are put together.
+
+Only metrics that something feeds are here. `docs/metrics.md` lists exactly these. No label ever holds a tenant, a
+connection, a path or anything else a caller can choose freely.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a _created series beside each counter doubles the scrape
+
+Together = Literal["", "livesum", "livemin", "livemax"]
+"""How the gauges of several workers become one; those of dead workers do not count. Counters are added up."""
+
+CALL_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+OVERHEAD_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+STORE_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Instrument(NamedTuple):
+    """One metric. `buckets` are upper bounds in seconds, for histograms only."""
+
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    meaning: str
+    buckets: tuple[float, ...] = ()
+    together: Together = ""
+
+
+def _counter(meaning: str, *labels: str) -> Instrument:
+    return Instrument("counter", labels, meaning)
+
+
+def _gauge(meaning: str, *labels: str, together: Together = "livesum") -> Instrument:
+    return Instrument("gauge", labels, meaning, together=together)
+
+
+def _histogram(meaning: str, buckets: tuple[float, ...], *labels: str) -> Instrument:
+    return Instrument("histogram", labels, meaning, buckets)
+
+
+INSTRUMENTS: Mapping[str, Instrument] = {
+    "gateway_requests_total": _counter("Calls that are over", "route", "method", "code", "source"),
+    "gateway_request_duration_seconds": _histogram("Duration of calls", CALL_S, "route", "code_class"),
+    "gateway_request_overhead_seconds": _histogram("Part of it that is the gateway's own", OVERHEAD_S, "route"),
+    "gateway_requests_in_flight": _gauge("Calls that are not over"),
+    "gateway_request_body_bytes_total": _counter("Body bytes received from callers", "route"),
+    "gateway_response_body_bytes_total": _counter("Body bytes sent to callers", "route"),
+    "gateway_open_connections": _gauge("Sockets of callers", "listener"),
+    "gateway_limit_decisions_total": _counter("Answers of single limits", "limit", "decision", "store"),
+    "gateway_limit_near_total": _counter("Admitted calls that found a limit at least 80 % used", "limit"),
+    "gateway_store_up": _gauge("1 while every worker can reach the store", together="livemin"),
+    "gateway_store_operation_seconds": _histogram("Waiting for the store", STORE_S, "operation"),
+    "gateway_store_errors_total": _counter("Times the store was lost", "kind"),
+    "gateway_store_fallback_decisions_total": _counter("Decisions made without the store", "limit", "posture"),
+    "gateway_upstream_requests_total": _counter("Answers of upstreams", "upstream", "code"),
+    "gateway_upstream_duration_seconds": _histogram("Waiting for upstreams", CALL_S, "upstream"),
+    "gateway_upstream_errors_total": _counter("Calls without a whole answer of the upstream", "upstream", "error"),
+    "gateway_upstream_connections": _gauge("Sockets to upstreams", "upstream", "state"),
+    "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),
+    "gateway_policy_last_reload_successful": _gauge("1 if the last one was taken", together="livemin"),
+    "gateway_policy_last_reload_success_timestamp_seconds": _gauge("When the last one was taken", together="livemin"),
+    "gateway_policy_info": _gauge("1 for the version in force, 0 for earlier ones", "version", together="livemax"),
+    "gateway_build_info": _gauge("Always 1", "version", "python", together="livemax"),
+    "gateway_log_lines_dropped_total": _counter("Log lines that could not be written"),
+    "gateway_worker_restarts_total": _counter("Workers that died and were replaced"),
+    "gateway_event_loop_lag_seconds": _histogram("How late the event loop ran a timer", LAG_S),
+    "process_cpu_seconds_total": _counter("CPU seconds of the workers"),
+    "process_resident_memory_bytes": _gauge("Resident memory of the workers"),
+}
+
+
+class Metric(NamedTuple):
+    """A metric of prometheus_client with its children kept: looking one up by labels costs more than counting."""
+
+    instrument: Instrument
+    parent: Any
+    children: dict[tuple[str, ...], Any]
+
+    def child(self, *labels: str) -> Any:
+        """The series with these label values, made when first asked for."""
+        known = self.children.get(labels)
+        if known is None:
+            known = self.children[labels] = self.parent.labels(*labels) if labels else self.parent
+        return known
+
+
+def make(name: str, registry: CollectorRegistry | None) -> Metric:
+    """One metric of the table; in multi-process mode its values go to this process's file."""
+    instrument = INSTRUMENTS[name]
+    parent: Any
+    if instrument.type == "counter":
+        parent = Counter(name.removesuffix("_total"), instrument.meaning, instrument.labels, registry=registry)
+    elif instrument.type == "histogram":
+        parent = Histogram(name, instrument.meaning, instrument.labels, buckets=instrument.buckets, registry=registry)
+    else:
+        mode: Any = instrument.together
+        parent = Gauge(name, instrument.meaning, instrument.labels, multiprocess_mode=mode, registry=registry)
+    return Metric(instrument, parent, {})

@@ -1,0 +1,252 @@
+"""Metrics of one worker: a sink of records, a place to report what is not a call, and the text for a scrape.
+
+What is counted goes to prometheus_client every half second and before each scrape of this worker, so a scrape that
+another worker answers may be half a second old. With several workers prometheus_client's multi-process mode adds them
+up, dead ones included (PROMETHEUS_MULTIPROC_DIR, set before it is imported).
+"""
+
+import asyncio
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, values
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from gateway import __version__
+from gateway.core.limits import Charge, Decision, Limit, Mode
+from gateway.core.policy import PolicySet
+from gateway.observe.instruments import INSTRUMENTS, Metric, make
+from gateway.observe.line import REFUSED
+from gateway.observe.log import dropped_lines
+from gateway.observe.process import cpu_s, resident_bytes
+from gateway.observe.tally import Calls, Distribution, Traffic
+from gateway.record import CallRecord
+
+TICK_S = 0.5
+NO_ROUTE = "none"
+OTHER = "OTHER"
+METHODS = {
+    name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")
+}
+_ENFORCE = Mode.ENFORCE
+
+
+class Levels(NamedTuple):
+    """What is not counted but read off when it is asked for.
+
+    open_connections      by listener
+    upstream_connections  by upstream: (active, idle)
+    """
+
+    in_flight: int = 0
+    open_connections: Mapping[str, int] = {}
+    upstream_connections: Mapping[str, tuple[int, int]] = {}
+    store_up: bool = True
+
+
+class Metrics:
+    """A `RecordSink`. `levels` may be replaced by whoever knows them.
+
+    Reporting is for the event loop's thread. Nothing here raises on odd records, and the number of series does not
+    depend on what callers send.
+    """
+
+    def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels) -> None:
+        self.levels = levels
+        self._shared = bool(values.ValueClass._multiprocess)
+        self._registry = CollectorRegistry()
+        registry = None if self._shared else self._registry
+        self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
+        self._calls: dict[tuple[str, str, int, str, str, int], Calls] = {}
+        self._traffic: dict[str, Traffic] = {}
+        self._distributions: dict[tuple[str, ...], Distribution] = {}
+        self._verdicts: Counter[tuple[str, str, str]] = Counter()
+        self._near: Counter[str] = Counter()
+        self._lag = self._distribution("gateway_event_loop_lag_seconds")
+        self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
+        self._poured_cpu_s = 0.0
+        self._poured_dropped = 0
+        self._version = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._set("gateway_build_info", 1, __version__, platform.python_version())
+        self.policy_loaded(policies)
+
+    # Calls ----------------------------------------------------------------------------------------
+
+    def emit(self, record: CallRecord) -> None:
+        """Count one finished call."""
+        method = METHODS.get(record.method, OTHER)
+        source, status, upstream_status = record.response_source, record.status, record.upstream_status
+        key = (record.route, method, status, source, record.upstream, upstream_status)
+        calls = self._calls.get(key) or self._new_calls(key)
+        total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
+        calls.count += 1
+        calls.duration.observe(total_s)
+        traffic = calls.traffic
+        traffic.overhead.observe(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
+        traffic.bytes_in += record.bytes_in
+        traffic.bytes_out += record.bytes_out
+        if calls.upstream is not None:
+            calls.upstream.observe(upstream_s)
+        if store_s:
+            self._store_time.observe(store_s)
+        if record.decision is not None:
+            self._count_verdicts(record, record.decision)
+        if record.aborted_by == "upstream" or record.code[:9] == "UPSTREAM_":
+            self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
+
+    def _count_verdicts(self, record: CallRecord, decision: Decision) -> None:
+        verdicts, store = self._verdicts, record.store
+        for (limit, _, _), verdict in zip(record.charges, decision.verdicts, strict=True):
+            mode = limit.mode
+            verdicts[limit.name, "allowed" if verdict.admitted else REFUSED[mode], store] += 1
+            if mode is _ENFORCE and decision.admitted and is_near(limit, verdict.remaining):
+                self._near[limit.name] += 1
+
+    def _new_calls(self, key: tuple[str, str, int, str, str, int]) -> Calls:
+        route, method, status, source, upstream, upstream_status = key
+        label = route or NO_ROUTE
+        answered = bool(upstream_status)
+        calls = self._calls[key] = Calls(
+            self._child("gateway_requests_total", label, method, str(status), source),
+            self._distribution("gateway_request_duration_seconds", label, f"{status // 100}xx"),
+            self._traffic.get(label) or self._new_traffic(label),
+            self._child("gateway_upstream_requests_total", upstream, str(upstream_status)) if answered else None,
+            self._distribution("gateway_upstream_duration_seconds", upstream) if answered else None,
+        )
+        return calls
+
+    def _new_traffic(self, route: str) -> Traffic:
+        traffic = self._traffic[route] = Traffic(
+            self._distribution("gateway_request_overhead_seconds", route),
+            self._child("gateway_request_body_bytes_total", route),
+            self._child("gateway_response_body_bytes_total", route),
+        )
+        return traffic
+
+    # What is not a call ---------------------------------------------------------------------------
+
+    def policy_loaded(self, policies: PolicySet) -> None:
+        """A set is in force. Its limits get their series now, so that a rate is right from the first refusal on."""
+        if self._version:
+            self._set("gateway_policy_info", 0, self._version)
+        self._version = policies.version
+        self._set("gateway_policy_info", 1, policies.version)
+        self._set("gateway_policy_last_reload_successful", 1)
+        self._set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
+        self._inc("gateway_policy_reloads_total", "loaded")
+        for limit in policies.limits.values():
+            self._child("gateway_limit_near_total", limit.name)
+
+    def policy_rejected(self) -> None:
+        """A set had errors; the one before stays."""
+        self._set("gateway_policy_last_reload_successful", 0)
+        self._inc("gateway_policy_reloads_total", "rejected")
+
+    def policy_unchanged(self) -> None:
+        """A set was what is in force already."""
+        self._set("gateway_policy_last_reload_successful", 1)
+        self._inc("gateway_policy_reloads_total", "unchanged")
+
+    def on_fallback(self, charges: Sequence[Charge]) -> None:
+        """These limits were decided without the store."""
+        for charge in charges:
+            posture = charge.limit.on_store_error.value
+            self._inc("gateway_store_fallback_decisions_total", charge.limit.name, posture)
+
+    def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
+        """`on_event` of the store: counts each loss by its kind."""
+        if name == "store.degraded":
+            self._inc("gateway_store_errors_total", str(fields.get("kind", "other")))
+
+    # Time -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to pour and to measure the loop's lag. Needs the running loop."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
+
+    def close(self) -> None:
+        """Stop, with everything poured. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.pour()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        now = loop.time()
+        self._lag.observe(max(0.0, now - due))
+        self.pour()
+        self._timer = loop.call_later(TICK_S, self._tick, loop, now + TICK_S)
+
+    def pour(self) -> None:
+        """Hand everything counted so far to prometheus_client, and read the levels."""
+        for tallies in (self._calls, self._traffic, self._distributions):
+            for tally in tallies.values():
+                tally.pour()
+        self._pour_verdicts()
+        self._pour_process()
+        self._read_levels()
+
+    def _pour_verdicts(self) -> None:
+        for labels, count in self._verdicts.items():
+            self._inc("gateway_limit_decisions_total", *labels, by=count)
+        for limit, count in self._near.items():
+            self._inc("gateway_limit_near_total", limit, by=count)
+        self._verdicts.clear()
+        self._near.clear()
+
+    def _pour_process(self) -> None:
+        cpu, dropped = cpu_s(), dropped_lines()
+        self._inc("process_cpu_seconds_total", by=cpu - self._poured_cpu_s)
+        self._inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
+        self._poured_cpu_s, self._poured_dropped = cpu, dropped
+        self._set("process_resident_memory_bytes", resident_bytes())
+
+    def _read_levels(self) -> None:
+        levels = self.levels()
+        self._set("gateway_requests_in_flight", levels.in_flight)
+        self._set("gateway_store_up", levels.store_up)
+        for listener, count in levels.open_connections.items():
+            self._set("gateway_open_connections", count, listener)
+        for upstream, (active, idle) in levels.upstream_connections.items():
+            self._set("gateway_upstream_connections", active, upstream, "active")
+            self._set("gateway_upstream_connections", idle, upstream, "idle")
+
+    # Scrapes --------------------------------------------------------------------------------------
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics of all workers in the format the Accept field asks for: (body, Content-Type)."""
+        self.pour()
+        registry = self._registry
+        if self._shared:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        encoder, content_type = choose_encoder(accept)
+        return encoder(registry), content_type
+
+    def _child(self, name: str, *labels: str) -> object:
+        return self._metrics[name].child(*labels)
+
+    def _inc(self, name: str, *labels: str, by: float = 1) -> None:
+        self._metrics[name].child(*labels).inc(by)
+
+    def _set(self, name: str, value: float, *labels: str) -> None:
+        self._metrics[name].child(*labels).set(value)
+
+    def _distribution(self, name: str, *labels: str) -> Distribution:
+        key = (name, *labels)
+        known = self._distributions.get(key)
+        if known is None:
+            metric = self._metrics[name]
+            known = self._distributions[key] = Distribution(metric.instrument.buckets, metric.child(*labels))
+        return known
+
+
+def is_near(limit: Limit, remaining: int) -> bool:
+    """Whether at least 80 % of the limit are used."""
+    return remaining * 5 <= limit.quota

@@ -1,0 +1,15 @@
+"""Counting workers that died: only their parent knows, and it serves no scrape."""
+
+from functools import cache
+
+from gateway.observe.instruments import Metric, make
+
+
+def count_restart() -> None:
+    """One more worker died and will be replaced. For the supervisor, once PROMETHEUS_MULTIPROC_DIR is set."""
+    _restarts().child().inc()
+
+
+@cache
+def _restarts() -> Metric:
+    return make("gateway_worker_restarts_total", None)
