@@ -8,19 +8,24 @@ import signal
 import socket
 import ssl
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from gateway.admin.view import Check
 from gateway.call import Gateway
 from gateway.callers import Callers
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
+from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.handle import handle, handle_bad_head
 from gateway.hop import Hop
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
-from gateway.record import RecordSink
+from gateway.observe.events import EVENTS
+from gateway.observe.log import AccessLog, configure_logging, envelope, event, flush_logs, use_policy_version
+from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings, Tls
 from gateway.store import Store, StoreDown
 from gateway.store.fallback import Fallback
@@ -103,36 +108,58 @@ class Worker:
         store_url: str = "",
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self._settings = settings
-        self._policies = policies
+        self.settings = settings
+        self.policies = policies
+        self.worker = index
+        self.draining = False
         self._listen_socket = listen_socket
         self._admin_socket = admin_socket
-        self._index = index
         self._store_url = store_url
         self._on_ready = on_ready
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self.draining = False
+        self._listener: Listener | None = None
+        self._store_up = True
 
     async def run(self) -> int:
         """Serve. Signals are heard before anything slow starts."""
         self._hear_signals()
-        store = open_store(self._settings.store, url=self._store_url, on_event=self._store_event)
-        gateway = build_gateway(self._settings, self._policies, store, ())
-        await gateway.upstreams.load(self._policies)
-        with suppress(StoreDown):  # posture decides what calls do meanwhile; the store keeps trying
-            await store.start()
-        listener = build_listener(gateway)
+        configure_logging(self.settings.logging, envelope(self.settings, worker=self.worker))
+        use_policy_version(self.policies.version)
+        event("gateway.started", "Worker started", listen=str(self.settings.listen))
+        gateway = await self._build()
+        listener = self._listener = build_listener(gateway)
         await listener.start(self._listen_socket)
+        event("gateway.ready", "Worker serves calls")
         self._on_ready()
         await self._stop.wait()
-        await self._drain(listener)
-        await gateway.upstreams.close()
-        gateway.leases.close()
-        await store.close()
+        cut = await self._drain(listener)
+        await self._close(gateway)
+        event("gateway.stopped", "Worker stopped", cut_calls=cut)
         return 0
 
-    def _store_event(self, name: str, fields: Mapping[str, object]) -> None: ...
+    async def _build(self) -> Gateway:
+        """Everything that calls need, started. A store that is down does not stop us: it keeps trying."""
+        self.store = open_store(self.settings.store, url=self._store_url, on_event=self._store_event)
+        access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
+        gateway = build_gateway(self.settings, self.policies, self.store, [access])
+        gateway.on_crash = _report_crash
+        await gateway.upstreams.load(self.policies)
+        event("policy.loaded", "Policy loaded", version=self.policies.version, files=list(self.policies.files))
+        with suppress(StoreDown):
+            await self.store.start()
+        return gateway
+
+    async def _close(self, gateway: Gateway) -> None:
+        await gateway.upstreams.close()
+        gateway.leases.close()
+        await self.store.close()
+        flush_logs()
+
+    def _store_event(self, name: str, fields: Mapping[str, object]) -> None:
+        self._store_up = name != "store.degraded"
+        level = "warning" if name == "store.degraded" else "info"
+        event(name, EVENTS[name].partition(";")[0].partition(",")[0].rstrip("."), level, **fields)
 
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -145,17 +172,39 @@ class Worker:
             self._hurry.set()
         self._stop.set()
 
-    async def _drain(self, listener: Listener) -> None:
-        """Readiness fails first, so that nobody sends more; then nothing is accepted; then calls finish."""
+    async def _drain(self, listener: Listener) -> int:
+        """Readiness fails first, so that nobody sends more; then nothing is accepted; then calls finish.
+
+        Returns how many sockets had to be cut.
+        """
         self.draining = True
+        event("gateway.draining", "Worker drains")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), self._settings.drain.delay_us / 1e6)
+            await asyncio.wait_for(self._hurry.wait(), self.settings.drain.delay_us / 1e6)
         self._hurry.clear()
         listener.stop_accepting()
-        finish = asyncio.create_task(listener.wait_closed(self._settings.drain.grace_us / 1e6))
+        finish = asyncio.create_task(listener.wait_closed(self.settings.drain.grace_us / 1e6))
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait((finish, hurry), return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
-        if not finish.done():
-            finish.cancel()
-            await listener.wait_closed(0)
+        if finish.done():
+            return finish.result()
+        finish.cancel()
+        return await listener.wait_closed(0)
+
+    # What the admin listener sees (`gateway.admin.view.AdminView`)
+
+    def checks(self) -> Sequence[Check]:
+        """Conditions of readiness. A store that is down sends callers away only when a limit denies then."""
+        listening = self._listener is not None and self._listener.accepting
+        denied = any(limit.on_store_error is Posture.DENY for limit in self.policies.limits.values())
+        return (
+            Check("policies", True, self.policies.version),
+            Check("listener", listening, str(self.settings.listen)),
+            Check("store", self._store_up or not denied, "up" if self._store_up else "down"),
+        )
+
+
+def _report_crash(crash: BaseException, record: CallRecord) -> None:
+    where = "".join(traceback.format_exception(crash, limit=-8))
+    event("call.crashed", "Call met an error of ours", "error", request_id=record.request_id, traceback=where)
