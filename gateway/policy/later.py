@@ -5,7 +5,7 @@ They are read and checked so that files can be written for them; loading warns t
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.findings import quoted
 from gateway.policy.scalars import (
@@ -25,17 +25,24 @@ from gateway.policy.strict import Items, Strict
 LimitField = Literal["Retry-After", "RateLimit", "X-RateLimit-Reset"]
 
 
+_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
 def parse_status(value: object) -> str:
     """`503` or `5xx`."""
     if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
         return str(value)
-    if isinstance(value, str) and value in ("1xx", "2xx", "3xx", "4xx", "5xx"):
+    if isinstance(value, str) and value in _CLASSES:
         return value
     shown = quoted(value) if isinstance(value, str) else described(value)
     raise Unfit("bad-status", f"expected a status like 503 or 5xx, got {shown}")
 
 
-Status = Annotated[str, BeforeValidator(parse_status)]
+Status = Annotated[
+    str,
+    BeforeValidator(parse_status),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"enum": list(_CLASSES)}]}),
+]
 ErrorKind = Literal["connect", "timeout", "tls", "reset", "reset_before_response"]
 
 

@@ -57,7 +57,6 @@ def _check_key(entry: Entry, draft: Draft) -> None:
     seen: set[str] = set()
     for index, name in enumerate(entry.model.key):
         where = entry.node.at("key", index).where
-        draft.find("keys", name, where)
         if name in seen:
             draft.findings.error(where, "duplicate-name", f"key part {quoted(name)} stands twice in this key")
         seen.add(name)
@@ -126,10 +125,9 @@ def _overrides(entry: Entry, limit: core.Limit, draft: Draft) -> Iterator[core.O
 
 def _check_override(override: Any, node: Node, draft: Draft) -> None:
     for name, value in override.match.items():
-        where = node.at("match", name)
-        draft.find("keys", name, where.named)
         if not value:
-            draft.findings.error(where.where, "empty", "an empty value never matches: it counts as missing")
+            where = node.at("match", name).where
+            draft.findings.error(where, "empty", "an empty value never matches: it counts as missing")
     if not override.model_dump(exclude={"match"}, exclude_none=True):
         draft.findings.error(node.where, "empty", "this override changes nothing", "give it a mode or numbers")
 

@@ -75,7 +75,6 @@ class _RouteOf:
         self.model: models.Route = entry.model
         self.entry = entry
         self.node = entry.node
-        self.draft = draft
         self.findings = draft.findings
 
     def compile(
@@ -88,7 +87,6 @@ class _RouteOf:
         model = self.model
         match = _match(model.match, self.node.at("match"), self.findings)
         strip_prefix = self._strip_prefix(match)
-        self.draft.find("upstreams", model.upstream, self.node.at("upstream").where)
         own = self._limits(limits)
         self._check_path_keys(own, match, keys)
         operations = tuple(self._operation(index, own) for index in range(len(model.operations)))
@@ -116,7 +114,6 @@ class _RouteOf:
         seen: set[str] = set()
         for index, name in enumerate(self.model.limits):
             where = self.node.at("limits", index).where
-            self.draft.find("limits", name, where)
             if name in seen:
                 self.findings.error(where, "duplicate-name", f"limit {quoted(name)} stands twice on this route")
             seen.add(name)

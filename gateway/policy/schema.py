@@ -14,4 +14,18 @@ def policy_schema() -> dict[str, Any]:
     for section in schema["properties"].values():
         if section.get("type") == "object":
             section["propertyNames"] = {"pattern": f"^{NAME}$"}
+    _drop_foreign_defaults(schema)
     return {"$schema": _DIALECT, **schema}
+
+
+def _drop_foreign_defaults(part: Any) -> None:
+    """A default in microseconds or bytes is nothing that an editor should write into a file."""
+    if isinstance(part, dict):
+        default = part.get("default")
+        if isinstance(default, dict) or (part.get("type") == "string" and not isinstance(default, str)):
+            part.pop("default", None)
+        for inner in part.values():
+            _drop_foreign_defaults(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            _drop_foreign_defaults(inner)

@@ -1,0 +1,50 @@
+"""Which names refer to which section, and whether they lead somewhere.
+
+Followed on the tree rather than on the models, so that the references of an entry are checked even if something else
+about it is wrong.
+"""
+
+from collections.abc import Iterator
+
+from gateway.policy.findings import Where
+from gateway.policy.gather import Draft
+from gateway.policy.nodes import Node
+
+_EACH, _KEYS = "each item", "each key"
+_REFERENCES = (
+    ("limits", ("key", _EACH), "keys"),
+    ("limits", ("overrides", _EACH, "match", _KEYS), "keys"),
+    ("breakers", ("key", _EACH), "keys"),
+    ("error_classes", ("pause",), "keys"),
+    ("upstreams", ("learn_limits", "scope"), "keys"),
+    ("routes", ("upstream",), "upstreams"),
+    ("routes", ("limits", _EACH), "limits"),
+    ("routes", ("breaker",), "breakers"),
+    ("routes", ("retry",), "retries"),
+    ("routes", ("modules", "cache", "vary_by", _EACH), "keys"),
+)
+
+
+def resolve_references(draft: Draft) -> None:
+    """Report every name that is not defined, and mark those that are as used."""
+    for section, steps, target in _REFERENCES:
+        for entry in draft.sections[section].values():
+            for name, where in _names(entry.node, steps):
+                draft.find(target, name, where)
+
+
+def _names(node: Node, steps: tuple[str, ...]) -> Iterator[tuple[str, Where]]:
+    """The texts that `steps` lead to, with their places. What has another shape is reported elsewhere."""
+    if not steps:
+        if isinstance(node.value, str):
+            yield node.value, node.where
+        return
+    first, *rest = steps
+    if first == _KEYS:
+        if isinstance(node.value, dict):
+            yield from ((name, child.named) for name, child in node.value.items())
+        return
+    children = node.value if first == _EACH else [node.child(first)]
+    for child in children if isinstance(children, list) else []:
+        if child is not None:
+            yield from _names(child, tuple(rest))

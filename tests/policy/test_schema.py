@@ -1,0 +1,50 @@
+"""The schema for editors is that of the models, and the shipped copy is up to date."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.policy.models import ENTRY_TYPES
+from gateway.policy.schema import policy_schema
+from gateway.policy.shipped import shipped
+
+
+def test_the_shipped_schema_is_up_to_date() -> None:
+    """If not: `gateway schema > policies/policy.schema.json`."""
+    assert json.loads(shipped("policies/policy.schema.json").read_text()) == policy_schema()
+
+
+def test_it_knows_every_section_and_refuses_others() -> None:
+    schema = policy_schema()
+    assert set(schema["properties"]) == {"version", *ENTRY_TYPES}
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["limits"]["propertyNames"] == {"pattern": "^[A-Za-z0-9._-]{1,64}$"}
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "kind"),
+    [("RollingWindow", "window", "Duration"), ("HeaderKey", "from", "From"), ("Upstream", "url", "URL")],
+)
+def test_keys_are_named_as_in_the_file(model: str, key: str, kind: str) -> None:
+    properties: dict[str, Any] = policy_schema()["$defs"][model]["properties"]
+    assert properties[key]["title"] == kind
+
+
+def test_one_value_may_stand_for_a_list_of_one() -> None:
+    method = policy_schema()["$defs"]["RouteMatch"]["properties"]["method"]
+    assert method["type"] == ["string", "array"]
+
+
+@pytest.mark.parametrize("name", ["default", "examples/vendor-a-integration-platform", "examples/vendor-c-psa"])
+def test_editors_find_it_from_every_shipped_policy(name: str) -> None:
+    path = shipped(f"policies/{name}.yaml")
+    first = path.read_text().splitlines()[0]
+    reference = first.removeprefix("# yaml-language-server: $schema=")
+    assert (path.parent / reference).resolve() == shipped("policies/policy.schema.json").resolve()
+
+
+def test_defaults_are_what_may_stand_in_a_file() -> None:
+    definitions = policy_schema()["$defs"]
+    assert "default" not in definitions["Timeouts"]["properties"]["connect"]
+    assert definitions["RollingWindow"]["properties"]["mode"]["default"] == "enforce"
