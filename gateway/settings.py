@@ -94,6 +94,7 @@ class Settings:
     name: str = "gateway"
     listen: Listen = field(default_factory=lambda: Listen("127.0.0.1", 8080))
     admin: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 9090))
+    admin_token: str | None = field(default=None, repr=False)  # a must when `admin` is not a loopback address
     workers: int = 1  # `auto` is resolved when the file is read
     policies: Path = Path("policies")
     trusted_proxies: tuple[str, ...] = ()

@@ -9,6 +9,7 @@
 Before `configure_logging` events already go to standard output in the native format.
 """
 
+import atexit
 import logging
 import sys
 from collections.abc import Mapping
@@ -90,7 +91,10 @@ def reopen_logs() -> None:
 
 
 def close_logging() -> None:
-    """Write what is left (waits at most a moment) and give the standard library its logging back."""
+    """Write what is left (waits at most a moment) and give the standard library its logging back.
+
+    The last thing a process does: what is told later may be lost when it ends by `os._exit`.
+    """
     _state.bridge.uninstall()
     for writer in all_writers():
         writer.close()
@@ -142,4 +146,5 @@ class _State:
 
 
 _state = _State()
+atexit.register(close_logging)
 logging.lastResort = None  # a library's message before configure_logging must not appear between JSON lines

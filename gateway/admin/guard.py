@@ -1,0 +1,137 @@
+"""Who may use the admin listener: with a token everybody who knows it, without one only programs on this host.
+
+A page in an operator's browser is not such a program. It can reach 127.0.0.1, but a name of its own that it has pointed
+there stays in `Host`, and what it changes on another site carries its `Origin` (RFC 6454; Fetch metadata).
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from gateway.admin.problems import AdminProblem
+from gateway.observe.log import event
+from gateway.settings import Settings
+
+MAX_BODY_BYTES = 64 * 1024
+MIN_TOKEN_CHARS = 16
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class TokenMissing(Exception):
+    """The admin listener would be open to the network. The text says what to do."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host can reach such an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def required_token(settings: Settings) -> bytes | None:
+    """The token requests must carry; None when the listener is for this host only. Raises TokenMissing."""
+    token = settings.admin_token
+    if token is None:
+        if settings.admin is not None and not is_loopback(settings.admin.host):
+            raise TokenMissing(f"admin listener on {settings.admin}: an address others can reach needs an admin token")
+        return None
+    if len(token) < MIN_TOKEN_CHARS:
+        raise TokenMissing(f"the admin token is shorter than {MIN_TOKEN_CHARS} characters")
+    return token.encode("utf-8", "surrogateescape")
+
+
+class Guard:
+    """aiohttp middleware around every route, unknown ones included. Turns all errors into problems."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises TokenMissing."""
+        self._token = required_token(settings)
+        self._bound = settings.admin.host.lower() if settings.admin is not None else ""
+
+    def middleware(self) -> Middleware:
+        """As aiohttp wants it."""
+
+        @web.middleware
+        async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                self.check(request)
+                response = await handler(request)
+            except AdminProblem as problem:
+                response = problem.response()
+            except web.HTTPException as error:
+                response = _from_aiohttp(error)
+            except Exception:
+                event("admin.failed", "Admin request failed", "error", path=request.path, exc_info=True)
+                response = AdminProblem(500, "INTERNAL_ERROR", "The gateway failed to handle this request.").response()
+            _harden(response)
+            return response
+
+        return guarded
+
+    def check(self, request: web.Request) -> None:
+        """Raise AdminProblem when this request may not be served."""
+        if self._token is not None:
+            self._check_token(request.headers.get(hdrs.AUTHORIZATION, ""))
+        elif not self._is_ours(host_name(request.headers.get(hdrs.HOST, ""))):
+            raise AdminProblem(421, "HOST_NOT_ALLOWED", "Without a token this listener only answers to loopback names.")
+        if request.method not in SAFE_METHODS:
+            check_origin(request)
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise AdminProblem(413, "CONTENT_TOO_LARGE", f"Bodies may have at most {MAX_BODY_BYTES} bytes.")
+
+    def _check_token(self, authorization: str) -> None:
+        scheme, _, given = authorization.partition(" ")
+        assert self._token is not None
+        matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), self._token)
+        if not matches or scheme.lower() != "bearer":
+            raise AdminProblem(
+                401, "TOKEN_REQUIRED", "Send the admin token as `Authorization: Bearer ...`.", _CHALLENGE
+            )
+
+    def _is_ours(self, name: str) -> bool:
+        return is_loopback(name) or (name != "" and name == self._bound)
+
+
+_CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gateway admin"'}
+
+
+def host_name(host: str) -> str:
+    """The name or address of a Host field, without brackets and port; "" when it is neither."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def check_origin(request: web.Request) -> None:
+    """Mutations that a browser sends for another site's page are refused."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    own = request.headers.get(hdrs.HOST, "").lower()
+    foreign = origin is not None and origin.partition("://")[2].lower() != own
+    if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise AdminProblem(403, "ORIGIN_NOT_ALLOWED", "Pages of other sites may not change anything here.")
+
+
+def _from_aiohttp(error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"{error.method} is not allowed here; {allowed} would be."
+        return AdminProblem(405, "METHOD_NOT_ALLOWED", detail, {hdrs.ALLOW: allowed}).response()
+    if error.status == 404:
+        return AdminProblem(
+            404, "NOT_FOUND", "There is nothing here; docs/admin-api.md lists what there is."
+        ).response()
+    return AdminProblem(error.status, "BAD_REQUEST", error.reason).response()
+
+
+def _harden(response: web.StreamResponse) -> None:
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers[hdrs.SERVER] = "gateway"

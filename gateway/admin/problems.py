@@ -1,0 +1,38 @@
+"""Errors of the admin listener as problem+json (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+
+from gateway.observe.text import readable
+
+
+class AdminProblem(Exception):
+    """A request that cannot be served. `detail` is a sentence for the operator; it may quote the request."""
+
+    def __init__(self, status: int, code: str, detail: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.fields = fields or {}
+
+    def response(self) -> web.Response:
+        """The answer."""
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": readable(self.detail),
+            "code": self.code,
+        }
+        body = orjson.dumps(document)
+        return web.Response(body=body, status=self.status, content_type="application/problem+json", headers=self.fields)
+
+
+def answer(document: object, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    body = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+    return web.Response(body=body, status=status, content_type="application/json")
