@@ -1,6 +1,8 @@
 """One link, played by hand: a transport that only records, replies fed in as bytes."""
 
 import asyncio
+import socket
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -278,3 +280,27 @@ async def test_answers_in_time_are_no_trouble_however_long_it_goes_on():
         answered += future.result() == b"a"
     assert line.owner.troubles == []
     assert answered > 1
+
+
+async def test_an_answer_that_lay_in_the_socket_while_this_process_was_held_up_is_in_time():
+    """Held up while it reads another socket: uvloop then runs the timers before it looks at the sockets again."""
+    line = Line(timeout_s=0.01)
+    ours, theirs = socket.socketpair()
+    other, bell = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: line.link, sock=ours)
+
+    def be_held_up() -> None:
+        loop.remove_reader(other)
+        theirs.send(bulk("a"))
+        time.sleep(0.05)
+
+    loop.add_reader(other, be_held_up)
+    future = line.ask("a")
+    await turn()
+    bell.send(b"!")
+    assert await future == b"a"
+    assert line.owner.troubles == []
+    for sock in (theirs, other, bell):
+        sock.close()
+    await line.link.close()
