@@ -4,7 +4,7 @@ All times are integer microseconds, all amounts integer units. Nothing here does
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -49,6 +49,9 @@ class Override:
     limit: "Limit"
 
 
+_Overrides = dict[tuple[str, ...], dict[tuple[str | None, ...], int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One named rule, with every number resolved at load time.
@@ -79,13 +82,23 @@ class Limit:
     overrides: tuple[Override, ...] = ()
     shadow: "Limit | None" = None
     source: str = ""
+    _by_values: _Overrides = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for position, override in enumerate(self.overrides):
+            names, values = zip(*sorted(override.match), strict=True)
+            self._by_values.setdefault(names, {}).setdefault(values, position)
 
     def for_caller(self, parts: Mapping[str, str]) -> "Limit":
-        """The limit with this caller's numbers: the first override whose parts all match, else itself."""
-        for override in self.overrides:
-            if all(parts.get(name) == value for name, value in override.match):
-                return override.limit
-        return self
+        """The limit with this caller's numbers: the first override whose parts all match, else itself.
+
+        Costs one lookup per combination of key parts that overrides ask for, however many overrides there are.
+        """
+        if not self._by_values:
+            return self
+        none = len(self.overrides)
+        first = min(by.get(tuple([parts.get(name) for name in names]), none) for names, by in self._by_values.items())
+        return self.overrides[first].limit if first < none else self
 
 
 class Charge(NamedTuple):

@@ -5,6 +5,7 @@ together, `limits` and `routes` compile, `findings` holds what is wrong. Nothing
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,17 @@ def check(paths: Iterable[Path], *, upstream_url: str | None = None) -> Report:
     upstream_url  replaces the URL of every upstream
     """
     from gateway.policy.compile import compile_draft
-    from gateway.policy.findings import Findings
+    from gateway.policy.findings import Findings, TooManyErrors
     from gateway.policy.gather import gather
 
-    findings = Findings()
-    draft = gather(paths, findings, upstream_url)
-    policies = compile_draft(draft)
+    findings, policies = Findings(), None
+    with suppress(TooManyErrors):
+        policies = compile_draft(gather(paths, findings, upstream_url))
     return Report(
         None if findings.errors else policies,
         findings.sorted_errors(),
         findings.sorted_warnings(),
-        tuple(draft.files),
+        tuple(findings.lines),
     )
 
 

@@ -9,13 +9,12 @@ from gateway.core.policy import Match, PathPattern, PolicySet, Route, Upstream
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings
 
-_SECRET = "store.url"
-
 
 def settings_values(settings: Settings, shown_store_url: str) -> dict[str, dict[str, Any]]:
     """{dotted key: {value, origin}}. Sizes are bytes. `shown_store_url` stands in for the URL itself."""
     values = dict(_leaves(settings))
-    values[_SECRET] = shown_store_url
+    values["store.url"] = shown_store_url
+    values["admin_token"] = "***" if settings.admin_token else None
     return {name: {"value": values[name], "origin": origin} for name, origin in settings.sources}
 
 
@@ -52,10 +51,17 @@ def policy_values(policies: PolicySet) -> dict[str, Any]:
         "version": policies.version,
         "files": list(policies.files),
         "keys": {name: asdict(part) for name, part in policies.keys.items()},
-        "limits": {name: asdict(limit) for name, limit in policies.limits.items()},
+        "limits": {name: _limit_values(limit) for name, limit in policies.limits.items()},
         "upstreams": {name: asdict(upstream) for name, upstream in policies.upstreams.items()},
         "routes": [_route_values(route) for route in policies.routes],
     }
+
+
+def _limit_values(limit: Limit) -> dict[str, Any]:
+    values = {field.name: getattr(limit, field.name) for field in fields(limit) if not field.name.startswith("_")}
+    overrides = [{"match": dict(one.match), "limit": _limit_values(one.limit)} for one in limit.overrides]
+    shadow = _limit_values(limit.shadow) if limit.shadow else None
+    return {**values, "overrides": overrides, "shadow": shadow}
 
 
 def _route_values(route: Route) -> dict[str, Any]:

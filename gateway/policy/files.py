@@ -82,5 +82,4 @@ def _decode(content: bytes, file: str, findings: Findings) -> str | None:
 
 def _end_of(before: str, file: str) -> Where:
     """The place of the character that follows this text."""
-    lines = before.split("\n")
-    return Where(file, len(lines), len(lines[-1]) + 1)
+    return Where(file, before.count("\n") + 1, len(before) - before.rfind("\n"))

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+MAX_ERRORS = 1000
+
 
 class Where(NamedTuple):
     """A place in a file, counted from 1. Line 0 = no place inside it: an option, a variable, a missing file."""
@@ -57,6 +59,10 @@ class PolicyError:
         return {name: getattr(self, name) for name in ("file", "line", "col", "code", "message", "hint")}
 
 
+class TooManyErrors(Exception):
+    """Reading on is of no use; the errors so far are in the findings."""
+
+
 class PolicyErrors(Exception):
     """Files that cannot be used: every error found, in file order. Nothing was changed."""
 
@@ -76,8 +82,11 @@ class Findings:
     """The lines of every file read, for excerpts; the order of files is the order of findings."""
 
     def error(self, where: Where, code: str, message: str, hint: str = "") -> None:
-        """Something that stops the files from being used."""
+        """Something that stops the files from being used. Raises TooManyErrors after MAX_ERRORS of them."""
         self.errors.append(PolicyError(*where, code, message, hint))
+        if len(self.errors) == MAX_ERRORS:
+            self.errors.append(PolicyError(*where, "too-many-errors", f"stopped after {MAX_ERRORS} errors"))
+            raise TooManyErrors
 
     def warn(self, where: Where, code: str, message: str, hint: str = "") -> None:
         """Something that works but is probably not meant."""

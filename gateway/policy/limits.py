@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import singledispatch
+from itertools import combinations
 from math import gcd
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway.policy.nodes import Node
 from gateway.policy.validate import validate
 
 MANY_ENTRIES = 100_000
+_Values = frozenset[tuple[str, str]]
 
 
 def compile_keys(draft: Draft) -> dict[str, KeyPart]:
@@ -105,22 +107,27 @@ def _concurrency(model: models.Concurrency) -> Mapping[str, Any]:
 
 
 def _overrides(entry: Entry, limit: core.Limit, draft: Draft) -> Iterator[core.Override]:
-    earlier: list[tuple[set[tuple[str, str]], int]] = []
+    earlier: dict[_Values, int] = {}
     for index, override in enumerate(entry.model.overrides):
         node = entry.node.at("overrides", index)
         _check_override(override, node, draft)
-        match = set(override.match.items())
-        shadowing = next((line for other, line in earlier if other <= match), None)
-        if shadowing is not None:
-            message = f"this override never applies: the one on line {shadowing} matches first"
+        wider = next((earlier[some] for some in _parts_of(override.match) if some in earlier), None)
+        if wider is not None:
+            message = f"this override never applies: the one on line {wider} matches first"
             draft.findings.warn(node.where, "never-applies", message)
-        earlier.append((match, node.where.line))
+        earlier.setdefault(frozenset(override.match.items()), node.where.line)
         changed = override.model_dump(exclude={"match", "mode"}, exclude_none=True)
         merged = numbers(entry.model.model_copy(update=changed))
         mode = core.Mode(override.mode or entry.model.mode)
         other = replace(limit, mode=mode, source=str(node.where), **merged)
         if _countable(other, node.where, draft):
             yield core.Override(tuple(override.match.items()), other)
+
+
+def _parts_of(match: Mapping[str, str]) -> Iterator[_Values]:
+    """Every selection of the values in `match`: whoever asks for no more than that matches whenever `match` does."""
+    for size in range(1, len(match) + 1):
+        yield from map(frozenset, combinations(match.items(), size))
 
 
 def _check_override(override: Any, node: Node, draft: Draft) -> None:

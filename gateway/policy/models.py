@@ -77,7 +77,7 @@ Key = Annotated[HeaderKey | PathKey | QueryKey | ClientIpKey | ApiKeyKey, Field(
 
 
 class _Override(Strict):
-    match: dict[str, str] = Field(min_length=1, description="values of key parts; all must be equal")
+    match: dict[str, str] = Field(min_length=1, max_length=8, description="values of key parts; all must be equal")
     mode: Mode | None = None
 
 

@@ -16,7 +16,7 @@ import yaml
 from gateway.policy.findings import Findings, Where, quoted
 
 MAX_DEPTH = 32
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 
 Scalar = None | bool | int | float | str
 Plain = Scalar | list["Plain"] | dict[str, "Plain"]

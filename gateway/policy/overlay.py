@@ -14,6 +14,7 @@ from gateway.policy.settings_model import Listener, SettingsFile
 
 PREFIX = "GATEWAY_"
 _OPTIONS = {"store.url": "--store", "logging.level": "--log-level", "logging.pretty": "--dev"}
+_SECRETS = (("store", "url"), ("admin_token",))  # `GATEWAY_..._FILE` names a file that holds them
 _LISTENERS = ("listen", "admin")
 
 
@@ -30,8 +31,8 @@ def overlay_environment(root: Node, env: Mapping[str, str], findings: Findings) 
         where = Where(f"environment variable {name}")
         if name in known:
             _put(root, known[name], _leaf(env[name], known[name], where))
-        elif name == _variable(("store", "url")) + "_FILE":
-            _put(root, ("store", "url"), Node(where, f"file:{env[name]}"))
+        elif name.removesuffix("_FILE") in (_variable(path) for path in _SECRETS):
+            _put(root, known[name.removesuffix("_FILE")], Node(where, f"file:{env[name]}"))
         elif _misspelled(name, known):
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else ""

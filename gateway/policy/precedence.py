@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from gateway.core.policy import Match, PathPattern, Route
 
 _REST = "**"
+_Headers = tuple[tuple[str, str | None], ...]
+_ByHeaders = dict[tuple[tuple[str, bool], ...], dict[_Headers, list[Route]]]
 
 
 def in_order(routes: Iterable[Route]) -> tuple[Route, ...]:
@@ -36,23 +38,42 @@ def specificity(match: Match) -> tuple[int, ...]:
 
 def rivals(routes: Iterable[Route]) -> Iterator[tuple[Route, Route]]:
     """(earlier, later) for every route that an earlier one equals in specificity and overlaps."""
-    alike: dict[tuple[object, ...], list[Route]] = {}
+    alike: dict[tuple[object, ...], _ByHeaders] = {}
     for route in routes:
         match = route.match
         shape = tuple("{}" if segment.startswith("{") else segment for segment in _segments(match.path))
-        earlier = alike.setdefault((match.host, shape, bool(match.methods), len(match.headers)), [])
-        rival = next((other for other in earlier if _overlap(other.match, match)), None)
+        group = alike.setdefault((match.host, shape, bool(match.methods), len(match.headers)), {})
+        headers = tuple(sorted(match.headers, key=lambda header: header[0]))
+        rival = next((other for other in _compatible(group, headers) if _share_method(other.match, match)), None)
         if rival is not None:
             yield rival, route
-        earlier.append(route)
+        group.setdefault(_asked(headers), {}).setdefault(headers, []).append(route)
 
 
-def _overlap(one: Match, other: Match) -> bool:
-    """Whether a call can satisfy both, host and path being alike."""
-    if one.methods and not one.methods & other.methods:
-        return False
-    wanted = dict(one.headers)
-    return all(value is None or wanted.get(name) is None or wanted[name] == value for name, value in other.headers)
+def _compatible(group: _ByHeaders, headers: _Headers) -> Iterator[Route]:
+    """The routes of a group whose conditions on headers can hold together with these.
+
+    Of routes that ask the same fields for exact values only those for the same values can: no need to try the others,
+    of which there may be thousands (one route per tenant).
+    """
+    asked = _asked(headers)
+    for others_asked, by_values in group.items():
+        if others_asked == asked and all(exact for _, exact in asked):
+            yield from by_values.get(headers, ())
+            continue
+        wanted = dict(headers)
+        for others, routes in by_values.items():
+            if all(None in (value, wanted.get(name)) or wanted[name] == value for name, value in others):
+                yield from routes
+
+
+def _asked(headers: _Headers) -> tuple[tuple[str, bool], ...]:
+    """The fields, and whether for an exact value."""
+    return tuple((name, value is not None) for name, value in headers)
+
+
+def _share_method(one: Match, other: Match) -> bool:
+    return not one.methods or bool(one.methods & other.methods)
 
 
 def _segments(path: PathPattern | None) -> tuple[str, ...]:

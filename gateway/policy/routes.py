@@ -1,11 +1,11 @@
 """Upstreams and routes: from what was written to the frozen values that calls are routed with."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from gateway.core import policy as core
 from gateway.core.limits import Limit, Mode
 from gateway.policy import models
+from gateway.policy.beside import beside
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
@@ -39,17 +39,17 @@ def _upstream(entry: Entry, findings: Findings) -> core.Upstream:
         ),
         max_sockets=model.max_sockets,
         allow_private=model.allow_private,
-        tls_ca_file=_beside(entry, tls.ca_file),
-        tls_certificate=_beside(entry, tls.certificate),
-        tls_key=_beside(entry, tls.key),
+        tls_ca_file=_path(entry, tls.ca_file),
+        tls_certificate=_path(entry, tls.certificate),
+        tls_key=_path(entry, tls.key),
         tls_server_name=tls.server_name,
         source=entry.source,
     )
 
 
-def _beside(entry: Entry, path: str) -> str:
-    """A path relative to the file it is written in; "" stays empty."""
-    return str(Path(entry.node.where.file).parent / path) if path else ""
+def _path(entry: Entry, path: str) -> str:
+    """Relative to the file it is written in; "" stays empty."""
+    return str(beside(entry.node, path)) if path else ""
 
 
 def compile_routes(

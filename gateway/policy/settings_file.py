@@ -5,25 +5,28 @@ between section and key (`GATEWAY_WORKERS`, `GATEWAY_STORE__URL`); lists are com
 into the file but referred to: `env:NAME` or `file:/path`.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from gateway import settings as frozen
+from gateway.policy.beside import beside
 from gateway.policy.files import STDIN, read_text, shown
-from gateway.policy.findings import Findings, Where
+from gateway.policy.findings import Findings, TooManyErrors, Where
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
+from gateway.policy.secret import dereference, is_inline
 from gateway.policy.settings_model import Listener, SettingsFile, is_store_url
 from gateway.policy.shipped import shipped
 from gateway.policy.validate import validate
 
 CONFIG = Path("config/gateway.yaml")
-_MAX_SECRET_BYTES = 64 * 1024
-_INLINE_SECRET = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
+MIN_TOKEN_CHARS = 16
+_PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
 
 def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, object]) -> frozen.Settings:
@@ -35,20 +38,30 @@ def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[
 
     Raises PolicyErrors with everything that is wrong, never with a secret in it.
     """
-    findings = Findings()
-    path = path or default_path()
+    findings, settings = Findings(), None
+    with suppress(TooManyErrors):
+        settings = _load(path or default_path(), env, overrides, findings)
+    findings.raise_errors()
+    assert settings is not None
+    return settings
+
+
+def _load(
+    path: Path, env: Mapping[str, str], overrides: Mapping[str, object], findings: Findings
+) -> frozen.Settings | None:
     if not path.exists() and path != STDIN:
         findings.error(Where(shown(path)), "not-found", "the settings file does not exist", f"tried {path.absolute()}")
-        findings.raise_errors()
+        return None
     root = _read(path, findings)
     overlay_environment(root, env, findings)
     overlay_options(root, overrides, findings)
     model: SettingsFile | None = validate(root, SettingsFile, findings)
-    _refuse_inline_secret(root, findings)
-    settings = _freeze(model, root, env, findings) if model is not None else None
-    findings.raise_errors()
-    assert settings is not None
-    return settings
+    url, token = root.at("store").child("url"), root.child("admin_token")
+    if is_inline(url, _PASSWORD, "the store's password", findings):
+        return None
+    if is_inline(token, lambda text: text != "none", "the admin token", findings):
+        return None
+    return _freeze(model, root, env, findings) if model is not None else None
 
 
 def default_path() -> Path:
@@ -75,14 +88,6 @@ def _read(path: Path, findings: Findings) -> Node:
     return nothing
 
 
-def _refuse_inline_secret(root: Node, findings: Findings) -> None:
-    """A password in a file that is copied around and put under version control."""
-    url = root.at("store").child("url")
-    if url is not None and url.where.line and isinstance(url.value, str) and _INLINE_SECRET(url.value):
-        message = "the store's password must not stand in the file"
-        findings.error(url.where, "inline-secret", message, "refer to it: env:NAME or file:/path")
-
-
 def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: Findings) -> frozen.Settings:
     """The model as `gateway.settings.Settings`, paths and references resolved."""
     listen = _listen(model.listen, root.at("listen"))
@@ -90,14 +95,16 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
     if admin is not None and admin.port and (admin.host, admin.port) == (listen.host, listen.port):
         findings.error(root.at("admin").where, "address-twice", f"listen and admin are both {listen}")
     store, drain = model.store, model.drain
+    url = _store_url(model, root, env, findings)
     settings = frozen.Settings(
         name=model.name,
         listen=listen,
         admin=admin,
+        admin_token=_admin_token(model, admin, root, env, findings),
         workers=model.workers,
-        policies=_beside(root.child("policies") or root, model.policies),
+        policies=beside(root.child("policies") or root, model.policies),
         trusted_proxies=model.trusted_proxies,
-        store=frozen.StoreSettings(_dereference(store.url, root, env, findings), store.key_prefix, store.timeout),
+        store=frozen.StoreSettings(url, store.key_prefix, store.timeout),
         headers=frozen.HeaderSettings(**model.headers.model_dump()),
         bounds=frozen.Bounds(**_with_units(model.bounds.model_dump())),
         drain=frozen.Drain(drain.delay, drain.grace),
@@ -110,53 +117,42 @@ def _listen(listener: Listener, node: Node) -> frozen.Listen:
     tls = None
     if listener.tls is not None:
         files = node.at("tls")
-        certificate = _beside(files.at("certificate"), listener.tls.certificate)
-        tls = frozen.Tls(certificate, _beside(files.at("key"), listener.tls.key))
+        certificate = beside(files.at("certificate"), listener.tls.certificate)
+        tls = frozen.Tls(certificate, beside(files.at("key"), listener.tls.key))
     return frozen.Listen(*listener.address, tls)
-
-
-def _beside(node: Node, path: str) -> Path:
-    """Relative to the file that says it; to the working directory when it comes from an option or a variable."""
-    if not node.where.line:
-        return Path(path)
-    joined = Path(node.where.file).parent / path
-    tidy = Path(os.path.normpath(joined))  # config/../policies; not the same where config is a link
-    return tidy if tidy.resolve() == joined.resolve() else joined
 
 
 def _with_units(bounds: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name}_us" if name.endswith("_time") else name: value for name, value in bounds.items()}
 
 
-def _dereference(url: str, root: Node, env: Mapping[str, str], findings: Findings) -> str:
-    """What `env:NAME` or `file:/path` refers to; any other URL as it is. What was referred to is never shown."""
-    node = root.at("store", "url")
-    kind, _, name = url.partition(":")
-    found: str | None = url
-    if kind == "env":
-        found = env.get(name)
-        if not found:
-            findings.error(node.where, "missing-secret", f"environment variable {name} is not set")
-    elif kind == "file":
-        found = _read_secret(_beside(node, name), node.where, findings)
-    if found and found is not url:
-        found = found.strip()
-        if found.startswith(("env:", "file:")) or not is_store_url(found):
-            findings.error(node.where, "bad-store-url", f"what {kind}:{name} holds is not the URL of a store")
+def _store_url(model: SettingsFile, root: Node, env: Mapping[str, str], findings: Findings) -> str:
+    url, node = model.store.url, root.at("store", "url")
+    found = dereference(url, node, env, findings)
+    if found is not None and not is_store_url(found):
+        findings.error(node.where, "bad-store-url", f"what {url} holds is not the URL of a store")
     return found or url
 
 
-def _read_secret(path: Path, where: Where, findings: Findings) -> str | None:
+def _admin_token(
+    model: SettingsFile, admin: frozen.Listen | None, root: Node, env: Mapping[str, str], findings: Findings
+) -> str | None:
+    """The token, which is a must for an address that others can reach."""
+    node = root.at("admin_token")
+    token = dereference(model.admin_token, node, env, findings) if model.admin_token else None
+    if token is not None and len(token) < MIN_TOKEN_CHARS:
+        findings.error(node.where, "weak-secret", f"the admin token must have at least {MIN_TOKEN_CHARS} characters")
+    if admin is not None and not model.admin_token and not _is_loopback(admin.host):
+        message = f"others can reach {admin}: that needs an admin_token"
+        findings.error(root.at("admin").where, "admin-open", message, "admin_token: env:NAME or file:/path")
+    return token
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_SECRET_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        findings.error(where, "missing-secret", f"the file {path} cannot be read: {reason}")
-        return None
-    if not content.strip():
-        findings.error(where, "missing-secret", f"the file {path} is empty")
-    return content
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _sources(settings: object, root: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
 from gateway.policy.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
+from gateway.policy.secret import is_reference
 from gateway.policy.strict import Items, Strict
 
 STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)", re.DOTALL).fullmatch
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})").fullmatch
 
 
@@ -56,10 +56,19 @@ def parse_network(value: object) -> str:
 def parse_store_url(value: object) -> str:
     """`embedded`, `local`, a URL, or a reference to one. The message never contains the value: it may be secret."""
     text = expect_text(value, "embedded or a URL like redis://localhost:6379")
-    if _REFERENCE(text) or is_store_url(text):
+    if is_reference(text) or is_store_url(text):
         return text
     hint = "embedded, local, redis://host:6379, unix:///path, redis+sentinel://host:26379/name, env:NAME or file:/path"
     raise Unfit("bad-store-url", "this is not the URL of a store", hint)
+
+
+def parse_token(value: object) -> str | None:
+    """A token or a reference to one, or `none`. The message never contains the value."""
+    if value == "none":
+        return None
+    if not isinstance(value, str) or not value:
+        raise Unfit("inline-secret", "expected env:NAME or file:/path of a token")
+    return value
 
 
 def is_store_url(text: str) -> bool:
@@ -177,6 +186,7 @@ class SettingsFile(Strict):
     admin: Annotated[Listener | None, BeforeValidator(_as_admin)] = Field(
         default="127.0.0.1:9090", validate_default=True
     )
+    admin_token: Annotated[str | None, BeforeValidator(parse_token)] = None
     workers: Annotated[int, BeforeValidator(parse_workers)] = 1
     policies: str = Field(default="../policies", min_length=1)
     trusted_proxies: Items[Annotated[str, BeforeValidator(parse_network)]] = ()

@@ -114,6 +114,8 @@ def _explain_value(where: Where, problem: str, error: ErrorDetails, findings: Fi
         findings.error(where, "out-of-range", message)
     elif problem in ("too_short", "string_too_short"):
         findings.error(where, "empty", "must not be empty")
+    elif problem == "too_long":
+        findings.error(where, "out-of-range", f"more than {context['max_length']} entries")
     elif problem == "string_too_long":
         findings.error(where, "out-of-range", f"longer than {context['max_length']} characters")
     elif problem == "string_pattern_mismatch":

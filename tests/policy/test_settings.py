@@ -157,6 +157,12 @@ def test_a_named_file_that_is_not_there(directory: Path) -> None:
 
 
 BAD = {
+    "admin: 0.0.0.0:9090\n": "s.yaml:1:8: others can reach 0.0.0.0:9090: that needs an admin_token "
+    "(admin_token: env:NAME or file:/path) [admin-open]",
+    "admin_token: hunter2\n": "s.yaml:1:14: the admin token must not stand in the file "
+    "(refer to it: env:NAME or file:/path) [inline-secret]",
+    "admin_token: 12345\n": "s.yaml:1:14: expected env:NAME or file:/path of a token [inline-secret]",
+    "admin_token: env:NOWHERE\n": "s.yaml:1:14: environment variable NOWHERE is not set [missing-secret]",
     "listen: 8080\n": "s.yaml:1:9: expected a mapping, got the number 8080 [wrong-type]",
     "listen: localhost\n": "s.yaml:1:9: 'localhost' is not an address "
     "(write it like 127.0.0.1:8080 or [::1]:8080) [bad-address]",
@@ -250,6 +256,20 @@ def test_secrets_by_reference(load: Load, directory: Path) -> None:
     assert settings.store.url == "redis://:hunter2@h"
     assert "hunter2" not in str(settings.sources)
     assert load(env={"GATEWAY_STORE__URL": "redis://:pw@h"}).store.url == "redis://:pw@h"
+
+
+def test_the_token_of_the_admin_listener(load: Load, errors: Errors, directory: Path) -> None:
+    token = "correct horse battery"
+    (directory / "token").write_text(token + "\n")
+    assert load().admin_token is None
+    assert load("admin: 0.0.0.0:9090\nadmin_token: file:token\n").admin_token == token
+    assert load(env={"GATEWAY_ADMIN_TOKEN": token}).admin_token == token
+    settings = load(env={"GATEWAY_ADMIN_TOKEN_FILE": "token"})
+    assert settings.admin_token == token
+    assert token not in repr(settings)
+    assert errors(env={"GATEWAY_ADMIN_TOKEN": "hunter2"}) == [
+        "environment variable GATEWAY_ADMIN_TOKEN: the admin token must have at least 16 characters [weak-secret]"
+    ]
 
 
 def test_what_a_reference_leads_to_is_checked_and_not_shown(errors: Errors, directory: Path) -> None:
