@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from gateway.admin.server import AdminServer
 from gateway.admin.view import Check
 from gateway.call import Gateway
 from gateway.callers import Callers
@@ -25,7 +26,9 @@ from gateway.hop import Hop
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.observe.events import EVENTS
-from gateway.observe.log import AccessLog, configure_logging, envelope, event, flush_logs, use_policy_version
+from gateway.observe.log import AccessLog, close_logging, configure_logging, envelope, event, use_policy_version
+from gateway.observe.metrics import Levels, Metrics
+from gateway.observe.near import NearLimit
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings, Tls
 from gateway.store import Store, StoreDown
@@ -120,6 +123,9 @@ class Worker:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._listener: Listener | None = None
+        self._gateway: Gateway | None = None
+        self._admin: AdminServer | None = None
+        self._metrics = Metrics(policies, levels=self._levels)
         self._store_up = True
 
     async def run(self) -> int:
@@ -131,35 +137,49 @@ class Worker:
         gateway = await self._build()
         listener = self._listener = build_listener(gateway)
         await listener.start(self._listen_socket)
+        await self._start_admin()
+        self._metrics.start()
         _calm_collector()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
         await self._stop.wait()
         cut = await self._drain(listener)
         await self._close(gateway)
+        if self._admin is not None:
+            await self._admin.close()
         event("gateway.stopped", "Worker stopped", cut_calls=cut)
+        close_logging()
         return 0
 
     async def _build(self) -> Gateway:
         """Everything that calls need, started. A store that is down does not stop us: it keeps trying."""
         self.store = open_store(self.settings.store, url=self._store_url, on_event=self._store_event)
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
-        gateway = build_gateway(self.settings, self.policies, self.store, [access])
+        sinks: list[RecordSink] = [access, self._metrics, NearLimit()]
+        gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks)
         gateway.on_crash = _report_crash
+        gateway.on_fallback = self._metrics.on_fallback
         await gateway.upstreams.load(self.policies)
         event("policy.loaded", "Policy loaded", version=self.policies.version, files=list(self.policies.files))
         with suppress(StoreDown):
             await self.store.start()
         return gateway
 
+    async def _start_admin(self) -> None:
+        if self._admin_socket is None or self.settings.admin is None:
+            return
+        self._admin = AdminServer(self)
+        await self._admin.start(self._admin_socket, server_tls(self.settings.admin.tls))
+
     async def _close(self, gateway: Gateway) -> None:
         await gateway.upstreams.close()
         gateway.leases.close()
         await self.store.close()
-        flush_logs()
+        self._metrics.close()
 
     def _store_event(self, name: str, fields: Mapping[str, object]) -> None:
         self._store_up = name != "store.degraded"
+        self._metrics.on_store_event(name, fields)
         level = "warning" if name == "store.degraded" else "info"
         event(name, EVENTS[name].partition(";")[0].partition(",")[0].rstrip("."), level, **fields)
 
@@ -204,6 +224,22 @@ class Worker:
             Check("policies", True, self.policies.version),
             Check("listener", listening, str(self.settings.listen)),
             Check("store", self._store_up or not denied, "up" if self._store_up else "down"),
+        )
+
+    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        """What `/metrics` answers."""
+        return self._metrics.render(accept)
+
+    def _levels(self) -> Levels:
+        """What is read off rather than counted."""
+        gateway, listener = self._gateway, self._listener
+        if gateway is None or listener is None:
+            return Levels()
+        return Levels(
+            in_flight=gateway.in_flight,
+            open_connections={"calls": listener.open_sockets},
+            upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
+            store_up=self._store_up,
         )
 
 
