@@ -1,11 +1,14 @@
 """`gateway healthcheck`: one question to the admin listener, for container health checks (no curl in slim images)."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.failing import FAILED, UNREACHABLE, fail
+
+if TYPE_CHECKING:
+    from gateway.settings import Listen
 
 PATHS = {"ready": "/readyz", "live": "/livez"}
 
@@ -21,32 +24,35 @@ def healthcheck(
     """Ask a running gateway how it is. Exit code 0: fine; 1: it says no; 3: it does not answer."""
     from http.client import HTTPException
 
-    host, port = _address(config, admin)
-    try:
-        status, body = _ask(host, port, PATHS["live" if live else "ready"], timeout)
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        fail(UNREACHABLE, f"no answer from the admin listener at {host}:{port}: {reason}")
-    if status != 200:
-        fail(FAILED, f"the gateway at {host}:{port} answers {status}: {body}")
-    typer.echo(body)
-
-
-def _address(config: Path | None, admin: str) -> tuple[str, int]:
     from gateway.cli.loading import read_settings
 
     settings = read_settings(config, None, {"admin": admin} if admin else {})
     if settings.admin is None:
         fail(FAILED, "there is no admin listener: the settings say `admin: off`")
-    return settings.admin.host.replace("0.0.0.0", "127.0.0.1"), settings.admin.port  # noqa: S104
-
-
-def _ask(host: str, port: int, path: str, timeout_s: float) -> tuple[int, str]:
-    from http.client import HTTPConnection
-
-    connection = HTTPConnection(host, port, timeout=timeout_s)
+    path = PATHS["live" if live else "ready"]
     try:
-        connection.request("GET", path)
+        status, body = ask(settings.admin, path, settings.admin_token, timeout)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        fail(UNREACHABLE, f"no answer from the admin listener at {settings.admin}: {reason}")
+    if status != 200:
+        fail(FAILED, f"the gateway at {settings.admin} answers {status}: {body}")
+    typer.echo(body)
+
+
+def ask(admin: "Listen", path: str, token: str | None, timeout_s: float) -> tuple[int, str]:
+    """Status and start of the body of a GET to an admin listener of this host. Raises OSError, HTTPException."""
+    import ssl
+    from http.client import HTTPConnection, HTTPSConnection
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(admin.host, admin.host)  # noqa: S104 - asked for, not bound
+    if admin.tls:  # its own listener, reached by address: there is no name to check
+        context = ssl._create_unverified_context()  # noqa: S323
+        connection: HTTPConnection = HTTPSConnection(host, admin.port, timeout=timeout_s, context=context)
+    else:
+        connection = HTTPConnection(host, admin.port, timeout=timeout_s)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         return answer.status, answer.read(4_096).decode("utf-8", "replace").strip()
     finally:

@@ -55,6 +55,7 @@ def run(
     Raises StartFailed when nothing can be started.
     """
     stop_at_once()
+    _need_guarded_admin(settings)
     plan = plan_store(settings)
     with ExitStack() as stack:
         configure_logging(settings.logging, envelope(settings))
@@ -79,7 +80,18 @@ def run(
         if len(posts) == 1:
             return run_worker(replace(posts[0], ready=ready, beside=store.keep_mended), serve)
         share_metrics(directory)
+        import gateway.app  # noqa: F401 - once, for all workers: they share its memory and start at once
+
         return Supervisor(posts, doors, serve, on_ready=ready, mend_store=store.mend).run()
+
+
+def _need_guarded_admin(settings: Settings) -> None:
+    from gateway.admin.guard import TokenMissing, required_token
+
+    try:
+        required_token(settings)
+    except TokenMissing as error:
+        raise StartFailed(str(error)) from error
 
 
 def share_metrics(directory: Path) -> None:

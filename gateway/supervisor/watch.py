@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.observe.log import close_logging, event
+from gateway.observe.restarts import count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.seat import Seat
@@ -161,6 +162,7 @@ class Supervisor:
             self._exit_code = code if code > 0 else EXIT_NOT_STARTED
             self._stop_by = time.monotonic()
         else:
+            count_restart()
             restart = {"exit_code": code, "restart_in_s": round(delay, 3)}
             event(
                 "worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart

@@ -189,6 +189,12 @@ def test_a_secret_in_a_bad_store_url_is_not_repeated(start_gateway: Start) -> No
     assert "hunter2" not in process.stderr() + process.stdout()
 
 
+def test_an_admin_listener_open_to_the_network_needs_a_token(start: Start) -> None:
+    lines = fails(start("-m", "gateway", "run", "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"), 4)
+    assert len(lines) == 1
+    assert "needs an admin token" in lines[0]
+
+
 def test_the_pure_python_parser_is_refused(start_gateway: Start) -> None:
     lines = fails(start_gateway(ready=False, env={"AIOHTTP_NO_EXTENSIONS": "1"}), 4)
     assert len(lines) == 1
