@@ -68,6 +68,7 @@ class Metrics:
         self._near: Counter[str] = Counter()
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
+        self._level_series: set[tuple[str, ...]] = set()
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
@@ -211,11 +212,15 @@ class Metrics:
         levels = self.levels()
         self._set("gateway_requests_in_flight", levels.in_flight)
         self._set("gateway_store_up", levels.store_up)
+        now: dict[tuple[str, ...], int] = {}
         for listener, count in levels.open_connections.items():
-            self._set("gateway_open_connections", count, listener)
+            now["gateway_open_connections", listener] = count
         for upstream, (active, idle) in levels.upstream_connections.items():
-            self._set("gateway_upstream_connections", active, upstream, "active")
-            self._set("gateway_upstream_connections", idle, upstream, "idle")
+            now["gateway_upstream_connections", upstream, "active"] = active
+            now["gateway_upstream_connections", upstream, "idle"] = idle
+        self._level_series |= now.keys()
+        for name, *labels in self._level_series:  # those of an upstream that is gone become 0
+            self._set(name, now.get((name, *labels), 0), *labels)
 
     # Scrapes --------------------------------------------------------------------------------------
 

@@ -168,7 +168,7 @@ class LineWriter:
         return self._fd
 
     def _close_file(self) -> None:
-        if self._fd > 2:
+        if self._fd >= 0 and self.destination not in _STREAMS:
             with suppress(OSError):
                 os.close(self._fd)
         self._fd = -1

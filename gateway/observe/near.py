@@ -1,0 +1,45 @@
+"""Says early that a caller comes close to a limit: once per caller and window, while there is still something left."""
+
+from gateway.core.limits import Limit, Mode, Verdict
+from gateway.observe.log import event
+from gateway.observe.metrics import is_near
+from gateway.record import CallRecord
+
+MAX_CALLERS = 10_000
+"""Remembered at once; beyond it the memory is emptied, so that a caller may be named a second time."""
+_ENFORCE = Mode.ENFORCE
+
+
+class NearLimit:
+    """A `RecordSink` that reports `limit.near`. Each worker has its own memory."""
+
+    def __init__(self) -> None:
+        self._quiet_until: dict[str, float] = {}  # partition key → monotonic seconds
+
+    def emit(self, record: CallRecord) -> None:
+        """Report the limits that this admitted call left at least 80 % used. Never raises."""
+        decision = record.decision
+        if decision is None or not decision.admitted:
+            return
+        for (limit, key, _), verdict in zip(record.charges, decision.verdicts, strict=True):
+            if limit.mode is _ENFORCE and is_near(limit, verdict.remaining):
+                self._report(record, limit, key, verdict)
+
+    def _report(self, record: CallRecord, limit: Limit, key: str, verdict: Verdict) -> None:
+        if self._quiet_until.get(key, 0.0) > record.ended:
+            return
+        if len(self._quiet_until) >= MAX_CALLERS:
+            self._quiet_until.clear()
+        self._quiet_until[key] = record.ended + limit.window_us / 1e6
+        event(
+            "limit.near",
+            "Limit is nearly used up",
+            limit_name=limit.name,
+            limit=limit.quota,
+            limit_remaining=verdict.remaining,
+            limit_reset_s=verdict.reset_us // 1000 / 1e3,
+            route=record.route,
+            tenant=record.tenant or None,
+            account=record.account or None,
+            connection=record.connection or None,
+        )

@@ -1,0 +1,332 @@
+"""The line of a call: names, types, units, what is left out, what may never be in it."""
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.observe.access import AccessLog
+from gateway.observe.encode import LINE_BYTES
+from gateway.observe.log import envelope
+from gateway.observe.schema import ACCESS_FIELDS, ENVELOPE
+from gateway.observe.writer import writer_for
+from gateway.record import CallRecord
+from gateway.settings import Logging, Settings
+from tests.observe.conftest import Emit, finished_call
+
+TYPES = {"string": str, "integer": int, "number": (int, float), "array": list, "boolean": bool}
+RARE: dict[str, Any] = {
+    "account": "a1",
+    "retry_after_s": 41,
+    "attempts": [{"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 1.5, "wait_ms": 1000}],
+    "upstream_retry_after_s": 30,
+    "upstream_limit_remaining": 0,
+    "error_class": "server_error",
+    "error_detail": "the upstream says 503",
+    "code": "UPSTREAM_UNREACHABLE",
+    "aborted_by": "upstream",
+    "queue_s": 0.001,
+    "retry_wait_s": 0.001,
+}
+
+
+def test_an_admitted_call(call: CallRecord, emit: Emit) -> None:
+    (line,) = emit(call)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line.pop("timestamp"))
+    assert line == {
+        "level": "info",
+        "message": "Call finished",
+        "event_name": "http.access",
+        "schema": 1,
+        "service_name": "ratelimit-gateway",
+        "service_version": "0.1.0",
+        "instance": "gateway",
+        "worker": 0,
+        "policy_version": "0123456789ab",
+        "request_id": "5f1e3d2c1b0a00000001",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "span_id": "00f067aa0ba902b7",
+        "method": "GET",
+        "scheme": "http",
+        "http_host": "gateway:8080",
+        "path": "/erp/items/4711",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "client_ip": "192.0.2.7",
+        "peer_ip": "10.0.0.1",
+        "http_user_agent": "service/1.4",
+        "http_referer": "https://***@shop.example/cart",
+        "bytes_in": 3,
+        "bytes_out": 1024,
+        "duration_ms": pytest.approx(12.5, abs=0.002),
+        "gateway_ms": pytest.approx(2.0, abs=0.002),
+        "store_ms": 0.5,
+        "upstream_ms": 10.0,
+        "route": "erp",
+        "upstream": "erp-api",
+        "upstream_addr": "192.0.2.10:443",
+        "operation": "items.read",
+        "entity": "item",
+        "tenant": "acme",
+        "connection": "conn_42",
+        "response_source": "upstream",
+        "decision": "shadow_limited",
+        "limit_fired": "tenant-shadow",
+        "limit_remaining": 7,
+        "limit_reset_s": 599.0,
+        "limits": [
+            {
+                "name": "tenant-10m",
+                "mode": "enforce",
+                "decision": "allowed",
+                "limit": 500,
+                "remaining": 7,
+                "reset_s": 599.0,
+                "cost": 1,
+            },
+            {
+                "name": "connection-1m",
+                "mode": "enforce",
+                "decision": "allowed",
+                "limit": 20,
+                "remaining": 7,
+                "reset_s": 39.0,
+                "cost": 1,
+            },
+            {
+                "name": "tenant-shadow",
+                "mode": "shadow",
+                "decision": "shadow_limited",
+                "limit": 100,
+                "remaining": 0,
+                "reset_s": 5.0,
+                "cost": 1,
+            },
+        ],
+        "store": "redis",
+        "upstream_status": 200,
+    }
+
+
+def test_every_field_of_the_schema_can_appear_and_has_its_type(call: CallRecord, emit: Emit) -> None:
+    for name, value in RARE.items():
+        setattr(call, name, value)
+    too_long = finished_call()
+    too_long.tenant = "x" * LINE_BYTES
+    first, second = emit(call, too_long, redact=())
+    seen = first | second
+    fields = {**ENVELOPE, **ACCESS_FIELDS}
+    assert seen.keys() == fields.keys()
+    for name, value in seen.items():
+        assert isinstance(value, TYPES[fields[name].type]), name
+        assert fields[name].type == "boolean" or not isinstance(value, bool), name
+
+
+def test_what_is_unknown_is_left_out(emit: Emit) -> None:
+    record = CallRecord()
+    record.request_id, record.status, record.error_class = "1", 400, "bad_request"
+    record.started = record.ended = 5.0
+    (line,) = emit(record)
+    assert set(line) - set(ENVELOPE) == {
+        "request_id",
+        "scheme",
+        "status",
+        "bytes_in",
+        "bytes_out",
+        "duration_ms",
+        "gateway_ms",
+        "response_source",
+        "decision",
+        "store",
+        "error_class",
+    }
+    assert not [name for name, value in line.items() if value in ("", "-", None)]
+
+
+@pytest.mark.parametrize(
+    ("status", "source", "level"),
+    [
+        (200, "upstream", "info"),
+        (503, "upstream", "info"),
+        (429, "limit", "info"),
+        (404, "gateway", "info"),
+        (502, "gateway", "warning"),
+        (503, "limit", "warning"),
+    ],
+)
+def test_failures_of_our_own_are_warnings(call: CallRecord, emit: Emit, status: int, source: str, level: str) -> None:
+    call.status, call.response_source = status, source
+    assert [line["level"] for line in emit(call)] == [level]
+    assert len(emit(call, level="warning", access="off")) == 1  # nothing was added
+
+
+def test_the_level_of_the_settings_holds_for_calls(call: CallRecord, emit: Emit) -> None:
+    failed = finished_call()
+    failed.status, failed.response_source = 504, "gateway"
+    assert [line["status"] for line in emit(call, failed, level="warning")] == [504]
+    assert len(emit(call, failed, level="error")) == 1
+
+
+def test_the_query_is_logged_only_when_asked_for_and_without_secrets(call: CallRecord, emit: Emit) -> None:
+    (line,) = emit(call, redact=("authorization", "cookie"))
+    assert line["query"] == "page=2&token=[redacted]"
+    assert line["http_referer"] == "https://***@shop.example/cart?sid=s3cret"
+    assert line["path"] == "/erp/items/4711"
+
+
+def test_fields_about_callers_can_be_hidden(call: CallRecord, emit: Emit) -> None:
+    (line,) = emit(call, redact=("query", "client_ip", "Tenant"))
+    assert not {"client_ip", "tenant", "query"} & line.keys()
+    assert line["connection"] == "conn_42"
+
+
+def test_a_password_in_an_absolute_target_is_not_logged(call: CallRecord, emit: Emit) -> None:
+    call.target = "http://user:s3cret@host/a/b?token=s3cret"
+    (line,) = emit(call)
+    assert line["path"] == "/a/b"
+    assert "s3cret" not in str(line)
+
+
+def test_lines_about_sockets_have_their_own_destination(call: CallRecord, tmp_path: Path, emit: Emit) -> None:
+    unread = CallRecord()
+    unread.status = 400
+    other = tmp_path / "connections.log"
+    lines = emit(call, unread, connection_errors=str(other))
+    writer_for(str(other)).flush()
+    assert [line["status"] for line in lines] == [200]
+    assert orjson.loads(other.read_bytes())["status"] == 400
+
+
+def test_other_formats_rename_every_key(call: CallRecord, emit: Emit) -> None:
+    for name, value in RARE.items():
+        setattr(call, name, value)
+    ecs, otel = emit(call, format="ecs")[0], emit(call, format="otel")[1]
+    fields = {
+        name: field for name, field in {**ENVELOPE, **ACCESS_FIELDS}.items() if name not in ("query", "truncated")
+    }
+    assert ecs.keys() == {field.ecs for field in fields.values()}
+    assert otel.keys() == {field.otel for field in fields.values()}
+    assert ecs["event.duration"] == pytest.approx(12_500_000, abs=2_000)
+    assert isinstance(ecs["event.duration"], int)
+    assert (ecs["http.version"], otel["network.protocol.version"]) == ("1.1", "1.1")
+    assert (ecs["@timestamp"][:4], otel["http.response.status_code"]) == (otel["Timestamp"][:4], 200)
+
+
+ECS_ROOTS = re.findall(
+    "[a-z_]+",
+    "event service host client server source destination error url user user_agent log network process rule tls http "
+    "file agent observer",
+)
+
+
+def test_no_native_name_is_an_object_of_ecs() -> None:
+    assert not set(ENVELOPE) & set(ECS_ROOTS)
+    assert not set(ACCESS_FIELDS) & set(ECS_ROOTS)
+
+
+def test_a_line_has_at_most_16_kib_whatever_is_in_it(call: CallRecord, emit: Emit) -> None:
+    nasty = "\x1b\udc80\u2028" * 20_000
+    for name in ("target", "user_agent", "referer", "http_host", "tenant", "account", "connection", "error_detail"):
+        setattr(call, name, nasty)
+    call.charges = call.charges[:1] * 300
+    assert call.decision is not None
+    call.decision = call.decision._replace(verdicts=call.decision.verdicts[:1] * 300)
+    (line,) = emit(call)
+    assert len(orjson.dumps(line)) <= LINE_BYTES
+    assert line["truncated"] is True
+    assert line["status"] == 200
+    assert 0 < len(line["limits"]) <= 300
+
+
+def test_long_paths_and_user_agents_alone_do_not_cut_the_rest(call: CallRecord, emit: Emit) -> None:
+    call.target, call.user_agent = "/" + "p" * 16_000, "a" * 16_000
+    (line,) = emit(call)
+    assert (len(line["path"]), len(line["http_user_agent"])) == (4_096, 512)
+    assert line["tenant"] == "acme"
+    assert len(line["limits"]) == 3
+
+
+def test_numbers_no_encoder_takes_do_not_lose_the_line(call: CallRecord, emit: Emit) -> None:
+    call.upstream_limit_remaining = 10**30
+    (line,) = emit(call)
+    assert line["upstream_limit_remaining"] == 1e30
+
+
+PIECES = [
+    "\r\n",
+    "\n",
+    "\x1b[2J",
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "\x9b",
+    '"',
+    "\\",
+    "\x00",
+    "\udce9",
+    "\ud800",
+    "é",
+    "🦑",
+    "\u202e",
+    "%0a",
+    "a",
+    "/",
+]
+"""What breaks logs: line ends, terminal escapes, quotes, bytes that are no UTF-8, text that runs backwards."""
+
+
+def _fuzzed(rng: random.Random) -> CallRecord:
+    def text() -> str:
+        return "".join(rng.choices(PIECES, k=rng.randrange(1, 12)))
+
+    record = finished_call()
+    record.method, record.target = text(), "/" + text() + "?" + text()
+    record.http_host, record.user_agent, record.referer = text(), text(), text()
+    record.tenant, record.connection, record.client_ip = text(), text(), text()
+    return record
+
+
+def test_ten_thousand_hostile_calls_are_ten_thousand_lines(tmp_path: Path) -> None:
+    rng = random.Random(17)
+    path = tmp_path / "access.log"
+    log = AccessLog(Logging(access=str(path), redact=(), pretty=False), envelope(Settings(), worker=0))
+    records = [_fuzzed(rng) for _ in range(10_000)]
+    for record in records:
+        log.emit(record)
+    writer_for(str(path)).flush()
+    data = path.read_bytes()
+    assert len(data.decode("utf-8").splitlines()) == len(records)  # splits at U+2028, NEL and the like too
+    lines = [orjson.loads(line) for line in data.split(b"\n")[:-1]]
+    assert [line["status"] for line in lines] == [200] * len(records)
+    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", data)
+    assert not re.search("[\x7f-\x9f\u2028\u2029\u202a-\u202e]", data.decode("utf-8"))
+
+
+def test_hostile_calls_cannot_act_on_a_terminal(tmp_path: Path) -> None:
+    rng = random.Random(18)
+    path = tmp_path / "access.log"
+    log = AccessLog(Logging(access=str(path), pretty=True), envelope(Settings(), worker=0))
+    for _ in range(500):
+        log.emit(_fuzzed(rng))
+    writer_for(str(path)).flush()
+    text = path.read_bytes().decode("utf-8")
+    assert text.count("\n") == 500
+    assert not re.search("[\x00-\x09\x0b-\x1a\x7f-\x9f\u2028\u202e]", text)
+    assert set(re.findall("\x1b[^m]{0,6}m?", text)) == {f"\x1b[{code}m" for code in (0, 1, 2, 32, 33, 36)}
+
+
+def test_people_get_one_short_line(call: CallRecord, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    call.status, call.verdict, call.retry_after_s, call.error_class = 429, "limited", 41, "rate_limited"
+    log = AccessLog(Logging(access=str(path), pretty=True), envelope(Settings(), worker=0))
+    log.emit(call)
+    writer_for(str(path)).flush()
+    plain = re.sub("\x1b\\[\\d+m", "", path.read_text())
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3} GET    /erp/items/4711 429 12\.5 ms erp acme conn_42 limited by tenant-shadow 7 left "
+        r"retry in 41 s rate_limited\n",
+        plain,
+    )

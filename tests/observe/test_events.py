@@ -1,0 +1,255 @@
+"""Events and libraries' messages: one envelope, one chain, no secrets."""
+
+import asyncio
+import logging
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp.http_exceptions
+import orjson
+import pytest
+
+import gateway
+from gateway.observe.events import EVENTS
+from gateway.observe.log import (
+    close_logging,
+    configure_logging,
+    dropped_lines,
+    envelope,
+    event,
+    event_destination,
+    use_policy_version,
+)
+from gateway.observe.near import NearLimit
+from gateway.observe.schema import ENVELOPE
+from gateway.settings import Logging, Settings
+from tests.observe.conftest import finished_call
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def lines(capfd: pytest.CaptureFixture[str]) -> Lines:
+    configure_logging(Logging(pretty=False), envelope(Settings(), worker=2))
+    return lambda: [orjson.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_an_event_carries_the_envelope_and_its_fields(lines: Lines) -> None:
+    use_policy_version("0123456789ab")
+    event("store.degraded", "Store is down", "warning", kind="timeout", detail=None)
+    (line,) = lines()
+    use_policy_version("")
+    assert line.keys() == {*ENVELOPE, "kind"}
+    assert line["event_name"] == "store.degraded"
+    assert (line["level"], line["message"], line["worker"]) == ("warning", "Store is down", 2)
+
+
+def test_fields_of_the_envelope_may_be_said_by_the_event(lines: Lines) -> None:
+    event("worker.started", "Worker started", worker=7, pid=12)
+    assert lines()[0]["worker"] == 7
+
+
+def test_events_below_the_level_are_not_written(lines: Lines) -> None:
+    configure_logging(Logging(level="error", pretty=False), {})
+    event("worker.started", "Worker started")
+    event("worker.failed", "Worker failed", "error")
+    assert [line["level"] for line in lines()] == ["error"]
+
+
+def test_secrets_do_not_reach_a_line(lines: Lines) -> None:
+    secret = "hunter2-s3cret"
+    try:
+        raise ConnectionError(f"cannot reach redis://user:{secret}@host/0")
+    except ConnectionError as error:
+        event(
+            "config.loaded",
+            "Settings loaded",
+            "error",
+            url=f"rediss://:{secret}@host:6380/1",
+            authorization=f"Bearer {secret}",
+            nested={"api_key": secret, "set_cookie": [secret], "plain": f"https://{secret}@host"},
+            webhook_secret=secret,
+            error_detail=str(error),
+            exc_info=error,
+        )
+        logging.getLogger("redis").exception("lost redis://user:%s@host", secret)
+    text = str(lines())
+    assert secret not in text
+    assert "ConnectionError" in text
+
+
+def test_a_traceback_is_one_text_and_bounded(lines: Lines) -> None:
+    try:
+        raise RuntimeError("x" * 50_000 + "the end")
+    except RuntimeError as error:
+        event("worker.failed", "Worker failed", "error", exc_info=error)
+    (line,) = lines()
+    assert line["exception"].endswith("the end")
+    assert len(orjson.dumps(line)) <= 16 * 1024
+
+
+def test_values_json_does_not_know_do_not_lose_the_event(lines: Lines) -> None:
+    event("config.loaded", "Settings loaded", path=Path("/x"), raw=b"\xff", odd="\ud800", many={1: {"a"}}, big=1 << 70)
+    (line,) = lines()
+    assert (line["path"], line["odd"], line["big"]) == ("/x", "\\ud800", float(1 << 70))
+
+
+def test_libraries_speak_in_the_same_lines(lines: Lines) -> None:
+    logging.getLogger("some.library").warning("took %s ms", 12)
+    logging.getLogger("some.library").debug("noise")
+    logging.getLogger("some.library").error("bad %d", "format")
+    warnings.showwarning("it is old", UserWarning, "file.py", 3)  # what `warnings.warn` calls
+    first, second, third = lines()
+    assert first.keys() == {*ENVELOPE, "logger"} - {"policy_version"}
+    assert (first["event_name"], first["logger"], first["message"]) == ("library.message", "some.library", "took 12 ms")
+    assert second["message"] == "Unprintable message"
+    assert "it is old" in third["message"]
+
+
+def test_a_malformed_request_is_one_quiet_line(lines: Lines) -> None:
+    logger = logging.getLogger("aiohttp.server")
+    try:
+        raise aiohttp.http_exceptions.BadStatusLine("GET \x1b[2J s3cret")
+    except aiohttp.http_exceptions.BadStatusLine:
+        logger.exception("Error handling request from %s", "10.0.0.1")
+    (line,) = lines()
+    assert (line["level"], line["message"]) == ("info", "Malformed request: BadStatusLine")
+    assert "exception" not in line
+
+
+def test_real_errors_of_libraries_keep_their_traceback(lines: Lines) -> None:
+    try:
+        raise ValueError("ours")
+    except ValueError:
+        logging.getLogger("asyncio").exception("task failed")
+    (line,) = lines()
+    assert line["level"] == "error"
+    assert line["exception"].endswith("ValueError: ours")
+
+
+def test_the_standard_library_gets_its_logging_back() -> None:
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    configure_logging(Logging(pretty=False), {})
+    configure_logging(Logging(pretty=False), {})
+    assert len(root.handlers) == len(before[0]) + 1
+    close_logging()
+    assert (list(root.handlers), root.level) == before
+
+
+def test_other_formats_rename_events_too(lines: Lines) -> None:
+    configure_logging(Logging(format="ecs", pretty=False), {"instance": "gw-1"})
+    event("worker.started", "Worker started", pid=12, restart_in_s=0.5)
+    configure_logging(Logging(format="otel", pretty=False), {"instance": "gw-1"})
+    event("worker.started", "Worker started", pid=12, restart_in_s=0.5)
+    ecs, otel = lines()
+    assert (ecs["event.action"], ecs["process.pid"], ecs["gateway.restart_in_s"]) == ("worker.started", 12, 0.5)
+    assert (otel["EventName"], otel["service.instance.id"]) == ("worker.started", "gw-1")
+
+
+def test_people_get_short_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Logging(pretty=True), envelope(Settings(), worker=0))
+    try:
+        raise ValueError("ours\x1b[2J")
+    except ValueError as error:
+        event("worker.failed", "Worker failed", "error", pid=12, hint="\x1b[2Jhidden", exc_info=error)
+    text = capfd.readouterr().out
+    assert "\x1b[2J" not in text
+    plain = re.sub("\x1b\\[\\d+m", "", text)
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} \[error +\] Worker failed hint=\\x1b\[2Jhidden pid=12", plain)
+    assert "ValueError: ours" in plain
+
+
+def test_lost_lines_are_counted_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from gateway.observe.writer import writer_for
+
+    configure_logging(Logging(pretty=False), envelope(Settings(), worker=0))
+    path = tmp_path / "missing" / "log"
+    before = dropped_lines()
+    writer = writer_for(str(path))
+    writer.write(b"one\n")
+    assert dropped_lines() == before + 1
+    path.parent.mkdir()
+    writer.write(b"two\n")
+    line = orjson.loads(path.read_bytes().splitlines()[1])
+    assert (line["event_name"], line["count"], line["level"]) == ("log.dropped", 1, "warning")
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("access", "events"), [("stdout", "stdout"), ("stderr", "stderr"), ("off", "stdout"), ("/var/log/x", "stdout")]
+)
+def test_events_go_where_people_look(access: str, events: str) -> None:
+    assert event_destination(Logging(access=access)) == events
+
+
+def test_before_configuration_events_go_to_stdout_and_the_last_ones_are_not_lost() -> None:
+    program = (
+        "import asyncio\n"
+        "from gateway.observe.log import configure_logging, envelope, event\n"
+        "from gateway.settings import Settings\n"
+        "event('gateway.started', 'Worker started')\n"
+        "async def main():\n"
+        "    configure_logging(Settings().logging, envelope(Settings(), worker=0))\n"
+        "    event('gateway.stopped', 'Worker stopped')\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert [orjson.loads(line)["event_name"] for line in done.stdout.splitlines()] == [
+        "gateway.started",
+        "gateway.stopped",
+    ]
+    assert done.stderr == b""
+
+
+async def test_events_do_not_wait_for_the_timer(lines: Lines) -> None:
+    event("gateway.ready", "Worker serves calls")
+    while not (found := lines()):
+        await asyncio.sleep(0.001)
+    assert found[0]["event_name"] == "gateway.ready"
+
+
+def test_a_caller_near_a_limit_is_named_once_a_window(lines: Lines) -> None:
+    near = NearLimit()
+    call = finished_call()
+    near.emit(call)
+    near.emit(call)
+    first = lines()
+    assert [(line["limit_name"], line["tenant"], line["limit_remaining"]) for line in first] == [
+        ("tenant-10m", "acme", 7)
+    ]
+    call.ended += 599.0
+    near.emit(call)
+    assert lines() == []
+    call.ended += 1.0
+    near.emit(call)
+    assert len(lines()) == 1
+
+
+def test_a_refused_call_is_not_near(lines: Lines) -> None:
+    call = finished_call()
+    assert call.decision is not None
+    call.decision = call.decision._replace(admitted=False)
+    NearLimit().emit(call)
+    assert lines() == []
+
+
+def test_every_event_that_is_reported_is_in_the_list() -> None:
+    """Names in the source, as literals: an event nobody documented would be a surprise for those who read the logs."""
+    package = Path(gateway.__file__).parent
+    reported = set()
+    for path in package.rglob("*.py"):
+        reported |= set(re.findall(r"""\b(?:event|on_event)\(\s*["']([a-z_.]+)["']""", path.read_text()))
+    assert reported <= EVENTS.keys()
+    assert reported >= {"admin.mutation", "limit.near", "worker.exited"}
+
+
+def test_the_log_comes_without_prometheus() -> None:
+    """prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is imported, and the supervisor logs before it is set."""
+    program = "import sys, gateway.observe.log; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,239 @@
+"""Lines stay whole and in order, and nothing that happens to their reader reaches a call."""
+
+import asyncio
+import errno
+import multiprocessing
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gateway.observe import writer as writer_module
+from gateway.observe.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
+
+LINE = b'{"n":%06d,"text":"' + b"x" * 300 + b'"}\n'
+
+
+def described(count: int) -> bytes:
+    return b'{"dropped":%d}\n' % count
+
+
+async def until(path: Path, size: int) -> bytes:
+    """The file once it has `size` bytes; the test's own timeout ends a wait for what never comes."""
+    while not path.exists() or path.stat().st_size < size:
+        await asyncio.sleep(0.01)
+    return path.read_bytes()
+
+
+def test_without_a_loop_a_line_is_written_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LineWriter(str(path))
+    writer.write(b"one\n")
+    assert path.read_bytes() == b"one\n"
+    assert writer._thread is None
+    writer.close()
+
+
+async def test_lines_are_collected_and_written_by_a_timer(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LineWriter(str(path))
+    writer.write(b"one\n")
+    writer.write(b"two\n")
+    assert not path.exists()
+    assert await until(path, 8) == b"one\ntwo\n"
+    writer.close()
+
+
+async def test_a_full_buffer_does_not_wait_for_the_timer(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LineWriter(str(path))
+    count = FLUSH_BYTES // len(LINE % 0) + 1
+    for n in range(count):
+        writer.write(LINE % n)
+    assert writer._timer is None
+    assert await until(path, count * len(LINE % 0)) == b"".join([LINE % n for n in range(count)])
+    writer.close()
+
+
+async def test_close_writes_what_is_left_and_later_lines_still_come(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LineWriter(str(path))
+    writer.write(b"one\n")
+    writer.close()
+    assert path.read_bytes() == b"one\n"
+    writer.close()
+    writer.write(b"two\n")
+    writer.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_file_is_appended_to_and_opened_anew_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"zero\n")
+    writer = LineWriter(str(path))
+    writer.write(b"one\n")
+    path.rename(tmp_path / "log.1")
+    writer.write(b"two\n")
+    writer.reopen()
+    writer.write(b"three\n")
+    assert (tmp_path / "log.1").read_bytes() == b"zero\none\ntwo\n"
+    assert path.read_bytes() == b"three\n"
+    writer.close()
+
+
+def test_off_writes_nothing() -> None:
+    writer = LineWriter("off")
+    writer.write(b"one\n")
+    writer.flush()
+    assert writer.dropped == 0
+
+
+def test_one_writer_a_destination(tmp_path: Path) -> None:
+    assert writer_for(str(tmp_path / "a")) is writer_for(str(tmp_path / "a"))
+    assert writer_for(str(tmp_path / "a")) is not writer_for(str(tmp_path / "b"))
+
+
+def test_a_directory_that_is_missing_costs_lines_until_it_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "log"
+    writer = LineWriter(str(path), described)
+    writer.write(b"one\n")
+    writer.write(b"two\n")
+    assert writer.dropped == 2
+    path.parent.mkdir()
+    writer.write(b"three\n")
+    writer.write(b"four\n")
+    assert path.read_bytes() == b'three\n{"dropped":2}\nfour\n'
+    writer.close()
+
+
+def test_a_reader_that_is_gone_costs_lines_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
+    writer = LineWriter("stdout", described)
+    os.close(reading)
+    writer.write(b"one\n")
+    assert writer.dropped == 1
+    os.close(writing)
+    writer.write(b"two\n")  # not even a file descriptor is left
+    assert writer.dropped == 2
+
+
+def test_a_disk_that_fills_up_in_mid_line_breaks_no_other_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    writer = LineWriter(str(path), described)
+    room = [4]
+
+    def full(fd: int, data: memoryview) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        size = min(room[0], len(data))
+        room[0] -= size
+        return real_write(fd, data[:size])
+
+    real_write = os.write
+    monkeypatch.setattr(os, "write", full)
+    writer.write(b"one\ntwo\n")
+    writer.write(b"lost\n")
+    room[0] = 2
+    writer.write(b"torn\n")
+    room[0] = 1_000
+    writer.write(b"four\n")
+    assert path.read_bytes() == b'one\nto\nfour\n{"dropped":3}\n'
+    writer.close()
+
+
+async def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
+    monkeypatch.setattr(writer_module, "CLOSE_S", 0.05)
+    writer = LineWriter("stdout", described)
+    big = b"x" * 1023 + b"\n"
+    count = HELD_BYTES // len(big) + 1_000
+    for _ in range(count):
+        writer.write(big)
+    writer.flush()
+    assert 0 < writer.dropped < count
+    received = bytearray()
+
+    def read_all() -> None:
+        while data := os.read(reading, 1 << 20):
+            received.extend(data)
+
+    thread = threading.Thread(target=read_all)
+    thread.start()
+    while writer._done_bytes < writer._handed_bytes:
+        await asyncio.sleep(0.01)
+    writer.write(b"last\n")
+    monkeypatch.setattr(writer_module, "CLOSE_S", 10.0)
+    writer.close()
+    os.close(writing)
+    await asyncio.to_thread(thread.join)
+    os.close(reading)
+    assert received.count(big) == count - writer.dropped
+    assert received.count(b'{"dropped":') == 1
+    assert received.endswith(b"last\n")
+
+
+def test_a_process_without_a_loop_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that hangs on its log could not stop its workers."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, b"x" * 4096):
+            pass
+    os.set_blocking(writing, True)
+    monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
+    writer = LineWriter("stdout")
+    writer.write(b"one\n")
+    assert writer.dropped == 1
+    os.close(reading)
+    os.close(writing)
+
+
+async def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
+    writer = LineWriter("stdout")
+    sent = b"".join([LINE % n for n in range(2_000)])
+    for n in range(2_000):
+        writer.write(LINE % n)
+    received = b""
+    while len(received) < len(sent):
+        writer.flush()
+        received += await asyncio.to_thread(os.read, reading, 65_536)
+    assert received == sent
+    writer.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def _write_many(fd: int, process: int) -> None:
+    async def main() -> None:
+        writer_module._STREAMS["stdout"] = fd
+        writer = LineWriter("stdout")
+        for n in range(3_000):
+            writer.write(LINE % (process * 10_000 + n))
+        writer.close()
+
+    writer_module.CLOSE_S = 30.0
+    asyncio.run(main())
+
+
+def test_lines_of_several_processes_on_one_pipe_stay_whole_and_in_order() -> None:
+    reading, writing = os.pipe()
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_write_many, args=(writing, number)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        lines = pipe.read().splitlines(keepends=True)
+    for worker in workers:
+        worker.join()
+    assert sorted(lines) == [LINE % (process * 10_000 + n) for process in range(3) for n in range(3_000)]
+    for process in range(3):
+        mine = [line for line in lines if int(line[5:11]) // 10_000 == process]
+        assert mine == sorted(mine)

@@ -1,0 +1,75 @@
+"""Several workers: their counters add up, also after some have died; a dead worker's gauges do not count."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+PROGRAM = '''
+import os, signal, sys
+from gateway.observe.metrics import Levels, Metrics
+from gateway.observe.restarts import count_restart
+from prometheus_client import multiprocess
+from tests.observe.conftest import POLICIES, finished_call
+
+def worker(calls, levels, ending):
+    """Fork one that emits so many calls, then ends or stays."""
+    ready, done = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        metrics = Metrics(POLICIES, levels=lambda: levels)
+        for _ in range(calls):
+            metrics.emit(finished_call())
+        metrics.pour()
+        os.write(ready[1], b"x")
+        os.close(done[1])
+        os.read(done[0], 1)
+        os._exit(0)
+    os.close(ready[1])
+    os.read(ready[0], 1)
+    if ending:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        multiprocess.mark_process_dead(pid)
+        count_restart()
+    return pid, done[1]
+
+count_restart()
+killed = worker(5, Levels(in_flight=50, store_up=False), True)
+first = worker(7, Levels(in_flight=2, open_connections={"calls": 4}), False)
+second = worker(11, Levels(in_flight=3, open_connections={"calls": 1}, store_up=False), False)
+scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight=1))
+for accept in ("", "application/openmetrics-text"):
+    sys.stdout.write(scraper.render(accept)[0].decode())
+    sys.stdout.write("---\\n")
+os.close(first[1]); os.close(second[1])
+'''
+CALLS = 'gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}'
+
+
+def test_workers_add_up(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert done.stderr == ""
+    plain, openmetrics, _ = done.stdout.split("---\n")
+    assert openmetrics.endswith("# EOF\n")
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(plain):
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    assert found[CALLS] == 5 + 7 + 11
+    assert found['gateway_request_duration_seconds_count{code_class="2xx",route="erp"}'] == 23
+    assert found['gateway_request_duration_seconds_bucket{code_class="2xx",le="+Inf",route="erp"}'] == 23
+    assert found["gateway_requests_in_flight{}"] == 1 + 2 + 3
+    assert found['gateway_open_connections{listener="calls"}'] == 5
+    assert found["gateway_store_up{}"] == 0
+    assert found["gateway_worker_restarts_total{}"] == 2
+    assert found['gateway_policy_info{version="0123456789ab"}'] == 1
+    assert found["process_resident_memory_bytes{}"] > 3 * 1024 * 1024
