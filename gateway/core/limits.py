@@ -96,8 +96,9 @@ class Limit:
         """
         if not self._by_values:
             return self
-        none = len(self.overrides)
-        first = min(by.get(tuple([parts.get(name) for name in names]), none) for names, by in self._by_values.items())
+        first = none = len(self.overrides)
+        for names, positions in self._by_values.items():
+            first = min(first, positions.get(tuple(map(parts.get, names)), none))
         return self.overrides[first].limit if first < none else self
 
 

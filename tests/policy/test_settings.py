@@ -301,3 +301,9 @@ def test_usable_cores_mind_a_containers_quota(tmp_path: Path, quota: str, most: 
 
 def test_workers_auto_is_one_per_usable_core(load: Load) -> None:
     assert load("workers: auto\n").workers == usable_cores()
+
+
+def test_numbers_and_names_from_options(load: Load) -> None:
+    settings = load("admin: localhost:9090\n", **{"bounds.sockets_per_ip": 5, "drain.delay": "0s", "name": None})
+    assert (settings.bounds.sockets_per_ip, settings.drain.delay_us, settings.name) == (5, 0, "gateway")
+    assert settings.admin == Listen("localhost", 9090)
