@@ -26,6 +26,7 @@ from gateway.policy.validate import validate
 
 CONFIG = Path("config/gateway.yaml")
 MIN_TOKEN_CHARS = 16
+_SECTIONS = ("store", "headers", "bounds", "drain", "logging")
 _PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
 
@@ -57,11 +58,11 @@ def _load(
     overlay_options(root, overrides, findings)
     model: SettingsFile | None = validate(root, SettingsFile, findings)
     url, token = root.at("store").child("url"), root.child("admin_token")
-    if is_inline(url, _PASSWORD, "the store's password", findings):
-        return None
-    if is_inline(token, lambda text: text != "none", "the admin token", findings):
-        return None
-    return _freeze(model, root, env, findings) if model is not None else None
+    inline = (
+        is_inline(url, _PASSWORD, "the store's password", findings),
+        is_inline(token, lambda text: text != "none", "the admin token", findings),
+    )
+    return None if model is None or any(inline) else _freeze(model, root, env, findings)
 
 
 def default_path() -> Path:
@@ -78,8 +79,9 @@ def _read(path: Path, findings: Findings) -> Node:
     found = len(findings.errors)
     root = compose(text, shown(path), findings)
     if root is not None and isinstance(root.value, dict):
-        for section in root.value.values():
-            if section.value is None:  # everything in it is commented out
+        for name in _SECTIONS:
+            section = root.child(name)
+            if section is not None and section.value is None:  # everything in it is commented out
                 section.value = {}
         return root
     if len(findings.errors) == found:

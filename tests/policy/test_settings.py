@@ -175,6 +175,7 @@ BAD = {
     "workres: 1\n": "s.yaml:1:1: unknown key 'workres' (did you mean 'workers'?) [unknown-key]",
     "version: 2\n": "s.yaml:1:10: expected 1, got the number 2 [unknown-value]",
     "name: a b\n": "s.yaml:1:7: 'a b' is not a name (letters, digits and . _ - only, at most 64) [bad-name]",
+    "policies:\n": "s.yaml:1:10: expected text, got nothing [wrong-type]",
     "policies: ''\n": "s.yaml:1:11: must not be empty [empty]",
     "trusted_proxies: 10.0.0.0/8\n": "s.yaml:1:18: expected a list, got the text '10.0.0.0/8' [wrong-type]",
     "trusted_proxies: [10.0.0.1/8]\n": "s.yaml:1:19: '10.0.0.1/8' has bits beyond its prefix "
