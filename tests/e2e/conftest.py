@@ -1,6 +1,7 @@
 """Gateways as real processes, with real workers, upstreams that count for themselves, and a real server."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -57,9 +58,10 @@ Launch = Callable[..., Awaitable[Process]]
 async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIterator[Launch]:
     """`await launch(policies_yaml, "--workers", "4")`: started, ready, and ended by its pid afterwards."""
     started: list[Process] = []
+    numbers = itertools.count()
 
     async def start(policies: str, *arguments: str, store: str = redis_url) -> Process:
-        number = len(started)
+        number = next(numbers)
         folder = tmp_path / f"gateway{number}"
         folder.mkdir()
         (folder / "policies").mkdir()
@@ -69,13 +71,14 @@ async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIter
             f"version: 1\nname: gw-{number}\nlisten: 127.0.0.1:{port}\nadmin: 127.0.0.1:{admin}\npolicies: policies\n"
             f'store: {{url: "{store}", timeout: 5s}}\nlogging: {{access: "{folder / "access.log"}"}}\n'
         )
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "run", "-c", str(folder / "gateway.yaml"), *arguments),
-            stdout=(folder / "stdout").open("wb"),
-            stderr=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
+        with (folder / "stdout").open("wb") as stdout:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "run", "-c", str(folder / "gateway.yaml"), *arguments),
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
         one = Process(process, port, admin, folder / "access.log")
         started.append(one)
         await until_listening(one)

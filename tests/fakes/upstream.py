@@ -119,8 +119,8 @@ class Upstream:
         await self._note()
         try:
             await self._serve(Socket(reader, writer, number))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the gateway left, or the test is over
         finally:
             self.open_sockets -= 1
             self._tasks.discard(task)
