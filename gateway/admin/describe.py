@@ -1,18 +1,14 @@
 """Loaded policies and effective settings as JSON documents, with where each came from and without secrets."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import PolicySet, Route, Upstream
-from gateway.observe.text import is_secret, without_userinfo
+from gateway.policy.effective import settings_values
 from gateway.settings import Settings
 from gateway.store.url import redact_url
 
 SECOND_US = 1_000_000
-HIDDEN = "***"
 
 Document = dict[str, Any]
 
@@ -76,47 +72,17 @@ def _route(route: Route) -> Document:
 
 
 def _upstream(upstream: Upstream) -> Document:
-    url = "built-in echo" if upstream.builtin_echo else f"{upstream.scheme}://{upstream.authority}{upstream.base_path}"
-    return {"name": upstream.name, "url": url, "source": upstream.source}
+    return {"name": upstream.name, "url": _url(upstream), "source": upstream.source}
+
+
+def _url(upstream: Upstream) -> str:
+    if upstream.builtin_echo:
+        return "builtin:echo"
+    if upstream.unix_path:
+        return f"unix://{upstream.unix_path}"
+    return f"{upstream.scheme}://{upstream.authority}{upstream.base_path}"
 
 
 def config_document(settings: Settings) -> Document:
-    """Every setting with its value and where that came from; secrets masked."""
-    origins = dict(settings.sources)
-    values = {key: {"value": _shown(key, value), "origin": _origin(origins, key)} for key, value in flat(settings)}
-    return {"settings": values}
-
-
-def flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Settings as (dotted key, value)."""
-    assert is_dataclass(value)
-    for field in fields(value):
-        key, item = prefix + field.name, getattr(value, field.name)
-        if key == "sources":
-            continue
-        if is_dataclass(item):
-            yield from flat(item, f"{key}.")
-        else:
-            yield key, item
-
-
-def _origin(origins: Mapping[str, str], key: str) -> str:
-    """Of the key, or of the section it was given in. In files durations have no unit in their names."""
-    for name in (key, key.removesuffix("_us")):
-        while name:
-            if name in origins:
-                return origins[name]
-            name = name.rpartition(".")[0]  # noqa: PLW2901
-    return "default"
-
-
-def _shown(key: str, value: object) -> object:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if is_secret(key.rpartition(".")[2]):
-        return HIDDEN
-    if key == "store.url":
-        return redact_url(str(value))
-    if isinstance(value, tuple | list):
-        return [without_userinfo(str(item)) for item in value]
-    return without_userinfo(str(value)) if isinstance(value, str | Path) else str(value)
+    """Every setting with its value and where that came from, as `gateway check --print` shows it; secrets masked."""
+    return {"settings": settings_values(settings, redact_url(settings.store.url))}

@@ -7,6 +7,7 @@ added up, policies and settings are the same everywhere.
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
@@ -40,9 +41,10 @@ class AdminServer:
         self.worker = worker
         app = web.Application(middlewares=[Guard(worker.settings).middleware()], client_max_size=MAX_BODY_BYTES)
         for endpoint in ENDPOINTS:
-            app.router.add_route(endpoint.method, _pattern(endpoint.path), self._bound(endpoint.handler))
+            handler = partial(endpoint.handler, self)
+            app.router.add_route(endpoint.method, _pattern(endpoint.path), handler)
             if endpoint.method == hdrs.METH_GET:
-                app.router.add_route(hdrs.METH_HEAD, _pattern(endpoint.path), self._bound(endpoint.handler))
+                app.router.add_route(hdrs.METH_HEAD, _pattern(endpoint.path), handler)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, keepalive_timeout=IDLE_S, shutdown_timeout=CLOSE_S
         )
@@ -55,9 +57,6 @@ class AdminServer:
     async def close(self) -> None:
         """Stop; requests in progress get a moment. Idempotent."""
         await self._runner.cleanup()
-
-    def _bound(self, handler: Handler) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
-        return lambda request: handler(self, request)
 
     # Health ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,130 @@
+"""An admin listener on a real socket, over a worker that only has what the admin listener looks at."""
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.admin.server import AdminServer
+from gateway.admin.view import Check
+from gateway.core.limits import Algorithm, Charge, Limit, Override
+from gateway.core.policy import Match, PolicySet, Route, Upstream
+from gateway.observe.log import close_logging
+from gateway.observe.metrics import Metrics
+from gateway.policy.settings_file import load_settings
+from gateway.settings import Listen, Settings
+from gateway.store import Store
+from gateway.store.redis import RedisStore
+
+MINUTE_US = 60_000_000
+GENEROUS = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 5_000, 10 * MINUTE_US, ("tenant",), source="p.yaml:9")
+TRIAL = Limit("tenant-trial", Algorithm.FIXED_WINDOW, 10, MINUTE_US, ("tenant",), source="p.yaml:12")
+WINDOW = Limit(
+    "tenant-10m",
+    Algorithm.ROLLING_WINDOW,
+    500,
+    10 * MINUTE_US,
+    ("tenant",),
+    overrides=(Override((("tenant", "bigcorp"),), GENEROUS),),
+    shadow=TRIAL,
+    source="p.yaml:7",
+)
+BUCKET = Limit(
+    "connection-1m", Algorithm.TOKEN_BUCKET, 20, MINUTE_US, ("tenant", "connection"), 1, 3_000_000, source="p.yaml:15"
+)
+EVERYBODY = Limit("everybody", Algorithm.ROLLING_WINDOW, 3, MINUTE_US, (), source="p.yaml:20")
+UPSTREAM = Upstream("erp-api", "https", "erp.example", 443, "erp.example", "/v2", source="p.yaml:30")
+ROUTE = Route("erp", Match(), UPSTREAM, (WINDOW, BUCKET), source="p.yaml:40")
+POLICIES = PolicySet(
+    "0123456789ab",
+    (ROUTE,),
+    {limit.name: limit for limit in (WINDOW, BUCKET, EVERYBODY)},
+    {},
+    {"erp-api": UPSTREAM},
+    ("p.yaml",),
+    "2026-11-21T05:30:00Z",
+)
+
+
+@dataclass
+class FakeWorker:
+    """The admin listener's view of a worker, every part of it up to the test."""
+
+    settings: Settings
+    store: Store
+    policies: PolicySet = POLICIES
+    worker: int = 1
+    draining: bool = False
+    failing: Mapping[str, str] = field(default_factory=dict)
+
+    def checks(self) -> list[Check]:
+        return [Check(name, name not in self.failing, self.failing.get(name, "")) for name in ("policies", "store")]
+
+    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        return Metrics(self.policies).render(accept)
+
+
+@dataclass
+class Admin:
+    """A running admin listener and a client of it."""
+
+    worker: FakeWorker
+    client: aiohttp.ClientSession
+    port: int
+
+    async def ask(self, target: str, method: str = "GET", **options: Any) -> tuple[int, Any, Mapping[str, str]]:
+        """(status, body, fields); a JSON body is decoded. `target` is sent as it is."""
+        url = aiohttp.client.URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
+        async with self.client.request(method, url, **options) as response:
+            is_json = "json" in response.headers.get("Content-Type", "")
+            body = await (response.json(content_type=None) if is_json else response.text())
+            return response.status, body, response.headers
+
+    async def spend(self, limit: Limit, key: str, units: int) -> None:
+        """Take units from a counter, as calls would."""
+        decision = await self.worker.store.admit((Charge(limit, key, units),), "")
+        assert decision.admitted
+
+
+StartAdmin = Callable[..., Awaitable[Admin]]
+
+
+@pytest.fixture
+async def store(redis_url: str, redis_client: object) -> AsyncIterator[RedisStore]:
+    """A store on the shared server, emptied (by `redis_client`). A slow machine must not make it look lost."""
+    store = RedisStore(redis_url, timeout_us=5_000_000)
+    await store.start()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def start_admin(store: RedisStore) -> AsyncIterator[StartAdmin]:
+    """Function that starts an admin listener on a free port; `start_admin(admin_token="...")` changes settings."""
+    open_: list[tuple[AdminServer, aiohttp.ClientSession]] = []
+
+    async def start(**changes: Any) -> Admin:
+        settings = replace(load_settings(None, {}, {"store.url": "redis://user:s3cret@127.0.0.1:1"}), **changes)
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        settings = replace(settings, admin=replace(settings.admin or Listen("", 0), port=port))
+        worker = FakeWorker(settings, store)
+        server = AdminServer(worker)
+        await server.start(listening)
+        client = aiohttp.ClientSession()
+        open_.append((server, client))
+        return Admin(worker, client, port)
+
+    yield start
+    for server, client in open_:
+        await client.close()
+        await server.close()
+    close_logging()
+
+
+@pytest.fixture
+async def admin(start_admin: StartAdmin) -> Admin:
+    return await start_admin()

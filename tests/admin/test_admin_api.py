@@ -1,0 +1,261 @@
+"""What the admin listener answers."""
+
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from gateway.core.keys import partition_key
+from gateway.observe.instruments import INSTRUMENTS
+from gateway.observe.log import configure_logging, envelope
+from gateway.settings import Logging
+from tests.admin.conftest import BUCKET, EVERYBODY, TRIAL, WINDOW, Admin
+
+HEALTH = ["/readyz", "/healthz", "/-/health"]
+
+
+def key(limit: Any, **parts: str | None) -> str:
+    return partition_key(limit, parts)
+
+
+async def test_alive_and_ready(admin: Admin) -> None:
+    assert (await admin.ask("/livez"))[:2] == (200, {"status": "alive"})
+    for path in HEALTH:
+        assert (await admin.ask(path))[:2] == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize("path", HEALTH)
+async def test_what_is_not_ready_is_said(admin: Admin, path: str) -> None:
+    admin.worker.failing = {"store": "down"}
+    status, body, _ = await admin.ask(path)
+    assert (status, body) == (
+        503,
+        {"status": "not ready", "checks": [{"name": "store", "ok": False, "detail": "down"}]},
+    )
+
+
+@pytest.mark.parametrize("path", HEALTH)
+async def test_a_draining_worker_is_alive_but_not_ready(admin: Admin, path: str) -> None:
+    admin.worker.draining = True
+    assert (await admin.ask(path))[:2] == (503, {"status": "draining"})
+    assert (await admin.ask("/livez"))[0] == 200
+
+
+async def test_all_checks_on_request(admin: Admin) -> None:
+    admin.worker.failing = {"store": "down"}
+    status, body, _ = await admin.ask("/readyz?verbose")
+    assert status == 503
+    assert [(check["name"], check["ok"]) for check in body["checks"]] == [("policies", True), ("store", False)]
+    assert (body["worker"], body["policy_version"]) == (1, "0123456789ab")
+
+
+async def test_metrics_in_both_formats(admin: Admin) -> None:
+    status, text, fields = await admin.ask("/metrics")
+    assert (status, fields["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert "gateway_build_info{" in text
+    _, text, fields = await admin.ask("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert fields["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    names = {family.name for family in text_string_to_metric_families(text)}
+    assert {name.removesuffix("_total") for name in INSTRUMENTS} <= names
+
+
+async def test_the_loaded_set(admin: Admin) -> None:
+    status, body, _ = await admin.ask("/-/policy")
+    assert status == 200
+    assert (body["version"], body["loaded_at"]) == ("0123456789ab", "2026-11-21T05:30:00Z")
+    assert body["files"] == ["p.yaml"]
+    window, bucket, everybody = body["limits"]
+    assert window["source"] == "p.yaml:7"
+    assert (window["limit"], window["window_s"], window["key"]) == (500, 600.0, ["tenant"])
+    assert window["overrides"] == [{"match": {"tenant": "bigcorp"}, "limit": 5_000, "source": "p.yaml:9"}]
+    assert (window["shadow"]["name"], window["shadow"]["limit"]) == ("tenant-trial", 10)
+    assert window["routes"] == ["erp"]
+    assert (bucket["rate"], bucket["per_s"], everybody["routes"]) == (1, 3.0, [])
+    assert body["routes"][0] == {
+        "name": "erp",
+        "upstream": "erp-api",
+        "limits": ["tenant-10m", "connection-1m"],
+        "operations": [],
+        "source": "p.yaml:40",
+    }
+    assert body["upstreams"] == [{"name": "erp-api", "url": "https://erp.example/v2", "source": "p.yaml:30"}]
+    assert (await admin.ask("/-/limits"))[1] == {"limits": body["limits"]}
+
+
+async def test_the_settings_in_force_without_secrets(admin: Admin) -> None:
+    status, body, _ = await admin.ask("/-/config")
+    assert status == 200
+    settings = body["settings"]
+    assert settings["store.url"]["value"] == "redis://***@127.0.0.1:1"
+    assert settings["store.url"]["origin"] != "default"
+    assert settings["drain.grace"].keys() == {"value", "origin"}
+    assert "s3cret" not in orjson.dumps(body).decode()
+
+
+async def test_a_counter_is_read_without_being_spent(admin: Admin) -> None:
+    await admin.spend(WINDOW, key(WINDOW, tenant="acme"), 42)
+    first = await admin.ask("/-/limits/tenant-10m/acme")
+    second = await admin.ask("/-/limits/tenant-10m/acme")
+    for status, body, _ in (first, second):
+        assert status == 200
+        reset_s = body.pop("reset_s")
+        assert 0 < reset_s <= 600
+        assert body == {
+            "name": "tenant-10m",
+            "key": {"tenant": "acme"},
+            "limit": 500,
+            "remaining": 458,
+            "used": 42,
+            "retry_after_s": 0,
+            "algorithm": "rolling_window",
+            "mode": "enforce",
+            "partition": "tenant-10m:{=acme}",
+            "store": "redis",
+            "shadow": {
+                "name": "tenant-trial",
+                "limit": 10,
+                "remaining": 10,
+                "used": 0,
+                "reset_s": 0,
+                "retry_after_s": 0,
+                "algorithm": "fixed_window",
+                "mode": "enforce",
+                "partition": "tenant-trial:{=acme}",
+            },
+        }
+
+
+async def test_a_counter_that_is_used_up_says_when_to_come_back(admin: Admin) -> None:
+    await admin.spend(BUCKET, key(BUCKET, tenant="acme", connection="conn_42"), 20)
+    _, body, _ = await admin.ask("/-/limits/connection-1m/acme/conn_42")
+    assert (body["remaining"], body["used"]) == (0, 20)
+    assert body["key"] == {"tenant": "acme", "connection": "conn_42"}
+    assert 1 <= body["retry_after_s"] <= 3
+    assert (await admin.ask("/-/limits/connection-1m/acme/conn_43"))[1]["remaining"] == 20
+
+
+async def test_a_caller_with_numbers_of_its_own(admin: Admin) -> None:
+    assert (await admin.ask("/-/limits/tenant-10m/bigcorp"))[1]["limit"] == 5_000
+    assert (await admin.ask("/-/limits/tenant-10m/bigcorp2"))[1]["limit"] == 500
+
+
+@pytest.mark.parametrize(
+    ("segment", "value"),
+    [
+        ("a%2Fb", "a/b"),
+        ("a%20b%3F", "a b?"),
+        ("%7E", "~"),
+        ("caf%C3%A9", "café"),
+        ("%0a", "\n"),
+        ("a+b", "a+b"),
+        ("%252F", "%2F"),
+        (".", "."),
+        ("%ff", "\udcff"),
+    ],
+)
+async def test_key_parts_are_decoded_one_by_one(admin: Admin, segment: str, value: str) -> None:
+    await admin.spend(WINDOW, key(WINDOW, tenant=value), 5)
+    status, body, _ = await admin.ask(f"/-/limits/tenant-10m/{segment}")
+    assert (status, body["used"]) == (200, 5)
+    assert body["key"] == {"tenant": value if value != "\udcff" else "\\xff"}
+
+
+async def test_the_anonymous_caller_is_nobody_who_calls_itself_so(admin: Admin) -> None:
+    await admin.spend(WINDOW, key(WINDOW, tenant=None), 7)
+    _, anonymous, _ = await admin.ask("/-/limits/tenant-10m/~")
+    _, named, _ = await admin.ask("/-/limits/tenant-10m/%7E")
+    assert (anonymous["used"], anonymous["key"]) == (7, {"tenant": None})
+    assert (named["used"], named["key"]) == (0, {"tenant": "~"})
+
+
+@pytest.mark.parametrize("target", ["/-/limits/everybody/", "/-/limits/everybody"])
+async def test_a_limit_without_a_key(admin: Admin, target: str) -> None:
+    await admin.spend(EVERYBODY, key(EVERYBODY), 2)
+    status, body, _ = await admin.ask(target)
+    assert (status, body["remaining"], body["key"]) == (200, 1, {})
+
+
+async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Logging(pretty=False), envelope(admin.worker.settings, worker=1))
+    await admin.spend(WINDOW, key(WINDOW, tenant="acme"), 42)
+    await admin.spend(TRIAL, key(TRIAL, tenant="acme"), 3)
+    await admin.spend(WINDOW, key(WINDOW, tenant="other"), 1)
+    status, body, _ = await admin.ask("/-/limits/tenant-10m/acme", "DELETE")
+    assert (status, body["reset"]) == (200, True)
+    assert (body["before"]["used"], body["after"]["used"]) == (42, 0)
+    assert (body["before"]["shadow"]["used"], body["after"]["shadow"]["used"]) == (3, 0)
+    assert (await admin.ask("/-/limits/tenant-10m/other"))[1]["used"] == 1
+    assert (await admin.ask("/-/limits/tenant-10m/acme", "DELETE"))[1]["reset"] is False
+    text = capfd.readouterr().out
+    while text.count("\n") < 2:
+        text += capfd.readouterr().out
+    first = orjson.loads(text.splitlines()[0])
+    assert (first["event_name"], first["level"]) == ("admin.mutation", "warning")
+    assert (first["actor"], first["action"], first["target"]) == (
+        "127.0.0.1",
+        "limit.reset",
+        "/-/limits/tenant-10m/acme",
+    )
+    assert (first["before"]["used"], first["after"]["used"]) == (42, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "code"),
+    [
+        ("/-/limits/no-such/acme", 404, "NO_SUCH_LIMIT"),
+        ("/-/limits/%ff%0a/acme", 404, "NO_SUCH_LIMIT"),
+        ("/-/limits/tenant-10m", 400, "WRONG_KEY"),
+        ("/-/limits/tenant-10m/", 400, "WRONG_KEY"),
+        ("/-/limits/tenant-10m/a/b", 400, "WRONG_KEY"),
+        ("/-/limits/connection-1m/acme", 400, "WRONG_KEY"),
+        ("/-/limits/connection-1m//x", 400, "WRONG_KEY"),
+        ("/-/limits/everybody/x", 400, "WRONG_KEY"),
+        ("/nothing", 404, "NOT_FOUND"),
+        ("/", 404, "NOT_FOUND"),
+    ],
+)
+async def test_questions_that_make_no_sense(admin: Admin, target: str, status: int, code: str) -> None:
+    given, body, fields = await admin.ask(target)
+    assert (given, body["code"], body["status"]) == (status, code, status)
+    assert fields["Content-Type"] == "application/problem+json"
+    assert body["detail"]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_store_that_is_down(admin: Admin, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    await admin.worker.store.close()
+    status, body, fields = await admin.ask("/-/limits/tenant-10m/acme", method)
+    assert (status, body["code"], fields["Retry-After"]) == (503, "STORE_UNAVAILABLE", "1")
+
+
+async def test_an_error_of_ours_is_a_problem_and_an_event(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Logging(pretty=False), envelope(admin.worker.settings, worker=1))
+
+    def broken() -> list[Any]:
+        raise RuntimeError("redis://u:s3cret@host is odd")
+
+    monkeypatch.setattr(admin.worker, "checks", broken)
+    status, body, _ = await admin.ask("/readyz")
+    assert (status, body["code"]) == (500, "INTERNAL_ERROR")
+    assert "odd" not in str(body)
+    text = ""
+    while "\n" not in text:
+        text += capfd.readouterr().out
+    assert orjson.loads(text)["event_name"] == "admin.failed"
+    assert "s3cret" not in text
+
+
+async def test_head_answers_like_get(admin: Admin) -> None:
+    status, body, fields = await admin.ask("/livez", "HEAD")
+    assert (status, body) == (200, None)
+    assert fields["Content-Type"].startswith("application/json")
+
+
+async def test_answers_say_little_about_the_server_and_are_not_kept(admin: Admin) -> None:
+    for target in ("/livez", "/nothing"):
+        _, _, fields = await admin.ask(target)
+        assert (fields["Server"], fields["Cache-Control"]) == ("gateway", "no-store")
+        assert fields["X-Content-Type-Options"] == "nosniff"

@@ -1,0 +1,134 @@
+"""Who is let in: no token means this host only, and no page of another site; a token means those who know it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from gateway.admin.guard import MAX_BODY_BYTES, TokenMissing, host_name, is_loopback, required_token
+from gateway.admin.server import ENDPOINTS, AdminServer
+from gateway.settings import Listen, Settings
+from gateway.store.local import LocalStore
+from tests.admin.conftest import Admin, FakeWorker, StartAdmin
+
+TOKEN = "0123456789abcdef-T0ken"
+
+
+def targets() -> Iterator[tuple[str, str]]:
+    """Every route with every method it has and some it has not."""
+    for endpoint in ENDPOINTS:
+        target = endpoint.path.replace("{limit}/{key}", "tenant-10m/acme")
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+            yield method, target
+    yield "GET", "/nothing"
+
+
+async def test_without_the_token_every_route_and_method_is_401(start_admin: StartAdmin) -> None:
+    admin = await start_admin(admin_token=TOKEN)
+    for method, target in targets():
+        status, _, fields = await admin.ask(target, method)
+        assert (status, fields["WWW-Authenticate"]) == (401, 'Bearer realm="gateway admin"'), (method, target)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \u00e9"],
+)
+async def test_only_the_token_itself_opens(start_admin: StartAdmin, authorization: str) -> None:
+    admin = await start_admin(admin_token=TOKEN)
+    assert (await admin.ask("/livez", headers={"Authorization": authorization}))[0] == 401
+
+
+async def test_with_the_token_any_host_name_will_do(start_admin: StartAdmin) -> None:
+    admin = await start_admin(admin_token=TOKEN)
+    fields = {"Authorization": f"bearer {TOKEN}", "Host": "gateway.internal"}
+    assert (await admin.ask("/livez", headers=fields))[0] == 200
+    _, body, _ = await admin.ask("/-/config", headers=fields)
+    assert TOKEN not in str(body)
+
+
+@pytest.mark.parametrize("host", ["localhost:9090", "127.0.0.1", "LOCALHOST", "[::1]:9090", "127.9.9.9:1"])
+async def test_names_of_this_host(admin: Admin, host: str) -> None:
+    assert (await admin.ask("/livez", headers={"Host": host}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[::2]", "[", "", "169.254.169.254", "a b"],
+)
+async def test_a_name_that_was_pointed_here_is_refused(admin: Admin, host: str) -> None:
+    for method, target in (("GET", "/-/policy"), ("DELETE", "/-/limits/tenant-10m/acme")):
+        status, body, _ = await admin.ask(target, method, headers={"Host": host})
+        assert (status, body["code"]) == (421, "HOST_NOT_ALLOWED")
+
+
+async def test_a_request_without_a_host_is_refused(admin: Admin) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
+    writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"421"
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+async def test_pages_of_other_sites_change_nothing(admin: Admin, fields: dict[str, str], status: int) -> None:
+    sent = {name: value.format(port=admin.port) for name, value in fields.items()}
+    assert (await admin.ask("/-/limits/tenant-10m/acme", "DELETE", headers=sent))[0] == status
+
+
+async def test_no_get_changes_anything_and_wrong_methods_say_which_are_right(admin: Admin) -> None:
+    status, body, fields = await admin.ask("/-/limits/tenant-10m/acme", "POST")
+    assert (status, body["code"], fields["Allow"]) == (405, "METHOD_NOT_ALLOWED", "DELETE, GET, HEAD")
+    assert {endpoint.method for endpoint in ENDPOINTS if endpoint.handler.__name__ == "_reset"} == {"DELETE"}
+
+
+async def test_bodies_are_bounded(admin: Admin) -> None:
+    status, body, _ = await admin.ask("/livez", "POST", data=b"x" * (MAX_BODY_BYTES + 1))
+    assert (status, body["code"]) == (413, "CONTENT_TOO_LARGE")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "gateway.internal"])
+def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
+    settings = Settings(admin=Listen(host, 9090))
+    with pytest.raises(TokenMissing, match="needs an admin token"):
+        required_token(settings)
+    assert required_token(replace(settings, admin_token=TOKEN)) == TOKEN.encode()
+
+
+def test_a_weak_token_is_refused_wherever_it_listens() -> None:
+    with pytest.raises(TokenMissing, match="shorter than 16") as refused:
+        AdminServer(FakeWorker(Settings(admin_token="hunter2"), LocalStore()))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_token_is_not_in_the_text_of_the_settings() -> None:
+    assert TOKEN not in repr(Settings(admin_token=TOKEN))
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.1", False), ("0.0.0.0", False), ("", False)],
+)
+def test_loopback(host: str, ours: bool) -> None:
+    assert is_loopback(host) is ours
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("a.example:80", "a.example"), ("[::1]:80", "::1"), ("LocalHost.", "localhost"), ("[", ""), ("", ""), (":80", "")],
+)
+def test_host_names(field: str, name: str) -> None:
+    assert host_name(field) == name
