@@ -106,7 +106,8 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         commands, self._unsent = self._unsent, []
-        if commands and self._transport is not None and not self.lost:
+        if commands and not self.lost:
+            assert self._transport is not None, "nothing is queued before the link has its transport"
             self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
 
     # -- replies in

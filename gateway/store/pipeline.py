@@ -114,16 +114,15 @@ class Pipeline:
     async def _attempt(self) -> bool:
         """One link from its dialling to its loss. Whether it ever was good."""
         self._trouble.clear()
-        self._link = link = Link(self, timeout_s=self._timeout_s, dead_s=self._dead_s)
+        link = Link(self, timeout_s=self._timeout_s, dead_s=self._dead_s)
         try:
             await self._dialer.connect(link)
+            self._link = link
             self._prepare(link)
             return await self._tend(link)
         except StoreDown as fault:
             self._down(fault)
-        except (
-            Exception
-        ) as error:  # a mistake of ours must not end the attempts: nothing else would bring the store back
+        except Exception as error:  # even a mistake of ours: nothing but the next attempt can bring the store back
             self._down(StoreDown("other", f"{type(error).__name__}: {error}"))
             link.abort()
         return False

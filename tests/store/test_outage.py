@@ -283,3 +283,23 @@ async def test_close_fails_those_who_still_wait(
     await store.close()
     assert await kind_of_failure(waiting) == "connect"
     own_redis_server.thaw()
+
+
+async def test_what_is_told_while_dialling_shifts_no_answer(
+    open_store, own_redis_server, own_client, make_charge, make_slot, events, monkeypatch
+):
+    """There is no connection then, so it is dropped; it must not leave a place in the queue of answers either."""
+    store = await open_store(own_redis_server.url)
+    connect = store._pipeline._dialer.connect
+
+    async def connect_while_told(link):
+        store.release([make_slot()], "lease")
+        store.renew([make_slot()], "lease")
+        await connect(link)
+
+    monkeypatch.setattr(store._pipeline._dialer, "connect", connect_while_told)
+    await own_client.client_kill_filter(_id=await store._pipeline.ask(pack(("CLIENT", "ID"))))
+    await events.wait_for("store.recovered")
+    for i in range(5):
+        decision = await store.admit([make_charge(10 + i, f"t{i}")], "")
+        assert decision.verdicts[0].remaining == 9 + i
