@@ -32,10 +32,15 @@ def policy_item(limit: Limit) -> str:
 
 
 def seconds_to_more(limit: Limit, verdict: Verdict) -> int:
-    """`t`: seconds until more quota, never so short that r/t exceeds q/w (draft §4 and §6); at least 1."""
+    """`t`: seconds until more quota, never so short that r/t exceeds q/w (draft §4 and §6); at least 1.
+
+    A limit that has some quota left, but less than a call costs, does not ask for a longer wait than the call needs.
+    """
     if limit.algorithm is Algorithm.CONCURRENCY:
         return max(1, whole_seconds(min(verdict.more_us, SECOND_US)))
     fair_share_us = -(-verdict.remaining * limit.window_us // limit.quota)
+    if not verdict.admitted:
+        fair_share_us = min(fair_share_us, verdict.retry_us)
     return max(1, whole_seconds(max(verdict.more_us, fair_share_us)))
 
 

@@ -1,10 +1,14 @@
 """Rate-limit fields: valid structured fields, honest numbers."""
 
+from collections.abc import Sequence
+
 import http_sf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.algorithms import State
+from gateway.core.decision import decide
 from gateway.core.headers import (
     MAX_POLICY_LINES,
     FieldWriter,
@@ -65,6 +69,36 @@ def test_fields_parse_as_structured_fields(pairs: list[tuple[Limit, Verdict]]) -
         assert ("w" in parameters) == (limit.algorithm is not Algorithm.CONCURRENCY)
         assert numbers["r"] == v.remaining
         assert numbers["t"] >= 1
+
+
+BOTH = [
+    Limit("window", Algorithm.ROLLING_WINDOW, 7, 20_000_000, ()),
+    Limit("bucket", Algorithm.TOKEN_BUCKET, 5, 12_500_000, (), rate=2, per_us=5_000_000),
+    Limit("rough", Algorithm.ROLLING_WINDOW, 9, 30_000_000, (), quantum_us=3_000_000),
+    Limit("fixed", Algorithm.FIXED_WINDOW, 6, 15_000_000, ()),
+]
+steps = st.lists(st.tuples(st.integers(0, 6_000_000), st.integers(1, 5)), min_size=1, max_size=40)
+
+
+@given(steps)
+def test_who_waits_exactly_retry_after_gets_in_and_who_comes_a_second_earlier_does_not(
+    calls: list[tuple[int, int]],
+) -> None:
+    now_us = 1_700_000_000_000_000
+    states: Sequence[State | None] = [None] * len(BOTH)
+    for wait_us, cost in calls:
+        now_us += wait_us
+        charges = [Charge(limit, limit.name, cost) for limit in BOTH]
+        decision, states = decide(charges, states, now_us, "")
+        if not decision.admitted:
+            wait_s = retry_after_s(charges, decision)
+            assert decide(charges, states, now_us + wait_s * 1_000_000, "", commit=False)[0].admitted
+            assert (
+                wait_s == 1
+                or not decide(charges, states, now_us + (wait_s - 1) * 1_000_000, "", commit=False)[0].admitted
+            )
+            for state in visible(charges, decision):
+                assert state.verdict.admitted or state.more_s <= wait_s
 
 
 @given(st.integers(0, 500), st.integers(0, 600_000_000))
