@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gateway.core.policy import PolicySet
 from gateway.observe.log import close_logging, configure_logging, envelope, event
-from gateway.settings import Settings
+from gateway.settings import Logging, Settings
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
@@ -55,16 +55,18 @@ def run(
     Raises StartFailed when nothing can be started.
     """
     stop_at_once()
-    _need_guarded_admin(settings)
     plan = plan_store(settings)
     with ExitStack() as stack:
+        check_log_files(settings.logging)
         configure_logging(settings.logging, envelope(settings))
         stack.callback(close_logging)
+        _tell_settings(settings)
         if plan.warning:
             event("store.limited", "Counting is not as asked for", "warning", reason=plan.warning)
         settings = replace(settings, workers=plan.workers)
         doors = stack.enter_context(open_doors(settings))
         settings = doors.as_bound(settings)
+        check_certificates(settings)
         directory = stack.enter_context(runtime_dir())
         store = stack.enter_context(store_place(settings, plan, directory))
         allow_open_files(settings.bounds.sockets + SPARE_FILES)
@@ -85,13 +87,33 @@ def run(
         return Supervisor(posts, doors, serve, on_ready=ready, mend_store=store.mend).run()
 
 
-def _need_guarded_admin(settings: Settings) -> None:
-    from gateway.admin.guard import TokenMissing, required_token
+def check_log_files(logging: Logging) -> None:
+    """Lines that cannot be written later are dropped, for calls must go on. So see now. Raises StartFailed."""
+    for key, place in (("access", logging.access), ("connection_errors", logging.connection_errors)):
+        if place not in ("stdout", "stderr", "off"):
+            try:
+                Path(place).open("ab").close()
+            except OSError as error:
+                raise StartFailed(f"cannot write the log {place} (logging.{key}): {error.strerror}") from error
 
-    try:
-        required_token(settings)
-    except TokenMissing as error:
-        raise StartFailed(str(error)) from error
+
+def _tell_settings(settings: Settings) -> None:
+    """One event that says what was decided outside the settings file: by options and by the environment."""
+    changed = {key: place for key, place in settings.sources if place.startswith(("--", "environment"))}
+    event("config.loaded", "Settings loaded", workers=settings.workers, policies=settings.policies, changed=changed)
+
+
+def check_certificates(settings: Settings) -> None:
+    """Load them once before there are workers. Raises StartFailed that names the files."""
+    from gateway.app import server_tls
+
+    for listen in (settings.listen, settings.admin):
+        if listen is not None and listen.tls is not None:
+            try:
+                server_tls(listen.tls)
+            except OSError as error:  # ssl.SSLError too
+                files = f"certificate {listen.tls.certificate} with key {listen.tls.key}"
+                raise StartFailed(f"cannot use {files} for {listen}: {error.strerror or error}") from error
 
 
 def share_metrics(directory: Path) -> None:

@@ -85,6 +85,11 @@ class Process:
         """Its exit code; negative: the signal that ended it."""
         return self.popen.wait(DEADLINE_S)
 
+    def ends_well(self) -> None:
+        """Wait for it, and show what it said if it does not end with 0."""
+        code = self.wait()
+        assert code == 0, f"exit code {code}\n{self.stderr()}\n{self.stdout()[-4_000:]}"
+
     def ended(self) -> bool:
         return self.popen.poll() is not None
 

@@ -7,23 +7,21 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "gateway"
 
-PURE = set(
-    [
-        "array",
-        "bisect",
-        "collections",
-        "dataclasses",
-        "enum",
-        "functools",
-        "hashlib",
-        "ipaddress",
-        "itertools",
-        "math",
-        "re",
-        "typing",
-        "urllib",
-    ]
-)
+PURE = {
+    "array",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "ipaddress",
+    "itertools",
+    "math",
+    "re",
+    "typing",
+    "urllib",
+}
 """Of the standard library, what the core may use: nothing here does I/O, reads a clock or throws dice."""
 
 USERS = {

@@ -57,7 +57,7 @@ def test_every_worker_serves_and_all_end_with_exit_code_0(fleet: Start, runtime:
     all_serve(process, pids)
     assert [path.stat().st_mode & 0o777 for path in runtime.glob("gateway-*")] == [0o700]
     process.popen.send_signal(signal.SIGTERM)
-    assert process.wait() == 0
+    process.ends_well()
     assert not any(alive(pid) for pid in pids.values())
     assert not list(runtime.iterdir())
 
@@ -112,7 +112,7 @@ def test_interrupt_from_the_terminal_reaches_each_worker_once(fleet: Start) -> N
     groups = {os.getpgid(pid) for pid in worker_pids(process, 2).values()}
     assert os.getpgid(process.pid) not in groups, "Ctrl-C goes to the parent's group alone, which passes it on"
     process.popen.send_signal(signal.SIGINT)
-    assert process.wait() == 0
+    process.ends_well()
 
 
 def test_systemd_is_told_when_calls_are_served_and_when_no_longer(fleet: Start, tmp_path: Path) -> None:
@@ -124,4 +124,4 @@ def test_systemd_is_told_when_calls_are_served_and_when_no_longer(fleet: Start, 
         assert manager.recv(100) == b"READY=1"
         process.popen.send_signal(signal.SIGTERM)
         assert manager.recv(100) == b"STOPPING=1"
-    assert process.wait() == 0
+    process.ends_well()
