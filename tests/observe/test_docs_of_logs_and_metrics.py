@@ -1,0 +1,79 @@
+"""docs/logs.md and docs/metrics.md say exactly what the code does."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateway.observe.events import EVENTS
+from gateway.observe.instruments import INSTRUMENTS
+from gateway.observe.metrics import METHODS, OTHER
+from gateway.observe.schema import ACCESS_FIELDS, ENVELOPE, EVENT_FIELDS, FIELDS
+
+DOCS = Path(__file__).parents[2] / "docs"
+LOGS = (DOCS / "logs.md").read_text()
+METRICS = (DOCS / "metrics.md").read_text()
+
+
+def section(text: str, title: str) -> str:
+    """From a heading to the next one."""
+    return text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of the tables' rows whose first cell is code."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:3] == "| `"]
+
+
+@pytest.mark.parametrize(
+    ("title", "fields"),
+    [("Every line", ENVELOPE), ("One line per call: `http.access`", ACCESS_FIELDS), ("Events", EVENT_FIELDS)],
+)
+def test_fields(title: str, fields: dict[str, object]) -> None:
+    described = [row for row in rows(section(LOGS, title)) if len(row) == 5]
+    expected = [
+        [f"`{name}`", field.type, field.meaning, f"`{field.ecs}`", f"`{field.otel}`"]
+        for name, field in FIELDS.items()
+        if name in fields
+    ]
+    assert described == expected
+
+
+def test_events() -> None:
+    described = {row[0].strip("`"): row[1] for row in rows(section(LOGS, "Events")) if len(row) == 2}
+    assert described == dict(EVENTS)
+
+
+def test_the_example_is_a_line_of_this_schema() -> None:
+    found = re.search(r"```json\n(.*)\n```", LOGS)
+    assert found is not None
+    assert orjson.loads(found[1]).keys() <= ENVELOPE.keys() | ACCESS_FIELDS.keys()
+
+
+def test_metrics() -> None:
+    together = {"": "", "livesum": "; workers: sum", "livemin": "; workers: least", "livemax": "; workers: greatest"}
+    described = [row for row in rows(METRICS) if len(row) == 4]
+    expected = [
+        [
+            f"`{name}`",
+            metric.type,
+            ", ".join(f"`{label}`" for label in metric.labels),
+            f"{metric.meaning}{together[metric.together]}.",
+        ]
+        for name, metric in INSTRUMENTS.items()
+    ]
+    assert described == expected
+
+
+def test_labels() -> None:
+    described = {row[0].strip("`"): row[1] for row in rows(METRICS) if len(row) == 2}
+    used = {label for metric in INSTRUMENTS.values() for label in metric.labels}
+    obvious = {"limit", "upstream", "version", "python"}
+    assert described.keys() == used - obvious
+    assert re.findall("`([A-Z]+)`", described["method"]) == [*METHODS, OTHER]
+
+
+def test_queries_use_metrics_that_exist() -> None:
+    named = set(re.findall(r"gateway_[a-z_]+", section(METRICS, "Useful queries")))
+    assert {re.sub("_bucket$", "", name) for name in named} <= INSTRUMENTS.keys()
