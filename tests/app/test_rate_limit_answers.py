@@ -1,0 +1,178 @@
+"""What callers see of limits: fields on every limited answer, honest refusals, the upstream's own fields merged."""
+
+import json
+
+import http_sf
+import pytest
+
+from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.upstream import Upstream, always
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
+POLICIES = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: %(on_missing)s}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  tenant-10m:
+    algorithm: rolling_window
+    limit: 3
+    window: 10m
+    key: [tenant]
+    mode: %(mode)s
+    overrides:
+      - {match: {tenant: vip}, limit: 5}
+      - {match: {tenant: free}, mode: off}
+  connection-1m: {algorithm: token_bucket, rate: 60, per: 1m, burst: 20, key: [connection]}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - name: all
+    match: {path_prefix: /}
+    upstream: up
+    limits: [tenant-10m, connection-1m]
+    operations:
+      - {name: batch, match: {method: POST, path: /batch}, cost: {tenant-10m: 3}}
+"""
+
+
+def policies(upstream: Upstream, on_missing: str = "anonymous", mode: str = "enforce") -> str:
+    return POLICIES % {"url": upstream.url, "on_missing": on_missing, "mode": mode}
+
+
+def parse(answer: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+
+async def call(
+    gateway: Running, *lines: str, method: str = "GET", path: str = "/x"
+) -> tuple[int, dict[str, str], bytes]:
+    head = [f"{method} {path} HTTP/1.1", "Host: a", "Connection: close", "Content-Length: 0", *lines, "", ""]
+    return parse(await gateway.raw("\r\n".join(head).encode()))
+
+
+async def test_every_limited_answer_says_where_the_caller_stands(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    for left in (2, 1, 0):
+        status, fields, _ = await call(gateway, "X-Tenant-Id: acme", "X-Connection-Id: c1")
+        assert status == 200
+        assert fields["RateLimit-Policy"] == '"tenant-10m";q=3;w=600, "connection-1m";q=20;w=20'
+        states = dict(http_sf.parse(fields["RateLimit"].encode(), tltype="list"))
+        assert states["tenant-10m"]["r"] == left
+        assert (fields["X-RateLimit-Limit"], fields["X-RateLimit-Remaining"]) == ("3", str(left))
+        assert int(fields["X-RateLimit-Reset"]) == states["tenant-10m"]["t"]
+    status, fields, body = await call(gateway, "X-Tenant-Id: acme", "X-Connection-Id: c1")
+    assert status == 429
+    problem = json.loads(body)
+    assert problem["code"] == "RATE_LIMIT_EXCEEDED"
+    assert problem["violated-policies"] == ["tenant-10m"]
+    assert problem["detail"] == "Limit tenant-10m (3 per 600 s) is used up."
+    assert problem["connection_id"] == "c1"
+    assert problem["request_id"] == fields["X-Request-Id"]
+    assert problem["retry_after"] == int(fields["Retry-After"]) == int(fields["X-RateLimit-Reset"])
+    assert 595 <= problem["retry_after"] <= 600
+    assert fields["Content-Type"] == "application/problem+json"
+    assert fields["Cache-Control"] == "no-store"
+    assert fields["Proxy-Status"] == 'gw-test; error=http_request_denied; details="tenant-10m"'
+    for name in ("RateLimit", "RateLimit-Policy"):
+        assert len(http_sf.parse(fields[name].encode(), tltype="list")) == 2
+    assert len(upstream.received) == 3
+    record = (await gateway.records.wait(4))[3]
+    assert (record.verdict, record.limit_fired, record.response_source) == ("limited", "tenant-10m", "limit")
+
+
+async def test_overrides_and_costs(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    assert [(await call(gateway, "X-Tenant-Id: vip"))[0] for _ in range(6)] == [200] * 5 + [429]
+    assert [(await call(gateway, "X-Tenant-Id: free"))[0] for _ in range(6)] == [200] * 6
+    _, fields, _ = await call(gateway, "X-Tenant-Id: free")
+    assert "RateLimit" not in fields
+    status, fields, _ = await call(gateway, "X-Tenant-Id: batcher", method="POST", path="/batch")
+    assert (status, fields["X-RateLimit-Remaining"]) == (200, "0")
+    assert (await gateway.records.wait(14))[13].operation == "batch"
+
+
+async def test_a_missing_key_part_is_skipped_anonymous_or_rejected(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    status, fields, _ = await call(gateway)  # anonymous tenant, connection limit skipped
+    assert (status, fields["RateLimit-Policy"]) == (200, '"tenant-10m";q=3;w=600')
+    _, fields, _ = await call(gateway, "X-Tenant-Id: ~")  # no caller can choose the anonymous counter
+    assert fields["X-RateLimit-Remaining"] == "2"
+    strict = await start(policies(upstream, on_missing="reject"))
+    status, _, body = await call(strict)
+    assert (status, json.loads(body)["code"]) == (400, "RATE_LIMIT_KEY_MISSING")
+    assert "X-Tenant-Id".lower() in json.loads(body)["detail"]
+
+
+async def test_shadow_limits_are_recorded_and_never_seen(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream, mode="shadow"))
+    for _ in range(4):
+        status, fields, _ = await call(gateway, "X-Tenant-Id: acme")
+        assert status == 200
+        assert "RateLimit" not in fields
+    records = await gateway.records.wait(4)
+    assert [record.verdict for record in records] == ["allowed"] * 3 + ["shadow_limited"]
+    assert records[3].limit_fired == "tenant-10m"
+
+
+async def test_no_route(start: Start, upstream: Upstream) -> None:
+    gateway = await start((ONE_ROUTE % {"url": upstream.url}).replace("path_prefix: /", "path_prefix: /erp/"))
+    status, fields, body = await call(gateway)
+    assert (status, json.loads(body)["code"]) == (404, "NO_ROUTE")
+    assert "RateLimit" not in fields
+
+
+UPSTREAM_FIELDS = [
+    # (what the upstream says, lines that must be there, lines that must not)
+    (
+        'RateLimit-Policy: "theirs";q=9;w=60\r\nRateLimit: "theirs";r=4;t=9',
+        ['RateLimit: "theirs";r=4;t=9', 'RateLimit-Policy: "theirs";q=9;w=60', 'RateLimit: "tenant-10m";r=499;'],
+        [],
+    ),
+    (
+        'RateLimit: "tenant-10m";r=4;t=9, "b";r=1',
+        ['RateLimit: "up-tenant-10m";r=4;t=9, "b";r=1', 'RateLimit: "tenant-10m";r=499;'],
+        ['RateLimit: "tenant-10m";r=4;'],
+    ),
+    (
+        "X-RateLimit-Limit: 100\r\nX-RateLimit-Remaining: 7\r\nX-RateLimit-Reset: 55",
+        [
+            "X-RateLimit-Limit: 100",
+            "X-RateLimit-Remaining: 7",
+            "X-RateLimit-Reset: 55",
+            'RateLimit: "tenant-10m";r=499;',
+        ],
+        ["X-RateLimit-Remaining: 499"],
+    ),
+    (
+        "X-RateLimit-Limit: 9000\r\nX-RateLimit-Remaining: 8000\r\nX-RateLimit-Reset: 55",
+        ["X-RateLimit-Limit: 500", "X-RateLimit-Remaining: 499"],
+        ["X-RateLimit-Limit: 9000", "X-RateLimit-Remaining: 8000"],
+    ),
+    ("X-RateLimit-Remaining: many", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Remaining: many"]),
+    ("Retry-After: 120", ["Retry-After: 120"], []),
+]
+
+
+@pytest.mark.parametrize(("says", "there", "gone"), UPSTREAM_FIELDS, ids=range(len(UPSTREAM_FIELDS)))
+async def test_the_upstreams_own_fields_are_merged(
+    gateway: Running, upstream: Upstream, says: str, there: list[str], gone: list[str]
+) -> None:
+    upstream.script = always(f"HTTP/1.1 429 Slow down\r\n{says}\r\nContent-Length: 2\r\n\r\nno".encode())
+    head = (await gateway.raw(GET, until=b"no")).decode()
+    for line in there:
+        assert f"\r\n{line}" in head
+    for line in gone:
+        assert f"\r\n{line}" not in head
+
+
+async def test_head_refusals_have_no_body(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    for _ in range(3):
+        await call(gateway, "X-Tenant-Id: acme")
+    status, fields, body = await call(gateway, "X-Tenant-Id: acme", method="HEAD")
+    assert (status, body) == (429, b"")
+    assert int(fields["Content-Length"]) > 100
