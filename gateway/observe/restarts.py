@@ -1,8 +1,13 @@
-"""Counting workers that died: only their parent knows, and it serves no scrape."""
+"""Counting workers that died: only their parent knows, and it serves no scrape.
+
+prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is first imported, so it is not imported before it is needed.
+"""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
-from gateway.observe.instruments import Metric, make
+if TYPE_CHECKING:
+    from gateway.observe.instruments import Metric
 
 
 def count_restart() -> None:
@@ -11,5 +16,7 @@ def count_restart() -> None:
 
 
 @cache
-def _restarts() -> Metric:
+def _restarts() -> "Metric":
+    from gateway.observe.instruments import make
+
     return make("gateway_worker_restarts_total", None)
