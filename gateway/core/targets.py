@@ -30,7 +30,7 @@ def climbs(path: str) -> bool:
 
 
 def _segments(path: str) -> list[str]:
-    """The segments without their `;parameters`, percent-encoding of dots and borders undone; [] when none can be `..`."""
+    """The segments without `;parameters`, dots and borders decoded; [] when none can be `..`."""
     if ".." not in path and "%" not in path:
         return []
     decoded = _ENCODED.sub(lambda match: _DECODED[match[1].lower()], path)

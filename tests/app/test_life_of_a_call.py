@@ -11,7 +11,7 @@ STAGES = ["accept", "identify", "admit", "forward", "annotate", "settle", "recor
 
 
 def test_the_words_are_the_same_everywhere() -> None:
-    assert re.findall(r"^## (\w+)$", (ROOT / "docs/life-of-a-call.md").read_text(), re.M) == STAGES
+    assert re.findall(r"^## (\w+)$", (ROOT / "docs/life-of-a-call.md").read_text(), re.MULTILINE) == STAGES
     assert " → ".join(STAGES) in (gateway.handle.__doc__ or "")
     for stage in STAGES:
         assert importlib.import_module(f"gateway.{stage}").__doc__
