@@ -4,10 +4,11 @@ Only metrics that something feeds are here. `docs/metrics.md` lists exactly thes
 connection, a path or anything else a caller can choose freely.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a _created series beside each counter doubles the scrape
 
@@ -86,6 +87,16 @@ class Metric(NamedTuple):
         if known is None:
             known = self.children[labels] = self.parent.labels(*labels) if labels else self.parent
         return known
+
+
+def shared() -> bool:
+    """Whether values go to files that workers add up: when PROMETHEUS_MULTIPROC_DIR is set.
+
+    prometheus_client looks at it when it is first imported; here it may be set later too, before the first metric.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ and not values.ValueClass._multiprocess:
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+    return bool(values.ValueClass._multiprocess)
 
 
 def make(name: str, registry: CollectorRegistry | None) -> Metric:

@@ -2,7 +2,7 @@
 
 What is counted goes to prometheus_client every half second and before each scrape of this worker, so a scrape that
 another worker answers may be half a second old. With several workers prometheus_client's multi-process mode adds them
-up, dead ones included (PROMETHEUS_MULTIPROC_DIR, set before it is imported).
+up, dead ones included (PROMETHEUS_MULTIPROC_DIR).
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, values
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import __version__
 from gateway.core.limits import Charge, Decision, Limit, Mode
 from gateway.core.policy import PolicySet
-from gateway.observe.instruments import INSTRUMENTS, Metric, make
+from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
 from gateway.observe.process import cpu_s, resident_bytes
@@ -57,7 +57,7 @@ class Metrics:
 
     def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels) -> None:
         self.levels = levels
-        self._shared = bool(values.ValueClass._multiprocess)
+        self._shared = shared()
         self._registry = CollectorRegistry()
         registry = None if self._shared else self._registry
         self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}

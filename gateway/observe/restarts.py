@@ -1,7 +1,4 @@
-"""Counting workers that died: only their parent knows, and it serves no scrape.
-
-prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is first imported, so it is not imported before it is needed.
-"""
+"""Counting workers that died: only their parent knows, and it serves no scrape."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,6 +14,7 @@ def count_restart() -> None:
 
 @cache
 def _restarts() -> "Metric":
-    from gateway.observe.instruments import make
+    from gateway.observe.instruments import make, shared  # a supervisor whose workers live never needs them
 
+    shared()
     return make("gateway_worker_restarts_total", None)

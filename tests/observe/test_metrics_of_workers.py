@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 PROGRAM = '''
 import os, signal, sys
+import prometheus_client  # looks at the variable now, before it is set
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 from gateway.observe.metrics import Levels, Metrics
 from gateway.observe.restarts import count_restart
 from prometheus_client import multiprocess
@@ -50,10 +52,10 @@ CALLS = 'gateway_requests_total{code="200",method="GET",route="erp",source="upst
 
 def test_workers_add_up(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
         capture_output=True,
         text=True,
-        env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
         check=False,
     )
     assert done.stderr == ""
