@@ -1,6 +1,6 @@
 """What counting one call costs: CPU microseconds per record with two limits, pouring included, beside direct counting.
 
-    python benchmarks/observe_metrics.py [records]          (PROMETHEUS_MULTIPROC_DIR set: the cost with many workers)
+python benchmarks/observe_metrics.py [records]          (PROMETHEUS_MULTIPROC_DIR set: the cost with many workers)
 """
 
 import sys
