@@ -23,11 +23,11 @@ async def admit(call: Call) -> Refusal | None:
         record.store = gateway.store.kind
     except StoreDown as down:
         record.error_detail = str(down)
+        gateway.on_fallback(charges)
         if gateway.fallback.denies(charges):
             return _store_refusal(call)
         call.charges, call.decision = await gateway.fallback.admit(charges, call.lease)
         record.store = "local"
-        gateway.on_fallback(charges)
     finally:
         record.store_s = gateway.clock() - started
     record.charges = call.charges

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -26,7 +25,15 @@ from gateway.hop import Hop
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.observe.events import EVENTS
-from gateway.observe.log import AccessLog, close_logging, configure_logging, envelope, event, use_policy_version
+from gateway.observe.log import (
+    AccessLog,
+    close_logging,
+    configure_logging,
+    envelope,
+    event,
+    reopen_logs,
+    use_policy_version,
+)
 from gateway.observe.metrics import Levels, Metrics
 from gateway.observe.near import NearLimit
 from gateway.record import CallRecord, RecordSink
@@ -187,6 +194,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, False)
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, True)
+        loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
 
     def _asked_to_stop(self, impatient: bool) -> None:
         """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts the grace short."""
@@ -254,5 +262,4 @@ def _calm_collector() -> None:
 
 
 def _report_crash(crash: BaseException, record: CallRecord) -> None:
-    where = "".join(traceback.format_exception(crash, limit=-8))
-    event("call.crashed", "Call met an error of ours", "error", request_id=record.request_id, traceback=where)
+    event("call.crashed", "Call met an error of ours", "error", request_id=record.request_id, exc_info=crash)

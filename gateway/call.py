@@ -55,6 +55,7 @@ class Call:
 
     parts     value of each key part of the route; None = the anonymous caller
     peer_trusted  whether the socket's peer is a trusted proxy
+    forwarded_at  when the first attempt began
     target    what the upstream is asked for (raw)
     charges   what `admit` asked the store; `decision` is its answer
     lease     names the concurrency slots; "" when there are none to give back
@@ -64,6 +65,7 @@ class Call:
     __slots__ = (
         "charges",
         "decision",
+        "forwarded_at",
         "gateway",
         "lease",
         "operation",
@@ -86,6 +88,7 @@ class Call:
         self.gateway = gateway
         self.record = record
         self.policies = gateway.policies
+        self.forwarded_at = 0.0
         self.peer_trusted = False
         self.parts: Mapping[str, str | None] = {}
         self.target = request.head.target

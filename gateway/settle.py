@@ -12,8 +12,10 @@ def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None
         upload.stop()
         if upload.task is not None and not upload.task.done() and exchange is not None:
             exchange.abort()
-    if exchange is not None and exchange.transport is not None:
-        exchange.release()
+    if exchange is not None:
+        record.upstream_s = gateway.clock() - call.forwarded_at
+        if exchange.transport is not None:
+            exchange.release()
     if call.lease:
         gateway.leases.give_back(call)
     gateway.in_flight -= 1
