@@ -51,7 +51,7 @@ async def forward(call: Call, upload: Upload) -> Exchange:
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
     pool = call.gateway.upstreams.pool(call.route.upstream)
-    started = call.gateway.clock()
+    started = call.forwarded_at = call.gateway.clock()
     kept = pool.take()
     try:
         if kept is None:
