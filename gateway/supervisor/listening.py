@@ -2,7 +2,7 @@
 
 On Linux every worker gets a socket of its own on the same port (SO_REUSEPORT) and the kernel spreads connections
 evenly. Callers keep their connections, so an uneven start stays uneven: of 64 connections opened at once, four
-workers behind one shared socket got 1 to 38 each, with a socket each 13 to 20 (`docs/operations.md`, "Workers").
+workers behind one shared socket got 0 to 58 each, with a socket each 11 to 21 (`benchmarks/listening_sockets.py`).
 The usual price, connections lost in the queue of a worker that dies, is not paid here: this process keeps every
 socket open, and what was queued waits for the worker's successor.
 

@@ -26,10 +26,12 @@ PURE = {
 
 USERS = {
     "aiohappyeyeballs": {"upstream"},
-    "aiohttp": {"admin", "upstream", "wire"},
+    "aiohttp": {"admin", "identity", "upstream", "wire"},
+    "cryptography": {"identity"},
     "hiredis": {"store"},
+    "jwt": {"identity"},
     "multidict": {"admin", "upstream", "wire"},
-    "orjson": {"admin", "observe", "refuse", "upstream"},
+    "orjson": {"admin", "identity", "observe", "refuse", "upstream"},
     "prometheus_client": {"admin", "observe", "supervisor"},
     "pydantic": {"policy"},
     "pydantic_core": {"policy"},

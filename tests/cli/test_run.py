@@ -368,6 +368,7 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(start_gateway: Start, 
     before = [caller.answers for caller in callers]
     until("every caller to be served again", lambda: all(c.answers > b for c, b in zip(callers, before, strict=True)))
     assert all(len(caller.trouble) <= 1 for caller in callers), "at most the call that was in the dead worker's hands"
+    assert b"\ngateway_worker_restarts_total 1.0\n" in process.get("/metrics", admin=True).body  # type: ignore[attr-defined]
     assert not process.ended()
 
 
