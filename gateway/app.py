@@ -22,6 +22,7 @@ from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.handle import handle, handle_bad_head
 from gateway.hop import Hop
+from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.observe.events import EVENTS
@@ -69,6 +70,7 @@ def build_gateway(settings: Settings, policies: PolicySet, store: Store, sinks: 
     gateway.hop = Hop(settings)
     gateway.leases = Leases()
     gateway.callers = Callers()
+    gateway.authenticator = Authenticator()
     gateway.trusted_proxies = networks(settings.trusted_proxies)
     gateway.new_id = new_ids()
     gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
@@ -166,7 +168,9 @@ class Worker:
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
+        gateway.authenticator.on_event = _authentication_event
         await gateway.upstreams.load(self.policies)
+        await gateway.authenticator.load(self.policies)
         event("policy.loaded", "Policy loaded", version=self.policies.version, files=list(self.policies.files))
         with suppress(StoreDown):
             await self.store.start()
@@ -180,6 +184,7 @@ class Worker:
 
     async def _close(self, gateway: Gateway) -> None:
         await gateway.upstreams.close()
+        await gateway.authenticator.close()
         gateway.leases.close()
         await self.store.close()
         self._metrics.close()
@@ -187,8 +192,7 @@ class Worker:
     def _store_event(self, name: str, fields: Mapping[str, object]) -> None:
         self._store_up = name != "store.degraded"
         self._metrics.on_store_event(name, fields)
-        level = "warning" if name == "store.degraded" else "info"
-        event(name, EVENTS[name].partition(";")[0].partition(",")[0].rstrip("."), level, **fields)
+        _tell(name, "warning" if name == "store.degraded" else "info", fields)
 
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -249,6 +253,15 @@ class Worker:
             upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
             store_up=self._store_up,
         )
+
+
+def _authentication_event(name: str, fields: Mapping[str, object]) -> None:
+    _tell(name, "warning" if name == "authentication.keys_failed" else "info", fields)
+
+
+def _tell(name: str, level: str, fields: Mapping[str, object]) -> None:
+    """An event whose message is the beginning of what `EVENTS` says about it."""
+    event(name, EVENTS[name].partition(";")[0].partition(",")[0].rstrip("."), level, **fields)
 
 
 def _calm_collector() -> None:

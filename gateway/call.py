@@ -12,6 +12,7 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.trace import Trace
 from gateway.hop import Hop
+from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request
 from gateway.record import CallRecord, RecordSink
@@ -40,6 +41,7 @@ class Gateway:
     hop: Hop
     leases: Leases
     callers: Callers
+    authenticator: Authenticator
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
     new_id: Callable[[], str]

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from gateway.core.challenges import not_vouched
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Mode
-from gateway.core.policy import KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
+from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
 from gateway.core.problems import KEY_MISSING, Refusal
 
 MAX_REMEMBERED = 10_000
@@ -65,5 +66,7 @@ def _ask(
 
 
 def _key_missing(part: KeyPart) -> Refusal:
+    if part.source in VOUCHED:
+        return not_vouched(part.name)
     where = part.source.value if part.source is KeyFrom.CLIENT_IP else f"{part.source.value} {part.source_name}"
     return Refusal(KEY_MISSING, f"The key part {part.name} ({where}) is missing.")

@@ -166,6 +166,8 @@ def _head(call: Call, chunked: bool) -> bytes:
     gateway, record, head = call.gateway, call.record, call.request.head
     upstream = call.route.upstream
     drop = _DROP_FROM_TRUSTED if call.peer_trusted else _DROP
+    if call.route.credential_fields:
+        drop = drop | call.route.credential_fields
     headers = head.headers
     added = b""
     if "Connection" in headers:

@@ -29,7 +29,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
     exchange: Exchange | None = None
     upload: Upload | None = None
     try:
-        refusal = bounds(call) or identify(call) or await admit(call)
+        refusal = bounds(call) or await identify(call) or await admit(call)
         if refusal is None:
             upload = Upload(request.body, request.head.chunked)
             try:

@@ -1,15 +1,20 @@
 """Identify: which route and operation a request belongs to, and who is asking."""
 
 from gateway.call import Call
-from gateway.core.keys import read_key
+from gateway.core.authentication import Denied, Identity, meets
+from gateway.core.challenges import forbidden, unauthenticated
+from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import Route
+from gateway.core.policy import VOUCHED, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 from gateway.core.targets import climbs, has_dot_dot
 
 
-def identify(call: Call) -> Refusal | None:
-    """Resolve route, operation, key parts and what each limit will be asked (`call.charges`)."""
+async def identify(call: Call) -> Refusal | None:
+    """Resolve route, caller, operation, key parts and what each limit will be asked (`call.charges`).
+
+    Waits only where the route wants credentials and they are signed with a key that has to be fetched.
+    """
     head, record = call.request.head, call.record
     path, question, query = head.target.partition("?")
     host = record.http_host.rpartition(":")[0] if _has_port(record.http_host) else record.http_host
@@ -22,6 +27,12 @@ def identify(call: Call) -> Refusal | None:
     record.upstream = route.upstream.name
     if _leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
+    identity: Identity | None = None
+    if route.authenticate:
+        known = await _authenticate(call)
+        if isinstance(known, Refusal):
+            return known
+        identity = known
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
     rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
     call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
@@ -30,6 +41,8 @@ def identify(call: Call) -> Refusal | None:
         record.operation = operation.name
         record.entity = operation.entity
     parts = {part.name: read_key(part, head.headers, path_parameters, query, record.client_ip) for part in route.keys}
+    if identity is not None:
+        parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
     record.tenant = parts.get("tenant") or ""
     record.account = parts.get("account") or ""
     record.connection = parts.get("connection") or ""
@@ -41,6 +54,20 @@ def identify(call: Call) -> Refusal | None:
     if skipped:
         record.verdict = "skipped"
     return None
+
+
+async def _authenticate(call: Call) -> Identity | Refusal:
+    """Who the credentials say is calling, if they hold and give access to this route."""
+    gateway, route, record = call.gateway, call.route, call.record
+    found = await gateway.authenticator.authenticate(route.authenticate, call.request.head.headers)
+    if isinstance(found, Denied):
+        record.error_detail = found.reason
+        return unauthenticated(found, route.authenticate, gateway.settings.name)
+    record.auth_scheme, record.auth_key = found.scheme, found.key_id
+    if route.require and not meets(route.require, found):
+        record.error_detail = "credentials lack what the route requires"
+        return forbidden(route.require, route.authenticate, gateway.settings.name)
+    return found
 
 
 def _leaves(route: Route, path: str) -> bool:

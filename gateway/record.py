@@ -40,6 +40,8 @@ class CallRecord:
     tenant: str = ""
     account: str = ""
     connection: str = ""
+    auth_scheme: str = ""  # the scheme that knows the caller
+    auth_key: str = ""  # names the key it knows the caller by, never the credential
     policy_version: str = ""
     # admit
     charges: Sequence[Charge] = ()

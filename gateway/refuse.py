@@ -53,6 +53,8 @@ def problem_lines(gateway: Gateway, refusal: Refusal, size: int) -> bytes:
         text += f"Retry-After: {refusal.retry_after_s}\r\n"
     if refusal.kind.status == 405:
         text += "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
+    for name, value in refusal.extra_fields:
+        text += f"{name}: {value}\r\n"
     if settings.headers.proxy_status != "off":
         details = f'; details="{", ".join(refusal.violated)}"' if refusal.violated else ""
         text += f"Proxy-Status: {settings.name}; error={refusal.kind.proxy_error}{details}\r\n"

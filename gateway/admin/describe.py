@@ -66,6 +66,7 @@ def _route(route: Route) -> Document:
         "name": route.name,
         "upstream": route.upstream.name,
         "limits": [limit.name for limit in route.limits],
+        "authenticate": [scheme.name for scheme in route.authenticate],
         "operations": [operation.name for operation in route.operations],
         "source": route.source,
     }

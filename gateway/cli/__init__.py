@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import health, run, tell
+from gateway.cli import health, keys, run, tell
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command()(run.run)
 app.command()(tell.check)
 app.command()(tell.schema)
 app.command()(health.healthcheck)
+app.command()(keys.hash_key)
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ _MOST_COLUMNS = 160
 _SETTINGS_KEY = re.compile(
     r"^(name|listen|admin|workers|policies|trusted_proxies|store|headers|bounds|drain|logging)\s*:", re.MULTILINE
 )
-_POLICY_KEY = re.compile(r"^(keys|limits|breakers|retries|error_classes|upstreams|routes)\s*:", re.MULTILINE)
+_POLICY_KEY = re.compile(
+    r"^(authentication|keys|limits|breakers|retries|error_classes|upstreams|routes)\s*:", re.MULTILINE
+)
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ def _check(paths: Sequence[Path], env: Mapping[str, str]) -> _Result:
             result.settings.append(settings)
             policy_paths.append(settings.policies)
     if policy_paths:
-        report = check_policies(policy_paths)
+        report = check_policies(policy_paths, env=env)
         result.errors += report.errors
         result.warnings += report.warnings
         result.policies = report.policies

@@ -22,12 +22,13 @@ def read_settings(config: Path | None, env_file: Path | None, overrides: Mapping
         return load_settings(config, environment(os.environ, env_file), overrides)
 
 
-def read_policies(settings: "Settings", upstream: str) -> "PolicySet":
+def read_policies(settings: "Settings", env_file: Path | None, upstream: str) -> "PolicySet":
     """The policies the settings name; with an `upstream` URL, the shipped default policy in front of it."""
     from gateway.policy import load, load_default
 
     with told():
-        return load_default(upstream) if upstream else load([settings.policies])
+        env = environment(os.environ, env_file)
+        return load_default(upstream) if upstream else load([settings.policies], env=env)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def run(
         "logging.pretty": dev,
     }
     settings = read_settings(config, env_file, {name: value for name, value in options.items() if value})
-    loaded = read_policies(settings, upstream)
+    loaded = read_policies(settings, env_file, upstream)
     _need_c_parser()
     from gateway import supervisor
 

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, unquote_plus
 
+from gateway.core.authentication import Identity, claim_text
 from gateway.core.limits import Limit
 from gateway.core.policy import KeyFrom, KeyPart
 
@@ -59,7 +60,7 @@ def read_key(
     client_ip    textual address, "" when unknown
 
     Path and query values are percent-decoded, so that no spelling of a value has a counter of its own. Of an API key
-    only a hash is returned.
+    only a hash is returned. What credentials must vouch for is always missing here: see `vouched`.
     """
     return _READERS[part.source](part, headers, path_params, query, client_ip) or None
 
@@ -93,13 +94,29 @@ def _api_key(part: KeyPart, headers: Mapping[str, str], _path: Mapping[str, str]
     return "key-" + blake2b(text, digest_size=_HASH_BYTES, key=_API_KEY_DOMAIN).hexdigest()
 
 
+def _not_said(_part: KeyPart, _headers: Mapping[str, str], _path: Mapping[str, str], _query: str, _ip: str) -> None:
+    return None
+
+
 _READERS: Mapping[KeyFrom, Callable[[KeyPart, Mapping[str, str], Mapping[str, str], str, str], str | None]] = {
     KeyFrom.HEADER: _header,
     KeyFrom.PATH: _path,
     KeyFrom.QUERY: _query,
     KeyFrom.CLIENT_IP: _client_ip,
     KeyFrom.API_KEY: _api_key,
+    KeyFrom.API_KEY_ENTRY: _not_said,
+    KeyFrom.JWT: _not_said,
 }
+
+
+def vouched(part: KeyPart, identity: Identity) -> str | None:
+    """The value of a key part that is read from credentials, None when they do not say it.
+
+    A token says it under the claim that the part names. The entry of an API key names key parts themselves.
+    """
+    if not identity.from_token:
+        return claim_text(identity.claims.get(part.name)) or None
+    return claim_text(identity.claims.get(part.source_name)) or None if part.source is KeyFrom.JWT else None
 
 
 @lru_cache(maxsize=8192)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.core.authentication import Scheme
 from gateway.core.limits import Limit
 
 
@@ -19,6 +20,12 @@ class KeyFrom(StrEnum):
     QUERY = "query"
     CLIENT_IP = "client_ip"
     API_KEY = "api_key"
+    API_KEY_ENTRY = "api_key_entry"
+    JWT = "jwt"
+
+
+VOUCHED = (KeyFrom.API_KEY_ENTRY, KeyFrom.JWT)
+"""Sources that are read from a verified identity, never from what a request merely says."""
 
 
 class OnMissing(StrEnum):
@@ -35,6 +42,7 @@ class KeyPart:
 
     source_name  header: field name, lower case. path: name of a `{parameter}` of the route's path pattern.
                  query: parameter name. api_key: header that carries the key, lower case. client_ip: unused.
+                 jwt: name of the claim. api_key_entry: unused, an entry names key parts.
     ipv6_prefix  client_ip only: IPv6 addresses count by this prefix length
     """
 
@@ -132,6 +140,9 @@ class Route:
     strip_prefix  removed from the front of the raw path before forwarding; "" = nothing
     keys          the key parts its limits need plus the well-known ones (tenant, account, connection) that are
                   defined, so that logs can name the caller
+    authenticate  schemes one of which must know the caller; empty = anybody may call
+    require       (claim, value) pairs that the caller's credentials must vouch for
+    credential_fields  lower-case names of fields that are for those schemes and are not forwarded; made from them
     """
 
     name: str
@@ -142,6 +153,13 @@ class Route:
     operations: tuple[Operation, ...] = ()
     strip_prefix: str = ""
     source: str = ""
+    authenticate: tuple[Scheme, ...] = ()
+    require: tuple[tuple[str, str], ...] = ()
+    credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        kept_back = (one.header.encode() for one in self.authenticate if not one.forward_credentials)
+        object.__setattr__(self, "credential_fields", frozenset(kept_back))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +169,7 @@ class PolicySet:
     version  12 hex digits of the content; equal content = equal version
     routes   in the order of precedence: the first that matches wins
     files    the files read, in order
+    authentication  the schemes by name
     by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
              host or none; segment None the ones whose first segment is not literal, which are also listed, in order
              of precedence, under every literal segment. Made from `routes`.
@@ -163,6 +182,7 @@ class PolicySet:
     upstreams: Mapping[str, Upstream]
     files: tuple[str, ...] = ()
     loaded_at: str = ""
+    authentication: Mapping[str, Scheme] = field(default_factory=dict)
     by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

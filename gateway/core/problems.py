@@ -30,9 +30,17 @@ STORE_DOWN = Kind(
 KEY_MISSING = Kind(
     400, OWN + "key-missing", "A required key is missing", "RATE_LIMIT_KEY_MISSING", "http_request_denied"
 )
+UNAUTHENTICATED = Kind(401, OWN + "unauthenticated", "Not authenticated", "UNAUTHENTICATED", "http_request_denied")
+FORBIDDEN = Kind(403, OWN + "forbidden", "Not allowed", "FORBIDDEN", "http_request_denied")
+AUTHENTICATION_UNAVAILABLE = Kind(
+    503,
+    OWN + "authentication-unavailable",
+    "Credentials cannot be checked",
+    "AUTHENTICATION_UNAVAILABLE",
+    "proxy_internal_error",
+)
 NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
 LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
-DRAINING = Kind(503, "about:blank", "Shutting down", "DRAINING", "connection_limit_reached")
 OVERLOADED = Kind(503, REDUCED_CAPACITY, "Too many calls in flight", "GATEWAY_BUSY", "connection_limit_reached")
 INTERNAL = Kind(500, "about:blank", "Internal error", "INTERNAL_ERROR", "proxy_internal_error")
 
@@ -77,7 +85,8 @@ UPSTREAM_PROBLEMS = {
 class Refusal:
     """An answer of ours, as a value. `detail` is a sentence of ours, never input.
 
-    source  value of the record's response_source
+    source        value of the record's response_source
+    extra_fields  (name, value) of further fields of the answer
     """
 
     kind: Kind

@@ -19,6 +19,8 @@ EVENTS: Mapping[str, str] = {
     "policy.loaded": "A policy set is in force from now on.",
     "policy.rejected": "A policy set has errors; the one before stays in force.",
     "policy.unchanged": "The policy files say what is in force already.",
+    "authentication.keys_loaded": "The keys of an issuer of tokens are known, for the first time or after a change.",
+    "authentication.keys_failed": "The keys of an issuer of tokens could not be fetched; those known stay in use.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
     "store.degraded": "The store does not answer in time; each limit does what its `on_store_error` says.",
     "store.recovered": "The store answers again, with how long it did not.",

@@ -57,6 +57,9 @@ def call_line(record: CallRecord, *, with_query: bool) -> Line:
     if retry_wait_s:
         line["retry_wait_ms"] = int(retry_wait_s * 1e6) / 1e3
     _add_caller(line, record, with_query)
+    if record.auth_scheme:
+        line["auth_scheme"] = record.auth_scheme
+        line["auth_key"] = record.auth_key
     if record.decision is not None:
         _add_limits(line, record, record.decision)
     _add_outcome(line, record)

@@ -78,6 +78,10 @@ ACCESS_FIELDS: Mapping[str, Field] = {
     "tenant": Field("string", "organization.id", "gateway.tenant", "Key part; keys of callers only as a hash."),
     "account": Field("string", "labels.account", "gateway.account", "Key part."),
     "connection": Field("string", "labels.connection", "gateway.connection", "Key part."),
+    "auth_scheme": Field("string", "labels.auth_scheme", "gateway.auth.scheme", "The scheme that knows the caller."),
+    "auth_key": Field(
+        "string", "labels.auth_key", "gateway.auth.key", "Name of the key that the caller is known by; never the key."
+    ),
     "response_source": Field(
         "string",
         "labels.response_source",

@@ -4,7 +4,8 @@
 together, `limits` and `routes` compile, `findings` holds what is wrong. Nothing here is used while calls are served.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,11 @@ class Report:
     files: tuple[str, ...] = ()
 
 
-def check(paths: Iterable[Path], *, upstream_url: str | None = None) -> Report:
+def check(paths: Iterable[Path], *, upstream_url: str | None = None, env: Mapping[str, str] | None = None) -> Report:
     """Read policy files and directories (`-`: standard input) as one set; everything found, nothing raised.
 
     upstream_url  replaces the URL of every upstream
+    env           environment variables that secrets may refer to; default: those of this process
     """
     from gateway.policy.compile import compile_draft
     from gateway.policy.findings import Findings, TooManyErrors
@@ -36,7 +38,7 @@ def check(paths: Iterable[Path], *, upstream_url: str | None = None) -> Report:
 
     findings, policies = Findings(), None
     with suppress(TooManyErrors):
-        policies = compile_draft(gather(paths, findings, upstream_url))
+        policies = compile_draft(gather(paths, findings, upstream_url, os.environ if env is None else env))
     return Report(
         None if findings.errors else policies,
         findings.sorted_errors(),
@@ -45,9 +47,9 @@ def check(paths: Iterable[Path], *, upstream_url: str | None = None) -> Report:
     )
 
 
-def load(paths: Sequence[Path], *, upstream_url: str | None = None) -> PolicySet:
+def load(paths: Sequence[Path], *, upstream_url: str | None = None, env: Mapping[str, str] | None = None) -> PolicySet:
     """As `check`, but the set itself. Raises PolicyErrors with every error."""
-    report = check(paths, upstream_url=upstream_url)
+    report = check(paths, upstream_url=upstream_url, env=env)
     if report.policies is None:
         raise PolicyErrors(report.errors, report.warnings)
     return report.policies

@@ -8,6 +8,7 @@ from gateway.policy.gather import SINGULAR, Draft
 from gateway.policy.limits import compile_keys, compile_limits
 from gateway.policy.references import resolve_references
 from gateway.policy.routes import WELL_KNOWN_KEYS, compile_routes, compile_upstreams
+from gateway.policy.schemes import compile_schemes
 
 _LATER_SECTIONS = ("breakers", "retries", "error_classes")
 _LATER_KEYS = {"upstreams": ("learn_limits",), "routes": ("breaker", "retry", "modules")}
@@ -19,19 +20,21 @@ def compile_draft(draft: Draft) -> PolicySet:
     keys = compile_keys(draft)
     limits = compile_limits(draft)
     upstreams = compile_upstreams(draft)
-    routes = compile_routes(draft, keys, limits, upstreams)
+    schemes = compile_schemes(draft)
+    routes = compile_routes(draft, keys, limits, upstreams, schemes)
     if draft.files and not draft.sections["routes"] and not draft.findings.errors:
         where = Where(draft.files[0], 1, 1)
         draft.findings.error(where, "no-routes", "no routes are defined: every call would be answered with 404")
     _warn_unused(draft)
     _warn_of_later(draft)
     return PolicySet(
-        version=draft.digest,
+        version=draft.content.hexdigest(),
         routes=routes,
         limits=limits,
         keys=keys,
         upstreams=upstreams,
         files=tuple(draft.files),
+        authentication=schemes,
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -57,7 +60,7 @@ def _warn_unused(draft: Draft) -> None:
     """Only when everything could be read: what uses it may stand in what could not."""
     if not draft.complete:
         return
-    for section in ("keys", "limits", "breakers", "retries", "upstreams"):
+    for section in ("authentication", "keys", "limits", "breakers", "retries", "upstreams"):
         for entry in draft.sections[section].values():
             if not entry.used and not (section == "keys" and entry.name in WELL_KNOWN_KEYS):
                 message = f"{SINGULAR[section]} '{entry.name}' is defined but not used"

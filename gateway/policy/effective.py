@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
+from gateway.core.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import Match, PathPattern, PolicySet, Route, Upstream
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings
+
+_NOT_SHOWN = ("entries", "pepper", "keys", "secret")
 
 
 def settings_values(settings: Settings, shown_store_url: str) -> dict[str, dict[str, Any]]:
@@ -50,11 +53,18 @@ def policy_values(policies: PolicySet) -> dict[str, Any]:
     return {
         "version": policies.version,
         "files": list(policies.files),
+        "authentication": {name: _scheme_values(scheme) for name, scheme in policies.authentication.items()},
         "keys": {name: asdict(part) for name, part in policies.keys.items()},
         "limits": {name: _limit_values(limit) for name, limit in policies.limits.items()},
         "upstreams": {name: asdict(upstream) for name, upstream in policies.upstreams.items()},
         "routes": [_route_values(route) for route in policies.routes],
     }
+
+
+def _scheme_values(scheme: Scheme) -> dict[str, Any]:
+    """Without hashes, keys and secrets."""
+    shown = {field.name: getattr(scheme, field.name) for field in fields(scheme) if field.name not in _NOT_SHOWN}
+    return {**shown, "claims": sorted(scheme.claims)} if isinstance(scheme, Jwt) else shown
 
 
 def _limit_values(limit: Limit) -> dict[str, Any]:
@@ -71,6 +81,8 @@ def _route_values(route: Route) -> dict[str, Any]:
         "match": _match_text(route.match),
         "upstream": route.upstream.name,
         "strip_prefix": route.strip_prefix,
+        "authenticate": [scheme.name for scheme in route.authenticate],
+        "require": dict(route.require),
         "limits": [limit.name for limit in route.limits],
         "keys": [part.name for part in route.keys],
         "operations": [
@@ -83,6 +95,9 @@ def _route_values(route: Route) -> dict[str, Any]:
 
 def policy_lines(policies: PolicySet) -> Iterator[str]:
     """The same for people."""
+    if policies.authentication:
+        yield "authentication:"
+        yield from (f"  {one.name:<24} {_scheme_text(one)}  # {one.source}" for one in policies.authentication.values())
     yield "keys:"
     for part in policies.keys.values():
         where = f"{part.source} {part.source_name}".strip()
@@ -96,7 +111,15 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
     yield "routes, first match wins:"
     for route in policies.routes:
         names = ", ".join(limit.name for limit in route.limits) or "no limits"
+        if route.authenticate:
+            names += "; callers known by " + " or ".join(scheme.name for scheme in route.authenticate)
         yield f"  {route.name:<24} {_match_text(route.match)} -> {route.upstream.name} ({names})  # {route.source}"
+
+
+def _scheme_text(scheme: Scheme) -> str:
+    if isinstance(scheme, ApiKeys):
+        return f"{sum(map(len, scheme.entries.values()))} API keys in {scheme.header}"
+    return f"{'/'.join(scheme.algorithms)} tokens of {scheme.issuer} in {scheme.header}"
 
 
 def _limit_lines(limit: Limit) -> Iterator[str]:

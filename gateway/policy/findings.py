@@ -128,7 +128,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if 0 < len(names) <= 8 else ""
+    return f"known: {', '.join(names)}" if 0 < len(names) <= 9 else ""
 
 
 def quoted(value: object, most: int = 60) -> str:

@@ -1,7 +1,7 @@
 """Policy files read and put together: every entry of every section by name, whichever file it stands in."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +15,7 @@ from gateway.policy.scalars import is_name
 from gateway.policy.validate import validate
 
 SINGULAR = {
+    "authentication": "scheme",
     "keys": "key part",
     "limits": "limit",
     "breakers": "breaker",
@@ -48,15 +49,18 @@ class Draft:
     places    every section of every file, where it begins
     complete  whether every file could be read; if not, a name that is not found may be defined in an unreadable one
     broken    sections that are not what a section should be, in some file; the same goes for the names in them
+    env       environment variables, for secrets by reference
+    content   hash over everything that was read
     """
 
     findings: Findings
+    env: Mapping[str, str] = field(default_factory=dict)
     places: list[tuple[str, Where]] = field(default_factory=list)
     sections: dict[str, dict[str, Entry]] = field(default_factory=lambda: {name: {} for name in ENTRY_TYPES})
     files: list[str] = field(default_factory=list)
     complete: bool = True
     broken: set[str] = field(default_factory=set)
-    digest: str = ""
+    content: blake2b = field(default_factory=lambda: blake2b(digest_size=6))
 
     def find(self, section: str, name: str, where: Where) -> Entry | None:
         """The entry that a reference at `where` means; an undefined name is reported."""
@@ -73,13 +77,14 @@ class Draft:
         return (entry for entry in self.sections[section].values() if entry.model is not None)
 
 
-def gather(paths: Iterable[Path], findings: Findings, upstream_url: str | None = None) -> Draft:
+def gather(
+    paths: Iterable[Path], findings: Findings, upstream_url: str | None = None, env: Mapping[str, str] | None = None
+) -> Draft:
     """Read the files that `paths` stand for.
 
     upstream_url  put in the place of every upstream's URL, as the option --upstream asks for
     """
-    draft = Draft(findings)
-    content = blake2b(digest_size=6)
+    draft = Draft(findings, env or {})
     for path in policy_files(paths, findings):
         root = _read(path, draft)
         if root is None:
@@ -87,9 +92,8 @@ def gather(paths: Iterable[Path], findings: Findings, upstream_url: str | None =
             continue
         if upstream_url is not None:
             _redirect(root, upstream_url)
-        content.update(json.dumps(root.plain()).encode())
+        draft.content.update(json.dumps(root.plain()).encode())
         _add_sections(root, draft)
-    draft.digest = content.hexdigest()
     return draft
 
 

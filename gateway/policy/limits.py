@@ -27,7 +27,7 @@ def compile_keys(draft: Draft) -> dict[str, KeyPart]:
 
 def _key_part(entry: Entry) -> KeyPart:
     key: models.Key = entry.model
-    source_name = "" if isinstance(key, models.ClientIpKey) else key.name
+    source_name = key.claim if isinstance(key, models.JwtKey) else getattr(key, "name", "")
     prefix = key.ipv6_prefix if isinstance(key, models.ClientIpKey) else 64
     return KeyPart(entry.name, KeyFrom(key.source), source_name, OnMissing(key.on_missing), prefix)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.policy.authentication import Scheme
 from gateway.policy.later import Breaker, ErrorClass, LearnLimits, Modules, Retry
 from gateway.policy.scalars import (
     Duration,
@@ -70,7 +71,24 @@ class ApiKeyKey(Strict):
     on_missing: Missing
 
 
-Key = Annotated[HeaderKey | PathKey | QueryKey | ClientIpKey | ApiKeyKey, Field(discriminator="source")]
+class ApiKeyEntryKey(Strict):
+    """What the entry of the caller's API key says under this part's name."""
+
+    source: Literal["api_key_entry"] = Field(alias="from")
+    on_missing: Missing
+
+
+class JwtKey(Strict):
+    """A claim of the caller's token; of a caller with an API key, as `api_key_entry`."""
+
+    source: Literal["jwt"] = Field(alias="from")
+    claim: str = Field(min_length=1)
+    on_missing: Missing
+
+
+Key = Annotated[
+    HeaderKey | PathKey | QueryKey | ClientIpKey | ApiKeyKey | ApiKeyEntryKey | JwtKey, Field(discriminator="source")
+]
 
 
 # --- limits
@@ -241,6 +259,8 @@ class Route(Strict):
     match: RouteMatch = RouteMatch()
     upstream: str
     strip_prefix: Prefix | None = None
+    authenticate: Items[str] = Field(default=(), description="schemes, one of which must know the caller; [] = none")
+    require: dict[str, str] = Field(default={}, description="claims that the credentials must have")
     limits: Items[str] = ()
     breaker: str | None = None
     retry: str | None = None
@@ -254,6 +274,7 @@ class PolicyFile(BaseModel):
     model_config = ConfigDict(extra="forbid", title="Gateway policies")
 
     version: Literal[1] = 1
+    authentication: dict[str, Scheme] = {}
     keys: dict[str, Key] = Field(default={})
     limits: dict[str, Limit] = {}
     breakers: dict[str, Breaker] = {}
@@ -264,6 +285,7 @@ class PolicyFile(BaseModel):
 
 
 ENTRY_TYPES: dict[str, Any] = {
+    "authentication": Scheme,
     "keys": Key,
     "limits": Limit,
     "breakers": Breaker,

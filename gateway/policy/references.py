@@ -18,6 +18,7 @@ _REFERENCES = (
     ("error_classes", ("pause",), "keys"),
     ("upstreams", ("learn_limits", "scope"), "keys"),
     ("routes", ("upstream",), "upstreams"),
+    ("routes", ("authenticate", _EACH), "authentication"),
     ("routes", ("limits", _EACH), "limits"),
     ("routes", ("breaker",), "breakers"),
     ("routes", ("retry",), "retries"),

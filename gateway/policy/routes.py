@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from gateway.core import policy as core
+from gateway.core.authentication import Scheme
 from gateway.core.limits import Limit, Mode
 from gateway.policy import models
 from gateway.policy.beside import beside
@@ -10,6 +11,7 @@ from gateway.policy.findings import Findings, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
 from gateway.policy.precedence import in_order, rivals
+from gateway.policy.schemes import schemes_of
 
 WELL_KNOWN_KEYS = ("tenant", "account", "connection")
 
@@ -53,12 +55,16 @@ def _path(entry: Entry, path: str) -> str:
 
 
 def compile_routes(
-    draft: Draft, keys: Mapping[str, core.KeyPart], limits: Mapping[str, Limit], upstreams: Mapping[str, core.Upstream]
+    draft: Draft,
+    keys: Mapping[str, core.KeyPart],
+    limits: Mapping[str, Limit],
+    upstreams: Mapping[str, core.Upstream],
+    schemes: Mapping[str, Scheme],
 ) -> tuple[core.Route, ...]:
     """The routes in order of precedence. One that refers to something invalid is left out."""
     routes: dict[str, core.Route] = {}
     for entry in draft.valid("routes"):
-        route = _RouteOf(entry, draft).compile(keys, limits, upstreams)
+        route = _RouteOf(entry, draft).compile(keys, limits, upstreams, schemes)
         if route is not None:
             routes[entry.name] = route
     for earlier, later in rivals(routes.values()):
@@ -75,6 +81,7 @@ class _RouteOf:
         self.model: models.Route = entry.model
         self.entry = entry
         self.node = entry.node
+        self.draft = draft
         self.findings = draft.findings
 
     def compile(
@@ -82,6 +89,7 @@ class _RouteOf:
         keys: Mapping[str, core.KeyPart],
         limits: Mapping[str, Limit],
         upstreams: Mapping[str, core.Upstream],
+        schemes: Mapping[str, Scheme],
     ) -> core.Route | None:
         """The route, None when what it needs is not valid. All of its findings are reported."""
         model = self.model
@@ -89,13 +97,25 @@ class _RouteOf:
         strip_prefix = self._strip_prefix(match)
         own = self._limits(limits)
         self._check_path_keys(own, match, keys)
+        authenticate = schemes_of(self.entry, own.values(), keys, schemes, self.draft)
         operations = tuple(self._operation(index, own) for index in range(len(model.operations)))
         upstream = upstreams.get(model.upstream)
         if upstream is None:
             return None
         asked = tuple(limit for limit in own.values() if _may_act(limit))
         parts = _key_parts(asked, keys)
-        return core.Route(model.name, match, upstream, asked, parts, operations, strip_prefix, self.entry.source)
+        return core.Route(
+            model.name,
+            match,
+            upstream,
+            asked,
+            parts,
+            operations,
+            strip_prefix,
+            self.entry.source,
+            authenticate,
+            tuple(model.require.items()),
+        )
 
     def _strip_prefix(self, match: core.Match) -> str:
         """Without the slash at its end, so that what is left of the path begins with one."""

@@ -65,8 +65,8 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
 
 
 def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> None:
-    """The key that says which kind of thing this is (`algorithm`, `from`) is missing or has an unknown value."""
-    name = "algorithm" if "algorithm" in context["discriminator"] else "from"
+    """The key that says which kind of thing this is (`algorithm`, `from`, `type`) is missing or unknown."""
+    name = next(word for word in ("algorithm", "from", "type") if f"'{word}'" in context["discriminator"])
     chosen = node.child(name)
     if chosen is None:
         findings.error(node.named, "missing-key", f"key {quoted(name)} is missing")

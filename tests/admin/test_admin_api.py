@@ -76,6 +76,7 @@ async def test_the_loaded_set(admin: Admin) -> None:
         "name": "erp",
         "upstream": "erp-api",
         "limits": ["tenant-10m", "connection-1m"],
+        "authenticate": [],
         "operations": [],
         "source": "p.yaml:40",
     }

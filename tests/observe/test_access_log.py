@@ -19,6 +19,8 @@ from tests.observe.conftest import Emit, finished_call
 
 TYPES = {"string": str, "integer": int, "number": (int, float), "array": list, "boolean": bool}
 RARE: dict[str, Any] = {
+    "auth_scheme": "partners",
+    "auth_key": "acme-2026",
     "account": "a1",
     "retry_after_s": 41,
     "attempts": [{"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 1.5, "wait_ms": 1000}],

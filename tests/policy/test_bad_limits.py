@@ -186,11 +186,11 @@ BAD = {
     ),
     "unknown source of a key part": (
         a_key("from: hedaer, name: X, on_missing: skip"),
-        "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, got the text 'hedaer' (did you mean 'header'?) [unknown-value]",
+        "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, api_key_entry, jwt, got the text 'hedaer' (did you mean 'header'?) [unknown-value]",
     ),
     "a source that does not exist yet": (
-        a_key("from: jwt, claim: sub, on_missing: skip"),
-        "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, got the text 'jwt' [unknown-value]",
+        a_key("from: jwts, claim: sub, on_missing: skip"),
+        "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, api_key_entry, jwt, got the text 'jwts' (did you mean 'jwt'?) [unknown-value]",
     ),
     "on_missing left out": (
         a_key("from: header, name: X"),

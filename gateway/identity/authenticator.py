@@ -1,0 +1,111 @@
+"""All schemes of the loaded policies, ready to check credentials with."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.core.authentication import (
+    NO_CREDENTIALS,
+    Denied,
+    Headers,
+    Identity,
+    Jwt,
+    Scheme,
+    credential,
+    find_entry,
+)
+from gateway.core.policy import PolicySet
+
+if TYPE_CHECKING:
+    from gateway.identity.jwks import RemoteKeys
+    from gateway.identity.keys import PublicKey
+    from gateway.identity.tokens import Tokens
+
+OnEvent = Callable[[str, Mapping[str, object]], None]
+Check = Callable[[str], Identity | Denied]
+
+
+def _no_event(_name: str, _fields: Mapping[str, object]) -> None: ...
+
+
+class Authenticator:
+    """Checks by scheme. A reload keeps schemes that did not change, with their keys and the tokens they know.
+
+    on_event    told of `authentication.keys_loaded` and `authentication.keys_failed`
+    wall_clock  epoch seconds
+    clock       monotonic seconds
+    """
+
+    def __init__(
+        self,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.on_event: OnEvent = _no_event
+        self._wall_clock = wall_clock
+        self._clock = clock
+        self._schemes: Mapping[str, Scheme] = {}
+        self._checks: dict[str, Check] = {}
+        self._remotes: dict[str, RemoteKeys] = {}
+
+    async def load(self, policies: PolicySet) -> None:
+        """Make the schemes of this set ready, remote keys fetched if they can be; forget those it does not have."""
+        old = self._schemes
+        gone = [name for name, scheme in old.items() if policies.authentication.get(name) != scheme]
+        for name in gone:
+            self._checks.pop(name)
+        new = [scheme for name, scheme in policies.authentication.items() if old.get(name) != scheme]
+        closing = [remote.close() for name in gone if (remote := self._remotes.pop(name, None)) is not None]
+        self._schemes = policies.authentication
+        for scheme in new:
+            self._checks[scheme.name] = self._tokens(scheme) if isinstance(scheme, Jwt) else partial(find_entry, scheme)
+        starting = [self._remotes[scheme.name].start() for scheme in new if scheme.name in self._remotes]
+        await asyncio.gather(*closing, *starting)
+
+    async def close(self) -> None:
+        """Stop fetching keys."""
+        await asyncio.gather(*(remote.close() for remote in self._remotes.values()))
+
+    async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
+        """Who is calling, by the first scheme that knows. Waits only for keys that a token names and nobody knows."""
+        denied = NO_CREDENTIALS
+        for scheme in schemes:
+            shown = credential(scheme.header, headers)
+            if shown is None:
+                continue
+            found = self._checks[scheme.name](shown)
+            if isinstance(found, Denied) and scheme.name in self._remotes:
+                found = await self._once_more(scheme.name, shown, found)
+            if isinstance(found, Identity):
+                return found
+            denied = max(denied, found)
+        return denied
+
+    async def _once_more(self, name: str, token: str, denied: Denied) -> Identity | Denied:
+        """If it may be the keys' fault."""
+        from gateway.identity.tokens import UNKNOWN_KEY
+
+        check = self._checks[name]
+        return check(token) if denied is UNKNOWN_KEY and await self._remotes[name].renew() else denied
+
+    def _tokens(self, scheme: Jwt) -> Check:
+        from gateway.identity.keys import read_keys
+        from gateway.identity.tokens import Tokens
+
+        tokens = Tokens(scheme, [key for text in scheme.keys for key in read_keys(text)], self._wall_clock)
+        if scheme.jwks:
+            from gateway.identity.jwks import RemoteKeys
+
+            self._remotes[scheme.name] = RemoteKeys(
+                scheme, partial(self._loaded, scheme.name, tokens), partial(self._failed, scheme.name), self._clock
+            )
+        return tokens.check
+
+    def _loaded(self, name: str, tokens: "Tokens", keys: "tuple[PublicKey, ...]") -> None:
+        if tokens.use(keys):
+            self.on_event("authentication.keys_loaded", {"scheme": name, "count": len(keys)})
+
+    def _failed(self, name: str, reason: str) -> None:
+        self.on_event("authentication.keys_failed", {"scheme": name, "reason": reason})

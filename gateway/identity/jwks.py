@@ -1,0 +1,124 @@
+"""An issuer's key set, fetched over HTTPS: at the start, again and again, and when a token names an unknown key.
+
+Whatever happens to the fetching, the keys that are known stay in use. There is never more than one fetch in flight.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import aiohttp
+
+from gateway.core.authentication import Jwt
+from gateway.identity.keys import BadKeys, PublicKey, read_jwks
+
+FETCH_S = 5.0
+MAX_BYTES = 256 * 1024
+RENEW_INTERVAL_S = 10.0
+"""Least time between two fetches that unknown keys cause: made-up tokens must not become requests to the issuer."""
+FIRST_RETRY_S = 1.0
+MAX_RETRY_S = 10.0
+
+OnKeys = Callable[[tuple[PublicKey, ...]], None]
+OnFailure = Callable[[str], None]
+
+
+class FetchFailed(Exception):
+    """The message says why, without anything of the answer."""
+
+
+class RemoteKeys:
+    """The keys behind one URL. `on_keys` is told of every fetch that succeeded, `on_failure` why one did not.
+
+    clock  monotonic seconds
+    """
+
+    def __init__(
+        self, scheme: Jwt, on_keys: OnKeys, on_failure: OnFailure, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Raises OSError for an unusable `ca_file`."""
+        self._url = scheme.jwks
+        self._refresh_s = scheme.refresh_us / 1e6
+        self._on_keys = on_keys
+        self._on_failure = on_failure
+        self._clock = clock
+        self._tls = ssl.create_default_context(cafile=scheme.ca_file or None)
+        self._session: aiohttp.ClientSession | None = None
+        self._flight: asyncio.Task[bool] | None = None
+        self._loop: asyncio.Task[None] | None = None
+        self._renewed = -RENEW_INTERVAL_S
+
+    async def start(self) -> None:
+        """Fetch once, within FETCH_S, and keep the keys fresh from then on."""
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=FETCH_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+        )
+        fresh = await self._fetched()
+        self._loop = asyncio.create_task(self._keep_fresh(fresh))
+
+    async def renew(self) -> bool:
+        """A token names a key that is not known: wait for a fetch. False: it is too early for another one."""
+        if self._flight is None:
+            now = self._clock()
+            if now - self._renewed < RENEW_INTERVAL_S:
+                return False
+            self._renewed = now
+        return await self._fetched()
+
+    async def close(self) -> None:
+        """End whatever is under way."""
+        for task in (self._loop, self._flight):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        if self._session is not None:
+            await self._session.close()
+
+    async def _keep_fresh(self, fresh: bool) -> None:
+        retry_s = FIRST_RETRY_S
+        while True:
+            await asyncio.sleep(self._refresh_s if fresh else min(retry_s, self._refresh_s))
+            retry_s = FIRST_RETRY_S if fresh else min(2 * retry_s, MAX_RETRY_S)
+            fresh = await self._fetched()
+
+    async def _fetched(self) -> bool:
+        """Join the fetch in flight, or begin one. Whoever stops waiting does not stop it. Whether it succeeded."""
+        if self._flight is None:
+            self._flight = asyncio.create_task(self._fly())
+        flight = self._flight
+        await asyncio.wait((flight,))
+        return not flight.cancelled() and flight.result()
+
+    async def _fly(self) -> bool:
+        try:
+            self._on_keys(read_jwks(await self._fetch()))
+        except (FetchFailed, BadKeys) as error:
+            self._on_failure(str(error))
+            return False
+        finally:
+            self._flight = None
+        return True
+
+    async def _fetch(self) -> bytes:
+        """The body. No redirect is followed, no proxy used, no cookie kept. Raises FetchFailed."""
+        assert self._session is not None
+        try:
+            async with self._session.get(self._url, allow_redirects=False, ssl=self._tls) as answer:
+                if answer.status != 200:
+                    raise FetchFailed(f"answered with status {answer.status}")
+                content = b""
+                async for piece in answer.content.iter_any():
+                    content += piece
+                    if len(content) > MAX_BYTES:
+                        raise FetchFailed(f"answer larger than {MAX_BYTES // 1024} KiB")
+                return content
+        except TimeoutError:
+            raise FetchFailed(f"no answer within {FETCH_S:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise FetchFailed(type(error).__name__) from None
