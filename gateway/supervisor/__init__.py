@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway.core.policy import PolicySet
 from gateway.observe.log import close_logging, configure_logging, envelope, event
 from gateway.settings import Logging, Settings
+from gateway.store.url import redact_url
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
@@ -100,7 +101,14 @@ def check_log_files(logging: Logging) -> None:
 def _tell_settings(settings: Settings) -> None:
     """One event that says what was decided outside the settings file: by options and by the environment."""
     changed = {key: place for key, place in settings.sources if place.startswith(("--", "environment"))}
-    event("config.loaded", "Settings loaded", workers=settings.workers, policies=settings.policies, changed=changed)
+    event(
+        "config.loaded",
+        "Settings loaded",
+        workers=settings.workers,
+        store_url=redact_url(settings.store.url),
+        policies=str(settings.policies),
+        changed=changed,
+    )
 
 
 def check_certificates(settings: Settings) -> None:

@@ -103,7 +103,7 @@ class Supervisor:
             if pid == 0:
                 self._live(seat.post)
         seat.taken(pid, time.monotonic())
-        event("worker.started", "Worker started", worker=seat.post.index, pid=pid)
+        event("worker.started", "Worker process started", worker=seat.post.index, pid=pid)
 
     def _live(self, post: Post) -> None:
         """The child: one worker's life, and then the end of this process."""
