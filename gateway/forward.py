@@ -20,6 +20,7 @@ from gateway.wire.head import ResponseHead
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM
 _DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
+_NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
 
 
 class Upload:
@@ -84,14 +85,16 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
         if body is not None and body.trailers:
             exchange.last_use = True
         exchange.send(head + upload.whole if upload.whole else head, call.record.method, _interim(call))
+        exchange.bound_total(timeouts.total_us / 1e6)
         if upload.whole is None and body is not None:
-            exchange.hold_clock(timeouts.total_us / 1e6)
             upload.task = asyncio.create_task(_pump(call, exchange, upload, body))
         else:
-            exchange.start_clock(timeouts.first_byte_us / 1e6, timeouts.total_us / 1e6)
+            exchange.await_answer(timeouts.first_byte_us / 1e6)
         answer = await exchange.answer()
         if answer.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
+        if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:
+            raise UpstreamFailed("malformed", "broken from the first byte of its body")
     except UpstreamFailed:
         upload.stop()
         exchange.abort()
@@ -123,8 +126,7 @@ async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream
         exchange.write(_last_chunk(body))
         if body.trailers:
             exchange.last_use = True
-    timeouts = call.route.upstream.timeouts
-    exchange.start_clock(timeouts.first_byte_us / 1e6, timeouts.total_us / 1e6)
+    exchange.await_answer(call.route.upstream.timeouts.first_byte_us / 1e6)
 
 
 def _framed(data: bytes, body: BodyStream) -> bytes:
@@ -154,7 +156,7 @@ def _interim(call: Call) -> Any:
 
     def pass_on(head: ResponseHead) -> None:
         if head.status != 100:
-            kept = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP]
+            kept = [field for field in head.fields if field[0].lower() not in _NOT_IN_INTERIM]
             reason = head.reason.encode("utf-8", "surrogateescape")
             connection.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(kept)))
 

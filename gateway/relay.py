@@ -32,7 +32,11 @@ async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
         record.aborted_by = "upstream"
         record.error_class = "timeout" if failure.reason == "timeout" else "reset"
         record.error_detail = f"response body {failure.reason}"
-        connection.abort()
+        if chunked or "Content-Length" in answer.headers:
+            connection.break_off()
+        else:
+            connection.abort()  # only the end of the socket ends this answer: it must not look regular
+        return
     if connection.write_paused:
         await connection.drain()
 

@@ -1,7 +1,7 @@
 """One caller's socket: heads in, answers out, one call at a time, every wait bounded.
 
-Pipelined requests wait in the buffer until the call before them is over (RFC 9112 §9.3.2). A caller that closes its
-side leaves: the call in flight is cancelled. Nothing here knows about limits or upstreams.
+Pipelined requests wait in the buffer until the call before them is over (RFC 9112 §9.3.2) and its answer has gone out.
+A caller that closes its side leaves: the call in flight is cancelled. Nothing here knows about limits or upstreams.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, cast
 from gateway.listener.request import Request
 from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
 from gateway.wire.head import BadHead
+from gateway.wire.sockets import reset
 
 if TYPE_CHECKING:
     from gateway.listener.listener import Listener
 
 FOREVER = float("inf")
-MIN_BODY_BYTES_PER_S = 500  # a body slower than this on average uses up its deadline
-LINGER_S = 2.0
-LINGER_BYTES = 1 << 20
+MIN_BYTES_PER_S = 500  # a body, or an answer taken, slower than this on average uses up its deadline
+LINGER_S = 2.0  # how long input behind a last answer is thrown away, so that the answer survives
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -31,24 +31,10 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body_started",
-        "_buffer",
-        "_drain_waiter",
-        "_handed_over",
-        "_head_started",
-        "_linger_left",
-        "_listener",
-        "_loop",
-        "_task",
-        "_unread",
-        "body",
-        "deadline",
-        "keep_alive",
-        "peer_ip",
-        "scheme",
-        "transport",
+        "_body_started", "_buffer", "_closing", "_drain_waiter", "_handed_over", "_head_started", "_listener",
+        "_loop", "_task", "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "transport",
         "write_paused",
-    )
+    )  # fmt: skip
 
     def __init__(self, listener: "Listener", loop: asyncio.AbstractEventLoop) -> None:
         self._listener = listener
@@ -57,10 +43,10 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
         self._body_started = 0.0
-        self._linger_left = 0
+        self._closing = False  # the last answer is written; what still comes in is thrown away
         self._handed_over = False
-        self._head_started = False
-        self._unread = 0  # bytes the caller had not taken when last looked at
+        self._head_started = 0.0  # when the first byte of an unfinished head came; 0 = there is none
+        self._unsent = 0  # bytes the caller had not taken when last looked at
         self.body: BodyStream | None = None
         self.deadline = FOREVER
         self.keep_alive = True
@@ -72,12 +58,13 @@ class Connection(asyncio.Protocol):
     # Socket events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the socket if the listener has room for it."""
+        """Take the socket if the listener has room for it. A new socket owes its first head at once."""
         self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.peer_ip = peer[0] if isinstance(peer, tuple) else ""
+        self.peer_ip = str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) else ""
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        self.deadline = self._loop.time() + self._listener.header_time_s
+        self._head_started = self._loop.time()
+        self.deadline = self._head_started + self._listener.header_time_s
         if not self._listener.opened(self):
             self.transport.abort()
 
@@ -87,19 +74,18 @@ class Connection(asyncio.Protocol):
         self._listener.closed(self)
         if self.body is not None:
             self.body.feed_eof()
-        if self._drain_waiter is not None and not self._drain_waiter.done():
-            self._drain_waiter.set_result(None)
+        self._wake_drain()
         if self._task is not None:
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a body, of a head, or of a request that has to wait."""
         body = self.body
+        if self._closing or (body is not None and body.failure is not None):
+            return
         if body is not None and not body.complete:
             self._body_received(body, data)
-        elif self._linger_left:
-            self._discard(len(data))
-        elif self._task is not None:
+        elif self._task is not None or self.write_paused:
             self._hold_back(data)
         else:
             self._buffer = self._buffer + data if self._buffer else data
@@ -108,15 +94,15 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller does not read as fast as we write."""
         self.write_paused = True
-        self.deadline = self._loop.time() + self._listener.send_time_s
-        self._unread = self.transport.get_write_buffer_size() if self.transport else 0
+        self._set_deadline()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
         self.write_paused = False
-        self.deadline = FOREVER
-        if self._drain_waiter is not None and not self._drain_waiter.done():
-            self._drain_waiter.set_result(None)
+        self._wake_drain()
+        if self._buffer and self._task is None:
+            self._loop.call_soon(self._continue)
+        self._set_deadline()
 
     # What the call uses
 
@@ -135,10 +121,14 @@ class Connection(asyncio.Protocol):
                 self._drain_waiter = None
 
     def abort(self) -> None:
-        """Cut the answer short, visibly: the caller must not take it for complete."""
+        """Reset the socket: an answer that only its end would complete must not be taken for complete."""
         self.keep_alive = False
         if self.transport is not None:
-            self.transport.abort()
+            reset(self.transport)
+
+    def break_off(self) -> None:
+        """Close behind what is written although it is not the whole answer; its framing shows that it is not."""
+        self._close(lingering=False)
 
     def hand_over(self) -> tuple[asyncio.Transport | None, bytes]:
         """Give up the socket for a tunnel: the transport and the bytes already received for it."""
@@ -153,20 +143,20 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.pause_reading()
             self._body_started -= self._loop.time()
-            self.deadline = FOREVER
+            self._set_deadline()
 
     def resume_reading(self) -> None:
         """The reader has room again."""
         if self.transport is not None:
             self.transport.resume_reading()
             self._body_started += self._loop.time()
-            self._set_body_deadline()
+            self._set_deadline()
 
     def close_idle(self) -> None:
         """Drain: an idle socket is closed now, a busy one behind its answer."""
         self.keep_alive = False
-        if self._task is None and self.transport is not None and not self._linger_left:
-            self.transport.close()
+        if self._task is None and not self._closing:
+            self._close(lingering=False)
 
     # Deadlines
 
@@ -174,23 +164,44 @@ class Connection(asyncio.Protocol):
         """Whatever the socket was waiting for took too long."""
         if self.transport is None:
             return
-        if self.write_paused:
-            self._reader_stalled()
-        elif self.body is not None and not self.body.complete and self._task is not None:
+        if self._unsent and self._still_reads():
+            self._set_deadline()
+        elif self._unsent:
+            self.abort()
+        elif self._task is not None:
             self.deadline = FOREVER
-            self.body.fail("timeout")
-        elif self._task is None and self._buffer and not self._linger_left:
+            if self.body is not None:
+                self.body.fail("timeout")
+        elif self._buffer and not self._closing:
             self.refuse_head(BadHead(408, "the request head took too long"))
         else:
             self.transport.abort()
 
-    def _reader_stalled(self) -> None:
-        unread = self.transport.get_write_buffer_size() if self.transport else 0
-        if unread < self._unread:
-            self._unread = unread
-            self.deadline = self._loop.time() + self._listener.send_time_s
+    def _still_reads(self) -> bool:
+        """Whether the caller took what it was sent since the deadline was set, and not just a trickle of it."""
+        left = self.transport.get_write_buffer_size() if self.transport else 0
+        return self._unsent - left >= min(self._unsent, MIN_BYTES_PER_S * self._listener.send_time_s)
+
+    def _set_deadline(self) -> None:
+        """Until when the socket may go on with what it is doing now."""
+        now, listener = self._loop.time(), self._listener
+        self._unsent = 0
+        if self.write_paused or self._closing:
+            self._unsent = self.transport.get_write_buffer_size() if self.transport else 0
+            self.deadline = now + (listener.send_time_s if self._unsent else LINGER_S)
+        elif self._task is not None:
+            self._set_body_deadline()
+        elif self._head_started:
+            self.deadline = self._head_started + listener.header_time_s
         else:
-            self.abort()
+            self.deadline = now + listener.idle_time_s
+
+    def _set_body_deadline(self) -> None:
+        body = self.body
+        if body is None or body.complete or body.paused or body.failure is not None:
+            self.deadline = FOREVER
+        else:
+            self.deadline = self._body_started + self._listener.body_time_s + body.size / MIN_BYTES_PER_S
 
     # Heads
 
@@ -198,43 +209,32 @@ class Connection(asyncio.Protocol):
         buffer = self._buffer
         if buffer.startswith((b"\r", b"\n")):  # RFC 9112 §2.2: ignore empty lines before a request line
             buffer = self._buffer = buffer.lstrip(b"\r\n")
-        end = buffer.find(b"\r\n\r\n")
         try:
-            if end < 0:
-                self._listener.check_partial_head(buffer)
-                self._start_head_deadline()
-                return
-            self._listener.check_head_size(buffer, end)
-            head = self._listener.parser.parse(buffer[: end + 4])
+            found = self._listener.read_head(buffer)
         except BadHead as bad:
             self.refuse_head(bad)
             return
-        self._buffer = buffer[end + 4 :]
-        self._head_started = False
+        if found is None:
+            if buffer and not self._head_started:  # from now on the head's deadline counts, not the idle one
+                self._head_started = self._loop.time()
+                self._set_deadline()
+            return
+        head, self._buffer = found
+        self._head_started = 0.0
         self.deadline = FOREVER
-        now = self._loop.time()
         body = None
-        self.keep_alive = head.keep_alive and self._listener.accepting
+        self.keep_alive = head.keep_alive and self._listener.keeping_alive
         if not head.body.done:
             body = self.body = BodyStream(head.body, self, self._loop, self._listener.body_bytes)
-            self._body_started = now
-            self._set_body_deadline()
-            if self._buffer:
-                rest, self._buffer = self._buffer, b""
-                self._body_received(body, rest)
+            self._body_started = self._loop.time()
+            rest, self._buffer = self._buffer, b""
+            self._body_received(body, rest)
         self._task = self._loop.create_task(self._serve(Request(head, body, self, monotonic())))
-
-    def _start_head_deadline(self) -> None:
-        """The first bytes of a request came: from now on the head's deadline counts, not the idle one."""
-        if not self._head_started and self._buffer:
-            self._head_started = True
-            self.deadline = self._loop.time() + self._listener.header_time_s
 
     def refuse_head(self, bad: BadHead) -> None:
         """Answer a head that is not a request, and close: what follows on this socket cannot be trusted."""
-        self._buffer = b""
         self._listener.refuse_head(self, bad)
-        self._close_gently()
+        self._close(lingering=True)
 
     async def _serve(self, request: Request) -> None:
         try:
@@ -250,40 +250,33 @@ class Connection(asyncio.Protocol):
             return
         if self.transport is None or self.transport.is_closing():
             return
-        unread = body is not None and not body.complete
+        unread = body is not None and (not body.complete or body.failure is not None)
         if unread or not self.keep_alive:
-            self.body = None
-            self._close_gently(lingering=unread)
-            return
-        if self._buffer:
-            self.transport.resume_reading()
+            self._close(lingering=unread)
+        elif self._buffer and not self.write_paused:
             self._loop.call_soon(self._continue)
-        else:
+        elif not self.write_paused:
             self.deadline = self._loop.time() + self._listener.idle_time_s
 
     def _continue(self) -> None:
-        if self._task is None and self.transport is not None and self._buffer and not self._linger_left:
-            self._start_head_deadline()
-            self._next_request()
+        """The next of the pipelined requests, once the answer before it is on its way: memory is bounded by that."""
+        if self._task is not None or self.transport is None or self.write_paused or self._closing:
+            return
+        self._next_request()
+        held = self._task is not None and len(self._buffer) > HIGH_WATER_BYTES
+        if not held and not (self.body is not None and self.body.paused):
+            self.transport.resume_reading()
 
     # Bodies
 
     def _body_received(self, body: BodyStream, data: bytes) -> None:
-        rest = body.feed(data)
-        if body.complete:
-            self.deadline = FOREVER
-            if rest:
-                self._hold_back(rest)
-        elif body.failed:
+        rest = body.feed(data) if data else b""
+        if body.failure is not None:
             self.keep_alive = False
-            self.body = None
-            self._linger_left = LINGER_BYTES
-        elif self.deadline != FOREVER and not self.write_paused:
+        elif rest:
+            self._hold_back(rest)
+        if not self.write_paused:
             self._set_body_deadline()
-
-    def _set_body_deadline(self) -> None:
-        size = self.body.size if self.body is not None else 0
-        self.deadline = self._body_started + self._listener.body_time_s + size / MIN_BODY_BYTES_PER_S
 
     def _hold_back(self, data: bytes) -> None:
         """Bytes of the next request while a call is in flight."""
@@ -291,20 +284,22 @@ class Connection(asyncio.Protocol):
         if len(self._buffer) > HIGH_WATER_BYTES and self.transport is not None:
             self.transport.pause_reading()
 
-    def _close_gently(self, *, lingering: bool = True) -> None:
-        """Close so that the answer survives: unread input would make the kernel reset the socket under it."""
+    # The end
+
+    def _close(self, *, lingering: bool) -> None:
+        """Close behind what is written. Unread input would make the kernel reset the socket under it: linger."""
         self.keep_alive = False
+        self._closing = True
+        self._buffer = b""
         if self.transport is None:
             return
-        if not lingering or not self.transport.can_write_eof():
+        if lingering and self.transport.can_write_eof():
+            self.transport.resume_reading()
+            self.transport.write_eof()
+        else:
             self.transport.close()
-            return
-        self._linger_left = LINGER_BYTES
-        self.deadline = self._loop.time() + LINGER_S
-        self.transport.resume_reading()
-        self.transport.write_eof()
+        self._set_deadline()
 
-    def _discard(self, count: int) -> None:
-        self._linger_left = max(0, self._linger_left - count)
-        if not self._linger_left and self.transport is not None and self._task is None:
-            self.transport.abort()
+    def _wake_drain(self) -> None:
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from gateway.listener.connection import Connection
+from gateway.core.keys import client_network
+from gateway.listener.connection import LINGER_S, Connection
 from gateway.listener.request import Request
 from gateway.settings import Bounds
-from gateway.wire.head import BadHead, RequestHeadParser
+from gateway.wire.head import BadHead, RequestHead, RequestHeadParser
 from gateway.wire.sweep import Sweeper
 
 SWEEP_S = 0.5
 BACKLOG = 4096
+IPV6_PREFIX = 64  # one site: a caller has all of its addresses
 
 
 class Listener:
@@ -41,10 +43,11 @@ class Listener:
         self._sweeper = Sweeper(self._loop, SWEEP_S)
         self._emptied: asyncio.Event | None = None
         self.accepting = True
+        self.keeping_alive = True
         self.handle = handle
         self.refuse_head = on_bad_head
         self.scheme = "https" if tls else "http"
-        self.parser = RequestHeadParser(self._loop, bounds.header_count)
+        self._parser = RequestHeadParser(self._loop, bounds.header_count)
         self.header_time_s = bounds.header_time_us / 1e6
         self.body_time_s = bounds.body_time_us / 1e6
         self.idle_time_s = bounds.idle_time_us / 1e6
@@ -57,14 +60,24 @@ class Listener:
         return len(self._connections)
 
     async def start(self, listening: socket.socket) -> None:
-        """Accept from an already bound socket."""
+        """Accept from an already bound socket. A TLS handshake may take as long as a request head."""
         self._server = await self._loop.create_server(
-            lambda: Connection(self, self._loop), sock=listening, ssl=self._tls, backlog=BACKLOG
+            lambda: Connection(self, self._loop),
+            sock=listening,
+            ssl=self._tls,
+            ssl_handshake_timeout=self.header_time_s if self._tls else None,
+            ssl_shutdown_timeout=LINGER_S if self._tls else None,
+            backlog=BACKLOG,
         )
 
+    def retire(self) -> None:
+        """A drain is coming: every answer from now on says `Connection: close`, so that no socket dies idle."""
+        self.keeping_alive = False
+
     def stop_accepting(self) -> None:
-        """Drain begins: no new sockets; idle ones close, busy ones close behind their answer."""
+        """No new sockets; idle ones close, busy ones close behind their answer."""
         self.accepting = False
+        self.retire()
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
@@ -86,12 +99,11 @@ class Listener:
     def opened(self, connection: Connection) -> bool:
         """Register a new socket; False when there is no room for it."""
         self._connections.add(connection)
-        self._per_ip[connection.peer_ip] += 1
+        place = _place(connection)
+        self._per_ip[place] += 1
         self._sweeper.add(connection)
         per_ip = self._bounds.sockets_per_ip
-        return len(self._connections) <= self._bounds.sockets and (
-            per_ip is None or self._per_ip[connection.peer_ip] <= per_ip
-        )
+        return len(self._connections) <= self._bounds.sockets and (per_ip is None or self._per_ip[place] <= per_ip)
 
     def closed(self, connection: Connection) -> None:
         """Forget a socket. Idempotent."""
@@ -101,16 +113,22 @@ class Listener:
         self._sweeper.remove(connection)
         if self._emptied is not None and not self._connections:
             self._emptied.set()
-        self._per_ip[connection.peer_ip] -= 1
-        if self._per_ip[connection.peer_ip] <= 0:
-            del self._per_ip[connection.peer_ip]
+        place = _place(connection)
+        self._per_ip[place] -= 1
+        if self._per_ip[place] <= 0:
+            del self._per_ip[place]
 
-    def check_head_size(self, buffer: bytes, end: int) -> None:
-        """Raise BadHead 414 or 431 when a complete head is over a bound."""
+    def read_head(self, buffer: bytes) -> tuple[RequestHead, bytes] | None:
+        """The head at the front of `buffer` and what lies behind it; None while it is unfinished. Raises BadHead."""
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            self._check_partial_head(buffer)
+            return None
         if end > self._bounds.header_bytes or buffer.find(b"\r\n") > self._bounds.target_bytes:
             self._refuse_size(buffer)
+        return self._parser.parse(buffer[: end + 4]), buffer[end + 4 :]
 
-    def check_partial_head(self, buffer: bytes) -> None:
+    def _check_partial_head(self, buffer: bytes) -> None:
         """Raise BadHead as soon as an unfinished head cannot become a good one."""
         if len(buffer) > self._bounds.header_bytes:
             self._refuse_size(buffer)
@@ -127,3 +145,8 @@ class Listener:
         if (len(buffer) if line_end < 0 else line_end) > self._bounds.target_bytes:
             raise BadHead(414, "the request target is too long")
         raise BadHead(431, "the header fields are too large")
+
+
+def _place(connection: Connection) -> str:
+    """What `sockets_per_ip` counts by."""
+    return client_network(connection.peer_ip, IPV6_PREFIX) if ":" in connection.peer_ip else connection.peer_ip

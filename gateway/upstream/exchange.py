@@ -98,9 +98,16 @@ class Exchange(asyncio.Protocol):
             self.body.feed_eof()
         self._wake_drain()
 
+    def eof_received(self) -> None:
+        """The upstream sends no more. A body that ends with the socket is complete, whatever is still to be sent."""
+        if self.body is not None:
+            self.body.feed_eof()
+
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer's head or body; anything else ends the socket."""
-        if not self.busy or (self._head is not None and self.body is None):
+        if self._head is not None and self._head.upgrade:
+            self._buffer += data  # of the tunnel that is about to take over
+        elif not self.busy or (self._head is not None and self.body is None):
             self.abort()
         elif self._head is None:
             self._buffer = self._buffer + data if self._buffer else data
@@ -148,7 +155,8 @@ class Exchange(asyncio.Protocol):
             finally:
                 self._drain_waiter = None
                 self._late = "first_byte_timeout"
-                self.deadline = self._end
+                if self._head is None:
+                    self.deadline = self._end
 
     async def answer(self) -> ResponseHead:
         """The final response head. Raises UpstreamFailed."""
@@ -169,15 +177,15 @@ class Exchange(asyncio.Protocol):
             head is not None
             and head.keep_alive
             and not head.upgrade
-            and (self.body is None or (self.body.complete and not self.body.failed))
+            and (self.body is None or (self.body.complete and self.body.failure is None))
             and not self._buffer
-            and not self.write_paused
             and not self.last_use
+            and (self.transport is not None and not self.transport.get_write_buffer_size())
         )
         self.deadline = FOREVER
         self.body = None
         self._interim = None
-        if reusable and self.transport is not None:
+        if reusable:
             self.served += 1
             self._pool.keep(self)
         else:
@@ -208,16 +216,14 @@ class Exchange(asyncio.Protocol):
         self.deadline = FOREVER
         return self.transport, rest
 
-    def hold_clock(self, total_s: float) -> None:
-        """The request is still being sent: only the total time counts, and how long the upstream does not read."""
-        self._end = self._loop.time() + total_s if total_s else FOREVER
-        self.deadline = self._end
+    def bound_total(self, total_s: float) -> None:
+        """The whole exchange may take `total_s`, counted from now (0 = no bound)."""
+        self.deadline = self._end = self._loop.time() + total_s if total_s else FOREVER
 
-    def start_clock(self, first_byte_s: float, total_s: float) -> None:
-        """From now on the upstream owes an answer head within `first_byte_s`; all of it in `total_s` (0 = no bound)."""
-        now = self._loop.time()
-        self._end = now + total_s if total_s else FOREVER
-        self.deadline = min(now + first_byte_s, self._end)
+    def await_answer(self, first_byte_s: float) -> None:
+        """The request is sent: from now on the upstream owes an answer head within `first_byte_s`."""
+        if self._head is None:
+            self.deadline = min(self._loop.time() + first_byte_s, self._end)
 
     def expired(self) -> None:
         """The current phase took too long."""
@@ -282,14 +288,13 @@ class Exchange(asyncio.Protocol):
         self.deadline = min(self._loop.time() + self._pool.idle_timeout_s, self._end)
 
     def _broken(self, reason: str) -> None:
-        self._buffer = b""
         self._fail("malformed", reason)
         self.abort()
 
     def _fail(self, error: str, detail: str = "") -> None:
         if self._error is None:
-            untouched = not self._buffer and not self._interims
-            self._error = UpstreamFailed(error, detail, reused=self.served > 0 and untouched)
+            stale = error in ("closed", "reset") and self.served > 0 and not self._buffer and not self._interims
+            self._error = UpstreamFailed(error, detail, reused=stale)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

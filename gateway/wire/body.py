@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from gateway.core.framing import BadFraming, Decoder, Fields
+from gateway.core.framing import BadFraming, Decoder, Fields, LengthBody
 
 HIGH_WATER_BYTES = 64 * 1024
 
@@ -46,6 +46,8 @@ class BodyStream:
         self.limit = limit
         self.paused = False
         self.size = 0
+        if limit is not None and isinstance(decoder, LengthBody) and decoder.missing > limit:
+            self.fail("too_large")
 
     @property
     def complete(self) -> bool:
@@ -53,9 +55,9 @@ class BodyStream:
         return self._decoder.done
 
     @property
-    def failed(self) -> bool:
-        """Whether `read` will raise."""
-        return self._error is not None
+    def failure(self) -> BodyFailed | None:
+        """What `read` will raise, once everything that came before it has been read."""
+        return self._error
 
     @property
     def trailers(self) -> Fields:
@@ -64,6 +66,8 @@ class BodyStream:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes from the socket; returns what lies behind the body. Never raises: `read` tells the reader."""
+        if self._error is not None:
+            return b""
         try:
             pieces, rest = self._decoder.feed(data)
         except BadFraming:
@@ -84,7 +88,7 @@ class BodyStream:
 
     def feed_eof(self) -> None:
         """The socket closed."""
-        if self._decoder.done:
+        if self._decoder.done or self._error is not None:
             return
         if self._decoder.feed_eof():
             self._wake()
@@ -92,19 +96,22 @@ class BodyStream:
             self.fail("closed")
 
     def fail(self, reason: str) -> None:
-        """Make `read` raise BodyFailed(reason), after nothing more; the first reason stays."""
+        """Make `read` raise BodyFailed(reason); the first reason stays.
+
+        What arrived before is still read, except when the body is at fault: then no part of it is passed on.
+        """
         if self._error is None:
             self._error = BodyFailed(reason)
-            self._pieces.clear()
-            self._waiting = 0
+            if reason in ("malformed", "too_large"):
+                self._pieces.clear()
             self._wake()
 
     def take(self) -> bytes:
         """Everything that waits, without waiting; b"" when nothing does. Raises BodyFailed."""
-        if self._error is not None:
-            raise self._error
         pieces = self._pieces
         if not pieces:
+            if self._error is not None:
+                raise self._error
             return b""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []

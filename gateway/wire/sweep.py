@@ -48,7 +48,11 @@ class Sweeper:
             self._timer = None
 
     def _sweep(self) -> None:
+        self._timer = None
         now = self._loop.time()
-        for member in [m for m in self._members if m.deadline < now]:
-            member.expired()
-        self._timer = self._loop.call_later(self._tick_s, self._sweep) if self._members else None
+        try:
+            for member in [m for m in self._members if m.deadline < now]:
+                member.expired()
+        finally:  # one that fails must not end the deadlines of all others
+            if self._members and self._timer is None:
+                self._timer = self._loop.call_later(self._tick_s, self._sweep)

@@ -192,7 +192,7 @@ async def test_a_body_that_breaks_off_is_never_made_to_look_complete(
 
     upstream.script = script
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(GET)
+    writer.write(GET_CLOSE)
     try:
         answer = await reader.read()
     except ConnectionResetError:

@@ -1,0 +1,35 @@
+"""What event loops do not offer of a socket: resetting it, and noticing that the other side is dead."""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+
+KEEPALIVE_IDLE_S = 60
+KEEPALIVE_PROBES = 4
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with RST, what was not sent yet is dropped.
+
+    `transport.abort()` alone sends a FIN when everything was read, which looks like the regular end of a message.
+    """
+    _set(transport, socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
+
+
+def probe_when_silent(transport: asyncio.Transport) -> None:
+    """Let the kernel find out within minutes that a silent peer is gone (TCP keep-alive, RFC 9293 §3.8.4)."""
+    _set(transport, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # macOS has other names for it
+        _set(transport, socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+        _set(transport, socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_IDLE_S // KEEPALIVE_PROBES)
+        _set(transport, socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+def _set(transport: asyncio.Transport, level: int, option: int, value: int | bytes) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        with suppress(OSError):
+            sock.setsockopt(level, option, value)

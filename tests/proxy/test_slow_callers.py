@@ -1,0 +1,190 @@
+"""Callers that do not read, read slowly, or stop: what they may hold of the gateway is bounded in size and time."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from gateway.settings import Bounds
+from gateway.wire.body import HIGH_WATER_BYTES
+from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.upstream import Received, Socket, Upstream, always
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+NOTHING_BUT_A_HEAD = b"HTTP/1.1 204 No Content\r\nX: %b\r\n\r\n" % (b"x" * 2000)
+A_LOT = 2**22
+
+
+@asynccontextmanager
+async def narrow(gateway: Running) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A caller whose kernel takes few bytes that it does not read; it reads nothing until asked to."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=2**16)
+    while not gateway.listener._connections:
+        await asyncio.sleep(0)
+    for connection in gateway.listener._connections:
+        assert connection.transport is not None
+        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+def widen(writer: asyncio.StreamWriter) -> None:
+    """From now on the kernel takes a lot at once."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+
+
+async def pipeline(writer: asyncio.StreamWriter, size: int) -> None:
+    """Send requests, `size` bytes of them, or as many as are taken."""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        for _ in range(size // (len(GET) * 500)):
+            writer.write(GET * 500)
+            await asyncio.wait_for(writer.drain(), 0.5)
+
+
+async def until_paused(gateway: Running) -> None:
+    while not any(connection.write_paused for connection in gateway.listener._connections):
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", ["answers", "refusals", "bodiless answers"])
+async def test_pipelined_requests_whose_answers_are_never_read(start: Start, upstream: Upstream, kind: str) -> None:
+    """Not one answer more is made than fits into the buffers, whoever makes it."""
+    policies = ONE_ROUTE % {"url": upstream.url}
+    gateway = await start(policies.replace("limit: 500", "limit: 1" if kind == "refusals" else "limit: 100000"))
+    upstream.script = always(NOTHING_BUT_A_HEAD if kind == "bodiless answers" else answer_of(1000))
+    async with narrow(gateway) as (_, writer):
+        sending = asyncio.create_task(pipeline(writer, A_LOT))
+        await until_paused(gateway)
+        await sending
+        [connection] = gateway.listener._connections
+        assert connection.transport is not None
+        assert connection.transport.get_write_buffer_size() < 2 * HIGH_WATER_BYTES
+        assert len(connection._buffer) < 8 * HIGH_WATER_BYTES
+        assert len(gateway.records.all) < A_LOT / len(GET) / 4
+
+
+def answer_of(size: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, bytes(size))
+
+
+async def test_pipelining_goes_on_when_the_caller_reads_again(start: Start, upstream: Upstream) -> None:
+    gateway = await start((ONE_ROUTE % {"url": upstream.url}).replace("limit: 500", "limit: 1"))
+    count = 2000
+    async with narrow(gateway) as (reader, writer):
+        writer.write(GET * count + b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await until_paused(gateway)
+        widen(writer)
+        got = b""
+        while more := await reader.read(65536):
+            got += more
+        assert got.count(b"HTTP/1.1 200 OK") == 1
+        assert got.count(b"HTTP/1.1 429 ") == count
+
+
+async def test_a_caller_that_never_reads_the_last_answer(start: Start, upstream: Upstream) -> None:
+    """Closing politely must not mean waiting for ever."""
+    upstream.script = always(answer_of(HIGH_WATER_BYTES - 4096))
+    bounds = replace(Bounds(), body_time_us=100_000)
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=bounds)
+    async with narrow(gateway) as (_, writer):
+        writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await gateway.records.wait(1)
+        while gateway.listener.open_sockets:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> None:
+    """A few bytes now and then do not buy more time; the answer is cut, the upstream let go."""
+    upstream.script = always(answer_of(32 * 2**20))
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=1_000_000))
+    async with narrow(gateway) as (reader, writer):
+        writer.write(GET)
+        await until_paused(gateway)
+        while gateway.listener.open_sockets:
+            with contextlib.suppress(ConnectionError):
+                await reader.read(1)
+            await asyncio.sleep(0.05)
+    [record] = await gateway.records.wait(1)
+    assert (record.status, record.aborted_by) == (200, "client")
+    await upstream.until(lambda: upstream.open_sockets == 0)
+
+
+async def test_an_idle_socket_is_closed_also_after_a_slow_answer(start: Start, upstream: Upstream) -> None:
+    upstream.script = always(answer_of(2**21))
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
+    async with narrow(gateway) as (reader, writer):
+        writer.write(GET)
+        await until_paused(gateway)
+        widen(writer)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
+    while gateway.listener.open_sockets:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "body", [b"5\r\nhelloX\r\n", b"3e9\r\n" + bytes(1001) + b"\r\n"], ids=["malformed", "too large"]
+)
+async def test_the_answer_to_a_bad_body_survives_the_rest_of_it(start: Start, upstream: Upstream, body: bytes) -> None:
+    """Closing a socket with unread input resets it: a caller that is still sending would never see why it was refused."""
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_bytes=1000))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    got = b""
+    while b"}" not in got:
+        writer.write(bytes(2**16))
+        got += await asyncio.wait_for(reader.read(65536), 5)
+    assert got.startswith(b"HTTP/1.1 4")
+    for _ in range(64):
+        writer.write(bytes(2**16))
+    await writer.drain()
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_declared_body_over_the_bound_is_refused_before_it_is_sent(start: Start, upstream: Upstream) -> None:
+    """Nothing is charged, no upstream is asked, and `100 Continue` is not said."""
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_bytes=1000))
+    answer = await gateway.raw(
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n", until=b"}"
+    )
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"RateLimit" not in answer
+    assert upstream.accepted == 0
+
+
+async def test_an_answer_that_only_its_end_completes_is_reset(gateway: Running, upstream: Upstream) -> None:
+    """An HTTP/1.0 caller takes a regular close for the end of the body."""
+
+    async def script(_request: Received, socket: Socket) -> None:
+        await socket.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+
+    upstream.script = script
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n")
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+
+
+async def test_what_came_before_the_break_is_passed_on(gateway: Running, upstream: Upstream) -> None:
+    async def script(_request: Received, socket: Socket) -> None:
+        await socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+
+    upstream.script = script
+    answer = await gateway.raw(GET)
+    assert answer.endswith(b"\r\n\r\nhello")
+    [record] = await gateway.records.wait(1)
+    assert record.aborted_by == "upstream"
