@@ -3,7 +3,7 @@
 import re
 
 from gateway.call import Call, Gateway
-from gateway.core.client_address import client, forwarded_for, parse, trusted
+from gateway.core.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
 from gateway.core.problems import LOOP, OVERLOADED, Refusal
 from gateway.core.trace import continue_or_start
 from gateway.listener.request import Request
@@ -36,10 +36,13 @@ def accept(request: Request, gateway: Gateway) -> Call:
     record.span_id = call.trace.span_id
     record.peer_ip = record.client_ip = request.connection.peer_ip
     if gateway.trusted_proxies:
-        chain = forwarded_for(headers.getall("Forwarded", ()), headers.getall("X-Forwarded-For", ()))
         peer = parse(record.peer_ip)
         call.peer_trusted = peer is not None and trusted(peer, gateway.trusted_proxies)
-        record.client_ip = client(record.peer_ip, chain, gateway.trusted_proxies)
+        said = (
+            from_forwarded(headers.getall("Forwarded", ())),
+            from_x_forwarded_for(headers.getall("X-Forwarded-For", ())),
+        )
+        record.client_ip = client(record.peer_ip, *said, gateway.trusted_proxies)
     record.policy_version = call.policies.version
     gateway.in_flight += 1
     return call

@@ -1,8 +1,10 @@
 """Admit: one store trip decides every limit of the call, all or nothing."""
 
+from collections.abc import Sequence
+
 from gateway.call import Call
 from gateway.core.headers import retry_after_s, used_up, violated
-from gateway.core.limits import Algorithm, Decision, Mode
+from gateway.core.limits import Algorithm, Charge, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.store import StoreDown
 
@@ -16,7 +18,7 @@ async def admit(call: Call) -> Refusal | None:
         return None
     gateway, record = call.gateway, call.record
     started = gateway.clock()
-    if any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges):
+    if _takes_slots(charges):
         call.lease = gateway.new_id()
     try:
         call.decision = await gateway.store.admit(charges, call.lease)
@@ -24,15 +26,29 @@ async def admit(call: Call) -> Refusal | None:
     except StoreDown as down:
         record.error_detail = str(down)
         gateway.on_fallback(charges)
+        if call.lease:
+            gateway.store.release(charges, call.lease)  # it may have charged us all the same
         if gateway.fallback.denies(charges):
             return _store_refusal(call)
-        call.charges, call.decision = await gateway.fallback.admit(charges, call.lease)
-        record.store = "local"
+        await _admit_without_store(call)
     finally:
         record.store_s = gateway.clock() - started
     record.charges = call.charges
     record.decision = call.decision
     return None if call.decision is None else _refusal(call, call.decision)
+
+
+def _takes_slots(charges: Sequence[Charge]) -> bool:
+    return any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
+
+
+async def _admit_without_store(call: Call) -> None:
+    """Let each limit's posture decide; slots taken here have a lease of their own."""
+    gateway = call.gateway
+    call.record.store = "local"
+    lease = gateway.new_id()
+    call.charges, call.decision = await gateway.fallback.admit(call.charges, lease)
+    call.lease = lease if _takes_slots(call.charges) else ""
 
 
 def _store_refusal(call: Call) -> Refusal:

@@ -53,13 +53,15 @@ def new_ids() -> Callable[[], str]:
     return lambda: f"{prefix}{next(counter):08x}"
 
 
-def build_gateway(settings: Settings, policies: PolicySet, store: Store, sinks: Sequence[RecordSink]) -> Gateway:
+def build_gateway(
+    settings: Settings, policies: PolicySet, store: Store, sinks: Sequence[RecordSink], worker: int = 0
+) -> Gateway:
     """The parts that stages use, with nothing started yet. Needs a running event loop."""
     gateway = Gateway()
     gateway.settings = settings
     gateway.policies = policies
     gateway.store = store
-    gateway.fallback = Fallback(LocalStore(), settings.workers)
+    gateway.fallback = Fallback(LocalStore(), settings.workers, worker)
     gateway.upstreams = Upstreams()
     gateway.sinks = sinks
     gateway.fields = FieldWriter(
@@ -165,7 +167,7 @@ class Worker:
         self.store = open_store(self.settings.store, url=self._store_url, on_event=self._store_event)
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
         sinks: list[RecordSink] = [access, self._metrics, NearLimit()]
-        gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks)
+        gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks, self.worker)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
         gateway.authenticator.on_event = _authentication_event

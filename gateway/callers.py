@@ -9,6 +9,7 @@ from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation,
 from gateway.core.problems import KEY_MISSING, Refusal
 
 MAX_REMEMBERED = 10_000
+MAX_VALUE_CHARS = 128
 
 Asked = tuple[tuple[Charge, ...], bool]
 """(what the store is asked, whether a limit was skipped because a key part is missing)."""
@@ -34,6 +35,8 @@ class Callers:
         asked = _ask(policies, route, operation, parts)
         if isinstance(asked, Refusal):
             return asked
+        if any(value is not None and len(value) > MAX_VALUE_CHARS for value in parts.values()):
+            return asked  # whoever sends kilobytes of identity pays for it himself, each time
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[key] = (route, operation, asked)  # holding both keeps their identities theirs

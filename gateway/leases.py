@@ -37,10 +37,7 @@ class Leases:
     def give_back(self, call: "Call") -> None:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
-        gateway = call.gateway
-        gateway.store.release(call.charges, call.lease)
-        if call.record.store != gateway.store.kind:
-            gateway.fallback.release(call.charges, call.lease)
+        _store_of(call).release(call.charges, call.lease)
 
     def close(self) -> None:
         """Stop renewing."""
@@ -63,5 +60,7 @@ def _renew_after_s(call: "Call") -> float:
 
 
 def _store_of(call: "Call") -> "Store | Fallback":
+    """Where the slots were asked for: also before any answer came, that is the store."""
     gateway = call.gateway
-    return gateway.store if call.record.store == gateway.store.kind else gateway.fallback
+    degraded = call.record.store == "local" and gateway.store.kind != "local"
+    return gateway.fallback if degraded else gateway.store

@@ -40,12 +40,14 @@ def trusted(address: Address, proxies: Sequence[Network]) -> bool:
     return any(address.version == network.version and address in network for network in proxies)
 
 
-def forwarded_for(forwarded: Iterable[str], x_forwarded_for: Iterable[str]) -> list[str]:
-    """The chain of clients, leftmost first. `Forwarded` wins when both fields are present."""
-    elements = [element for value in forwarded for element in value.split(",")]
-    if elements:
-        return [_for_parameter(element) for element in elements]
-    return [element.strip() for value in x_forwarded_for for element in value.split(",")]
+def from_forwarded(values: Iterable[str]) -> list[str]:
+    """The clients named by `Forwarded` fields, leftmost first; "" for an element without one."""
+    return [_for_parameter(element) for value in values for element in value.split(",")]
+
+
+def from_x_forwarded_for(values: Iterable[str]) -> list[str]:
+    """The clients named by `X-Forwarded-For` fields, leftmost first."""
+    return [element.strip() for value in values for element in value.split(",")]
 
 
 def _for_parameter(element: str) -> str:
@@ -56,8 +58,19 @@ def _for_parameter(element: str) -> str:
     return ""
 
 
-def client(peer: str, chain: Sequence[str], proxies: Sequence[Network]) -> str:
-    """The client's address in canonical text. `peer` is the socket's; a peer that is no address stays as it is."""
+def client(peer: str, forwarded: Sequence[str], x_forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
+    """The client's address in canonical text. `peer` is the socket's; a peer that is no address stays as it is.
+
+    A proxy writes one of the two fields and passes the other as the caller sent it, so when both are there and do not
+    agree, one of them is a lie and neither is believed.
+    """
+    if not forwarded or not x_forwarded_for:
+        return _walk(peer, forwarded or x_forwarded_for, proxies)
+    one, other = _walk(peer, forwarded, proxies), _walk(peer, x_forwarded_for, proxies)
+    return one if one == other else _walk(peer, (), proxies)
+
+
+def _walk(peer: str, chain: Sequence[str], proxies: Sequence[Network]) -> str:
     address = parse(peer)
     if address is None:
         return peer

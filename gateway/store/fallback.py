@@ -3,24 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
 from gateway.store.local import LocalStore
 
+NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
+"""This worker's share is smaller than the call costs; when the store is back there may be room at once."""
+NOT_ASKED = Verdict(True, 0, 0, 0, 0)
 
-def share(limit: Limit, workers: int) -> Limit:
-    """One worker's part of a limit, rounded down but at least one unit: together never more than limit + workers."""
-    quota = max(1, limit.quota // workers)
+
+def share(limit: Limit, workers: int, index: int) -> Limit:
+    """Worker `index`'s part of a limit. All workers' parts add up to exactly the limit; a part may be 0."""
+    quota = limit.quota // workers + (index < limit.quota % workers)
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         return replace(limit, quota=quota, per_us=limit.per_us * workers)
     return replace(limit, quota=quota)
 
 
 class Fallback:
-    """Decides calls without the store. Spends only this worker's share, so a fleet stays within its limits."""
+    """Decides calls without the store. Spends only this worker's share, so one gateway stays within its limits.
 
-    def __init__(self, local: LocalStore, workers: int) -> None:
+    Several gateways do not know of each other meanwhile: each has the whole limit to share among its workers.
+    """
+
+    def __init__(self, local: LocalStore, workers: int, index: int = 0) -> None:
         self._local = local
         self._workers = workers
+        self._index = index
         self._shares: dict[int, tuple[Limit, Limit]] = {}  # by identity; holding the limit keeps its id
 
     def denies(self, charges: Sequence[Charge]) -> bool:
@@ -30,13 +38,16 @@ class Fallback:
     async def admit(self, charges: Sequence[Charge], lease: str) -> tuple[Sequence[Charge], Decision | None]:
         """Decide the `local` limits here and leave the `allow` ones out: (what was asked, the answer or None)."""
         asked = [
-            Charge(self._share(charge.limit), charge.key, charge.cost)
-            for charge in charges
-            if charge.limit.on_store_error is Posture.LOCAL
+            Charge(self._share(limit), key, cost)
+            for limit, key, cost in charges
+            if limit.on_store_error is Posture.LOCAL and (limit.mode is Mode.ENFORCE or self._fits(limit, cost))
         ]
         if not asked:
             return (), None
-        return asked, await self._local.admit(asked, lease)
+        if all(charge.cost <= charge.limit.quota for charge in asked):
+            return asked, await self._local.admit(asked, lease)
+        verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
+        return asked, Decision(False, tuple(verdicts), 0)
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         """Give back concurrency slots taken here."""
@@ -46,10 +57,13 @@ class Fallback:
         """Extend concurrency slots taken here."""
         self._local.renew(charges, lease)
 
+    def _fits(self, limit: Limit, cost: int) -> bool:
+        return cost <= self._share(limit).quota
+
     def _share(self, limit: Limit) -> Limit:
         known = self._shares.get(id(limit))
         if known is None:
             if len(self._shares) > 10_000:
                 self._shares.clear()
-            known = self._shares[id(limit)] = (limit, share(limit, self._workers))
+            known = self._shares[id(limit)] = (limit, share(limit, self._workers, self._index))
         return known[1]

@@ -160,7 +160,7 @@ def _request(message: Any, method: str, http10: bool) -> RequestHead:
     _check_host(headers, http10)
     head.body = _request_body(message, headers, http10)
     head.chunked = message.chunked
-    head.upgrade = _upgrade(headers) if message.upgrade and head.body.done else ""
+    head.upgrade = _upgrade(headers) if message.upgrade and head.body.done and not http10 else ""
     head.expects_continue = False
     if "Expect" in headers:
         if headers["Expect"].lower() != "100-continue":

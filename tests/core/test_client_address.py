@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.client_address import client, forwarded_for, networks, parse, trusted
+from gateway.core.client_address import client, from_forwarded, from_x_forwarded_for, networks, parse, trusted
 
 PROXIES = networks(["10.0.0.0/8", "192.168.1.1", "2001:db8::/32"])
 
@@ -27,16 +27,19 @@ PROXIES = networks(["10.0.0.0/8", "192.168.1.1", "2001:db8::/32"])
     ],
 )
 def test_client(peer: str, chain: list[str], expected: str) -> None:
-    assert client(peer, chain, PROXIES) == expected
+    assert client(peer, [], chain, PROXIES) == expected
+    assert client(peer, chain, [], PROXIES) == expected
+    assert client(peer, chain, chain, PROXIES) == expected
 
 
-def test_chain_comes_from_forwarded_first() -> None:
-    assert forwarded_for(['for=1.1.1.1;proto=http, FOR="[::1]"', "proto=https"], ["9.9.9.9"]) == [
-        "1.1.1.1",
-        '"[::1]"',
-        "",
-    ]
-    assert forwarded_for([], ["1.1.1.1, 2.2.2.2", "3.3.3.3"]) == ["1.1.1.1", "2.2.2.2", "3.3.3.3"]
+def test_two_fields_that_disagree_are_both_doubted() -> None:
+    assert client("10.1.1.1", ["9.9.9.9"], ["1.2.3.4"], PROXIES) == "10.1.1.1"
+
+
+def test_chains() -> None:
+    fields = ['for=1.1.1.1;proto=http, FOR="[::1]"', "proto=https"]
+    assert from_forwarded(fields) == ["1.1.1.1", '"[::1]"', ""]
+    assert from_x_forwarded_for(["1.1.1.1, 2.2.2.2", "3.3.3.3"]) == ["1.1.1.1", "2.2.2.2", "3.3.3.3"]
 
 
 def test_networks_and_addresses() -> None:
