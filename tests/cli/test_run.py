@@ -311,7 +311,7 @@ class Load(threading.Thread):
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
                 connection.connect()
-            except ConnectionRefusedError:
+            except OSError:  # refused, or reset on the way in: it listens no longer
                 return
             self.converse(connection)
 
