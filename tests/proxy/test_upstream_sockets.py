@@ -1,0 +1,104 @@
+"""Upstreams that answer early, late, twice or wrongly: no second attempt, no lost answer, no socket used again."""
+
+import asyncio
+
+import pytest
+
+from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.upstream import OK, Received, Socket, Upstream
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def test_a_timeout_on_a_kept_socket_is_not_tried_again(start: Start, upstream: Upstream) -> None:
+    """A slow upstream is not a stale socket: a second attempt would double its load and the caller's wait."""
+    url = f'{{url: "{upstream.url}", timeouts: {{first_byte: 100ms}}}}'
+    gateway = await start(ONE_ROUTE.replace('{url: "%(url)s"}', url))
+
+    async def then_silence(_request: Received, socket: Socket) -> bytes:
+        if len(upstream.received) > 1:
+            await socket.reader.read()
+        return OK
+
+    upstream.script = then_silence
+    await gateway.raw(GET, until=b"ok")
+    assert (await gateway.raw(GET, until=b"}")).startswith(b"HTTP/1.1 504 ")
+    assert len(upstream.received) == 2
+
+
+@pytest.mark.parametrize("broken", [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", b"HTTP/1.1 2"])
+async def test_a_broken_answer_on_a_kept_socket_is_not_asked_for_again(
+    gateway: Running, upstream: Upstream, broken: bytes
+) -> None:
+    async def then_broken(_request: Received, socket: Socket) -> bytes | None:
+        if len(upstream.received) == 1:
+            return OK
+        await socket.send(broken)
+        return None
+
+    upstream.script = then_broken
+    await gateway.raw(GET, until=b"ok")
+    assert (await gateway.raw(GET, until=b"}")).startswith(b"HTTP/1.1 502 ")
+    assert len(upstream.received) == 2
+
+
+async def test_an_early_answer_that_ends_with_the_socket(gateway: Running, upstream: Upstream) -> None:
+    """The upstream has said all it wants to say, whatever the caller still sends."""
+
+    async def early(_request: Received, socket: Socket) -> None:
+        await socket.send(b"HTTP/1.1 403 Forbidden\r\n\r\nno")
+        socket.writer.write_eof()
+        await socket.reader.read()
+
+    upstream.script, upstream.read_body = early, False
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n" + bytes(1000))
+    answer = await reader.readuntil(b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert answer.endswith(b"2\r\nno\r\n0\r\n\r\n")
+    writer.close()
+
+
+async def test_a_socket_with_an_unsent_request_is_not_used_again(gateway: Running, upstream: Upstream) -> None:
+    """An answer that came before the request was sent leaves the rest of it in the way of the next."""
+    size = 30 * 2**20
+
+    async def early(_request: Received, socket: Socket) -> bytes | None:
+        if len(upstream.received) == 1:
+            await socket.send(OK)
+            await socket.reader.read()
+            return None
+        return OK
+
+    upstream.script, upstream.read_body = early, False
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + bytes(2**20))
+    await reader.readuntil(b"ok")
+    await gateway.raw(GET, until=b"ok")
+    assert [request.connection for request in upstream.received] == [0, 1]
+    writer.close()
+
+
+async def test_bytes_right_behind_a_switch_are_the_tunnels(gateway: Running, upstream: Upstream) -> None:
+    async def script(_request: Received, socket: Socket) -> None:
+        socket.writer.transport.set_write_buffer_limits(high=0)
+        await socket.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        for number in range(50):
+            await socket.send(b"%03d" % number)
+
+    upstream.script = script
+    for _ in range(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        answer = await reader.read()
+        assert answer.endswith(b"\r\n\r\n" + b"".join(b"%03d" % number for number in range(50)))
+        writer.close()
+
+
+async def test_an_interim_answer_has_no_length(gateway: Running, upstream: Upstream) -> None:
+    async def script(_request: Received, socket: Socket) -> bytes:
+        return b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: </a>\r\n\r\n" + OK
+
+    upstream.script = script
+    answer = await gateway.raw(GET, until=b"ok")
+    assert answer.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
