@@ -1,4 +1,4 @@
-"""Requests for the differential suite: (name, bytes to send). Several requests in one case are pipelined."""
+"""Requests for the differential suite: (name, bytes to send), and a list of requests where they are pipelined."""
 
 import hashlib
 
@@ -16,7 +16,9 @@ def post(target: str, body: bytes, *fields: str, method: str = "POST", version: 
     return get(target, f"Content-Length: {len(body)}", *fields, method=method, version=version) + body
 
 
-def chunked(target: str, *chunks: bytes, end: bytes = b"0\r\n\r\n", method: str = "POST", fields: tuple[str, ...] = ()) -> bytes:
+def chunked(
+    target: str, *chunks: bytes, end: bytes = b"0\r\n\r\n", method: str = "POST", fields: tuple[str, ...] = ()
+) -> bytes:
     """A request with a chunked body, in just these chunks."""
     head = get(target, "Transfer-Encoding: chunked", *fields, method=method)
     return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
@@ -38,8 +40,14 @@ PARTS = (
 
 METHODS = [
     *((f"method {method}", get("/anything/m", method=method)) for method in ("GET", "HEAD", "TRACE", "DELETE")),
-    *((f"seen {method}", get("/seen/m", method=method)) for method in ("OPTIONS", "PURGE", "REPORT", "M-SEARCH", "QUERY")),
-    *((f"body with {method}", post("/anything/m", b"a=1", FORM, method=method)) for method in ("PUT", "PATCH", "DELETE", "GET")),
+    *(
+        (f"seen {method}", get("/seen/m", method=method))
+        for method in ("OPTIONS", "PURGE", "REPORT", "M-SEARCH", "QUERY")
+    ),
+    *(
+        (f"body with {method}", post("/anything/m", b"a=1", FORM, method=method))
+        for method in ("PUT", "PATCH", "DELETE", "GET")
+    ),
     *((f"wrong method {method}", post("/get", b"", method=method)) for method in ("POST", "PUT", "BREW")),
     ("options", get("/get", "Origin: http://a.test", "Access-Control-Request-Method: PUT", method="OPTIONS")),
 ]
@@ -47,7 +55,10 @@ METHODS = [
 STATUSES = [
     *((f"status {code}", get(f"/status/{code}")) for code in (200, 201, 202, 203, 204, 205, 206, 226)),
     *((f"status {code}", get(f"/status/{code}")) for code in (300, 301, 302, 303, 304, 305, 307, 308)),
-    *((f"status {code}", get(f"/status/{code}")) for code in (400, 401, 402, 403, 404, 405, 406, 410, 416, 418, 422, 429, 451)),
+    *(
+        (f"status {code}", get(f"/status/{code}"))
+        for code in (400, 401, 402, 403, 404, 405, 406, 410, 416, 418, 422, 429, 451)
+    ),
     *((f"status {code}", get(f"/status/{code}")) for code in (500, 501, 502, 503, 504, 505, 511)),
     *((f"head {code}", get(f"/status/{code}", method="HEAD")) for code in (200, 204, 304, 404, 500)),
     *((f"post {code}", post(f"/status/{code}", b"body")) for code in (201, 204, 303, 413)),
@@ -62,8 +73,14 @@ REDIRECTS = [
 ]
 
 ODD_ANSWERS = [
-    *((f"odd {name}", get(f"/odd/{name}")) for name in ("no-type", "repeats", "cookies", "latin-1", "no-reason", "own-reason")),
-    *((f"odd {name}", get(f"/odd/{name}")) for name in ("unknown-5xx", "retry-after", "unavailable", "many-fields", "long-field")),
+    *(
+        (f"odd {name}", get(f"/odd/{name}"))
+        for name in ("no-type", "repeats", "cookies", "latin-1", "no-reason", "own-reason")
+    ),
+    *(
+        (f"odd {name}", get(f"/odd/{name}"))
+        for name in ("unknown-5xx", "retry-after", "unavailable", "many-fields", "long-field")
+    ),
     *((f"odd {name}", get(f"/odd/{name}")) for name in ("no-length", "no-length-empty", "not-modified", "no-content")),
     *((f"odd {name}", get(f"/odd/{name}")) for name in ("reset-content", "encoded", "links", "ranges")),
     *((f"head of odd {name}", get(f"/odd/{name}", method="HEAD")) for name in ("no-type", "no-length", "not-modified")),
@@ -144,7 +161,7 @@ TARGETS = [
             "/seen/a+b%20c",
             "/seen/%7Etilde~%c3%a9",
             "/seen/bad%zz%",
-            "/seen/pipe|quote\"<>^`{}",
+            '/seen/pipe|quote"<>^`{}',
             "/seen/?",
             "/seen/?a=1&a=2&b&=c&&d=%26%3D",
             "/seen/q?x=/y?z=//&u=http://h/p?q",
@@ -156,7 +173,7 @@ TARGETS = [
         )
     ),
     ("root", get("/")),
-    ("absolute form", get("http://origin.test:81/seen/absolute?x=1")),
+    ("absolute form", get("http://origin.test:81/anything/absolute?x=1")),
 ]
 
 BODIES_UP = [
@@ -176,7 +193,10 @@ BODIES_UP = [
     ("chunked form", chunked("/post", b"a=1", b"&b=2", fields=(FORM,))),
     ("chunked 2 MB", chunked("/seen/b", *[noise(40_000)] * 50)),
     ("chunk extension", chunked("/seen/b", end=b"5;a=b\r\nhello\r\n0;c\r\n\r\n")),
-    ("chunked multipart", chunked("/post", PARTS[:30], PARTS[30:], fields=("Content-Type: multipart/form-data; boundary=XX",))),
+    (
+        "chunked multipart",
+        chunked("/post", PARTS[:30], PARTS[30:], fields=("Content-Type: multipart/form-data; boundary=XX",)),
+    ),
     ("expect continue", post("/seen/b", b"at once", "Expect: 100-continue")),
 ]
 
@@ -189,15 +209,31 @@ VERSIONS_AND_SOCKETS = [
     ("1.0 no content", get("/status/204", version="1.0")),
     ("1.1 close", get("/get", "Connection: close")),
     ("1.1 close without a length", get("/stream/3", "Connection: close")),
-    ("pipelined", get("/get?1") + get("/get?2") + get("/get?3")),
-    ("pipelined bodies", post("/post", b"one") + chunked("/post", b"two") + get("/get") + post("/put", b"four", method="PUT")),
-    ("pipelined without bodies", get("/get", method="HEAD") + get("/status/204") + get("/status/304") + get("/get")),
-    ("pipelined then close", get("/get?1") + get("/get?2", "Connection: close")),
-    ("pipelined errors", get("/status/500") + get("/nowhere") + get("/get")),
-    ("pipelined stream", get("/stream/2") + get("/stream-bytes/500?seed=1&chunk_size=50") + get("/get")),
+    ("1.1 keep-alive", get("/get", "Connection: keep-alive")),
 ]
 
-CASES = [
+PIPELINED: list[tuple[str, list[bytes]]] = [
+    ("pipelined", [get("/get?1"), get("/get?2"), get("/get?3")]),
+    (
+        "pipelined bodies",
+        [post("/post", b"one"), chunked("/post", b"two"), get("/get"), post("/put", b"4", method="PUT")],
+    ),
+    ("pipelined without bodies", [get("/get", method="HEAD"), get("/status/204"), get("/status/304"), get("/get")]),
+    ("pipelined then close", [get("/get?1"), get("/get?2", "Connection: close")]),
+    ("pipelined errors", [get("/status/500"), get("/nowhere"), get("/get")]),
+    (
+        "pipelined streams",
+        [get("/stream/2"), get("/stream-bytes/500?seed=1&chunk_size=50"), get("/blob?20"), get("/get")],
+    ),
+    (
+        "pipelined large",
+        [post("/seen/b", noise(200_000)), get("/blob?50"), chunked("/seen/c", noise(200_000)), get("/ip")],
+    ),
+    ("pipelined 30", [get(f"/seen/{number}") for number in range(30)]),
+]
+
+SINGLE = [
     *METHODS, *STATUSES, *REDIRECTS, *ODD_ANSWERS, *BODIES_DOWN, *RANGES_AND_CACHES,
     *FIELDS, *TARGETS, *BODIES_UP, *VERSIONS_AND_SOCKETS,
 ]  # fmt: skip
+CASES = [*((name, [sent]) for name, sent in SINGLE), *PIPELINED]

@@ -82,7 +82,7 @@ def application(environ: dict[str, Any], answer: Answer) -> Iterable[bytes]:
     if path == "/blob":
         answer("200 OK", [("Content-Type", "application/octet-stream"), ("X-Origin", "independent")])
         return (b"%07d\n" % n * 1000 for n in range(int(environ["QUERY_STRING"])))
-    if path.startswith("/seen") or "://" in environ["REQUEST_URI"]:
+    if path.startswith("/seen"):
         text = seen(environ)
         answer("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
         return [text]
