@@ -37,13 +37,15 @@ def _line() -> str:
 
 
 def _pepper(reference: str, env_file: Path | None) -> bytes:
-    from gateway.cli.env_file import environment
-    from gateway.cli.loading import told
+    from gateway.cli.env_file import BadEnvFile, environment
     from gateway.policy.findings import Findings
     from gateway.policy.schemes import read_pepper
 
-    with told():
-        findings = Findings()
-        found = read_pepper(reference, environment(os.environ, env_file), findings)
-        findings.raise_errors()
-    return found
+    findings = Findings()
+    try:
+        pepper = read_pepper(reference, environment(os.environ, env_file), findings)
+    except BadEnvFile as error:
+        fail(FAILED, str(error))
+    if findings.errors:
+        fail(FAILED, str(findings.errors[0]))
+    return pepper

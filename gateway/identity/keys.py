@@ -80,16 +80,17 @@ def _from_pem(text: str) -> Iterator[PublicKey]:
 def _from_jwk(entry: Mapping[str, Any]) -> PublicKey | None:
     """None for keys of no use: for encryption, symmetric, with a private part, weak, or not understood."""
     reader = _READERS.get(str(entry.get("kty")))
-    operations = entry.get("key_ops", ["verify"])
-    if reader is None or "d" in entry or entry.get("use", "sig") != "sig" or "verify" not in operations:
+    operations, algorithm = entry.get("key_ops", ["verify"]), entry.get("alg")
+    if reader is None or "d" in entry or entry.get("use", "sig") != "sig":
+        return None
+    if not isinstance(operations, list) or "verify" not in operations:
         return None
     try:
-        key = reader.from_jwk(dict(entry))
+        algorithms = _algorithms(key := reader.from_jwk(dict(entry)))
     except Exception:  # PyJWT and cryptography raise many kinds
         return None
-    algorithms = _algorithms(key)
-    if "alg" in entry:
-        algorithms &= {entry["alg"]}
+    if algorithm is not None:
+        algorithms &= {str(algorithm)}
     kid = entry.get("kid")
     return PublicKey(kid if isinstance(kid, str) else None, algorithms, key) if algorithms else None
 

@@ -59,9 +59,18 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def parse_required(value: object) -> str:
+    """A value that a claim must have. It may be repeated to callers in a header field."""
+    text = expect_text(value, "text")
+    if not re.fullmatch(r"[ !#-\[\]-~]+", text):
+        raise Unfit("bad-value", "a required value is ASCII text without quotes and backslashes")
+    return text
+
+
 KeyHash = Annotated[
     str, BeforeValidator(parse_hash), WithJsonSchema({"type": "string", "title": "Hash", "pattern": _HASH_PATTERN})
 ]
+Required = Annotated[str, BeforeValidator(parse_required)]
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 Claim = Annotated[tuple[str, ...], BeforeValidator(parse_claim), WithJsonSchema({"title": "Claim", **_TEXTS})]
 KeySetUrl = Annotated[

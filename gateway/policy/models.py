@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.policy.authentication import Scheme
+from gateway.policy.authentication import Required, Scheme
 from gateway.policy.later import Breaker, ErrorClass, LearnLimits, Modules, Retry
 from gateway.policy.scalars import (
     Duration,
@@ -260,7 +260,7 @@ class Route(Strict):
     upstream: str
     strip_prefix: Prefix | None = None
     authenticate: Items[str] = Field(default=(), description="schemes, one of which must know the caller; [] = none")
-    require: dict[str, str] = Field(default={}, description="claims that the credentials must have")
+    require: dict[str, Required] = Field(default={}, description="claims that the credentials must have")
     limits: Items[str] = ()
     breaker: str | None = None
     retry: str | None = None

@@ -16,7 +16,7 @@ from gateway.policy.files import read_text
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node, compose
-from gateway.policy.secret import dereference, is_inline
+from gateway.policy.secret import dereference, is_inline, is_reference
 from gateway.policy.strict import Items
 from gateway.policy.validate import validate
 
@@ -42,8 +42,12 @@ def _compile(entry: Entry, draft: Draft) -> core.Scheme | None:
 
 
 def read_pepper(reference: str, env: Mapping[str, str], findings: Findings) -> bytes:
-    """What the option --pepper refers to."""
-    return _secret(Node(Where("--pepper"), reference), "pepper", _PEPPER_BYTES, env, findings)
+    """What the option --pepper refers to; a secret itself would be seen by whoever lists the processes."""
+    node = Node(Where("--pepper"), reference)
+    if not is_reference(reference):
+        findings.error(node.where, "inline-secret", "this is no reference to a secret", "env:NAME or file:/path")
+        return b""
+    return _secret(node, "pepper", _PEPPER_BYTES, env, findings)
 
 
 def _secret(node: Node, name: str, fit: range, env: Mapping[str, str], findings: Findings) -> bytes:
