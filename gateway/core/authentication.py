@@ -63,7 +63,7 @@ class ApiKeys:
     entries: Mapping[str, Mapping[bytes, Identity]]
     forward_credentials: bool = False
     pepper: bytes = field(default=b"", repr=False)
-    source: str = ""
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Jwt:
     leeway_s: int = 30
     claims: frozenset[str] = frozenset()
     forward_credentials: bool = False
-    source: str = ""
+    source: str = field(default="", compare=False)
 
 
 Scheme = ApiKeys | Jwt
