@@ -21,6 +21,8 @@ from gateway.core.framing import ChunkedBody, CloseDelimited, Decoder, Fields, L
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE"})
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")
+_NO_FIELD = re.compile(rb"\r\n(?![!#$%&'*+\-.^_`|~0-9A-Za-z]+:|\r)")
 _OBS_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _NO_BODY = NoBody()
 _MAX_FIELD_BYTES = 1 << 20  # the caller bounds the whole head before it gets here
@@ -48,17 +50,9 @@ class RequestHead:
     """One request head. `fields` are the raw (name, value) pairs in order; `headers` the same, case-insensitive."""
 
     __slots__ = (
-        "body",
-        "chunked",
-        "expects_continue",
-        "fields",
-        "headers",
-        "http10",
-        "keep_alive",
-        "method",
-        "target",
+        "body", "chunked", "expects_continue", "fields", "headers", "http10", "keep_alive", "method", "target",
         "upgrade",
-    )
+    )  # fmt: skip
 
     method: str
     target: str
@@ -245,8 +239,12 @@ class ResponseHeadParser:
         """`method` is the request's: it decides whether there is a body (RFC 9112 §6.3)."""
         if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != head.count(b"\r\n"):
             raise BadHead(502, "bare CR or LF in the response head")
+        if _STATUS_LINE.match(head) is None:  # the C parser is lenient here: it skips empty lines, takes any byte
+            raise BadHead(502, "malformed status line")
         if b"\r\n " in head or b"\r\n\t" in head:
             head = _OBS_FOLD.sub(b" ", head)  # RFC 9112 §5.2: a proxy unfolds what an old server folded
+        if _NO_FIELD.search(head, 0, len(head) - 1) is not None:  # aiohttp parses answers leniently: `Name : value`
+            raise BadHead(502, "malformed field name in the response head")
         try:
             messages, _, tail = self._parser.feed_data(head)
         except (HttpProcessingError, BadStatusLine):
