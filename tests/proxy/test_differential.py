@@ -7,12 +7,9 @@ there (§10.1.1).
 """
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -120,21 +117,6 @@ def comparable(answer: Answer) -> tuple[object, ...]:
     if b"gzip" in answer.values(b"content-encoding"):
         body = body[:4] + b"time" + body[8:]  # RFC 1952: when it was compressed
     return answer.status, answer.reason, fields, body
-
-
-@pytest.fixture(scope="module")
-def independent() -> Iterator[int]:
-    """Port of a server that is not ours."""
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.proxy.independent_server"]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        line = server.stdout.readline()
-        assert line, "the independent server did not start"
-        yield int(line)
-        server.stdin.close()
-        server.wait(20)
 
 
 @pytest.fixture
