@@ -17,6 +17,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 ISSUER = "https://issuer.example/"
 AUDIENCE = "orders-api"
+_CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 _KINDS: dict[str, Any] = {"RS": RSAAlgorithm, "PS": RSAAlgorithm, "ES": ECAlgorithm, "Ed": OKPAlgorithm}
 
 
@@ -31,12 +32,12 @@ def _made(kid: str, algorithm: str) -> PrivateKeyTypes:
         return rsa.generate_private_key(public_exponent=65537, key_size=1024 if kid == "weak" else 2048)
     if algorithm == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
-    return ec.generate_private_key({"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}[algorithm]())
+    return ec.generate_private_key(_CURVES[algorithm])
 
 
 def public_pem(kid: str, algorithm: str = "RS256") -> str:
     public: Any = private_key(kid, algorithm).public_key()
-    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return str(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
 
 
 def private_pem(kid: str) -> str:
@@ -53,7 +54,7 @@ def jwk(kid: str, algorithm: str = "RS256", **more: Any) -> dict[str, Any]:
 def claims(**changes: Any) -> dict[str, Any]:
     """What a good token says. A change to None leaves that claim out."""
     now = int(time.time())
-    said = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600, "sub": "u1", "org_id": "acme", **changes}
+    said = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 3600, "sub": "u1", "org_id": "acme", **changes}
     return {name: value for name, value in said.items() if value is not None}
 
 
