@@ -120,7 +120,7 @@ class Upstream:
     tls_certificate: str = ""
     tls_key: str = ""
     tls_server_name: str = ""
-    source: str = ""
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

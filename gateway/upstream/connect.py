@@ -1,6 +1,7 @@
 """Opening a socket to an upstream: names, addresses, TLS. Library errors become UpstreamFailed here."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import ssl
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 DNS_TTL_S = 10.0
 HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1
+_OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+
 AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
@@ -29,11 +33,18 @@ class Resolver:
         self._loop = loop
         self._found: list[AddrInfo] = []
         self._until = 0.0
+        self._asking: asyncio.Task[list[AddrInfo]] | None = None
 
     async def addresses(self) -> Sequence[AddrInfo]:
-        """At least one address. Raises UpstreamFailed("dns")."""
+        """At least one address. Raises UpstreamFailed("dns"). However many ask, one question is under way."""
         if self._found and self._loop.time() < self._until:
             return self._found
+        if self._asking is None or self._asking.done():
+            self._asking = self._loop.create_task(self._ask())
+            self._asking.add_done_callback(_look_at)
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> list[AddrInfo]:
         try:
             found = await self._loop.getaddrinfo(
                 self._upstream.host, self._upstream.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
@@ -50,7 +61,24 @@ class Resolver:
         return self._found
 
     def _allowed(self, address: str) -> bool:
-        return self._upstream.allow_private or ipaddress.ip_address(address.partition("%")[0]).is_global
+        return self._upstream.allow_private or _public(ipaddress.ip_address(address.partition("%")[0]))
+
+
+def _look_at(asked: asyncio.Task[list[AddrInfo]]) -> None:
+    """An answer that nobody waits for any more may be an error; that is no defect."""
+    if not asked.cancelled():
+        asked.exception()
+
+
+def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Globally routable to one host, also by what it stands for: mapped, 6to4 and NAT64 addresses hide IPv4 ones."""
+    if isinstance(address, ipaddress.IPv6Address):
+        hidden = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            hidden = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if hidden is not None:
+            return _public(hidden)
+    return address.is_global and not address.is_multicast
 
 
 async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None) -> None:
@@ -76,7 +104,8 @@ async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, 
     except ssl.SSLError as error:
         raise UpstreamFailed("tls_protocol", str(error.reason or error)) from None
     except OSError as error:
-        raise UpstreamFailed("refused", str(error)) from None
+        ours = error.errno in _OUR_SHORTAGE  # no file descriptors or ports left here says nothing of the upstream
+        raise UpstreamFailed("busy" if ours else "refused", str(error)) from None
 
 
 async def _attach(

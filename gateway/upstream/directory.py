@@ -16,6 +16,7 @@ class Upstreams:
         self._parser = ResponseHeadParser(asyncio.get_running_loop())
         self._pools: dict[Upstream, Pool] = {}
         self._by_name: dict[str, Pool] = {}
+        self._by_identity: dict[int, tuple[Upstream, Pool]] = {}
         self._echo: EchoUpstream | None = None
 
     async def load(self, policies: PolicySet) -> None:
@@ -26,14 +27,15 @@ class Upstreams:
             target = await self._echo_address(upstream) if upstream.builtin_echo else upstream
             pool = self._pools.get(target) or Pool(target, self._parser)
             pools[target] = by_name[name] = pool
+            self._by_identity[id(upstream)] = (upstream, pool)
         for upstream, pool in self._pools.items():
             if upstream not in pools:
-                pool.close()
+                pool.close()  # keeps no sockets; calls in flight still open and use them
         self._pools, self._by_name = pools, by_name
 
     def pool(self, upstream: Upstream) -> Pool:
-        """The upstream's pool."""
-        return self._by_name[upstream.name]
+        """The pool of an upstream of any set loaded so far: a call keeps the set it began with."""
+        return self._by_identity[id(upstream)][1]
 
     def pools(self) -> Mapping[str, Pool]:
         """All pools by upstream name, for metrics and status."""

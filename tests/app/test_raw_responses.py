@@ -156,6 +156,8 @@ MALFORMED = [
     R + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     R + b"X: a\nContent-Length: 0\r\n\r\n",
     R + b"X : a\r\nContent-Length: 0\r\n\r\n",
+    R + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    R + b"Content-Length\t: 2\r\n\r\nok",
     R + b"X: " + b"a" * 70_000 + b"\r\n\r\n",
     R + b"".join(b"X-%d: y\r\n" % n for n in range(300)) + b"\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
