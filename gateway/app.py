@@ -7,7 +7,6 @@ import random
 import secrets
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
+from gateway.listener.tls import Certificates
 from gateway.observe.events import EVENTS
 from gateway.observe.log import (
     AccessLog,
@@ -38,7 +38,7 @@ from gateway.observe.log import (
 from gateway.observe.metrics import Levels, Metrics
 from gateway.observe.near import NearLimit
 from gateway.record import CallRecord, RecordSink
-from gateway.settings import Settings, Tls
+from gateway.settings import Settings
 from gateway.store import Store, StoreDown
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
@@ -83,25 +83,14 @@ def build_gateway(
     return gateway
 
 
-def build_listener(gateway: Gateway) -> Listener:
-    """The callers' side, joined to the life of a call."""
+def build_listener(gateway: Gateway, certificates: Certificates | None = None) -> Listener:
+    """The callers' side, joined to the life of a call. `certificates` can renew its certificate later."""
     return Listener(
         gateway.settings.bounds,
         lambda request: handle(request, gateway),
         lambda connection, bad: handle_bad_head(connection, bad, gateway),
-        tls=server_tls(gateway.settings.listen.tls),
+        tls=(certificates or Certificates()).context(gateway.settings.listen.tls),
     )
-
-
-def server_tls(tls: Tls | None) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with the configured certificate. Raises OSError or ssl.SSLError for unusable files."""
-    if tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(tls.certificate, tls.key)
-    return context
 
 
 class Worker:
@@ -131,6 +120,7 @@ class Worker:
         self._admin_socket = admin_socket
         self._store_url = store_url
         self._on_ready = on_ready
+        self._certificates = Certificates()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._listener: Listener | None = None
@@ -146,7 +136,7 @@ class Worker:
         use_policy_version(self.policies.version)
         event("gateway.started", "Worker started", listen=str(self.settings.listen))
         gateway = await self._build()
-        listener = self._listener = build_listener(gateway)
+        listener = self._listener = build_listener(gateway, self._certificates)
         await listener.start(self._listen_socket)
         await self._start_admin()
         self._metrics.start()
@@ -182,7 +172,7 @@ class Worker:
         if self._admin_socket is None or self.settings.admin is None:
             return
         self._admin = AdminServer(self)
-        await self._admin.start(self._admin_socket, server_tls(self.settings.admin.tls))
+        await self._admin.start(self._admin_socket, self._certificates.context(self.settings.admin.tls))
 
     async def _close(self, gateway: Gateway) -> None:
         await gateway.upstreams.close()
@@ -201,6 +191,16 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, False)
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, True)
         loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_certificates)
+
+    def _reload_certificates(self) -> None:
+        """Handshakes from now on show what the files say now; while they cannot be used, what they said before."""
+        try:
+            count = self._certificates.reload()
+        except OSError as error:
+            _tell("certificates.rejected", "error", {"reason": error.strerror or str(error)})
+        else:
+            _tell("certificates.loaded", "info", {"count": count})
 
     def _asked_to_stop(self, impatient: bool) -> None:
         """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts the grace short."""

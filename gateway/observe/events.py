@@ -19,6 +19,8 @@ EVENTS: Mapping[str, str] = {
     "policy.loaded": "A policy set is in force from now on.",
     "policy.rejected": "A policy set has errors; the one before stays in force.",
     "policy.unchanged": "The policy files say what is in force already.",
+    "certificates.loaded": "The listeners' certificates were read again; new handshakes show them.",
+    "certificates.rejected": "A listener's certificate cannot be used; those before stay in use.",
     "authentication.keys_loaded": "The keys of an issuer of tokens are known, for the first time or after a change.",
     "authentication.keys_failed": "The keys of an issuer of tokens could not be fetched; those known stay in use.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",

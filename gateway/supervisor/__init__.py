@@ -113,7 +113,7 @@ def _tell_settings(settings: Settings) -> None:
 
 def check_certificates(settings: Settings) -> None:
     """Load them once before there are workers. Raises StartFailed that names the files."""
-    from gateway.app import server_tls
+    from gateway.listener.tls import server_tls
 
     for listen in (settings.listen, settings.admin):
         if listen is not None and listen.tls is not None:
