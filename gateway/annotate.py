@@ -74,15 +74,17 @@ def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
 
 def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[Fields, bytes, frozenset[bytes]]:
     """Join the upstream's own rate-limit fields with ours: nothing renamed or lost, never more permissive."""
-    if LIMIT_FIELDS.isdisjoint([lower[name] for name, _ in fields]):
+    names = {lower[name] for name, _ in fields}
+    if names.isdisjoint(LIMIT_FIELDS):
         return fields, limit_lines(call), drop
     states: Sequence[LimitState] = ()
-    if call.decision is not None:
+    if call.decision is not None and limit_lines(call):
         states = visible(call.charges, call.decision)
     theirs_tighter = _theirs_is_tighter(call, fields, states)
-    if states and not theirs_tighter:
+    if states and not theirs_tighter and call.gateway.fields.legacy:
         drop |= _LEGACY
-    return _without_clashes(fields, states), limit_lines(call, hide_legacy=theirs_tighter), drop
+    merged = _without_clashes(fields, states) if call.gateway.fields.draft else fields
+    return merged, limit_lines(call, hide_legacy=theirs_tighter), drop
 
 
 def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState]) -> bool:

@@ -109,8 +109,8 @@ class FieldWriter:
     """
 
     def __init__(self, *, draft: bool, legacy: bool, epoch_reset: bool) -> None:
-        self._draft = draft
-        self._legacy = legacy
+        self.draft = draft
+        self.legacy = legacy
         self.epoch_reset = epoch_reset
         # Keyed by identity (hashing a Limit costs more than the formatting); holding the limits keeps the ids theirs.
         self._policy_lines: dict[tuple[int, ...], tuple[str, list[Limit]]] = {}
@@ -119,11 +119,11 @@ class FieldWriter:
         """Complete field lines for an answer on which these limits apply; b"" for none."""
         if not states:
             return b""
-        text = self._policy_line(states) if self._draft else ""
-        if self._draft:
+        text = self._policy_line(states) if self.draft else ""
+        if self.draft:
             items = ", ".join([f'"{limit.name}";r={verdict.remaining};t={more_s}' for limit, verdict, more_s in states])
             text += f"RateLimit: {items}\r\n"
-        if self._legacy and not hide_legacy:
+        if self.legacy and not hide_legacy:
             limit, verdict, more_s = states[0] if len(states) == 1 else tightest(states)
             text += (
                 f"X-RateLimit-Limit: {limit.quota}\r\nX-RateLimit-Remaining: {verdict.remaining}\r\n"
