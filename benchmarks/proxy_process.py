@@ -1,0 +1,165 @@
+"""A gateway process to be measured from outside, and an upstream that gives and takes as many bytes as it is told."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+MIB = 2**20
+PIECE = os.urandom(256 * 1024)
+POLICY = """
+version: 1
+upstreams: {up: {url: "http://127.0.0.1:%d"}}
+routes: [{name: all, match: {path_prefix: /}, upstream: up}]
+"""
+SETTINGS = """
+version: 1
+name: measured
+listen: 127.0.0.1:%d
+admin: 127.0.0.1:%d
+policies: policies
+store: {url: local}
+logging: {access: "%s"}
+bounds: {%s}
+drain: {%s}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Gateway:
+    """One worker in a process of its own: `async with`. Ended by its pid."""
+
+    def __init__(self, upstream_port: int, *, bounds: str = "", drain: str = "delay: 0s", open_files: int = 0) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="gateway-measured-")
+        folder = Path(self._folder.name)
+        self.port, self._admin = free_port(), free_port()
+        self.log = folder / "access.log"
+        self._stderr = folder / "stderr"
+        (folder / "policies").mkdir()
+        (folder / "policies" / "all.yaml").write_text(POLICY % upstream_port)
+        (folder / "gateway.yaml").write_text(SETTINGS % (self.port, self._admin, self.log, bounds, drain))
+        limit = f"ulimit -n {open_files}; " if open_files else ""
+        self._command = f"{limit}exec {sys.executable} -m gateway run -q -c {folder / 'gateway.yaml'}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.process = subprocess.Popen(
+            ["bash", "-c", self._command], stdout=subprocess.DEVNULL, stderr=self._stderr.open("wb")
+        )
+        for _ in range(500):
+            if self.process.poll() is not None:
+                raise RuntimeError(self.errors())
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            return self
+        raise RuntimeError("the gateway does not listen")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            await self.stop(signal.SIGINT)
+        self._folder.cleanup()
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None
+        return self.process
+
+    def errors(self) -> str:
+        return self._stderr.read_text(errors="replace")
+
+    def rss_bytes(self, name: str = "VmRSS") -> int:
+        """Resident memory now; `VmHWM`: at its peak."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.split(f"{name}:")[1].split()[0]) * 1024
+
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """(exit code, seconds it took)."""
+        started = time.monotonic()
+        self._process.send_signal(how)
+        code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait, 60)
+        return code, time.monotonic() - started
+
+
+class Source:
+    """`GET /N` is answered with N bytes, as fast as they are taken; a request body is read and counted.
+
+    `GET /hold` is answered when `release` is set.
+    """
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.open_sockets = 0
+        self.taken_bytes = 0
+        self.release = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open_sockets += 1
+        try:
+            while True:
+                await self._answer(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.open_sockets -= 1
+            writer.close()
+
+    async def _answer(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = head.split(b" ", 2)[1].decode()
+        length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
+        left = int(length) if length else 0
+        while left:
+            piece = await reader.read(min(left, MIB))
+            if not piece:
+                raise ConnectionResetError
+            left -= len(piece)
+            self.taken_bytes += len(piece)
+        if target == "/hold":
+            await self.release.wait()
+        size = int(target[1:]) if target[1:].isdigit() else 2
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % size)
+        while size > 0:
+            writer.write(PIECE[:size])
+            size -= len(PIECE)
+            await writer.drain()
+
+
+def request(target: str, *lines: str, method: str = "GET") -> bytes:
+    return "\r\n".join((f"{method} {target} HTTP/1.1", "Host: a", *lines, "", "")).encode()
