@@ -1,0 +1,147 @@
+"""TLS of our own listener: verified by callers, and renewed while it listens."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from gateway.app import build_listener
+from gateway.listener.tls import Certificates, server_tls
+from gateway.settings import Listen, Tls
+from tests.app.conftest import ONE_ROUTE, Start
+from tests.fakes.upstream import Upstream
+
+CA = trustme.CA()
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def trusting(ca: trustme.CA, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """A caller's context that verifies, names included."""
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    context.maximum_version = newest
+    return context
+
+
+def issue(place: Tls, *names: str, ca: trustme.CA = CA, kind: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
+    """A new certificate and key in these files."""
+    issued = ca.issue_cert(*names, key_type=kind)
+    issued.private_key_pem.write_to_path(place.key)
+    place.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Tls:
+    place = Tls(tmp_path / "gateway.pem", tmp_path / "gateway.key")
+    issue(place, "localhost", "first.example")
+    return place
+
+
+async def connected(
+    port: int, context: ssl.SSLContext, name: str = "localhost"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+
+
+async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    writer.write(GET)
+    return await reader.readuntil(b"\r\n\r\nok")
+
+
+def shown(writer: asyncio.StreamWriter) -> set[str]:
+    """Names in the certificate that the other side showed."""
+    return {name for _, name in writer.get_extra_info("peercert")["subjectAltName"]}
+
+
+@dataclass
+class Renewable:
+    """A TLS listener in front of a gateway, and what renews its certificate."""
+
+    port: int
+    certificates: Certificates
+
+
+@pytest.fixture
+async def tls(start: Start, upstream: Upstream, files: Tls) -> AsyncIterator[Renewable]:
+    """In front of `upstream`, with the certificate in `files`."""
+    running = await start(ONE_ROUTE % {"url": upstream.url}, listen=Listen("127.0.0.1", 0, files))
+    certificates = Certificates()
+    listener = build_listener(running.gateway, certificates)
+    sock = socket.create_server(("127.0.0.1", 0))
+    await listener.start(sock)
+    yield Renewable(sock.getsockname()[1], certificates)
+    while listener.open_sockets:  # every test closes its own
+        await asyncio.sleep(0)
+    listener.stop_accepting()
+    await listener.wait_closed(1.0)
+
+
+async def test_callers_that_verify_are_served(tls: Renewable, upstream: Upstream) -> None:
+    reader, writer = await connected(tls.port, trusting(CA))
+    assert await call(reader, writer)
+    assert ";proto=https;" in upstream.received[0].fields("Forwarded")[0]
+    writer.close()
+
+
+@pytest.mark.parametrize(("ca", "name"), [(trustme.CA(), "localhost"), (CA, "other.example")], ids=["issuer", "name"])
+async def test_callers_that_cannot_verify_leave(tls: Renewable, upstream: Upstream, ca: trustme.CA, name: str) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await connected(tls.port, trusting(ca), name)
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", list(trustme.KeyType))
+async def test_new_handshakes_show_the_renewed_certificate_and_open_sockets_live_on(
+    tls: Renewable, files: Tls, version: ssl.TLSVersion, kind: trustme.KeyType
+) -> None:
+    reader, writer = await connected(tls.port, trusting(CA, version))
+    assert await call(reader, writer)
+    assert "first.example" in shown(writer)
+
+    issue(files, "localhost", "second.example", kind=kind)
+    assert tls.certificates.reload() == 1
+    newer = await connected(tls.port, trusting(CA, version))
+    assert shown(newer[1]) == {"localhost", "second.example"}
+    assert await call(*newer)
+    assert await call(reader, writer)
+    writer.close()
+    newer[1].close()
+
+
+async def test_callers_that_send_no_name_get_the_renewed_certificate_too(tls: Renewable, files: Tls) -> None:
+    issue(files, "127.0.0.1")
+    tls.certificates.reload()
+    reader, writer = await connected(tls.port, trusting(CA), "127.0.0.1")
+    assert await call(reader, writer)
+    writer.close()
+
+
+@pytest.mark.parametrize("damage", ["no certificate", "not a certificate", "another key"])
+async def test_files_that_cannot_be_used_change_nothing(tls: Renewable, files: Tls, damage: str) -> None:
+    if damage == "no certificate":
+        files.certificate.unlink()
+    elif damage == "not a certificate":
+        files.certificate.write_text("hello")
+    else:
+        CA.issue_cert("localhost").private_key_pem.write_to_path(files.key)
+    with pytest.raises(OSError):
+        tls.certificates.reload()
+    reader, writer = await connected(tls.port, trusting(CA))
+    assert await call(reader, writer)
+    writer.close()
+
+
+def test_without_tls_there_is_nothing_to_renew() -> None:
+    certificates = Certificates()
+    assert certificates.context(None) is None
+    assert certificates.reload() == 0
+
+
+def test_old_versions_of_tls_are_not_spoken(files: Tls) -> None:
+    assert server_tls(files).minimum_version == ssl.TLSVersion.TLSv1_2
