@@ -83,7 +83,7 @@ async def socket_to(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 async def ask(port: int, requests: list[bytes]) -> tuple[list[Answer], bool]:
     """All sent at once on one socket: (their final answers, whether the socket then serves one more)."""
     answers = []
-    async with socket_to(port) as (reader, writer):
+    async with asyncio.timeout(30), socket_to(port) as (reader, writer):
         writer.write(b"".join(requests))
         for request in requests:
             answer = await read_answer(reader, request.split(b" ", 1)[0])
