@@ -4,11 +4,10 @@ import re
 
 from gateway.call import Call, Gateway
 from gateway.core.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
-from gateway.core.problems import LOOP, OVERLOADED, Refusal
+from gateway.core.problems import LOOP, OVERLOADED, Refusal, body_problem
 from gateway.core.trace import continue_or_start
 from gateway.listener.request import Request
 from gateway.record import CallRecord
-from gateway.refuse import from_body_failure
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 
@@ -52,7 +51,7 @@ def bounds(call: Call) -> Refusal | None:
     """Refuse a body known to be bad, a loop through ourselves, and calls beyond the bound on those in flight."""
     gateway, body = call.gateway, call.request.body
     if body is not None and body.failure is not None:
-        return from_body_failure(body.failure)
+        return body_problem(body.failure.reason)
     if gateway.in_flight > gateway.settings.bounds.calls_in_flight:
         return Refusal(OVERLOADED, "The gateway has as many calls in flight as it may have.", retry_after_s=1)
     headers = call.request.head.headers

@@ -45,6 +45,9 @@ from gateway.store.local import LocalStore
 from gateway.store.open import open_store
 from gateway.upstream.directory import Upstreams
 
+SETTLE_S = 0.1
+"""Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""
+
 
 def new_ids() -> Callable[[], str]:
     """Texts that no other process makes: 12 random hex digits of this process, then a counter. They sort by time."""
@@ -215,10 +218,13 @@ class Worker:
         """
         self.draining = True
         event("gateway.draining", "Worker drains")
+        listener.retire()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), self.settings.drain.delay_us / 1e6)
         self._hurry.clear()
+        await asyncio.sleep(SETTLE_S)
         listener.stop_accepting()
+        self._cut_after(self.settings.drain.grace_us / 1e6)
         finish = asyncio.create_task(listener.wait_closed(self.settings.drain.grace_us / 1e6))
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait((finish, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -226,7 +232,12 @@ class Worker:
         if finish.done():
             return finish.result()
         finish.cancel()
+        self._cut_after(0)
         return await listener.wait_closed(0)
+
+    def _cut_after(self, grace_s: float) -> None:
+        if self._gateway is not None:
+            self._gateway.cut_at = self._gateway.clock() + grace_s
 
     # What the admin listener sees (`gateway.admin.view.AdminView`)
 

@@ -26,6 +26,7 @@ class Gateway:
     """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.
 
     clock        monotonic seconds; wall_clock: epoch seconds
+    cut_at       when a drain's grace is over: calls that end from then on were cut by us
     new_id       a text that no other call on any gateway has
     on_fallback  told of every decision made without the store
     on_crash     told of exceptions that no stage should have let through
@@ -44,6 +45,7 @@ class Gateway:
     authenticator: Authenticator
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
+    cut_at: float = float("inf")
     new_id: Callable[[], str]
     random_bits: Callable[[int], int]
     clock: Callable[[], float]

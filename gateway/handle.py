@@ -8,19 +8,21 @@ import asyncio
 from gateway.accept import accept, bounds
 from gateway.admit import admit
 from gateway.call import Call, Gateway
-from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal
+from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal, body_problem
 from gateway.forward import Upload, forward
 from gateway.identify import identify
 from gateway.listener.connection import Connection
 from gateway.listener.request import Request
 from gateway.record import CallRecord
-from gateway.refuse import from_body_failure, from_upstream_failure, refuse, unreadable
+from gateway.refuse import from_upstream_failure, refuse, unreadable
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.wire.body import BodyFailed
 from gateway.wire.head import BadHead
+
+CUT_SLACK_S = 0.05
 
 
 async def handle(request: Request, gateway: Gateway) -> None:
@@ -37,7 +39,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
             except UpstreamFailed as failure:
                 refusal = from_upstream_failure(call, failure)
             except BodyFailed as failure:
-                refusal = from_body_failure(failure)
+                refusal = body_problem(failure.reason)
         if refusal is not None:
             refuse(call, refusal)
         elif exchange is not None:
@@ -53,10 +55,11 @@ async def handle(request: Request, gateway: Gateway) -> None:
 
 def _left(call: Call, exchange: Exchange | None) -> None:
     """The caller closed its socket, or a drain's grace is over."""
-    if not call.record.status:
-        call.record.status = 499
-    call.record.aborted_by = "client"
-    call.record.error_class = "client_closed"
+    record, gateway = call.record, call.gateway
+    cut = gateway.clock() >= gateway.cut_at - CUT_SLACK_S
+    record.status = record.status or (503 if cut else 499)
+    record.aborted_by = "gateway" if cut else "client"
+    record.error_class = "drained" if cut else "client_closed"
     call.request.connection.abort()
     if exchange is not None:
         exchange.abort()

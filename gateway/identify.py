@@ -1,5 +1,7 @@
 """Identify: which route and operation a request belongs to, and who is asking."""
 
+import re
+
 from gateway.call import Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
@@ -7,7 +9,10 @@ from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
 from gateway.core.policy import VOUCHED, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
-from gateway.core.targets import climbs, has_dot_dot
+from gateway.core.targets import canonical, climbs, has_dot_dot
+
+ODD = re.compile(r"//|/\.|[%;\\]")
+"""What makes a path readable in more than one way."""
 
 
 async def identify(call: Call) -> Refusal | None:
@@ -27,6 +32,8 @@ async def identify(call: Call) -> Refusal | None:
     record.upstream = route.upstream.name
     if _leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
+    if _ambiguous(call, route, path, host.lower()):
+        return Refusal(BAD_REQUESTS[400], "The path can also be read as one of another route.")
     identity: Identity | None = None
     if route.authenticate:
         known = await _authenticate(call)
@@ -79,6 +86,15 @@ def _leaves(route: Route, path: str) -> bool:
     if prefix == "/" and not route.upstream.base_path:
         return False
     return climbs(path[len(prefix) - 1 :])
+
+
+def _ambiguous(call: Call, route: Route, path: str, host: str) -> bool:
+    """Whether a server that tidies paths up would serve this one as another route's, past that route's limits."""
+    if len(call.policies.routes) == 1 or not ODD.search(path):
+        return False
+    head = call.request.head
+    other = find_route(call.policies, head.method, host, canonical(path), head.headers)
+    return other is not None and other[0] is not route
 
 
 def _has_port(host: str) -> bool:

@@ -6,18 +6,10 @@ import orjson
 
 from gateway.annotate import limit_lines, ours
 from gateway.call import Call, Gateway
-from gateway.core.problems import BAD_REQUESTS, UPSTREAM_PROBLEMS, Kind, Refusal, document
+from gateway.core.problems import UPSTREAM_PROBLEMS, Kind, Refusal, document
 from gateway.upstream.failure import UpstreamFailed
-from gateway.wire.body import BodyFailed
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_BODY_STATUS = {"malformed": 400, "too_large": 413, "timeout": 408, "closed": 400}
-_BODY_DETAIL = {
-    "malformed": "The request body breaks the chunked transfer coding.",
-    "too_large": "The request body is larger than this gateway accepts.",
-    "timeout": "The request body came too slowly.",
-    "closed": "The request body ended early.",
-}
 
 
 def refuse(call: Call, refusal: Refusal) -> None:
@@ -72,16 +64,6 @@ def unreadable(gateway: Gateway, refusal: Refusal, request_id: str) -> bytes:
         request_id.encode(),
         body,
     )
-
-
-def bad_request(status: int, detail: str) -> Refusal:
-    """A refusal for a malformed or oversized request."""
-    return Refusal(BAD_REQUESTS[status], detail)
-
-
-def from_body_failure(failure: BodyFailed) -> Refusal:
-    """The caller's body is at fault."""
-    return bad_request(_BODY_STATUS[failure.reason], _BODY_DETAIL[failure.reason])
 
 
 def from_upstream_failure(call: Call, failure: UpstreamFailed) -> Refusal:

@@ -60,6 +60,14 @@ BAD_REQUESTS = {
     for status, (title, code) in _BAD_HEADS.items()
 }
 
+_BODY_STATUS = {"malformed": 400, "too_large": 413, "timeout": 408, "closed": 400}
+_BODY_DETAIL = {
+    "malformed": "The request body breaks the chunked transfer coding.",
+    "too_large": "The request body is larger than this gateway accepts.",
+    "timeout": "The request body came too slowly.",
+    "closed": "The request body ended early.",
+}
+
 _UNREACHABLE = "The upstream could not be reached"
 _LATE = "The upstream took too long"
 UPSTREAM_PROBLEMS = {
@@ -95,6 +103,16 @@ class Refusal:
     retry_after_s: int = 0
     violated: tuple[str, ...] = ()
     extra_fields: tuple[tuple[str, str], ...] = field(default=())
+
+
+def bad_request(status: int, detail: str) -> Refusal:
+    """A refusal for a malformed or oversized request."""
+    return Refusal(BAD_REQUESTS[status], detail)
+
+
+def body_problem(reason: str) -> Refusal:
+    """The refusal for a request body that failed: reason malformed, too_large, timeout or closed."""
+    return bad_request(_BODY_STATUS[reason], _BODY_DETAIL[reason])
 
 
 def document(refusal: Refusal, *, base: str, request_id: str, connection_id: str) -> dict[str, object]:

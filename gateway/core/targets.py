@@ -5,6 +5,7 @@ they do beyond it). A path that would so leave the part of the upstream its rout
 """
 
 import re
+from urllib.parse import unquote
 
 _ENCODED = re.compile(r"%(2[ef]|5c)", re.IGNORECASE)
 _DECODED = {"2e": ".", "2f": "/", "5c": "\\"}
@@ -14,6 +15,21 @@ _BORDER = re.compile(r"[/\\]")
 def has_dot_dot(path: str) -> bool:
     """Whether any segment, read in any of those ways, is `..`."""
     return any(segment == ".." for segment in _segments(path))
+
+
+def canonical(path: str) -> str:
+    """The path as the most forgiving server might read it: decoded, `\\` as `/`, without parameters, `.`, `..`, `//`.
+
+    For comparing which route a path could also be read as; never for forwarding.
+    """
+    kept: list[str] = []
+    for segment in _BORDER.split(unquote(path)):
+        bare = segment.partition(";")[0]
+        if bare == "..":
+            del kept[-1:]
+        elif bare not in ("", "."):
+            kept.append(bare)
+    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
 
 
 def climbs(path: str) -> bool:

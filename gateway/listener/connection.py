@@ -263,9 +263,13 @@ class Connection(asyncio.Protocol):
         if self._task is not None or self.transport is None or self.write_paused or self._closing:
             return
         self._next_request()
-        held = self._task is not None and len(self._buffer) > HIGH_WATER_BYTES
-        if not held and not (self.body is not None and self.body.paused):
+        if not self._holds_enough():
             self.transport.resume_reading()
+
+    def _holds_enough(self) -> bool:
+        """Whether more input has to wait in the kernel."""
+        held = self._task is not None and len(self._buffer) > HIGH_WATER_BYTES
+        return held or (self.body is not None and self.body.paused)
 
     # Bodies
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.targets import climbs, has_dot_dot
+from gateway.core.targets import canonical, climbs, has_dot_dot
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,21 @@ def test_any_dot_dot() -> None:
     assert has_dot_dot("/a/%2e%2e")
     assert has_dot_dot("/a/..;x/b")
     assert not has_dot_dot("/a..b/%20")
+
+
+@pytest.mark.parametrize(
+    ("path", "read_as"),
+    [
+        ("/erp/x", "/erp/x"),
+        ("/", "/"),
+        ("//erp//x/", "/erp/x/"),
+        ("/./erp/x", "/erp/x"),
+        ("/x/../erp/x", "/erp/x"),
+        ("/../erp", "/erp"),
+        ("/%65rp/x", "/erp/x"),
+        ("/x%2f..%2ferp", "/erp"),
+        ("/x\\..\\erp;a=b/y", "/erp/y"),
+    ],
+)
+def test_how_a_forgiving_server_reads_it(path: str, read_as: str) -> None:
+    assert canonical(path) == read_as
