@@ -21,6 +21,9 @@ class Callers:
     def __init__(self) -> None:
         self._remembered: dict[tuple[object, ...], tuple[Route, Operation | None, Asked]] = {}
 
+    def __len__(self) -> int:
+        return len(self._remembered)
+
     def asked(
         self, policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
     ) -> Asked | Refusal:
