@@ -1,8 +1,13 @@
 """TLS of our own listener: verified by callers, and renewed while it listens."""
 
 import asyncio
+import contextlib
+import json
+import os
+import signal
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,3 +150,56 @@ def test_without_tls_there_is_nothing_to_renew() -> None:
 
 def test_old_versions_of_tls_are_not_spoken(files: Tls) -> None:
     assert server_tls(files).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@contextlib.asynccontextmanager
+async def process(folder: Path, files: Tls, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A gateway as people start it: two workers behind TLS, in front of the sample upstream; its log is on stdout."""
+    settings = folder / "gateway.yaml"
+    settings.write_text(
+        f'version: 1\nlisten: {{address: "127.0.0.1:{port}", tls: {{certificate: {files.certificate}, key: {files.key}}}}}\n'
+        f"admin: 127.0.0.1:0\n"
+    )
+    gateway = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "run", "-q", "-c", str(settings), "--workers", "2"),
+        *("--upstream", "builtin:echo"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield gateway
+    finally:
+        gateway.send_signal(signal.SIGINT)
+        assert gateway.stdout is not None
+        await gateway.stdout.read()
+        await gateway.wait()
+
+
+async def logged(gateway: asyncio.subprocess.Process, event: str, times: int) -> None:
+    """Until every worker has said so."""
+    assert gateway.stdout is not None
+    while times:
+        line = await gateway.stdout.readline()
+        assert line, "the gateway has ended"
+        times -= json.loads(line)["event_name"] == event
+
+
+async def test_sighup_renews_the_certificate_of_every_worker(files: Tls, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with process(tmp_path, files, port) as gateway:
+        await logged(gateway, "gateway.ready", 2)
+        first = [await connected(port, trusting(CA)) for _ in range(4)]
+        issue(files, "localhost", "second.example")
+        gateway.send_signal(signal.SIGHUP)
+        await logged(gateway, "certificates.loaded", 2)
+        second = [await connected(port, trusting(CA)) for _ in range(4)]
+        assert all("first.example" in shown(writer) for _, writer in first)
+        assert all("second.example" in shown(writer) for _, writer in second)
+        for reader, writer in first + second:
+            writer.write(GET)
+            assert b" 200 " in await reader.readuntil(b"\r\n")
+            writer.close()
+        files.key.write_text("not a key")
+        gateway.send_signal(signal.SIGHUP)
+        await logged(gateway, "certificates.rejected", 2)
