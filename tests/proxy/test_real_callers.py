@@ -190,14 +190,16 @@ async def test_a_refusal_is_understood_and_the_socket_goes_on(caller: Caller, so
     assert len(sockets) == 1
 
 
-async def curl(*arguments: str, stdin: bytes = b"") -> tuple[bytes, str]:
-    """(stdout, stderr) of a curl that has to end with 0."""
+def curl_command(*arguments: str) -> tuple[str, ...]:
     path = shutil.which("curl")
     assert path, "curl is not installed; these tests need it"
+    return (path, "-q", "--noproxy", "*", "-sS", *arguments)
+
+
+async def curl(*arguments: str, stdin: bytes = b"") -> tuple[bytes, str]:
+    """(stdout, stderr) of a curl that has to end with 0."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(path, "-q", "--noproxy", "*", "-sS", *arguments), stdin=pipe, stdout=pipe, stderr=pipe
-    )
+    process = await asyncio.create_subprocess_exec(*curl_command(*arguments), stdin=pipe, stdout=pipe, stderr=pipe)
     out, told = await process.communicate(stdin)
     assert process.returncode == 0, told.decode()
     return out, told.decode()
@@ -289,10 +291,8 @@ async def test_curl_sees_retry_after_and_keeps_the_socket(proxied: Running) -> N
 
 async def test_curl_streams(proxied: Running, upstream: Upstream) -> None:
     go_on = hold(upstream)
-    path = shutil.which("curl")
-    assert path, "curl is not installed; these tests need it"
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(path, "-qsSN", "--noproxy", "*", proxied.url + "/held", stdout=pipe)
+    command = curl_command("-N", proxied.url + "/held")
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     assert await process.stdout.readexactly(5) == b"first"
     go_on.set()
