@@ -109,14 +109,14 @@ class Gateway:
 class Source:
     """`GET /N` is answered with N bytes, as fast as they are taken; a request body is read and counted.
 
-    `GET /hold` is answered when `release` is set.
+    `GET /hold` is never answered: it lasts until the gateway lets go of the socket.
     """
 
     def __init__(self) -> None:
         self.port = 0
         self.open_sockets = 0
         self.taken_bytes = 0
-        self.release = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -129,8 +129,14 @@ class Source:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self.open_sockets += 1
         try:
             while True:
@@ -138,6 +144,7 @@ class Source:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._tasks.discard(task)
             self.open_sockets -= 1
             writer.close()
 
@@ -152,7 +159,8 @@ class Source:
             left -= len(piece)
             self.taken_bytes += len(piece)
         if target == "/hold":
-            await self.release.wait()
+            await reader.read(1)
+            raise ConnectionResetError
         size = int(target[1:]) if target[1:].isdigit() else 2
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % size)
         while size > 0:

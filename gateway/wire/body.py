@@ -5,7 +5,8 @@ from typing import Protocol
 
 from gateway.core.framing import BadFraming, Decoder, Fields, LengthBody
 
-HIGH_WATER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 64 * 1024  # what may wait in a transport
+UNREAD_BYTES = 8 * 1024  # what may wait for a reader before the socket is paused; one read of it may bring 256 KiB
 
 
 class Pausable(Protocol):
@@ -27,7 +28,7 @@ class BodyFailed(Exception):
 class BodyStream:
     """Bytes between a socket (`feed`, `feed_eof`, `fail`) and one reader (`read`).
 
-    At most HIGH_WATER_BYTES plus one read of the socket wait here: above that the socket is paused until the reader has
+    At most UNREAD_BYTES plus one read of the socket wait here: above that the socket is paused until the reader has
     taken everything (`paused`). `size` counts payload bytes so far, `limit` bounds it.
     """
 
@@ -80,7 +81,7 @@ class BodyStream:
         if self.limit is not None and self.size > self.limit:
             self.fail("too_large")
             return b""
-        if self._waiting > HIGH_WATER_BYTES and not self.paused and not self._decoder.done:
+        if self._waiting > UNREAD_BYTES and not self.paused and not self._decoder.done:
             self.paused = True
             self._source.pause_reading()
         self._wake()
@@ -116,9 +117,6 @@ class BodyStream:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
         self._waiting = 0
-        if self.paused:
-            self.paused = False
-            self._source.resume_reading()
         return data
 
     async def read(self) -> bytes:
@@ -126,6 +124,9 @@ class BodyStream:
         while not (data := self.take()):
             if self._decoder.done:
                 return b""
+            if self.paused:  # not before: while the reader is busy with what it took, nothing more is held for it
+                self.paused = False
+                self._source.resume_reading()
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
