@@ -49,6 +49,9 @@ async def _admit_without_store(call: Call) -> None:
     lease = gateway.new_id()
     call.charges, call.decision = await gateway.fallback.admit(call.charges, lease)
     call.lease = lease if _takes_slots(call.charges) else ""
+    if call.decision is None:  # every limit says allow: nobody decided anything
+        call.record.store = "none"
+        call.record.verdict = "skipped"
 
 
 def _store_refusal(call: Call) -> Refusal:

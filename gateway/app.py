@@ -45,6 +45,8 @@ from gateway.store.local import LocalStore
 from gateway.store.open import open_store
 from gateway.upstream.directory import Upstreams
 
+LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "DB index")
+"""In what a store says: mistakes of set-up that no waiting mends."""
 SETTLE_S = 0.1
 """Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""
 
@@ -187,7 +189,9 @@ class Worker:
     def _store_event(self, name: str, fields: Mapping[str, object]) -> None:
         self._store_up = name != "store.degraded"
         self._metrics.on_store_event(name, fields)
-        _tell(name, "warning" if name == "store.degraded" else "info", fields)
+        lasting = any(word in str(fields.get("detail")) for word in LASTING)
+        level = "info" if self._store_up else "error" if lasting else "warning"
+        _tell(name, level, fields)
 
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -35,6 +35,9 @@ class _Result:
     policies: PolicySet | None = None
 
 
+FEW = 3  # files that a summary names
+
+
 def run_check(
     paths: Sequence[Path],
     *,
@@ -131,7 +134,13 @@ def _summary(result: _Result, valid: bool) -> str:
     what = []
     if policies is not None:
         what = [_count(policies.limits, "limit"), _count(policies.routes, "route"), f"version {policies.version}"]
-    return "ok: " + ", ".join([*what, *counts])
+    return "ok: " + ", ".join([*what, *counts]) + _where(result)
+
+
+def _where(result: _Result) -> str:
+    """Which files were meant: without a path it is easy to check other ones than one thinks."""
+    files = result.policies.files if result.policies is not None else ()
+    return f" ({', '.join(files)})" if 0 < len(files) <= FEW else f" ({len(files)} files)" if files else ""
 
 
 def _count(things: Sized, word: str) -> str:
