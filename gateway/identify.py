@@ -2,17 +2,21 @@
 
 import re
 
+from multidict import CIMultiDictProxy
+
 from gateway.call import Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import VOUCHED, Route
+from gateway.core.policy import VOUCHED, KeyFrom, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 from gateway.core.targets import canonical, climbs, has_dot_dot
 
 ODD = re.compile(r"//|/\.|[%;\\]")
 """What makes a path readable in more than one way."""
+
+_IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)
 
 
 async def identify(call: Call) -> Refusal | None:
@@ -47,6 +51,8 @@ async def identify(call: Call) -> Refusal | None:
     if operation is not None:
         record.operation = operation.name
         record.entity = operation.entity
+    if _said_twice(route, head.headers):
+        return Refusal(BAD_REQUESTS[400], "A field that says who is calling is repeated.")
     parts = {part.name: read_key(part, head.headers, path_parameters, query, record.client_ip) for part in route.keys}
     if identity is not None:
         parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
@@ -75,6 +81,11 @@ async def _authenticate(call: Call) -> Identity | Refusal:
         record.error_detail = "credentials lack what the route requires"
         return forbidden(route.require, route.authenticate, gateway.settings.name)
     return found
+
+
+def _said_twice(route: Route, headers: CIMultiDictProxy[str]) -> bool:
+    """Whether a key field is repeated: the upstream might read another value than the one that is counted."""
+    return any(part.source in _IN_FIELDS and len(headers.getall(part.source_name, ())) > 1 for part in route.keys)
 
 
 def _leaves(route: Route, path: str) -> bool:

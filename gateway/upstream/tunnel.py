@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from gateway.wire.body import HIGH_WATER_BYTES
+from gateway.wire.sockets import probe_when_silent
 
 
 class Tunnel:
@@ -74,6 +75,7 @@ class _End(asyncio.Protocol):
     def attach(self) -> None:
         self.transport.set_protocol(self)
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        probe_when_silent(self.transport)
         self.transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

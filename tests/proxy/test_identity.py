@@ -1,0 +1,115 @@
+"""Who is calling cannot be blurred: by hearsay, by `Connection`, by saying it twice, or by spelling it otherwise."""
+
+import asyncio
+
+import pytest
+
+from tests.app.conftest import Running, Start
+from tests.fakes.upstream import OK, Received, Socket, Upstream
+
+BY_ADDRESS = """
+version: 1
+keys: {ip: {from: client_ip, on_missing: reject}}
+limits: {ip-10m: {algorithm: rolling_window, limit: 5, window: 10m, key: [ip]}}
+upstreams: {up: {url: "%s"}}
+routes: [{name: all, match: {path_prefix: /}, upstream: up, limits: [ip-10m]}]
+"""
+BY_KEY = """
+version: 1
+keys: {caller: {from: api_key, name: X-Api-Key, on_missing: reject}}
+limits: {key-10m: {algorithm: rolling_window, limit: 3, window: 10m, key: [caller]}}
+upstreams: {up: {url: "%s"}}
+routes: [{name: all, match: {path_prefix: /}, upstream: up, limits: [key-10m]}]
+"""
+
+
+def get(*lines: str) -> bytes:
+    return "\r\n".join(("GET / HTTP/1.1", "Host: a", *lines, "", "")).encode("latin-1")
+
+
+async def statuses(gateway: Running, requests: list[bytes]) -> list[int]:
+    """The answers to requests sent one after the other on one socket."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    found = []
+    for request in requests:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        found.append(int(head.split(b" ", 2)[1]))
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+    writer.close()
+    return found
+
+
+async def test_hearsay_about_the_address_buys_nothing(start: Start, upstream: Upstream) -> None:
+    gateway = await start(BY_ADDRESS % upstream.url)
+    liars = [
+        get(f"X-Forwarded-For: 10.0.{n}.1", f"X-Real-IP: 10.1.{n}.1", f"Forwarded: for=10.2.{n}.1;proto=https")
+        for n in range(1000 // 4)
+    ]
+    found = await statuses(gateway, liars)
+    assert found.count(200) == 5
+    assert set(found) == {200, 429}
+
+
+async def test_connection_removes_no_identity(start: Start, upstream: Upstream) -> None:
+    gateway = await start(BY_KEY % upstream.url)
+    named = get("Connection: X-Api-Key, X-Forwarded-For, X-Request-Id, Forwarded, Via, traceparent", "X-Api-Key: k1")
+    assert await statuses(gateway, [named] * 5) == [200, 200, 200, 429, 429]
+    for request in upstream.received:
+        assert request.fields("X-Api-Key") == ["k1"]
+        assert all(request.fields(name) for name in ("X-Request-Id", "Forwarded", "Via", "traceparent"))
+
+
+@pytest.mark.parametrize("second", ["k1", "other", ""])
+async def test_a_key_said_twice_is_refused(start: Start, upstream: Upstream, second: str) -> None:
+    """Else a fresh first value each time would escape the limit of the one that the upstream reads."""
+    gateway = await start(BY_KEY % upstream.url)
+    assert await statuses(gateway, [get("X-Api-Key: k1", f"x-api-key: {second}")]) == [400]
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome"),
+    [
+        (["x-aPI-key: k1"], "same"),
+        (["X-Api-Key:   k1 \t "], "same"),
+        (["X-Api-Key: K1"], "other"),
+        (["X-Api-Key: k1\xe9"], "other"),
+        (["X-Api-Key: " + "k" * 8192], "other"),
+        (["X-Api-Key:"], "refused"),
+        (["X_Api_Key: k1"], "refused"),
+        ([], "refused"),
+    ],
+)
+async def test_every_spelling_has_one_outcome(
+    start: Start, upstream: Upstream, lines: list[str], outcome: str
+) -> None:
+    gateway = await start(BY_KEY % upstream.url)
+    assert await statuses(gateway, [get("X-Api-Key: k1")] * 3) == [200] * 3
+    [found] = await statuses(gateway, [get(*lines)])
+    assert found == {"same": 429, "other": 200, "refused": 400}[outcome]
+    for record in gateway.records.all:
+        assert all(len(charge.key) <= 128 and "k1" not in charge.key for charge in record.charges)
+
+
+async def test_what_a_peer_says_is_believed_only_from_trusted_networks(start: Start, upstream: Upstream) -> None:
+    async def script(_request: Received, _socket: Socket) -> bytes:
+        return OK
+
+    upstream.script = script
+    cases = [
+        ((), ["X-Forwarded-For: 203.0.113.9"], "127.0.0.1"),
+        (("127.0.0.0/8",), ["X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+        (("127.0.0.0/8",), ["X-Forwarded-For: 6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+        (("127.0.0.0/8",), ["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+        (("127.0.0.0/8", "10.0.0.0/8"), ["X-Forwarded-For: 203.0.113.9, 10.1.1.1"], "203.0.113.9"),
+        (("127.0.0.0/8",), ["X-Forwarded-For: nonsense"], "127.0.0.1"),
+        (("127.0.0.0/8",), ["X-Forwarded-For: ::ffff:203.0.113.9"], "203.0.113.9"),
+        (("127.0.0.0/8",), ['Forwarded: for="[2001:db8::7]:4711"'], "2001:db8::7"),
+        (("127.0.0.0/8",), ["X-Real-IP: 6.6.6.6"], "127.0.0.1"),
+        (("10.0.0.0/8",), ["X-Forwarded-For: 203.0.113.9"], "127.0.0.1"),
+    ]
+    for proxies, lines, expected in cases:
+        gateway = await start(BY_ADDRESS % upstream.url, trusted_proxies=proxies)
+        await statuses(gateway, [get(*lines)])
+        assert [record.client_ip for record in gateway.records.all] == [expected], lines
