@@ -142,7 +142,7 @@ async def files() -> bool:
         after = time.monotonic() - started
         crashed = gateway.process is None or gateway.process.poll() is not None
         print(
-            f"256 files, 1,000 sockets: crashed {crashed}, CPU {busy:.1f} % while full, works again after {after:.2f} s; "
+            f"256 files, 1,000 sockets: crashed {crashed}, CPU {busy:.1f} % while full, again after {after:.2f} s, "
             f"stderr {len(gateway.errors())} bytes"
         )
         return not crashed and busy < 30 and recovered and after <= 2

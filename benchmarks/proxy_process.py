@@ -55,9 +55,7 @@ class Gateway:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self.process = subprocess.Popen(
-            ["bash", "-c", self._command], stdout=subprocess.DEVNULL, stderr=self._stderr.open("wb")
-        )
+        self.process = self._start()
         for _ in range(500):
             if self.process.poll() is not None:
                 raise RuntimeError(self.errors())
@@ -69,6 +67,10 @@ class Gateway:
             writer.close()
             return self
         raise RuntimeError("the gateway does not listen")
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self._stderr.open("wb") as stderr:
+            return subprocess.Popen(["bash", "-c", self._command], stdout=subprocess.DEVNULL, stderr=stderr)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,7 +98,7 @@ class Gateway:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """(exit code, seconds it took)."""

@@ -81,9 +81,7 @@ async def test_a_key_said_twice_is_refused(start: Start, upstream: Upstream, sec
         ([], "refused"),
     ],
 )
-async def test_every_spelling_has_one_outcome(
-    start: Start, upstream: Upstream, lines: list[str], outcome: str
-) -> None:
+async def test_every_spelling_has_one_outcome(start: Start, upstream: Upstream, lines: list[str], outcome: str) -> None:
     gateway = await start(BY_KEY % upstream.url)
     assert await statuses(gateway, [get("X-Api-Key: k1")] * 3) == [200] * 3
     [found] = await statuses(gateway, [get(*lines)])
