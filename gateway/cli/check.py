@@ -133,13 +133,17 @@ def _summary(result: _Result, valid: bool) -> str:
     policies = result.policies
     what = []
     if policies is not None:
-        what = [_count(policies.limits, "limit"), _count(policies.routes, "route"), f"version {policies.version}"]
-    return "ok: " + ", ".join([*what, *counts]) + _where(result)
+        what = [
+            _count(policies.limits, "limit"),
+            _count(policies.routes, "route"),
+            f"version {policies.version}{_where(policies)}",
+        ]
+    return "ok: " + ", ".join([*what, *counts])
 
 
-def _where(result: _Result) -> str:
+def _where(policies: PolicySet) -> str:
     """Which files were meant: without a path it is easy to check other ones than one thinks."""
-    files = result.policies.files if result.policies is not None else ()
+    files = policies.files
     return f" ({', '.join(files)})" if 0 < len(files) <= FEW else f" ({len(files)} files)" if files else ""
 
 
