@@ -98,12 +98,15 @@ def table(samples: dict[tuple[str, str], list[Sample]], against: str) -> str:
 def main() -> int:
     """Measure the named peers; a peer that fails is reported and left out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("peers", nargs="*", default=list(PEERS), choices=[*PEERS, []], metavar="PEER")
+    parser.add_argument("peers", nargs="*", metavar="PEER", help="of " + ", ".join(PEERS) + "; default: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--against", default="envoy-local", choices=list(PEERS))
     parser.add_argument("--json", type=Path, help="write every sample to this file")
     options = parser.parse_args()
+    if unknown := set(options.peers) - set(PEERS):
+        parser.error("unknown: " + " ".join(sorted(unknown)))
+    options.peers = options.peers or list(PEERS)
     samples: dict[tuple[str, str], list[Sample]] = {}
     failed: set[str] = set()
     try:
