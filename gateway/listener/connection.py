@@ -297,6 +297,9 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         if self.transport is None:
             return
+        if self.transport.is_closing():  # asking a TLS transport of asyncio for anything now would fail
+            self.deadline = self._loop.time() + LINGER_S
+            return
         if lingering and self.transport.can_write_eof():
             self.transport.resume_reading()
             self.transport.write_eof()
