@@ -67,7 +67,7 @@ def build_gateway(
     gateway.policies = policies
     gateway.store = store
     gateway.fallback = Fallback(LocalStore(), settings.workers, worker)
-    gateway.upstreams = Upstreams()
+    gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
     gateway.sinks = sinks
     gateway.fields = FieldWriter(
         draft=settings.headers.ratelimit == "draft",

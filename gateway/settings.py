@@ -53,7 +53,7 @@ class HeaderSettings:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a caller may use of us. None = no bound."""
+    """What a caller, and the head of an upstream's answer, may use of us. None = no bound."""
 
     header_bytes: int = 32 * KIB
     target_bytes: int = 16 * KIB
@@ -65,6 +65,7 @@ class Bounds:
     calls_in_flight: int = 10_000
     sockets: int = 20_000
     sockets_per_ip: int | None = None
+    response_header_bytes: int = 64 * KIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ class Bounds(Strict):
     calls_in_flight: Units = 10_000
     sockets: Units = 20_000
     sockets_per_ip: Annotated[int | None, BeforeValidator(parse_count_or_none)] = None
+    response_header_bytes: Size = 64 * 1024
 
 
 class Drain(Strict):

@@ -12,7 +12,8 @@ from gateway.wire.head import ResponseHeadParser
 class Upstreams:
     """Pools by upstream. A reload keeps the pools of upstreams that did not change, with their sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, response_header_bytes: int = 64 * 1024) -> None:
+        self._header_bytes = response_header_bytes
         self._parser = ResponseHeadParser(asyncio.get_running_loop())
         self._pools: dict[Upstream, Pool] = {}
         self._by_name: dict[str, Pool] = {}
@@ -25,7 +26,7 @@ class Upstreams:
         by_name: dict[str, Pool] = {}
         for name, upstream in policies.upstreams.items():
             target = await self._echo_address(upstream) if upstream.builtin_echo else upstream
-            pool = self._pools.get(target) or Pool(target, self._parser)
+            pool = self._pools.get(target) or Pool(target, self._parser, self._header_bytes)
             pools[target] = by_name[name] = pool
             self._by_identity[id(upstream)] = (upstream, pool)
         for upstream, pool in self._pools.items():

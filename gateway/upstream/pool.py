@@ -13,13 +13,12 @@ from gateway.wire.sweep import Sweeper
 KEEP_IDLE_S = 15.0
 SWEEP_S = 0.05
 IDLE_CHECK_S = 1.0
-HEADER_BYTES = 64 * 1024
 
 
 class Pool:
     """Sockets to one upstream, idle and busy. `upstream` may be replaced by a reload when the address is the same."""
 
-    def __init__(self, upstream: Upstream, parser: ResponseHeadParser) -> None:
+    def __init__(self, upstream: Upstream, parser: ResponseHeadParser, header_bytes: int = 64 * 1024) -> None:
         self._loop = asyncio.get_running_loop()
         self._idle: list[Exchange] = []
         self._busy: set[Exchange] = set()
@@ -30,7 +29,7 @@ class Pool:
         self._closed = False
         self.upstream = upstream
         self.parser = parser
-        self.header_bytes = HEADER_BYTES
+        self.header_bytes = header_bytes
         self.idle_timeout_s = upstream.timeouts.idle_us / 1e6
 
     @property

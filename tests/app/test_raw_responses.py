@@ -1,10 +1,12 @@
 """Upstream answers as raw bytes: passed on as they came, re-framed by us, or refused when they can be read two ways."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from tests.app.conftest import Running
+from gateway.settings import Bounds
+from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Script, Socket, Upstream, always
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -173,6 +175,14 @@ async def test_an_answer_that_can_be_read_two_ways_is_not_passed_on(
     answer = await gateway.raw(GET_CLOSE)
     assert b"HTTP/1.1 502 Bad Gateway\r\n" in answer
     assert b"application/problem+json" in answer
+
+
+async def test_the_size_of_an_answers_head_is_a_setting(start: Start, upstream: Upstream) -> None:
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), response_header_bytes=500))
+    upstream.script = always(R + b"X: " + b"a" * 400 + b"\r\nContent-Length: 0\r\n\r\n")
+    assert (await gateway.raw(GET_CLOSE)).startswith(b"HTTP/1.1 200 ")
+    upstream.script = always(R + b"X: " + b"a" * 500 + b"\r\nContent-Length: 0\r\n\r\n")
+    assert (await gateway.raw(GET_CLOSE)).startswith(b"HTTP/1.1 502 ")
 
 
 CUT = [
