@@ -6,6 +6,7 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 from gateway.core.keys import client_network
 from gateway.listener.connection import LINGER_S, Connection
@@ -40,6 +41,8 @@ class Listener:
         self._connections: set[Connection] = set()
         self._per_ip: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._late: list[asyncio.Task[Any]] = []
         self._sweeper = Sweeper(self._loop, SWEEP_S)
         self._emptied: asyncio.Event | None = None
         self.accepting = True
@@ -61,14 +64,15 @@ class Listener:
 
     async def start(self, listening: socket.socket) -> None:
         """Accept from an already bound socket. A TLS handshake may take as long as a request head."""
+        self._listening = listening
         self._server = await self._loop.create_server(
-            lambda: Connection(self, self._loop),
-            sock=listening,
-            ssl=self._tls,
-            ssl_handshake_timeout=self.header_time_s if self._tls else None,
-            ssl_shutdown_timeout=LINGER_S if self._tls else None,
-            backlog=BACKLOG,
+            lambda: Connection(self, self._loop), sock=listening, backlog=BACKLOG, **self._tls_arguments()
         )
+
+    def _tls_arguments(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls, "ssl_handshake_timeout": self.header_time_s, "ssl_shutdown_timeout": LINGER_S}
 
     def retire(self) -> None:
         """A drain is coming: every answer from now on says `Connection: close`, so that no socket dies idle."""
@@ -78,13 +82,27 @@ class Listener:
         """No new sockets; idle ones close, busy ones close behind their answer."""
         self.accepting = False
         self.retire()
-        if self._server is not None:
-            self._server.close()
         for connection in list(self._connections):
             connection.close_idle()
+        if self._server is not None and self._listening is not None:
+            with suppress(OSError), self._listening.dup() as queue:
+                self._server.close()
+                self._take_queued(queue)
+            self._server.close()
+
+    def _take_queued(self, queue: socket.socket) -> None:
+        """Serve who has connected already: closing the listening socket would reset them. Ends with OSError."""
+        queue.setblocking(False)
+        for _ in range(BACKLOG):
+            sock, _ = queue.accept()
+            taking = self._loop.connect_accepted_socket(
+                lambda: Connection(self, self._loop), sock, **self._tls_arguments()
+            )
+            self._late.append(self._loop.create_task(taking))
 
     async def wait_closed(self, grace_s: float) -> int:
         """Wait until every caller's socket is closed, at most `grace_s`; cut the rest. Returns how many were cut."""
+        await asyncio.gather(*self._late, return_exceptions=True)
         if self._connections:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):

@@ -1,0 +1,54 @@
+"""A drain cuts nobody who had connected: not who waits to be accepted, nor who has not sent its request yet."""
+
+import asyncio
+import contextlib
+import socket
+
+from tests.app.conftest import Running
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def ask(sock: socket.socket) -> bytes:
+    reader, writer = await asyncio.open_connection(sock=sock)
+    writer.write(GET)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_who_waits_in_the_queue_is_served(gateway: Running) -> None:
+    """The kernel has accepted them already; we have not: this test keeps the loop from running."""
+    waiting = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(20)]
+    gateway.listener.stop_accepting()
+    for sock in waiting:
+        sock.setblocking(False)
+    answers = await asyncio.gather(*map(ask, waiting))
+    assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"Connection: close" in answer for answer in answers)
+
+
+async def test_a_new_socket_may_still_send_its_request(gateway: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    while not gateway.listener.open_sockets:
+        await asyncio.sleep(0)
+    gateway.listener.stop_accepting()
+    writer.write(GET)
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+
+
+async def test_a_socket_that_says_nothing_does_not_hold_up_the_end(gateway: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    while not gateway.listener.open_sockets:
+        await asyncio.sleep(0)
+    gateway.listener.stop_accepting()
+    assert await gateway.listener.wait_closed(30) == 0
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_answers_announce_the_drain(gateway: Running) -> None:
+    gateway.listener.retire()
+    answer = await gateway.raw(GET)
+    assert b"Connection: close" in answer
