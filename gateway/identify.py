@@ -2,8 +2,6 @@
 
 import re
 
-from multidict import CIMultiDictProxy
-
 from gateway.call import Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
@@ -12,6 +10,7 @@ from gateway.core.match import find_operation, find_route
 from gateway.core.policy import VOUCHED, KeyFrom, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 from gateway.core.targets import canonical, climbs, has_dot_dot
+from gateway.wire.head import Headers
 
 ODD = re.compile(r"//|/\.|[%;\\]")
 """What makes a path readable in more than one way."""
@@ -83,7 +82,7 @@ async def _authenticate(call: Call) -> Identity | Refusal:
     return found
 
 
-def _said_twice(route: Route, headers: CIMultiDictProxy[str]) -> bool:
+def _said_twice(route: Route, headers: Headers) -> bool:
     """Whether a key field is repeated: the upstream might read another value than the one that is counted."""
     return any(part.source in _IN_FIELDS and len(headers.getall(part.source_name, ())) > 1 for part in route.keys)
 

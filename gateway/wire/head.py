@@ -37,6 +37,10 @@ def require_c_parser() -> None:
         )
 
 
+Headers = CIMultiDictProxy[str]
+"""Header fields by name, whatever its case; `getall` gives every value of a repeated one."""
+
+
 class BadHead(Exception):
     """A head that is not forwarded. `status` is the answer it deserves; the reason is a constant sentence."""
 
@@ -59,7 +63,7 @@ class RequestHead:
     http10: bool
     keep_alive: bool
     fields: Fields
-    headers: CIMultiDictProxy[str]
+    headers: Headers
     body: Decoder
     chunked: bool
     upgrade: str
@@ -75,7 +79,7 @@ class ResponseHead:
     reason: str
     keep_alive: bool
     fields: Fields
-    headers: CIMultiDictProxy[str]
+    headers: Headers
     body: Decoder
     upgrade: bool
 
@@ -164,14 +168,14 @@ def _request(message: Any, method: str, http10: bool) -> RequestHead:
     return head
 
 
-def _upgrade(headers: CIMultiDictProxy[str]) -> str:
+def _upgrade(headers: Headers) -> str:
     """The protocols asked for, unless the switch would put requests out of our sight, or is in a body's way."""
     asked = headers.get("Upgrade", "")
     hidden = any(name.strip().lower().startswith(("h2c", "http/", "tls/")) for name in asked.split(","))
     return "" if hidden else asked
 
 
-def _check_host(headers: CIMultiDictProxy[str], http10: bool) -> None:
+def _check_host(headers: Headers, http10: bool) -> None:
     host = headers.get("Host")
     if host is None:
         if not http10:
@@ -204,7 +208,7 @@ def _origin_form(target: str, host: str) -> str:
     return path if path.startswith("/") else "/" + path
 
 
-def _request_body(message: Any, headers: CIMultiDictProxy[str], http10: bool) -> Decoder:
+def _request_body(message: Any, headers: Headers, http10: bool) -> Decoder:
     if "Transfer-Encoding" in headers:
         if http10 or "Content-Length" in headers:
             raise BadHead(400, "ambiguous body length")
