@@ -164,7 +164,17 @@ def load(port: int, seconds: float, callers: int) -> dict[str, int]:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(REPORT)
         script.flush()
-        command = ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{callers}", f"-d{max(1, round(seconds))}s", "--timeout", "5s"]
+        command = [
+            "taskset",
+            "-c",
+            str(OTHER_CORE),
+            "wrk",
+            "-t1",
+            f"-c{callers}",
+            f"-d{max(1, round(seconds))}s",
+            "--timeout",
+            "5s",
+        ]
         command += ["-s", script.name, "-H", "X-Tenant: t1", f"http://127.0.0.1:{port}/v1/items?x=1"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     found = re.search(r"@@(\{.*\})", done.stdout)
