@@ -1,6 +1,8 @@
 """Problem bodies (RFC 9457)."""
 
-from gateway.core.problems import KEY_MISSING, RATE_LIMIT, UPSTREAM_PROBLEMS, Refusal, document
+import pytest
+
+from gateway.core.problems import KEY_MISSING, RATE_LIMIT, UPSTREAM_PROBLEMS, Refusal, body_problem, document
 
 
 def test_a_refusal_by_a_limit_says_everything() -> None:
@@ -31,3 +33,18 @@ def test_own_types_hang_below_the_configured_base() -> None:
 
 def test_every_upstream_failure_is_a_502_503_or_504() -> None:
     assert {kind.status for kind in UPSTREAM_PROBLEMS.values()} == {502, 503, 504}
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code"),
+    [
+        ("malformed", 400, "BAD_REQUEST"),
+        ("closed", 400, "BAD_REQUEST"),
+        ("timeout", 408, "REQUEST_TIMEOUT"),
+        ("too_large", 413, "CONTENT_TOO_LARGE"),
+    ],
+)
+def test_what_is_wrong_with_a_request_body(reason: str, status: int, code: str) -> None:
+    refusal = body_problem(reason)
+    assert (refusal.kind.status, refusal.kind.code) == (status, code)
+    assert refusal.source == "gateway"
