@@ -8,7 +8,18 @@ import asyncio
 from typing import Any
 
 from gateway.call import Call
-from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM, connection_named, request_head, text, tokens
+from gateway.core.fields import (
+    ADDRESS_FIELDS,
+    HOP_BY_HOP,
+    OURS_UPSTREAM,
+    chunk,
+    connection_named,
+    keep,
+    last_chunk,
+    request_head,
+    text,
+    tokens,
+)
 from gateway.core.policy import KeyFrom
 from gateway.listener.connection import CONTINUE
 from gateway.upstream.exchange import Exchange
@@ -81,7 +92,8 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
         head = _head(call, upload.chunked)
         body = upload.body
         if upload.whole is None and body is not None and body.complete:
-            upload.whole = _framed(body.take(), body) if upload.chunked else body.take()
+            data = body.take()
+            upload.whole = chunk(data) + last_chunk(body.trailers) if upload.chunked else data
         if body is not None and body.trailers:
             exchange.last_use = True
         exchange.send(head + upload.whole if upload.whole else head, call.record.method, _interim(call))
@@ -95,15 +107,11 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
             raise UpstreamFailed("malformed", "101 that nobody asked for")
         if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
-    except UpstreamFailed:
+    except BaseException as failure:
         upload.stop()
         exchange.abort()
-        if upload.failure is not None:
+        if upload.failure is not None and isinstance(failure, UpstreamFailed):
             raise upload.failure from None
-        raise
-    except BaseException:
-        upload.stop()
-        exchange.abort()
         raise
     return exchange
 
@@ -115,7 +123,7 @@ async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream
         connection.write(CONTINUE)
     try:
         while data := await body.read():
-            exchange.write(b"%x\r\n%b\r\n" % (len(data), data) if upload.chunked else data)
+            exchange.write(chunk(data) if upload.chunked else data)
             if exchange.write_paused:
                 await exchange.drain()
     except BodyFailed as failure:
@@ -123,29 +131,10 @@ async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream
         exchange.abort()
         return
     if upload.chunked:
-        exchange.write(_last_chunk(body))
+        exchange.write(last_chunk(body.trailers))
         if body.trailers:
             exchange.last_use = True
     exchange.await_answer(call.route.upstream.timeouts.first_byte_us / 1e6)
-
-
-def _framed(data: bytes, body: BodyStream) -> bytes:
-    return b"%x\r\n%b\r\n%b" % (len(data), data, _last_chunk(body)) if data else _last_chunk(body)
-
-
-def _last_chunk(body: BodyStream) -> bytes:
-    trailers = [field for field in body.trailers if field[0].lower() not in FORBIDDEN_TRAILERS]
-    return b"0\r\n%b\r\n" % text(trailers)
-
-
-FORBIDDEN_TRAILERS = (
-    HOP_BY_HOP
-    | OURS_UPSTREAM
-    | ADDRESS_FIELDS
-    | {b"content-length", b"content-encoding", b"content-type", b"content-range", b"trailer"}
-    | {b"authorization", b"cookie", b"set-cookie", b"via"}
-)
-"""RFC 9110 §6.5.1: fields that frame, route or authenticate a message are not accepted as trailers."""
 
 
 def _interim(call: Call) -> Any:
@@ -156,9 +145,10 @@ def _interim(call: Call) -> Any:
 
     def pass_on(head: ResponseHead) -> None:
         if head.status != 100:
-            kept = [field for field in head.fields if field[0].lower() not in _NOT_IN_INTERIM]
             reason = head.reason.encode("utf-8", "surrogateescape")
-            connection.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(kept)))
+            connection.write(
+                b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(keep(head.fields, _NOT_IN_INTERIM)))
+            )
 
     return pass_on
 

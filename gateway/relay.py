@@ -2,8 +2,7 @@
 
 from gateway.annotate import annotate, switching_head
 from gateway.call import Call
-from gateway.core.fields import text
-from gateway.forward import FORBIDDEN_TRAILERS
+from gateway.core.fields import chunk, last_chunk
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.tunnel import Tunnel
 from gateway.wire.body import BodyFailed, BodyStream
@@ -11,7 +10,7 @@ from gateway.wire.head import ResponseHead
 
 
 async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
-    """Write the whole answer. Raises BodyFailed, with the caller's socket cut, when the upstream's body breaks off."""
+    """Write the whole answer. When the upstream's body breaks off, so does ours, in a way that shows."""
     record, connection = call.record, call.request.connection
     record.status = record.upstream_status = answer.status
     record.response_source = "upstream"
@@ -44,18 +43,14 @@ async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
 def _last(call: Call, body: BodyStream, data: bytes, chunked: bool) -> bytes:
     """The last (or only) piece with what ends the body."""
     call.record.bytes_out += len(data)
-    if not chunked:
-        return data
-    trailers = [field for field in body.trailers if field[0].lower() not in FORBIDDEN_TRAILERS]
-    end = b"0\r\n%b\r\n" % text(trailers)
-    return b"%x\r\n%b\r\n%b" % (len(data), data, end) if data else end
+    return chunk(data) + last_chunk(body.trailers) if chunked else data
 
 
 async def _stream(call: Call, head: bytes, body: BodyStream, chunked: bool) -> None:
     connection, record = call.request.connection, call.record
     data = body.take()
     record.bytes_out += len(data)
-    connection.write(head + _chunk(data, chunked) if data else head)
+    connection.write(head + (chunk(data) if chunked else data))
     while True:
         if connection.write_paused:
             await connection.drain()
@@ -64,11 +59,7 @@ async def _stream(call: Call, head: bytes, body: BodyStream, chunked: bool) -> N
             connection.write(_last(call, body, data, chunked))
             return
         record.bytes_out += len(data)
-        connection.write(_chunk(data, chunked))
-
-
-def _chunk(data: bytes, chunked: bool) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
+        connection.write(chunk(data) if chunked else data)
 
 
 async def _tunnel(call: Call, exchange: Exchange, answer: ResponseHead) -> None:

@@ -35,6 +35,15 @@ NEVER_BY_CONNECTION = frozenset(
 )
 """Fields that a `Connection` field cannot remove: dropping them would change who a call is from or what it means."""
 
+FORBIDDEN_TRAILERS = (
+    HOP_BY_HOP
+    | OURS_UPSTREAM
+    | ADDRESS_FIELDS
+    | {b"content-length", b"content-encoding", b"content-type", b"content-range", b"trailer"}
+    | {b"authorization", b"cookie", b"set-cookie", b"via"}
+)
+"""RFC 9110 §6.5.1: fields that frame, route or authenticate a message are not accepted as trailers."""
+
 _NOTHING_NAMED: frozenset[bytes] = frozenset()
 
 
@@ -75,6 +84,16 @@ def keep(fields: Fields, drop: Collection[bytes]) -> list[tuple[bytes, bytes]]:
 def text(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Field lines, each ended by CRLF."""
     return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk (RFC 9112 §7.1); b"" for no data, because an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def last_chunk(trailers: Fields) -> bytes:
+    """What ends a chunked body, with the trailer fields that may pass."""
+    return b"0\r\n%b\r\n" % text(keep(trailers, FORBIDDEN_TRAILERS))
 
 
 def request_head(method: str, target: str, host: bytes, fields: Fields, drop: Collection[bytes], added: bytes) -> bytes:

@@ -41,3 +41,11 @@ def test_remembered_names_are_bounded() -> None:
     for number in range(3000):
         assert fields.lower[b"X-%d" % number] == b"x-%d" % number
     assert len(fields.lower) <= fields.lower.max_names
+
+
+def test_chunks_end_with_the_trailers_that_may_pass() -> None:
+    assert fields.chunk(b"x" * 17) == b"11\r\n" + b"x" * 17 + b"\r\n"
+    assert fields.chunk(b"") == b""
+    assert fields.last_chunk(()) == b"0\r\n\r\n"
+    trailers = ((b"X-Sum", b"1"), (b"Content-Length", b"9"), (b"SET-COOKIE", b"a"))
+    assert fields.last_chunk(trailers) == b"0\r\nX-Sum: 1\r\n\r\n"
