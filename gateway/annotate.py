@@ -65,11 +65,15 @@ def ours(call: Call, received_status: int = 0) -> bytes:
 
 def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
     """The rate-limit fields of this call; none while decisions are made without the store: they would mislead."""
-    gateway = call.gateway
-    if call.decision is None or call.record.store != gateway.store.kind:
-        return b""
+    gateway, states = call.gateway, _shown(call)
     epoch_s = int(gateway.wall_clock()) if gateway.fields.epoch_reset else 0
-    return gateway.fields.lines(visible(call.charges, call.decision), epoch_s=epoch_s, hide_legacy=hide_legacy)
+    return gateway.fields.lines(states, epoch_s=epoch_s, hide_legacy=hide_legacy)
+
+
+def _shown(call: Call) -> Sequence[LimitState]:
+    if call.decision is None or call.record.store != call.gateway.store.kind:
+        return ()
+    return visible(call.charges, call.decision)
 
 
 def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[Fields, bytes, frozenset[bytes]]:
@@ -77,9 +81,7 @@ def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[F
     names = {lower[name] for name, _ in fields}
     if names.isdisjoint(LIMIT_FIELDS):
         return fields, limit_lines(call), drop
-    states: Sequence[LimitState] = ()
-    if call.decision is not None and limit_lines(call):
-        states = visible(call.charges, call.decision)
+    states = _shown(call)
     theirs_tighter = _theirs_is_tighter(call, fields, states)
     if states and not theirs_tighter and call.gateway.fields.legacy:
         drop |= _LEGACY
