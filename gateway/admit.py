@@ -1,10 +1,8 @@
 """Admit: one store trip decides every limit of the call, all or nothing."""
 
-from collections.abc import Sequence
-
 from gateway.call import Call
 from gateway.core.headers import retry_after_s, used_up, violated
-from gateway.core.limits import Algorithm, Charge, Decision, Mode
+from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.store import StoreDown
 
@@ -13,33 +11,29 @@ STORE_RETRY_S = 1
 
 async def admit(call: Call) -> Refusal | None:
     """Charge the call's limits, or say which refuse it and when it may come again."""
-    charges = call.charges
-    if not charges:
+    ask = call.ask
+    if not ask.charges:
         return None
     gateway, record = call.gateway, call.record
     started = gateway.clock()
-    if _takes_slots(charges):
+    if ask.takes_slots:
         call.lease = gateway.new_id()
     try:
-        call.decision = await gateway.store.admit(charges, call.lease)
+        call.decision = await gateway.store.admit(ask, call.lease)
         record.store = gateway.store.kind
     except StoreDown as down:
         record.error_detail = str(down)
-        gateway.on_fallback(charges)
+        gateway.on_fallback(ask.charges)
         if call.lease:
-            gateway.store.release(charges, call.lease)  # it may have charged us all the same
-        if gateway.fallback.denies(charges):
+            gateway.store.release(ask.charges, call.lease)  # it may have charged us all the same
+        if gateway.fallback.denies(ask.charges):
             return _store_refusal(call)
         await _admit_without_store(call)
     finally:
         record.store_s = gateway.clock() - started
-    record.charges = call.charges
+    record.charges = call.ask.charges
     record.decision = call.decision
     return None if call.decision is None else _refusal(call, call.decision)
-
-
-def _takes_slots(charges: Sequence[Charge]) -> bool:
-    return any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
 
 
 async def _admit_without_store(call: Call) -> None:
@@ -47,8 +41,8 @@ async def _admit_without_store(call: Call) -> None:
     gateway = call.gateway
     call.record.store = "local"
     lease = gateway.new_id()
-    call.charges, call.decision = await gateway.fallback.admit(call.charges, lease)
-    call.lease = lease if _takes_slots(call.charges) else ""
+    call.ask, call.decision = await gateway.fallback.admit(call.ask, lease)
+    call.lease = lease if call.ask.takes_slots else ""
     if call.decision is None:  # every limit says allow: nobody decided anything
         call.record.store = "none"
         call.record.verdict = "skipped"
@@ -67,7 +61,7 @@ def _refusal(call: Call, decision: Decision) -> Refusal | None:
     if decision.admitted:
         shadowed = [
             charge.limit
-            for charge, verdict in zip(call.charges, decision.verdicts, strict=True)
+            for charge, verdict in zip(call.ask.charges, decision.verdicts, strict=True)
             if charge.limit.mode is Mode.SHADOW and not verdict.admitted
         ]
         record.verdict = "shadow_limited" if shadowed else "allowed"
@@ -77,8 +71,8 @@ def _refusal(call: Call, decision: Decision) -> Refusal | None:
             call.gateway.leases.hold(call)
         return None
     call.lease = ""
-    refusing = violated(call.charges, decision)
-    wait_s = retry_after_s(call.charges, decision)
+    refusing = violated(call.ask.charges, decision)
+    wait_s = retry_after_s(call.ask.charges, decision)
     record.verdict = "limited"
     record.limit_fired = refusing[0].name
     record.retry_after_s = wait_s

@@ -73,7 +73,7 @@ def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
 def _shown(call: Call) -> Sequence[LimitState]:
     if call.decision is None or call.record.store != call.gateway.store.kind:
         return ()
-    return visible(call.charges, call.decision)
+    return visible(call.ask.charges, call.decision)
 
 
 def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[Fields, bytes, frozenset[bytes]]:

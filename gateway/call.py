@@ -6,6 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.callers import Callers
+from gateway.core.ask import NOTHING
 from gateway.core.client_address import Network
 from gateway.core.headers import FieldWriter
 from gateway.core.limits import Charge, Decision
@@ -61,13 +62,13 @@ class Call:
     peer_trusted  whether the socket's peer is a trusted proxy
     forwarded_at  when the first attempt began
     target    what the upstream is asked for (raw)
-    charges   what `admit` asked the store; `decision` is its answer
+    ask       what `admit` asks the store; `decision` is its answer
     lease     names the concurrency slots; "" when there are none to give back
     trace     the call's trace; our span in it is the parent of what we send upstream
     """
 
     __slots__ = (
-        "charges",
+        "ask",
         "decision",
         "forwarded_at",
         "gateway",
@@ -96,6 +97,6 @@ class Call:
         self.peer_trusted = False
         self.parts: Mapping[str, str | None] = {}
         self.target = request.head.target
-        self.charges: Sequence[Charge] = ()
+        self.ask = NOTHING
         self.decision: Decision | None = None
         self.lease = ""

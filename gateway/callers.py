@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from gateway.core.ask import Ask
 from gateway.core.challenges import not_vouched
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Mode
@@ -11,25 +12,22 @@ from gateway.core.problems import KEY_MISSING, Refusal
 MAX_REMEMBERED = 10_000
 MAX_VALUE_CHARS = 128
 
-Asked = tuple[tuple[Charge, ...], bool]
-"""(what the store is asked, whether a limit was skipped because a key part is missing)."""
-
 
 class Callers:
-    """Remembers `Asked` by route, operation and key values. Bounded: full = emptied, and filled again by who calls."""
+    """Remembers what to ask by route, operation and key values. Bounded: full = emptied, filled again by who calls."""
 
     def __init__(self) -> None:
-        self._remembered: dict[tuple[object, ...], tuple[Route, Operation | None, Asked]] = {}
+        self._remembered: dict[tuple[object, ...], tuple[Route, Operation | None, Ask]] = {}
 
     def __len__(self) -> int:
         return len(self._remembered)
 
     def asked(
         self, policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
-    ) -> Asked | Refusal:
-        """The charges of one call, or the refusal for a missing key part. `parts` has the route's key parts in order.
+    ) -> Ask | Refusal:
+        """What one call asks the store, or the refusal for a missing key part. Equal callers get the same object.
 
-        Equal callers get the same tuple, so that whoever works on charges may remember by identity.
+        parts  the route's key parts in order
         """
         key = (id(route), id(operation), *parts.values())
         known = self._remembered.get(key)
@@ -48,7 +46,7 @@ class Callers:
 
 def _ask(
     policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
-) -> Asked | Refusal:
+) -> Ask | Refusal:
     """Ask each limit whose key parts are known; a missing part rejects, skips or counts as anonymous."""
     costs = operation.cost if operation is not None else {}
     values = {name: value for name, value in parts.items() if value is not None}
@@ -68,7 +66,7 @@ def _ask(
             charges.append(Charge(mine, partition_key(mine, parts), cost))
             if mine.shadow is not None:
                 charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), cost))
-    return tuple(charges), skipped
+    return Ask(charges, skipped=skipped)
 
 
 def _key_missing(part: KeyPart) -> Refusal:

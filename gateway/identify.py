@@ -19,7 +19,7 @@ _IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)
 
 
 async def identify(call: Call) -> Refusal | None:
-    """Resolve route, caller, operation, key parts and what each limit will be asked (`call.charges`).
+    """Resolve route, caller, operation, key parts and what each limit will be asked (`call.ask`).
 
     Waits only where the route wants credentials and they are signed with a key that has to be fetched.
     """
@@ -62,8 +62,8 @@ async def identify(call: Call) -> Refusal | None:
     asked = call.gateway.callers.asked(call.policies, route, operation, parts)
     if isinstance(asked, Refusal):
         return asked
-    call.charges, skipped = asked
-    if skipped:
+    call.ask = asked
+    if asked.skipped:
         record.verdict = "skipped"
     return None
 

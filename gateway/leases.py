@@ -37,7 +37,7 @@ class Leases:
     def give_back(self, call: "Call") -> None:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
-        _store_of(call).release(call.charges, call.lease)
+        _store_of(call).release(call.ask.charges, call.lease)
 
     def close(self) -> None:
         """Stop renewing."""
@@ -49,13 +49,13 @@ class Leases:
         now = self._loop.time()
         for call, due in self._due.items():
             if due <= now:
-                _store_of(call).renew(call.charges, call.lease)
+                _store_of(call).renew(call.ask.charges, call.lease)
                 self._due[call] = now + _renew_after_s(call)
         self._timer = self._loop.call_later(TICK_S, self._renew) if self._due else None
 
 
 def _renew_after_s(call: "Call") -> float:
-    shortest = min(c.limit.window_us for c in call.charges if c.limit.algorithm is Algorithm.CONCURRENCY)
+    shortest = min(c.limit.window_us for c in call.ask.charges if c.limit.algorithm is Algorithm.CONCURRENCY)
     return shortest / 1e6 / RENEW_AT
 
 

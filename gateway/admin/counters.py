@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from gateway.admin.problems import AdminProblem
+from gateway.core.ask import Ask
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import ANONYMOUS, partition_key
 from gateway.core.limits import Charge, Limit, Verdict
@@ -54,7 +55,7 @@ def _value(word: str) -> str | None:
 async def peek(store: Store, target: Target) -> dict[str, Any]:
     """What the target's callers have left. Raises AdminProblem when the store does not answer."""
     try:
-        decision = await store.peek(target.charges)
+        decision = await store.peek(Ask(target.charges))
     except StoreDown as down:
         raise _unavailable(down) from None
     states = [_state(charge, verdict) for charge, verdict in zip(target.charges, decision.verdicts, strict=True)]

@@ -6,6 +6,7 @@ One contract suite (`tests/contract/`) runs against every implementation and aga
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Decision
 
 
@@ -33,13 +34,13 @@ class Store(Protocol):
     async def close(self) -> None:
         """Send what is pending, release what was opened. Idempotent."""
 
-    def admit(self, charges: Sequence[Charge], lease: str) -> Awaitable[Decision]:
-        """Decide all charges together: all are charged, or none is.
+    def admit(self, ask: Ask, lease: str) -> Awaitable[Decision]:
+        """Decide all its charges together: all are charged, or none is.
 
         lease  names the slots taken by concurrency limits, for `release`; unique per call
         """
 
-    def peek(self, charges: Sequence[Charge]) -> Awaitable[Decision]:
+    def peek(self, ask: Ask) -> Awaitable[Decision]:
         """What `admit` would answer now, changing nothing."""
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
 from gateway.store.local import LocalStore
 
@@ -35,19 +36,20 @@ class Fallback:
         """Whether an enforced limit wants calls refused while the store is down."""
         return any(c.limit.mode is Mode.ENFORCE and c.limit.on_store_error is Posture.DENY for c in charges)
 
-    async def admit(self, charges: Sequence[Charge], lease: str) -> tuple[Sequence[Charge], Decision | None]:
+    async def admit(self, ask: Ask, lease: str) -> tuple[Ask, Decision | None]:
         """Decide the `local` limits here and leave the `allow` ones out: (what was asked, the answer or None)."""
         asked = [
             Charge(self._share(limit), key, cost)
-            for limit, key, cost in charges
+            for limit, key, cost in ask.charges
             if limit.on_store_error is Posture.LOCAL and (limit.mode is Mode.ENFORCE or self._fits(limit, cost))
         ]
         if not asked:
-            return (), None
+            return Ask(()), None
+        mine = Ask(asked)
         if all(charge.cost <= charge.limit.quota for charge in asked):
-            return asked, await self._local.admit(asked, lease)
+            return mine, await self._local.admit(mine, lease)
         verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
-        return asked, Decision(False, tuple(verdicts), 0)
+        return mine, Decision(False, tuple(verdicts), 0)
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         """Give back concurrency slots taken here."""

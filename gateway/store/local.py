@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gateway.core.algorithms import Leases, State
+from gateway.core.ask import Ask
 from gateway.core.decision import decide, units
 from gateway.core.limits import Algorithm, Charge, Decision
 
@@ -50,17 +51,17 @@ class LocalStore:
     async def close(self) -> None:
         """Nothing to give back; what was counted stays until the object goes."""
 
-    async def admit(self, charges: Sequence[Charge], lease: str) -> Decision:
+    async def admit(self, ask: Ask, lease: str) -> Decision:
         """See `Store.admit`."""
         now_us = self._clock()
-        decision, states = self._decide(charges, now_us, lease, commit=True)
-        for charge, state, verdict in zip(charges, states, decision.verdicts, strict=True):
+        decision, states = self._decide(ask.charges, now_us, lease, commit=True)
+        for charge, state, verdict in zip(ask.charges, states, decision.verdicts, strict=True):
             self._keep(charge.key, state, now_us, verdict.reset_us)
         return decision
 
-    async def peek(self, charges: Sequence[Charge]) -> Decision:
+    async def peek(self, ask: Ask) -> Decision:
         """See `Store.peek`."""
-        return self._decide(charges, self._clock(), "", commit=False)[0]
+        return self._decide(ask.charges, self._clock(), "", commit=False)[0]
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         """See `Store.release`."""

@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.dial import Dialer
-from gateway.store.link import Again, Argument, Link, pack
+from gateway.store.link import Again, Argument, Decode, Link, pack
 from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
 from gateway.store.scripts import (
     ADMIT,
@@ -73,15 +74,25 @@ class RedisStore:
     async def close(self) -> None:
         await self._pipeline.close()
 
-    def admit(self, charges: Sequence[Charge], lease: str) -> "asyncio.Future[Decision]":
-        arguments = encode_admit(charges, lease, prefix=self._prefix, commit=True)
-        command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
-        return self._pipeline.ask(command, decode_admit, charges, Again(ADMIT.source, arguments))
+    def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
+        if lease:
+            return self._pipeline.ask(*self._admission(ask, lease, commit=True))
+        packed: Any = ask.packed or self._remember(ask)
+        return self._pipeline.ask(*packed)
 
-    def peek(self, charges: Sequence[Charge]) -> "asyncio.Future[Decision]":
-        arguments = encode_admit(charges, "", prefix=self._prefix, commit=False)
+    def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
+        return self._pipeline.ask(*self._admission(ask, "", commit=False))
+
+    def _admission(self, ask: Ask, lease: str, *, commit: bool) -> tuple[bytes, Decode, Sequence[Charge], Again]:
+        """The arguments of `Pipeline.ask` for one decision."""
+        arguments = encode_admit(ask.charges, lease, prefix=self._prefix, commit=commit)
         command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
-        return self._pipeline.ask(command, decode_admit, charges, Again(ADMIT.source, arguments))
+        return command, decode_admit, ask.charges, Again(ADMIT.source, arguments)
+
+    def _remember(self, ask: Ask) -> object:
+        """Without a lease all calls of one caller send the same bytes."""
+        ask.packed = self._admission(ask, "", commit=True)
+        return ask.packed
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         self._tell(RELEASE, encode_release(charges, lease, self._prefix))

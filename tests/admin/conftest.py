@@ -10,6 +10,7 @@ import pytest
 
 from gateway.admin.server import AdminServer
 from gateway.admin.view import Check
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit, Override
 from gateway.core.policy import Match, PolicySet, Route, Upstream
 from gateway.observe.log import close_logging, configure_logging
@@ -85,7 +86,7 @@ class Admin:
 
     async def spend(self, limit: Limit, key: str, units: int) -> None:
         """Take units from a counter, as calls would."""
-        decision = await self.worker.store.admit((Charge(limit, key, units),), "")
+        decision = await self.worker.store.admit(Ask((Charge(limit, key, units),)), "")
         assert decision.admitted
 
 

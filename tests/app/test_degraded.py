@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.callers import MAX_VALUE_CHARS, Callers
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
 from gateway.store.fallback import Fallback, share
 from gateway.store.local import LocalStore
@@ -75,12 +76,12 @@ async def test_slots_of_a_call_that_timed_out_are_given_back(
     store = gateway.gateway.store
     while not store.up:  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
-    charges = gateway.gateway.callers.asked(
+    ask = gateway.gateway.callers.asked(
         gateway.gateway.policies, gateway.gateway.policies.routes[0], None, {"tenant": None}
     )
-    assert isinstance(charges, tuple)
-    slots = [charge for charge in charges[0] if charge.limit.name == "slots"]
-    assert (await store.peek(slots)).verdicts[0].remaining == 2
+    assert isinstance(ask, Ask)
+    slots = [charge for charge in ask.charges if charge.limit.name == "slots"]
+    assert (await store.peek(Ask(slots))).verdicts[0].remaining == 2
 
 
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 500, 600_000_000, ("tenant",))
@@ -94,13 +95,13 @@ def test_shares_add_up_to_exactly_the_limit(quota: int, workers: int) -> None:
 
 async def test_a_call_that_costs_more_than_the_share_is_refused() -> None:
     fallback = Fallback(LocalStore(), workers=8, index=7)
-    _, decision = await fallback.admit([Charge(WINDOW, "k", 100)], "")
+    _, decision = await fallback.admit(Ask([Charge(WINDOW, "k", 100)]), "")
     assert decision is not None
     assert not decision.admitted
     one = replace(WINDOW, quota=1, on_store_error=Posture.LOCAL)
     admitted = 0
     for index in range(8):
-        _, decision = await Fallback(LocalStore(), 8, index).admit([Charge(one, "k", 1)], "")
+        _, decision = await Fallback(LocalStore(), 8, index).admit(Ask([Charge(one, "k", 1)]), "")
         assert decision is not None
         admitted += decision.admitted
     assert admitted == 1

@@ -10,6 +10,7 @@ from typing import Protocol
 import redis
 
 from gateway.core.algorithms import Leases, State
+from gateway.core.ask import Ask
 from gateway.core.decision import decide
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.store.local import LocalStore
@@ -90,11 +91,11 @@ class Local:
 
     def admit(self, charges: Sequence[Charge], lease: str, now_us: int) -> Decision:
         self.now_us = now_us
-        return asyncio.run(self.store.admit(charges, lease))
+        return asyncio.run(self.store.admit(Ask(charges), lease))
 
     def peek(self, charges: Sequence[Charge], now_us: int) -> Decision:
         self.now_us = now_us
-        return asyncio.run(self.store.peek(charges))
+        return asyncio.run(self.store.peek(Ask(charges)))
 
     def release(self, charges: Sequence[Charge], lease: str, now_us: int) -> None:
         self.now_us = now_us

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
 from gateway.store import Store
 from gateway.store.local import LocalStore, monotonic_us
@@ -28,7 +29,7 @@ async def test_the_real_clock_runs_forward() -> None:
     earlier_us = monotonic_us()
     store = LocalStore()
     await store.start()
-    decision = await store.admit([charge(rolling(), "a")], "lease")
+    decision = await store.admit(Ask([charge(rolling(), "a")]), "lease")
     assert earlier_us <= decision.now_us <= monotonic_us()
     assert await store.ping() == 0
     await store.close()
@@ -39,7 +40,7 @@ async def test_partitions_that_say_nothing_any_more_make_room() -> None:
     store = LocalStore(clock, max_keys=1000)
     for tenant in range(5000):
         clock.now_us += SECOND
-        assert (await store.admit([charge(rolling(window_us=10 * SECOND), tenant)], "")).admitted
+        assert (await store.admit(Ask([charge(rolling(window_us=10 * SECOND), tenant)]), "")).admitted
         assert len(store) <= 12
     assert store.dropped == 0
 
@@ -49,10 +50,10 @@ async def test_when_it_is_full_the_one_that_would_be_forgotten_soonest_goes() ->
     store = LocalStore(clock, max_keys=3)
     long, short = rolling(quota=1, window_us=60 * MINUTE), rolling(quota=1, window_us=MINUTE, name="short")
     for limit, tenant in ((long, "a"), (short, "b"), (long, "c"), (long, "d")):
-        assert (await store.admit([charge(limit, tenant)], "")).admitted
+        assert (await store.admit(Ask([charge(limit, tenant)]), "")).admitted
     assert (len(store), store.dropped) == (3, 1)
-    assert not (await store.peek([charge(long, "a")])).admitted
-    assert (await store.peek([charge(short, "b")])).admitted
+    assert not (await store.peek(Ask([charge(long, "a")]))).admitted
+    assert (await store.peek(Ask([charge(short, "b")]))).admitted
 
 
 async def test_a_partition_that_goes_on_being_charged_stays() -> None:
@@ -61,9 +62,9 @@ async def test_a_partition_that_goes_on_being_charged_stays() -> None:
     limit = rolling(quota=1000, window_us=10 * SECOND)
     for step in range(200):
         clock.now_us += SECOND // 2
-        await store.admit([charge(limit, "steady")], "")
-        await store.admit([charge(replace(limit, window_us=SECOND), f"once-{step}")], "")
-    assert (await store.peek([charge(limit, "steady")])).verdicts[0].remaining == 1000 - 20
+        await store.admit(Ask([charge(limit, "steady")]), "")
+        await store.admit(Ask([charge(replace(limit, window_us=SECOND), f"once-{step}")]), "")
+    assert (await store.peek(Ask([charge(limit, "steady")]))).verdicts[0].remaining == 1000 - 20
     assert store.dropped == 0
 
 
@@ -72,11 +73,11 @@ async def test_the_heap_stays_as_small_as_the_store() -> None:
     store = LocalStore(clock, max_keys=50)
     one = charge(bucket(burst=1, per_us=MINUTE), "a")
     for _ in range(1000):
-        assert (await store.admit([one], "")).admitted
+        assert (await store.admit(Ask([one]), "")).admitted
         assert await store.reset(one)
         assert not await store.reset(one)
     for step in range(200):
-        await store.admit([charge(bucket(burst=1, per_us=MINUTE), step)], "")
+        await store.admit(Ask([charge(bucket(burst=1, per_us=MINUTE), step)]), "")
     assert len(store) == 50
     assert len(store._endings) == 50
 
@@ -86,13 +87,13 @@ async def test_a_renewed_lease_outlives_its_first_end() -> None:
     store = LocalStore(clock, max_keys=2)
     limit = parallel(slots=1, lease_us=MINUTE)
     held = charge(limit, "a")
-    await store.admit([held], "lease")
+    await store.admit(Ask([held]), "lease")
     clock.now_us += 50 * SECOND
     store.renew([held], "lease")
     clock.now_us += 50 * SECOND
     for tenant in range(5):
-        await store.admit([charge(rolling(window_us=SECOND), tenant)], "")
-    assert not (await store.peek([held])).admitted
+        await store.admit(Ask([charge(rolling(window_us=SECOND), tenant)]), "")
+    assert not (await store.peek(Ask([held]))).admitted
     store.release([held], "lease")
     store.release([held, charge(limit, "unknown")], "lease")
-    assert (await store.peek([held])).admitted
+    assert (await store.peek(Ask([held]))).admitted

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.ask import Ask
 from gateway.core.keys import partition_key, read_key
 from gateway.core.limits import Charge, Decision, Mode
 from gateway.core.match import find_operation, find_route
@@ -50,7 +51,7 @@ class Caller:
         charges = self.charges(method, path, {f"x-{name}-id": value for name, value in headers.items()})
         assert isinstance(charges, list)
         self.calls += 1
-        return await self.store.admit(charges, f"call-{self.calls}")
+        return await self.store.admit(Ask(charges), f"call-{self.calls}")
 
     async def admitted(self, times: int, method: str, path: str, **headers: str) -> int:
         return sum([(await self.call(method, path, **headers)).admitted for _ in range(times)])
@@ -137,7 +138,7 @@ async def test_vendor_b_counts_by_credential_and_searches_cost_more(caller_of: C
     assert isinstance(charges, list)
     assert [(charge.limit.name, charge.cost) for charge in charges] == [("crm-2s", 4), ("crm-day", 1), ("tenant-1h", 1)]
     assert "s3cret" not in "".join(charge.key for charge in charges)
-    admitted = [(await caller.store.admit(charges, str(number))).admitted for number in range(11)]
+    admitted = [(await caller.store.admit(Ask(charges), str(number))).admitted for number in range(11)]
     assert admitted == [True] * 10 + [False]
     assert caller.charges("GET", "/crm/deals/1", {"x-tenant-id": "acme"}) == "credential"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.core.ask import Ask
 from gateway.settings import StoreSettings
 from gateway.store.local import LocalStore
 from gateway.store.open import open_store as choose
@@ -18,7 +19,7 @@ async def test_the_embedded_server_where_it_runs(redis_client, redis_url, make_c
     store = choose(StoreSettings(key_prefix="mine:", timeout_us=20_000_000), url=redis_url)
     assert store.kind == "embedded"
     await store.start()
-    assert (await store.admit([make_charge()], "")).admitted
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
     assert await redis_client.exists("mine:w:{=acme}") == 1
     await store.close()
 

@@ -9,6 +9,7 @@ import itertools
 import pytest
 import redis.asyncio
 
+from gateway.core.ask import Ask
 from gateway.store import StoreDown, pipeline
 from gateway.store.link import pack
 
@@ -34,7 +35,7 @@ async def own_client(own_redis_server):
 
 def refused_at_once(store, charge) -> StoreDown:
     """The failure of an admission that was refused without waiting, not even for one turn of the loop."""
-    future = store.admit([charge], "")
+    future = store.admit(Ask([charge]), "")
     assert future.done()
     fault = future.exception()
     assert isinstance(fault, StoreDown)
@@ -46,14 +47,14 @@ async def test_a_frozen_server_costs_one_timeout_then_nothing(
 ):
     store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
     own_redis_server.freeze()
-    waiting = [store.admit([make_charge()], "") for _ in range(50)]
+    waiting = [store.admit(Ask([make_charge()]), "") for _ in range(50)]
     assert [await kind_of_failure(future) for future in waiting] == ["timeout"] * 50
     assert not store.up
     for _ in range(100):
         assert refused_at_once(store, make_charge()).kind == "timeout"
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
-    assert (await store.admit([make_charge()], "")).admitted
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
     assert events.names == ["store.degraded", "store.recovered"]
 
 
@@ -63,7 +64,7 @@ async def test_a_short_stop_costs_no_new_connection(
     store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
     before = await store._pipeline.ask(pack(("CLIENT", "ID")))
     own_redis_server.freeze()
-    assert await kind_of_failure(store.admit([make_charge()], "")) == "timeout"
+    assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
     assert await store._pipeline.ask(pack(("CLIENT", "ID"))) == before
@@ -75,10 +76,10 @@ async def test_what_timed_out_was_counted_never_forgotten(
     """The error is towards counting too much: the frozen server runs what lies in its socket when it wakes up."""
     store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
     own_redis_server.freeze()
-    assert await kind_of_failure(store.admit([make_charge(5)], "")) == "timeout"
+    assert await kind_of_failure(store.admit(Ask([make_charge(5)]), "")) == "timeout"
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
-    assert (await store.peek([make_charge(5)])).verdicts[0].remaining == 4
+    assert (await store.peek(Ask([make_charge(5)]))).verdicts[0].remaining == 4
 
 
 async def test_a_server_silent_for_long_is_dialled_anew(
@@ -89,7 +90,7 @@ async def test_a_server_silent_for_long_is_dialled_anew(
     before = await store._pipeline.ask(pack(("CLIENT", "ID")))
     link = store._pipeline._link
     own_redis_server.freeze()
-    assert await kind_of_failure(store.admit([make_charge()], "")) == "timeout"
+    assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
     await link._closed
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
@@ -100,11 +101,11 @@ async def test_a_server_silent_for_long_is_dialled_anew(
 async def test_a_paused_server(open_store, own_redis_server, own_client, make_charge, events, kind_of_failure):
     store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
     await own_client.client_pause(600_000, all=False)
-    assert await kind_of_failure(store.admit([make_charge()], "")) == "timeout"
+    assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
     assert refused_at_once(store, make_charge()).kind == "timeout"
     await own_client.client_unpause()
     await events.wait_for("store.recovered")
-    assert (await store.admit([make_charge()], "")).admitted
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
 
 
 class Caller:
@@ -118,7 +119,7 @@ class Caller:
     async def run(self) -> None:
         while True:
             try:
-                self.admitted += (await self.store.admit([self.charge], "")).admitted
+                self.admitted += (await self.store.admit(Ask([self.charge]), "")).admitted
             except StoreDown as fault:
                 self.failures.append(fault.kind)
                 await asyncio.sleep(0.001)
@@ -153,7 +154,7 @@ async def test_a_killed_connection_is_replaced(open_store, own_redis_server, own
     for times in (1, 2, 3):
         await own_client.client_kill_filter(_id=await store._pipeline.ask(pack(("CLIENT", "ID"))))
         await events.wait_for("store.recovered", times)
-        assert (await store.admit([make_charge()], "")).admitted
+        assert (await store.admit(Ask([make_charge()]), "")).admitted
     assert len(await own_client.client_list()) == 2, "the store's one and ours"
 
 
@@ -169,7 +170,7 @@ async def test_starting_while_the_server_is_down(open_store, own_redis_server, m
     store.release([make_charge()], "lease")
     own_redis_server.start()
     await events.wait_for("store.recovered")
-    assert (await store.admit([make_charge()], "")).admitted
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
     assert events.names == ["store.degraded", "store.recovered"]
 
 
@@ -206,12 +207,12 @@ async def test_a_read_only_replica_is_no_store(open_store, own_redis_server, own
     store = await open_store(own_redis_server.url)
     await own_client.replicaof("127.0.0.1", "1")
     with pytest.raises(StoreDown, match="READONLY") as caught:
-        await store.admit([make_charge()], "")
+        await store.admit(Ask([make_charge()]), "")
     assert caught.value.kind == "other"
     assert "READONLY" in refused_at_once(store, make_charge()).detail
     await own_client.replicaof("NO", "ONE")
     await events.wait_for("store.recovered")
-    assert (await store.admit([make_charge()], "")).admitted
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
     assert events.names == ["store.degraded", "store.recovered"]
 
 
@@ -219,15 +220,15 @@ async def test_a_full_server_refuses_loudly_and_forgets_nothing(
     open_store, own_redis_server, own_client, make_charge, events
 ):
     store = await open_store(own_redis_server.url)
-    await store.admit([make_charge(5)], "")
+    await store.admit(Ask([make_charge(5)]), "")
     await own_client.config_set("maxmemory", 1)
     with pytest.raises(StoreDown, match="OOM") as caught:
-        await store.admit([make_charge(5)], "")
+        await store.admit(Ask([make_charge(5)]), "")
     assert caught.value.kind == "other"
     assert "OOM" in refused_at_once(store, make_charge()).detail
     await own_client.config_set("maxmemory", 0)
     await events.wait_for("store.recovered")
-    assert (await store.peek([make_charge(5)])).verdicts[0].remaining == 4
+    assert (await store.peek(Ask([make_charge(5)]))).verdicts[0].remaining == 4
     assert events.names == ["store.degraded", "store.recovered"]
 
 
@@ -236,11 +237,11 @@ async def test_rights_taken_away_and_given_back(open_store, own_redis_server, ow
     store = await open_store(own_redis_server.url.replace("unix://", "unix://gw:pw@"))
     await own_client.acl_setuser("gw", enabled=True, commands=["-evalsha"])
     with pytest.raises(StoreDown, match="NOPERM"):
-        await store.admit([make_charge()], "")
+        await store.admit(Ask([make_charge()]), "")
     assert not store.up
     await own_client.acl_setuser("gw", enabled=True, commands=["+evalsha"])
     await events.wait_for("store.recovered")
-    assert (await store.admit([make_charge()], "")).admitted
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
 
 
 async def test_a_password_changed_under_way(open_store, own_redis_server, own_client, make_charge, events):
@@ -279,7 +280,7 @@ async def test_close_fails_those_who_still_wait(
 ):
     store = await open_store(own_redis_server.url)
     own_redis_server.freeze()
-    waiting = store.admit([make_charge()], "")
+    waiting = store.admit(Ask([make_charge()]), "")
     await store.close()
     assert await kind_of_failure(waiting) == "connect"
     own_redis_server.thaw()
@@ -301,5 +302,5 @@ async def test_what_is_told_while_dialling_shifts_no_answer(
     await own_client.client_kill_filter(_id=await store._pipeline.ask(pack(("CLIENT", "ID"))))
     await events.wait_for("store.recovered")
     for i in range(5):
-        decision = await store.admit([make_charge(10 + i, f"t{i}")], "")
+        decision = await store.admit(Ask([make_charge(10 + i, f"t{i}")]), "")
         assert decision.verdicts[0].remaining == 9 + i

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.link import pack
 from gateway.store.scripts import ADMIT
@@ -17,12 +18,12 @@ async def calls_of(client, command: str) -> int:
 async def test_admit_charges_and_peek_does_not(open_store, redis_client, redis_url, make_charge):
     store = await open_store(redis_url)
     asked = [make_charge(2)]
-    assert (await store.peek(asked)).verdicts[0].remaining == 2
-    first, second, third = [await store.admit(asked, "") for _ in range(3)]
+    assert (await store.peek(Ask(asked))).verdicts[0].remaining == 2
+    first, second, third = [await store.admit(Ask(asked), "") for _ in range(3)]
     assert isinstance(first, Decision)
     assert (first.admitted, second.admitted, third.admitted) == (True, True, False)
     assert second.verdicts[0].remaining == 0
-    assert not (await store.peek(asked)).admitted
+    assert not (await store.peek(Ask(asked))).admitted
     assert store.up
     assert store.kind == "redis"
 
@@ -33,7 +34,7 @@ async def test_one_command_for_a_decision_whatever_it_decides(open_store, redis_
     sent = []
     async with redis_client.monitor() as monitor:
         for _ in range(10):
-            await store.admit([make_charge(5, tenant) for tenant in "abcde"], "")
+            await store.admit(Ask([make_charge(5, tenant) for tenant in "abcde"]), "")
         await store.ping()
         while "PING" not in sent:
             seen = await monitor.next_command()
@@ -45,7 +46,7 @@ async def test_one_command_for_a_decision_whatever_it_decides(open_store, redis_
 async def test_many_decisions_at_once_are_few_reads_for_the_server(open_store, redis_client, redis_url, make_charge):
     store = await open_store(redis_url)
     before = (await redis_client.info("stats"))["total_reads_processed"]
-    decisions = await asyncio.gather(*(store.admit([make_charge(500, f"t{i}")], "") for i in range(60)))
+    decisions = await asyncio.gather(*(store.admit(Ask([make_charge(500, f"t{i}")]), "") for i in range(60)))
     reads = (await redis_client.info("stats"))["total_reads_processed"] - before
     assert all(decision.admitted for decision in decisions)
     assert reads < 10, "60 commands of one turn of the loop, and the INFO that asks"
@@ -53,7 +54,7 @@ async def test_many_decisions_at_once_are_few_reads_for_the_server(open_store, r
 
 async def test_exactly_the_limit_is_admitted_of_many_at_once(open_store, redis_client, redis_url, make_charge):
     stores = [await open_store(redis_url) for _ in range(2)]
-    decisions = await asyncio.gather(*(stores[i % 2].admit([make_charge(100)], "") for i in range(1_000)))
+    decisions = await asyncio.gather(*(stores[i % 2].admit(Ask([make_charge(100)]), "") for i in range(1_000)))
     assert sum(decision.admitted for decision in decisions) == 100
 
 
@@ -66,7 +67,7 @@ async def test_callers_that_leave_never_shift_answers(open_store, own_redis_serv
     own_redis_server.freeze()
     tasks = []
     for i in range(1_000):
-        tasks.append(asyncio.ensure_future(store.admit([make_charge(1_000 + i, f"t{i}")], "")))
+        tasks.append(asyncio.ensure_future(store.admit(Ask([make_charge(1_000 + i, f"t{i}")]), "")))
         if rng.random() < 0.1:
             await asyncio.sleep(0)
     left = set(rng.sample(range(1_000), 500))
@@ -79,30 +80,30 @@ async def test_callers_that_leave_never_shift_answers(open_store, own_redis_serv
             assert isinstance(answer, asyncio.CancelledError)
         else:
             assert answer.verdicts[0].remaining == 999 + i
-    after = await asyncio.gather(*(store.peek([make_charge(1_000 + i, f"t{i}")]) for i in range(1_000)))
+    after = await asyncio.gather(*(store.peek(Ask([make_charge(1_000 + i, f"t{i}")])) for i in range(1_000)))
     assert [decision.verdicts[0].remaining for decision in after] == [999 + i for i in range(1_000)], "all were charged"
 
 
 async def test_a_caller_that_leaves_can_give_its_slot_back(open_store, own_redis_server, make_slot):
     store = await open_store(own_redis_server.url)
     own_redis_server.freeze()
-    waiting = asyncio.ensure_future(store.admit([make_slot(1)], "lease-1"))
+    waiting = asyncio.ensure_future(store.admit(Ask([make_slot(1)]), "lease-1"))
     await asyncio.sleep(0)
     waiting.cancel()
     store.release([make_slot(1)], "lease-1")
     own_redis_server.thaw()
-    assert (await store.admit([make_slot(1)], "lease-2")).admitted
+    assert (await store.admit(Ask([make_slot(1)]), "lease-2")).admitted
 
 
 async def test_release_and_renew_are_sent_before_a_close(open_store, redis_client, redis_url, make_slot):
     store = await open_store(redis_url)
-    assert (await store.admit([make_slot(1)], "lease-1")).admitted
+    assert (await store.admit(Ask([make_slot(1)]), "lease-1")).admitted
     store.renew([make_slot(1)], "lease-1")
     store.release([make_slot(1)], "lease-1")
     await store.close()
     await store.close()
     store = await open_store(redis_url)
-    assert (await store.admit([make_slot(1)], "lease-2")).admitted
+    assert (await store.admit(Ask([make_slot(1)]), "lease-2")).admitted
 
 
 async def test_release_without_concurrency_limits_sends_nothing(open_store, redis_client, redis_url, make_charge):
@@ -117,16 +118,16 @@ async def test_release_without_concurrency_limits_sends_nothing(open_store, redi
 
 async def test_reset_forgets_one_partition(open_store, redis_client, redis_url, make_charge):
     store = await open_store(redis_url)
-    await store.admit([make_charge(1, "a"), make_charge(1, "b")], "")
+    await store.admit(Ask([make_charge(1, "a"), make_charge(1, "b")]), "")
     assert await store.reset(make_charge(1, "a")) is True
     assert await store.reset(make_charge(1, "a")) is False
-    assert (await store.peek([make_charge(1, "a")])).admitted
-    assert not (await store.peek([make_charge(1, "b")])).admitted
+    assert (await store.peek(Ask([make_charge(1, "a")]))).admitted
+    assert not (await store.peek(Ask([make_charge(1, "b")]))).admitted
 
 
 async def test_keys_carry_the_prefix(open_store, redis_client, redis_url, make_charge):
     store = await open_store(redis_url, key_prefix="mine:")
-    await store.admit([make_charge()], "")
+    await store.admit(Ask([make_charge()]), "")
     keys = await redis_client.keys()
     assert b"mine:w:{=acme}" in keys
     assert all(key.startswith(b"mine:") for key in keys)
@@ -149,7 +150,7 @@ async def test_answers_match_between_push_messages(open_store, redis_client, red
     store = await open_store(f"{redis_url}?protocol=3")
     assert await store._pipeline.ask(pack(("CLIENT", "TRACKING", "ON", "BCAST"))) == b"OK"
     for i in range(20):
-        decisions = asyncio.gather(*(store.admit([make_charge(1_000 + n, f"t{n}")], "") for n in range(10)))
+        decisions = asyncio.gather(*(store.admit(Ask([make_charge(1_000 + n, f"t{n}")]), "") for n in range(10)))
         await redis_client.set(f"k{i}", i)
         assert [decision.verdicts[0].remaining for decision in await decisions] == [999 + n - i for n in range(10)]
 
@@ -162,10 +163,10 @@ async def test_flushing_the_scripts_under_load_costs_no_decision(
     for _ in range(20):
         await redis_client.script_flush()
         store.release([make_slot()], "nobody")
-        decisions = await asyncio.gather(*(store.admit([make_charge(1_000)], "") for _ in range(100)))
+        decisions = await asyncio.gather(*(store.admit(Ask([make_charge(1_000)]), "") for _ in range(100)))
         admitted += sum(decision.admitted for decision in decisions)
     assert admitted == 1_000, "each decision was charged exactly once"
-    assert (await store.peek([make_charge(1_000)])).verdicts[0].remaining == 0
+    assert (await store.peek(Ask([make_charge(1_000)]))).verdicts[0].remaining == 0
     assert set(events.names) == {"store.script_reloaded"}
     assert events.names.count("store.script_reloaded") >= 20
     assert await redis_client.script_exists(ADMIT.sha1_hex) == [True]
@@ -189,10 +190,10 @@ async def test_the_rights_a_user_needs(open_store, own_redis_server, make_charge
     fixed = Limit("f", Algorithm.FIXED_WINDOW, quota=9, window_us=9_000_000, key=("t",))
     charges = [make_charge(), make_slot(9), Charge(bucket, "b:{=acme}", 1), Charge(fixed, "f:{=acme}", 1)]
     for lease in ("one", "two", "three"):
-        assert (await store.admit(charges, lease)).admitted
+        assert (await store.admit(Ask(charges), lease)).admitted
     store.renew(charges, "two")
     store.release(charges, "two")
-    assert (await store.peek(charges)).verdicts[1].remaining == 9 - 2
+    assert (await store.peek(Ask(charges))).verdicts[1].remaining == 9 - 2
     assert [await store.reset(charge) for charge in charges] == [True] * 4
     assert await store.ping() > 0
     assert events.names == []

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import redis.asyncio
 
+from gateway.core.ask import Ask
 from gateway.store import pipeline
 
 SENTINEL = """
@@ -75,12 +76,12 @@ async def test_found_through_sentinels_and_again_after_a_failover(
 
         await until(replica_is_known)
         store = await open_store(f"redis+sentinel://127.0.0.1:{dead_port},127.0.0.1:{sentinel_port}/main")
-        assert (await store.admit([make_charge(5)], "")).admitted
+        assert (await store.admit(Ask([make_charge(5)]), "")).admitted
 
         first.kill()
         await events.wait_for("store.recovered")
         assert (await second.info("replication"))["role"] == "master"
-        assert (await store.admit([make_charge(5)], "")).admitted
+        assert (await store.admit(Ask([make_charge(5)]), "")).admitted
         assert await second.exists("gw:w:{=acme}") == 1
         assert events.names == ["store.degraded", "store.recovered"]
 

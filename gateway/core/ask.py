@@ -1,0 +1,27 @@
+"""What the store is asked about one call: everything that is the same for all calls of one caller on one route."""
+
+from collections.abc import Sequence
+
+from gateway.core.limits import Algorithm, Charge
+
+
+class Ask:
+    """Made once per caller and remembered while the caller keeps calling, so that nobody works it out twice.
+
+    charges      what each limit is asked for
+    takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
+    skipped      whether a limit was left out because a key part is missing
+    packed       for the store that is asked: what it sends, when every call of this caller sends the same
+    """
+
+    __slots__ = ("charges", "packed", "skipped", "takes_slots")
+
+    def __init__(self, charges: Sequence[Charge], *, skipped: bool = False) -> None:
+        self.charges = tuple(charges)
+        self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
+        self.skipped = skipped
+        self.packed: object = None
+
+
+NOTHING = Ask(())
+"""A call without limits."""
