@@ -1,14 +1,21 @@
 """Whose call it is, by address: the peer, or what trusted proxies say about it (RFC 7239, X-Forwarded-For).
 
 The list is walked from the right, because only its right end was written by somebody we trust; the first address that
-is not a trusted proxy is the client. Everything to the left of it is hearsay.
+is not a trusted proxy is the client. Everything to the left of it is hearsay, so `Forwarded` is also taken apart from
+the right: no quote that a caller opens can swallow what a proxy has put behind it.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
+"""RFC 7239 §6: an address, IPv6 in brackets, and a port or its obfuscated name."""
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
 
 
 def networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
@@ -19,19 +26,18 @@ def networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
 def parse(text: str) -> Address | None:
     """An address as it stands in a forwarding field: brackets, port and quotes allowed; None when it is none.
 
-    IPv4-mapped IPv6 addresses come back as IPv4: the same client must not have two identities.
+    IPv4-mapped IPv6 addresses come back as IPv4 and zones are dropped: the same client must not have two identities.
     """
-    text = text.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    text = text.strip(" \t")
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    node = _NODE.fullmatch(text)
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text if node is None else node[1] or node[2])
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     return address
 
 
@@ -41,21 +47,47 @@ def trusted(address: Address, proxies: Sequence[Network]) -> bool:
 
 
 def from_forwarded(values: Iterable[str]) -> list[str]:
-    """The clients named by `Forwarded` fields, leftmost first; "" for an element without one."""
-    return [_for_parameter(element) for value in values for element in value.split(",")]
+    """The clients named by `Forwarded` fields, leftmost first; "" for an element that names none, or two."""
+    return [_for_parameter(element) for element in _split(",".join(values), ",")]
 
 
 def from_x_forwarded_for(values: Iterable[str]) -> list[str]:
     """The clients named by `X-Forwarded-For` fields, leftmost first."""
-    return [element.strip() for value in values for element in value.split(",")]
+    text = ",".join(values)
+    return [element.strip(" \t") for element in text.split(",")] if text else []
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators outside quotes, quotes paired from the right.
+
+    Read from the right, the quote that opens is the first that no backslash precedes (RFC 9110 §5.6.4).
+    """
+    if '"' not in text:
+        return text.split(separator) if text else []
+    parts, end, quoted = [], len(text), False
+    for mark in reversed(list(re.finditer(rf'\\?"|{separator}', text))):
+        if mark[0] == separator:
+            if not quoted:
+                parts.append(text[mark.end() : end])
+                end = mark.start()
+        elif not quoted or mark[0] == '"':
+            quoted = not quoted
+    return [text[:end], *reversed(parts)]
 
 
 def _for_parameter(element: str) -> str:
-    for pair in element.split(";"):
-        name, _, value = pair.partition("=")
-        if name.strip().lower() == "for":
-            return value
-    return ""
+    """The value of the one `for` in an element, unquoted; "" when there is none, more than one, or a broken one."""
+    found = [
+        value.strip(" \t")
+        for name, _, value in (pair.partition("=") for pair in _split(element, ";"))
+        if name.strip(" \t").lower() == "for"
+    ]
+    if len(found) != 1:
+        return ""
+    quoted = _QUOTED.fullmatch(found[0])
+    if quoted is not None:
+        return _ESCAPED.sub(r"\1", quoted[1])
+    return "" if '"' in found[0] else found[0]
 
 
 def client(peer: str, forwarded: Sequence[str], x_forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
