@@ -1,0 +1,272 @@
+"""What one call costs in Python, counted instead of timed: `python -m benchmarks.cost`.
+
+Function calls and bytecode instructions per call on a fixed scenario are the same on every run and every machine, so a
+test holds them to a committed baseline (`tests/app/test_cost.py`). See benchmarks/README.md.
+
+    python -m benchmarks.cost                    # counts beside the baseline, CPU µs per call
+    python -m benchmarks.cost --functions 60     # and where the calls are
+    python -m benchmarks.cost --profile admitted # cProfile, by own time
+    python -m benchmarks.cost --update           # make what is counted now the baseline
+"""
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import itertools
+import json
+import pstats
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from benchmarks import inmemory
+from benchmarks.inmemory import Caller, gateway_with
+from benchmarks.policy import WIDE_OPEN
+
+BASELINE = Path(__file__).with_name("cost_baseline.json")
+ALLOWED_RISE = 1.10
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+TENANTS = 20
+COUNTED = 60
+WARM_UP = 4 * TENANTS
+OUTSIDE = {__file__, inmemory.__file__}
+"""What drives the calls is not part of their cost."""
+
+
+class Counts(NamedTuple):
+    """Of one call: Python functions entered (coroutines once per resumption) plus C functions called from Python."""
+
+    calls: int
+    instructions: int
+
+
+def plain() -> Iterator[bytes]:
+    """The same short GET again and again, as load generators send it."""
+    return itertools.repeat(
+        b"GET /v1/items?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n\r\n"
+    )
+
+
+def varied() -> Iterator[bytes]:
+    """What clients send: many fields, and no two heads alike."""
+    for number in itertools.count():
+        tenant = number % TENANTS
+        yield (
+            f"GET /v1/items/{number:08d}?page={number:08d} HTTP/1.1\r\nHost: api.example.com\r\n"
+            "User-Agent: integration/4.2 (+https://example.com)\r\nAccept: application/json\r\n"
+            "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\nAuthorization: Bearer 0123456789abcdef\r\n"
+            f"Cache-Control: no-cache\r\nX-Tenant: t{tenant:02d}\r\nX-Connection: c{tenant:02d}\r\n"
+            f"X-Request-Id: req-{number:012d}\r\n"
+            f"traceparent: 00-0af7651916cd43dd8448eb21{number:08x}-b7ad6b71{number:08x}-01\r\n\r\n"
+        ).encode()
+
+
+def upload() -> Iterator[bytes]:
+    """A POST whose 4 KiB arrive together with the head."""
+    return itertools.repeat(
+        b"POST /v1/items HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4096
+    )
+
+
+SCENARIOS: dict[str, tuple[Callable[[], Iterator[bytes]], int]] = {
+    "admitted": (plain, WIDE_OPEN),
+    "admitted-varied": (varied, WIDE_OPEN),
+    "admitted-upload": (upload, WIDE_OPEN),
+    "refused": (plain, 1),
+    "refused-varied": (varied, 1),
+}
+"""What is sent, and how much a tenant may."""
+
+
+class Tracer:
+    """Counts what the interpreter does outside of this package, in one thread."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.functions: Counter[tuple[CodeType, str]] = Counter()
+
+    def calls(self, frame: FrameType, event: str, argument: Any) -> None:
+        """For `sys.setprofile`."""
+        if event not in ("call", "c_call") or frame.f_code.co_filename in OUTSIDE:
+            return
+        self.total += 1
+        name = getattr(argument, "__qualname__", repr(argument)) if event == "c_call" else ""
+        self.functions[frame.f_code, name] += 1
+
+    def instructions(self, frame: FrameType, _event: str, _argument: Any) -> Any:
+        """For `sys.settrace`."""
+        if frame.f_code.co_filename in OUTSIDE:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._instruction
+
+    def _instruction(self, _frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "opcode":
+            self.total += 1
+        return self._instruction
+
+
+class Marks:
+    """Reads the tracer's total at each answer: the differences are the single calls."""
+
+    def __init__(self, expected: bytes) -> None:
+        self.tracer = Tracer()
+        self.totals: list[int] = []
+        self.expected = expected
+
+    def answered(self, answer: bytes) -> None:
+        if not answer.startswith(self.expected):
+            raise SystemExit(f"wrong answer: {answer[:300]!r}")
+        self.totals.append(self.tracer.total)
+
+    def per_call(self) -> int:
+        """The median: a timer that fires in the middle of one call does not count."""
+        return statistics.median_low(b - a for a, b in itertools.pairwise(self.totals))
+
+
+async def count(name: str) -> tuple[Counts, Counter[tuple[CodeType, str]]]:
+    """Counts of one scenario, and how often each function was called during COUNTED calls."""
+    heads, limit = SCENARIOS[name]
+    marks = Marks(b"HTTP/1.1 ")
+    async with gateway_with(limit, heads(), marks.answered) as (caller, store):
+        await _warm_up(caller, store, marks, limit)
+        calls, functions = await _traced(caller, marks, sys.setprofile, lambda tracer: tracer.calls)
+        instructions, _ = await _traced(caller, marks, sys.settrace, lambda tracer: tracer.instructions)
+    return Counts(calls, instructions), functions
+
+
+async def _warm_up(caller: Caller, store: inmemory.RecordedStore, marks: Marks, limit: int) -> None:
+    """Caches are filled and the store's replies are those of a caller in the middle of its day."""
+    await caller.call(WARM_UP)
+    store.live = False
+    marks.expected = b"HTTP/1.1 429 " if limit == 1 else b"HTTP/1.1 200 "
+    await caller.call(WARM_UP)
+
+
+async def _traced(
+    caller: Caller, marks: Marks, start: Callable[[Any], None], of: Callable[[Tracer], Any]
+) -> tuple[int, Counter[tuple[CodeType, str]]]:
+    marks.tracer, marks.totals = Tracer(), []
+    gc.disable()
+    start(of(marks.tracer))
+    try:
+        await caller.call(COUNTED)
+    finally:
+        start(None)
+        gc.enable()
+    return marks.per_call(), marks.tracer.functions
+
+
+async def cpu_us(name: str, calls: int, samples: int) -> float:
+    """CPU microseconds per call, all threads: the best of several samples. No system call for sockets is in it."""
+    heads, limit = SCENARIOS[name]
+    marks = Marks(b"HTTP/1.1 ")
+    async with gateway_with(limit, heads(), marks.answered) as (caller, store):
+        await _warm_up(caller, store, marks, limit)
+        gc.collect()
+        gc.freeze()
+        best = float("inf")
+        for _ in range(samples):
+            marks.totals.clear()
+            began = time.process_time()
+            await caller.call(calls)
+            best = min(best, (time.process_time() - began) / calls * 1e6)
+    return best
+
+
+async def profile(name: str, calls: int) -> None:
+    """Print where the time goes, by each function's own time."""
+    heads, limit = SCENARIOS[name]
+    marks = Marks(b"HTTP/1.1 ")
+    async with gateway_with(limit, heads(), marks.answered) as (caller, store):
+        await _warm_up(caller, store, marks, limit)
+        profiler = cProfile.Profile()
+        profiler.enable()
+        await caller.call(calls)
+        profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(50)
+
+
+def run(work: Any) -> Any:
+    """On the loop that the gateway uses."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def baseline() -> dict[str, Counts]:
+    """Committed counts for this version of Python; empty when there are none."""
+    known: dict[str, dict[str, dict[str, int]]] = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    return {name: Counts(**counts) for name, counts in known.get(VERSION, {}).items()}
+
+
+def update(counted: dict[str, Counts]) -> None:
+    """Make these the baseline of this version of Python."""
+    known = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    known[VERSION] = {name: counts._asdict() for name, counts in counted.items()}
+    BASELINE.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def too_dear(counted: dict[str, Counts], allowed: dict[str, Counts]) -> list[str]:
+    """What costs over a tenth more than the baseline, in words."""
+    return [
+        f"{name}: {now} {what}, the baseline is {then} (python -m benchmarks.cost --functions 60 tells where)"
+        for name, counts in counted.items()
+        if name in allowed
+        for what, now, then in zip(Counts._fields, counts, allowed[name], strict=True)
+        if now > then * ALLOWED_RISE
+    ]
+
+
+def show_functions(functions: Counter[tuple[CodeType, str]], most: int) -> None:
+    """How often each function is called per call; C functions with who calls them."""
+    for (code, c_name), times in functions.most_common(most):
+        where = "/".join(Path(code.co_filename).parts[-3:])
+        called = f"{c_name}  from {code.co_qualname}" if c_name else code.co_qualname
+        print(f"{times / COUNTED:8.2f}  {called}  ({where}:{code.co_firstlineno})")
+
+
+def main() -> int:
+    """Count, time, compare."""
+    parser = argparse.ArgumentParser(description="What one call costs in Python, counted instead of timed.")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="of " + ", ".join(SCENARIOS))
+    parser.add_argument("--functions", type=int, default=0, metavar="N", help="show the N most called functions")
+    parser.add_argument("--profile", choices=list(SCENARIOS), help="cProfile of one scenario, nothing else")
+    parser.add_argument("--calls", type=int, default=5000, help="timed calls per sample; 0: do not time")
+    parser.add_argument("--samples", type=int, default=7)
+    parser.add_argument("--update", action="store_true", help="write the baseline")
+    options = parser.parse_args()
+    if unknown := set(options.scenarios) - set(SCENARIOS):
+        parser.error("unknown: " + " ".join(sorted(unknown)))
+    if options.profile:
+        run(profile(options.profile, options.calls))
+        return 0
+    allowed, counted = baseline(), {}
+    print(f"{'scenario':18}{'calls':>7}{'baseline':>10}{'instructions':>14}{'baseline':>10}{'CPU µs/call':>13}")
+    for name in options.scenarios or SCENARIOS:
+        counted[name], functions = run(count(name))
+        timed = f"{run(cpu_us(name, options.calls, options.samples)):13.1f}" if options.calls else ""
+        before = allowed.get(name, ("–", "–"))
+        now = counted[name]
+        print(f"{name:18}{now.calls:>7}{before[0]:>10}{now.instructions:>14}{before[1]:>10}{timed}", flush=True)
+        if options.functions:
+            show_functions(functions, options.functions)
+    if options.update:
+        update(allowed | counted)
+        return 0
+    problems = too_dear(counted, allowed)
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

