@@ -15,12 +15,20 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 """RFC 7239 §6: an address, IPv6 in brackets, and a port or its obfuscated name."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_MAPPED_PREFIX = 96  # ::ffff:0:0/96, RFC 4291 §2.5.5.2
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
-    """Parsed CIDRs; a bare address is its own network. Raises ValueError."""
-    return tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+    """Parsed CIDRs; a bare address is its own network, an IPv4-mapped one counts as IPv4. Raises ValueError."""
+    return tuple(_unmapped(ipaddress.ip_network(cidr, strict=False)) for cidr in cidrs)
+
+
+def _unmapped(network: Network) -> Network:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_PREFIX:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_PREFIX))
 
 
 def parse(text: str) -> Address | None:

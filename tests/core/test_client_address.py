@@ -95,3 +95,5 @@ def test_networks_and_addresses() -> None:
     assert address is not None
     assert trusted(address, PROXIES)
     assert not trusted(address, networks(["::/0"]))
+    assert networks(["::ffff:10.0.0.0/104", "::ffff:10.0.0.1"]) == networks(["10.0.0.0/8", "10.0.0.1"])
+    assert networks(["::ffff:0:0/95"])[0].version == 6
