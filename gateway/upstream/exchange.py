@@ -189,6 +189,7 @@ class Exchange(asyncio.Protocol):
             self.served += 1
             self._pool.keep(self)
         else:
+            self._pool.lost(self)
             self.abort()
 
     def abort(self) -> None:
@@ -210,8 +211,10 @@ class Exchange(asyncio.Protocol):
             self._allow_idle()
 
     def hand_over(self) -> tuple[asyncio.Transport | None, bytes]:
-        """Give up the socket for a tunnel (after a 101): the transport and the bytes already received."""
-        self._pool.lost(self)
+        """Give up the socket for a tunnel (after a 101): the transport and the bytes already received.
+
+        It stays one of the pool's sockets in use until `release`, which hears of the tunnel's end.
+        """
         rest, self._buffer = self._buffer, b""
         self.deadline = FOREVER
         return self.transport, rest

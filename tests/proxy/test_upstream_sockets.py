@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.app.conftest import ONE_ROUTE, Running, Start
-from tests.fakes.upstream import OK, Received, Socket, Upstream
+from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -93,6 +93,26 @@ async def test_bytes_right_behind_a_switch_are_the_tunnels(gateway: Running, ups
         answer = await reader.read()
         assert answer.endswith(b"\r\n\r\n" + b"".join(b"%03d" % number for number in range(50)))
         writer.close()
+
+
+async def test_a_tunnel_is_a_socket_in_use(start: Start, upstream: Upstream) -> None:
+    """It counts for `max_sockets` until it ends; the socket is then free for another."""
+    url = f'{{url: "{upstream.url}", max_sockets: 1}}'
+    gateway = await start(ONE_ROUTE.replace('{url: "%(url)s"}', url))
+
+    async def switch(_request: Received, socket: Socket) -> None:
+        await socket.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        await socket.reader.read()
+
+    upstream.script = switch
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    assert (await gateway.raw(GET, until=b"}")).startswith(b"HTTP/1.1 503 ")
+    writer.close()
+    await gateway.records.wait(2)
+    upstream.script = answer_ok
+    assert (await gateway.raw(GET, until=b"ok")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_an_interim_answer_has_no_length(gateway: Running, upstream: Upstream) -> None:
