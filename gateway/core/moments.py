@@ -1,0 +1,92 @@
+"""When a header field means: seconds, an epoch in seconds or milliseconds, an HTTP-date, ISO 8601, as a time to wait.
+
+What cannot be meant (negative, malformed, more than a year ahead) is None: a client that read an epoch as seconds has
+waited for decades.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+SECOND_US = 1_000_000
+MAX_WAIT_US = 366 * 24 * 3600 * SECOND_US
+MAX_CHARS = 64
+
+_NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII).fullmatch
+_EPOCH_S = 10**9  # 2001: numbers below are seconds to wait
+_EPOCH_MS = 10**11  # the year 5138 in seconds: numbers from here on are milliseconds
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = "|".join(_MONTHS)
+_CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
+_HTTP_DATES = (  # RFC 9110 §5.6.7: the one to send, and two that must be understood
+    rf"[a-z]{{3}}, (?P<day>\d\d?) (?P<month>{_MONTH}) (?P<year>\d{{4}}) {_CLOCK} (gmt|utc)",
+    rf"[a-z]{{6,9}}, (?P<day>\d\d)-(?P<month>{_MONTH})-(?P<year>\d\d) {_CLOCK} gmt",
+    rf"[a-z]{{3}} (?P<month>{_MONTH}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})",
+)
+_HTTP_DATE = tuple(re.compile(pattern, re.ASCII | re.IGNORECASE).fullmatch for pattern in _HTTP_DATES)
+_LOOKS_LIKE_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d", re.ASCII | re.IGNORECASE).match
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def wait_us(text: str, now_us: int) -> int | None:
+    """Microseconds from now until the time meant; 0 when it is past, None when nothing can be meant.
+
+    now_us  epoch microseconds
+    """
+    text = text.strip(" \t")
+    if len(text) > MAX_CHARS:
+        return None
+    number = _NUMBER(text)
+    if number is not None:
+        wait = _of_number(int(number[1]), number[2] or "", now_us)
+    else:
+        when = _http_date(text, now_us) or _iso_8601(text)
+        if when is None:
+            return None
+        wait = (when - _EPOCH) // timedelta(microseconds=1) - now_us
+    return None if wait > MAX_WAIT_US else max(0, wait)
+
+
+def _of_number(whole: int, fraction: str, now_us: int) -> int:
+    """By its size: seconds to wait, epoch seconds or epoch milliseconds. A fraction is rounded up."""
+    unit_us = 1000 if whole >= _EPOCH_MS else SECOND_US
+    parts: int = 10 ** len(fraction)
+    amount_us = whole * unit_us - (-int(fraction or 0) * unit_us // parts)
+    return amount_us if whole < _EPOCH_S else amount_us - now_us
+
+
+def _http_date(text: str, now_us: int) -> datetime | None:
+    for fits in _HTTP_DATE:
+        found = fits(text)
+        if found is not None:
+            year = _year(found["year"], now_us)
+            month = _MONTHS.index(found["month"].lower()) + 1
+            return _moment(year, month, int(found["day"]), int(found["h"]), int(found["m"]), int(found["s"]))
+    return None
+
+
+def _year(digits: str, now_us: int) -> int:
+    """Two digits that would lie more than 50 years ahead are of the century before (RFC 9110 §5.6.7)."""
+    if len(digits) == 4:
+        return int(digits)
+    this_year = (_EPOCH + timedelta(microseconds=now_us)).year
+    year = this_year - this_year % 100 + int(digits)
+    return year - 100 if year > this_year + 50 else year
+
+
+def _moment(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime | None:
+    """None for a day or time that does not exist; a leap second is the second before it."""
+    try:
+        return datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _iso_8601(text: str) -> datetime | None:
+    """Date and time; without an offset it is UTC."""
+    if not _LOOKS_LIKE_ISO(text):
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
