@@ -157,7 +157,7 @@ def _head(call: Call, chunked: bool) -> bytes:
     """The request head for the upstream."""
     gateway, record, head = call.gateway, call.record, call.request.head
     upstream = call.route.upstream
-    drop = _DROP_FROM_TRUSTED if call.peer_trusted else _DROP
+    drop = _DROP_FROM_TRUSTED | gateway.hop.rewritten if call.peer_trusted else _DROP
     if call.route.credential_fields:
         drop = drop | call.route.credential_fields
     headers = head.headers
@@ -179,6 +179,5 @@ def _head(call: Call, chunked: bool) -> bytes:
         host = upstream.authority.encode("ascii")
     else:
         host = record.http_host.encode("latin-1")
-    return request_head(
-        head.method, call.target, host, head.fields, drop, added + gateway.hop.lines(record, call.trace.parent_field())
-    )
+    added += gateway.hop.lines(record, call.trace.parent_field(), head.fields if call.peer_trusted else ())
+    return request_head(head.method, call.target, host, head.fields, drop, added)

@@ -2,6 +2,8 @@
 
 import re
 
+from gateway.core import forwarding
+from gateway.core.framing import Fields
 from gateway.record import CallRecord
 from gateway.settings import Settings
 
@@ -9,27 +11,49 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class Hop:
-    """Formats the lines; everything that is the same for all calls is formatted once."""
+    """Formats the lines; everything that is the same for all calls is formatted once.
+
+    rewritten  lower-case names of the forwarding fields that it writes, and so joins with what came
+    """
 
     def __init__(self, settings: Settings) -> None:
         name = settings.name
         self._forwarded = settings.headers.forwarded in ("forwarded", "both")
         self._x_forwarded = settings.headers.forwarded in ("x-forwarded", "both")
+        self.rewritten = frozenset(
+            ({b"forwarded"} if self._forwarded else set())
+            | ({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"} if self._x_forwarded else set())
+        )
         self._via = {"HTTP/1.1": f"Via: 1.1 {name}\r\n", "HTTP/1.0": f"Via: 1.0 {name}\r\n"}
         self._by = f";by=_{name}"
 
-    def lines(self, record: CallRecord, traceparent: str) -> bytes:
-        """Complete field lines for one attempt."""
+    def lines(self, record: CallRecord, traceparent: str, believed: Fields = ()) -> bytes:
+        """Complete field lines for one attempt. `believed` are the caller's fields if it is a trusted proxy."""
         text = f"{self._via[record.protocol]}X-Request-Id: {record.request_id}\r\ntraceparent: {traceparent}\r\n"
+        lines = text.encode("latin-1", "replace")
         if self._forwarded:
-            host = f";host={_value(record.http_host)}" if record.http_host else ""
-            text += f"Forwarded: for={_node(record.peer_ip)};proto={record.scheme}{host}{self._by}\r\n"
+            lines += self._forwarded_line(record, believed)
         if self._x_forwarded:
-            text += (
-                f"X-Forwarded-For: {record.peer_ip}\r\nX-Forwarded-Proto: {record.scheme}\r\n"
-                f"X-Forwarded-Host: {record.http_host}\r\n"
-            )
-        return text.encode("latin-1", "replace")
+            lines += _x_forwarded_lines(record, believed)
+        return lines
+
+    def _forwarded_line(self, record: CallRecord, believed: Fields) -> bytes:
+        host = f";host={_value(record.http_host)}" if record.http_host else ""
+        ours = f"for={_node(record.peer_ip)};proto={record.scheme}{host}{self._by}".encode("latin-1", "replace")
+        given = forwarding.said(believed, b"forwarded")
+        return b"Forwarded: %b\r\n" % (forwarding.forwarded(given, ours) if given else ours)
+
+
+def _x_forwarded_lines(record: CallRecord, believed: Fields) -> bytes:
+    peer = record.peer_ip.encode() or b"unknown"
+    scheme = record.scheme.encode()
+    host = record.http_host.encode("latin-1", "replace")
+    if believed:
+        peer = forwarding.forwarded_for(forwarding.said(believed, b"x-forwarded-for"), peer)
+        scheme = forwarding.nearest(forwarding.said(believed, b"x-forwarded-proto"), scheme)
+        host = forwarding.nearest(forwarding.said(believed, b"x-forwarded-host"), host)
+    lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (peer, scheme)
+    return lines + b"X-Forwarded-Host: %b\r\n" % host if host else lines
 
 
 def _node(address: str) -> str:

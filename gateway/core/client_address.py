@@ -56,7 +56,7 @@ def trusted(address: Address, proxies: Sequence[Network]) -> bool:
 
 def from_forwarded(values: Iterable[str]) -> list[str]:
     """The clients named by `Forwarded` fields, leftmost first; "" for an element that names none, or two."""
-    return [_for_parameter(element) for element in _split(",".join(values), ",")]
+    return [_for_parameter(element) for element in split(",".join(values), ",")]
 
 
 def from_x_forwarded_for(values: Iterable[str]) -> list[str]:
@@ -65,8 +65,8 @@ def from_x_forwarded_for(values: Iterable[str]) -> list[str]:
     return [element.strip(" \t") for element in text.split(",")] if text else []
 
 
-def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators outside quotes, quotes paired from the right.
+def split(text: str, separator: str) -> list[str]:
+    """The parts of a field value between separators outside quotes, quotes paired from the right; [] for no text.
 
     Read from the right, the quote that opens is the first that no backslash precedes (RFC 9110 §5.6.4).
     """
@@ -87,7 +87,7 @@ def _for_parameter(element: str) -> str:
     """The value of the one `for` in an element, unquoted; "" when there is none, more than one, or a broken one."""
     found = [
         value.strip(" \t")
-        for name, _, value in (pair.partition("=") for pair in _split(element, ";"))
+        for name, _, value in (pair.partition("=") for pair in split(element, ";"))
         if name.strip(" \t").lower() == "for"
     ]
     if len(found) != 1:

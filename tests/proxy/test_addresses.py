@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from gateway.core.keys import client_network, encode_part
+from gateway.settings import HeaderSettings
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Upstream
 from tests.proxy.test_identity import get, statuses
@@ -179,3 +180,61 @@ async def test_each_client_behind_a_trusted_proxy_has_one_budget(start: Start, u
     found = await statuses(gateway, requests)
     assert found.count(200) == 5
     assert {record.client_ip for record in gateway.records.all} == {CLIENT}
+
+
+SAID = [
+    "X-Forwarded-For: 6.6.6.6",
+    "X-Forwarded-For: 203.0.113.9",
+    "X-Forwarded-Proto: ftp, https",
+    "X-Forwarded-Host: forged.example",
+    "x-forwarded-host: shop.example",
+    "X-Forwarded-Port: 8443",
+    "X-Real-IP: 203.0.113.9",
+    'Forwarded: for=6.6.6.6;host="',
+    "Forwarded: for=203.0.113.9;proto=https",
+]
+ELEMENT = "for=127.0.0.1;proto=http;host=a;by=_gw-test"
+OUR_FORWARDED = {"Forwarded": [ELEMENT]}
+OUR_X_FORWARDED = {"X-Forwarded-For": ["127.0.0.1"], "X-Forwarded-Proto": ["http"], "X-Forwarded-Host": ["a"]}
+JOINED_FORWARDED = {"Forwarded": [f"for=203.0.113.9;proto=https, {ELEMENT}"]}
+JOINED_X_FORWARDED = {
+    "X-Forwarded-For": ["6.6.6.6, 203.0.113.9, 127.0.0.1"],
+    "X-Forwarded-Proto": ["https"],
+    "X-Forwarded-Host": ["shop.example"],
+}
+UNTOUCHED = {
+    name: [line.partition(": ")[2] for line in SAID if line.lower().startswith(name.lower() + ":")]
+    for name in (*OUR_FORWARDED, *OUR_X_FORWARDED, "X-Forwarded-Port", "X-Real-IP")
+}
+HEARD = {
+    # headers.forwarded: (what the upstream hears of an untrusted peer, of a trusted one, of one that says nothing)
+    "forwarded": (OUR_FORWARDED, UNTOUCHED | JOINED_FORWARDED, OUR_FORWARDED),
+    "x-forwarded": (OUR_X_FORWARDED, UNTOUCHED | JOINED_X_FORWARDED, OUR_X_FORWARDED),
+    "both": (
+        OUR_FORWARDED | OUR_X_FORWARDED,
+        UNTOUCHED | JOINED_FORWARDED | JOINED_X_FORWARDED,
+        OUR_FORWARDED | OUR_X_FORWARDED,
+    ),
+    "off": ({}, UNTOUCHED, {}),
+}
+
+
+@pytest.mark.parametrize("mode", HEARD)
+async def test_the_upstream_hears_one_reading_of_who_called(start: Start, upstream: Upstream, mode: str) -> None:
+    """One line for each field, joined with what a trusted proxy said, never two that contradict each other."""
+    headers = HeaderSettings(forwarded=mode)
+    stranger = await start(BY_ADDRESS % (1000, upstream.url), headers=headers)
+    proxied = await start(BY_ADDRESS % (1000, upstream.url), headers=headers, trusted_proxies=PROXIES)
+    await statuses(stranger, [get(*SAID)])
+    await statuses(proxied, [get(*SAID), get()])
+    heard = [{name: values for name in UNTOUCHED if (values := request.fields(name))} for request in upstream.received]
+    assert heard == list(HEARD[mode])
+
+
+async def test_without_a_host_none_is_told(start: Start, upstream: Upstream) -> None:
+    gateway = await start(BY_ADDRESS % (1000, upstream.url), headers=HeaderSettings(forwarded="both"))
+    await gateway.raw(b"GET / HTTP/1.0\r\nX-Forwarded-Host: forged.example\r\n\r\n")
+    [request] = upstream.received
+    assert request.fields("Forwarded") == ["for=127.0.0.1;proto=http;by=_gw-test"]
+    assert request.fields("X-Forwarded-Proto") == ["http"]
+    assert not request.fields("X-Forwarded-Host")
