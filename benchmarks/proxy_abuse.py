@@ -1,6 +1,5 @@
-"""A worker under abuse, from outside: `python -m benchmarks.proxy_abuse [leave|drain|slow|files ...]`.
+"""A worker under abuse, from outside: `python -m benchmarks.proxy_abuse [drain|slow|files ...]`.
 
-leave  500 callers leave before the head of their answer, 500 in the middle of it: nothing is left behind
 drain  SIGTERM under 200 calls a second: no answer is cut
 slow   500 slow heads and 500 slow bodies: each is closed in time, an honest caller does not notice
 files  256 file descriptors, 1,000 sockets: no crash, no busy loop, and everything works again afterwards
@@ -12,41 +11,7 @@ import sys
 import time
 
 from benchmarks.proxy_idle_sockets import hold, probe
-from benchmarks.proxy_process import MIB, Gateway, Source, request
-
-
-async def until(condition: object, seconds: float) -> float | None:
-    """Seconds until the condition held; None when it never did."""
-    started = time.monotonic()
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() - started > seconds:
-            return None
-        await asyncio.sleep(0.02)
-    return time.monotonic() - started
-
-
-async def leave() -> bool:
-    async with Source() as source, Gateway(source.port) as gateway:
-        await probe(gateway, 20)
-        base = gateway.open_files()
-        for target, wait in (("/hold", False), (f"/{64 * MIB}", True)):
-            callers = []
-            for _ in range(500):
-                reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**12)
-                writer.write(request(target))
-                callers.append((reader, writer))
-            await until(lambda: source.open_sockets >= 500, 10)
-            if wait:
-                await asyncio.gather(*(reader.readexactly(1000) for reader, _ in callers))
-            for _, writer in callers:
-                writer.transport.abort()
-            gone = await until(lambda: source.open_sockets <= 1, 5)
-            files = await until(lambda: gateway.open_files() <= base + 1, 3)
-            what = "in the middle of an answer" if wait else "before an answer"
-            print(f"500 callers left {what}: upstream sockets gone after {gone} s, file descriptors at base: {files}")
-            if gone is None or gone > 3 or files is None:
-                return False
-        return (await probe(gateway, 20))[-1] < 1000 and "Traceback" not in gateway.errors()
+from benchmarks.proxy_process import Gateway, Source, request
 
 
 async def drain() -> bool:
@@ -148,7 +113,7 @@ async def files() -> bool:
         return not crashed and busy < 30 and recovered and after <= 2
 
 
-SCENES = {"leave": leave, "drain": drain, "slow": slow, "files": files}
+SCENES = {"drain": drain, "slow": slow, "files": files}
 
 
 async def main(names: list[str]) -> bool:

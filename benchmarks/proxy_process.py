@@ -38,20 +38,36 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Gateway:
-    """One worker in a process of its own: `async with`. Ended by its pid."""
+WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from gateway.cli import main; main()"
 
-    def __init__(self, upstream_port: int, *, bounds: str = "", drain: str = "delay: 0s", open_files: int = 0) -> None:
+
+class Gateway:
+    """One worker in a process of its own: `async with`. Ended by its pid.
+
+    plain_loop  on asyncio's own event loop, as where there is no uvloop
+    """
+
+    def __init__(
+        self,
+        upstream_port: int,
+        *,
+        policy: str = POLICY,
+        bounds: str = "",
+        drain: str = "delay: 0s",
+        open_files: int = 0,
+        plain_loop: bool = False,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="gateway-measured-")
         folder = Path(self._folder.name)
         self.port, self._admin = free_port(), free_port()
         self.log = folder / "access.log"
         self._stderr = folder / "stderr"
         (folder / "policies").mkdir()
-        (folder / "policies" / "all.yaml").write_text(POLICY % upstream_port)
+        (folder / "policies" / "all.yaml").write_text(policy % upstream_port)
         (folder / "gateway.yaml").write_text(SETTINGS % (self.port, self._admin, self.log, bounds, drain))
         limit = f"ulimit -n {open_files}; " if open_files else ""
-        self._command = f"{limit}exec {sys.executable} -m gateway run -q -c {folder / 'gateway.yaml'}"
+        module = f'-c "{WITHOUT_UVLOOP}"' if plain_loop else "-m gateway"
+        self._command = f"{limit}exec {sys.executable} {module} run -q -c {folder / 'gateway.yaml'}"
         self.process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
@@ -100,6 +116,23 @@ class Gateway:
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
+    async def ask_admin(self, target: str) -> str:
+        """The body of what the admin listener answers."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._admin)
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(head.decode())
+        return body.decode()
+
+    async def metrics(self) -> dict[str, float]:
+        """Every series, as `name{labels}`, with its value."""
+        lines = (await self.ask_admin("/metrics")).splitlines()
+        return {
+            series: float(value) for series, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")
+        }
+
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """(exit code, seconds it took)."""
         started = time.monotonic()
@@ -111,7 +144,8 @@ class Gateway:
 class Source:
     """`GET /N` is answered with N bytes, as fast as they are taken; a request body is read and counted.
 
-    `GET /hold` is never answered: it lasts until the gateway lets go of the socket.
+    `GET /hold` is never answered: it lasts until the gateway lets go of the socket. `GET /tunnel` switches protocols
+    and sends everything back.
     """
 
     def __init__(self) -> None:
@@ -163,12 +197,21 @@ class Source:
         if target == "/hold":
             await reader.read(1)
             raise ConnectionResetError
+        if target == "/tunnel":
+            await self._echo(reader, writer)
         size = int(target[1:]) if target[1:].isdigit() else 2
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % size)
         while size > 0:
             writer.write(PIECE[:size])
             size -= len(PIECE)
             await writer.drain()
+
+    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        while data := await reader.read(MIB):
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionResetError
 
 
 def request(target: str, *lines: str, method: str = "GET") -> bytes:
