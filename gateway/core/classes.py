@@ -1,0 +1,118 @@
+"""Error classes: what an upstream's answer, or its absence, means for retries, breakers and the connection's state.
+
+One word per outcome, used by all of them alike and written to the log. The tables are made once per policy set; a
+success costs one lookup that finds nothing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Counts(StrEnum):
+    """What a breaker makes of an outcome."""
+
+    IGNORE = "ignore"
+    FAILURE = "failure"
+    SUCCESS = "success"
+
+
+class Condition(StrEnum):
+    """The state that a connection is in."""
+
+    ONLINE = "online"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+    AUTH_REQUIRED = "auth_required"
+    PERMISSION_DENIED = "permission_denied"
+    RATE_LIMITED = "rate_limited"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorClass:
+    """What one kind of outcome means.
+
+    retry      False: never tried again. True: tried again if the retry policy lists the outcome.
+    breaker    whether a breaker counts it as a failure, as a success, or not at all
+    pause      name of the key part that is left alone for as long as the upstream asks; "" = none
+    condition  the connection's state afterwards; None = it follows from breaker and successes
+    """
+
+    name: str
+    retry: bool = True
+    breaker: Counts = Counts.IGNORE
+    pause: str = ""
+    condition: Condition | None = None
+    source: str = ""
+
+
+KINDS: Mapping[str, frozenset[str]] = {
+    "connect": frozenset({"dns", "dns_timeout", "refused", "connect_timeout"}),
+    "timeout": frozenset({"first_byte_timeout", "idle_timeout", "total_timeout"}),
+    "tls": frozenset({"tls_certificate", "tls_protocol"}),
+    "reset": frozenset({"reset", "closed", "cut"}),
+    "reset_before_response": frozenset({"reset", "closed"}),
+    "malformed": frozenset({"malformed"}),
+}
+"""The words of the policy language, and which errors of the transport each stands for.
+
+`cut` is an answer that broke off inside its body. `busy` (no socket or descriptor of ours was free) has no word: it
+says nothing about the upstream.
+"""
+
+
+class Rule(NamedTuple):
+    """One line of `error_classes`: these statuses and these kinds of errors are of that class."""
+
+    error_class: ErrorClass
+    statuses: Collection[int]
+    kinds: Collection[str] = ()
+
+
+_AUTH_REQUIRED = ErrorClass("auth_error", retry=False, condition=Condition.AUTH_REQUIRED)
+_PERMISSION_DENIED = ErrorClass("auth_error", retry=False, condition=Condition.PERMISSION_DENIED)
+_DEFAULTS = (
+    Rule(_AUTH_REQUIRED, {401}),
+    Rule(_PERMISSION_DENIED, {403}),
+    Rule(ErrorClass("rate_limited", condition=Condition.RATE_LIMITED), {429}),
+    Rule(ErrorClass("client_error"), range(400, 500)),
+    Rule(ErrorClass("server_error", breaker=Counts.FAILURE), range(500, 1000)),
+    *(Rule(ErrorClass(kind, breaker=Counts.FAILURE), (), (kind,)) for kind in KINDS if kind != "reset_before_response"),
+)
+_BUSY = ErrorClass("busy", retry=False)
+
+
+class Classes:
+    """The classes of a policy set: its own rules in order, the first that fits wins; the defaults behind them.
+
+    statuses  by status; a success is not in it
+    errors    by the transport's word for what went wrong; complete
+    """
+
+    __slots__ = ("errors", "statuses")
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self.statuses: dict[int, ErrorClass] = {}
+        self.errors: dict[str, ErrorClass] = {}
+        for error_class, statuses, kinds in (*rules, *_DEFAULTS):
+            for status in statuses:
+                self.statuses.setdefault(status, error_class)
+            for error in frozenset().union(*(KINDS[kind] for kind in kinds)):
+                self.errors.setdefault(error, error_class)
+        self.errors["busy"] = _BUSY
+
+    def never_retried(self, statuses: Collection[int]) -> list[int]:
+        """Those of the statuses that no retry policy can have tried again."""
+        return sorted(status for status in statuses if status in self.statuses and not self.statuses[status].retry)
+
+
+DEFAULT = Classes()
+
+
+def statuses_of(text: str) -> Collection[int]:
+    """`503` is itself, `5xx` all of its hundred."""
+    if text.endswith("xx"):
+        first = int(text[0]) * 100
+        return range(first, first + 100)
+    return (int(text),)

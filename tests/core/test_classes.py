@@ -1,0 +1,60 @@
+"""Every outcome has one class, and what the class means is what the policy language says."""
+
+import pytest
+
+from gateway.core.classes import DEFAULT, KINDS, Classes, Condition, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.problems import UPSTREAM_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "retry", "breaker", "condition"),
+    [
+        (400, "client_error", True, Counts.IGNORE, None),
+        (401, "auth_error", False, Counts.IGNORE, Condition.AUTH_REQUIRED),
+        (403, "auth_error", False, Counts.IGNORE, Condition.PERMISSION_DENIED),
+        (422, "client_error", True, Counts.IGNORE, None),
+        (429, "rate_limited", True, Counts.IGNORE, Condition.RATE_LIMITED),
+        (500, "server_error", True, Counts.FAILURE, None),
+        (599, "server_error", True, Counts.FAILURE, None),
+        (999, "server_error", True, Counts.FAILURE, None),
+    ],
+)
+def test_statuses_by_default(status: int, name: str, retry: bool, breaker: Counts, condition: Condition | None) -> None:
+    assert DEFAULT.statuses[status] == ErrorClass(name, retry, breaker, "", condition)
+
+
+@pytest.mark.parametrize("status", [100, 200, 204, 304, 399])
+def test_successes_have_no_class(status: int) -> None:
+    assert DEFAULT.statuses.get(status) is None
+
+
+@pytest.mark.parametrize("error", [*UPSTREAM_PROBLEMS, "cut"])
+def test_every_error_of_the_transport_has_a_class(error: str) -> None:
+    error_class = DEFAULT.errors[error]
+    assert error_class.breaker is (Counts.IGNORE if error == "busy" else Counts.FAILURE)
+    assert error == "busy" or error in KINDS[error_class.name]
+
+
+def test_only_what_comes_before_an_answer_is_reset_before_response() -> None:
+    assert KINDS["reset"] - KINDS["reset_before_response"] == {"cut"}
+
+
+def test_the_first_rule_that_fits_wins_and_defaults_fill_up() -> None:
+    gone, server = ErrorClass("gone", retry=False), ErrorClass("server_error", breaker=Counts.SUCCESS)
+    classes = Classes(
+        [Rule(gone, statuses_of("502"), ("reset_before_response",)), Rule(server, statuses_of("5xx"), ("reset",))]
+    )
+    assert [classes.statuses[status] for status in (502, 503, 600)] == [gone, server, DEFAULT.statuses[600]]
+    assert [classes.errors[error] for error in ("reset", "cut", "refused")] == [gone, server, DEFAULT.errors["refused"]]
+
+
+def test_our_own_shortage_is_never_the_upstreams_fault() -> None:
+    assert Classes([Rule(ErrorClass("all"), (), tuple(KINDS))]).errors["busy"] == ErrorClass("busy", retry=False)
+
+
+def test_a_success_can_be_given_a_class() -> None:
+    assert Classes([Rule(ErrorClass("odd"), statuses_of("2xx"))]).statuses[204].name == "odd"
+
+
+def test_never_retried() -> None:
+    assert DEFAULT.never_retried([200, 429, 403, 401]) == [401, 403]
