@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.core.guards import Guard
 from gateway.core.limits import Algorithm, Charge
 
 
@@ -9,15 +10,17 @@ class Ask:
     """Made once per caller and remembered while the caller keeps calling, so that nobody works it out twice.
 
     charges      what each limit is asked for
+    guards       breakers and pauses that may hold the call back, asked before the limits
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     skipped      whether a limit was left out because a key part is missing
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
-    __slots__ = ("charges", "packed", "skipped", "takes_slots")
+    __slots__ = ("charges", "guards", "packed", "skipped", "takes_slots")
 
-    def __init__(self, charges: Sequence[Charge], *, skipped: bool = False) -> None:
+    def __init__(self, charges: Sequence[Charge], guards: Sequence[Guard] = (), *, skipped: bool = False) -> None:
         self.charges = tuple(charges)
+        self.guards = tuple(guards)
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
         self.skipped = skipped
         self.packed: object = None

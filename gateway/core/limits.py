@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from gateway.core.guards import Standing
+
 
 class Algorithm(StrEnum):
     """How a limit counts. `docs/limits.md` states the guarantee and the error bound of each."""
@@ -135,10 +137,12 @@ class Decision(NamedTuple):
     """The answer for the whole call: admitted only if every enforced limit admits, and then all are charged.
 
     verdicts  one per charge, in the order asked. Shadow limits never refuse; a shadow limit is charged when the call
-              is admitted and the shadow limit itself had room.
+              is admitted and the shadow limit itself had room. Empty when a guard holds the call back.
     now_us    the store's clock at the decision
+    standings one per guard, in the order asked; empty when nothing is known against the call
     """
 
     admitted: bool
     verdicts: tuple[Verdict, ...]
     now_us: int
+    standings: tuple[Standing, ...] = ()
