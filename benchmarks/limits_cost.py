@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import redis
-from limits_server import BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
 
+from benchmarks.limits_server import BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
 from gateway.store.scripts import Argument
 
 Make = Callable[[int], list[Argument]]

@@ -11,8 +11,8 @@ import argparse
 import time
 
 import redis
-from limits_server import BUCKET, FIXED, PARALLEL, PRECISE, ROLLING, SECOND, admit, servers
 
+from benchmarks.limits_server import BUCKET, FIXED, PARALLEL, PRECISE, ROLLING, SECOND, admit, servers
 from gateway.core.limits import Algorithm, Limit
 
 FILLINGS = [

@@ -3,7 +3,7 @@
 Debian: nginx libnginx-mod-http-lua lua-nginx-redis.
 """
 
-from benchmarks.peers.shape import Peer, Place
+from benchmarks.peers.shape import Peer, Place, debian
 
 LIMITER = """
 local count = [[
@@ -37,8 +37,8 @@ events {{ worker_connections 4096; }}
 http {{
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
   uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5; keepalive_requests 1000000000; tcp_nodelay on;
-  log_format calls escape=json '{{"time":$msec,"tenant":"$http_x_tenant","method":"$request_method",'
-    '"path":"$uri","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time}}';
+  log_format calls escape=json '{{"time":$msec,"tenant":"$http_x_tenant","ip":"$remote_addr",'
+    '"method":"$request_method","path":"$uri","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time}}';
   access_log {log} calls;
   upstream api {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
   lua_package_path '{folder}/?.lua;/usr/share/lua/5.1/?.lua;;';
@@ -62,4 +62,10 @@ def command(place: Place) -> list[str]:
     return ["nginx", "-c", str(place.folder / "nginx.conf")]
 
 
-PEER = Peer("nginx-lua-redis", command, "Redis", "fixed window")
+PEER = Peer(
+    "nginx-lua-redis",
+    command,
+    "Redis",
+    "fixed window",
+    lambda: debian("nginx", "libnginx-mod-http-lua", "lua-nginx-redis"),
+)

@@ -1,11 +1,6 @@
-"""Running one proxy at a time under load, and what it cost: CPU per call from the kernel's own accounts.
-
-CPU time of the proxy's processes over the calls they answered is the figure that depends least on everything else: the
-load generator, the upstream and the store run on another core and are not in it.
-"""
+"""Programs in sessions of their own, and what they used: CPU time and memory from the kernel's own accounts."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -19,15 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
-PROXY_CORE, OTHER_CORE = 0, 1
+PROXY_CORE, OTHER_CORE, ALL_CORES = "0", "1", "0,1"
 START_S, STOP_S = 30.0, 10.0
-REPORT = """
-done = function(summary, latency)
-  io.write(string.format('@@{"calls":%d,"us":%d,"p50_us":%d,"p99_us":%d,"not_2xx":%d,"broken":%d}\\n', summary.requests,
-    summary.duration, latency:percentile(50), latency:percentile(99), summary.errors.status,
-    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
-end
-"""
 
 
 class Failed(Exception):
@@ -96,11 +84,11 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(name: str, command: list[str], core: int, up: Callable[[], bool], **env: str) -> Iterator[Program]:
-    """Start a program on a core, wait until `up()`, stop it in the end. Raises Failed with the end of its output."""
+def running(name: str, command: list[str], cores: str, up: Callable[[], bool], **env: str) -> Iterator[Program]:
+    """Start a program on these cores, wait until `up()`, stop it in the end. Raises Failed with its last output."""
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         output = Path(folder) / "output"
-        pinned = ["taskset", "-c", str(core), *command]
+        pinned = ["taskset", "-c", cores, *command]
         with output.open("wb") as out:
             process = subprocess.Popen(
                 pinned,
@@ -130,6 +118,13 @@ def _await(program: Program, up: Callable[[], bool]) -> None:
     raise Failed(f"{program.name} did not start: {program.output.read_text(errors='replace')[-800:]}")
 
 
+def need(*tools: str) -> None:
+    """Raise Failed naming the missing tools."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        raise Failed(f"missing: {' '.join(missing)} (Debian: apt-get install wrk nginx redis-server util-linux)")
+
+
 def get(port: int, tenant: str = "check") -> tuple[int, dict[str, str], bytes]:
     """One GET: (status, headers in lower case, body)."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
@@ -142,69 +137,3 @@ def get(port: int, tenant: str = "check") -> tuple[int, dict[str, str], bytes]:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     return int(first.split()[1]), {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}, body
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measured run of one proxy."""
-
-    cpu_us: float
-    calls: int
-    calls_per_s: float
-    p50_ms: float
-    p99_ms: float
-    memory_mib: float
-    store_us: float
-    broken: int
-    not_2xx: int
-
-
-def load(port: int, seconds: float, callers: int) -> dict[str, int]:
-    """Drive `callers` keep-alive connections with wrk from the other core."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(REPORT)
-        script.flush()
-        command = [
-            "taskset",
-            "-c",
-            str(OTHER_CORE),
-            "wrk",
-            "-t1",
-            f"-c{callers}",
-            f"-d{max(1, round(seconds))}s",
-            "--timeout",
-            "5s",
-        ]
-        command += ["-s", script.name, "-H", "X-Tenant: t1", f"http://127.0.0.1:{port}/v1/items?x=1"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
-    found = re.search(r"@@(\{.*\})", done.stdout)
-    if found is None:
-        raise Failed(f"wrk said: {done.stdout[-300:]} {done.stderr[-300:]}")
-    result: dict[str, int] = json.loads(found[1])
-    return result
-
-
-def measure(proxy: Program, store: Program, port: int, seconds: float, callers: int = 64) -> Sample:
-    """Warm up, then one measured run."""
-    load(port, max(1.0, seconds / 3), callers)
-    proxy_before, store_before = proxy.cpu_us(), store.cpu_us()
-    figures = load(port, seconds, callers)
-    calls = max(1, figures["calls"])
-    return Sample(
-        cpu_us=(proxy.cpu_us() - proxy_before) / calls,
-        calls=calls,
-        calls_per_s=calls / figures["us"] * 1e6,
-        p50_ms=figures["p50_us"] / 1e3,
-        p99_ms=figures["p99_us"] / 1e3,
-        memory_mib=proxy.memory_mib(),
-        store_us=(store.cpu_us() - store_before) / calls,
-        broken=figures["broken"],
-        not_2xx=figures["not_2xx"],
-    )
-
-
-def need(*tools: str) -> None:
-    """Raise Failed naming the missing tools."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing:
-        raise Failed(f"missing: {' '.join(missing)} (Debian: apt-get install wrk nginx redis-server util-linux)")

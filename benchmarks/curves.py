@@ -1,0 +1,65 @@
+"""How the gateway's cost grows: with tenants, routes, limits on the call, and bodies each way."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from benchmarks.load import Load, chosen
+from benchmarks.peers import gateway
+from benchmarks.peers.shape import LIMITS, Peer
+from benchmarks.policy import everything_on, with_limits, with_routes
+from benchmarks.programs import Failed
+from benchmarks.stage import SIZES, measure, standing
+
+Point = tuple[int, Load, Peer]
+
+
+def _gateway(policy: gateway.Policy = everything_on) -> Peer:
+    return replace(gateway.PEER, command=gateway.with_policy(policy))
+
+
+def _tenants() -> list[Point]:
+    return [(count, chosen(tenants=count), _gateway()) for count in (1, 100, 10_000)]
+
+
+def _routes() -> list[Point]:
+    return [
+        (count, chosen(routes=count, path="r%d/items"), _gateway(with_routes(count))) for count in (1, 10, 100, 1000)
+    ]
+
+
+def _limits() -> list[Point]:
+    return [(count, chosen(), _gateway(with_limits(count))) for count in (1, 2, 5, 10, 20)]
+
+
+def _down() -> list[Point]:
+    return [(size, chosen(path=f"bytes/{size}"), _gateway()) for size in SIZES]
+
+
+def _up() -> list[Point]:
+    return [(size, chosen(up_bytes=size), _gateway()) for size in SIZES]
+
+
+CURVES: dict[str, Callable[[], list[Point]]] = {
+    "tenants": _tenants,
+    "routes": _routes,
+    "limits": _limits,
+    "down_bytes": _down,
+    "up_bytes": _up,
+}
+
+
+def rounds(names: Sequence[str], upstream_port: int, count: int, seconds: float) -> list[dict[str, Any]]:
+    """One row for each measured run. Raises Failed."""
+    rows = []
+    for number in range(count):
+        for name in names:
+            for x, load, peer in CURVES[name]():
+                with standing(peer, LIMITS["admitted"], upstream_port) as stand:
+                    try:
+                        sample = measure(stand, load, seconds)
+                    except Failed as error:
+                        raise Failed(f"{name} {x}: {error}") from error
+                rows.append({"curve": name, "x": x, "round": number, **asdict(sample)})
+                print(f"{number} {name} {x:,}: {sample.cpu_us:.1f} µs/call", flush=True)
+    return rows
