@@ -88,9 +88,10 @@ class Classes:
 
     statuses  by status; a success is not in it
     errors    by the transport's word for what went wrong; complete
+    pause     name of the key part that outcomes of some class pause; "" = none does
     """
 
-    __slots__ = ("errors", "statuses")
+    __slots__ = ("errors", "pause", "statuses")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.statuses: dict[int, ErrorClass] = {}
@@ -101,6 +102,7 @@ class Classes:
             for error in frozenset().union(*(KINDS[kind] for kind in kinds)):
                 self.errors.setdefault(error, error_class)
         self.errors["busy"] = _BUSY
+        self.pause = next((rule.error_class.pause for rule in rules if rule.error_class.pause), "")
 
     def never_retried(self, statuses: Collection[int]) -> list[int]:
         """Those of the statuses that no retry policy can have tried again."""

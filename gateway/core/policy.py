@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.core.authentication import Scheme
+from gateway.core.classes import DEFAULT, Classes
+from gateway.core.fields import lookalikes
+from gateway.core.guards import Breaker
 from gateway.core.limits import Limit
+from gateway.core.retry import Retry
+from gateway.core.signals import Honor
 
 
 class KeyFrom(StrEnum):
@@ -92,6 +97,36 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Learning:
+    """What is learned from an upstream's answers: how long to leave one value of the key part `scope` alone.
+
+    honor   families of fields that are listened to
+    max_us  no pause is longer
+    """
+
+    honor: tuple[Honor, ...]
+    scope: str
+    max_us: int = 900_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Attempts are sent one after the other, `rate` every `per_us`, up to `burst` at once after a rest.
+
+    key          names of the key parts whose values have a pace of their own; () = one for all
+    queue        attempts that may wait for their turn; more are refused
+    max_wait_us  the longest that one of them waits
+    """
+
+    rate: int
+    per_us: int
+    burst: int = 1
+    key: tuple[str, ...] = ()
+    queue: int = 100
+    max_wait_us: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One upstream API.
 
@@ -102,6 +137,8 @@ class Upstream:
     allow_private  whether names may resolve to addresses that are not globally routable
     tls_*        PEM files for verification and client authentication, and a server name other than the host
     authority    value of the Host field when host_policy is `rewrite`
+    learning, pace  None = nothing is learned from its answers, attempts are not paced. They do not make it another
+                    upstream: its sockets are kept when they change.
     """
 
     name: str
@@ -121,6 +158,8 @@ class Upstream:
     tls_key: str = ""
     tls_server_name: str = ""
     source: str = field(default="", compare=False)
+    learning: Learning | None = field(default=None, compare=False)
+    pace: Pace | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +177,13 @@ class Route:
     """What happens to the calls it matches. `mode: off` in `limits` entries has been dropped already.
 
     strip_prefix  removed from the front of the raw path before forwarding; "" = nothing
-    keys          the key parts its limits need plus the well-known ones (tenant, account, connection) that are
-                  defined, so that logs can name the caller
+    keys          the key parts that its limits, breaker and upstream count by, and as far as they are defined the
+                  well-known ones (tenant, account, connection), so that logs can name the caller
     authenticate  schemes one of which must know the caller; empty = anybody may call
     require       (claim, value) pairs that the caller's credentials must vouch for
-    credential_fields  lower-case names of fields that are for those schemes and are not forwarded; made from them
+    retry, breaker  None = failed attempts are not repeated, not counted
+    credential_fields  lower-case names of fields that are not forwarded: those for the schemes, and the fields that
+                  some servers take for one that says who is calling (`X_Tenant_Id`); made from schemes and keys
     """
 
     name: str
@@ -155,10 +196,15 @@ class Route:
     source: str = ""
     authenticate: tuple[Scheme, ...] = ()
     require: tuple[tuple[str, str], ...] = ()
+    retry: Retry | None = None
+    breaker: Breaker | None = None
     credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        kept_back = (one.header.encode() for one in self.authenticate if not one.forward_credentials)
+        kept_back = {one.header.encode() for one in self.authenticate if not one.forward_credentials}
+        callers = [part.source_name for part in self.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)]
+        for name in (*callers, *(one.header for one in self.authenticate)):
+            kept_back |= lookalikes(name.encode())
         object.__setattr__(self, "credential_fields", frozenset(kept_back))
 
 
@@ -169,7 +215,8 @@ class PolicySet:
     version  12 hex digits of the content; equal content = equal version
     routes   in the order of precedence: the first that matches wins
     files    the files read, in order
-    authentication  the schemes by name
+    authentication, retries, breakers  by name
+    classes  what outcomes of attempts mean, on every route
     by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
              host or none; segment None the ones whose first segment is not literal, which are also listed, in order
              of precedence, under every literal segment. Made from `routes`.
@@ -183,6 +230,9 @@ class PolicySet:
     files: tuple[str, ...] = ()
     loaded_at: str = ""
     authentication: Mapping[str, Scheme] = field(default_factory=dict)
+    retries: Mapping[str, Retry] = field(default_factory=dict)
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    classes: Classes = DEFAULT
     by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

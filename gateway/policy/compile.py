@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 
 from gateway.core.policy import PolicySet
+from gateway.policy.breakers import compile_breakers
 from gateway.policy.findings import Where
 from gateway.policy.gather import SINGULAR, Draft
 from gateway.policy.limits import compile_keys, compile_limits
 from gateway.policy.references import resolve_references
-from gateway.policy.routes import WELL_KNOWN_KEYS, compile_routes, compile_upstreams
+from gateway.policy.retries import compile_classes, compile_retries
+from gateway.policy.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
 from gateway.policy.schemes import compile_schemes
 
 _LATER_SECTIONS = ("breakers", "retries", "error_classes")
@@ -17,11 +19,16 @@ _LATER_KEYS = {"upstreams": ("learn_limits",), "routes": ("breaker", "retry", "m
 def compile_draft(draft: Draft) -> PolicySet:
     """The policy set of a draft. Of use only if there are no errors afterwards."""
     resolve_references(draft)
-    keys = compile_keys(draft)
-    limits = compile_limits(draft)
-    upstreams = compile_upstreams(draft)
-    schemes = compile_schemes(draft)
-    routes = compile_routes(draft, keys, limits, upstreams, schemes)
+    classes = compile_classes(draft)
+    parts = Parts(
+        keys=compile_keys(draft),
+        limits=compile_limits(draft),
+        breakers=compile_breakers(draft),
+        retries=compile_retries(draft, classes),
+        upstreams=compile_upstreams(draft, classes),
+        schemes=compile_schemes(draft),
+    )
+    routes = compile_routes(draft, parts)
     if draft.files and not draft.sections["routes"] and not draft.findings.errors:
         where = Where(draft.files[0], 1, 1)
         draft.findings.error(where, "no-routes", "no routes are defined: every call would be answered with 404")
@@ -30,11 +37,14 @@ def compile_draft(draft: Draft) -> PolicySet:
     return PolicySet(
         version=draft.content.hexdigest(),
         routes=routes,
-        limits=limits,
-        keys=keys,
-        upstreams=upstreams,
+        limits=parts.limits,
+        keys=parts.keys,
+        upstreams=parts.upstreams,
         files=tuple(draft.files),
-        authentication=schemes,
+        authentication=parts.schemes,
+        retries=parts.retries,
+        breakers=parts.breakers,
+        classes=classes,
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

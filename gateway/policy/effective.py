@@ -7,6 +7,7 @@ from typing import Any
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import Match, PathPattern, PolicySet, Route, Upstream
+from gateway.core.retry import Retry
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings
 
@@ -56,6 +57,10 @@ def policy_values(policies: PolicySet) -> dict[str, Any]:
         "authentication": {name: _scheme_values(scheme) for name, scheme in policies.authentication.items()},
         "keys": {name: asdict(part) for name, part in policies.keys.items()},
         "limits": {name: _limit_values(limit) for name, limit in policies.limits.items()},
+        "retries": {name: _retry_values(retry) for name, retry in policies.retries.items()},
+        "breakers": {name: asdict(breaker) for name, breaker in policies.breakers.items()},
+        "error_classes": {str(status): one.name for status, one in sorted(policies.classes.statuses.items())}
+        | {error: one.name for error, one in policies.classes.errors.items()},
         "upstreams": {name: asdict(upstream) for name, upstream in policies.upstreams.items()},
         "routes": [_route_values(route) for route in policies.routes],
     }
@@ -74,6 +79,11 @@ def _limit_values(limit: Limit) -> dict[str, Any]:
     return {**values, "overrides": overrides, "shadow": shadow}
 
 
+def _retry_values(retry: Retry) -> dict[str, Any]:
+    values = asdict(retry)
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
+
+
 def _route_values(route: Route) -> dict[str, Any]:
     """Upstream, limits and key parts by name: they are listed in full beside the routes."""
     return {
@@ -84,6 +94,8 @@ def _route_values(route: Route) -> dict[str, Any]:
         "authenticate": [scheme.name for scheme in route.authenticate],
         "require": dict(route.require),
         "limits": [limit.name for limit in route.limits],
+        "breaker": route.breaker.name if route.breaker else None,
+        "retry": route.retry.name if route.retry else None,
         "keys": [part.name for part in route.keys],
         "operations": [
             {"name": one.name, "entity": one.entity, "match": _match_text(one.match), "cost": dict(one.cost)}
@@ -105,6 +117,9 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
     yield "limits:"
     for limit in policies.limits.values():
         yield from _limit_lines(limit)
+    if policies.retries:
+        yield "retries:"
+        yield from (f"  {one.name:<24} {_retry_text(one)}  # {one.source}" for one in policies.retries.values())
     yield "upstreams:"
     for upstream in policies.upstreams.values():
         yield f"  {upstream.name:<24} {_place(upstream)}  # {upstream.source}"
@@ -114,6 +129,14 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
         if route.authenticate:
             names += "; callers known by " + " or ".join(scheme.name for scheme in route.authenticate)
         yield f"  {route.name:<24} {_match_text(route.match)} -> {route.upstream.name} ({names})  # {route.source}"
+
+
+def _retry_text(retry: Retry) -> str:
+    backoff = retry.backoff
+    waits = ", ".join(map(duration, backoff.schedule_us))
+    waits = waits or f"up to {duration(backoff.base_us)}, doubled each time, at most {duration(backoff.max_us)}"
+    share = f"at most {retry.share.percent}% of calls" if retry.share else "however many"
+    return f"{retry.attempts} attempts, waits {waits}; retries {share}"
 
 
 def _scheme_text(scheme: Scheme) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.policy.attempts import ErrorClass, LearnLimits, Pace, Retry
 from gateway.policy.authentication import Required, Scheme
-from gateway.policy.later import Breaker, ErrorClass, LearnLimits, Modules, Retry
+from gateway.policy.later import Breaker, Modules
 from gateway.policy.scalars import (
     Duration,
     DurationBound,
@@ -223,6 +224,7 @@ class Upstream(Strict):
     allow_private: bool = Field(default=True, description="whether the name may resolve to private addresses")
     tls: UpstreamTls = UpstreamTls()
     learn_limits: LearnLimits | None = None
+    pace: Pace | None = None
 
 
 # --- routes

@@ -17,6 +17,7 @@ _REFERENCES = (
     ("breakers", ("key", _EACH), "keys"),
     ("error_classes", ("pause",), "keys"),
     ("upstreams", ("learn_limits", "scope"), "keys"),
+    ("upstreams", ("pace", "key", _EACH), "keys"),
     ("routes", ("upstream",), "upstreams"),
     ("routes", ("authenticate", _EACH), "authentication"),
     ("routes", ("limits", _EACH), "limits"),

@@ -1,31 +1,49 @@
 """Upstreams and routes: from what was written to the frozen values that calls are routed with."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from gateway.core import policy as core
 from gateway.core.authentication import Scheme
+from gateway.core.classes import Classes
+from gateway.core.guards import Breaker
 from gateway.core.limits import Limit, Mode
+from gateway.core.retry import Retry
 from gateway.policy import models
 from gateway.policy.beside import beside
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
 from gateway.policy.precedence import in_order, rivals
+from gateway.policy.retries import learning, pace
 from gateway.policy.schemes import schemes_of
 
 WELL_KNOWN_KEYS = ("tenant", "account", "connection")
 
 
-def compile_upstreams(draft: Draft) -> dict[str, core.Upstream]:
+class Parts(NamedTuple):
+    """What routes are put together from, by name, as far as it is valid."""
+
+    keys: Mapping[str, core.KeyPart]
+    limits: Mapping[str, Limit]
+    breakers: Mapping[str, Breaker]
+    retries: Mapping[str, Retry]
+    upstreams: Mapping[str, core.Upstream]
+    schemes: Mapping[str, Scheme]
+
+
+def compile_upstreams(draft: Draft, classes: Classes) -> dict[str, core.Upstream]:
     """The upstreams by name."""
-    return {entry.name: _upstream(entry, draft.findings) for entry in draft.valid("upstreams")}
+    return {entry.name: _upstream(entry, classes, draft) for entry in draft.valid("upstreams")}
 
 
-def _upstream(entry: Entry, findings: Findings) -> core.Upstream:
+def _upstream(entry: Entry, classes: Classes, draft: Draft) -> core.Upstream:
     model: models.Upstream = entry.model
     place, tls = model.url, model.tls
     if bool(tls.certificate) != bool(tls.key):
-        findings.error(entry.node.at("tls").named, "missing-key", "tls needs both certificate and key, or neither")
+        draft.findings.error(
+            entry.node.at("tls").named, "missing-key", "tls needs both certificate and key, or neither"
+        )
     return core.Upstream(
         name=entry.name,
         scheme=place.scheme,
@@ -46,6 +64,8 @@ def _upstream(entry: Entry, findings: Findings) -> core.Upstream:
         tls_key=_path(entry, tls.key),
         tls_server_name=tls.server_name,
         source=entry.source,
+        learning=learning(entry, classes, draft),
+        pace=pace(entry),
     )
 
 
@@ -54,17 +74,11 @@ def _path(entry: Entry, path: str) -> str:
     return str(beside(entry.node, path)) if path else ""
 
 
-def compile_routes(
-    draft: Draft,
-    keys: Mapping[str, core.KeyPart],
-    limits: Mapping[str, Limit],
-    upstreams: Mapping[str, core.Upstream],
-    schemes: Mapping[str, Scheme],
-) -> tuple[core.Route, ...]:
+def compile_routes(draft: Draft, parts: Parts) -> tuple[core.Route, ...]:
     """The routes in order of precedence. One that refers to something invalid is left out."""
     routes: dict[str, core.Route] = {}
     for entry in draft.valid("routes"):
-        route = _RouteOf(entry, draft).compile(keys, limits, upstreams, schemes)
+        route = _RouteOf(entry, draft).compile(parts)
         if route is not None:
             routes[entry.name] = route
     for earlier, later in rivals(routes.values()):
@@ -84,37 +98,33 @@ class _RouteOf:
         self.draft = draft
         self.findings = draft.findings
 
-    def compile(
-        self,
-        keys: Mapping[str, core.KeyPart],
-        limits: Mapping[str, Limit],
-        upstreams: Mapping[str, core.Upstream],
-        schemes: Mapping[str, Scheme],
-    ) -> core.Route | None:
+    def compile(self, parts: Parts) -> core.Route | None:
         """The route, None when what it needs is not valid. All of its findings are reported."""
         model = self.model
         match = _match(model.match, self.node.at("match"), self.findings)
         strip_prefix = self._strip_prefix(match)
-        own = self._limits(limits)
-        self._check_path_keys(own, match, keys)
-        authenticate = schemes_of(self.entry, own.values(), keys, schemes, self.draft)
+        own = self._limits(parts.limits)
+        self._check_path_keys(own, match, parts.keys)
+        authenticate = schemes_of(self.entry, own.values(), parts.keys, parts.schemes, self.draft)
         operations = tuple(self._operation(index, own) for index in range(len(model.operations)))
-        upstream = upstreams.get(model.upstream)
+        upstream = parts.upstreams.get(model.upstream)
         if upstream is None:
             return None
         asked = tuple(limit for limit in own.values() if _may_act(limit))
-        parts = _key_parts(asked, keys)
+        breaker = parts.breakers.get(model.breaker or "")
         return core.Route(
-            model.name,
-            match,
-            upstream,
-            asked,
-            parts,
-            operations,
-            strip_prefix,
-            self.entry.source,
-            authenticate,
-            tuple(model.require.items()),
+            name=model.name,
+            match=match,
+            upstream=upstream,
+            limits=asked,
+            keys=_key_parts(asked, breaker, upstream, parts.keys),
+            operations=operations,
+            strip_prefix=strip_prefix,
+            source=self.entry.source,
+            authenticate=authenticate,
+            require=tuple(model.require.items()),
+            retry=parts.retries.get(model.retry or ""),
+            breaker=breaker,
         )
 
     def _strip_prefix(self, match: core.Match) -> str:
@@ -180,11 +190,17 @@ def _may_act(limit: Limit) -> bool:
     return limit.mode is not Mode.OFF or any(override.limit.mode is not Mode.OFF for override in limit.overrides)
 
 
-def _key_parts(limits: Iterable[Limit], keys: Mapping[str, core.KeyPart]) -> tuple[core.KeyPart, ...]:
-    """What the limits and their overrides ask for, and the parts that logs show."""
-    needed = set(WELL_KNOWN_KEYS)
+def _key_parts(
+    limits: Iterable[Limit], breaker: Breaker | None, upstream: core.Upstream, keys: Mapping[str, core.KeyPart]
+) -> tuple[core.KeyPart, ...]:
+    """What limits with their overrides, breaker, pauses and pace ask for, and the parts that logs show."""
+    needed = {*WELL_KNOWN_KEYS, *(breaker.key if breaker else ())}
     for limit in limits:
         needed.update(limit.key, *((name for name, _ in override.match) for override in limit.overrides))
+    if upstream.learning is not None:
+        needed.add(upstream.learning.scope)
+    if upstream.pace is not None:
+        needed.update(upstream.pace.key)
     return tuple(part for name, part in keys.items() if name in needed)
 
 

@@ -1,0 +1,119 @@
+"""The models of what surrounds an attempt at an upstream: retries, error classes, learned limits, pace."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from gateway.policy.findings import quoted
+from gateway.policy.scalars import Duration, DurationBound, Method, OneOrMore, Percent, Size, Unfit, Units, described
+from gateway.policy.strict import Items, Strict
+
+LimitField = Literal["Retry-After", "RateLimit", "X-RateLimit-Reset"]
+ErrorKind = Literal["connect", "timeout", "tls", "reset", "reset_before_response", "malformed"]
+_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+def parse_status(value: object) -> str:
+    """`503` or `5xx`."""
+    if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
+        return str(value)
+    if isinstance(value, str) and value in _CLASSES:
+        return value
+    shown = quoted(value) if isinstance(value, str) else described(value)
+    raise Unfit("bad-status", f"expected a status like 503 or 5xx, got {shown}")
+
+
+Status = Annotated[
+    str,
+    BeforeValidator(parse_status),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"enum": list(_CLASSES)}]}),
+]
+
+
+class Backoff(Strict):
+    """How long to wait before each further attempt: a schedule, or exponential with full jitter."""
+
+    schedule: Items[Duration] | None = Field(default=None, min_length=1, description="waits; the last one repeats")
+    jitter: Percent | None = Field(default=None, description="how much longer a wait may become")
+    base: Duration | None = Field(default=None, description="exponential: the first wait at most, doubled each time")
+    max: Duration | None = Field(default=None, description="exponential: no wait is longer")
+
+
+class RetryBudget(Strict):
+    """How many retries there may be beside first attempts."""
+
+    percent: int = Field(default=20, ge=0, le=100)
+    min_concurrent: int = Field(default=3, ge=0, le=1000)
+
+
+def parse_budget(value: object) -> object:
+    """`none` is no budget."""
+    if value is None:
+        raise Unfit("wrong-type", "expected a mapping or none, got nothing")
+    return None if value == "none" else value
+
+
+def _none_is_a_word(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"const": "none"} if option == {"type": "null"} else option for option in schema["anyOf"]]
+
+
+Budget = Annotated[
+    RetryBudget | None, BeforeValidator(parse_budget), Field(json_schema_extra=_none_is_a_word, description="or none")
+]
+
+
+class OnExhausted(Strict):
+    """What to tell when every attempt failed."""
+
+    log: Literal["debug", "info", "warning", "error"] = "error"
+    event: Literal["upstream.gave_up", "none"] = "upstream.gave_up"
+
+
+class Retry(Strict):
+    """What is tried again, when, and how often."""
+
+    attempts: int = Field(ge=1, le=20, description="counts the first")
+    backoff: Backoff = Backoff()
+    on_status: Items[Status] = ("429", "500", "502", "503", "504")
+    on_error: Items[ErrorKind] = ("connect", "reset_before_response")
+    methods: Items[Method] = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+    non_idempotent: Literal["never", "with_idempotency_key", "always"] = "with_idempotency_key"
+    honor: Items[LimitField] = ("Retry-After", "RateLimit", "X-RateLimit-Reset")
+    max_wait: Duration = Field(default=30_000_000, description="the upstream asks for more: answer now")
+    max_body: Size = Field(default=1024 * 1024, description="larger request bodies are not kept for another attempt")
+    per_try: Duration | None = Field(default=None, description="an attempt without an answer by then has failed")
+    total: DurationBound = Field(default=0, description="for all attempts and waits together")
+    budget: Budget = RetryBudget()
+    on_exhausted: OnExhausted = OnExhausted()
+
+
+class ErrorClass(Strict):
+    """What an answer or a failure means for retries, breakers and the state of the connection."""
+
+    status: Items[Status] = ()
+    error: Items[ErrorKind] = ()
+    retry: bool = Field(default=True, description="false: never, whatever retries say")
+    breaker: Literal["ignore", "failure", "success"] = "ignore"
+    pause: str | None = Field(default=None, description="key part to leave alone for as long as the upstream asks")
+    connection_state: (
+        Literal["online", "degraded", "offline", "auth_required", "permission_denied", "rate_limited"] | None
+    ) = None
+
+
+class LearnLimits(Strict):
+    """Which answers of the upstream pause a connection, and for how long at most."""
+
+    source: OneOrMore[LimitField] = Field(alias="from")
+    scope: str = Field(description="key part that is left alone")
+    max: Duration = 900_000_000
+
+
+class Pace(Strict):
+    """Attempts follow each other at this rate: those that come too early wait for their turn."""
+
+    rate: Units
+    per: Duration
+    burst: Units = 1
+    key: Items[str] = Field(default=(), description="key parts that have a pace of their own; [] = one for all")
+    queue: int = Field(default=100, ge=0, le=100_000, description="attempts that may wait; more are refused")
+    max_wait: Duration = 10_000_000

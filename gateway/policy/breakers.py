@@ -1,0 +1,44 @@
+"""Circuit breakers: from what was written to the frozen values that are kept to."""
+
+from gateway.core.guards import Breaker
+from gateway.policy import later as models
+from gateway.policy.findings import quoted
+from gateway.policy.gather import Draft, Entry
+
+
+def compile_breakers(draft: Draft) -> dict[str, Breaker]:
+    """The breakers by name."""
+    return {entry.name: _breaker(entry, draft) for entry in draft.valid("breakers")}
+
+
+def _breaker(entry: Entry, draft: Draft) -> Breaker:
+    model: models.Breaker = entry.model
+    slow = model.slow_call
+    if model.failure_rate is None and model.consecutive_failures is None and slow is None:
+        message = f"breaker {quoted(entry.name)} never opens: it has no threshold"
+        hint = "give it failure_rate, consecutive_failures or slow_call"
+        draft.findings.error(entry.node.named, "empty", message, hint)
+    if model.open_backoff < 1:
+        where = entry.node.at("open_backoff").where
+        draft.findings.error(where, "out-of-range", f"must be at least 1, got {model.open_backoff}")
+    return Breaker(
+        name=entry.name,
+        key=model.key,
+        shared=model.scope == "shared",
+        window_us=model.window,
+        minimum_calls=model.minimum_calls,
+        failure_ppm=_ppm(model.failure_rate),
+        slow_ppm=_ppm(slow.rate if slow else None),
+        slow_us=slow.duration if slow else 0,
+        consecutive_failures=model.consecutive_failures or 0,
+        open_us=model.open_for,
+        growth_milli=round(model.open_backoff * 1000),
+        max_open_us=max(model.open_for, model.max_open_for),
+        half_open_calls=model.half_open_calls,
+        close_after=model.close_after,
+        source=entry.source,
+    )
+
+
+def _ppm(share: float | None) -> int:
+    return round(share * 1_000_000) if share else 0

@@ -1,0 +1,132 @@
+"""Retries, error classes, learned limits and pace: from what was written to the frozen values that attempts follow."""
+
+from collections.abc import Iterable, Sequence
+
+from gateway.core import policy as core
+from gateway.core.classes import KINDS, Classes, Condition, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.retry import Backoff, Repeat, Retry, Share
+from gateway.core.signals import Honor
+from gateway.policy import attempts as models
+from gateway.policy.findings import quoted
+from gateway.policy.gather import Draft, Entry
+
+_DEFAULT = Backoff()
+_LEARNED_MAX_US = 900_000_000
+
+
+def compile_classes(draft: Draft) -> Classes:
+    """The error classes, in the order in which they are written."""
+    rules: list[Rule] = []
+    for entry in draft.valid("error_classes"):
+        rule = _rule(entry)
+        _check_rule(rule, rules, entry, draft)
+        rules.append(rule)
+    return Classes(rules)
+
+
+def _rule(entry: Entry) -> Rule:
+    model: models.ErrorClass = entry.model
+    condition = Condition(model.connection_state) if model.connection_state else None
+    error_class = ErrorClass(
+        entry.name, model.retry, Counts(model.breaker), model.pause or "", condition, source=entry.source
+    )
+    return Rule(error_class, _statuses(model.status), model.error)
+
+
+def _statuses(texts: Iterable[str]) -> frozenset[int]:
+    return frozenset[int]().union(*map(statuses_of, texts))
+
+
+def _errors(kinds: Iterable[str]) -> frozenset[str]:
+    return frozenset[str]().union(*(KINDS[kind] for kind in kinds))
+
+
+def _check_rule(rule: Rule, earlier: list[Rule], entry: Entry, draft: Draft) -> None:
+    """A class that nothing can belong to."""
+    statuses, errors = frozenset(rule.statuses), _errors(rule.kinds)
+    pauses = [other.error_class.pause for other in earlier if other.error_class.pause]
+    if rule.error_class.pause and pauses and pauses[0] != rule.error_class.pause:
+        message = f"an earlier error class pauses by {quoted(pauses[0])}: all must pause by the same key part"
+        draft.findings.error(entry.node.at("pause").where, "conflicting-keys", message)
+    if not statuses and not errors:
+        draft.findings.error(entry.node.named, "empty", "this error class has neither status nor error")
+        return
+    for other in earlier:
+        statuses, errors = statuses.difference(other.statuses), errors - _errors(other.kinds)
+    if not statuses and not errors:
+        message = f"error class {quoted(entry.name)} never applies: those before it match first"
+        draft.findings.warn(entry.node.named, "never-applies", message)
+
+
+def compile_retries(draft: Draft, classes: Classes) -> dict[str, Retry]:
+    """The retry policies by name. What an error class says is never retried is taken out of them."""
+    return {entry.name: _retry(entry, classes, draft) for entry in draft.valid("retries")}
+
+
+def _retry(entry: Entry, classes: Classes, draft: Draft) -> Retry:
+    model: models.Retry = entry.model
+    _check_statuses(entry, classes, draft)
+    return Retry(
+        name=entry.name,
+        attempts=model.attempts,
+        backoff=_backoff(entry, draft),
+        statuses=_statuses(model.on_status).difference(classes.never_retried(_statuses(model.on_status))),
+        errors=frozenset(error for error in _errors(model.on_error) if classes.errors[error].retry),
+        methods=frozenset(model.methods),
+        others=Repeat(model.non_idempotent),
+        honor=frozenset(model.honor),
+        max_wait_us=model.max_wait,
+        max_body_bytes=model.max_body,
+        per_try_us=model.per_try or 0,
+        total_us=model.total,
+        share=Share(model.budget.percent, model.budget.min_concurrent) if model.budget else None,
+        told="" if model.on_exhausted.event == "none" else model.on_exhausted.log,
+        source=entry.source,
+    )
+
+
+def _check_statuses(entry: Entry, classes: Classes, draft: Draft) -> None:
+    for index, text in enumerate(entry.model.on_status):
+        statuses = statuses_of(text)
+        if entry.node.child("on_status") and len(classes.never_retried(statuses)) == len(statuses):
+            name = classes.statuses[min(statuses)].name
+            message = f"{text} is never tried again: its error class {quoted(name)} says retry: false"
+            draft.findings.warn(entry.node.at("on_status", index).where, "never-applies", message)
+
+
+def _backoff(entry: Entry, draft: Draft) -> Backoff:
+    model: models.Backoff = entry.model.backoff
+    jitter_ppm = None if model.jitter is None else round(model.jitter * 1_000_000)
+    if model.schedule:
+        _check_schedule(model.schedule, entry, draft)
+        return Backoff(model.schedule, jitter_ppm or 0)
+    base_us, max_us = model.base or _DEFAULT.base_us, model.max or _DEFAULT.max_us
+    return Backoff((), _DEFAULT.jitter_ppm if jitter_ppm is None else jitter_ppm, base_us, max(base_us, max_us))
+
+
+def _check_schedule(schedule: Sequence[int], entry: Entry, draft: Draft) -> None:
+    node, waits, used = entry.node.at("backoff"), len(schedule), entry.model.attempts - 1
+    if node.child("base") or node.child("max"):
+        draft.findings.error(node.named, "conflicting-keys", "give either a schedule, or base and max")
+    elif waits > used:
+        message = f"{entry.model.attempts} attempts use only {used} of these {waits} waits: attempts counts the first"
+        draft.findings.warn(node.at("schedule").where, "never-applies", message)
+
+
+def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | None:
+    """What an upstream's pauses are learned from: its own `learn_limits`, or an error class that pauses."""
+    model: models.LearnLimits | None = entry.model.learn_limits
+    if model is None:
+        return core.Learning(tuple(Honor), classes.pause, _LEARNED_MAX_US) if classes.pause else None
+    if classes.pause not in ("", model.scope):
+        message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {quoted(model.scope)}"
+        draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
+    return core.Learning(tuple(map(Honor, model.source)), model.scope, model.max)
+
+
+def pace(entry: Entry) -> core.Pace | None:
+    """The pace of an upstream."""
+    model: models.Pace | None = entry.model.pace
+    if model is None:
+        return None
+    return core.Pace(model.rate, model.per, model.burst, model.key, model.queue, model.max_wait)

@@ -1,0 +1,255 @@
+"""Retries, error classes, learned limits, pace and breakers: what is written becomes what attempts follow."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.core.classes import DEFAULT, Condition, Counts, ErrorClass
+from gateway.core.guards import Breaker
+from gateway.core.policy import Learning, Pace, PolicySet
+from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
+from gateway.core.signals import Honor
+from gateway.policy import Report, check
+from gateway.policy.shipped import shipped
+
+S = 1_000_000
+Check = Callable[..., Report]
+KEYS = """\
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: skip}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+"""
+ROUTE = """\
+upstreams:
+  api: {url: "builtin:echo"}
+routes:
+  - {name: all, upstream: api, retry: r}
+"""
+
+
+def compiled(report: Report) -> PolicySet:
+    assert report.errors == ()
+    assert report.policies is not None
+    return report.policies
+
+
+def a_retry(report_of: Check, text: str) -> Retry:
+    retry = compiled(report_of(f"retries:\n  r: {{{text}}}\n{ROUTE}")).routes[0].retry
+    assert retry is not None
+    return retry
+
+
+def test_defaults_of_a_retry_policy(report_of: Check) -> None:
+    assert a_retry(report_of, "attempts: 3") == Retry(
+        "r",
+        3,
+        Backoff((), 100_000, 250_000, 10 * S),
+        frozenset({429, 500, 502, 503, 504}),
+        frozenset({"dns", "dns_timeout", "refused", "connect_timeout", "reset", "closed"}),
+        IDEMPOTENT,
+        Repeat.WITH_IDEMPOTENCY_KEY,
+        frozenset(Honor),
+        30 * S,
+        1024 * 1024,
+        share=Share(20, 3),
+        told="error",
+    )
+
+
+def test_everything_that_may_be_said_of_a_retry_policy(report_of: Check) -> None:
+    text = (
+        "attempts: 3, backoff: {schedule: [1s, 250ms], jitter: 10%}, on_status: [5xx, 409], on_error: [tls], methods: [get],"
+        " non_idempotent: always, honor: [RateLimit], max_wait: 5s, max_body: 1KiB, per_try: 2s, total: 20s,"
+        " budget: {percent: 50, min_concurrent: 0}, on_exhausted: {log: warning}"
+    )
+    assert a_retry(report_of, text) == Retry(
+        "r",
+        3,
+        Backoff((1 * S, 250_000), 100_000),
+        frozenset({*range(500, 600), 409}),
+        frozenset({"tls_certificate", "tls_protocol"}),
+        frozenset({"GET"}),
+        Repeat.ALWAYS,
+        frozenset({Honor.RATELIMIT}),
+        5 * S,
+        1024,
+        2 * S,
+        20 * S,
+        Share(50, 0),
+        "warning",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "backoff"),
+    [
+        ("schedule: [1s]", Backoff((1 * S,), 0)),
+        ("base: 1s", Backoff((), 100_000, 1 * S, 10 * S)),
+        ("base: 20s", Backoff((), 100_000, 20 * S, 20 * S)),
+        ("base: 100ms, max: 2s, jitter: 50%", Backoff((), 500_000, 100_000, 2 * S)),
+    ],
+)
+def test_backoff(report_of: Check, text: str, backoff: Backoff) -> None:
+    assert a_retry(report_of, f"attempts: 2, backoff: {{{text}}}").backoff == backoff
+
+
+def test_no_budget_and_no_event(report_of: Check) -> None:
+    retry = a_retry(report_of, "attempts: 2, budget: none, on_exhausted: {event: none}")
+    assert (retry.share, retry.told) == (None, "")
+
+
+def test_what_an_error_class_forbids_is_not_retried(report_of: Check) -> None:
+    classes = "error_classes:\n  down: {status: [503], error: [connect], retry: false}\n"
+    retry = a_retry(lambda text: report_of(classes + text), "attempts: 2")
+    assert (retry.statuses, retry.errors) == ({429, 500, 502, 504}, {"reset", "closed"})
+
+
+def test_vendor_b_is_as_its_table_says() -> None:
+    policies = compiled(check([shipped("policies/examples/vendor-b-crm.yaml")]))
+    retry = policies.routes[0].retry
+    assert retry is not None
+    assert (retry.attempts, retry.backoff.schedule_us) == (5, (1 * S, 2 * S, 4 * S, 8 * S))
+    assert retry.statuses == {429, 500, 502, 503, 504}
+    assert policies.classes.statuses[403].condition is Condition.AUTH_REQUIRED
+
+
+def test_error_classes_keep_their_order_and_the_defaults(report_of: Check) -> None:
+    text = "error_classes:\n  gone: {status: [410], retry: false}\n  bad: {status: [4xx], error: [timeout], breaker: failure}\n"
+    classes = compiled(report_of(text + ROUTE.replace(", retry: r", ""))).classes
+    bad = ErrorClass("bad", breaker=Counts.FAILURE, source="p.yaml:3")
+    assert [classes.statuses[status] for status in (410, 401)] == [
+        ErrorClass("gone", retry=False, source="p.yaml:2"),
+        bad,
+    ]
+    assert [classes.errors[error] for error in ("idle_timeout", "refused")] == [bad, DEFAULT.errors["refused"]]
+
+
+def an_upstream(report_of: Check, text: str, classes: str = "") -> Report:
+    return report_of(
+        f"{KEYS}upstreams:\n  api: {{url: 'builtin:echo'{text}}}\nroutes:\n  - {{name: all, upstream: api}}\n{classes}"
+    )
+
+
+def test_what_is_learned(report_of: Check) -> None:
+    text = ", learn_limits: {from: [Retry-After], scope: connection, max: 1m}"
+    route = compiled(an_upstream(report_of, text)).routes[0]
+    assert route.upstream.learning == Learning((Honor.RETRY_AFTER,), "connection", 60 * S)
+    assert "connection" in [part.name for part in route.keys]
+    assert compiled(an_upstream(report_of, "")).routes[0].upstream.learning is None
+
+
+def test_an_error_class_that_pauses_is_enough(report_of: Check) -> None:
+    classes = "error_classes:\n  slow: {status: [429], pause: tenant}\n"
+    assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), "tenant")
+
+
+def test_pace(report_of: Check) -> None:
+    policies = compiled(an_upstream(report_of, ", pace: {rate: 10, per: 1s}"))
+    assert policies.upstreams["api"].pace == Pace(10, 1 * S)
+    text = ", pace: {rate: 10, per: 1s, burst: 5, key: [connection], queue: 7, max_wait: 2s}"
+    assert compiled(an_upstream(report_of, text)).upstreams["api"].pace == Pace(10, 1 * S, 5, ("connection",), 7, 2 * S)
+
+
+def test_what_is_learned_or_paced_makes_no_other_upstream(report_of: Check) -> None:
+    one = compiled(an_upstream(report_of, "")).upstreams["api"]
+    other = compiled(
+        an_upstream(report_of, ", pace: {rate: 1, per: 1s}, learn_limits: {from: RateLimit, scope: tenant}")
+    )
+    assert one == other.upstreams["api"]
+
+
+def test_vendor_a_breaker() -> None:
+    policies = compiled(check([shipped("policies/examples/vendor-a-integration-platform.yaml")]))
+    assert policies.routes[0].breaker == Breaker(
+        "connection",
+        ("connection",),
+        failure_ppm=500_000,
+        slow_ppm=800_000,
+        slow_us=10 * S,
+        consecutive_failures=5,
+        growth_milli=2000,
+        source=policies.breakers["connection"].source,
+    )
+
+
+def test_a_breaker_counts_by_a_key_part_that_nothing_else_asks_for(report_of: Check) -> None:
+    text = KEYS.replace("connection:", "plan:") + ROUTE.replace("retry: r", "breaker: b")
+    route = compiled(report_of(text + "breakers:\n  b: {key: [plan], consecutive_failures: 3}\n")).routes[0]
+    assert [part.name for part in route.keys] == ["tenant", "plan"]
+
+
+BAD = {
+    "a schedule beside an exponential": (
+        "retries:\n  r: {attempts: 3, backoff: {schedule: [1s], base: 1s}}\n",
+        "p.yaml:2:20: give either a schedule, or base and max [conflicting-keys]",
+    ),
+    "nothing for a budget": (
+        "retries:\n  r: {attempts: 3, budget: }\n",
+        "p.yaml:2:28: expected a mapping or none, got nothing [wrong-type]",
+    ),
+    "numbers of a budget": (
+        "retries:\n  r: {attempts: 3, budget: {percent: 101}}\n",
+        "p.yaml:2:38: must be at most 100, got 101 [out-of-range]",
+    ),
+    "a class of nothing": (
+        "error_classes:\n  c: {retry: true}\n",
+        "p.yaml:2:3: this error class has neither status nor error [empty]",
+    ),
+    "two pauses": (
+        KEYS + "error_classes:\n  a: {status: [429], pause: tenant}\n  b: {status: [503], pause: connection}\n",
+        "p.yaml:6:29: an earlier error class pauses by 'tenant': all must pause by the same key part [conflicting-keys]",
+    ),
+    "another pause than the upstream's": (
+        KEYS
+        + "error_classes:\n  a: {status: [429], pause: tenant}\n"
+        + "upstreams:\n  up: {url: 'http://u', learn_limits: {from: RateLimit, scope: connection}}\n",
+        "p.yaml:7:64: an error class pauses by 'tenant', this upstream by 'connection' [conflicting-keys]",
+    ),
+    "a key part of a pace": (
+        "upstreams:\n  up: {url: 'http://u', pace: {rate: 1, per: 1s, key: [x]}}\n",
+        "p.yaml:2:56: key part 'x' is not defined [undefined-name]",
+    ),
+    "a breaker without a threshold": (
+        "breakers:\n  b: {key: []}\n",
+        "p.yaml:2:3: breaker 'b' never opens: it has no threshold (give it failure_rate, consecutive_failures or slow_call)"
+        " [empty]",
+    ),
+    "a breaker that comes back sooner": (
+        "breakers:\n  b: {key: [], consecutive_failures: 1, open_backoff: 0.5}\n",
+        "p.yaml:2:55: must be at least 1, got 0.5 [out-of-range]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_said(name: str, errors_of: Callable[..., list[str]]) -> None:
+    text, *expected = BAD[name]
+    rest = "routes: [{name: all, upstream: up}]\n"
+    if "upstreams:" not in text:
+        rest += "upstreams: {up: {url: 'http://u'}}\n"
+    assert errors_of(text + rest) == expected
+
+
+WARNINGS = {
+    "waits that are never used": (
+        "retries:\n  r: {attempts: 3, backoff: {schedule: [1s, 2s, 4s]}}\n",
+        "p.yaml:2:40: 3 attempts use only 2 of these 3 waits: attempts counts the first [never-applies]",
+    ),
+    "statuses that are never retried": (
+        "retries:\n  r: {attempts: 3, on_status: [503, 401]}\n",
+        "p.yaml:2:37: 401 is never tried again: its error class 'auth_error' says retry: false [never-applies]",
+    ),
+    "a class behind another": (
+        "retries:\n  r: {attempts: 3}\nerror_classes:\n  a: {status: [5xx]}\n  b: {status: [503]}\n",
+        "p.yaml:5:3: error class 'b' never applies: those before it match first [never-applies]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_what_is_warned_of(name: str, report_of: Check, directory: Path) -> None:
+    text, expected = WARNINGS[name]
+    report = report_of(text + ROUTE)
+    assert report.errors == ()
+    assert [str(warning) for warning in report.warnings if warning.code != "not-in-effect"] == [expected]
