@@ -7,7 +7,7 @@ from gateway.call import Call
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower, response_head
 from gateway.core.framing import ChunkedBody, CloseDelimited, Fields
 from gateway.core.headers import LimitState, tightest, visible
-from gateway.wire.head import ResponseHead
+from gateway.wire.response_head import ResponseHead
 
 _DROP = HOP_BY_HOP
 _LEGACY = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})

@@ -26,7 +26,7 @@ from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool
 from gateway.wire.body import BodyFailed, BodyStream
-from gateway.wire.head import ResponseHead
+from gateway.wire.response_head import ResponseHead
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM

@@ -1,19 +1,22 @@
 """Identify: which route and operation a request belongs to, and who is asking."""
 
 import re
+from collections.abc import Mapping
 
 from gateway.call import Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import VOUCHED, KeyFrom, Route
+from gateway.core.policy import VOUCHED, KeyFrom, Operation, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
-from gateway.core.targets import canonical, climbs, has_dot_dot
+from gateway.core.targets import climbs, decoded, has_dot_dot, readings
 from gateway.wire.head import Headers
 
 ODD = re.compile(r"//|/\.|[%;\\]")
 """What makes a path readable in more than one way."""
+
+MAX_ODD_SEGMENTS = 256  # of such a path; comparing its readings is work for us
 
 _IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)
 
@@ -35,8 +38,9 @@ async def identify(call: Call) -> Refusal | None:
     record.upstream = route.upstream.name
     if _leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
-    if _ambiguous(call, route, path, host.lower()):
-        return Refusal(BAD_REQUESTS[400], "The path can also be read as one of another route.")
+    odd = ODD.search(path) is not None
+    if odd and _ambiguous(call, route, path_parameters, path, host.lower()):
+        return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
     identity: Identity | None = None
     if route.authenticate:
         known = await _authenticate(call)
@@ -46,7 +50,10 @@ async def identify(call: Call) -> Refusal | None:
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
     rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
     call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
-    operation = call.operation = find_operation(route, head.method, rest, head.headers)
+    operation = find_operation(route, head.method, rest, head.headers)
+    if odd and route.operations:
+        operation = _dearest(call, route, operation, rest)
+    call.operation = operation
     if operation is not None:
         record.operation = operation.name
         record.entity = operation.entity
@@ -98,13 +105,48 @@ def _leaves(route: Route, path: str) -> bool:
     return climbs(path[len(prefix) - 1 :])
 
 
-def _ambiguous(call: Call, route: Route, path: str, host: str) -> bool:
-    """Whether a server that tidies paths up would serve this one as another route's, past that route's limits."""
-    if len(call.policies.routes) == 1 or not ODD.search(path):
-        return False
+def _ambiguous(call: Call, route: Route, parameters: Mapping[str, str], path: str, host: str) -> bool:
+    """Whether some server would serve this path as another route's, past that route's limits, or find another caller
+    in it than the one that is counted."""
+    if path.count("/") > MAX_ODD_SEGMENTS:
+        return True
+    counted = _counted(route, parameters)
     head = call.request.head
-    other = find_route(call.policies, head.method, host, canonical(path), head.headers)
-    return other is not None and other[0] is not route
+    for reading in readings(path):
+        other = find_route(call.policies, head.method, host, reading, head.headers)
+        if other is not None and other[0] is not route:
+            return True
+        if counted:
+            segments = reading.split("/")
+            if any(len(segments) <= at or segments[at] not in same for at, same in counted):
+                return True
+    return False
+
+
+def _counted(route: Route, parameters: Mapping[str, str]) -> list[tuple[int, tuple[str, str]]]:
+    """Where the path says who is calling: (number of the segment, its text and what that stands for)."""
+    pattern = route.match.path
+    names = {part.source_name for part in route.keys if part.source is KeyFrom.PATH}
+    if not names or pattern is None or pattern.segments is None:
+        return []
+    return [
+        (at, (raw, decoded(raw)))
+        for at, segment in enumerate(pattern.segments, 1)
+        if segment[1:-1] in names and (raw := parameters.get(segment[1:-1])) is not None
+    ]
+
+
+def _dearest(call: Call, route: Route, operation: Operation | None, rest: str) -> Operation | None:
+    """Of the operations that the path can be read as, the one that costs most."""
+    head = call.request.head
+    found = [find_operation(route, head.method, reading, head.headers) for reading in readings(rest)]
+    return max((operation, *found), key=lambda one: _price(route, one))
+
+
+def _price(route: Route, operation: Operation | None) -> int:
+    return (
+        sum(operation.cost.get(limit.name, 1) for limit in route.limits) if operation is not None else len(route.limits)
+    )
 
 
 def _has_port(host: str) -> bool:

@@ -6,7 +6,7 @@ from gateway.core.fields import chunk, last_chunk
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.tunnel import Tunnel
 from gateway.wire.body import BodyFailed, BodyStream
-from gateway.wire.head import ResponseHead
+from gateway.wire.response_head import ResponseHead
 
 
 async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:

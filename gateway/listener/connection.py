@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from gateway.listener.request import Request
 from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
 from gateway.wire.head import BadHead
+from gateway.wire.run import Run
 from gateway.wire.sockets import reset
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body_started", "_buffer", "_closing", "_drain_waiter", "_handed_over", "_head_started", "_listener",
-        "_loop", "_task", "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "transport",
+        "_loop", "_run", "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "transport",
         "write_paused",
     )  # fmt: skip
 
@@ -41,7 +42,7 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._loop = loop
         self._buffer = b""
-        self._task: asyncio.Task[None] | None = None
+        self._run: Run | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
         self._body_started = 0.0
         self._closing = False  # the last answer is written; what still comes in is thrown away
@@ -76,8 +77,8 @@ class Connection(asyncio.Protocol):
         if self.body is not None:
             self.body.feed_eof()
         self._wake_drain()
-        if self._task is not None:
-            self._task.cancel()
+        if self._run is not None:
+            self._run.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a body, of a head, or of a request that has to wait."""
@@ -86,7 +87,7 @@ class Connection(asyncio.Protocol):
             return
         if body is not None and not body.complete:
             self._body_received(body, data)
-        elif self._task is not None or self.write_paused:
+        elif self._run is not None or self.write_paused:
             self._hold_back(data)
         else:
             self._buffer = self._buffer + data if self._buffer else data
@@ -101,7 +102,7 @@ class Connection(asyncio.Protocol):
         """The caller has caught up."""
         self.write_paused = False
         self._wake_drain()
-        if self._buffer and self._task is None:
+        if self._buffer and self._run is None:
             self._loop.call_soon(self._continue)
         self._set_deadline()
 
@@ -156,7 +157,7 @@ class Connection(asyncio.Protocol):
     def close_idle(self) -> None:
         """Drain: an idle socket is closed now, a busy one behind its answer, one whose head is on its way soon."""
         self.keep_alive = False
-        if self._task is not None or self._closing:
+        if self._run is not None or self._closing:
             return
         if self._head_started:
             self.deadline = min(self.deadline, self._loop.time() + LAST_HEAD_S)
@@ -173,7 +174,7 @@ class Connection(asyncio.Protocol):
             self._set_deadline()
         elif self._unsent:
             self.abort()
-        elif self._task is not None:
+        elif self._run is not None:
             self.deadline = FOREVER
             if self.body is not None:
                 self.body.fail("timeout")
@@ -194,7 +195,7 @@ class Connection(asyncio.Protocol):
         if self.write_paused or self._closing:
             self._unsent = self.transport.get_write_buffer_size() if self.transport else 0
             self.deadline = now + (listener.send_time_s if self._unsent else LINGER_S)
-        elif self._task is not None:
+        elif self._run is not None:
             self._set_body_deadline()
         elif self._head_started:
             self.deadline = self._head_started + listener.header_time_s
@@ -224,31 +225,26 @@ class Connection(asyncio.Protocol):
                 self._head_started = self._loop.time()
                 self._set_deadline()
             return
-        head, self._buffer = found
+        head, ids, self._buffer = found
         self._head_started = 0.0
         self.deadline = FOREVER
         body = None
         self.keep_alive = head.keep_alive and self._listener.keeping_alive
-        if not head.body.done:
+        if head.has_body:
             body = self.body = BodyStream(head.body, self, self._loop, self._listener.body_bytes)
             self._body_started = self._loop.time()
             rest, self._buffer = self._buffer, b""
             self._body_received(body, rest)
-        self._task = self._loop.create_task(self._serve(Request(head, body, self, monotonic())))
+        self._run = run = Run(self._listener.handle(Request(head, ids, body, self, monotonic())), self._after_call)
+        run.step()
 
     def refuse_head(self, bad: BadHead) -> None:
         """Answer a head that is not a request, and close: what follows on this socket cannot be trusted."""
         self._listener.refuse_head(self, bad)
         self._close(lingering=True)
 
-    async def _serve(self, request: Request) -> None:
-        try:
-            await self._listener.handle(request)
-        finally:
-            self._task = None
-            self._after_call()
-
     def _after_call(self) -> None:
+        self._run = None
         body, self.body = self.body, None
         if self._handed_over:
             self._listener.closed(self)
@@ -265,7 +261,7 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         """The next of the pipelined requests, once the answer before it is on its way: memory is bounded by that."""
-        if self._task is not None or self.transport is None or self.write_paused or self._closing:
+        if self._run is not None or self.transport is None or self.write_paused or self._closing:
             return
         self._next_request()
         if not self._holds_enough():
@@ -273,7 +269,7 @@ class Connection(asyncio.Protocol):
 
     def _holds_enough(self) -> bool:
         """Whether more input has to wait in the kernel."""
-        held = self._task is not None and len(self._buffer) > HIGH_WATER_BYTES
+        held = self._run is not None and len(self._buffer) > HIGH_WATER_BYTES
         return held or (self.body is not None and self.body.paused)
 
     # Bodies

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +12,8 @@ from gateway.core.keys import client_network
 from gateway.listener.connection import LINGER_S, Connection
 from gateway.listener.request import Request
 from gateway.settings import Bounds
-from gateway.wire.head import BadHead, RequestHead, RequestHeadParser
+from gateway.wire.head import BadHead
+from gateway.wire.request_head import Ids, RequestHead, RequestHeadParser
 from gateway.wire.sweep import Sweeper
 
 SWEEP_S = 0.5
@@ -30,7 +31,7 @@ class Listener:
     def __init__(
         self,
         bounds: Bounds,
-        handle: Callable[[Request], Awaitable[None]],
+        handle: Callable[[Request], Coroutine[Any, Any, None]],
         on_bad_head: Callable[[Connection, BadHead], None],
         *,
         tls: ssl.SSLContext | None = None,
@@ -136,7 +137,7 @@ class Listener:
         if self._per_ip[place] <= 0:
             del self._per_ip[place]
 
-    def read_head(self, buffer: bytes) -> tuple[RequestHead, bytes] | None:
+    def read_head(self, buffer: bytes) -> tuple[RequestHead, Ids, bytes] | None:
         """The head at the front of `buffer` and what lies behind it; None while it is unfinished. Raises BadHead."""
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -144,7 +145,9 @@ class Listener:
             return None
         if end > self._bounds.header_bytes or buffer.find(b"\r\n") > self._bounds.target_bytes:
             self._refuse_size(buffer)
-        return self._parser.parse(buffer[: end + 4]), buffer[end + 4 :]
+        if len(buffer) == end + 4:
+            return *self._parser.read(buffer), b""
+        return *self._parser.read(buffer[: end + 4]), buffer[end + 4 :]
 
     def _check_partial_head(self, buffer: bytes) -> None:
         """Raise BadHead as soon as an unfinished head cannot become a good one."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gateway.wire.body import BodyStream
-from gateway.wire.head import RequestHead
+from gateway.wire.request_head import Ids, RequestHead
 
 if TYPE_CHECKING:
     from gateway.listener.connection import Connection
@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 class Request:
     """A request whose head is complete.
 
+    ids       what its head says for this call alone
     received  `time.monotonic()` at that moment
     body      None when the request has none
     """
 
-    __slots__ = ("body", "connection", "head", "received")
+    __slots__ = ("body", "connection", "head", "ids", "received")
 
-    def __init__(self, head: RequestHead, body: BodyStream | None, connection: "Connection", received: float) -> None:
+    def __init__(
+        self, head: RequestHead, ids: Ids, body: BodyStream | None, connection: "Connection", received: float
+    ) -> None:
         self.head = head
+        self.ids = ids
         self.body = body
         self.connection = connection
         self.received = received

@@ -2,9 +2,9 @@
 
 Cost decides the shape. Commands of one turn of the event loop go out in one write; each waits in a deque as a plain
 tuple; one timer watches the oldest of them instead of one timer a command; the answer is decoded in the callback that
-read it and set on the caller's own future.
+read it, and the caller goes on from there.
 
-A caller that gives up cancels only its future. Its slot stays in the queue until its reply came, which is then dropped:
+A caller that gives up cancels only its promise. Its slot stays in the queue until its reply came, which is then dropped:
 replies never shift to another caller.
 """
 
@@ -18,9 +18,10 @@ import hiredis
 
 from gateway.store import StoreDown
 from gateway.store.faults import fault_of, is_about_the_store
+from gateway.wire.run import Promise
 
 Decode = Callable[[Any, Any], Any]
-Slot = tuple["asyncio.Future[Any] | None", Decode | None, Any, float, "Again | None"]
+Slot = tuple["Promise[Any] | None", Decode | None, Any, float, "Again | None"]
 """(who waits or None, decode(reply, context) or None for the bare reply, context, when sent, how to say it again)"""
 
 Argument = bytes | str | int
@@ -82,11 +83,11 @@ class Link(asyncio.Protocol):
         decode: Decode | None = None,
         context: Any = None,
         again: Again | None = None,
-    ) -> "asyncio.Future[Any]":
-        """Queue one packed command; the future gets decode(reply, context), or StoreDown. Not for a lost link."""
-        future = self._loop.create_future()
-        self._enqueue(command, (future, decode, context, monotonic(), again))
-        return future
+    ) -> "Promise[Any]":
+        """Queue one packed command; the promise gets decode(reply, context), or StoreDown. Not for a lost link."""
+        promise: Promise[Any] = Promise(loop=self._loop)
+        self._enqueue(command, (promise, decode, context, monotonic(), again))
+        return promise
 
     def tell(self, command: bytes, again: Again | None = None) -> None:
         """Queue one packed command whose reply nobody waits for."""
@@ -132,17 +133,19 @@ class Link(asyncio.Protocol):
         if isinstance(reply, hiredis.ReplyError):
             self._settle_error(slot, str(reply))
             return
-        future, decode, context, _, _ = slot
-        if future is None or future.done():
+        promise, decode, context, _, _ = slot
+        if promise is None or promise.done():
             return
         try:
-            future.set_result(reply if decode is None else decode(reply, context))
+            answer = reply if decode is None else decode(reply, context)
         except Exception as error:  # a reply of another shape must not stop the replies behind it
-            future.set_exception(StoreDown("script", f"unexpected reply: {type(error).__name__}"))
+            promise.fail(StoreDown("script", f"unexpected reply: {type(error).__name__}"))
+        else:
+            promise.keep(answer)
 
     def _settle_error(self, slot: Slot, text: str) -> None:
-        future, decode, context, sent, again = slot
-        if context is _MAY_BE_REFUSED or (future is not None and future.done()):
+        promise, decode, context, sent, again = slot
+        if context is _MAY_BE_REFUSED or (promise is not None and promise.done()):
             return
         if again is not None and text.startswith("NOSCRIPT"):
             # Nothing ran, so saying it again cannot charge twice.
@@ -150,13 +153,13 @@ class Link(asyncio.Protocol):
                 self._script_missing = True
                 self._loop.call_soon(self._tell_script_missing)
             command = pack(("EVAL", again.source, *again.arguments))
-            self._enqueue(command, (future, decode, context, sent, None))
+            self._enqueue(command, (promise, decode, context, sent, None))
             return
         fault = fault_of(text)
-        if future is not None:
-            future.set_exception(fault)
         if is_about_the_store(fault):
             self._owner.on_trouble(fault)
+        if promise is not None:
+            promise.fail(fault)
 
     def _tell_script_missing(self) -> None:
         """Once for all the commands that were on their way when the scripts went."""
@@ -192,16 +195,16 @@ class Link(asyncio.Protocol):
                 return
             self._trusted = False
             fault = StoreDown("timeout", f"no answer within {self._timeout_s * 1000:g} ms")
-            self._fail_waiters(fault)
             self._owner.on_trouble(fault)
+            self._fail_waiters(fault)
         if self._pending and self._timer is None:
             self._timer = self._loop.call_later(0.001, self._look)
 
     def _fail_waiters(self, fault: StoreDown) -> None:
-        for slot in self._pending:
-            future = slot[0]
-            if future is not None and not future.done():
-                future.set_exception(StoreDown(fault.kind, fault.detail))
+        for slot in list(self._pending):  # who goes on may have something to tell
+            promise = slot[0]
+            if promise is not None and not promise.done():
+                promise.fail(StoreDown(fault.kind, fault.detail))
 
     # -- the end
 
@@ -230,6 +233,6 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        self._owner.on_trouble(fault)
         self._fail_waiters(fault)
         self._pending.clear()
-        self._owner.on_trouble(fault)

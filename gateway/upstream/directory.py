@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from gateway.core.policy import PolicySet, Upstream
 from gateway.upstream.echo import EchoUpstream
 from gateway.upstream.pool import Pool
-from gateway.wire.head import ResponseHeadParser
+from gateway.wire.response_head import ResponseHeadParser
 
 
 class Upstreams:

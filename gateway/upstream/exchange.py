@@ -6,15 +6,18 @@ taken for the next caller's answer. Nothing is ever sent twice from here; trying
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from gateway.core.framing import NoBody
 from gateway.upstream.failure import UpstreamFailed
 from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
-from gateway.wire.head import BadHead, ResponseHead
+from gateway.wire.head import BadHead
+from gateway.wire.response_head import ResponseHead
+from gateway.wire.run import Promise
 
 if TYPE_CHECKING:
     from gateway.upstream.pool import Pool
+
+Interim = Callable[[Any, ResponseHead], None]
 
 FOREVER = float("inf")
 MAX_INTERIM = 16  # 1xx answers before the final one
@@ -23,8 +26,8 @@ MAX_INTERIM = 16  # 1xx answers before the final one
 class Exchange(asyncio.Protocol):
     """Client side of one socket; the pool hands it out, `release` or `abort` ends each use.
 
-    Use: `send` the head (and body), await `answer()`, read `body`, `release()`. `deadline` belongs to the pool's
-    sweeper. All failures are UpstreamFailed.
+    Use: `send` the head (and body), await `answered()`; then `head` is there, and the body either as a `whole` or as
+    `body`, a stream; `release()`. `deadline` belongs to the pool's sweeper. All failures are UpstreamFailed.
 
     `last_use` is set for requests with trailer fields: some servers read them as fields of the socket's next request,
     which may be another caller's.
@@ -35,10 +38,10 @@ class Exchange(asyncio.Protocol):
         "_drain_waiter",
         "_end",
         "_error",
-        "_head",
         "_interim",
         "_interims",
         "_late",
+        "_listens",
         "_loop",
         "_method",
         "_pool",
@@ -47,10 +50,12 @@ class Exchange(asyncio.Protocol):
         "body",
         "busy",
         "deadline",
+        "head",
         "idle_since",
         "last_use",
         "served",
         "transport",
+        "whole",
         "write_paused",
     )
 
@@ -59,11 +64,11 @@ class Exchange(asyncio.Protocol):
         self._loop = loop
         self._buffer = b""
         self._method = ""
-        self._head: ResponseHead | None = None
         self._error: UpstreamFailed | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Promise[None] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
-        self._interim: Callable[[ResponseHead], None] | None = None
+        self._interim: Interim | None = None
+        self._listens: Any = None
         self._interims = 0
         self._end = FOREVER
         self._late = "first_byte_timeout"
@@ -71,10 +76,12 @@ class Exchange(asyncio.Protocol):
         self.body: BodyStream | None = None
         self.busy = True
         self.deadline = FOREVER
+        self.head: ResponseHead | None = None
         self.idle_since = 0.0
         self.last_use = False
         self.served = 0
         self.transport: asyncio.Transport | None = None
+        self.whole: bytes | None = None
         self.write_paused = False
 
     # Socket events
@@ -90,13 +97,13 @@ class Exchange(asyncio.Protocol):
         """Closed by either side. A close-delimited body is complete by it; anything else is cut."""
         self.transport = None
         self._pool.lost(self)
-        if self._head is None:
+        self._wake_drain()
+        if self.head is None:
             self._fail("reset" if exc is not None else "closed", str(exc or ""))
         elif self.body is not None:
             if exc is not None and not self.body.complete:
                 self.body.fail("closed")
             self.body.feed_eof()
-        self._wake_drain()
 
     def eof_received(self) -> None:
         """The upstream sends no more. A body that ends with the socket is complete, whatever is still to be sent."""
@@ -105,11 +112,11 @@ class Exchange(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer's head or body; anything else ends the socket."""
-        if self._head is not None and self._head.upgrade:
+        if self.head is not None and self.head.upgrade:
             self._buffer += data  # of the tunnel that is about to take over
-        elif not self.busy or (self._head is not None and self.body is None):
+        elif not self.busy or (self.head is not None and self.body is None):
             self.abort()
-        elif self._head is None:
+        elif self.head is None:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_heads()
         else:
@@ -126,14 +133,22 @@ class Exchange(asyncio.Protocol):
 
     # What `forward` uses
 
-    def send(self, head: bytes, method: str, interim: Callable[[ResponseHead], None] | None = None) -> None:
-        """Begin an exchange: write the request head (with the whole body, when it is at hand)."""
+    def send(
+        self, head: bytes, method: str, *, total_s: float = 0.0, interim: Interim | None = None, listens: Any = None
+    ) -> None:
+        """Begin an exchange: write the request head (with the whole body, when it is at hand).
+
+        total_s  bounds the whole exchange from now on; 0 = no bound
+        interim  is told of each 1xx answer: interim(listens, head)
+        """
         self._method = method
-        self._head = None
+        self.head = None
         self._error = None
         self._interim = interim
+        self._listens = listens
         self._interims = 0
-        self.body = None
+        self.body = self.whole = None
+        self.deadline = self._end = self._loop.time() + total_s if total_s else FOREVER
         if self.transport is None:
             self._fail("closed", "before the request was sent")
         else:
@@ -155,24 +170,24 @@ class Exchange(asyncio.Protocol):
             finally:
                 self._drain_waiter = None
                 self._late = "first_byte_timeout"
-                if self._head is None:
+                if self.head is None:
                     self.deadline = self._end
 
-    async def answer(self) -> ResponseHead:
-        """The final response head. Raises UpstreamFailed."""
-        while self._head is None:
+    async def answered(self) -> ResponseHead:
+        """Wait for the final response head. Raises UpstreamFailed."""
+        while self.head is None:
             if self._error is not None:
                 raise self._error
-            self._waiter = self._loop.create_future()
+            self._waiter = Promise(loop=self._loop)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._head
+        return self.head
 
     def release(self) -> None:
         """The exchange is over: keep the socket if it is in a known state, else close it."""
-        head = self._head
+        head = self.head
         reusable = (
             head is not None
             and head.keep_alive
@@ -183,8 +198,7 @@ class Exchange(asyncio.Protocol):
             and (self.transport is not None and not self.transport.get_write_buffer_size())
         )
         self.deadline = FOREVER
-        self.body = None
-        self._interim = None
+        self.body = self.whole = self._interim = self._listens = None
         if reusable:
             self.served += 1
             self._pool.keep(self)
@@ -219,60 +233,60 @@ class Exchange(asyncio.Protocol):
         self.deadline = FOREVER
         return self.transport, rest
 
-    def bound_total(self, total_s: float) -> None:
-        """The whole exchange may take `total_s`, counted from now (0 = no bound)."""
-        self.deadline = self._end = self._loop.time() + total_s if total_s else FOREVER
-
     def await_answer(self, first_byte_s: float) -> None:
         """The request is sent: from now on the upstream owes an answer head within `first_byte_s`."""
-        if self._head is None:
+        if self.head is None:
             self.deadline = min(self._loop.time() + first_byte_s, self._end)
 
     def expired(self) -> None:
         """The current phase took too long."""
-        self.deadline = FOREVER
-        if self._head is None:
+        self._wake_drain()
+        self.abort()
+        if self.head is None:
             self._fail("total_timeout" if self._loop.time() >= self._end else self._late)
         elif self.body is not None:
             self.body.fail("timeout")
-        self._wake_drain()
-        self.abort()
 
     # Parsing
 
     def _read_heads(self) -> None:
-        while self._head is None:
+        while self.head is None:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0 or end > self._pool.header_bytes:
                 if len(self._buffer) > self._pool.header_bytes:
                     self._broken("response head too large")
                 return
+            text, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
             try:
-                head = self._pool.parser.parse(self._buffer[: end + 4], self._method)
+                head = self._pool.parser.parse(text, self._method)
             except BadHead as bad:
                 self._broken(bad.reason)
                 return
-            self._buffer = self._buffer[end + 4 :]
             if head.status < 200 and not head.upgrade:
                 self._interims += 1
                 if self._interims > MAX_INTERIM:
                     self._broken("too many interim responses")
                     return
                 if self._interim is not None:
-                    self._interim(head)
+                    self._interim(self._listens, head)
                 continue
             self._final(head)
 
     def _final(self, head: ResponseHead) -> None:
-        self._head = head
-        if type(head.body) is not NoBody:
-            rest, self._buffer = self._buffer, b""
-            assert self.transport is not None
+        """The last thing done with what came: whoever waits for the answer goes on inside of it."""
+        self.head = head
+        rest = self._buffer
+        if head.length == len(rest):
+            self.whole, self._buffer = rest, b""
+        elif head.length == 0:
+            self.whole = b""  # and what follows it is nobody's
+        else:
+            self._buffer = b""
             self.body = BodyStream(head.body, self, self._loop)
             if rest:
                 self._read_body(rest)
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.keep(None)
 
     def _read_body(self, data: bytes) -> None:
         body = self.body
@@ -291,15 +305,16 @@ class Exchange(asyncio.Protocol):
         self.deadline = min(self._loop.time() + self._pool.idle_timeout_s, self._end)
 
     def _broken(self, reason: str) -> None:
-        self._fail("malformed", reason)
         self.abort()
+        self._fail("malformed", reason)
 
     def _fail(self, error: str, detail: str = "") -> None:
+        """The last thing done: whoever waits for the answer goes on inside of it."""
         if self._error is None:
             stale = error in ("closed", "reset") and self.served > 0 and not self._buffer and not self._interims
             self._error = UpstreamFailed(error, detail, reused=stale)
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.keep(None)
 
     def _wake_drain(self) -> None:
         if self._drain_waiter is not None and not self._drain_waiter.done():

@@ -7,7 +7,7 @@ from gateway.core.policy import Upstream
 from gateway.upstream.connect import Resolver, connect, tls_context
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
-from gateway.wire.head import ResponseHeadParser
+from gateway.wire.response_head import ResponseHeadParser
 from gateway.wire.sweep import Sweeper
 
 KEEP_IDLE_S = 15.0
@@ -55,7 +55,6 @@ class Pool:
             if exchange.transport is not None and not exchange.transport.is_closing():
                 exchange.busy = True
                 self._busy.add(exchange)
-                self._sweeper.add(exchange)
                 return exchange
         return None
 
@@ -67,7 +66,7 @@ class Pool:
         exchange = Exchange(self, self._loop)
         self._busy.add(exchange)
         try:
-            await connect(exchange, self.upstream, self._resolver, self._tls)
+            await self._loop.create_task(connect(exchange, self.upstream, self._resolver, self._tls))
         except BaseException:
             self._busy.discard(exchange)
             exchange.abort()
@@ -78,7 +77,6 @@ class Pool:
     def keep(self, exchange: Exchange) -> None:
         """The exchange ended in a known state."""
         self._busy.discard(exchange)
-        self._sweeper.remove(exchange)
         exchange.busy = False
         if self._closed:
             exchange.abort()

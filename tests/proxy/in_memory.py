@@ -19,7 +19,7 @@ from gateway.settings import Settings
 from gateway.store.local import LocalStore
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool
-from gateway.wire.head import ResponseHeadParser
+from gateway.wire.response_head import ResponseHeadParser
 from tests.proxy.memory_socket import MemoryTransport
 
 POLICY = """
@@ -156,7 +156,7 @@ class Proxy:
         await self._quiet(connection, near)
         if not near.closed:
             near.close()
-        while connection.transport is not None or connection._task is not None:
+        while connection.transport is not None or connection._run is not None:
             await asyncio.sleep(0)
         return near
 
@@ -165,7 +165,7 @@ class Proxy:
         still = 0
         before = (-1, False)
         while still < 12 and not near.closed:
-            now = (len(near.written), connection._task is not None)
+            now = (len(near.written), connection._run is not None)
             still = still + 1 if now == before else 0
             before = now
             await asyncio.sleep(0)

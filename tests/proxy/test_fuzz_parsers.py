@@ -14,7 +14,9 @@ import h11
 import pytest
 
 from gateway.core.framing import BadFraming, ChunkedBody, CloseDelimited, Decoder, LengthBody
-from gateway.wire.head import BadHead, RequestHead, RequestHeadParser, ResponseHead, ResponseHeadParser
+from gateway.wire.head import BadHead
+from gateway.wire.request_head import RequestHead, RequestHeadParser
+from gateway.wire.response_head import ResponseHead, ResponseHeadParser
 from tests.proxy.mutations import Mutator
 
 REQUESTS = (
