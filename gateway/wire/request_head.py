@@ -1,0 +1,268 @@
+"""Request heads: what a caller asks for, checked as strictly as the strictest server behind us might read it.
+
+A head is two parts that are remembered apart, because callers repeat them apart: the method and target of the first
+line, and the block of all fields (with the version, which decides what some of them mean). Fields that differ for every
+call and mean nothing to the rest, `X-Request-Id` and `traceparent`, are cut out of the block before.
+"""
+
+import asyncio
+import re
+from typing import Any, NamedTuple
+
+from aiohttp.http_parser import HttpRequestParser
+
+from gateway.core.framing import ChunkedBody, Decoder, Fields, NoBody
+from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
+from gateway.wire.memo import Memo
+
+MEMO_BLOCKS = 4096
+MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
+MEMO_LINES = 64  # of one block
+MEMO_LINE_BYTES = 512
+
+_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
+_SANE_ID = r"[A-Za-z0-9._~+/=:@-]{1,128}"  # any other is replaced by one of ours
+_REQUEST_ID = re.compile(_SANE_ID)
+_OWN_EACH_CALL = re.compile(
+    rb"\r\n(?:[Xx]-[Rr]equest-[Ii][Dd]: (" + _SANE_ID.encode() + rb")"
+    rb"|[Tt]raceparent: (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}))(?=\r\n)"
+)
+_VERSION_BYTES = len("HTTP/1.1")
+_NO_BODY = NoBody()
+
+
+class Ids(NamedTuple):
+    """What this call alone says: the values of X-Request-Id and traceparent, None for none that can be used."""
+
+    request_id: str | None
+    traceparent: str | None
+
+
+_NO_IDS = Ids(None, None)
+
+
+class FieldBlock:
+    """The fields of a head, in what they mean for every request line they may stand behind."""
+
+    __slots__ = (
+        "chunked", "expects_continue", "fields", "headers", "heads", "http10", "ids", "keep_alive", "length",
+        "says_ids", "upgrade",
+    )  # fmt: skip
+
+    fields: Fields
+    headers: Headers
+    http10: bool
+    keep_alive: bool
+    length: int
+    chunked: bool
+    upgrade: str
+    expects_continue: bool
+    says_ids: bool
+    ids: Ids
+    heads: "dict[bytes, RequestHead]"
+
+
+class RequestHead:
+    """One request head; shared by all calls that send the same, so nothing in it ever changes.
+
+    fields      the raw (name, value) pairs in order; `headers` the same, case-insensitive
+    length      of a body that is not chunked; 0 = there is none
+    remembered  what the stages know about calls with this head, by what else it depends on; theirs alone
+    """
+
+    __slots__ = (
+        "chunked", "expects_continue", "fields", "has_body", "headers", "http10", "keep_alive", "length", "method",
+        "remembered", "target", "upgrade",
+    )  # fmt: skip
+
+    def __init__(self, method: str, target: str, block: FieldBlock) -> None:
+        self.method = method
+        self.target = target
+        self.http10 = block.http10
+        self.keep_alive = block.keep_alive
+        self.fields = block.fields
+        self.headers = block.headers
+        self.length = block.length
+        self.chunked = block.chunked
+        self.has_body = block.chunked or block.length > 0
+        self.upgrade = block.upgrade
+        self.expects_continue = block.expects_continue
+        self.remembered: dict[str, object] | None = None
+
+    @property
+    def body(self) -> Decoder:
+        """A fresh decoder for the body of one call."""
+        return ChunkedBody() if self.chunked else sized(self.length, _NO_BODY)
+
+
+class RequestHeadParser:
+    """Parses complete request heads, strictly. One per worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 128) -> None:
+        self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
+        self._header_count = header_count
+        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_BLOCKS)
+
+    def parse(self, head: bytes) -> RequestHead:
+        """`head` ends with the empty line and holds nothing behind it. Raises BadHead."""
+        return self.read(head)[0]
+
+    def read(self, head: bytes) -> tuple[RequestHead, Ids]:
+        """What a head means, and what it says for this call alone. Raises BadHead.
+
+        `head` ends with the empty line and holds nothing behind it. The ids may also stand in `fields`.
+        """
+        border = head.find(b"\r\n") - _VERSION_BYTES
+        block = self._blocks.young.get(head[border:])
+        if block is not None:
+            known = block.heads.get(head[:border])
+            if known is not None:
+                return known, block.ids
+            return self._new_head(head, border, block), block.ids
+        return self._read_apart(head, border)
+
+    def _read_apart(self, head: bytes, border: int) -> tuple[RequestHead, Ids]:
+        """Read a head whose block is not known as it stands: most often only the ids in it are new."""
+        if border < 0:
+            raise BadHead(400, "malformed request line")
+        whole = head[border:]
+        text, ids = _cut(whole)
+        block = self._blocks.young.get(text) or self._blocks.recall(text)
+        if block is None:
+            _check_line(head)
+            block = self._block(text, whole, ids)
+            if len(text) <= MEMO_BLOCK_BYTES and (text is whole or not block.says_ids):
+                self._blocks.remember(text, block)
+        known = block.heads.get(head[:border])
+        return known or self._new_head(head, border, block), block.ids if block.says_ids else ids
+
+    def _block(self, text: bytes, whole: bytes, ids: Ids) -> FieldBlock:
+        """Parse what is left of the fields; all of them when one that was cut is said a second time."""
+        if text.count(b"\r\n") + sum(value is not None for value in ids) - 2 > self._header_count:
+            raise BadHead(431, "too many header fields")
+        block = _block(self._parser.parse(b"GET / " + text), text[:_VERSION_BYTES] == b"HTTP/1.0")
+        if text is not whole and block.says_ids:
+            return _block(self._parser.parse(b"GET / " + whole), block.http10)
+        return block
+
+    def _new_head(self, head: bytes, border: int, block: FieldBlock) -> RequestHead:
+        method, target = _check_line(head)
+        new = RequestHead(method, _checked_target(method, target, block.headers), block)
+        if border <= MEMO_LINE_BYTES:
+            if len(block.heads) >= MEMO_LINES:
+                block.heads.clear()
+            block.heads[head[:border]] = new
+        return new
+
+
+def _cut(block: bytes) -> tuple[bytes, Ids]:
+    """The block without the fields that are each call's own, and these. Only well-formed ones, and one of each."""
+    request_id = traceparent = None
+    kept, position = [], 0
+    for found in _OWN_EACH_CALL.finditer(block):
+        if found[1] is not None and request_id is None:
+            request_id = found[1].decode("ascii")
+        elif found[2] is not None and traceparent is None:
+            traceparent = found[2].decode("ascii")
+        else:
+            return block, _NO_IDS
+        kept.append(block[position : found.start()])
+        position = found.end()
+    if not position:
+        return block, _NO_IDS
+    kept.append(block[position:])
+    return b"".join(kept), Ids(request_id, traceparent)
+
+
+def _check_line(head: bytes) -> tuple[str, str]:
+    """(method, target) of the request line. llhttp has a closed list of methods; any token is one (RFC 9110 §9.1)."""
+    line = _LINE.match(head)
+    if line is None:
+        raise BadHead(400, "malformed request line")
+    if line[3] not in (b"1.1", b"1.0"):
+        raise BadHead(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if line[1] == b"CONNECT":
+        raise BadHead(405, "CONNECT is not offered: this is not a forward proxy")
+    return line[1].decode("ascii"), line[2].decode("ascii")
+
+
+def _block(message: Any, http10: bool) -> FieldBlock:
+    block = FieldBlock()
+    block.heads = {}
+    block.http10 = http10
+    block.keep_alive = not message.should_close
+    block.fields = message.raw_headers
+    headers = block.headers = message.headers
+    _check_host(headers, http10)
+    block.length = _request_body(message, headers, http10)
+    block.chunked = message.chunked
+    bodiless = not block.length and not block.chunked
+    block.upgrade = _upgrade(headers) if message.upgrade and bodiless and not http10 else ""
+    block.expects_continue = False
+    if "Expect" in headers:
+        if headers["Expect"].lower() != "100-continue":
+            raise BadHead(417, "the only expectation that can be met is 100-continue")
+        block.expects_continue = not http10
+    block.says_ids = "X-Request-Id" in headers or "traceparent" in headers
+    block.ids = _ids(headers) if block.says_ids else _NO_IDS
+    return block
+
+
+def _ids(headers: Headers) -> Ids:
+    request_id = headers.get("X-Request-Id", "")
+    return Ids(request_id if _REQUEST_ID.fullmatch(request_id) else None, headers.get("traceparent"))
+
+
+def _upgrade(headers: Headers) -> str:
+    """The protocols asked for, unless the switch would put requests out of our sight, or is in a body's way."""
+    asked = headers.get("Upgrade", "")
+    hidden = any(name.strip().lower().startswith(("h2c", "http/", "tls/")) for name in asked.split(","))
+    return "" if hidden else asked
+
+
+def _check_host(headers: Headers, http10: bool) -> None:
+    host = headers.get("Host")
+    if host is None:
+        if not http10:
+            raise BadHead(400, "Host is missing")
+    elif host and _HOST.fullmatch(host) is None:
+        raise BadHead(400, "malformed Host")
+
+
+def _checked_target(method: str, target: str, headers: Headers) -> str:
+    """RFC 9112 §3.2: origin-form, `*` for OPTIONS, absolute-form only when its authority is the Host's."""
+    if "#" in target:
+        raise BadHead(400, "fragment in the request target")
+    if target[0] == "/":
+        return target
+    if target == "*":
+        if method != "OPTIONS":
+            raise BadHead(400, "malformed request target")
+        return target
+    return _origin_form(target, headers.get("Host", ""))
+
+
+def _origin_form(target: str, host: str) -> str:
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise BadHead(400, "malformed request target")
+    cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
+    authority, path = rest[:cut], rest[cut:]
+    if not authority or authority.lower() != host.lower():
+        raise BadHead(400, "the target's authority is not the Host's")
+    return path if path.startswith("/") else "/" + path
+
+
+def _request_body(message: Any, headers: Headers, http10: bool) -> int:
+    """The length of a body that is not chunked. Raises BadHead for what can be read in two ways."""
+    if "Transfer-Encoding" in headers:
+        if http10 or "Content-Length" in headers:
+            raise BadHead(400, "ambiguous body length")
+        if len(headers.getall("Transfer-Encoding")) != 1 or headers["Transfer-Encoding"].lower() != "chunked":
+            raise BadHead(501, "the only transfer coding understood is chunked")
+        if not message.chunked:
+            raise BadHead(400, "malformed Transfer-Encoding")
+        return 0
+    length = headers.get("Content-Length")
+    return body_length(length, 400) if length is not None else 0

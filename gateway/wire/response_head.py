@@ -1,0 +1,113 @@
+"""Response heads: what an upstream answers, refused where a lenient reading could desynchronise the next answer."""
+
+import asyncio
+import re
+from typing import Any
+
+from aiohttp.http_parser import HttpResponseParser
+
+from gateway.core.framing import ChunkedBody, CloseDelimited, Decoder, Fields, NoBody
+from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
+from gateway.wire.memo import Memo
+
+MEMO_HEADS = 512
+MEMO_HEAD_BYTES = 2048
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")
+_NO_FIELD = re.compile(rb"\r\n(?![!#$%&'*+\-.^_`|~0-9A-Za-z]+:|\r)")
+_OBS_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
+_NO_BODY = NoBody()
+
+CHUNKED, CLOSE_DELIMITED = -1, -2
+
+
+class ResponseHead:
+    """One response head; shared by all answers that say the same, so nothing in it ever changes.
+
+    length      bytes of the body; 0 = none; CHUNKED or CLOSE_DELIMITED when the head does not say
+    remembered  what the stages know about answers with this head; theirs alone
+    """
+
+    __slots__ = ("fields", "headers", "keep_alive", "length", "reason", "remembered", "status", "upgrade")
+
+    status: int
+    reason: str
+    keep_alive: bool
+    fields: Fields
+    headers: Headers
+    length: int
+    upgrade: bool
+    remembered: object
+
+    @property
+    def body(self) -> Decoder:
+        """A fresh decoder for the body of one answer."""
+        if self.length >= 0:
+            return sized(self.length, _NO_BODY)
+        return ChunkedBody() if self.length == CHUNKED else CloseDelimited()
+
+
+class ResponseHeadParser:
+    """Parses complete response heads. One per worker. Raises BadHead(502) for what must not be passed on."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 256) -> None:
+        self._parser = HeadParser(HttpResponseParser, loop, header_count, 502)
+        self._known: Memo[bytes, ResponseHead] = Memo(MEMO_HEADS)
+        self._known_to_head: Memo[bytes, ResponseHead] = Memo(MEMO_HEADS)
+
+    def parse(self, head: bytes, method: str) -> ResponseHead:
+        """`method` is the request's: it decides whether there is a body (RFC 9112 §6.3)."""
+        memo = self._known if method != "HEAD" else self._known_to_head
+        known = memo.young.get(head) or memo.recall(head)
+        if known is None:
+            known = _response(self._parser.parse(_checked(head)), method)
+            if len(head) <= MEMO_HEAD_BYTES:
+                memo.remember(head, known)
+        return known
+
+
+def _checked(head: bytes) -> bytes:
+    """The head with folded lines unfolded. Raises BadHead where the C parser is too lenient."""
+    if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != head.count(b"\r\n"):
+        raise BadHead(502, "bare CR or LF in the response head")
+    if _STATUS_LINE.match(head) is None:  # the C parser is lenient here: it skips empty lines, takes any byte
+        raise BadHead(502, "malformed status line")
+    if b"\r\n " in head or b"\r\n\t" in head:
+        head = _OBS_FOLD.sub(b" ", head)  # RFC 9112 §5.2: a proxy unfolds what an old server folded
+    if _NO_FIELD.search(head, 0, len(head) - 1) is not None:  # aiohttp parses answers leniently: `Name : value`
+        raise BadHead(502, "malformed field name in the response head")
+    return head
+
+
+def _response(message: Any, method: str) -> ResponseHead:
+    if message.version.major != 1:
+        raise BadHead(502, "not an HTTP/1.x response")
+    head = ResponseHead()
+    head.status = message.code
+    head.reason = message.reason
+    head.fields = message.raw_headers
+    head.headers = message.headers
+    head.upgrade = message.code == 101
+    head.length = _response_body(message, method)
+    head.keep_alive = not message.should_close and head.length != CLOSE_DELIMITED
+    head.remembered = None
+    return head
+
+
+def _response_body(message: Any, method: str) -> int:
+    """RFC 9112 §6.3 in order."""
+    headers = message.headers
+    lengths = headers.getall("Content-Length", ())
+    encoded = "Transfer-Encoding" in headers
+    if encoded and lengths:
+        raise BadHead(502, "ambiguous body length in the response")
+    length = body_length(lengths[0], 502) if lengths else CLOSE_DELIMITED
+    code = message.code
+    if method == "HEAD" or code < 200 or code in (204, 304):
+        return 0
+    if encoded:
+        codings = headers.getall("Transfer-Encoding")
+        if len(codings) != 1 or codings[0].lower() != "chunked" or message.version.minor == 0:
+            raise BadHead(502, "transfer coding other than chunked in the response")
+        return CHUNKED
+    return length

@@ -1,0 +1,91 @@
+"""Running a call's coroutine without an `asyncio.Task`, and what it waits for most.
+
+A task goes through the event loop for every step: to begin, and once more for each answer it waited for. A call waits
+two or three times, and its answers arrive in callbacks that know who is waiting. So here the callback resumes the
+coroutine itself. `await` means the same as in a task, cancellation too; what needs `asyncio.current_task()`
+(`asyncio.timeout`, task groups) has to be put into a task of its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Promise(asyncio.Future[Value]):
+    """A future that resumes a `Run` at once. For everybody else it is a future like any other."""
+
+    run: "Run | None" = None
+
+    def keep(self, value: Value) -> None:
+        """`set_result`, and whoever runs on this runs on before this returns."""
+        self.set_result(value)
+        if self.run is not None:
+            self.run.step()
+
+    def fail(self, error: BaseException) -> None:
+        """`set_exception`, likewise."""
+        self.set_exception(error)
+        if self.run is not None:
+            self.run.step()
+
+
+class Run:
+    """One coroutine on its way. `ended` is called once, when it has returned; it must not raise anything."""
+
+    __slots__ = ("_cancelled", "_coroutine", "_ended", "_waiting")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._ended = ended
+        self._waiting: asyncio.Future[Any] | None = None
+        self._cancelled = False
+
+    def step(self, _future: object = None) -> None:
+        """Run until the coroutine waits for something that is not there yet."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        self._waiting = None
+        try:
+            waiting = self._throw(coroutine) if self._cancelled else coroutine.send(None)
+        except StopIteration:
+            self._coroutine = None
+            self._ended()
+            return
+        except BaseException as error:
+            self._coroutine = None
+            self._report(error)
+            self._ended()
+            return
+        if type(waiting) is Promise:
+            waiting.run = self
+        elif waiting is None:  # `asyncio.sleep(0)`
+            asyncio.get_running_loop().call_soon(self.step)
+        else:
+            waiting.add_done_callback(self.step)
+        self._waiting = waiting
+        if self._cancelled:
+            self._cancelled = False
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Raise CancelledError where the coroutine waits, or will wait next. Without effect when it has ended."""
+        waiting = self._waiting
+        if waiting is None or not waiting.cancel():  # it runs right now, or is about to
+            self._cancelled = True
+        elif type(waiting) is Promise:
+            waiting.run = None
+            waiting.get_loop().call_soon(self.step)
+
+    def _throw(self, coroutine: Coroutine[Any, Any, None]) -> Any:
+        self._cancelled = False
+        return coroutine.throw(asyncio.CancelledError())
+
+    def _report(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            return
+        asyncio.get_running_loop().call_exception_handler({"message": "a call's coroutine failed", "exception": error})
+        if not isinstance(error, Exception):
+            raise error
