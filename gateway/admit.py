@@ -10,10 +10,8 @@ STORE_RETRY_S = 1
 
 
 async def admit(call: Call) -> Refusal | None:
-    """Charge the call's limits, or say which refuse it and when it may come again."""
+    """Charge the call's limits (there are some), or say which refuse it and when it may come again."""
     ask = call.ask
-    if not ask.charges:
-        return None
     gateway, record = call.gateway, call.record
     started = gateway.clock()
     if ask.takes_slots:

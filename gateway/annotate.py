@@ -2,38 +2,63 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.call import Call
-from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower, response_head
-from gateway.core.framing import ChunkedBody, CloseDelimited, Fields
+from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
+from gateway.core.framing import Fields
 from gateway.core.headers import LimitState, tightest, visible
 from gateway.wire.response_head import ResponseHead
 
-_DROP = HOP_BY_HOP
 _LEGACY = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
+
+
+class Passed:
+    """What is sent on of an answer's head, the same for all answers that say the same.
+
+    start    status line and field lines
+    chunked  whether the body is written in chunks
+    closes   whether only the end of the socket ends the body
+    limits   whether the upstream has rate-limit fields of its own: then `start` is only the status line
+    """
+
+    __slots__ = ("chunked", "closes", "drop", "limits", "start")
+
+    def __init__(self, answer: ResponseHead, http10: bool) -> None:
+        self.chunked = answer.length < 0 and not http10
+        self.closes = answer.length < 0 and http10
+        drop: frozenset[bytes] = HOP_BY_HOP | {b"x-request-id"}
+        if "Connection" in answer.headers:
+            drop |= connection_named(",".join(answer.headers.getall("Connection")), ())
+        if answer.status == 204:
+            drop |= {b"content-length"}
+        if not self.chunked and "Trailer" in answer.headers:
+            drop |= {b"trailer"}
+        self.drop = drop
+        self.limits = not LIMIT_FIELDS.isdisjoint([lower[name] for name, _ in answer.fields])
+        fields = () if self.limits else answer.fields
+        added = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
+        self.start = response_head(answer.status, answer.reason, fields, drop, added)[: -len(b"\r\n")]
 
 
 def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
     """(head for the caller, whether its body is written in chunks)."""
     request = call.request
-    connection = request.connection
-    body = type(answer.body)
-    delimited = body is ChunkedBody or body is CloseDelimited
-    chunked = delimited and not request.head.http10
-    if (delimited and not chunked) or (request.body is not None and not request.body.complete):
-        connection.keep_alive = False
-    drop: frozenset[bytes] = _DROP | {b"x-request-id"} if "X-Request-Id" in answer.headers else _DROP
-    if "Connection" in answer.headers:
-        drop |= connection_named(",".join(answer.headers.getall("Connection")), ())
-    if answer.status == 204:
-        drop |= {b"content-length"}
-    if not chunked and "Trailer" in answer.headers:
-        drop |= {b"trailer"}
-    fields, limit_lines, drop = _merge_limits(call, answer.fields, drop)
-    added = limit_lines + ours(call, answer.status)
-    if chunked:
-        added = b"Transfer-Encoding: chunked\r\n" + added
-    return response_head(answer.status, answer.reason, fields, drop, added), chunked
+    passed = _passed(answer, request.head.http10)
+    if passed.closes or (request.body is not None and not request.body.complete):
+        request.connection.keep_alive = False
+    lines = _merged_limits(call, answer.fields, passed.drop) if passed.limits else limit_lines(call)
+    return passed.start + lines + ours(call, answer.status) + b"\r\n", passed.chunked
+
+
+def _passed(answer: ResponseHead, http10: bool) -> Passed:
+    remembered: Any = answer.remembered
+    if remembered is None:
+        remembered = answer.remembered = {}
+    passed: Passed | None = remembered.get(http10)
+    if passed is None:
+        passed = remembered[http10] = Passed(answer, http10)
+    return passed
 
 
 def switching_head(call: Call, answer: ResponseHead) -> bytes:
@@ -44,23 +69,26 @@ def switching_head(call: Call, answer: ResponseHead) -> bytes:
 
 def ours(call: Call, received_status: int = 0) -> bytes:
     """Lines on every answer: request id, how the socket goes on, and what settings ask for."""
-    record, settings = call.record, call.gateway.settings
-    text = f"X-Request-Id: {record.request_id}\r\n"
+    record, gateway = call.record, call.gateway
+    if call.request.connection.keep_alive and not call.request.head.http10 and received_status < gateway.reported_from:
+        return b"X-Request-Id: %b\r\n" % record.request_id.encode("ascii")
+    lines = f"X-Request-Id: {record.request_id}\r\n"
     if not call.request.connection.keep_alive:
-        text += "Connection: close\r\n"
+        lines += "Connection: close\r\n"
     elif call.request.head.http10:
-        text += "Connection: keep-alive\r\n"
+        lines += "Connection: keep-alive\r\n"
+    settings = gateway.settings
     mode = settings.headers.proxy_status
     if received_status and (mode == "always" or (mode == "errors" and received_status >= 500)):
-        text += f"Proxy-Status: {settings.name}; received-status={received_status}\r\n"
+        lines += f"Proxy-Status: {settings.name}; received-status={received_status}\r\n"
     if settings.headers.server_timing:
-        total_ms = (call.gateway.clock() - record.started) * 1e3
+        total_ms = (gateway.clock() - record.started) * 1e3
         ours_ms = max(0.0, total_ms - (record.store_s + record.upstream_s) * 1e3)
-        text += (
+        lines += (
             f"Server-Timing: gw;dur={ours_ms:.1f}, store;dur={record.store_s * 1e3:.1f}, "
             f"upstream;dur={record.upstream_s * 1e3:.1f}\r\n"
         )
-    return text.encode("ascii")
+    return lines.encode("ascii")
 
 
 def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
@@ -76,17 +104,14 @@ def _shown(call: Call) -> Sequence[LimitState]:
     return visible(call.ask.charges, call.decision)
 
 
-def _merge_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> tuple[Fields, bytes, frozenset[bytes]]:
-    """Join the upstream's own rate-limit fields with ours: nothing renamed or lost, never more permissive."""
-    names = {lower[name] for name, _ in fields}
-    if names.isdisjoint(LIMIT_FIELDS):
-        return fields, limit_lines(call), drop
+def _merged_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> bytes:
+    """All field lines, the upstream's own rate-limit fields joined with ours: nothing lost, never more permissive."""
     states = _shown(call)
     theirs_tighter = _theirs_is_tighter(call, fields, states)
     if states and not theirs_tighter and call.gateway.fields.legacy:
         drop |= _LEGACY
     merged = _without_clashes(fields, states) if call.gateway.fields.draft else fields
-    return merged, limit_lines(call, hide_legacy=theirs_tighter), drop
+    return text(keep(merged, drop)) + limit_lines(call, hide_legacy=theirs_tighter)
 
 
 def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState]) -> bool:

@@ -74,6 +74,7 @@ def build_gateway(
         legacy=settings.headers.legacy == "x-ratelimit",
         epoch_reset=settings.headers.legacy_reset == "epoch_seconds",
     )
+    gateway.reported_from = _reported_from(settings)
     gateway.hop = Hop(settings)
     gateway.leases = Leases()
     gateway.callers = Callers()
@@ -86,6 +87,12 @@ def build_gateway(
     gateway.on_fallback = lambda _charges: None
     gateway.on_crash = lambda _crash, _record: None
     return gateway
+
+
+def _reported_from(settings: Settings) -> int:
+    if settings.headers.server_timing:
+        return 0
+    return {"off": 1000, "errors": 500, "always": 1}[settings.headers.proxy_status]
 
 
 def build_listener(gateway: Gateway, certificates: Certificates | None = None) -> Listener:

@@ -3,7 +3,8 @@
 `Gateway` holds what the composition root (`app.py`) built; stages read it and never build anything themselves.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
@@ -29,6 +30,7 @@ class Gateway:
     clock        monotonic seconds; wall_clock: epoch seconds
     cut_at       when a drain's grace is over: calls that end from then on were cut by us
     new_id       a text that no other call on any gateway has
+    reported_from  status from which on an upstream's answer is told of in fields of ours
     on_fallback  told of every decision made without the store
     on_crash     told of exceptions that no stage should have let through
     """
@@ -46,6 +48,7 @@ class Gateway:
     authenticator: Authenticator
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
+    reported_from: int
     cut_at: float = float("inf")
     new_id: Callable[[], str]
     random_bits: Callable[[int], int]
@@ -55,10 +58,32 @@ class Gateway:
     on_crash: Callable[[BaseException, CallRecord], None]
 
 
+class Alike:
+    """What calls with the same head from the same peer have in common, worked out once by `identify`.
+
+    policies  the set that it was worked out with; another set makes it worthless
+    facts     what is known of such a call's record: its attributes, without `record.OWN`
+    target    what the upstream is asked for (raw)
+    upstream_head  its head for the upstream without what is each call's own; made by the first that is forwarded
+    """
+
+    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "route", "target", "upstream_head")
+
+    def __init__(self, call: "Call", facts: dict[str, Any]) -> None:
+        self.policies = call.policies
+        self.facts = facts
+        self.peer_trusted = call.peer_trusted
+        self.route = call.route
+        self.operation = call.operation
+        self.target = call.target
+        self.ask = call.ask
+        self.upstream_head = b""
+
+
 class Call:
     """One call from accept to record. Each stage fills in what the later ones need.
 
-    parts     value of each key part of the route; None = the anonymous caller
+    alike     what it has in common with others; None until `identify` has found out
     peer_trusted  whether the socket's peer is a trusted proxy
     forwarded_at  when the first attempt began
     target    what the upstream is asked for (raw)
@@ -68,13 +93,13 @@ class Call:
     """
 
     __slots__ = (
+        "alike",
         "ask",
         "decision",
         "forwarded_at",
         "gateway",
         "lease",
         "operation",
-        "parts",
         "peer_trusted",
         "policies",
         "record",
@@ -92,10 +117,10 @@ class Call:
         self.request = request
         self.gateway = gateway
         self.record = record
+        self.alike: Alike | None = None
         self.policies = gateway.policies
         self.forwarded_at = 0.0
         self.peer_trusted = False
-        self.parts: Mapping[str, str | None] = {}
         self.target = request.head.target
         self.ask = NOTHING
         self.decision: Decision | None = None

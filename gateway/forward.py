@@ -21,7 +21,7 @@ from gateway.core.fields import (
     tokens,
 )
 from gateway.core.policy import KeyFrom
-from gateway.listener.connection import CONTINUE
+from gateway.listener.connection import CONTINUE, Connection
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool
@@ -57,6 +57,10 @@ class Upload:
             self.task.cancel()
 
 
+NOTHING_TO_SEND = Upload(None, chunked=False)
+"""For all calls without a body."""
+
+
 async def forward(call: Call, upload: Upload) -> Exchange:
     """The exchange whose answer head has arrived (`exchange.answer()` returns at once).
 
@@ -89,20 +93,25 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
     call.record.upstream_addr = exchange.address
     timeouts = pool.upstream.timeouts
     try:
-        head = _head(call, upload.chunked)
+        head = _head(call)
         body = upload.body
         if upload.whole is None and body is not None and body.complete:
             data = body.take()
             upload.whole = chunk(data) + last_chunk(body.trailers) if upload.chunked else data
         if body is not None and body.trailers:
             exchange.last_use = True
-        exchange.send(head + upload.whole if upload.whole else head, call.record.method, _interim(call))
-        exchange.bound_total(timeouts.total_us / 1e6)
+        exchange.send(
+            head + upload.whole if upload.whole else head,
+            call.record.method,
+            total_s=timeouts.total_us / 1e6,
+            interim=None if call.request.head.http10 else _pass_on,
+            listens=call.request.connection,
+        )
         if upload.whole is None and body is not None:
             upload.task = asyncio.create_task(_pump(call, exchange, upload, body))
         else:
             exchange.await_answer(timeouts.first_byte_us / 1e6)
-        answer = await exchange.answer()
+        answer = await exchange.answered()
         if answer.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
         if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:
@@ -137,24 +146,27 @@ async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream
     exchange.await_answer(call.route.upstream.timeouts.first_byte_us / 1e6)
 
 
-def _interim(call: Call) -> Any:
-    """Pass 1xx answers on, except 100 (answered here) and to HTTP/1.0 callers (RFC 9110 §15.2)."""
-    if call.request.head.http10:
-        return None
-    connection = call.request.connection
-
-    def pass_on(head: ResponseHead) -> None:
-        if head.status != 100:
-            reason = head.reason.encode("utf-8", "surrogateescape")
-            connection.write(
-                b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(keep(head.fields, _NOT_IN_INTERIM)))
-            )
-
-    return pass_on
+def _pass_on(connection: Connection, head: ResponseHead) -> None:
+    """Pass 1xx answers on, except 100, which is answered here (RFC 9110 §15.2)."""
+    if head.status != 100:
+        reason = head.reason.encode("utf-8", "surrogateescape")
+        connection.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(keep(head.fields, _NOT_IN_INTERIM))))
 
 
-def _head(call: Call, chunked: bool) -> bytes:
-    """The request head for the upstream."""
+def _head(call: Call) -> bytes:
+    """The request head for the upstream; but for the ids it is the same for all calls that are alike."""
+    alike, record = call.alike, call.record
+    assert alike is not None, "who was admitted has been identified"
+    start = alike.upstream_head
+    if not start:
+        start = alike.upstream_head = _start(call)
+    trace = call.trace
+    own = f"X-Request-Id: {record.request_id}\r\ntraceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n\r\n"
+    return start + own.encode("ascii")
+
+
+def _start(call: Call) -> bytes:
+    """The head without the ids and the empty line."""
     gateway, record, head = call.gateway, call.record, call.request.head
     upstream = call.route.upstream
     drop = _DROP_FROM_TRUSTED | gateway.hop.rewritten if call.peer_trusted else _DROP
@@ -171,7 +183,7 @@ def _head(call: Call, chunked: bool) -> bytes:
             added = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("latin-1", "replace")
         elif "trailers" in tokens(",".join(headers.getall("TE", ()))):
             added = b"Connection: TE\r\nTE: trailers\r\n"
-    if chunked:
+    if head.chunked:
         added += b"Transfer-Encoding: chunked\r\n"
     elif "Trailer" in headers:
         drop = drop | {b"trailer"}
@@ -179,5 +191,5 @@ def _head(call: Call, chunked: bool) -> bytes:
         host = upstream.authority.encode("ascii")
     else:
         host = record.http_host.encode("latin-1")
-    added += gateway.hop.lines(record, call.trace.parent_field(), head.fields if call.peer_trusted else ())
-    return request_head(head.method, call.target, host, head.fields, drop, added)
+    added += gateway.hop.lines(record, head.fields if call.peer_trusted else ())
+    return request_head(head.method, call.target, host, head.fields, drop, added)[: -len(b"\r\n")]

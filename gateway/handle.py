@@ -9,7 +9,7 @@ from gateway.accept import accept, bounds
 from gateway.admit import admit
 from gateway.call import Call, Gateway
 from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal, body_problem
-from gateway.forward import Upload, forward
+from gateway.forward import NOTHING_TO_SEND, Upload, forward
 from gateway.identify import identify
 from gateway.listener.connection import Connection
 from gateway.listener.request import Request
@@ -31,9 +31,13 @@ async def handle(request: Request, gateway: Gateway) -> None:
     exchange: Exchange | None = None
     upload: Upload | None = None
     try:
-        refusal = bounds(call) or await identify(call) or await admit(call)
+        refusal = bounds(call)
+        if refusal is None and call.alike is None:
+            refusal = await identify(call)
+        if refusal is None and call.ask.charges:
+            refusal = await admit(call)
         if refusal is None:
-            upload = Upload(request.body, request.head.chunked)
+            upload = NOTHING_TO_SEND if request.body is None else Upload(request.body, request.head.chunked)
             try:
                 exchange = await forward(call, upload)
             except UpstreamFailed as failure:
@@ -43,7 +47,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
         if refusal is not None:
             refuse(call, refusal)
         elif exchange is not None:
-            await relay(call, exchange, await exchange.answer())  # annotates
+            await relay(call, exchange)  # annotates
     except asyncio.CancelledError:
         _left(call, exchange)
     except Exception as crash:

@@ -1,4 +1,4 @@
-"""The fields this hop adds to what it sends upstream: Via, who called (Forwarded, X-Forwarded-*), ids, trace."""
+"""The fields this hop adds to what it sends upstream: Via, and who called (Forwarded, X-Forwarded-*)."""
 
 import re
 
@@ -24,13 +24,15 @@ class Hop:
             ({b"forwarded"} if self._forwarded else set())
             | ({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"} if self._x_forwarded else set())
         )
-        self._via = {"HTTP/1.1": f"Via: 1.1 {name}\r\n", "HTTP/1.0": f"Via: 1.0 {name}\r\n"}
+        self._via = {f"HTTP/{number}": f"Via: {number} {name}\r\n".encode() for number in ("1.1", "1.0")}
         self._by = f";by=_{name}"
 
-    def lines(self, record: CallRecord, traceparent: str, believed: Fields = ()) -> bytes:
-        """Complete field lines for one attempt. `believed` are the caller's fields if it is a trusted proxy."""
-        text = f"{self._via[record.protocol]}X-Request-Id: {record.request_id}\r\ntraceparent: {traceparent}\r\n"
-        lines = text.encode("latin-1", "replace")
+    def lines(self, record: CallRecord, believed: Fields = ()) -> bytes:
+        """Complete field lines, the same for all calls that are alike.
+
+        believed  the caller's fields if it is a trusted proxy
+        """
+        lines = self._via[record.protocol]
         if self._forwarded:
             lines += self._forwarded_line(record, believed)
         if self._x_forwarded:

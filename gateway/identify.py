@@ -3,20 +3,23 @@
 import re
 from collections.abc import Mapping
 
-from gateway.call import Call
+from gateway.call import Alike, Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
 from gateway.core.policy import VOUCHED, KeyFrom, Operation, Route
-from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
+from gateway.core.problems import BAD_REQUESTS, LOOP, NO_ROUTE, Refusal
 from gateway.core.targets import climbs, decoded, has_dot_dot, readings
+from gateway.record import OWN
 from gateway.wire.head import Headers
 
 ODD = re.compile(r"//|/\.|[%;\\]")
 """What makes a path readable in more than one way."""
 
 MAX_ODD_SEGMENTS = 256  # of such a path; comparing its readings is work for us
+
+MOST_PEERS = 16  # that send one and the same head; more are forgotten
 
 _IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)
 
@@ -27,6 +30,8 @@ async def identify(call: Call) -> Refusal | None:
     Waits only where the route wants credentials and they are signed with a key that has to be fetched.
     """
     head, record = call.request.head, call.record
+    if "Via" in head.headers and call.gateway.settings.name in _via_names(", ".join(head.headers.getall("Via"))):
+        return Refusal(LOOP, "This request has passed through this gateway before.")
     path, question, query = head.target.partition("?")
     host = record.http_host.rpartition(":")[0] if _has_port(record.http_host) else record.http_host
     found = find_route(call.policies, head.method, host.lower(), "/" if path == "*" else path, head.headers)
@@ -65,14 +70,32 @@ async def identify(call: Call) -> Refusal | None:
     record.tenant = parts.get("tenant") or ""
     record.account = parts.get("account") or ""
     record.connection = parts.get("connection") or ""
-    call.parts = parts
     asked = call.gateway.callers.asked(call.policies, route, operation, parts)
     if isinstance(asked, Refusal):
         return asked
     call.ask = asked
     if asked.skipped:
         record.verdict = "skipped"
+    _remember(call)
     return None
+
+
+def _remember(call: Call) -> None:
+    """Calls with the same head from the same peer need not be identified again, unless by credentials: those expire."""
+    head, record = call.request.head, call.record
+    record.notes = {}
+    facts = {name: value for name, value in vars(record).items() if name not in OWN}
+    call.alike = Alike(call, facts)
+    if call.route.authenticate:
+        record.notes = None
+        return
+    if head.remembered is None or len(head.remembered) >= MOST_PEERS:
+        head.remembered = {}
+    head.remembered[record.peer_ip] = call.alike
+
+
+def _via_names(value: str) -> set[str]:
+    return {words[1] for element in value.split(",") if len(words := element.split()) >= 2}
 
 
 async def _authenticate(call: Call) -> Identity | Refusal:

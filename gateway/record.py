@@ -16,6 +16,10 @@ class CallRecord:
     Times are `time.monotonic()` seconds; durations derived by `gateway.observe.log` are milliseconds.
     """
 
+    notes: dict[str, Any] | None = None
+    """Where sinks may keep what follows from all that is known of a call when it has been
+    identified, but for `OWN`: the same mapping for all calls that are alike in it."""
+
     # accept
     request_id: str = ""
     trace_id: str = ""
@@ -69,6 +73,11 @@ class CallRecord:
     queue_s: float = 0.0
     upstream_s: float = 0.0
     retry_wait_s: float = 0.0
+
+
+OWN = ("request_id", "trace_id", "span_id", "started")
+"""What each call has of its own when it has been identified; all that is known by then besides is common to calls with
+the same head from the same peer."""
 
 
 class RecordSink(Protocol):

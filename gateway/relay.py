@@ -9,9 +9,10 @@ from gateway.wire.body import BodyFailed, BodyStream
 from gateway.wire.response_head import ResponseHead
 
 
-async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
+async def relay(call: Call, exchange: Exchange) -> None:
     """Write the whole answer. When the upstream's body breaks off, so does ours, in a way that shows."""
-    record, connection = call.record, call.request.connection
+    record, connection, answer = call.record, call.request.connection, exchange.head
+    assert answer is not None, "relayed is what has been answered"
     record.status = record.upstream_status = answer.status
     record.response_source = "upstream"
     if answer.upgrade:
@@ -20,7 +21,11 @@ async def relay(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
     head, chunked = annotate(call, answer)
     body = exchange.body
     if body is None:
-        connection.write(head)
+        whole = exchange.whole or b""
+        record.bytes_out = len(whole)
+        connection.write(head + whole)
+        if connection.write_paused:
+            await connection.drain()
         return
     try:
         if body.complete:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
+_NO_SPAN, _SOME_SPAN = "0" * 16, "0" * 15 + "1"  # §3.2.2.4: all zeros is no id
+
 
 class Trace(NamedTuple):
     """The trace a call belongs to and our own span in it, lower-case hex."""
@@ -24,12 +26,15 @@ def continue_or_start(traceparent: str | None, random_128: int) -> Trace:
     The two random parts overlap only when a trace is started, where the span id is the low half of the trace id;
     that is unique enough and costs one random number.
     """
-    span_id = f"{(random_128 & (2**64 - 1)) or 1:016x}"
+    new_id = f"{random_128:032x}"
+    span_id = new_id[16:]
+    if span_id == _NO_SPAN:
+        new_id, span_id = new_id[:16] + _SOME_SPAN, _SOME_SPAN
     if traceparent is not None:
         match = _TRACEPARENT.fullmatch(traceparent.strip())
         if match is not None and _valid(match):
             return Trace(match[2], span_id, match[4])
-    return Trace(f"{random_128 or 1:032x}", span_id, "00")
+    return Trace(new_id, span_id, "00")
 
 
 def _valid(match: re.Match[str]) -> bool:
