@@ -1,21 +1,13 @@
 """Identify: which route and operation a request belongs to, and who is asking."""
 
-import re
-
 from gateway.call import Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
+from gateway.core.doubts import ODD, ambiguous, dearest, leaves, said_twice
 from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import VOUCHED, KeyFrom, Route
+from gateway.core.policy import VOUCHED
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
-from gateway.core.targets import canonical, climbs, has_dot_dot
-from gateway.wire.head import Headers
-
-ODD = re.compile(r"//|/\.|[%;\\]")
-"""What makes a path readable in more than one way."""
-
-_IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)
 
 
 async def identify(call: Call) -> Refusal | None:
@@ -25,18 +17,19 @@ async def identify(call: Call) -> Refusal | None:
     """
     head, record = call.request.head, call.record
     path, question, query = head.target.partition("?")
-    host = record.http_host.rpartition(":")[0] if _has_port(record.http_host) else record.http_host
-    found = find_route(call.policies, head.method, host.lower(), "/" if path == "*" else path, head.headers)
+    method, host = head.method.upper(), _host_name(record.http_host)
+    found = find_route(call.policies, method, host, "/" if path == "*" else path, head.headers)
     if found is None:
         return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
     route, path_parameters = found
     call.route = route
     record.route = route.name
     record.upstream = route.upstream.name
-    if _leaves(route, path):
+    if leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
-    if _ambiguous(call, route, path, host.lower()):
-        return Refusal(BAD_REQUESTS[400], "The path can also be read as one of another route.")
+    odd = ODD.search(path) is not None
+    if odd and ambiguous(call.policies, found, method, host, path, head.headers):
+        return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
     identity: Identity | None = None
     if route.authenticate:
         known = await _authenticate(call)
@@ -46,12 +39,15 @@ async def identify(call: Call) -> Refusal | None:
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
     rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
     call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
-    operation = call.operation = find_operation(route, head.method, rest, head.headers)
+    operation = find_operation(route, method, rest, head.headers)
+    if odd and route.operations:
+        operation = dearest(route, operation, method, rest, head.headers)
+    call.operation = operation
     if operation is not None:
         record.operation = operation.name
         record.entity = operation.entity
-    if _said_twice(route, head.headers):
-        return Refusal(BAD_REQUESTS[400], "A field that says who is calling is repeated.")
+    if said_twice(route, head.headers, query):
+        return Refusal(BAD_REQUESTS[400], "A field or parameter that says who is calling is repeated.")
     parts = {part.name: read_key(part, head.headers, path_parameters, query, record.client_ip) for part in route.keys}
     if identity is not None:
         parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
@@ -82,30 +78,7 @@ async def _authenticate(call: Call) -> Identity | Refusal:
     return found
 
 
-def _said_twice(route: Route, headers: Headers) -> bool:
-    """Whether a key field is repeated: the upstream might read another value than the one that is counted."""
-    return any(part.source in _IN_FIELDS and len(headers.getall(part.source_name, ())) > 1 for part in route.keys)
-
-
-def _leaves(route: Route, path: str) -> bool:
-    """Whether dot segments would take the call to a part of the upstream that its route does not stand for."""
-    pattern = route.match.path
-    if pattern is not None and pattern.segments is not None:
-        return has_dot_dot(path)
-    prefix = pattern.prefix if pattern is not None and pattern.prefix is not None else "/"
-    if prefix == "/" and not route.upstream.base_path:
-        return False
-    return climbs(path[len(prefix) - 1 :])
-
-
-def _ambiguous(call: Call, route: Route, path: str, host: str) -> bool:
-    """Whether a server that tidies paths up would serve this one as another route's, past that route's limits."""
-    if len(call.policies.routes) == 1 or not ODD.search(path):
-        return False
-    head = call.request.head
-    other = find_route(call.policies, head.method, host, canonical(path), head.headers)
-    return other is not None and other[0] is not route
-
-
-def _has_port(host: str) -> bool:
-    return ":" in host and not host.endswith("]")
+def _host_name(host: str) -> str:
+    """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    return name.lower().removesuffix(".")
