@@ -44,4 +44,4 @@ def servers() -> Iterator[list[tuple[str, "redis.Redis"]]]:
 def admit(*asked: tuple[Limit, object], cost: int = 1, lease: str = "01JD2K7Q0Z6C", now_us: int = 0) -> list[Argument]:
     """The command that charges each limit for the given caller."""
     charges = [Charge(limit, f"{limit.name}:{{={caller}}}", cost) for limit, caller in asked]
-    return ["EVALSHA", ADMIT.sha1_hex, *encode_admit(charges, lease, prefix="gw:", commit=True, now_us=now_us)]
+    return ["EVALSHA", ADMIT.sha1_hex, *encode_admit(Ask(charges), lease, prefix="gw:", commit=True, now_us=now_us)]

@@ -5,7 +5,7 @@
     python -m benchmarks.run table --rounds 1 --add             # one more round to what the results file has
 
 Every proxy gets the same load, one after the other, round after round, so that whatever disturbs the machine disturbs
-all of them. Samples go to the results file; tables and plots are made of it, and again by `python -m benchmarks.report`.
+all of them. Samples go to the results file; `python -m benchmarks.report` makes the tables and plots again.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="What the gateway costs, beside other proxies.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--peers", nargs="+", choices=[*table.PEERS, *table.EXTRA], default=list(table.PEERS))
+    parser.add_argument("--peers", nargs="+", choices=list(table.PEERS), default=list(table.PEERS))
     parser.add_argument("--profiles", nargs="+", choices=list(LIMITS), default=list(LIMITS))
     parser.add_argument("--heads", nargs="+", choices=list(table.HEADS), default=list(table.HEADS))
     parser.add_argument("--vary", action="store_const", dest="heads", const=["varied"], help="--heads varied")

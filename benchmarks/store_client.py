@@ -61,8 +61,8 @@ async def run(url: str, options: argparse.Namespace) -> dict[str, list[tuple[flo
     await client.script_load(ADMIT.source)
 
     async def through_redis_py(charges: tuple[Charge, ...]) -> None:
-        arguments = encode_admit(charges, "", prefix="gw:", commit=True)
-        decode_admit(await client.evalsha(ADMIT.sha1_hex, *arguments), charges)
+        arguments = encode_admit(Ask(charges), "", prefix="gw:", commit=True)
+        decode_admit(await client.evalsha(ADMIT.sha1_hex, *arguments), Ask(charges))
 
     ways: dict[str, Decide] = {
         "RedisStore": lambda charges: store.admit(charges, ""),

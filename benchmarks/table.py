@@ -13,7 +13,6 @@ from benchmarks.stage import check, measure, standing
 PEERS: dict[str, Peer] = {
     module.PEER.name: module.PEER for module in (gateway, nginx_limit_req, nginx_lua, envoy, traefik, fastify, ordinary)
 }
-EXTRA: dict[str, Peer] = {envoy.ONE_BUCKET.name: envoy.ONE_BUCKET}
 TENANTS = 100
 HEADS = {"same": (SAME, 1), "varied": (varied(TENANTS), TENANTS)}
 """What is sent, and by how many tenants."""
@@ -26,7 +25,7 @@ def versions(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     there, missing = {}, {}
     for name in names:
         try:
-            there[name] = (PEERS | EXTRA)[name].version()
+            there[name] = PEERS[name].version()
         except Missing as error:
             missing[name] = str(error)
     return there, missing
@@ -54,7 +53,7 @@ def rounds(
 
 
 def _sample(name: str, profile: str, head: str, upstream_port: int, seconds: float) -> Row:
-    peer = (PEERS | EXTRA)[name]
+    peer = PEERS[name]
     load, tenants = HEADS[head]
     with standing(peer, LIMITS[profile], upstream_port) as stand:
         check(stand, name)

@@ -11,6 +11,7 @@ from gateway.call import Call
 from gateway.core.fields import (
     ADDRESS_FIELDS,
     HOP_BY_HOP,
+    LOOKALIKES,
     OURS_UPSTREAM,
     chunk,
     connection_named,
@@ -29,7 +30,7 @@ from gateway.wire.body import BodyFailed, BodyStream
 from gateway.wire.response_head import ResponseHead
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-_DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM
+_DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM | LOOKALIKES
 _DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
 _NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
 

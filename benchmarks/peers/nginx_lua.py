@@ -48,6 +48,7 @@ http {{
     location / {{
       access_by_lua_block {{ limit({store}, {limit}) }}
       proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection '';
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
   }}
 }}

@@ -14,6 +14,18 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110 §7.6.1 (with the names it lists for robustness), and RFC 7540 §3.2.1 for HTTP2-Settings."""
 
+MAX_DASHES = 6  # of a name whose lookalikes are listed: they double with each
+
+
+def lookalikes(name: bytes) -> frozenset[bytes]:
+    """The other names, with `_` for `-`, that CGI, WSGI and the like cannot tell from this one (RFC 3875 §4.1.18)."""
+    ends = name.split(b"-", MAX_DASHES)
+    found = [ends[0]]
+    for end in ends[1:]:
+        found = [start + dash + end for start in found for dash in (b"-", b"_")]
+    return frozenset(found) - {name}
+
+
 OURS_UPSTREAM = frozenset({b"host", b"expect", b"x-request-id", b"traceparent"})
 """Request fields the gateway writes itself."""
 
@@ -21,6 +33,9 @@ ADDRESS_FIELDS = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-real-ip"}
 )
 """Who called, as told by proxies: believed and kept only from trusted peers."""
+
+LOOKALIKES = frozenset().union(*map(lookalikes, ADDRESS_FIELDS))
+"""Never forwarded: a server that takes them for ADDRESS_FIELDS would hear what the caller says of itself."""
 
 LIMIT_FIELDS = frozenset(
     {b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}

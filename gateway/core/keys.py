@@ -10,16 +10,27 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote_plus
 
 from gateway.core.authentication import Identity, claim_text
 from gateway.core.limits import Limit
 from gateway.core.policy import KeyFrom, KeyPart
+from gateway.core.targets import decoded
 
 ANONYMOUS = "~"
 _EVERYBODY = "*"
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]{1,64}").fullmatch
 _HASH_BYTES = 16
+_BLANKS = (
+    "".join(map(chr, range(0x21)))
+    + "\x7f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    + "\u2028\u2029\u202f\u205f\u3000\ufeff\udc85\udca0"
+)
+"""What one server or another trims off a value; the last two are NEL and NBSP in Latin-1, as escaped bytes."""
+_SECRET_FIELDS = frozenset(
+    {"authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token"}
+)
+_SECRET_PARAMETERS = frozenset({"api_key", "api-key", "apikey", "access_token", "auth_token", "token"})
 _API_KEY_DOMAIN = b"gateway api key"  # keeps these hashes apart from those of partition keys; not a secret
 
 
@@ -59,26 +70,31 @@ def read_key(
     query        raw text behind the `?`. Of a repeated parameter the first counts
     client_ip    textual address, "" when unknown
 
-    Path and query values are percent-decoded, so that no spelling of a value has a counter of its own. Of an API key
-    only a hash is returned. What credentials must vouch for is always missing here: see `vouched`.
+    Path and query values are percent-decoded and blanks around any value do not count, so that no spelling of a value
+    has a counter of its own. Of an API key, or of a field or parameter that carries one by its usual name, only a hash
+    is returned. What credentials must vouch for is always missing here: see `vouched`.
     """
     return _READERS[part.source](part, headers, path_params, query, client_ip) or None
 
 
-def _header(part: KeyPart, headers: Mapping[str, str], _path: Mapping[str, str], _query: str, _ip: str) -> str | None:
-    return headers.get(part.source_name)
+def _header(part: KeyPart, headers: Mapping[str, str], path: Mapping[str, str], query: str, ip: str) -> str | None:
+    if part.source_name in _SECRET_FIELDS:
+        return _api_key(part, headers, path, query, ip)
+    value = headers.get(part.source_name)
+    return value.strip(_BLANKS) if value else None
 
 
 def _path(part: KeyPart, _headers: Mapping[str, str], path: Mapping[str, str], _query: str, _ip: str) -> str | None:
     raw = path.get(part.source_name)
-    return unquote(raw, errors="surrogateescape") if raw is not None and "%" in raw else raw
+    return decoded(raw).strip(_BLANKS) if raw is not None else None
 
 
 def _query(part: KeyPart, _headers: Mapping[str, str], _path: Mapping[str, str], query: str, _ip: str) -> str | None:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if name == part.source_name or unquote_plus(name) == part.source_name:
-            return unquote_plus(value, errors="surrogateescape")
+            text = unquote_plus(value, errors="surrogateescape").strip(_BLANKS)
+            return _hashed(text) if text and part.source_name in _SECRET_PARAMETERS else text
     return None
 
 
@@ -87,10 +103,17 @@ def _client_ip(part: KeyPart, _headers: Mapping[str, str], _path: Mapping[str, s
 
 
 def _api_key(part: KeyPart, headers: Mapping[str, str], _path: Mapping[str, str], _query: str, _ip: str) -> str | None:
-    value = headers.get(part.source_name)
+    value = (headers.get(part.source_name) or "").strip(_BLANKS)
     if not value:
         return None
-    text = value.encode("utf-8", "surrogatepass")
+    if part.source_name == "authorization":  # RFC 9110 §11.4: the scheme in any case, then blanks
+        scheme, *rest = value.split(None, 1)
+        value = " ".join((scheme.lower(), *rest))
+    return _hashed(value)
+
+
+def _hashed(secret: str) -> str:
+    text = secret.encode("utf-8", "surrogatepass")
     return "key-" + blake2b(text, digest_size=_HASH_BYTES, key=_API_KEY_DOMAIN).hexdigest()
 
 

@@ -1,10 +1,13 @@
 """Paths that lead elsewhere than they match: dot segments are forwarded untouched, but never out of their route.
 
 The route is chosen by the raw path; many servers resolve `..`, `%2e%2e` or `..\\` afterwards (RFC 3986 §5.2.4 and what
-they do beyond it). A path that would so leave the part of the upstream its route stands for is refused.
+they do beyond it). A path that would so leave the part of the upstream its route stands for is refused, and so is one
+in which a server may find another route, or another caller, than the gateway.
 """
 
 import re
+from collections.abc import Iterator
+from itertools import product
 from urllib.parse import unquote
 
 _ENCODED = re.compile(r"%(2[ef]|5c)", re.IGNORECASE)
@@ -17,19 +20,44 @@ def has_dot_dot(path: str) -> bool:
     return any(segment == ".." for segment in _segments(path))
 
 
-def canonical(path: str) -> str:
-    """The path as the most forgiving server might read it: decoded, `\\` as `/`, without parameters, `.`, `..`, `//`.
+def decoded(segment: str) -> str:
+    """The text a path segment stands for; bytes that are no UTF-8 as surrogate escapes."""
+    return unquote(segment, errors="surrogateescape") if "%" in segment else segment
 
-    For comparing which route a path could also be read as; never for forwarding.
+
+def readings(path: str) -> Iterator[str]:
+    """The path as different servers read it; never for forwarding.
+
+    Decoded not at all, once or twice; `\\` as a border or not; with `;parameters` or without; dot segments resolved or
+    not; empty segments kept or not. Only what makes a difference to this path is tried.
     """
+    once = decoded(path)
+    seen = {path}
+    for text in {path: 0, once: 0, decoded(once): 0}:
+        for borders in {text: 0, text.replace("\\", "/"): 0}:
+            for reading in _tidied(borders):
+                if reading not in seen:
+                    seen.add(reading)
+                    yield reading
+
+
+def _tidied(path: str) -> Iterator[str]:
+    segments = path.split("/")[1:]
+    bare = [segment.partition(";")[0] for segment in segments] if ";" in path else segments
+    for some, resolve, merge in product((segments, bare) if ";" in path else (segments,), (False, True), (False, True)):
+        kept = _resolved(some) if resolve else some
+        yield "/" + "/".join([segment for segment in kept[:-1] if segment] + kept[-1:] if merge else kept)
+
+
+def _resolved(segments: list[str]) -> list[str]:
+    """RFC 3986 §5.2.4. A path that ends in a dot segment ends in `/`."""
     kept: list[str] = []
-    for segment in _BORDER.split(unquote(path)):
-        bare = segment.partition(";")[0]
-        if bare == "..":
+    for segment in segments:
+        if segment == "..":
             del kept[-1:]
-        elif bare not in ("", "."):
-            kept.append(bare)
-    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
+        elif segment != ".":
+            kept.append(segment)
+    return [*kept, ""] if segments[-1] in (".", "..") or not kept else kept
 
 
 def climbs(path: str) -> bool:

@@ -4,8 +4,8 @@ Cost decides the shape. Commands of one turn of the event loop go out in one wri
 tuple; one timer watches the oldest of them instead of one timer a command; the answer is decoded in the callback that
 read it, and the caller goes on from there.
 
-A caller that gives up cancels only its promise. Its slot stays in the queue until its reply came, which is then dropped:
-replies never shift to another caller.
+A caller that gives up cancels only its promise. Its slot stays in the queue until its reply came, which is then
+dropped: replies never shift to another caller.
 """
 
 import asyncio

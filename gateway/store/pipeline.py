@@ -67,7 +67,7 @@ class Pipeline:
     def ask(
         self, command: bytes, decode: Decode | None = None, context: Any = None, again: Again | None = None
     ) -> "asyncio.Future[Any]":
-        """Send a packed command. The future (a `Promise`) holds decode(reply, context), or StoreDown after at most the timeout."""
+        """Send a packed command. The future holds decode(reply, context), or StoreDown after at most the timeout."""
         if self._fault is None:
             assert self._link is not None, "up means linked"
             return self._link.send(command, decode, context, again)

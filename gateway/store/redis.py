@@ -20,6 +20,7 @@ from gateway.store.scripts import (
     encode_release,
     encode_renew,
 )
+from gateway.store.status_wire import STATUS
 from gateway.store.url import parse_url
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class RedisStore:
             probe=self._probe,
             on_event=on_event,
         )
+
+    @property
+    def key_prefix(self) -> str:
+        """What every key begins with."""
+        return self._prefix
 
     @property
     def up(self) -> bool:
@@ -109,6 +115,13 @@ class RedisStore:
         await self._pipeline.ask(_PING)
         return monotonic() - started
 
+    def run(
+        self, script: Script, arguments: Sequence[Argument], decode: Decode | None = None, context: Any = None
+    ) -> "asyncio.Future[Any]":
+        """Run a script that is not about limits. The future holds decode(reply, context), or StoreDown."""
+        command = pack((_EVALSHA, script.sha1_hex, *arguments))
+        return self._pipeline.ask(command, decode, context, Again(script.source, arguments))
+
     def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
         if arguments is not None:
             command = pack((_EVALSHA, script.sha1_hex, *arguments))
@@ -130,5 +143,5 @@ def _load_scripts(link: Link) -> None:
 
     Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one.
     """
-    for script in (ADMIT, RELEASE, RENEW):
+    for script in (ADMIT, RELEASE, RENEW, STATUS):
         link.offer(pack(("SCRIPT", "LOAD", script.source)))

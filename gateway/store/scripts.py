@@ -39,15 +39,16 @@ class Script:
     sha1_hex: str
 
 
-def _script(name: str, *parts: str) -> Script:
+def load_script(name: str, *parts: str) -> Script:
+    """The script that these files of `store/lua/` make up together, in this order."""
     lua = Path(__file__).parent / "lua"
     source = "\n".join((lua / f"{part}.lua").read_text("utf-8") for part in parts)
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-ADMIT = _script("admit", *_ADMIT_PARTS)
-RELEASE = _script("release", "release")
-RENEW = _script("renew", "renew")
+ADMIT = load_script("admit", *_ADMIT_PARTS)
+RELEASE = load_script("release", "release")
+RENEW = load_script("renew", "renew")
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""

@@ -1,6 +1,7 @@
 """Key parts are read the same however they are spelled, and no two callers share a counter."""
 
 import string
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given, settings
@@ -155,3 +156,39 @@ def test_an_api_key_is_never_returned_itself() -> None:
     assert read(api_key, headers={"X-Api-Key": "\udce9"}) is not None
     assert read(api_key, headers={"X-Api-Key": ""}) is None
     assert read(api_key) is None
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\xa0", "\u2003", "\ufeff", "\udca0", "\x00", "\x1f "])
+def test_blanks_around_a_value_make_no_other_caller(blank: str) -> None:
+    assert read(part(KeyFrom.HEADER, "x-tenant"), headers={"X-Tenant": f"{blank}a b{blank}"}) == "a b"
+    assert read(part(KeyFrom.HEADER, "x-tenant"), headers={"X-Tenant": blank}) is None
+    quoted = quote(blank, errors="surrogateescape")
+    assert read(part(KeyFrom.PATH, "id"), id=f"{quoted}a%20b{quoted}") == "a b"
+    assert read(part(KeyFrom.QUERY, "id"), query=f"id={quoted}a+b{quoted}") == "a b"
+    assert read(part(KeyFrom.QUERY, "id"), query=f"id={quoted}") is None
+    api_key = part(KeyFrom.API_KEY, "x-api-key")
+    assert read(api_key, headers={"X-Api-Key": f"{blank}k{blank}"}) == read(api_key, headers={"X-Api-Key": "k"})
+
+
+def test_the_scheme_of_credentials_has_no_case() -> None:
+    credential = part(KeyFrom.API_KEY, "authorization")
+    spelled = ("Bearer k1", "bearer k1", "BEARER   k1", "Bearer\tk1 ")
+    assert len({read(credential, headers={"Authorization": value}) for value in spelled}) == 1
+    others = ("Bearer K1", "Basic k1", "Bearer k1 k2", "Bearerk1", "Bearer")
+    values = {read(credential, headers={"Authorization": value}) for value in (*others, "Bearer k1")}
+    assert len(values) == 6
+
+
+@pytest.mark.parametrize("name", ["authorization", "cookie", "x-api-key", "apikey"])
+def test_what_is_usually_a_secret_is_hashed_wherever_it_is_read_from(name: str) -> None:
+    value = read(part(KeyFrom.HEADER, name), headers={name: "s3cret"})
+    assert value == read(part(KeyFrom.API_KEY, name), headers={name: "s3cret"})
+    assert value is not None
+    assert "s3cret" not in value
+
+
+def test_a_token_among_the_parameters_is_hashed() -> None:
+    value = read(part(KeyFrom.QUERY, "access_token"), query="access_token=s3cret")
+    assert value is not None
+    assert value.startswith("key-")
+    assert read(part(KeyFrom.QUERY, "access_token"), query="access_token=") is None

@@ -1,0 +1,292 @@
+"""In which state a connection (one tenant's link to one outside system) is, told from how its attempts went.
+
+Conditions are kept apart and the worst one in force names the state:
+
+    condition          begins with                                     ends with
+    offline            the breaker refusing, or OFFLINE_FAILURES       an answer to an attempt that began later
+                       failures in a row and no answer for
+                       OFFLINE_AFTER_US
+    auth_required      401                                             a success that began SAME_US later on the same
+    permission_denied  403                                             operation or OTHER_US later on any; the other one
+    rate_limited       429, or a pause in force                        the time the upstream gave, else OTHER_US
+    degraded           failures are 10 % of what was lately tried      less than 5 %, or a minute or two without
+    online             none of these
+
+An answer is anything but a failure: a refused credential shows that the other side is there. What was tried lately
+halves every HALF_LIFE_US, so a failure is recent for one to two minutes; the end of `offline` begins anew.
+Reports come late and from several workers: an attempt that began before the trouble says nothing about its end.
+
+Pure. Times are microseconds of one clock, the store's; a report says how long ago things were. `store/lua/status.lua`
+is the second implementation, tested equal.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from gateway.core.connection_counts import Bucket, Row, counted
+
+SECOND_US = 1_000_000
+OFFLINE_FAILURES = 5
+OFFLINE_AFTER_US = 10 * SECOND_US
+SAME_US = 5 * SECOND_US
+OTHER_US = 60 * SECOND_US
+HALF_LIFE_US = 60 * SECOND_US
+WEIGHT = 1024  # of one attempt at first
+LEAST_WEIGHT = 512  # one attempt, halved once: less is no longer recent
+ENTER_SHARE, LEAVE_SHARE = 10, 20  # one in so many
+NEVER = -1
+
+
+class ConnectionState(StrEnum):
+    """Worst first."""
+
+    OFFLINE = "offline"
+    AUTH_REQUIRED = "auth_required"
+    PERMISSION_DENIED = "permission_denied"
+    RATE_LIMITED = "rate_limited"
+    DEGRADED = "degraded"
+    ONLINE = "online"
+
+
+class Outcome(StrEnum):
+    """What one attempt, or one refusal by the breaker or a pause, says about its connection.
+
+    rejected: the request was at fault (400, 404, 422 ...), the connection works.
+    """
+
+    OK = "ok"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    LIMITED = "limited"
+    SHUT = "shut"
+
+
+_BY_CLASS: Mapping[str, Outcome] = {
+    "client_error": Outcome.REJECTED,
+    "auth_error": Outcome.UNAUTHENTICATED,
+    "rate_limited": Outcome.LIMITED,
+    "server_error": Outcome.FAILED,
+}
+_BY_STATUS: Mapping[int, Outcome] = {
+    401: Outcome.UNAUTHENTICATED,
+    403: Outcome.FORBIDDEN,
+    429: Outcome.LIMITED,
+}
+
+
+def outcome_of(error_class: str, status: int) -> Outcome | None:
+    """What an attempt says: its error class ("" = none was given) and the upstream's status (0 = it gave none).
+
+    The class decides, since policies may say what a status means; the status tells 403 from 401. None: says nothing.
+    """
+    if error_class == "auth_error" and status == 403:
+        return Outcome.FORBIDDEN
+    known = _BY_CLASS.get(error_class)
+    if known is not None:
+        return known
+    if error_class:
+        return Outcome.FAILED
+    if not status:
+        return None
+    return _BY_STATUS.get(status) or (
+        Outcome.OK if status < 400 else Outcome.REJECTED if status < 500 else Outcome.FAILED
+    )
+
+
+class Failure(NamedTuple):
+    """The latest attempt that was not answered well. `at_us` NEVER = there was none."""
+
+    at_us: int = NEVER
+    error_class: str = ""
+    status: int = 0
+    request_id: str = ""
+    operation: str = ""
+    entity: str = ""
+
+
+class Report(NamedTuple):
+    """What one worker saw of one connection since its last report. Ages: how long ago, NEVER = not at all.
+
+    rows          attempts by operation and entity
+    failures      how many FAILED
+    tail          how many of those after the last answer
+    answer_us     age of the latest beginning of an attempt that was answered
+    denied        AUTH_REQUIRED or PERMISSION_DENIED, whichever came last, or None
+    denied_us     its age, with the operation and entity that met it
+    limited_us    how long from now the upstream is to be left alone; 0 = not at all
+    shut_us       age of the latest refusal by the breaker
+    failure       the latest attempt that did not go well; its `at_us` is an age
+    """
+
+    rows: tuple[Row, ...] = ()
+    failures: int = 0
+    tail: int = 0
+    answer_us: int = NEVER
+    denied: ConnectionState | None = None
+    denied_us: int = NEVER
+    denied_operation: str = ""
+    denied_entity: str = ""
+    limited_us: int = 0
+    shut_us: int = NEVER
+    failure: Failure = Failure()
+
+
+class Track(NamedTuple):
+    """What is remembered of one connection.
+
+    state, since_us          the state as it was last told, and since when
+    streak                   failures since the last answer
+    answered_us              when the latest attempt was answered, as far as reports say
+    offline_us               when the connection went offline; NEVER = it is not
+    denied...                the latest refused credential, until a success ends it
+    limited_until_us         when the upstream may be asked again
+    ok_weight, failed_weight, halved_us   what was lately tried, and when that was last halved
+    success_us               when the latest success was reported
+    """
+
+    state: ConnectionState = ConnectionState.ONLINE
+    since_us: int = 0
+    streak: int = 0
+    answered_us: int = NEVER
+    offline_us: int = NEVER
+    denied: ConnectionState | None = None
+    denied_us: int = NEVER
+    denied_operation: str = ""
+    denied_entity: str = ""
+    limited_until_us: int = 0
+    ok_weight: int = 0
+    failed_weight: int = 0
+    halved_us: int = 0
+    success_us: int = NEVER
+    failure: Failure = Failure()
+    buckets: tuple[Bucket, ...] = ()
+
+
+NOTHING_NEW = Report()
+
+
+def new_track(now_us: int) -> Track:
+    """Of a connection that nobody has used yet: taken to be online until shown otherwise."""
+    return Track(since_us=now_us, halved_us=now_us)
+
+
+def reported(track: Track, report: Report, now_us: int) -> Track:
+    """The track with a report taken in. Its state differs from before: there was a transition."""
+    track = _halved(track, now_us)
+    track = _offline(track, report, now_us)
+    track = _denied(track, report, now_us)
+    answered = sum(row.ok + row.rejected for row in report.rows)
+    track = track._replace(
+        limited_until_us=max(track.limited_until_us, now_us + report.limited_us if report.limited_us else 0),
+        ok_weight=track.ok_weight + WEIGHT * answered,
+        success_us=max([track.success_us, *(now_us - row.ended_us for row in report.rows if row.ok)]),
+        failure=_latest(track.failure, report.failure, now_us),
+        buckets=counted(track.buckets, report.rows, now_us),
+    )
+    state = _state(track, now_us)
+    return track if state is track.state else track._replace(state=state, since_us=now_us)
+
+
+def settled(track: Track, now_us: int) -> Track:
+    """The track as time alone has changed it: what is rate limited or degraded ends by itself."""
+    return reported(track, NOTHING_NEW, now_us)
+
+
+def ends_by_itself_us(track: Track) -> int:
+    """When `settled` may change the state; NEVER if time alone does not."""
+    if track.state is ConnectionState.RATE_LIMITED:
+        return track.limited_until_us
+    if track.state is not ConnectionState.DEGRADED:
+        return NEVER
+    weight, halvings = track.failed_weight, 0
+    while weight >= LEAST_WEIGHT:
+        weight //= 2
+        halvings += 1
+    return track.halved_us + halvings * HALF_LIFE_US
+
+
+def _halved(track: Track, now_us: int) -> Track:
+    halvings = (now_us - track.halved_us) // HALF_LIFE_US
+    if halvings <= 0:
+        return track
+    return track._replace(
+        ok_weight=track.ok_weight >> halvings,
+        failed_weight=track.failed_weight >> halvings,
+        halved_us=track.halved_us + halvings * HALF_LIFE_US,
+    )
+
+
+def _offline(track: Track, report: Report, now_us: int) -> Track:
+    """Failures in a row, and being offline: first what begins it, then what ends it."""
+    answered_us = track.answered_us
+    began_us = now_us - report.answer_us if report.answer_us >= 0 else NEVER
+    streak = report.tail if report.answer_us >= 0 else track.streak + report.failures
+    silent = now_us - max(answered_us, began_us) >= OFFLINE_AFTER_US
+    offline_us = track.offline_us
+    if offline_us < 0 and report.shut_us >= 0:
+        offline_us = now_us - report.shut_us
+    elif offline_us < 0 and report.failures and streak >= OFFLINE_FAILURES and silent:
+        offline_us = now_us
+    track = track._replace(
+        streak=streak,
+        answered_us=max(answered_us, began_us),
+        offline_us=offline_us,
+        failed_weight=track.failed_weight + WEIGHT * report.failures,
+    )
+    if 0 <= offline_us < began_us:
+        return track._replace(offline_us=NEVER, ok_weight=0, failed_weight=WEIGHT * report.tail)
+    return track
+
+
+def _denied(track: Track, report: Report, now_us: int) -> Track:
+    """Refused credentials: the latest counts, until a success that began well after it."""
+    if report.denied is not None and now_us - report.denied_us >= track.denied_us:
+        track = track._replace(
+            denied=report.denied,
+            denied_us=now_us - report.denied_us,
+            denied_operation=report.denied_operation,
+            denied_entity=report.denied_entity,
+        )
+    if track.denied is not None and any(_ends_denial(track, row, now_us) for row in report.rows):
+        return track._replace(denied=None)
+    return track
+
+
+def _ends_denial(track: Track, row: Row, now_us: int) -> bool:
+    same = (row.operation, row.entity) == (track.denied_operation, track.denied_entity)
+    return row.ok > 0 and now_us - row.began_us >= track.denied_us + (SAME_US if same else OTHER_US)
+
+
+def _latest(known: Failure, given: Failure, now_us: int) -> Failure:
+    if given.at_us < 0 or now_us - given.at_us < known.at_us:
+        return known
+    return given._replace(at_us=now_us - given.at_us)
+
+
+def _state(track: Track, now_us: int) -> ConnectionState:
+    if track.offline_us >= 0:
+        return ConnectionState.OFFLINE
+    if track.denied is not None:
+        return track.denied
+    if track.limited_until_us > now_us:
+        return ConnectionState.RATE_LIMITED
+    share = LEAVE_SHARE if track.state is ConnectionState.DEGRADED else ENTER_SHARE
+    failed = track.failed_weight
+    failing = failed >= LEAST_WEIGHT and failed * share >= failed + track.ok_weight
+    return ConnectionState.DEGRADED if failing else ConnectionState.ONLINE
+
+
+def states_matching(text: str) -> Sequence[ConnectionState] | None:
+    """What `?state=` asks for: names separated by commas, each perhaps with `!` for all others. None: not understood.
+
+    Names add up, exclusions take away: `!online`, `offline,degraded`, `!online,!degraded`.
+    """
+    words = [word.strip() for word in text.split(",")]
+    named = {word for word in words if not word.startswith("!")}
+    excluded = {word[1:] for word in words if word.startswith("!")}
+    if not (named | excluded) <= set(ConnectionState):
+        return None
+    return [state for state in ConnectionState if (not named or state in named) and state not in excluded]

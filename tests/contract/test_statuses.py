@@ -1,0 +1,285 @@
+"""What is known about connections: the script, the memory of one process and the core agree, report by report."""
+
+import re
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gateway.store.status_wire as wire
+from gateway.core import connection_counts, connection_state
+from gateway.core.connection_state import ConnectionState, Failure, Report, Track, new_track, reported, settled
+from gateway.store.redis import RedisStore
+from gateway.store.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
+from gateway.store.status_wire import STATUS, Named, Page, Transition, member_of, shown
+from tests.core.test_connection_state import (
+    SAME_US,
+    START,
+    WINDOW_US,
+    Row,
+    S,
+    failed,
+    limited,
+    ok,
+    refused,
+    reports,
+    shut,
+)
+
+PREFIX = "t:"
+ACME = Named("acme", "conn_42")
+NAMES = [ACME, Named("globex", "conn_42"), Named("", "conn_42"), Named("acme", "conn_4"), Named("ac", "x" * 300)]
+T = TypeVar("T")
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    raise AssertionError("it waits")
+
+
+class BareStore:
+    """As much of a RedisStore as RedisStatuses needs, on a blocking client."""
+
+    key_prefix, up = PREFIX, True
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.client = client
+        self.sha = client.script_load(STATUS.source)
+
+    async def run(self, script: Any, arguments: Sequence[Any]) -> Any:
+        assert script.sha1_hex == self.sha
+        return self.client.evalsha(self.sha, *arguments)
+
+
+class Kept:
+    """One implementation with a clock of the test's own and the transitions it told."""
+
+    def __init__(self, client: "redis.Redis | None" = None, **options: Any) -> None:
+        self.now_us = START
+        self.told: list[Transition] = []
+        self.statuses: Statuses
+        if client is None:
+            self.statuses = LocalStatuses(self.told.append, clock=lambda: self.now_us, **options)
+        else:
+            self.statuses = RedisStatuses(BareStore(client), self.told.append)  # type: ignore[arg-type]
+
+    def _at(self) -> Statuses:
+        if isinstance(self.statuses, RedisStatuses):
+            self.statuses.now_us = self.now_us
+        return self.statuses
+
+    def report(self, *about: tuple[Named, Report]) -> list[ConnectionState]:
+        return list(finish(self._at().report(about)))
+
+    def find(self, connection: str, tenant: str | None = None) -> dict[Named, Track]:
+        return {status.named: status.track for status in finish(self._at().find(connection, tenant))}
+
+    def page(self, *states: ConnectionState, after: str = "", count: int = 100) -> Page:
+        return finish(self._at().page(states or list(ConnectionState), after, count))
+
+
+@pytest.fixture(params=["local", "script"])
+def kept(request: pytest.FixtureRequest) -> Kept:
+    """Each implementation in turn."""
+    return Kept(request.getfixturevalue("server") if request.param == "script" else None)
+
+
+# The same numbers ---------------------------------------------------------------------------------
+
+waits = st.sampled_from([0, 1, S, 7 * S, 61 * S, 200 * S, WINDOW_US])
+turns = st.lists(
+    st.tuples(waits, st.lists(st.tuples(st.sampled_from(NAMES), reports()), max_size=3, unique_by=lambda t: t[0])),
+    max_size=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120, deadline=None)
+@given(turns)
+def test_all_three_agree(server: "redis.Redis", history: list[tuple[int, list[tuple[Named, Report]]]]) -> None:
+    server.flushall()
+    model: dict[Named, Track] = {}
+    script, local = Kept(server), Kept()
+    now_us = START
+    for wait_us, about in history:
+        now_us += wait_us
+        script.now_us = local.now_us = now_us
+        for named, report in about:
+            model[named] = reported(model.get(named) or new_track(now_us), report, now_us)
+        expected = [model[named].state for named, _ in about]
+        assert script.report(*about) == local.report(*about) == expected
+        assert sorted(script.told) == sorted(local.told)
+    for connection in {named.connection for named in NAMES}:
+        found = {
+            Named(named.tenant, shown(named.connection)): settled(track, now_us)._replace(since_us=0)
+            for named, track in model.items()
+            if named.connection == connection
+        }
+        for kept in (script, local):
+            assert {n: track._replace(since_us=0) for n, track in kept.find(connection).items()} == found
+    assert [status.named for status in script.page().statuses] == [status.named for status in local.page().statuses]
+
+
+def test_numbers_the_script_has_of_its_own_are_those_of_the_core() -> None:
+    lua = STATUS.source
+    said = dict(
+        pair
+        for names, values in re.findall(r"^local ([A-Z_, ]+) = ([\dA-Z_*, ]+)$", lua, re.MULTILINE)
+        for pair in zip(names.split(", "), values.split(", "), strict=True)
+    )
+    numbers = {name: eval(value, {"SECOND": S}) for name, value in said.items()}
+    for name, theirs in {
+        "OFFLINE_FAILURES": connection_state.OFFLINE_FAILURES,
+        "OFFLINE_AFTER": connection_state.OFFLINE_AFTER_US,
+        "SAME": connection_state.SAME_US,
+        "OTHER": connection_state.OTHER_US,
+        "HALF_LIFE": connection_state.HALF_LIFE_US,
+        "WEIGHT": connection_state.WEIGHT,
+        "LEAST_WEIGHT": connection_state.LEAST_WEIGHT,
+        "ENTER_SHARE": connection_state.ENTER_SHARE,
+        "LEAVE_SHARE": connection_state.LEAVE_SHARE,
+        "BUCKET": connection_counts.BUCKET_US,
+        "BUCKETS": connection_counts.BUCKETS,
+        "MAX_ROWS": connection_counts.MAX_ROWS,
+        "RETENTION_MS": RETENTION_US // 1000,
+        "MOST": MOST,
+    }.items():
+        assert numbers[name] == theirs, name
+    assert dict(re.findall(r"(\w+) = '([a-f])'", lua)) == {str(state): letter for state, letter in wire.LETTERS.items()}
+
+
+def test_the_header_of_the_script() -> None:
+    lines = (Path(wire.__file__).parent / "lua" / "status.lua").read_text("utf-8").splitlines()
+    head = "\n".join(lines[: next(i for i, line in enumerate(lines) if not line.startswith("--"))])
+    assert tuple(re.findall(r"^-- ARGV\[\d\]  (\w+) ", head, re.MULTILINE)) == wire.STATUS_ARGV
+    assert tuple(re.findall(r"^--   reply\.(\w+) ", head, re.MULTILINE)) == wire.STATUS_REPLY
+    assert tuple(re.findall(r"^--   report\.(\w+)", head, re.MULTILINE)) == wire.REPORT_FIELDS
+    listed = re.search(r"local FIELDS = \{(.*?)\}", STATUS.source, re.DOTALL)
+    assert listed is not None
+    assert tuple(re.findall(r"'(\w+)'", listed[1])) == wire.REPORT_FIELDS
+
+
+# What both promise --------------------------------------------------------------------------------
+
+
+def test_connections_of_two_tenants_are_two(kept: Kept) -> None:
+    kept.report((ACME, refused()), (Named("globex", "conn_42"), ok()), (Named("acm", "conn_42"), shut()))
+    assert {named.tenant: track.state for named, track in kept.find("conn_42").items()} == {
+        "acme": "auth_required",
+        "globex": "online",
+        "acm": "offline",
+    }
+    assert list(kept.find("conn_42", "acm")) == [Named("acm", "conn_42")]
+    assert kept.find("conn_4") == kept.find("conn_42", "") == {}
+
+
+def test_each_transition_is_told_once(kept: Kept) -> None:
+    for _ in range(3):
+        kept.report((ACME, refused()))
+    kept.now_us += SAME_US
+    kept.report((ACME, ok()))
+    told = [(one.before, one.status.track.state, one.before_since_us, one.status.track.since_us) for one in kept.told]
+    assert told == [
+        ("online", "auth_required", START, START),
+        ("auth_required", "online", START, START + SAME_US),
+    ]
+    assert kept.told[0].status.named == ACME
+    assert kept.told[0].status.track.failure == Failure(START, "auth_error", 401)
+
+
+def test_what_ends_by_itself_is_told_when_anybody_asks(kept: Kept) -> None:
+    kept.report((ACME, limited(30 * S)))
+    kept.now_us += 30 * S
+    kept.report()
+    assert [one.status.track.state for one in kept.told] == ["rate_limited", "online"]
+    assert [status.track.state for status in kept.page(ConnectionState.ONLINE).statuses] == ["online"]
+    assert kept.page(ConnectionState.RATE_LIMITED).statuses == ()
+
+
+def test_pages_are_worst_first_and_complete(kept: Kept) -> None:
+    for number in range(25):
+        report = [ok(), refused(), shut(), limited(900 * S)][number % 4]
+        kept.report((Named("acme", f"c{number:02}"), report))
+    everything = kept.page().statuses
+    assert [status.track.state for status in everything] == sorted(
+        (status.track.state for status in everything), key=list(ConnectionState).index
+    )
+    assert len(everything) == 25
+    pages, after = [], ""
+    while True:
+        page = kept.page(ConnectionState.OFFLINE, ConnectionState.AUTH_REQUIRED, after=after, count=4)
+        pages.append([status.named.connection for status in page.statuses])
+        after = page.after
+        if not after:
+            break
+    assert pages == [["c02", "c06", "c10", "c14"], ["c18", "c22", "c01", "c05"], ["c09", "c13", "c17", "c21"], []]
+
+
+def test_a_connection_nobody_uses_for_a_week_is_forgotten(kept: Kept, request: pytest.FixtureRequest) -> None:
+    kept.report((ACME, refused()), (Named("acme", "limited"), limited(RETENTION_US)))
+    kept.now_us += RETENTION_US + 1
+    if isinstance(kept.statuses, RedisStatuses):
+        server = request.getfixturevalue("server")
+        keys = server.keys(f"{PREFIX}*")
+        assert len(keys) == 5
+        assert all(0 < server.pttl(key) <= RETENTION_US // 1000 for key in keys)
+        server.delete(PREFIX + wire.TAG + member_of(ACME))  # as the server does by its own clock
+    kept.report((Named("acme", "other"), ok()))
+    assert {status.named.connection for status in kept.page().statuses} == {"other"}
+    assert kept.find("conn_42") == {}
+
+
+def test_at_most_so_many_are_remembered(server: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer = STATUS.source.replace(", 20000\n", ", 5\n")
+    assert fewer != STATUS.source
+    script, local = Kept(server), Kept(most=5)
+    sha = server.script_load(fewer)
+    monkeypatch.setattr(server, "evalsha", lambda _sha, *arguments: server.execute_command("EVALSHA", sha, *arguments))
+    for kept in (script, local):
+        for number in range(9):
+            kept.now_us += S
+            kept.report((Named("acme", f"c{number}"), refused() if number % 2 else ok()))
+            kept.report((Named("acme", "c1"), ok()))
+        assert {status.named.connection for status in kept.page().statuses} == {"c1", "c5", "c6", "c7", "c8"}
+    assert len(server.keys(f"{PREFIX}*")) == 5 + 2  # nothing ends by itself here
+
+
+def test_memory_of_a_connection_is_bounded(server: "redis.Redis") -> None:
+    script = Kept(server)
+    many = tuple(Row(f"operation-{number:02}", "entity", ok=1) for number in range(40))
+    for _ in range(12):
+        script.now_us += 60 * S
+        script.report((ACME, Report(many, answer_us=0)), (Named("acme", "small"), ok(5)))
+    largest, usual = (
+        server.strlen(PREFIX + wire.TAG + member_of(Named("acme", name))) for name in ("conn_42", "small")
+    )
+    assert 8_000 < largest < 16_000
+    assert usual < 700
+
+
+def test_names_that_are_no_utf8(kept: Kept) -> None:
+    odd = "caf\udce9"
+    kept.report((Named(odd, odd), refused()))
+    assert list(kept.find(odd)) == [Named("caf\\xe9", "caf\\xe9")]
+
+
+async def test_where_statuses_live(redis_url: str, redis_client: Any) -> None:
+    store = RedisStore(redis_url, timeout_us=5_000_000)
+    told: list[Transition] = []
+    await store.start()
+    try:
+        statuses = open_statuses(store, told.append)
+        assert statuses.up
+        assert await statuses.report([(ACME, failed(9))]) == ("offline",)
+        assert [status.named for status in await open_statuses(store, told.append).find("conn_42")] == [ACME]
+    finally:
+        await store.close()
+    assert len(told) == 1
+    assert not statuses.up
