@@ -8,6 +8,7 @@ from pathlib import Path
 
 import redis
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store.embedded import EmbeddedServer, server_binary
 from gateway.store.scripts import ADMIT, Argument, encode_admit

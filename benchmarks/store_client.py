@@ -20,6 +20,7 @@ from pathlib import Path
 import redis
 import redis.asyncio
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store.embedded import EmbeddedServer, server_binary
 from gateway.store.redis import RedisStore

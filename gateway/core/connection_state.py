@@ -20,7 +20,7 @@ Pure. Times are microseconds of one clock, the store's; a report says how long a
 is the second implementation, tested equal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -49,51 +49,11 @@ class ConnectionState(StrEnum):
     ONLINE = "online"
 
 
-class Outcome(StrEnum):
-    """What one attempt, or one refusal by the breaker or a pause, says about its connection.
+class Named(NamedTuple):
+    """Which connection: two tenants may call theirs alike. `tenant` is "" when the caller has none."""
 
-    rejected: the request was at fault (400, 404, 422 ...), the connection works.
-    """
-
-    OK = "ok"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    UNAUTHENTICATED = "unauthenticated"
-    FORBIDDEN = "forbidden"
-    LIMITED = "limited"
-    SHUT = "shut"
-
-
-_BY_CLASS: Mapping[str, Outcome] = {
-    "client_error": Outcome.REJECTED,
-    "auth_error": Outcome.UNAUTHENTICATED,
-    "rate_limited": Outcome.LIMITED,
-    "server_error": Outcome.FAILED,
-}
-_BY_STATUS: Mapping[int, Outcome] = {
-    401: Outcome.UNAUTHENTICATED,
-    403: Outcome.FORBIDDEN,
-    429: Outcome.LIMITED,
-}
-
-
-def outcome_of(error_class: str, status: int) -> Outcome | None:
-    """What an attempt says: its error class ("" = none was given) and the upstream's status (0 = it gave none).
-
-    The class decides, since policies may say what a status means; the status tells 403 from 401. None: says nothing.
-    """
-    if error_class == "auth_error" and status == 403:
-        return Outcome.FORBIDDEN
-    known = _BY_CLASS.get(error_class)
-    if known is not None:
-        return known
-    if error_class:
-        return Outcome.FAILED
-    if not status:
-        return None
-    return _BY_STATUS.get(status) or (
-        Outcome.OK if status < 400 else Outcome.REJECTED if status < 500 else Outcome.FAILED
-    )
+    tenant: str
+    connection: str
 
 
 class Failure(NamedTuple):
@@ -111,7 +71,7 @@ class Report(NamedTuple):
     """What one worker saw of one connection since its last report. Ages: how long ago, NEVER = not at all.
 
     rows          attempts by operation and entity
-    failures      how many FAILED
+    failures      how many of the failed ones were failures of the other side
     tail          how many of those after the last answer
     answer_us     age of the latest beginning of an attempt that was answered
     denied        AUTH_REQUIRED or PERMISSION_DENIED, whichever came last, or None
@@ -163,6 +123,21 @@ class Track(NamedTuple):
     success_us: int = NEVER
     failure: Failure = Failure()
     buckets: tuple[Bucket, ...] = ()
+
+
+class Status(NamedTuple):
+    """One connection as it is remembered. `named` is fit for people: names too long to show are their hash."""
+
+    named: Named
+    track: Track
+
+
+class Transition(NamedTuple):
+    """A connection's state has changed; `status` is how it is now."""
+
+    before: ConnectionState
+    before_since_us: int
+    status: Status
 
 
 NOTHING_NEW = Report()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 MIN_BYTES_PER_S = 500  # a body, or an answer taken, slower than this on average uses up its deadline
 LINGER_S = 2.0  # how long input behind a last answer is thrown away, so that the answer survives
-LAST_HEAD_S = 0.5  # how long a drain waits for the head of a request that may be on its way
+LAST_HEAD_S = 0.5  # how long a drain waits for a request that may be on its way
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -155,14 +155,10 @@ class Connection(asyncio.Protocol):
             self._set_deadline()
 
     def close_idle(self) -> None:
-        """Drain: an idle socket is closed now, a busy one behind its answer, one whose head is on its way soon."""
+        """Drain: a busy socket is closed behind its answer, an idle one soon: a request may be on its way to us."""
         self.keep_alive = False
-        if self._run is not None or self._closing:
-            return
-        if self._head_started:
+        if self._run is None and not self._closing:
             self.deadline = min(self.deadline, self._loop.time() + LAST_HEAD_S)
-        else:
-            self._close(lingering=False)
 
     # Deadlines
 

@@ -80,7 +80,7 @@ class Listener:
         self.keeping_alive = False
 
     def stop_accepting(self) -> None:
-        """No new sockets; idle ones close, busy ones close behind their answer."""
+        """No new sockets; idle ones close after a moment, busy ones behind their answer."""
         self.accepting = False
         self.retire()
         for connection in list(self._connections):

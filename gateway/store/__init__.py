@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from gateway.core.ask import Ask
+from gateway.core.decision import Kept
+from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 
 
@@ -35,7 +37,7 @@ class Store(Protocol):
         """Send what is pending, release what was opened. Idempotent."""
 
     def admit(self, ask: Ask, lease: str) -> Awaitable[Decision]:
-        """Decide all its charges together: all are charged, or none is.
+        """Decide all its guards and charges together: a guard holds the call back, or all are charged, or none is.
 
         lease  names the slots taken by concurrency limits, for `release`; unique per call
         """
@@ -51,6 +53,24 @@ class Store(Protocol):
 
     async def reset(self, charge: Charge) -> bool:
         """Forget everything counted for this partition. Returns whether there was anything."""
+
+    def report(self, reports: Sequence[Report]) -> Awaitable[tuple[Change | None, ...]]:
+        """How calls ended that breakers let through, in this order; several may be about one breaker.
+
+        Returns for each what it changed. Of all who report, only the one who causes a transition gets it.
+        """
+
+    def pause(self, guard: Guard, for_us: int) -> Awaitable[tuple[bool, int]]:
+        """Hold calls back for so long; 0 = not any more. The longest wins, up to the rule's bound.
+
+        Returns whether a pause began that was not there before, and until when it lasts now.
+        """
+
+    async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:
+        """Hold a breaker open or closed, whatever happens, for so long (a month at most); None gives it back."""
+
+    async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
+        """The store's clock, and what is remembered of these guards. For those who look; changes nothing."""
 
     async def ping(self) -> float:
         """Round trip in seconds."""

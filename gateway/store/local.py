@@ -6,11 +6,16 @@ Used where no server can be had, and for a limit whose posture is `local` while 
 import heapq
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
+from gateway.core import guards as core
 from gateway.core.algorithms import Leases, State
 from gateway.core.ask import Ask
-from gateway.core.decision import decide, units
+from gateway.core.breaker import Circuit
+from gateway.core.decision import Kept, decide_call, kept_for, units
+from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.limits import Algorithm, Charge, Decision
+from gateway.core.pause import Pause
 
 
 def monotonic_us() -> int:
@@ -23,8 +28,8 @@ class _Partition:
 
     __slots__ = ("ends_us", "state")
 
-    def __init__(self, state: State | None = None) -> None:
-        self.state = state
+    def __init__(self) -> None:
+        self.state: State | Kept | None = None
         self.ends_us = 0
 
 
@@ -54,14 +59,16 @@ class LocalStore:
     async def admit(self, ask: Ask, lease: str) -> Decision:
         """See `Store.admit`."""
         now_us = self._clock()
-        decision, states = self._decide(ask.charges, now_us, lease, commit=True)
-        for charge, state, verdict in zip(ask.charges, states, decision.verdicts, strict=True):
+        decision, kept, states = self._decide(ask, now_us, lease, commit=True)
+        for guard, known in zip(ask.guards, kept, strict=True):
+            self._keep(guard.key, known, now_us, known.lives_us(guard.rule, now_us))
+        for charge, state, verdict in zip(ask.charges, states, decision.verdicts, strict=bool(decision.verdicts)):
             self._keep(charge.key, state, now_us, verdict.reset_us)
         return decision
 
     async def peek(self, ask: Ask) -> Decision:
         """See `Store.peek`."""
-        return self._decide(ask.charges, self._clock(), "", commit=False)[0]
+        return self._decide(ask, self._clock(), "", commit=False)[0]
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         """See `Store.release`."""
@@ -79,6 +86,39 @@ class LocalStore:
         """See `Store.reset`."""
         return self._partitions.pop(charge.key, None) is not None
 
+    async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:
+        """See `Store.report`."""
+        now_us = self._clock()
+        return tuple(self._report(report, now_us) for report in reports)
+
+    def _report(self, report: Report, now_us: int) -> Change | None:
+        breaker, circuit = self._circuit(report.guard)
+        after, change = circuit.reported(breaker, report, now_us)
+        self._keep(report.guard.key, after, now_us, after.lives_us(breaker, now_us))
+        return change
+
+    async def pause(self, guard: Guard, for_us: int) -> tuple[bool, int]:
+        """See `Store.pause`."""
+        now_us, pause = self._clock(), self._known(guard)
+        assert isinstance(guard.rule, Pausing), "a breaker is not paused"
+        assert isinstance(pause, Pause), "kept_for gives what fits the rule"
+        after, began = pause.asked(guard.rule, for_us, now_us)
+        lasts_us = after.lives_us(guard.rule, now_us)
+        self._keep(guard.key, after, now_us, lasts_us)
+        return began, lasts_us
+
+    async def force(self, guard: Guard, state: core.State | None, for_us: int) -> Change | None:
+        """See `Store.force`."""
+        now_us = self._clock()
+        breaker, circuit = self._circuit(guard)
+        after, change = circuit.forced(state, for_us, now_us)
+        self._keep(guard.key, after, now_us, after.lives_us(breaker, now_us))
+        return change
+
+    async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
+        """See `Store.guards`."""
+        return self._clock(), tuple(self._known(guard) for guard in guards)
+
     async def ping(self) -> float:
         """There is no way to go."""
         return 0.0
@@ -87,11 +127,24 @@ class LocalStore:
         return len(self._partitions)
 
     def _decide(
-        self, charges: Sequence[Charge], now_us: int, lease: str, *, commit: bool
-    ) -> tuple[Decision, tuple[State, ...]]:
-        found = [self._partitions.get(charge.key) for charge in charges]
-        states = [partition.state if partition else None for partition in found]
-        return decide(charges, states, now_us, lease, commit=commit)
+        self, ask: Ask, now_us: int, lease: str, *, commit: bool
+    ) -> tuple[Decision, tuple[Kept, ...], tuple[State | None, ...]]:
+        kept = [self._known(guard) for guard in ask.guards]
+        states = [cast("State | None", self._state(charge.key)) for charge in ask.charges]
+        return decide_call(ask, kept, states, now_us, lease, commit=commit)
+
+    def _state(self, key: str) -> State | Kept | None:
+        partition = self._partitions.get(key)
+        return partition.state if partition else None
+
+    def _known(self, guard: Guard) -> Kept:
+        return kept_for(guard, cast("Kept | None", self._state(guard.key)))
+
+    def _circuit(self, guard: Guard) -> tuple[Breaker, Circuit]:
+        circuit = self._known(guard)
+        assert isinstance(guard.rule, Breaker), "a pause hears of no outcomes"
+        assert isinstance(circuit, Circuit), "kept_for gives what fits the rule"
+        return guard.rule, circuit
 
     def _held(self, charges: Sequence[Charge]) -> list[tuple[Leases, _Partition, Charge]]:
         """The partitions of the concurrency limits among `charges` that hold leases."""
@@ -102,7 +155,7 @@ class LocalStore:
                 held.append((partition.state, partition, charge))
         return held
 
-    def _keep(self, key: str, state: State, now_us: int, reset_us: int) -> None:
+    def _keep(self, key: str, state: State | Kept | None, now_us: int, reset_us: int) -> None:
         partition = self._partitions.get(key)
         if partition is None:
             if reset_us == 0:

@@ -1,19 +1,35 @@
 """Limits decided by a Redis-protocol server: every decision is one EVALSHA on one multiplexed connection."""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from gateway.core.ask import Ask
+from gateway.core.decision import Kept
+from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.dial import Dialer
+from gateway.store.guarding import (
+    decode_changes,
+    decode_pause,
+    encode_force,
+    encode_pause,
+    encode_report,
+    kept_keys,
+    unpack_kept,
+)
 from gateway.store.link import Again, Argument, Decode, Link, pack
 from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
 from gateway.store.scripts import (
     ADMIT,
+    FORCE,
+    PAUSE,
     RELEASE,
     RENEW,
+    REPORT,
+    SCRIPTS,
     Script,
     decode_admit,
     encode_admit,
@@ -23,12 +39,9 @@ from gateway.store.scripts import (
 from gateway.store.status_wire import STATUS
 from gateway.store.url import parse_url
 
-if TYPE_CHECKING:
-    import asyncio
-
 _EVALSHA = "EVALSHA"
 _PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
-_PING = pack(("PING",))
+_PING, _TIME = pack(("PING",)), pack(("TIME",))
 
 
 class RedisStore:
@@ -89,11 +102,11 @@ class RedisStore:
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
         return self._pipeline.ask(*self._admission(ask, "", commit=False))
 
-    def _admission(self, ask: Ask, lease: str, *, commit: bool) -> tuple[bytes, Decode, Sequence[Charge], Again]:
+    def _admission(self, ask: Ask, lease: str, *, commit: bool) -> tuple[bytes, Decode, Ask, Again]:
         """The arguments of `Pipeline.ask` for one decision."""
-        arguments = encode_admit(ask.charges, lease, prefix=self._prefix, commit=commit)
+        arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit)
         command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
-        return command, decode_admit, ask.charges, Again(ADMIT.source, arguments)
+        return command, decode_admit, ask, Again(ADMIT.source, arguments)
 
     def _remember(self, ask: Ask) -> object:
         """Without a lease all calls of one caller send the same bytes."""
@@ -107,8 +120,24 @@ class RedisStore:
         self._tell(RENEW, encode_renew(charges, lease, self._prefix))
 
     async def reset(self, charge: Charge) -> bool:
-        key_count, *rest = encode_admit((charge,), "", prefix=self._prefix, commit=False)
-        return bool(await self._pipeline.ask(pack(("DEL", *rest[: int(key_count)]))))
+        return bool(await self._pipeline.ask(pack(("DEL", self._prefix + charge.key))))
+
+    def report(self, reports: Sequence[Report]) -> "asyncio.Future[tuple[Change | None, ...]]":
+        return self.run(REPORT, encode_report(reports, self._prefix), decode_changes, len(reports))
+
+    def pause(self, guard: Guard, for_us: int) -> "asyncio.Future[tuple[bool, int]]":
+        return self.run(PAUSE, encode_pause(guard, for_us, self._prefix), decode_pause)
+
+    async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:
+        arguments = encode_force(guard, state, for_us, self._prefix)
+        (change,) = await self.run(FORCE, arguments, decode_changes, 1)
+        return cast("Change | None", change)
+
+    async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
+        ask, keys = self._pipeline.ask, kept_keys(guards, self._prefix)
+        (seconds, micros), kept = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *keys))))
+        known = tuple(unpack_kept(guard.rule, packed) for guard, packed in zip(guards, kept, strict=True))
+        return int(seconds) * 1_000_000 + int(micros), known
 
     async def ping(self) -> float:
         started = monotonic()
@@ -132,10 +161,8 @@ class RedisStore:
 
         On a new key each time, because a refusal writes nothing.
         """
-        charges = (Charge(_PROBE, f"{_PROBE.name}:{{{secrets.token_hex(8)}}}", 1),)
-        arguments = encode_admit(charges, "", prefix=self._prefix, commit=True)
-        command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
-        return link.send(command, decode_admit, charges, Again(ADMIT.source, arguments))
+        ask = Ask([Charge(_PROBE, f"{_PROBE.name}:{{{secrets.token_hex(8)}}}", 1)])
+        return link.send(*self._admission(ask, "", commit=True))
 
 
 def _load_scripts(link: Link) -> None:
@@ -143,5 +170,5 @@ def _load_scripts(link: Link) -> None:
 
     Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one.
     """
-    for script in (ADMIT, RELEASE, RENEW, STATUS):
+    for script in (*SCRIPTS, STATUS):
         link.offer(pack(("SCRIPT", "LOAD", script.source)))

@@ -9,18 +9,23 @@ from hashlib import sha1
 from pathlib import Path
 
 from gateway.core.algorithms.bounds import out_of_bounds
+from gateway.core.ask import Ask
 from gateway.core.decision import check_distinct, units
+from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+from gateway.store.guarding import decode_standings, pack_guards
 
 Argument = bytes | str | int
 
-ADMIT_ARGV = ("op", "now_us", "lease")
+ADMIT_ARGV = ("op", "now_us", "lease", "guards")
 RULE_FIELDS = (("algorithm", 1), ("enforced", 1), ("cost", 4), ("quota", 4), ("window_us", 6), ("a", 6), ("b", 6))
 ADMIT_REPLY = ("admitted", "now_us")
+HELD = 2
+"""`reply.admitted` when a guard holds the call back."""
 RELEASE_ARGV, RELEASE_REPLY = ("op", "lease"), ("released",)
 RENEW_ARGV, RENEW_REPLY = ("op", "now_us", "lease"), ("renewed",)
 
-_ADMIT_PARTS = ("common", "rolling_window", "token_bucket", "fixed_window", "concurrency", "admit")
+_ALGORITHMS = ("rolling_window", "token_bucket", "fixed_window", "concurrency")
 _CODES = {
     Algorithm.ROLLING_WINDOW: 1,
     Algorithm.TOKEN_BUCKET: 2,
@@ -46,39 +51,46 @@ def load_script(name: str, *parts: str) -> Script:
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-ADMIT = load_script("admit", *_ADMIT_PARTS)
+ADMIT = load_script("admit", "clock", "common", *_ALGORITHMS, "circuit", "guards", "admit")
 RELEASE = load_script("release", "release")
 RENEW = load_script("renew", "renew")
+REPORT = load_script("report", "clock", "circuit", "report")
+FORCE = load_script("force", "clock", "circuit", "force")
+PAUSE = load_script("pause", "clock", "pause")
+SCRIPTS = (ADMIT, RELEASE, RENEW, REPORT, FORCE, PAUSE)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
 
 
-def encode_admit(
-    charges: Sequence[Charge], lease: str, *, prefix: str, commit: bool, now_us: int = 0
-) -> list[Argument]:
+def encode_admit(ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int = 0) -> list[Argument]:
     """The arguments of ADMIT after the sha: number of keys, keys, ARGV.
 
     commit  False = peek: the decision and the uncharged present, changing nothing
     now_us  0 = the server's clock; anything else is for tests
 
-    Raises ValueError for a partition charged twice, a cost below 1, or a limit that is out of bounds.
+    Raises ValueError for a partition asked twice, a cost below 1, or a limit that is out of bounds.
     """
-    keys = [prefix + charge.key for charge in charges]
+    keys = [prefix + guard.key for guard in ask.guards] + [prefix + charge.key for charge in ask.charges]
     check_distinct(keys)
     op = "admit" if commit else "peek"
-    return [len(keys), *keys, op, now_us, lease, *[_rule(limit, cost) for limit, _, cost in charges]]
+    rules = [_rule(limit, cost) for limit, _, cost in ask.charges]
+    return [len(keys), *keys, op, now_us, lease, pack_guards(ask.guards), *rules]
 
 
-def decode_admit(reply: Sequence[int], charges: Sequence[Charge]) -> Decision:
-    """The decision in ADMIT's reply. Raises ValueError when the reply does not fit the charges."""
-    if len(reply) != 2 + 5 * len(charges):
-        raise ValueError(f"{len(reply)} integers in the reply for {len(charges)} limits")
+def decode_admit(reply: Sequence[int], ask: Ask) -> Decision:
+    """The decision in ADMIT's reply. Raises ValueError when the reply does not fit what was asked."""
+    end = 2 + 5 * len(ask.charges)
+    standings: tuple[Standing, ...] = ()
+    if len(reply) != end or reply[0] == HELD:
+        end = 2 if reply[0] == HELD else end
+        if len(reply) < end:
+            raise ValueError(f"{len(reply)} integers in the reply for {len(ask.charges)} limits")
+        standings = decode_standings(reply[end:], len(ask.guards))
     verdicts = tuple(
-        Verdict(reply[at] == 1, reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4])
-        for at in range(2, len(reply), 5)
+        Verdict(reply[at] == 1, reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4]) for at in range(2, end, 5)
     )
-    return Decision(reply[0] == 1, verdicts, reply[1])
+    return Decision(reply[0] == 1, verdicts, reply[1], standings)
 
 
 def encode_release(charges: Sequence[Charge], lease: str, prefix: str) -> list[Argument] | None:

@@ -8,16 +8,24 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gateway.core.connection_state import ConnectionState, Report, Track, new_track, reported, settled
-from gateway.store import Store
+from gateway.core.connection_state import (
+    ConnectionState,
+    Named,
+    Report,
+    Status,
+    Track,
+    Transition,
+    ends_by_itself_us,
+    new_track,
+    reported,
+    settled,
+)
+from gateway.store import Store, StoreDown
 from gateway.store.redis import RedisStore
 from gateway.store.status_wire import (
     LETTERS,
     STATUS,
-    Named,
     Page,
-    Status,
-    Transition,
     beginning_of,
     decode_page,
     decode_states,
@@ -37,7 +45,7 @@ OnTransition = Callable[[Transition], None]
 
 
 class Statuses(Protocol):
-    """Every method that awaits raises StoreDown and nothing else when the store fails.
+    """`find` and `page` raise StoreDown and nothing else when the store fails.
 
     on_transition  told of each change of a state, once in the whole fleet: by whoever's request made it show
     """
@@ -49,7 +57,10 @@ class Statuses(Protocol):
         """Whether the store answers."""
 
     async def report(self, reports: Sequence[tuple[Named, Report]]) -> Sequence[ConnectionState]:
-        """Take reports in, each about another connection; their states now. Also lets time do its part."""
+        """Take reports in, each about another connection; their states now. Also lets time do its part.
+
+        () when the store does not answer: the reports are lost then. They are told for people, nothing is charged.
+        """
 
     async def find(self, connection: str, tenant: str | None = None) -> Sequence[Status]:
         """All connections of this name, of one tenant ("" = none was known) or of all. Sixteen at most of a state."""
@@ -76,7 +87,10 @@ class RedisStatuses:
         return self._store.up
 
     async def report(self, reports: Sequence[tuple[Named, Report]]) -> Sequence[ConnectionState]:
-        _, body = await self._run(encode_reports(reports, self._store.key_prefix, now_us=self.now_us))
+        try:
+            _, body = await self._run(encode_reports(reports, self._store.key_prefix, now_us=self.now_us))
+        except StoreDown:
+            return ()
         return decode_states(body)
 
     async def find(self, connection: str, tenant: str | None = None) -> Sequence[Status]:
@@ -113,13 +127,14 @@ class LocalStatuses:
         self._clock = clock
         self._most = most
         self._known: dict[str, tuple[int, Status]] = {}  # by member: when last reported, in that order
+        self._restless: set[str] = set()  # those whose state ends by itself
 
     async def report(self, reports: Sequence[tuple[Named, Report]]) -> Sequence[ConnectionState]:
         now_us = self._clock()
         self._let_time_pass(now_us)
         states = [self._take(named, report, now_us) for named, report in reports]
         while len(self._known) > self._most:
-            del self._known[next(iter(self._known))]
+            self._forget_oldest()
         return states
 
     async def find(self, connection: str, tenant: str | None = None) -> Sequence[Status]:
@@ -144,22 +159,31 @@ class LocalStatuses:
         known = self._known.pop(member, None)
         before = known[1].track if known else new_track(now_us)
         texts = Named(shown(named.tenant), shown(named.connection))
-        status = self._changed(texts, before, reported(before, report, now_us))
-        self._known[member] = (now_us, status)
-        return status.track.state
+        self._keep(member, now_us, texts, before, reported(before, report, now_us))
+        return self._known[member][1].track.state
 
     def _let_time_pass(self, now_us: int) -> None:
-        for member, (at_us, (named, track)) in list(self._known.items()):
-            if at_us < now_us - RETENTION_US:
-                del self._known[member]
-            elif track.state in (ConnectionState.RATE_LIMITED, ConnectionState.DEGRADED):
-                self._known[member] = (at_us, self._changed(named, track, settled(track, now_us)))
+        for member in [*self._restless]:
+            at_us, (named, track) = self._known[member]
+            self._keep(member, at_us, named, track, settled(track, now_us))
+        while self._known and self._oldest()[1] < now_us - RETENTION_US:
+            self._forget_oldest()
 
-    def _changed(self, named: Named, before: Track, after: Track) -> Status:
+    def _keep(self, member: str, at_us: int, named: Named, before: Track, after: Track) -> None:
         status = Status(named, after)
+        self._known[member] = (at_us, status)
+        (self._restless.add if ends_by_itself_us(after) >= 0 else self._restless.discard)(member)
         if after.state is not before.state:
             self.on_transition(Transition(before.state, before.since_us, status))
-        return status
+
+    def _oldest(self) -> tuple[str, int]:
+        member = next(iter(self._known))
+        return member, self._known[member][0]
+
+    def _forget_oldest(self) -> None:
+        member, _ = self._oldest()
+        del self._known[member]
+        self._restless.discard(member)
 
 
 def _first(entry: tuple[str, Status]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.connection_counts import Bucket, Counts
-from gateway.core.connection_state import ConnectionState, Failure, Report, Track
+from gateway.core.connection_state import ConnectionState, Failure, Named, Report, Status, Track, Transition
 from gateway.core.keys import encode_part
 from gateway.store.link import Argument
 from gateway.store.scripts import load_script
@@ -24,28 +24,6 @@ STATUS_REPLY = ("now_us", "transitions", "body")
 
 LETTERS = dict(zip(ConnectionState, "abcdef", strict=True))
 _MAX_TEXT = 128
-
-
-class Named(NamedTuple):
-    """Who a report is about. What a caller sent: any text; `connection` is not empty, `tenant` may be."""
-
-    tenant: str
-    connection: str
-
-
-class Status(NamedTuple):
-    """One connection as the store remembers it. `named` holds texts fit for people: long ones as their hash."""
-
-    named: Named
-    track: Track
-
-
-class Transition(NamedTuple):
-    """A connection's state has changed; `status` is how it is now."""
-
-    before: ConnectionState
-    before_since_us: int
-    status: Status
 
 
 class Page(NamedTuple):
@@ -127,21 +105,12 @@ def decode_page(now_us: int, body: Sequence[Any], count: int) -> Page:
 
 def decode_status(flat: Sequence[Any]) -> Status:
     """One connection as the script's `flat` writes it."""
-    plain: list[Any] = [value.decode() if isinstance(value, bytes) else value for value in flat[:16]]
-    tenant, connection, state, since_us, streak, answered_us, offline_us, denied, *others = plain
+    tenant, connection, *values = [value.decode() if isinstance(value, bytes) else value for value in flat[:16]]
     at_us, error_class, status, request_id, operation, entity = flat[16]
-    track = Track(
-        ConnectionState(state),
-        since_us,
-        streak,
-        answered_us,
-        offline_us,
-        ConnectionState(denied) if denied else None,
-        *others,
-        Failure(at_us, error_class.decode(), status, request_id.decode(), operation.decode(), entity.decode()),
-        tuple(map(_bucket, flat[17:])),
-    )
-    return Status(Named(tenant, connection), track)
+    failure = Failure(at_us, error_class.decode(), status, request_id.decode(), operation.decode(), entity.decode())
+    track = Track(*values, failure=failure, buckets=tuple(map(_bucket, flat[17:])))
+    denied = ConnectionState(values[5]) if values[5] else None
+    return Status(Named(tenant, connection), track._replace(state=ConnectionState(values[0]), denied=denied))
 
 
 def _bucket(flat: Sequence[Any]) -> Bucket:

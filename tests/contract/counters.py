@@ -11,13 +11,30 @@ import redis
 
 from gateway.core.algorithms import Leases, State
 from gateway.core.ask import Ask
-from gateway.core.decision import decide
+from gateway.core.breaker import Circuit
+from gateway.core.decision import Kept, decide_call, kept_for
+from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
+from gateway.core.guards import State as Phase
 from gateway.core.limits import Algorithm, Charge, Decision
+from gateway.core.pause import Pause
+from gateway.store.guarding import (
+    decode_changes,
+    decode_pause,
+    encode_force,
+    encode_pause,
+    encode_report,
+    kept_keys,
+    unpack_kept,
+)
 from gateway.store.local import LocalStore
 from gateway.store.scripts import (
     ADMIT,
+    FORCE,
+    PAUSE,
     RELEASE,
     RENEW,
+    REPORT,
+    SCRIPTS,
     Argument,
     Script,
     decode_admit,
@@ -42,20 +59,29 @@ class Counter(Protocol):
 
     def reset(self, key: str) -> None: ...
 
+    def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision: ...
+
+    def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]: ...
+
+    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]: ...
+
+    def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None: ...
+
+    def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]: ...
+
 
 class CoreModel:
     """The pure functions on a plain dictionary: the definition."""
 
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
+        self.guards: dict[str, Kept] = {}
 
     def admit(self, charges: Sequence[Charge], lease: str, now_us: int) -> Decision:
-        decision, states = self._decide(charges, lease, now_us, commit=True)
-        self.states.update(zip([charge.key for charge in charges], states, strict=True))
-        return decision
+        return self.ask(Ask(charges), now_us, lease)
 
     def peek(self, charges: Sequence[Charge], now_us: int) -> Decision:
-        return self._decide(charges, "", now_us, commit=False)[0]
+        return self.ask(Ask(charges), now_us, commit=False)
 
     def release(self, charges: Sequence[Charge], lease: str, now_us: int) -> None:
         for charge, leases in self._held(charges):
@@ -67,11 +93,42 @@ class CoreModel:
 
     def reset(self, key: str) -> None:
         self.states.pop(key, None)
+        self.guards.pop(key, None)
 
-    def _decide(
-        self, charges: Sequence[Charge], lease: str, now_us: int, *, commit: bool
-    ) -> tuple[Decision, tuple[State, ...]]:
-        return decide(charges, [self.states.get(charge.key) for charge in charges], now_us, lease, commit=commit)
+    def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
+        kept = [self.guards.get(guard.key) for guard in ask.guards]
+        states = [self.states.get(charge.key) for charge in ask.charges]
+        decision, kept_after, states_after = decide_call(ask, kept, states, now_us, lease, commit=commit)
+        self.guards.update(zip([guard.key for guard in ask.guards], kept_after, strict=True))
+        keys = [charge.key for charge in ask.charges]
+        self.states.update((key, state) for key, state in zip(keys, states_after, strict=True) if state is not None)
+        return decision
+
+    def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]:
+        return tuple(self._report(report, now_us) for report in reports)
+
+    def _report(self, report: Report, now_us: int) -> Change | None:
+        (circuit,) = self.kept([report.guard])
+        assert isinstance(circuit, Circuit)
+        assert isinstance(report.guard.rule, Breaker)
+        self.guards[report.guard.key], change = circuit.reported(report.guard.rule, report, now_us)
+        return change
+
+    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]:
+        (pause,) = self.kept([guard])
+        assert isinstance(pause, Pause)
+        assert isinstance(guard.rule, Pausing)
+        self.guards[guard.key], began = pause.asked(guard.rule, for_us, now_us)
+        return began, self.guards[guard.key].lives_us(guard.rule, now_us)
+
+    def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None:
+        (circuit,) = self.kept([guard])
+        assert isinstance(circuit, Circuit)
+        self.guards[guard.key], change = circuit.forced(state, for_us, now_us)
+        return change
+
+    def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]:
+        return tuple(kept_for(guard, self.guards.get(guard.key)) for guard in guards)
 
     def _held(self, charges: Sequence[Charge]) -> list[tuple[Charge, Leases]]:
         found = [(charge, self.states.get(charge.key)) for charge in charges]
@@ -108,44 +165,78 @@ class Local:
     def reset(self, key: str) -> None:
         asyncio.run(self.store.reset(Charge(None, key, 1)))  # type: ignore[arg-type]
 
+    def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
+        self.now_us = now_us
+        return asyncio.run(self.store.admit(ask, lease) if commit else self.store.peek(ask))
+
+    def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]:
+        self.now_us = now_us
+        return asyncio.run(self.store.report(reports))
+
+    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]:
+        self.now_us = now_us
+        return asyncio.run(self.store.pause(guard, for_us))
+
+    def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None:
+        self.now_us = now_us
+        return asyncio.run(self.store.force(guard, state, for_us))
+
+    def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]:
+        return asyncio.run(self.store.guards(guards))[1]
+
 
 class Scripts:
     """The scripts in a real server, one trip a call. The server's own clock would end keys too early: they persist."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self.client = client
-        for script in (ADMIT, RELEASE, RENEW):
+        for script in SCRIPTS:
             assert client.script_load(script.source) == script.sha1_hex
 
     def admit(self, charges: Sequence[Charge], lease: str, now_us: int) -> Decision:
-        arguments = encode_admit(charges, lease, prefix=PREFIX, commit=True, now_us=now_us)
-        return decode_admit(self._run(ADMIT, arguments, charges), charges)
+        return self.ask(Ask(charges), now_us, lease)
 
     def peek(self, charges: Sequence[Charge], now_us: int) -> Decision:
-        arguments = encode_admit(charges, "", prefix=PREFIX, commit=False, now_us=now_us)
-        return decode_admit(self._run(ADMIT, arguments, charges), charges)
+        return self.ask(Ask(charges), now_us, commit=False)
 
     def release(self, charges: Sequence[Charge], lease: str, now_us: int) -> None:
         arguments = encode_release(charges, lease, PREFIX)
         if arguments is not None:
-            self._run(RELEASE, arguments, charges)
+            self._run(RELEASE, arguments)
 
     def renew(self, charges: Sequence[Charge], lease: str, now_us: int) -> None:
         arguments = encode_renew(charges, lease, PREFIX, now_us=now_us)
         if arguments is not None:
-            self._run(RENEW, arguments, charges)
+            self._run(RENEW, arguments)
 
     def reset(self, key: str) -> None:
         self.client.delete(PREFIX + key)
 
-    def _run(self, script: Script, arguments: list[Argument], charges: Sequence[Charge]) -> list[int]:
+    def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
+        arguments = encode_admit(ask, lease, prefix=PREFIX, commit=commit, now_us=now_us)
+        return decode_admit(self._run(ADMIT, arguments), ask)
+
+    def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]:
+        return decode_changes(self._run(REPORT, encode_report(reports, PREFIX, now_us=now_us)), len(reports))
+
+    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]:
+        return decode_pause(self._run(PAUSE, encode_pause(guard, for_us, PREFIX, now_us=now_us)), None)
+
+    def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None:
+        return decode_changes(self._run(FORCE, encode_force(guard, state, for_us, PREFIX, now_us=now_us)), 1)[0]
+
+    def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]:
+        packed = self.client.mget(kept_keys(guards, PREFIX))
+        return tuple(unpack_kept(guard.rule, one) for guard, one in zip(guards, packed, strict=True))
+
+    def _run(self, script: Script, arguments: list[Argument]) -> list[int]:
         with self.client.pipeline(transaction=True) as pipe:
-            queue(pipe, script, arguments, [charge.key for charge in charges])
+            queue(pipe, script, arguments)
             return pipe.execute()[0]
 
 
-def queue(pipe: "redis.client.Pipeline", script: Script, arguments: list[Argument], keys: Sequence[str]) -> None:
+def queue(pipe: "redis.client.Pipeline", script: Script, arguments: list[Argument]) -> None:
     """Add one script call to a transaction, and take the server's own time limit off its keys."""
     pipe.execute_command("EVALSHA", script.sha1_hex, *arguments)
-    for key in keys:
-        pipe.persist(PREFIX + key)
+    for key in arguments[1 : 1 + int(arguments[0])]:
+        pipe.persist(key)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pytest
 import redis
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
 from gateway.store.scripts import ADMIT, ADMIT_ARGV, encode_admit
 from tests.contract.counters import PREFIX, Scripts
@@ -22,7 +23,7 @@ def admitted_times(server: "redis.Redis", limit: Limit, tries_us: Iterable[int])
     tries_us = list(tries_us)
     with server.pipeline(transaction=True) as pipe:
         for at_us in tries_us:
-            arguments = encode_admit([Charge(limit, "k", 1)], "", prefix=PREFIX, commit=True, now_us=START + at_us)
+            arguments = encode_admit(Ask([Charge(limit, "k", 1)]), "", prefix=PREFIX, commit=True, now_us=START + at_us)
             pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *arguments)
         replies = pipe.execute()
     return [at_us for at_us, reply in zip(tries_us, replies, strict=True) if reply[0]]
@@ -80,8 +81,13 @@ def test_no_gateway_tells_the_time(server: "redis.Redis") -> None:
     """Gateways whose clocks differ cannot matter: what they send does not depend on a clock."""
     Scripts(server)
     charge = Charge(rolling(quota=100), "k", 1)
-    arguments = encode_admit([charge], "", prefix=PREFIX, commit=True)
-    assert dict(zip(ADMIT_ARGV, arguments[2:], strict=False)) == {"op": "admit", "now_us": 0, "lease": ""}
+    arguments = encode_admit(Ask([charge]), "", prefix=PREFIX, commit=True)
+    assert dict(zip(ADMIT_ARGV, arguments[2:], strict=False)) == {
+        "op": "admit",
+        "now_us": 0,
+        "lease": "",
+        "guards": b"",
+    }
     with server.pipeline(transaction=False) as pipe:
         for _ in range(2000):
             pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *arguments)

@@ -5,6 +5,7 @@ from hashlib import sha1
 
 import pytest
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Decision, Limit, Mode, Verdict
 from gateway.store import scripts
 from gateway.store.scripts import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
@@ -15,16 +16,22 @@ SLOTS = Charge(parallel(slots=8), "parallel:{=c1}", 3)
 
 
 def test_admit() -> None:
-    arguments = encode_admit([WINDOW, SLOTS], "01JD", prefix="gw:", commit=True)
-    assert arguments[:6] == [2, "gw:tenant-10m:{=acme}", "gw:parallel:{=c1}", "admit", 0, "01JD"]
-    assert arguments[6] == bytes.fromhex("01 01 00000002 000001f4 000023c34600 000000000001 000000000000")
-    assert arguments[7] == bytes.fromhex("04 01 00000003 00000008 000003938700 000000000001 000000000000")
-    assert encode_admit([WINDOW], "", prefix="", commit=False, now_us=7)[:5] == [1, "tenant-10m:{=acme}", "peek", 7, ""]
+    arguments = encode_admit(Ask([WINDOW, SLOTS]), "01JD", prefix="gw:", commit=True)
+    assert arguments[:7] == [2, "gw:tenant-10m:{=acme}", "gw:parallel:{=c1}", "admit", 0, "01JD", b""]
+    assert arguments[7] == bytes.fromhex("01 01 00000002 000001f4 000023c34600 000000000001 000000000000")
+    assert arguments[8] == bytes.fromhex("04 01 00000003 00000008 000003938700 000000000001 000000000000")
+    assert encode_admit(Ask([WINDOW]), "", prefix="", commit=False, now_us=7)[:5] == [
+        1,
+        "tenant-10m:{=acme}",
+        "peek",
+        7,
+        "",
+    ]
 
 
 def test_rule() -> None:
     shadow = replace(bucket(burst=20, rate=3, per_us=10), mode=Mode.SHADOW)
-    *_, rule = encode_admit([Charge(shadow, "b", 4)], "", prefix="", commit=True)
+    *_, rule = encode_admit(Ask([Charge(shadow, "b", 4)]), "", prefix="", commit=True)
     fields = iter(rule)
     values = [int.from_bytes(bytes(next(fields) for _ in range(size)), "big") for _, size in scripts.RULE_FIELDS]
     assert values == [2, 0, 4, 20, 67, 3, 10]
@@ -32,8 +39,8 @@ def test_rule() -> None:
 
 
 def test_a_cost_above_the_quota_is_the_quota() -> None:
-    assert encode_admit([Charge(rolling(quota=3), "k", 9)], "", prefix="", commit=True) == encode_admit(
-        [Charge(rolling(quota=3), "k", 3)], "", prefix="", commit=True
+    assert encode_admit(Ask([Charge(rolling(quota=3), "k", 9)]), "", prefix="", commit=True) == encode_admit(
+        Ask([Charge(rolling(quota=3), "k", 3)]), "", prefix="", commit=True
     )
     assert encode_release([Charge(parallel(slots=2), "k", 9)], "x", "") == [1, "k", "release", "x", 2]
 
@@ -46,14 +53,14 @@ def test_release_and_renew_name_only_what_holds_slots() -> None:
 
 
 def test_decode() -> None:
-    decision = decode_admit([0, 99, 1, 4, 60, 5, 0, 0, 0, 70, 7, 7], [WINDOW, SLOTS])
+    decision = decode_admit([0, 99, 1, 4, 60, 5, 0, 0, 0, 70, 7, 7], Ask([WINDOW, SLOTS]))
     assert decision == Decision(False, (Verdict(True, 4, 60, 5, 0), Verdict(False, 0, 70, 7, 7)), 99)
-    assert decode_admit([1, 99], []) == Decision(True, (), 99)
+    assert decode_admit([1, 99], Ask([])) == Decision(True, (), 99)
 
 
 def test_a_reply_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(ValueError, match="7 integers"):
-        decode_admit([1, 99, 1, 4, 60, 5, 0], [WINDOW, SLOTS])
+        decode_admit([1, 99, 1, 4, 60, 5, 0], Ask([WINDOW, SLOTS]))
 
 
 @pytest.mark.parametrize(
@@ -66,14 +73,14 @@ def test_a_reply_that_does_not_fit_is_an_error() -> None:
 )
 def test_what_cannot_be_asked(charges: list[Charge], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        encode_admit(charges, "", prefix="", commit=True)
+        encode_admit(Ask(charges), "", prefix="", commit=True)
 
 
 def test_the_rules_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scripts, "_MOST_RULES", 10)
     limits: list[Limit] = [fixed(quota=number) for number in range(1, 100)]
     for limit in limits:
-        *_, rule = encode_admit([Charge(limit, "k", 1)], "", prefix="", commit=True)
+        *_, rule = encode_admit(Ask([Charge(limit, "k", 1)]), "", prefix="", commit=True)
         assert rule[6:10] == limit.quota.to_bytes(4, "big")
         assert len(scripts._rules) <= 10
 

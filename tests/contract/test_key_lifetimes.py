@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.scripts import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
 from tests.contract.counters import PREFIX, CoreModel, Scripts
@@ -52,14 +53,14 @@ class ServerClock:
         if self.ends_us is not None and now_us > self.ends_us:
             self.client.delete(key)
             self.ends_us = None
-        arguments = encode_admit([charge], lease, prefix=PREFIX, commit=True, now_us=now_us)
+        arguments = encode_admit(Ask([charge]), lease, prefix=PREFIX, commit=True, now_us=now_us)
         with self.client.pipeline(transaction=True) as pipe:
             pipe.execute_command("EVALSHA", self.sha, *arguments)
             pipe.persist(key)
             (*reply, ttl_ms), _ = pipe.execute()
         if ttl_ms:
             self.ends_us = now_us + (ttl_ms - SLACK_MS) * 1000
-        return decode_admit(reply, [charge])
+        return decode_admit(reply, Ask([charge]))
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: f"{limit.algorithm}-{limit.window_us}-{limit.quantum_us}")
@@ -89,7 +90,9 @@ def test_the_time_to_live_on_the_server_clock(server: "redis.Redis") -> None:
     limits = [rolling(), bucket(burst=10), fixed(window_us=10 * MINUTE), parallel()]
     charges = [Charge(limit, name, 5 if name == "bucket" else 1) for name, limit in zip(needs_ms, limits, strict=True)]
     with server.pipeline(transaction=True) as pipe:
-        pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *encode_admit(charges, "lease", prefix=PREFIX, commit=True))
+        pipe.execute_command(
+            "EVALSHA", ADMIT.sha1_hex, *encode_admit(Ask(charges), "lease", prefix=PREFIX, commit=True)
+        )
         for charge in charges:
             pipe.pttl(PREFIX + charge.key)
         reply, *ttls_ms = pipe.execute()
@@ -103,7 +106,7 @@ def test_leases_on_the_server_clock(server: "redis.Redis") -> None:
     Scripts(server)
     charge = Charge(parallel(slots=3), "slots", 2)
     key = PREFIX + charge.key
-    admitted_us = server.evalsha(ADMIT.sha1_hex, *encode_admit([charge], "a", prefix=PREFIX, commit=True))[1]
+    admitted_us = server.evalsha(ADMIT.sha1_hex, *encode_admit(Ask([charge]), "a", prefix=PREFIX, commit=True))[1]
     assert dict(server.zrange(key, 0, -1, withscores=True)) == dict.fromkeys((b"a", b"a#2"), admitted_us + MINUTE)
     server.pexpire(key, 1000)
     assert server.evalsha(RENEW.sha1_hex, *encode_renew([charge], "a", PREFIX)) == [2]
@@ -123,7 +126,9 @@ def test_every_key_of_many_callers_ends_within_two_windows(server: "redis.Redis"
             charges = [
                 Charge(limit, f"{index}:{{={number}}}", 1) for index, limit in enumerate(LIMITS[:2] + LIMITS[4:])
             ]
-            pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *encode_admit(charges, "x", prefix=PREFIX, commit=True))
+            pipe.execute_command(
+                "EVALSHA", ADMIT.sha1_hex, *encode_admit(Ask(charges), "x", prefix=PREFIX, commit=True)
+            )
         pipe.execute()
     keys = list(server.scan_iter(count=1000))
     with server.pipeline(transaction=False) as pipe:
@@ -145,7 +150,7 @@ def test_refusals_write_nothing(server: "redis.Redis") -> None:
     server.config_resetstat()
     with server.pipeline(transaction=False) as pipe:
         for step in range(1000):
-            arguments = encode_admit(charges, f"lease-{step}", prefix=PREFIX, commit=True, now_us=START + step)
+            arguments = encode_admit(Ask(charges), f"lease-{step}", prefix=PREFIX, commit=True, now_us=START + step)
             pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *arguments)
         assert all(reply[0] == 0 for reply in pipe.execute())
     assert commands_run(server) == {"evalsha": 1000, "getrange": 2000, "zrange": 1000, "zcount": 1000}
@@ -164,7 +169,7 @@ def test_what_one_decision_runs(server: "redis.Redis") -> None:
     """One EVALSHA from outside; inside it a read and a write or two for each limit, at the server's own time."""
     Scripts(server)
     charges = [Charge(rolling(quota=50), "r", 1), Charge(bucket(burst=50), "b", 1)]
-    arguments = encode_admit(charges, "", prefix=PREFIX, commit=True)
+    arguments = encode_admit(Ask(charges), "", prefix=PREFIX, commit=True)
     for _ in range(4):  # the log of four is full when the fifth comes: nothing has to grow for the sixth
         server.evalsha(ADMIT.sha1_hex, *arguments)
     server.evalsha(ADMIT.sha1_hex, *arguments)
@@ -197,7 +202,7 @@ def test_a_key_of_another_kind_is_taken_over(server: "redis.Redis") -> None:
 
 def test_an_error_of_the_server_is_raised_and_not_taken_for_a_foreign_key(server: "redis.Redis") -> None:
     Scripts(server)
-    arguments = encode_admit([Charge(rolling(), "k", 1)], "", prefix=PREFIX, commit=True)
+    arguments = encode_admit(Ask([Charge(rolling(), "k", 1)]), "", prefix=PREFIX, commit=True)
     server.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-getrange"])
     try:
         pool = redis.ConnectionPool(

@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
 from gateway.store.scripts import ADMIT, encode_admit
 from tests.conftest import RedisServer, StartServer
@@ -19,7 +20,9 @@ def call(server: "redis.Redis", limit: Limit, count: int, apart_us: int = 1, key
     with server.pipeline(transaction=True) as pipe:
         for number in range(count):
             now_us = START + number * apart_us
-            arguments = encode_admit([Charge(limit, key, 1)], f"{number}", prefix=PREFIX, commit=True, now_us=now_us)
+            arguments = encode_admit(
+                Ask([Charge(limit, key, 1)]), f"{number}", prefix=PREFIX, commit=True, now_us=now_us
+            )
             pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *arguments)
         return sum(reply[0] for reply in pipe.execute())
 
@@ -65,7 +68,9 @@ def test_all_that_a_server_spends_on_many_identities(own_redis_server: RedisServ
         with server.pipeline(transaction=False) as pipe:
             for number in range(5000):
                 charge = Charge(bucket(burst=10, per_us=MINUTE), f"connection-1m:{{=tenant-{number}}}", 1)
-                pipe.execute_command("EVALSHA", ADMIT.sha1_hex, *encode_admit([charge], "", prefix=PREFIX, commit=True))
+                pipe.execute_command(
+                    "EVALSHA", ADMIT.sha1_hex, *encode_admit(Ask([charge]), "", prefix=PREFIX, commit=True)
+                )
             pipe.execute()
         assert server.dbsize() == 5000
         assert server.info("memory")["used_memory"] - before < 5000 * 300
@@ -82,9 +87,9 @@ def test_when_memory_is_full_nothing_is_charged(start_redis_server: StartServer)
         client.config_set("maxmemory", 1)
         with pytest.raises(redis.ResponseError, match=r"(?i)oom|maxmemory"):
             client.evalsha(
-                ADMIT.sha1_hex, *encode_admit(charges, "after", prefix=PREFIX, commit=True, now_us=START + 1)
+                ADMIT.sha1_hex, *encode_admit(Ask(charges), "after", prefix=PREFIX, commit=True, now_us=START + 1)
             )
-        peek = encode_admit(charges, "", prefix=PREFIX, commit=False, now_us=START + 1)
+        peek = encode_admit(Ask(charges), "", prefix=PREFIX, commit=False, now_us=START + 1)
         assert client.evalsha(ADMIT.sha1_hex, *peek)[0] == 1
         client.config_set("maxmemory", 0)
         assert {key: client.dump(key) for key in client.scan_iter()} == before

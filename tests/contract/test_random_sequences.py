@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 import redis
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit, Mode
 from gateway.store.scripts import ADMIT, RELEASE, RENEW, encode_admit, encode_release, encode_renew
 from tests.contract.counters import CoreModel, Scripts, queue
@@ -152,9 +153,9 @@ def ask_model(world: World, model: CoreModel, step: Step) -> list[int] | None:
 
 def queue_step(pipe: "redis.client.Pipeline", step: Step) -> int:
     """Add the step to the transaction; returns at which index its reply will be."""
-    index, keys = len(pipe.command_stack), [charge.key for charge in step.charges]
+    index = len(pipe.command_stack)
     if step.op == "reset":
-        pipe.delete("t:" + keys[0])
+        pipe.delete("t:" + step.charges[0].key)
     elif step.op in ("release", "renew"):
         script, arguments = (
             (RELEASE, encode_release(step.charges, step.lease, "t:"))
@@ -162,10 +163,10 @@ def queue_step(pipe: "redis.client.Pipeline", step: Step) -> int:
             else (RENEW, encode_renew(step.charges, step.lease, "t:", now_us=step.now_us))
         )
         if arguments is not None:
-            queue(pipe, script, arguments, keys)
+            queue(pipe, script, arguments)
     else:
         commit = step.op == "admit"
-        queue(pipe, ADMIT, encode_admit(step.charges, step.lease, prefix="t:", commit=commit, now_us=step.now_us), keys)
+        queue(pipe, ADMIT, encode_admit(Ask(step.charges), step.lease, prefix="t:", commit=commit, now_us=step.now_us))
     return index
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import gateway.store.guarding as guarding
 import gateway.store.scripts as scripts
+from gateway.core.guards import Standing
 from gateway.core.limits import Verdict
 
 LUA = Path(scripts.__file__).parent / "lua"
@@ -19,7 +21,7 @@ def header(name: str) -> str:
 
 
 def named(prefix: str, text: str) -> tuple[str, ...]:
-    return tuple(re.findall(rf"^--   {prefix}\.(\w+) ", text, re.MULTILINE))
+    return tuple(re.findall(rf"^--   {prefix}\.(\w+)\b", text, re.MULTILINE))
 
 
 def arguments(text: str) -> tuple[str, ...]:
@@ -35,28 +37,46 @@ def arguments(text: str) -> tuple[str, ...]:
         ("admit", scripts.ADMIT_ARGV, scripts.ADMIT_REPLY),
         ("release", scripts.RELEASE_ARGV, scripts.RELEASE_REPLY),
         ("renew", scripts.RENEW_ARGV, scripts.RENEW_REPLY),
+        ("report", guarding.REPORT_ARGV, ()),
+        ("force", guarding.FORCE_ARGV, ()),
+        ("pause", guarding.PAUSE_ARGV, guarding.PAUSE_REPLY),
     ],
 )
 def test_arguments_and_reply(name: str, argv: tuple[str, ...], reply: tuple[str, ...]) -> None:
     assert arguments(header(name)) == argv
     assert named("reply", header(name)) == reply
-    assert "KEYS[i]" in header(name)
+    assert re.search(r"KEYS\[[i1]\]", header(name))
 
 
-def test_verdict_fields() -> None:
+def test_verdict_and_standing_fields() -> None:
     assert named("verdict", header("admit")) == Verdict._fields
+    assert named("standing", header("admit")) == Standing._fields
 
 
-def test_rule_fields_and_their_bytes() -> None:
-    described = re.findall(r"^--   rule\.(\w+) +(\d) ", header("admit"), re.MULTILINE)
-    assert tuple((name, int(size)) for name, size in described) == scripts.RULE_FIELDS
-    packed = "".join("B" if size == 1 else f"I{size}" for _, size in scripts.RULE_FIELDS)
-    assert f"local RULE = '>{packed}'" in scripts.ADMIT.source
+def test_change_fields() -> None:
+    assert named("change", header("report") + "\n") == named("change", header("force")) == guarding.CHANGE_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "script"),
+    [
+        ("rule", scripts.RULE_FIELDS, scripts.ADMIT),
+        ("guard", guarding.GUARD_FIELDS, scripts.ADMIT),
+        ("report", guarding.REPORT_FIELDS, scripts.REPORT),
+    ],
+)
+def test_packed_fields_and_their_bytes(what: str, fields: tuple[tuple[str, int], ...], script: scripts.Script) -> None:
+    described = re.findall(rf"^--   {what}\.(\w+) +(\d)\b", header(script.name), re.MULTILINE)
+    assert tuple((name, int(size)) for name, size in described) == fields
+    packed = "".join("B" if size == 1 else f"I{size}" for _, size in fields)
+    assert f"local {what.upper()}" in script.source
+    assert f"'>{packed}'" in script.source
 
 
 def test_first_arguments_are_where_the_scripts_look_for_them() -> None:
     """The op stands first, so that a later script can tell an older caller by it."""
     assert scripts.ADMIT_ARGV[0] == scripts.RELEASE_ARGV[0] == scripts.RENEW_ARGV[0] == "op"
     assert f"tonumber(ARGV[{scripts.ADMIT_ARGV.index('now_us') + 1}])" in scripts.ADMIT.source
+    assert guarding.REPORT_ARGV[:2] == guarding.FORCE_ARGV[:2] == guarding.PAUSE_ARGV[:2] == scripts.ADMIT_ARGV[:2]
     assert f"tonumber(ARGV[{scripts.RENEW_ARGV.index('now_us') + 1}])" in scripts.RENEW.source
     assert f"ARGV[{len(scripts.ADMIT_ARGV)} + i]" in scripts.ADMIT.source

@@ -12,10 +12,20 @@ from hypothesis import strategies as st
 
 import gateway.store.status_wire as wire
 from gateway.core import connection_counts, connection_state
-from gateway.core.connection_state import ConnectionState, Failure, Report, Track, new_track, reported, settled
+from gateway.core.connection_state import (
+    ConnectionState,
+    Failure,
+    Named,
+    Report,
+    Track,
+    Transition,
+    new_track,
+    reported,
+    settled,
+)
 from gateway.store.redis import RedisStore
 from gateway.store.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
-from gateway.store.status_wire import STATUS, Named, Page, Transition, member_of, shown
+from gateway.store.status_wire import STATUS, Page, member_of, shown
 from tests.core.test_connection_state import (
     SAME_US,
     START,

@@ -18,12 +18,10 @@ from gateway.core.connection_state import (
     WEIGHT,
     ConnectionState,
     Failure,
-    Outcome,
     Report,
     Track,
     ends_by_itself_us,
     new_track,
-    outcome_of,
     reported,
     settled,
     states_matching,
@@ -153,32 +151,6 @@ def test_the_latest_success_and_the_latest_failure_are_kept() -> None:
     late = reported(track, Report(failure=Failure(5 * S, "timeout")), START + 3 * S)
     assert late.failure == track.failure
     assert late.success_us == START + 600_000
-
-
-@pytest.mark.parametrize(
-    ("error_class", "status", "expected"),
-    [
-        ("", 200, Outcome.OK),
-        ("", 304, Outcome.OK),
-        ("", 0, None),
-        ("", 401, Outcome.UNAUTHENTICATED),
-        ("", 403, Outcome.FORBIDDEN),
-        ("", 404, Outcome.REJECTED),
-        ("", 429, Outcome.LIMITED),
-        ("", 500, Outcome.FAILED),
-        ("client_error", 422, Outcome.REJECTED),
-        ("auth_error", 401, Outcome.UNAUTHENTICATED),
-        ("auth_error", 403, Outcome.FORBIDDEN),
-        ("auth_error", 400, Outcome.UNAUTHENTICATED),
-        ("rate_limited", 503, Outcome.LIMITED),
-        ("server_error", 200, Outcome.FAILED),
-        ("connect", 0, Outcome.FAILED),
-        ("timeout", 0, Outcome.FAILED),
-        ("made_up_by_a_policy", 404, Outcome.FAILED),
-    ],
-)
-def test_what_an_attempt_says(error_class: str, status: int, expected: Outcome | None) -> None:
-    assert outcome_of(error_class, status) is expected
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,29 @@ async def test_a_new_socket_may_still_send_its_request(gateway: Running) -> None
     writer.close()
 
 
+async def test_a_kept_socket_may_send_one_more_request(gateway: Running) -> None:
+    """Who writes on it in the moment in which it is closed would see its call cut."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET)
+    await reader.readuntil(b"ok")
+    gateway.listener.stop_accepting()
+    writer.write(GET)
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close" in answer
+    writer.close()
+
+
+async def test_kept_sockets_do_not_hold_up_the_end(gateway: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET)
+    await reader.readuntil(b"ok")
+    gateway.listener.stop_accepting()
+    assert await gateway.listener.wait_closed(30) == 0
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_a_socket_that_says_nothing_does_not_hold_up_the_end(gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     while not gateway.listener.open_sockets:

@@ -1,13 +1,19 @@
 ---- The decision: see gateway/core/decision.py ---------------------------------------------------------------------
 --
--- Decides every limit of one call together: all are charged, or none is. Integers only, in and out.
+-- Decides every guard and every limit of one call together. What a guard holds back charges nobody; else all limits
+-- are charged, or none is. Integers only, in and out.
 --
--- KEYS[i]  partition of the i-th limit; on a Redis Cluster all carry one hash tag.
+-- KEYS[i]  partition of the i-th guard, and behind them of the i-th limit; on a Redis Cluster all carry one hash tag.
 --
 -- ARGV[1]  op        admit, or peek: answer, but change nothing
 -- ARGV[2]  now_us    0 = the server's clock; anything else is for tests
 -- ARGV[3]  lease     names the slots that concurrency limits give to this call
--- ARGV[3 + i]  the rule of the i-th limit, packed big-endian; fields and their bytes:
+-- ARGV[4]  guards    the rules of all guards, one behind the other, packed big-endian; fields and their bytes:
+--   guard.kind        1  1 breaker, 2 pause
+--   guard.most        2  breaker: how many probes may be out at once
+--   guard.probe_us    6  breaker: when a probe is given up
+--   guard.longest_us  6  the longest time a breaker is open, or a pause lasts
+-- ARGV[4 + i]  the rule of the i-th limit, packed big-endian; fields and their bytes:
 --   rule.algorithm  1  1 rolling window, 2 token bucket, 3 fixed window, 4 concurrency
 --   rule.enforced   1  1 refuses, 0 is only recorded (shadow)
 --   rule.cost       4  units, at most quota
@@ -17,7 +23,8 @@
 --   rule.b          6  token bucket: per_us
 --
 -- Reply, a flat list of integers:
---   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged
+--   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
+--                   2: a guard holds the call back, and nothing follows about the limits
 --   reply.now_us    the clock at the decision
 -- then for each limit, after its charge if it was charged, else the uncharged present:
 --   verdict.admitted   1: the limit had room for the cost
@@ -25,6 +32,13 @@
 --   verdict.reset_us   until every unit is back
 --   verdict.more_us    until the next unit is back
 --   verdict.retry_us   until this cost would be admitted
+-- then for each guard, unless there is nothing to say about any of them:
+--   standing.state       0 closed, 1 open, 2 half-open
+--   standing.wait_us     until it would let the call through; 0 = it does
+--   standing.generation  goes back with the outcome
+--   standing.probe       names the permit of this call; 0 = it is no probe
+--   standing.urgent      1: report the outcome at once, also a good one
+--   standing.moved       1: this call moved the breaker from open to half-open
 --
 -- A refused call writes nothing, except once after the clock stepped back: so that its wait does not begin anew with
 -- every call. Every key ends by itself when it has nothing to say any more (a rolling window's at most two windows
@@ -33,19 +47,37 @@
 local RULE = '>BBI4I4I6I6I6'
 local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}
 
+local commit = ARGV[1] == 'admit'
+local guards = #ARGV[4] / GUARD_BYTES
+local standings, held, enter
+if guards > 0 then
+  local kept = redis.call('MGET', unpack(KEYS, 1, guards)) -- what holds another type counts as nothing
+  for i = 1, guards do
+    if kept[i] and string.byte(kept[i], 2) ~= 0 then
+      standings, held, enter = stand(kept, guards, commit)
+      break
+    end
+  end
+end
+if held and commit then return {2, now, unpack(standings)} end
+
+local limits = #KEYS - guards
 local waits, finish, admitted = {}, {}, true
-for i = 1, #KEYS do
-  local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[3 + i])
-  waits[i], finish[i] = ALGORITHMS[code](KEYS[i], cost, quota, window, a, b)
+for i = 1, limits do
+  local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
+  waits[i], finish[i] = ALGORITHMS[code](KEYS[guards + i], cost, quota, window, a, b)
   if waits[i] > 0 and enforced == 1 then admitted = false end
 end
 
-local commit = ARGV[1] == 'admit'
-local reply = {admitted and 1 or 0, now}
-for i = 1, #KEYS do
+local reply = {admitted and not held and 1 or 0, now}
+for i = 1, limits do
   local at, room = 5 * i - 2, waits[i] == 0
   reply[at] = room and 1 or 0
   reply[at + 1], reply[at + 2], reply[at + 3] = finish[i](commit and admitted and room, commit)
   reply[at + 4] = waits[i]
+end
+if standings then
+  if commit and admitted then enter() end
+  for _, number in ipairs(standings) do reply[#reply + 1] = number end
 end
 return reply

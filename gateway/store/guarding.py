@@ -1,0 +1,168 @@
+"""Breakers and pauses, as the scripts are told of them and as they answer.
+
+`admit.lua`, `report.lua`, `force.lua` and `pause.lua` describe the formats, `circuit.lua` and `pause.lua` what is kept;
+a test holds their headers and the names here together.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import unpack_from
+
+from gateway.core.breaker import Circuit
+from gateway.core.decision import check_distinct
+from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
+from gateway.core.pause import Pause
+from gateway.core.tallies import PARTS, Tallies
+
+Argument = bytes | str | int
+
+GUARD_FIELDS = (("kind", 1), ("most", 2), ("probe_us", 6), ("longest_us", 6))
+REPORT_ARGV, FORCE_ARGV = ("op", "now_us"), ("op", "now_us", "state", "for_us")
+PAUSE_ARGV, PAUSE_REPLY = ("op", "now_us", "for_us", "longest_us"), ("began", "wait_us")
+_NUMBERS = (
+    ("window_us", 6),
+    ("minimum_calls", 4),
+    ("failure_ppm", 4),
+    ("slow_ppm", 4),
+    ("consecutive_failures", 4),
+    ("open_us", 6),
+    ("growth_milli", 4),
+    ("max_open_us", 6),
+    ("close_after", 4),
+)
+_HAPPENED = (("generation", 4), ("probe", 7), ("passed", 4), ("failed", 4), ("slow", 4))
+REPORT_FIELDS = _NUMBERS + _HAPPENED
+CHANGE_FIELDS = ("report", *Change._fields)
+
+_STATE_CODES = {State.CLOSED: 0, State.OPEN: 1, None: 2}
+_BREAKER, _PAUSE = 1, 2
+_CIRCUIT_FORMAT, _PAUSE_FORMAT = 0x51, 0x61
+_CIRCUIT_SIZES = (1, 1, 1, 4, 7, 7, 6, 4, 1, 4, 4, 4, 1)
+_PROBE_BYTES = 7
+
+
+def pack_guards(guards: Sequence[Guard]) -> bytes:
+    """The rules of all guards as one argument."""
+    return b"".join(_guard(guard.rule) for guard in guards)
+
+
+def _guard(rule: Breaker | Pausing) -> bytes:
+    if isinstance(rule, Pausing):
+        values = (_PAUSE, 0, 0, rule.max_us)
+    else:
+        values = (_BREAKER, rule.half_open_calls, rule.probe_us, rule.max_open_us)
+    return _packed(values, GUARD_FIELDS)
+
+
+def decode_standings(numbers: Sequence[int], guards: int) -> tuple[Standing, ...]:
+    """The standings at the end of ADMIT's reply. Raises ValueError when they do not fit the guards."""
+    if len(numbers) != 6 * guards:
+        raise ValueError(f"{len(numbers)} integers in the reply for {guards} guards")
+    return tuple(
+        Standing(
+            State(numbers[at]),
+            numbers[at + 1],
+            numbers[at + 2],
+            numbers[at + 3],
+            numbers[at + 4] == 1,
+            numbers[at + 5] == 1,
+        )
+        for at in range(0, len(numbers), 6)
+    )
+
+
+def encode_report(reports: Sequence[Report], prefix: str, *, now_us: int = 0) -> list[Argument]:
+    """The arguments of REPORT after the sha."""
+    keys = [prefix + report.guard.key for report in reports]
+    return [len(keys), *keys, "report", now_us, *map(_report, reports)]
+
+
+def _report(report: Report) -> bytes:
+    assert isinstance(report.guard.rule, Breaker), "a pause hears of no outcomes"
+    return _numbers(report.guard.rule) + _packed(report[1:], _HAPPENED)
+
+
+@lru_cache(maxsize=1000)
+def _numbers(breaker: Breaker) -> bytes:
+    return _packed([getattr(breaker, name) for name, _ in _NUMBERS], _NUMBERS)
+
+
+def encode_force(guard: Guard, state: State | None, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
+    """The arguments of FORCE after the sha."""
+    return [1, prefix + guard.key, "force", now_us, _STATE_CODES[state], for_us]
+
+
+def decode_changes(reply: Sequence[int], reports: int) -> tuple[Change | None, ...]:
+    """For each report what it changed, from the reply of REPORT or FORCE."""
+    changes: list[Change | None] = [None] * reports
+    for at in range(0, len(reply), len(CHANGE_FIELDS)):
+        which, state, reason, *counts = reply[at : at + len(CHANGE_FIELDS)]
+        changes[which - 1] = Change(State(state), Reason(reason), *counts)
+    return tuple(changes)
+
+
+def encode_pause(guard: Guard, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
+    """The arguments of PAUSE after the sha."""
+    assert isinstance(guard.rule, Pausing), "a breaker is not paused"
+    return [1, prefix + guard.key, "pause", now_us, for_us, guard.rule.max_us]
+
+
+def decode_pause(reply: Sequence[int], _context: object) -> tuple[bool, int]:
+    """(whether a pause began, until it ends), from PAUSE's reply."""
+    began, wait_us = reply
+    return began == 1, wait_us
+
+
+def kept_keys(guards: Sequence[Guard], prefix: str) -> list[str]:
+    """Where the scripts keep what they know of these guards. Raises ValueError for one that comes twice."""
+    keys = [prefix + guard.key for guard in guards]
+    check_distinct(keys)
+    return keys
+
+
+def unpack_kept(rule: Breaker | Pausing, packed: bytes | None) -> Circuit | Pause:
+    """What a key holds; what is remembered of nobody when it holds nothing, or something else."""
+    if isinstance(rule, Pausing):
+        known = packed is not None and len(packed) == 9 and packed[0] == _PAUSE_FORMAT
+        return Pause(int.from_bytes(packed[2:], "big")) if packed and known else Pause()
+    if not packed or len(packed) < sum(_CIRCUIT_SIZES) or packed[0] != _CIRCUIT_FORMAT:
+        return Circuit()
+    _, _, state, *times, in_a_row, reason, calls, failed, slow, probes = _unpacked(packed, _CIRCUIT_SIZES)
+    generation, since_us, until_us, open_us = times
+    begin = sum(_CIRCUIT_SIZES)
+    end = begin + _PROBE_BYTES * probes
+    ends_us = tuple(_unpacked(packed[begin:end], (_PROBE_BYTES,) * probes))
+    return Circuit(
+        State(state),
+        generation,
+        since_us,
+        until_us,
+        open_us,
+        in_a_row,
+        Reason(reason),
+        calls,
+        failed,
+        slow,
+        ends_us,
+        _tallies(packed[end:]),
+    )
+
+
+def _tallies(packed: bytes) -> Tallies:
+    if not packed:
+        return Tallies()
+    width_us, newest = _unpacked(packed, (6, 7))
+    counts = unpack_from(f">{3 * PARTS}I", packed, 13)
+    return Tallies(width_us, newest, tuple(zip(counts[::3], counts[1::3], counts[2::3], strict=True)))
+
+
+def _packed(values: Sequence[int], fields: Sequence[tuple[str, int]]) -> bytes:
+    return b"".join(value.to_bytes(size, "big") for value, (_, size) in zip(values, fields, strict=True))
+
+
+def _unpacked(packed: bytes, sizes: Sequence[int]) -> list[int]:
+    values, at = [], 0
+    for size in sizes:
+        values.append(int.from_bytes(packed[at : at + size], "big"))
+        at += size
+    return values

@@ -1,0 +1,46 @@
+---- Circuit breakers: see gateway/core/breaker.py ------------------------------------------------------------------
+--
+-- A string: header, the probes that are out, and the tallies if the breaker counts rates.
+-- header  format; quiet: 0 if there is nothing to tell a call; state; generation; since; ends: `until_us`; open: how
+--         long it was last opened for; row: `in_a_row`; reason; calls, failed, slow; how many probes
+-- tallies width, newest, then (calls, failed, slow) of each part, newest first: see gateway/core/tallies.py
+--
+-- One function that makes the others, because most runs need none of them.
+
+local CLOSED, OPEN, HALF_OPEN = 0, 1, 2
+
+local function circuits()
+  local HEADER, HEADER_BYTES = '>BBBI4I7I7I6I4BI4I4I4B', 45
+  local REMEMBERED = 24 * 3600 * 1000000
+
+  -- What a partition nobody knows is, or one that holds something else.
+  local function unknown(generation)
+    return {
+      state = CLOSED, generation = generation, since = 0, ends = 0, open = 0, row = 0,
+      reason = 0, calls = 0, failed = 0, slow = 0, probes = {}, tallies = '',
+    }
+  end
+
+  local function load(packed)
+    local c = unknown(0)
+    if not packed or #packed < HEADER_BYTES or string.byte(packed) ~= 0x51 then return c end
+    local _, probes
+    _, _, c.state, c.generation, c.since, c.ends, c.open, c.row, c.reason, c.calls, c.failed, c.slow, probes =
+      struct.unpack(HEADER, packed)
+    for i = 1, probes do c.probes[i] = struct.unpack('>I7', packed, HEADER_BYTES + 7 * i - 6) end
+    c.tallies = string.sub(packed, HEADER_BYTES + 7 * probes + 1)
+    return c
+  end
+
+  local function save(key, c, window)
+    local quiet = c.state == CLOSED and c.generation == 0 and c.row == 0
+    if quiet and c.tallies == '' then return redis.call('DEL', key) end
+    local lives = quiet and window or math.max(0, c.ends - now) + REMEMBERED
+    local header = struct.pack(HEADER, 0x51, quiet and 0 or 1, c.state, c.generation, c.since, c.ends, c.open, c.row,
+      c.reason, c.calls, c.failed, c.slow, #c.probes)
+    local probes = struct.pack('>' .. string.rep('I7', #c.probes), unpack(c.probes))
+    redis.call('SET', key, header .. probes .. c.tallies, 'PX', ttl_ms(lives))
+  end
+
+  return unknown, load, save
+end
