@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from gateway.admin.server import AdminServer
 from gateway.admin.view import Check
@@ -26,6 +27,7 @@ from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.observe.events import EVENTS
+from gateway.observe.gave_up import gave_up
 from gateway.observe.log import (
     AccessLog,
     close_logging,
@@ -37,6 +39,7 @@ from gateway.observe.log import (
 )
 from gateway.observe.metrics import Levels, Metrics
 from gateway.observe.near import NearLimit
+from gateway.pacing import Pacing
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store, StoreDown
@@ -84,7 +87,11 @@ def build_gateway(
     gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
     gateway.clock = time.monotonic
     gateway.wall_clock = time.time
+    gateway.pacing = Pacing()
+    gateway.sleep = asyncio.sleep
     gateway.on_fallback = lambda _charges: None
+    gateway.on_retry = lambda _upstream, _reason, _outcome: None
+    gateway.on_stop = lambda _record, _retry, _stop: None
     gateway.on_crash = lambda _crash, _record: None
     return gateway
 
@@ -172,6 +179,8 @@ class Worker:
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks, self.worker)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
+        gateway.on_retry = self._metrics.on_retry
+        gateway.on_stop = partial(gave_up, self._metrics)
         gateway.authenticator.on_event = _authentication_event
         await gateway.upstreams.load(self.policies)
         await gateway.authenticator.load(self.policies)

@@ -3,7 +3,7 @@
 `Gateway` holds what the composition root (`app.py`) built; stages read it and never build anything themselves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.callers import Callers
@@ -12,11 +12,13 @@ from gateway.core.client_address import Network
 from gateway.core.headers import FieldWriter
 from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
+from gateway.core.retry import Retry, Stop
 from gateway.core.trace import Trace
 from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request
+from gateway.pacing import Pacing
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store
@@ -31,7 +33,10 @@ class Gateway:
     cut_at       when a drain's grace is over: calls that end from then on were cut by us
     new_id       a text that no other call on any gateway has
     reported_from  status from which on an upstream's answer is told of in fields of ours
+    sleep        waits between attempts
     on_fallback  told of every decision made without the store
+    on_retry     told of every attempt behind the first: upstream, why there was one, what came of it
+    on_stop      told when a call was not (or no longer) tried again, although its policy lists what happened
     on_crash     told of exceptions that no stage should have let through
     """
 
@@ -46,6 +51,7 @@ class Gateway:
     leases: Leases
     callers: Callers
     authenticator: Authenticator
+    pacing: Pacing
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
     reported_from: int
@@ -54,7 +60,10 @@ class Gateway:
     random_bits: Callable[[int], int]
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
     on_fallback: Callable[[Sequence[Charge]], None]
+    on_retry: Callable[[str, str, str], None]
+    on_stop: Callable[[CallRecord, Retry, Stop], None]
     on_crash: Callable[[BaseException, CallRecord], None]
 
 

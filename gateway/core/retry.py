@@ -31,6 +31,7 @@ class Stop(StrEnum):
     BUDGET = "budget"  # too large a share of the calls is retries already
     METHOD = "method"  # not safe to repeat
     BODY = "body"  # the request's body was not kept whole
+    ANSWER = "answer"  # what the upstream sent is too large to be kept meanwhile
     LIMIT = "limit"  # a limit that is charged per attempt refuses
     BREAKER = "breaker"  # the breaker is open, or the connection paused
 

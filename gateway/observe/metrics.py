@@ -159,6 +159,14 @@ class Metrics:
             posture = charge.limit.on_store_error.value
             self._inc("gateway_store_fallback_decisions_total", charge.limit.name, posture)
 
+    def on_retry(self, upstream: str, reason: str, outcome: str) -> None:
+        """A call was tried again because of an outcome of the class `reason`."""
+        self._inc("gateway_upstream_retries_total", upstream, reason, outcome)
+
+    def on_retry_budget_exhausted(self, upstream: str) -> None:
+        """A call was not tried again because too many were."""
+        self._inc("gateway_retry_budget_exhausted_total", upstream)
+
     def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
         """`on_event` of the store: counts each loss by its kind."""
         if name == "store.degraded":

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Set
 
 from gateway.core.policy import Upstream
+from gateway.core.retry import Budget, Share
 from gateway.upstream.connect import Resolver, connect, tls_context
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
@@ -16,7 +17,10 @@ IDLE_CHECK_S = 1.0
 
 
 class Pool:
-    """Sockets to one upstream, idle and busy. `upstream` may be replaced by a reload when the address is the same."""
+    """Sockets to one upstream, idle and busy. `upstream` may be replaced by a reload when the address is the same.
+
+    `calls` counts calls forwarded, however many attempts each took.
+    """
 
     def __init__(self, upstream: Upstream, parser: ResponseHeadParser, header_bytes: int = 64 * 1024) -> None:
         self._loop = asyncio.get_running_loop()
@@ -27,6 +31,8 @@ class Pool:
         self._sweeper = Sweeper(self._loop, SWEEP_S)
         self._idle_check: asyncio.TimerHandle | None = None
         self._closed = False
+        self._budgets: dict[Share, Budget] = {}
+        self.calls = 0
         self.upstream = upstream
         self.parser = parser
         self.header_bytes = header_bytes
@@ -46,6 +52,13 @@ class Pool:
     def idle(self) -> int:
         """Sockets waiting for the next call."""
         return len(self._idle)
+
+    def budget(self, share: Share) -> Budget:
+        """What is left for retries to this upstream; one for all routes with the same share."""
+        known = self._budgets.get(share)
+        if known is None:
+            known = self._budgets[share] = Budget(share)
+        return known
 
     def take(self) -> Exchange | None:
         """An idle socket that still looks alive, or None."""

@@ -119,6 +119,11 @@ class BodyStream:
         self._waiting = 0
         return data
 
+    def put_back(self, pieces: list[bytes]) -> None:
+        """What was read ahead comes first again."""
+        self._pieces = pieces + self._pieces
+        self._waiting += sum(map(len, pieces))
+
     async def read(self) -> bytes:
         """The next bytes, at least one; b"" when the body is over. Raises BodyFailed."""
         while not (data := self.take()):

@@ -1,0 +1,75 @@
+"""Pacing: attempts that come faster than an upstream wants wait for their turn, instead of being refused.
+
+Each worker paces by itself, with a leaky bucket of aiolimiter for every value of the key. Attempts get their turn in
+the order in which they came, as long as not too many wait and none would wait too long.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiolimiter import AsyncLimiter
+
+from gateway.core.policy import Pace, Upstream
+from gateway.upstream.failure import UpstreamFailed
+
+MAX_LINES = 10_000
+
+
+class _Line:
+    """Those who wait for one limiter."""
+
+    __slots__ = ("_interval_s", "_limiter", "_pace", "waiting")
+
+    def __init__(self, pace: Pace) -> None:
+        self._interval_s = pace.per_us / pace.rate / 1e6
+        self._limiter = AsyncLimiter(pace.burst, pace.burst * self._interval_s)
+        self._pace = pace
+        self.waiting = 0
+
+    @property
+    def resting(self) -> bool:
+        """Whether a fresh line would do just the same."""
+        return not self.waiting and self._limiter.has_capacity(self._pace.burst)
+
+    async def turn(self) -> None:
+        """Wait for the next turn. Raises UpstreamFailed when the line is too long."""
+        if not self.waiting and self._limiter.has_capacity():
+            await self._limiter.acquire()
+            return
+        longest_s = self._pace.max_wait_us / 1e6
+        if self.waiting >= self._pace.queue or self.waiting * self._interval_s > longest_s:
+            raise UpstreamFailed("busy", f"{self.waiting} attempts wait for their turn")
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._limiter.acquire()
+        except TimeoutError:
+            raise UpstreamFailed("busy", f"no turn within {self._pace.max_wait_us // 1000} ms") from None
+        finally:
+            self.waiting -= 1
+
+
+class Pacing:
+    """All lines of a worker. Bounded: full = lines that rest are dropped."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[object, ...], _Line] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    async def turn(self, upstream: Upstream, parts: Mapping[str, str | None]) -> None:
+        """Wait until an attempt at this upstream may begin. Raises UpstreamFailed when it would take too long.
+
+        parts  the caller's key parts; those who lack one that the pace counts by are paced together
+        """
+        pace = upstream.pace
+        if pace is None:
+            return
+        key = (upstream.name, pace, *map(parts.get, pace.key))
+        line = self._lines.get(key)
+        if line is None:
+            if len(self._lines) >= MAX_LINES:
+                self._lines = {key: line for key, line in self._lines.items() if not line.resting}
+            line = self._lines[key] = _Line(pace)
+        await line.turn()

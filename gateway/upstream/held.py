@@ -1,0 +1,58 @@
+"""An answer that is kept while something else is tried: read to its end, its socket given back."""
+
+import asyncio
+from contextlib import suppress
+
+from gateway.upstream.exchange import Exchange
+from gateway.wire.body import BodyFailed, BodyStream
+from gateway.wire.head import ResponseHead
+
+MAX_HELD_BYTES = 256 * 1024
+HOLD_S = 1.0
+"""An answer that takes longer to arrive is not waited for."""
+
+
+class HeldAnswer:
+    """Takes the place of the exchange it came from, for whoever passes it on. It holds no socket."""
+
+    transport = None
+
+    def __init__(self, head: ResponseHead, body: BodyStream | None, address: str) -> None:
+        self.head = head
+        self.body = body
+        self.address = address
+
+    async def answer(self) -> ResponseHead:
+        """The response head."""
+        return self.head
+
+    def release(self) -> None:
+        """There is nothing to give back."""
+
+    def abort(self) -> None:
+        """There is nothing to drop."""
+
+
+async def hold(exchange: Exchange) -> HeldAnswer | None:
+    """The answer of an exchange whose head has arrived. None when it is too large or too slow to be kept.
+
+    Then nothing of it is lost: the exchange goes on as if nobody had looked.
+    """
+    head = await exchange.answer()
+    body = exchange.body
+    if head.upgrade or (body is not None and not await _whole(body)):
+        return None
+    held = HeldAnswer(head, body, exchange.address)
+    exchange.release()
+    return held
+
+
+async def _whole(body: BodyStream) -> bool:
+    """Read ahead until the body is complete and all of it waits for its reader again."""
+    pieces: list[bytes] = []
+    with suppress(TimeoutError, BodyFailed):
+        async with asyncio.timeout(HOLD_S):
+            while not body.complete and body.size <= MAX_HELD_BYTES and (data := await body.read()):
+                pieces.append(data)
+    body.put_back(pieces)
+    return body.complete and body.size <= MAX_HELD_BYTES
