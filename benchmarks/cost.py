@@ -20,21 +20,23 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from benchmarks import inmemory
 from benchmarks.inmemory import Caller, gateway_with
-from benchmarks.policy import WIDE_OPEN
+from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
 
 BASELINE = Path(__file__).with_name("cost_baseline.json")
 ALLOWED_RISE = 1.10
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 TENANTS = 20
 COUNTED = 60
-WARM_UP = 4 * TENANTS
+WARM_UP = 240
+ROUTES = 1000
 OUTSIDE = {__file__, inmemory.__file__}
 """What drives the calls is not part of their cost."""
 
@@ -75,14 +77,34 @@ def upload() -> Iterator[bytes]:
     )
 
 
-SCENARIOS: dict[str, tuple[Callable[[], Iterator[bytes]], int]] = {
-    "admitted": (plain, WIDE_OPEN),
-    "admitted-varied": (varied, WIDE_OPEN),
-    "admitted-upload": (upload, WIDE_OPEN),
-    "refused": (plain, 1),
-    "refused-varied": (varied, 1),
+def every_route() -> Iterator[bytes]:
+    """A hundred of a thousand routes in turn, the last ones of the file."""
+    for number in itertools.cycle(range(ROUTES - 100, ROUTES)):
+        head = f"GET /r{number}/items HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n\r\n"
+        yield head.encode()
+
+
+class Scenario(NamedTuple):
+    """What is sent, how much a tenant may, and the policy."""
+
+    heads: Callable[[], Iterator[bytes]]
+    limit: int = WIDE_OPEN
+    policy: Callable[[str, int], str] = everything_on
+
+    @property
+    def policy_file(self) -> str:
+        return self.policy("127.0.0.1:9", self.limit)
+
+
+SCENARIOS = {
+    "admitted": Scenario(plain),
+    "admitted-varied": Scenario(varied),
+    "admitted-upload": Scenario(upload),
+    "admitted-1000-routes": Scenario(every_route, policy=with_routes(ROUTES)),
+    "admitted-20-limits": Scenario(plain, policy=with_limits(20)),
+    "refused": Scenario(plain, 1),
+    "refused-varied": Scenario(varied, 1),
 }
-"""What is sent, and how much a tenant may."""
 
 
 class Tracer:
@@ -133,21 +155,22 @@ class Marks:
 
 async def count(name: str) -> tuple[Counts, Counter[tuple[CodeType, str]]]:
     """Counts of one scenario, and how often each function was called during COUNTED calls."""
-    heads, limit = SCENARIOS[name]
-    marks = Marks(b"HTTP/1.1 ")
-    async with gateway_with(limit, heads(), marks.answered) as (caller, store):
-        await _warm_up(caller, store, marks, limit)
+    async with _warm(SCENARIOS[name]) as (caller, marks):
         calls, functions = await _traced(caller, marks, sys.setprofile, lambda tracer: tracer.calls)
         instructions, _ = await _traced(caller, marks, sys.settrace, lambda tracer: tracer.instructions)
     return Counts(calls, instructions), functions
 
 
-async def _warm_up(caller: Caller, store: inmemory.RecordedStore, marks: Marks, limit: int) -> None:
-    """Caches are filled and the store's replies are those of a caller in the middle of its day."""
-    await caller.call(WARM_UP)
-    store.live = False
-    marks.expected = b"HTTP/1.1 429 " if limit == 1 else b"HTTP/1.1 200 "
-    await caller.call(WARM_UP)
+@asynccontextmanager
+async def _warm(scenario: Scenario) -> AsyncIterator[tuple[Caller, Marks]]:
+    """Caches are filled, and the store's replies are those of a caller in the middle of its day."""
+    marks = Marks(b"HTTP/1.1 ")
+    async with gateway_with(scenario.policy_file, scenario.heads(), marks.answered) as (caller, store):
+        await caller.call(WARM_UP)
+        store.live = False
+        marks.expected = b"HTTP/1.1 429 " if scenario.limit == 1 else b"HTTP/1.1 200 "
+        await caller.call(WARM_UP)
+        yield caller, marks
 
 
 async def _traced(
@@ -166,10 +189,7 @@ async def _traced(
 
 async def cpu_us(name: str, calls: int, samples: int) -> float:
     """CPU microseconds per call, all threads: the best of several samples. No system call for sockets is in it."""
-    heads, limit = SCENARIOS[name]
-    marks = Marks(b"HTTP/1.1 ")
-    async with gateway_with(limit, heads(), marks.answered) as (caller, store):
-        await _warm_up(caller, store, marks, limit)
+    async with _warm(SCENARIOS[name]) as (caller, marks):
         gc.collect()
         gc.freeze()
         best = float("inf")
@@ -183,10 +203,7 @@ async def cpu_us(name: str, calls: int, samples: int) -> float:
 
 async def profile(name: str, calls: int) -> None:
     """Print where the time goes, by each function's own time."""
-    heads, limit = SCENARIOS[name]
-    marks = Marks(b"HTTP/1.1 ")
-    async with gateway_with(limit, heads(), marks.answered) as (caller, store):
-        await _warm_up(caller, store, marks, limit)
+    async with _warm(SCENARIOS[name]) as (caller, _marks):
         profiler = cProfile.Profile()
         profiler.enable()
         await caller.call(calls)
@@ -251,13 +268,13 @@ def main() -> int:
         run(profile(options.profile, options.calls))
         return 0
     allowed, counted = baseline(), {}
-    print(f"{'scenario':18}{'calls':>7}{'baseline':>10}{'instructions':>14}{'baseline':>10}{'CPU µs/call':>13}")
+    print(f"{'scenario':22}{'calls':>7}{'baseline':>10}{'instructions':>14}{'baseline':>10}{'CPU µs/call':>13}")
     for name in options.scenarios or SCENARIOS:
         counted[name], functions = run(count(name))
         timed = f"{run(cpu_us(name, options.calls, options.samples)):13.1f}" if options.calls else ""
         before = allowed.get(name, ("–", "–"))
         now = counted[name]
-        print(f"{name:18}{now.calls:>7}{before[0]:>10}{now.instructions:>14}{before[1]:>10}{timed}", flush=True)
+        print(f"{name:22}{now.calls:>7}{before[0]:>10}{now.instructions:>14}{before[1]:>10}{timed}", flush=True)
         if options.functions:
             show_functions(functions, options.functions)
     if options.update:

@@ -16,7 +16,6 @@ from typing import Any
 
 import hiredis
 
-from benchmarks.policy import everything_on
 from gateway import policy
 from gateway.app import build_gateway, build_listener
 from gateway.listener.connection import Connection
@@ -135,23 +134,26 @@ class Caller:
 
 @asynccontextmanager
 async def gateway_with(
-    limit: int, heads: Iterator[bytes], on_answer: Callable[[bytes], None]
+    policy_file: str, heads: Iterator[bytes], on_answer: Callable[[bytes], None]
 ) -> AsyncIterator[tuple[Caller, RecordedStore]]:
-    """A caller in front of a whole worker's stages, and the store behind them."""
+    """A caller in front of a whole worker's stages, and the store behind them. The policy's upstream is named `up`."""
     with tempfile.TemporaryDirectory(prefix="gateway-cost-") as folder:
         server = EmbeddedServer(server_binary(), Path(folder))
         server.start()
         try:
-            async with _serving(Path(folder), server.url.removeprefix("unix://"), limit) as (connection, recorded):
+            async with _serving(Path(folder), server.url.removeprefix("unix://"), policy_file) as (
+                connection,
+                recorded,
+            ):
                 yield Caller(connection, heads, on_answer), recorded
         finally:
             server.stop()
 
 
 @asynccontextmanager
-async def _serving(folder: Path, store_path: str, limit: int) -> AsyncIterator[tuple[Connection, RecordedStore]]:
+async def _serving(folder: Path, store_path: str, policy_file: str) -> AsyncIterator[tuple[Connection, RecordedStore]]:
     file = folder / "policy.yaml"
-    file.write_text(everything_on("127.0.0.1:9", limit))
+    file.write_text(policy_file)
     policies = policy.load([file])
     settings = replace(Settings(), logging=replace(Settings().logging, access=os.devnull, level="error"))
     configure_logging(settings.logging, envelope(settings, worker=0))

@@ -86,7 +86,7 @@ def standing(
         place = Place(free_port(), upstream_port, store_port, Path(folder), limit)
         with store(store_port, store_cores) as counters:
             command = peer.command(place)
-            with running(peer.name, command, cores, lambda: get(place.port, "ready")[0] in (200, 429)) as proxy:
+            with running(peer.name, command, cores, lambda: get(place.port, "ready")[0] < 500) as proxy:
                 yield Stand(place, proxy, counters)
 
 

@@ -3,7 +3,7 @@
 `Gateway` holds what the composition root (`app.py`) built; stages read it and never build anything themselves.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway.callers import Callers
