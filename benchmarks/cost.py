@@ -5,6 +5,7 @@ test holds them to a committed baseline (`tests/app/test_cost.py`). See benchmar
 
     python -m benchmarks.cost                    # counts beside the baseline, CPU µs per call
     python -m benchmarks.cost --functions 60     # and where the calls are
+    python -m benchmarks.cost --modules          # and which modules spend them
     python -m benchmarks.cost --profile admitted # cProfile, by own time
     python -m benchmarks.cost --update           # make what is counted now the baseline
 """
@@ -113,6 +114,7 @@ class Tracer:
     def __init__(self) -> None:
         self.total = 0
         self.functions: Counter[tuple[CodeType, str]] = Counter()
+        self.modules: Counter[str] = Counter()
 
     def calls(self, frame: FrameType, event: str, argument: Any) -> None:
         """For `sys.setprofile`."""
@@ -129,9 +131,10 @@ class Tracer:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._instruction
 
-    def _instruction(self, _frame: FrameType, event: str, _argument: Any) -> Any:
+    def _instruction(self, frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "opcode":
             self.total += 1
+            self.modules[frame.f_code.co_filename] += 1
         return self._instruction
 
 
@@ -153,12 +156,12 @@ class Marks:
         return statistics.median_low(b - a for a, b in itertools.pairwise(self.totals))
 
 
-async def count(name: str) -> tuple[Counts, Counter[tuple[CodeType, str]]]:
-    """Counts of one scenario, and how often each function was called during COUNTED calls."""
+async def count(name: str) -> tuple[Counts, Tracer, Tracer]:
+    """Counts of one scenario, and what was seen during COUNTED calls: functions called, instructions of modules."""
     async with _warm(SCENARIOS[name]) as (caller, marks):
-        calls, functions = await _traced(caller, marks, sys.setprofile, lambda tracer: tracer.calls)
-        instructions, _ = await _traced(caller, marks, sys.settrace, lambda tracer: tracer.instructions)
-    return Counts(calls, instructions), functions
+        calls, called = await _traced(caller, marks, sys.setprofile, lambda tracer: tracer.calls)
+        instructions, ran = await _traced(caller, marks, sys.settrace, lambda tracer: tracer.instructions)
+    return Counts(calls, instructions), called, ran
 
 
 @asynccontextmanager
@@ -175,7 +178,7 @@ async def _warm(scenario: Scenario) -> AsyncIterator[tuple[Caller, Marks]]:
 
 async def _traced(
     caller: Caller, marks: Marks, start: Callable[[Any], None], of: Callable[[Tracer], Any]
-) -> tuple[int, Counter[tuple[CodeType, str]]]:
+) -> tuple[int, Tracer]:
     marks.tracer, marks.totals = Tracer(), []
     gc.disable()
     start(of(marks.tracer))
@@ -184,7 +187,7 @@ async def _traced(
     finally:
         start(None)
         gc.enable()
-    return marks.per_call(), marks.tracer.functions
+    return marks.per_call(), marks.tracer
 
 
 async def cpu_us(name: str, calls: int, samples: int) -> float:
@@ -252,11 +255,20 @@ def show_functions(functions: Counter[tuple[CodeType, str]], most: int) -> None:
         print(f"{times / COUNTED:8.2f}  {called}  ({where}:{code.co_firstlineno})")
 
 
+def show_modules(modules: Counter[str]) -> None:
+    """Instructions of each module per call."""
+    total = modules.total()
+    for path, count in modules.most_common():
+        where = "/".join(Path(path).parts[-3:])
+        print(f"{count / COUNTED:8.0f} {count / total:5.0%}  {where}")
+
+
 def main() -> int:
     """Count, time, compare."""
     parser = argparse.ArgumentParser(description="What one call costs in Python, counted instead of timed.")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="of " + ", ".join(SCENARIOS))
     parser.add_argument("--functions", type=int, default=0, metavar="N", help="show the N most called functions")
+    parser.add_argument("--modules", action="store_true", help="show the instructions of each module")
     parser.add_argument("--profile", choices=list(SCENARIOS), help="cProfile of one scenario, nothing else")
     parser.add_argument("--calls", type=int, default=5000, help="timed calls per sample; 0: do not time")
     parser.add_argument("--samples", type=int, default=7)
@@ -270,13 +282,15 @@ def main() -> int:
     allowed, counted = baseline(), {}
     print(f"{'scenario':22}{'calls':>7}{'baseline':>10}{'instructions':>14}{'baseline':>10}{'CPU µs/call':>13}")
     for name in options.scenarios or SCENARIOS:
-        counted[name], functions = run(count(name))
+        counted[name], called, ran = run(count(name))
         timed = f"{run(cpu_us(name, options.calls, options.samples)):13.1f}" if options.calls else ""
         before = allowed.get(name, ("–", "–"))
         now = counted[name]
         print(f"{name:22}{now.calls:>7}{before[0]:>10}{now.instructions:>14}{before[1]:>10}{timed}", flush=True)
         if options.functions:
-            show_functions(functions, options.functions)
+            show_functions(called.functions, options.functions)
+        if options.modules:
+            show_modules(ran.modules)
     if options.update:
         update(allowed | counted)
         return 0

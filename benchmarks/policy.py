@@ -18,18 +18,19 @@ keys:
 limits:
   tenant-10m: {{algorithm: rolling_window, limit: {limit}, window: 10m, key: [tenant]{precision}}}
   connection: {{algorithm: token_bucket, rate: 10000000, per: 1m, burst: 10000000, key: [tenant, connection]}}
+breakers:
+  vendor: {{key: [connection], window: 1m, minimum_calls: 20, failure_rate: 50%, open_for: 30s}}
 upstreams:
   up: {{url: "http://{upstream}"}}
 routes:
-  - {{name: all, match: {{path_prefix: /}}, upstream: up, limits: [tenant-10m, connection]{breaker}}}
+  - {{name: all, match: {{path_prefix: /}}, upstream: up, limits: [tenant-10m, connection], breaker: vendor}}
 """
-BREAKER = ""
 
 
 def everything_on(upstream: str, limit: int) -> str:
     """The policy file for `upstream` (host:port); a tenant may make `limit` calls in any ten minutes."""
     precision = ", precision: 60" if limit > EXACT_UP_TO else ""
-    return _FILE.format(upstream=upstream, limit=limit, precision=precision, breaker=BREAKER)
+    return _FILE.format(upstream=upstream, limit=limit, precision=precision)
 
 
 def with_routes(count: int) -> Callable[[str, int], str]:
