@@ -30,9 +30,7 @@ class AccessLog:
     """
 
     def __init__(self, logging: Logging, envelope: Mapping[str, str | int]) -> None:
-        calls, others = writer_for(logging.access), writer_for(logging.connection_errors)
-        self._write_call: Write = calls.write
-        self._write_other: Write = others.write  # for sockets on which no request could be read
+        self._write: Write = writer_for(logging.access).write
         self._lowest = LEVELS[logging.level]
         redact = {name.lower() for name in logging.redact}
         self._with_query = "query" not in redact
@@ -48,8 +46,7 @@ class AccessLog:
         line = call_line(record, with_query=self._with_query)
         for name in self._hidden:
             line.pop(name, None)
-        write = self._write_call if record.method else self._write_other
-        write(self._encode(self._now(), "warning" if own_failure else "info", line))
+        self._write(self._encode(self._now(), "warning" if own_failure else "info", line))
 
 
 def _encoder(logging: Logging, constant: Mapping[str, str | int]) -> Encode:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 ACCESS = "http.access"
+CONNECTION_ERROR = "connection.error"
 LIBRARY = "library.message"
 
 EVENTS: Mapping[str, str] = {
     ACCESS: "One call is over. Its fields are described below.",
+    CONNECTION_ERROR: "An attempt failed because of its connection. Its fields are described below.",
     "gateway.started": "A worker begins: its sockets, upstreams and store are being opened.",
     "gateway.ready": "A worker serves calls.",
     "gateway.draining": "A worker was told to stop: readiness fails, calls in flight finish.",
@@ -28,6 +30,13 @@ EVENTS: Mapping[str, str] = {
     "store.recovered": "The store answers again, with how long it did not.",
     "store.script_reloaded": "The store had lost the decision script; it was sent again.",
     "limit.near": "One caller has used at least 80 % of a limit. Said once per caller and window.",
+    "upstream.gave_up": "A call was tried again and failed all the same; `reason` says why it ended there.",
+    "connection.online": "A connection is well again. Each change of a connection's state is said once, by one worker.",
+    "connection.degraded": "A connection works, but part of what was lately tried failed.",
+    "connection.offline": "A connection does not answer, or its breaker is open.",
+    "connection.auth_required": "A connection's credentials were refused (401).",
+    "connection.permission_denied": "A connection's credentials lack a permission (403).",
+    "connection.rate_limited": "A connection's upstream asked to be left alone for a while (429).",
     "call.crashed": "A call met an error of ours; its caller got a 500 or a cut connection.",
     "admin.mutation": "Somebody changed something through the admin listener.",
     "admin.failed": "A request to the admin listener met an error of ours.",

@@ -143,9 +143,28 @@ EVENT_FIELDS: Mapping[str, Field] = {
     "exception": Field("string", "error.stack_trace", "exception.stacktrace", "Traceback, without variables."),
     "logger": Field("string", "log.logger", "gateway.logger", "Which library logged it."),
     "count": Field("integer", "gateway.count", "gateway.count", "How many."),
+    "state_before": Field("string", "labels.state_before", "gateway.state_before", "State of the connection till now."),
+    "state_before_s": Field("number", "gateway.state_before_s", "gateway.state_before_s", "For how long it was that."),
 }
 
-FIELDS: Mapping[str, Field] = {**ENVELOPE, **ACCESS_FIELDS, **EVENT_FIELDS}
+_ATTEMPT_FIELDS: Mapping[str, Field] = {
+    "attempt": Field("integer", "gateway.attempt", "gateway.attempt", "Which attempt of the call, from 1."),
+    "last_attempt": Field(
+        "boolean", "gateway.last_attempt", "gateway.last_attempt", "Whether the caller got its outcome."
+    ),
+}
+
+FIELDS: Mapping[str, Field] = {**ENVELOPE, **ACCESS_FIELDS, **EVENT_FIELDS, **_ATTEMPT_FIELDS}
+
+CONNECTION_ERROR_FIELDS: Mapping[str, Field] = {
+    name: FIELDS[name]
+    for name in (
+        *("logger", "request_id", "trace_id", "span_id", "method", "route", "operation", "entity"),
+        *("tenant", "account", "connection", "upstream", "upstream_addr", "attempt", "last_attempt", "error_class"),
+        *("error_detail", "upstream_status", "upstream_retry_after_s", "upstream_ms", "status", "duration_ms"),
+    )
+}
+"""Of the lines of the log of connection errors, besides the envelope."""
 
 
 def _nanoseconds(duration_ms: float) -> int:

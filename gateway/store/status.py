@@ -35,7 +35,6 @@ from gateway.store.status_wire import (
     encode_page,
     encode_reports,
     member_of,
-    shown,
 )
 
 RETENTION_US = 7 * 24 * 3600 * 1_000_000
@@ -158,8 +157,7 @@ class LocalStatuses:
         member = member_of(named)
         known = self._known.pop(member, None)
         before = known[1].track if known else new_track(now_us)
-        texts = Named(shown(named.tenant), shown(named.connection))
-        self._keep(member, now_us, texts, before, reported(before, report, now_us))
+        self._keep(member, now_us, named, before, reported(before, report, now_us))
         return self._known[member][1].track.state
 
     def _let_time_pass(self, now_us: int) -> None:

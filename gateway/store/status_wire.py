@@ -23,7 +23,6 @@ REPORT_FIELDS = ("member", "tenant", "connection", *(name for name in Report._fi
 STATUS_REPLY = ("now_us", "transitions", "body")
 
 LETTERS = dict(zip(ConnectionState, "abcdef", strict=True))
-_MAX_TEXT = 128
 
 
 class Page(NamedTuple):
@@ -42,13 +41,6 @@ def member_of(named: Named) -> str:
 def beginning_of(connection: str, tenant: str | None) -> str:
     """What the members of all connections begin with that have this name; with a tenant it is one member."""
     return f"{encode_part(connection)}:" if tenant is None else member_of(Named(tenant, connection))
-
-
-def shown(value: str) -> str:
-    """The text of a name as it is kept and shown: at most 128 characters, valid UTF-8."""
-    if len(value) > _MAX_TEXT:
-        return encode_part(value)
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def encode_reports(reports: Sequence[tuple[Named, Report]], prefix: str, *, now_us: int = 0) -> list[Argument]:
@@ -80,8 +72,7 @@ def _sets(base: str) -> tuple[str, str, str]:
 def _pack(member: str, named: Named, report: Report) -> bytes:
     rows, *numbers, failure = report
     values = ["" if value is None else value for value in numbers]
-    texts = (member, shown(named.tenant), shown(named.connection))
-    return orjson.dumps((*texts, [tuple(row) for row in rows], *values, tuple(failure)))
+    return orjson.dumps((member, *named, [tuple(row) for row in rows], *values, tuple(failure)))
 
 
 def decode_states(body: Sequence[bytes]) -> tuple[ConnectionState, ...]:

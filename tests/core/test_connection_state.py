@@ -18,14 +18,17 @@ from gateway.core.connection_state import (
     WEIGHT,
     ConnectionState,
     Failure,
+    Named,
     Report,
     Track,
     ends_by_itself_us,
+    name_of,
     new_track,
     reported,
     settled,
     states_matching,
 )
+from gateway.core.keys import encode_part
 
 START = 1_700_000_000_000_000
 S = SECOND_US
@@ -169,6 +172,14 @@ def test_the_latest_success_and_the_latest_failure_are_kept() -> None:
 )
 def test_which_states_are_asked_for(text: str, expected: list[ConnectionState] | None) -> None:
     assert states_matching(text) == expected
+
+
+def test_names_fit_for_people() -> None:
+    assert name_of("acme", "conn/42 ä") == Named("acme", "conn/42 ä")
+    assert name_of("", "caf\udce9") == Named("", "caf\\xe9")
+    long = name_of("acme", "x" * 129)
+    assert long == Named("acme", encode_part("x" * 129))
+    assert name_of(*long) == long
 
 
 # Counts -------------------------------------------------------------------------------------------
