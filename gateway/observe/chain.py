@@ -7,6 +7,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.observe.clock import Clock
+from gateway.observe.crash import traceback_text
 from gateway.observe.encode import encode
 from gateway.observe.events import LIBRARY
 from gateway.observe.schema import SCHEMA, renaming
@@ -25,7 +26,7 @@ class Chain:
         self._rename = renaming(format_)
         self.prepare: Sequence[Processor] = (
             self._wrap,
-            structlog.processors.ExceptionRenderer(),
+            structlog.processors.ExceptionRenderer(traceback_text),
             clean,
         )
         self.render: Processor = _Console() if pretty else self._json

@@ -12,6 +12,8 @@ _ACTIVE = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\uf
 _UNPRINTABLE = re.compile("[\x00-\x1f]|" + _ACTIVE.pattern)
 
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s?#\"']*@")
+_PARAMETER = re.compile("[^&;]+")
+_INNER = re.compile("[&;#]")
 _SECRET_WORDS = (
     "authorization",
     "cookie",
@@ -77,11 +79,26 @@ def is_secret(name: str) -> bool:
 
 
 def redact_query(query: str, names: Collection[str] = ()) -> str:
-    """A raw query with the values of secret parameters replaced. `names`: further parameters, lower case."""
-    return "&".join([_redact_pair(pair, names) for pair in query.split("&")])
+    """A raw query with the values of secret parameters replaced. `names`: further parameters, lower case.
+
+    Parameters may be separated by `;` too, and a value that is a URL may have secrets of its own.
+    """
+    return _PARAMETER.sub(lambda found: _redact_pair(found[0], names), query)
 
 
 def _redact_pair(pair: str, names: Collection[str]) -> str:
-    raw, equals, _ = pair.partition("=")
+    raw, equals, value = pair.partition("=")
     name = unquote_plus(raw).lower()
-    return f"{raw}={REDACTED}" if equals and (name in names or is_secret(name)) else pair
+    secret = equals and (name in names or is_secret(name) or _holds_secret(value))
+    return f"{raw}={REDACTED}" if secret else pair
+
+
+def _holds_secret(value: str) -> bool:
+    """Whether an encoded value is a URL with a user, or has secret parameters."""
+    if "%" not in value and "=" not in value and "@" not in value:
+        return False
+    text = unquote_plus(unquote_plus(value))
+    inner = (
+        name.rpartition("?")[2] for name, equals, _ in (one.partition("=") for one in _INNER.split(text)) if equals
+    )
+    return _USERINFO.search(text) is not None or any(is_secret(name) for name in inner)
