@@ -15,6 +15,7 @@ workers: {workers}
 policies: policies
 store: {{url: "redis://127.0.0.1:{store}/0", timeout: 1s}}
 logging: {{access: "{log}"}}
+drain: {{delay: 0s}}
 """
 Policy = Callable[[str, int], str]
 """(upstream's host:port, limit) to the text of a policy file."""
