@@ -17,6 +17,7 @@ from gateway.admin.view import Check
 from gateway.call import Gateway
 from gateway.callers import Callers
 from gateway.core.client_address import networks
+from gateway.core.connection_outcome import Outcomes
 from gateway.core.headers import FieldWriter
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
@@ -26,6 +27,8 @@ from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
+from gateway.observe.connection_errors import ConnectionErrors
+from gateway.observe.connections import Connections, tell_transition
 from gateway.observe.events import EVENTS
 from gateway.observe.gave_up import gave_up
 from gateway.observe.log import (
@@ -46,6 +49,7 @@ from gateway.store import Store, StoreDown
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
 from gateway.store.open import open_store
+from gateway.store.status import open_statuses
 from gateway.upstream.directory import Upstreams
 
 LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "DB index")
@@ -159,6 +163,7 @@ class Worker:
         await listener.start(self._listen_socket)
         await self._start_admin()
         self._metrics.start()
+        self._connections.start()
         _calm_collector()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
@@ -175,7 +180,8 @@ class Worker:
         """Everything that calls need, started. A store that is down does not stop us: it keeps trying."""
         self.store = open_store(self.settings.store, url=self._store_url, on_event=self._store_event)
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
-        sinks: list[RecordSink] = [access, self._metrics, NearLimit()]
+        self._connections = self._watch_connections()
+        sinks: list[RecordSink] = [access, self._metrics, NearLimit(), self._connections]
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks, self.worker)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
@@ -189,6 +195,11 @@ class Worker:
             await self.store.start()
         return gateway
 
+    def _watch_connections(self) -> Connections:
+        statuses = self.statuses = open_statuses(self.store, tell_transition)
+        errors = ConnectionErrors(self.settings.logging, envelope(self.settings, worker=self.worker))
+        return Connections(Outcomes(self.policies.classes), errors, statuses.report, ready=lambda: statuses.up)
+
     async def _start_admin(self) -> None:
         if self._admin_socket is None or self.settings.admin is None:
             return
@@ -199,6 +210,7 @@ class Worker:
         await gateway.upstreams.close()
         await gateway.authenticator.close()
         gateway.leases.close()
+        await self._connections.close()
         await self.store.close()
         self._metrics.close()
 
