@@ -29,7 +29,7 @@ async def admit(call: Call) -> Refusal | None:
         await _admit_without_store(call)
     finally:
         record.store_s = gateway.clock() - started
-    record.charges = call.ask.charges
+    record.ask = call.ask
     record.decision = call.decision
     return None if call.decision is None else _refusal(call, call.decision)
 

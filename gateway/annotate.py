@@ -93,15 +93,18 @@ def ours(call: Call, received_status: int = 0) -> bytes:
 
 def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
     """The rate-limit fields of this call; none while decisions are made without the store: they would mislead."""
-    gateway, states = call.gateway, _shown(call)
+    gateway, decision = call.gateway, call.decision
+    if decision is None or not decision.verdicts or call.record.store != gateway.store.kind:
+        return b""
     epoch_s = int(gateway.wall_clock()) if gateway.fields.epoch_reset else 0
-    return gateway.fields.lines(states, epoch_s=epoch_s, hide_legacy=hide_legacy)
+    return gateway.fields.lines(call.ask, decision.verdicts, epoch_s=epoch_s, hide_legacy=hide_legacy)
 
 
 def _shown(call: Call) -> Sequence[LimitState]:
-    if call.decision is None or call.record.store != call.gateway.store.kind:
+    decision = call.decision
+    if decision is None or not decision.verdicts or call.record.store != call.gateway.store.kind:
         return ()
-    return visible(call.ask.charges, call.decision)
+    return visible(call.ask.charges, decision)
 
 
 def _merged_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> bytes:

@@ -181,7 +181,7 @@ class Worker:
         self.store = open_store(self.settings.store, url=self._store_url, on_event=self._store_event)
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
         self._connections = self._watch_connections()
-        sinks: list[RecordSink] = [access, self._metrics, NearLimit(), self._connections]
+        sinks: list[RecordSink] = [access, self._metrics, NearLimit(self._metrics.on_near), self._connections]
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks, self.worker)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback

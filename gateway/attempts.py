@@ -18,7 +18,7 @@ from gateway.store import StoreDown
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.held import HeldAnswer, hold
-from gateway.wire.head import ResponseHead
+from gateway.wire.response_head import ResponseHead
 
 if TYPE_CHECKING:
     from gateway.call import Call
@@ -53,7 +53,7 @@ async def tried(attempt: Awaitable[Exchange]) -> Tried:
         exchange = await attempt
     except UpstreamFailed as failure:
         return Tried(None, None, failure)
-    return Tried(await exchange.answer(), exchange, None)
+    return Tried(await exchange.answered(), exchange, None)
 
 
 class Attempts:

@@ -7,6 +7,7 @@ are those of `docs/logs.md`.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from gateway.core.ask import NOTHING, Ask
 from gateway.core.limits import Charge, Decision
 
 
@@ -48,7 +49,7 @@ class CallRecord:
     auth_key: str = ""  # names the key it knows the caller by, never the credential
     policy_version: str = ""
     # admit
-    charges: Sequence[Charge] = ()
+    ask: Ask = NOTHING
     decision: Decision | None = None
     verdict: str = "unlimited"  # allowed | limited | shadow_limited | skipped | unlimited
     limit_fired: str = ""
@@ -73,6 +74,11 @@ class CallRecord:
     queue_s: float = 0.0
     upstream_s: float = 0.0
     retry_wait_s: float = 0.0
+
+    @property
+    def charges(self) -> Sequence[Charge]:
+        """What each limit was asked for."""
+        return self.ask.charges
 
 
 OWN = ("request_id", "trace_id", "span_id", "started")

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from gateway.core.guards import Guard
-from gateway.core.limits import Algorithm, Charge
+from gateway.core.limits import Algorithm, Charge, Mode
+
+NEAR = 5
 
 
 class Ask:
@@ -13,16 +15,28 @@ class Ask:
     guards       breakers and pauses that may hold the call back, asked before the limits
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     skipped      whether a limit was left out because a key part is missing
+    names        of the limits, in the order asked
+    near_at      (position, units left at which it is nearly used up: a fifth of it) of each enforced limit
+    shadows      whether limits are among them that never refuse
+    shown        for whoever tells callers about limits: what is the same each time
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
-    __slots__ = ("charges", "guards", "packed", "skipped", "takes_slots")
+    __slots__ = ("charges", "guards", "names", "near_at", "packed", "shadows", "shown", "skipped", "takes_slots")
 
     def __init__(self, charges: Sequence[Charge], guards: Sequence[Guard] = (), *, skipped: bool = False) -> None:
         self.charges = tuple(charges)
         self.guards = tuple(guards)
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
         self.skipped = skipped
+        self.names = tuple(charge.limit.name for charge in charges)
+        self.near_at = tuple(
+            (position, charge.limit.quota // NEAR)
+            for position, charge in enumerate(charges)
+            if charge.limit.mode is Mode.ENFORCE
+        )
+        self.shadows = any(charge.limit.mode is Mode.SHADOW for charge in charges)
+        self.shown: object = None
         self.packed: object = None
 
 

@@ -6,12 +6,12 @@ per call. Names are limited to `[A-Za-z0-9._-]` at load time, so plain formattin
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 
 SECOND_US = 1_000_000
-MAX_POLICY_LINES = 10_000
 
 
 def whole_seconds(duration_us: int) -> int:
@@ -38,10 +38,13 @@ def seconds_to_more(limit: Limit, verdict: Verdict) -> int:
     """
     if limit.algorithm is Algorithm.CONCURRENCY:
         return max(1, whole_seconds(min(verdict.more_us, SECOND_US)))
-    fair_share_us = -(-verdict.remaining * limit.window_us // limit.quota)
-    if not verdict.admitted:
-        fair_share_us = min(fair_share_us, verdict.retry_us)
-    return max(1, whole_seconds(max(verdict.more_us, fair_share_us)))
+    admitted, remaining, _, more_us, retry_us = verdict
+    wait_us = -(-remaining * limit.window_us // limit.quota)  # its fair share of the window
+    if not admitted and retry_us < wait_us:
+        wait_us = retry_us
+    if more_us > wait_us:
+        wait_us = more_us
+    return -(-wait_us // SECOND_US) or 1
 
 
 class LimitState(NamedTuple):
@@ -112,32 +115,34 @@ class FieldWriter:
         self.draft = draft
         self.legacy = legacy
         self.epoch_reset = epoch_reset
-        # Keyed by identity (hashing a Limit costs more than the formatting); holding the limits keeps the ids theirs.
-        self._policy_lines: dict[tuple[int, ...], tuple[str, list[Limit]]] = {}
 
-    def lines(self, states: Sequence[LimitState], *, epoch_s: int = 0, hide_legacy: bool = False) -> bytes:
-        """Complete field lines for an answer on which these limits apply; b"" for none."""
-        if not states:
+    def lines(self, ask: Ask, verdicts: Sequence[Verdict], *, epoch_s: int = 0, hide_legacy: bool = False) -> bytes:
+        """Complete field lines for the answer to a call that asked this; b"" when no limit is enforced."""
+        known: Any = ask.shown
+        policy_line, shown = known or self._remember(ask)
+        if not shown:
             return b""
-        text = self._policy_line(states) if self.draft else ""
-        if self.draft:
-            items = ", ".join([f'"{limit.name}";r={verdict.remaining};t={more_s}' for limit, verdict, more_s in states])
-            text += f"RateLimit: {items}\r\n"
+        items = []
+        least, most_window_us, tight, tight_s = -1, 0, shown[0][2], 1
+        for position, start, limit in shown:
+            verdict = verdicts[position]
+            remaining, more_s = verdict[1], seconds_to_more(limit, verdict)
+            items.append(f"{start}{remaining};t={more_s}")
+            if least < 0 or remaining < least or (remaining == least and limit.window_us > most_window_us):
+                least, most_window_us, tight, tight_s = remaining, limit.window_us, limit, more_s
+        text = f"{policy_line}RateLimit: {', '.join(items)}\r\n" if self.draft else ""
         if self.legacy and not hide_legacy:
-            limit, verdict, more_s = states[0] if len(states) == 1 else tightest(states)
-            text += (
-                f"X-RateLimit-Limit: {limit.quota}\r\nX-RateLimit-Remaining: {verdict.remaining}\r\n"
-                f"X-RateLimit-Reset: {more_s + epoch_s if self.epoch_reset else more_s}\r\n"
-            )
+            text += _legacy_lines(tight.quota, least, tight_s + epoch_s if self.epoch_reset else tight_s)
         return text.encode("ascii")
 
-    def _policy_line(self, states: Sequence[LimitState]) -> str:
-        key = tuple([id(state[0]) for state in states])
-        known = self._policy_lines.get(key)
-        if known is None:
-            limits = [state.limit for state in states]
-            line = f"RateLimit-Policy: {', '.join(map(policy_item, limits))}\r\n"
-            if len(self._policy_lines) >= MAX_POLICY_LINES:
-                self._policy_lines.clear()
-            known = self._policy_lines[key] = (line, limits)
-        return known[0]
+    def _remember(self, ask: Ask) -> tuple[str, Sequence[tuple[int, str, Limit]]]:
+        """What is the same for all answers to calls that ask this: the policy line; position and item start of each."""
+        limits = [(at, charge.limit) for at, charge in enumerate(ask.charges) if charge.limit.mode is Mode.ENFORCE]
+        line = f"RateLimit-Policy: {', '.join(policy_item(limit) for _, limit in limits)}\r\n"
+        known = (line, [(at, f'"{limit.name}";r=', limit) for at, limit in limits])
+        ask.shown = known
+        return known
+
+
+def _legacy_lines(quota: int, remaining: int, reset: int) -> str:
+    return f"X-RateLimit-Limit: {quota}\r\nX-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Reset: {reset}\r\n"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from gateway.observe.clock import Clock
 from gateway.observe.encode import NativeHead, encode
 from gateway.observe.events import ACCESS
-from gateway.observe.line import Line, call_line
+from gateway.observe.line import Line, call_line, common_line, own_line
 from gateway.observe.pretty import access_line
 from gateway.observe.schema import SCHEMA, renaming
 from gateway.observe.writer import is_terminal, writer_for
@@ -36,25 +36,38 @@ class AccessLog:
         self._with_query = "query" not in redact
         self._hidden = tuple(HIDEABLE & redact)
         self._now = Clock().now
-        self._encode = _encoder(logging, {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope})
+        constant = {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope}
+        self._head = NativeHead(constant)
+        self._encode = _encoder(logging, constant, self._head)
+        self._in_parts = self._encode == self._head.encode_all
 
     def emit(self, record: CallRecord) -> None:
         """Write the record's line. Never raises, never blocks."""
         own_failure = record.status >= 500 and record.response_source != "upstream"
         if (WARNING if own_failure else INFO) < self._lowest:
             return
-        line = call_line(record, with_query=self._with_query)
+        level = "warning" if own_failure else "info"
+        data: bytes | None = None
+        if self._in_parts and record.notes is not None:
+            start = record.notes.get(level)
+            if start is None:
+                start = record.notes[level] = self._head.start(level, self._shown(common_line, record))
+            data = self._head.encode(self._now(), start, own_line(record)) if start else None
+        self._write(data or self._encode(self._now(), level, self._shown(call_line, record)))
+
+    def _shown(self, make: Callable[..., Line], record: CallRecord) -> Line:
+        line = make(record, with_query=self._with_query)
         for name in self._hidden:
             line.pop(name, None)
-        self._write(self._encode(self._now(), "warning" if own_failure else "info", line))
+        return line
 
 
-def _encoder(logging: Logging, constant: Mapping[str, str | int]) -> Encode:
+def _encoder(logging: Logging, constant: Mapping[str, str | int], head: NativeHead) -> Encode:
     if wants_pretty(logging):
         return access_line
     rename = renaming(logging.format)
     if rename is None:
-        return NativeHead(constant).encode
+        return head.encode_all
     return lambda now, level, line: encode({"timestamp": now, "level": level, **constant, **line}, rename)
 
 

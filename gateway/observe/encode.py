@@ -30,27 +30,27 @@ def encode(line: Line, rename: Renaming | None = None) -> bytes:
 
 
 class NativeHead:
-    """The beginning of every native line, encoded once per level: what is constant is not encoded again each time."""
+    """The beginning of native lines, encoded once: what is constant is not encoded again each time."""
 
     def __init__(self, constant: Mapping[str, str | int]) -> None:
         self._constant = dict(constant)
-        self._heads: dict[str, bytes] = {}
 
-    def encode(self, now: str, level: str, line: Line) -> bytes:
-        """`line` behind timestamp, level and the constant part, as `encode` would. Never raises."""
-        head = self._heads.get(level) or self._make(level)
+    def start(self, level: str, common: Line) -> bytes:
+        """What lines of this level with `common` in them begin with, after their time; b"" when it takes more care."""
+        start = encode({"level": level, **self._constant, **common})[1:-2]
+        simple = len(start) <= LINE_BYTES // 2 and b'"truncated":true' not in start and start.isascii()
+        return start if simple else b""
+
+    def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
+        """The line that begins so and goes on with `own`, as `encode` would; None when it takes more care."""
         try:
-            data = orjson.dumps(line, option=_NEWLINE)
+            data = b'{"timestamp":"%b",%b,%b' % (now.encode(), start, orjson.dumps(own, option=_NEWLINE)[1:])
         except TypeError:
-            return self._slowly(now, level, line)
-        data = b'{"timestamp":"%b",%b,%b' % (now.encode(), head, data[1:])
-        return data if data.isascii() and len(data) <= LINE_BYTES else self._slowly(now, level, line)
+            return None
+        return data if data.isascii() and len(data) <= LINE_BYTES else None
 
-    def _make(self, level: str) -> bytes:
-        head = self._heads[level] = encode({"level": level, **self._constant})[1:-2]
-        return head
-
-    def _slowly(self, now: str, level: str, line: Line) -> bytes:
+    def encode_all(self, now: str, level: str, line: Line) -> bytes:
+        """A whole line. Never raises."""
         return encode({"timestamp": now, "level": level, **self._constant, **line})
 
 

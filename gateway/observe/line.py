@@ -22,20 +22,38 @@ Line = dict[str, Any]
 
 def call_line(record: CallRecord, *, with_query: bool) -> Line:
     """All that is known about the call, without the envelope. Parts that took no time are left out."""
+    line = common_line(record, with_query=with_query) | own_line(record)
+    if not record.method:
+        _drop_unread(line)
+    return line
+
+
+def common_line(record: CallRecord, *, with_query: bool) -> Line:
+    """What is the same for all calls that share their `notes`."""
     path, question, query = record.target.partition("?")
-    total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
-    queue_s, retry_wait_s = record.queue_s, record.retry_wait_s
-    own_s = total_s - store_s - upstream_s - queue_s - retry_wait_s
     line: Line = {
         "policy_version": record.policy_version,
-        "request_id": record.request_id,
         "method": record.method,
         "scheme": record.scheme,
         "path": path[:PATH_CHARS] if path[:1] == "/" else _origin_form(path),
         "protocol": record.protocol,
-        "status": record.status,
         "client_ip": record.client_ip,
         "peer_ip": record.peer_ip,
+    }
+    if question and with_query:
+        line["query"] = redact_query(query)[:PATH_CHARS]
+    _add_caller(line, record, with_query)
+    return line
+
+
+def own_line(record: CallRecord) -> Line:
+    """What each call has of its own. Only texts of ours are in it, and the id of the request."""
+    total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
+    queue_s, retry_wait_s = record.queue_s, record.retry_wait_s
+    own_s = total_s - store_s - upstream_s - queue_s - retry_wait_s
+    line: Line = {
+        "request_id": record.request_id,
+        "status": record.status,
         "bytes_in": record.bytes_in,
         "bytes_out": record.bytes_out,
         "duration_ms": int(total_s * 1e6) / 1e3,
@@ -44,10 +62,9 @@ def call_line(record: CallRecord, *, with_query: bool) -> Line:
         "decision": record.verdict,
         "store": record.store,
     }
-    if not record.method:
-        _drop_unread(line)
-    if question and with_query:
-        line["query"] = redact_query(query)[:PATH_CHARS]
+    if record.trace_id:
+        line["trace_id"] = record.trace_id
+        line["span_id"] = record.span_id
     if store_s:
         line["store_ms"] = int(store_s * 1e6) / 1e3
     if upstream_s:
@@ -56,11 +73,12 @@ def call_line(record: CallRecord, *, with_query: bool) -> Line:
         line["queue_ms"] = int(queue_s * 1e6) / 1e3
     if retry_wait_s:
         line["retry_wait_ms"] = int(retry_wait_s * 1e6) / 1e3
-    _add_caller(line, record, with_query)
+    if record.upstream_addr:
+        line["upstream_addr"] = record.upstream_addr
     if record.auth_scheme:
         line["auth_scheme"] = record.auth_scheme
         line["auth_key"] = record.auth_key
-    if record.decision is not None:
+    if record.decision is not None and record.decision.verdicts:
         _add_limits(line, record, record.decision)
     _add_outcome(line, record)
     return line
@@ -82,9 +100,6 @@ def _origin_form(target: str) -> str:
 
 
 def _add_caller(line: Line, record: CallRecord, with_query: bool) -> None:
-    if record.trace_id:
-        line["trace_id"] = record.trace_id
-        line["span_id"] = record.span_id
     if record.http_host:
         line["http_host"] = record.http_host
     if record.user_agent:
@@ -94,8 +109,6 @@ def _add_caller(line: Line, record: CallRecord, with_query: bool) -> None:
     if record.route:
         line["route"] = record.route
         line["upstream"] = record.upstream
-    if record.upstream_addr:
-        line["upstream_addr"] = record.upstream_addr
     if record.operation:
         line["operation"] = record.operation
     if record.entity:

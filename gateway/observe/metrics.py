@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import __version__
-from gateway.core.limits import Charge, Decision, Limit, Mode
+from gateway.core.limits import Charge, Decision, Limit
 from gateway.core.policy import PolicySet
 from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.line import REFUSED
@@ -32,7 +32,7 @@ OTHER = "OTHER"
 METHODS = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 }
-_ENFORCE = Mode.ENFORCE
+FOLD_AT = 0xFF  # calls that are alike between two foldings, less one
 
 
 class Levels(NamedTuple):
@@ -65,6 +65,7 @@ class Metrics:
         self._traffic: dict[str, Traffic] = {}
         self._distributions: dict[tuple[str, ...], Distribution] = {}
         self._verdicts: Counter[tuple[str, str, str]] = Counter()
+        self._all_allowed: Counter[tuple[tuple[str, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
@@ -86,6 +87,8 @@ class Metrics:
         calls = self._calls.get(key) or self._new_calls(key)
         total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
         calls.count += 1
+        if not calls.count & FOLD_AT:
+            self._fold()
         calls.duration.observe(total_s)
         traffic = calls.traffic
         traffic.overhead.observe(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
@@ -95,18 +98,23 @@ class Metrics:
             calls.upstream.observe(upstream_s)
         if store_s:
             self._store_time.observe(store_s)
-        if record.decision is not None:
-            self._count_verdicts(record, record.decision)
+        decision = record.decision
+        if decision is not None:
+            if decision.admitted and not record.ask.shadows:
+                self._all_allowed[record.ask.names, record.store] += 1
+            else:
+                self._count_verdicts(record, decision)
         if record.aborted_by == "upstream" or record.code[:9] == "UPSTREAM_":
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
 
     def _count_verdicts(self, record: CallRecord, decision: Decision) -> None:
         verdicts, store = self._verdicts, record.store
-        for (limit, _, _), verdict in zip(record.charges, decision.verdicts, strict=True):
-            mode = limit.mode
-            verdicts[limit.name, "allowed" if verdict.admitted else REFUSED[mode], store] += 1
-            if mode is _ENFORCE and decision.admitted and is_near(limit, verdict.remaining):
-                self._near[limit.name] += 1
+        for (limit, _, _), verdict in zip(record.charges, decision.verdicts, strict=bool(decision.verdicts)):
+            verdicts[limit.name, "allowed" if verdict.admitted else REFUSED[limit.mode], store] += 1
+
+    def _fold(self) -> None:
+        for distribution in self._distributions.values():
+            distribution.fold()
 
     def _new_calls(self, key: tuple[str, str, int, str, str, int]) -> Calls:
         route, method, status, source, upstream, upstream_status = key
@@ -152,6 +160,10 @@ class Metrics:
         """A set was what is in force already."""
         self._set("gateway_policy_last_reload_successful", 1)
         self._inc("gateway_policy_reloads_total", "unchanged")
+
+    def on_near(self, limit: Limit) -> None:
+        """An admitted call left at most a fifth of this limit."""
+        self._near[limit.name] += 1
 
     def on_fallback(self, charges: Sequence[Charge]) -> None:
         """These limits were decided without the store."""
@@ -202,6 +214,10 @@ class Metrics:
         self._read_levels()
 
     def _pour_verdicts(self) -> None:
+        for (names, store), count in self._all_allowed.items():
+            for name in names:
+                self._verdicts[name, "allowed", store] += count
+        self._all_allowed.clear()
         for labels, count in self._verdicts.items():
             self._inc("gateway_limit_decisions_total", *labels, by=count)
         for limit, count in self._near.items():
@@ -258,8 +274,3 @@ class Metrics:
             metric = self._metrics[name]
             known = self._distributions[key] = Distribution(metric.instrument.buckets, metric.child(*labels))
         return known
-
-
-def is_near(limit: Limit, remaining: int) -> bool:
-    """Whether at least 80 % of the limit are used."""
-    return remaining * 5 <= limit.quota

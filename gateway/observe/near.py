@@ -1,19 +1,23 @@
 """Says early that a caller comes close to a limit: once per caller and window, while there is still something left."""
 
-from gateway.core.limits import Limit, Mode, Verdict
+from collections.abc import Callable
+
+from gateway.core.limits import Limit, Verdict
 from gateway.observe.log import event
-from gateway.observe.metrics import is_near
 from gateway.record import CallRecord
 
 MAX_CALLERS = 10_000
 """Remembered at once; beyond it the memory is emptied, so that a caller may be named a second time."""
-_ENFORCE = Mode.ENFORCE
 
 
 class NearLimit:
-    """A `RecordSink` that reports `limit.near`. Each worker has its own memory."""
+    """A `RecordSink` that reports `limit.near`. Each worker has its own memory.
 
-    def __init__(self) -> None:
+    on_near  told of every such call
+    """
+
+    def __init__(self, on_near: Callable[[Limit], None] = lambda _limit: None) -> None:
+        self._on_near = on_near
         self._quiet_until: dict[str, float] = {}  # partition key → monotonic seconds
 
     def emit(self, record: CallRecord) -> None:
@@ -21,9 +25,12 @@ class NearLimit:
         decision = record.decision
         if decision is None or not decision.admitted:
             return
-        for (limit, key, _), verdict in zip(record.charges, decision.verdicts, strict=True):
-            if limit.mode is _ENFORCE and is_near(limit, verdict.remaining):
-                self._report(record, limit, key, verdict)
+        verdicts = decision.verdicts
+        for position, level in record.ask.near_at:
+            if verdicts[position].remaining <= level:
+                limit, key, _ = record.charges[position]
+                self._on_near(limit)
+                self._report(record, limit, key, verdicts[position])
 
     def _report(self, record: CallRecord, limit: Limit, key: str, verdict: Verdict) -> None:
         if self._quiet_until.get(key, 0.0) > record.ended:

@@ -1,24 +1,37 @@
 """Counting in plain Python numbers, poured into prometheus_client now and then: a tenth of the cost per call."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from typing import Any
 
 
 class Distribution:
-    """A histogram on its way: how many observations fell into each bucket since it was last poured."""
+    """A histogram on its way: how many observations fell into each bucket since it was last poured.
 
-    __slots__ = ("_bounds", "_child", "_counts", "_sum")
+    observe  takes one value; who observes without end has to `fold` now and then
+    """
+
+    __slots__ = ("_bounds", "_child", "_counts", "_sum", "_values", "observe")
 
     def __init__(self, bounds: tuple[float, ...], child: Any) -> None:
         self._bounds = bounds
         self._child = child
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
+        self._values: list[float] = []
+        self.observe = self._values.append  # all that is done per call: the rest is cheaper for many at once
 
-    def observe(self, value: float) -> None:
-        """Count one value; a bucket holds what is at most its bound."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def fold(self) -> None:
+        """Count what was observed: a bucket holds what is at most its bound."""
+        values = self._values
+        values.sort()
+        below = 0
+        for bucket, bound in enumerate(self._bounds):
+            position = bisect_right(values, bound, below)
+            self._counts[bucket] += position - below
+            below = position
+        self._counts[-1] += len(values) - below
+        self._sum += sum(values)
+        values.clear()
 
     def pour(self) -> None:
         """Hand what was counted to prometheus_client.
@@ -26,6 +39,7 @@ class Distribution:
         Uses two private attributes of its Histogram: the public way takes one value at a time. A contract test
         compares both.
         """
+        self.fold()
         if any(self._counts):
             for bucket, count in zip(self._child._buckets, self._counts, strict=True):
                 if count:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from gateway.upstream.exchange import Exchange
 from gateway.wire.body import BodyFailed, BodyStream
-from gateway.wire.head import ResponseHead
+from gateway.wire.response_head import ResponseHead
 
 MAX_HELD_BYTES = 256 * 1024
 HOLD_S = 1.0
@@ -17,14 +17,11 @@ class HeldAnswer:
 
     transport = None
 
-    def __init__(self, head: ResponseHead, body: BodyStream | None, address: str) -> None:
+    def __init__(self, head: ResponseHead, body: BodyStream | None, whole: bytes | None, address: str) -> None:
         self.head = head
         self.body = body
+        self.whole = whole
         self.address = address
-
-    async def answer(self) -> ResponseHead:
-        """The response head."""
-        return self.head
 
     def release(self) -> None:
         """There is nothing to give back."""
@@ -38,11 +35,11 @@ async def hold(exchange: Exchange) -> HeldAnswer | None:
 
     Then nothing of it is lost: the exchange goes on as if nobody had looked.
     """
-    head = await exchange.answer()
+    head = await exchange.answered()
     body = exchange.body
-    if head.upgrade or (body is not None and not await _whole(body)):
+    if head.upgrade or (body is not None and not await asyncio.create_task(_whole(body))):
         return None
-    held = HeldAnswer(head, body, exchange.address)
+    held = HeldAnswer(head, body, exchange.whole, exchange.address)
     exchange.release()
     return held
 

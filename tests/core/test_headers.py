@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.algorithms import State
+from gateway.core.ask import Ask
 from gateway.core.decision import decide
 from gateway.core.headers import (
-    MAX_POLICY_LINES,
     FieldWriter,
     LimitState,
     retry_after_s,
@@ -38,11 +38,9 @@ def verdict(remaining: int = 5, *, admitted: bool = True, more_us: int = 1, retr
 
 
 def test_the_documented_example() -> None:
-    states = [
-        LimitState(WINDOW, verdict(0, admitted=False), 41),
-        LimitState(BUCKET, verdict(7), 7),
-    ]
-    assert parse(WRITER.lines(states)) == {
+    asked = Ask([Charge(WINDOW, "a", 1), Charge(SHADOW, "b", 1), Charge(BUCKET, "c", 1)])
+    answers = [verdict(0, admitted=False, more_us=40_000_001), verdict(1), verdict(7)]
+    assert parse(WRITER.lines(asked, answers)) == {
         "RateLimit-Policy": '"tenant-10m";q=500;w=600, "connection.1m_x";q=20;w=20',
         "RateLimit": '"tenant-10m";r=0;t=41, "connection.1m_x";r=7;t=7',
         "X-RateLimit-Limit": "500",
@@ -60,7 +58,10 @@ verdicts = st.builds(
 def test_fields_parse_as_structured_fields(pairs: list[tuple[Limit, Verdict]]) -> None:
     charges = [Charge(limit, "k", 1) for limit, _ in pairs]
     decision = Decision(True, tuple(v for _, v in pairs), 0)
-    lines = parse(WRITER.lines(visible(charges, decision)))
+    lines = parse(WRITER.lines(Ask(charges), decision.verdicts))
+    legacy = tightest(visible(charges, decision))
+    assert lines["X-RateLimit-Remaining"] == str(legacy.verdict.remaining)
+    assert (lines["X-RateLimit-Limit"], lines["X-RateLimit-Reset"]) == (str(legacy.limit.quota), str(legacy.more_s))
     policy = http_sf.parse(lines["RateLimit-Policy"].encode(), tltype="list")
     state = http_sf.parse(lines["RateLimit"].encode(), tltype="list")
     assert [item[0] for item in policy] == [item[0] for item in state] == [limit.name for limit, _ in pairs]
@@ -134,25 +135,17 @@ def test_tightest_is_least_remaining_then_longest_window() -> None:
 
 
 def test_field_families_are_a_choice() -> None:
-    states = [LimitState(WINDOW, verdict(3), 7)]
-    assert WRITER.lines([]) == b""
-    assert set(parse(FieldWriter(draft=False, legacy=True, epoch_reset=False).lines(states))) == {
+    asked, answers = Ask([Charge(WINDOW, "a", 1)]), [verdict(3, more_us=6_000_001)]
+    assert WRITER.lines(Ask([Charge(SHADOW, "a", 1)]), answers) == b""
+    legacy = FieldWriter(draft=False, legacy=True, epoch_reset=False)
+    assert set(parse(legacy.lines(asked, answers))) == {
         "X-RateLimit-Limit",
         "X-RateLimit-Remaining",
         "X-RateLimit-Reset",
     }
-    assert set(parse(WRITER.lines(states, hide_legacy=True))) == {"RateLimit", "RateLimit-Policy"}
+    assert set(parse(WRITER.lines(asked, answers, hide_legacy=True))) == {"RateLimit", "RateLimit-Policy"}
     epoch = FieldWriter(draft=False, legacy=True, epoch_reset=True)
-    assert parse(epoch.lines(states, epoch_s=1_800_000_000))["X-RateLimit-Reset"] == "1800000007"
-
-
-def test_remembered_policy_lines_are_bounded() -> None:
-    writer = FieldWriter(draft=True, legacy=False, epoch_reset=False)
-    limits = [Limit(f"l{number}", Algorithm.FIXED_WINDOW, 1, 1_000_000, ()) for number in range(MAX_POLICY_LINES + 5)]
-    for limit in limits:
-        line = writer.lines([LimitState(limit, verdict(), 1)])
-        assert f'"{limit.name}";q=1;w=1\r\n'.encode() in line
-    assert len(writer._policy_lines) <= MAX_POLICY_LINES
+    assert parse(epoch.lines(asked, answers, epoch_s=1_800_000_000))["X-RateLimit-Reset"] == "1800000007"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.policy import PolicySet
 from gateway.observe.access import AccessLog
@@ -36,7 +37,7 @@ def finished_call() -> CallRecord:
     record.route, record.upstream, record.upstream_addr = "erp", "erp-api", "192.0.2.10:443"
     record.tenant, record.connection, record.operation, record.entity = "acme", "conn_42", "items.read", "item"
     record.policy_version = POLICIES.version
-    record.charges = tuple(Charge(limit, f"{limit.name}:{{=acme}}", 1) for limit in (WINDOW, BUCKET, SHADOW))
+    record.ask = Ask(tuple(Charge(limit, f"{limit.name}:{{=acme}}", 1) for limit in (WINDOW, BUCKET, SHADOW)))
     record.decision = Decision(
         True,
         (

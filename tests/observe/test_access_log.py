@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.core.ask import Ask
 from gateway.observe.access import AccessLog
 from gateway.observe.encode import LINE_BYTES
 from gateway.observe.log import envelope
@@ -231,7 +232,7 @@ def test_a_line_has_at_most_16_kib_whatever_is_in_it(call: CallRecord, emit: Emi
     nasty = "\x1b\udc80\u2028" * 20_000
     for name in ("target", "user_agent", "referer", "http_host", "tenant", "account", "connection", "error_detail"):
         setattr(call, name, nasty)
-    call.charges = call.charges[:1] * 300
+    call.ask = Ask(call.charges[:1] * 300)
     assert call.decision is not None
     call.decision = call.decision._replace(verdicts=call.decision.verdicts[:1] * 300)
     (line,) = emit(call)

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from gateway.core.limits import Posture
 from gateway.observe.instruments import CALL_S, INSTRUMENTS
 from gateway.observe.metrics import Levels, Metrics
+from gateway.observe.near import NearLimit
 from gateway.observe.tally import Distribution
 from gateway.record import CallRecord
 from tests.observe.conftest import BUCKET, POLICIES, finished_call
@@ -35,6 +36,7 @@ def metrics() -> Metrics:
 
 def test_one_admitted_call(metrics: Metrics, call: CallRecord) -> None:
     metrics.emit(call)
+    NearLimit(metrics.on_near).emit(call)
     found = samples(metrics)
     expected = {
         'gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}': 1,
