@@ -36,8 +36,9 @@ local number, body = 0, string.rep('x', UP_BYTES)
 local content = UP_BYTES > 0 and 'Content-Length: ' .. UP_BYTES .. '\\r\\n' or ''
 request = function()
   number = number + 1
-  return string.format('%s /%s HTTP/1.1\\r\\nHost: api.example.com\\r\\nX-Tenant: t%d\\r\\nX-Connection: c%d\\r\\n'
-    .. '%s\\r\\n%s', METHOD, string.format(PATH, number % ROUTES), number % TENANTS, number % TENANTS, content, body)
+  return string.format('%s /%s?call=%d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
+    .. 'X-Tenant: t%d\\r\\nX-Connection: c%d\\r\\n%s\\r\\n%s',
+    METHOD, string.format(PATH, number % ROUTES), number, number % TENANTS, number % TENANTS, content, body)
 end
 """
 
@@ -82,8 +83,8 @@ def varied(tenants: int = 100) -> Load:
     return Load(_VARIED.replace("TENANTS", str(tenants)))
 
 
-def chosen(*, tenants: int = 1, routes: int = 1, up_bytes: int = 0, path: str = "v1/items?x=1") -> Load:
-    """Calls that differ in one respect. `path` may contain `%d`, the number of the route."""
+def chosen(*, tenants: int = 1, routes: int = 1, up_bytes: int = 0, path: str = "v1/items") -> Load:
+    """No two heads alike, and otherwise what is asked for. `path` may contain `%d`, the number of the route."""
     values = {
         "TENANTS": tenants,
         "ROUTES": routes,

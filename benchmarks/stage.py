@@ -115,10 +115,10 @@ class Sample:
     store_us: float
 
 
-def measure(stand: Stand, load: Load, seconds: float, *, tenants: int = 1) -> Sample:
+def measure(stand: Stand, load: Load, seconds: float, *, tenants: int = 1, warm_up_s: float = 1.0) -> Sample:
     """Warm up, then one measured run. Raises Failed when answers were not what the limit says."""
     port = stand.place.port
-    load.run(port, max(1.0, seconds / 3))
+    load.run(port, warm_up_s)
     proxy_before, store_before = stand.proxy.cpu_us(), stand.store.cpu_us()
     figures = load.run(port, seconds)
     calls = max(1, figures["calls"])

@@ -7,7 +7,7 @@ percent-encoded by itself. `~` is the anonymous caller; a caller whose value is 
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from gateway.admin.problems import AdminProblem
+from gateway.admin.problems import AdminProblem, unavailable
 from gateway.core.ask import Ask
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import ANONYMOUS, partition_key
@@ -57,7 +57,7 @@ async def peek(store: Store, target: Target) -> dict[str, Any]:
     try:
         decision = await store.peek(Ask(target.charges))
     except StoreDown as down:
-        raise _unavailable(down) from None
+        raise unavailable(down) from None
     states = [_state(charge, verdict) for charge, verdict in zip(target.charges, decision.verdicts, strict=True)]
     document = {"name": states[0].pop("name"), "key": _shown(target.parts), **states[0], "store": store.kind}
     return document | ({"shadow": states[1]} if len(states) > 1 else {})
@@ -68,7 +68,7 @@ async def reset(store: Store, target: Target) -> bool:
     try:
         return any([await store.reset(charge) for charge in target.charges])
     except StoreDown as down:
-        raise _unavailable(down) from None
+        raise unavailable(down) from None
 
 
 def _state(charge: Charge, verdict: Verdict) -> dict[str, Any]:
@@ -88,7 +88,3 @@ def _state(charge: Charge, verdict: Verdict) -> dict[str, Any]:
 
 def _shown(parts: Parts) -> dict[str, str | None]:
     return {name: None if value is None else readable(value) for name, value in parts.items()}
-
-
-def _unavailable(down: StoreDown) -> AdminProblem:
-    return AdminProblem(503, "STORE_UNAVAILABLE", f"The store does not answer ({down.kind}).", {"Retry-After": "1"})

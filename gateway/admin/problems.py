@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from gateway.observe.text import readable
+from gateway.store import StoreDown
 
 
 class AdminProblem(Exception):
@@ -30,6 +31,11 @@ class AdminProblem(Exception):
         }
         body = orjson.dumps(document)
         return web.Response(body=body, status=self.status, content_type="application/problem+json", headers=self.fields)
+
+
+def unavailable(down: StoreDown) -> AdminProblem:
+    """The store did not answer."""
+    return AdminProblem(503, "STORE_UNAVAILABLE", f"The store does not answer ({down.kind}).", {"Retry-After": "1"})
 
 
 def answer(document: object, status: int = 200) -> web.Response:

@@ -9,10 +9,11 @@ import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from gateway.admin import counters, describe
+from gateway.admin import connections, counters, describe
 from gateway.admin.guard import MAX_BODY_BYTES, Guard
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
@@ -20,7 +21,7 @@ from gateway.observe.log import event
 
 CLOSE_S = 1.0
 IDLE_S = 15.0
-LIMITS = "/-/limits/"
+LIMITS, CONNECTIONS = "/-/limits/", "/-/connections/"
 
 Handler = Callable[["AdminServer", web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
@@ -114,16 +115,33 @@ class AdminServer:
         return answer({"reset": existed, "before": before, "after": after})
 
     def _target(self, request: web.Request) -> counters.Target:
-        """From the raw path: decoded, `%2F` inside a value would look like a border between two."""
-        path = request.raw_path.partition("?")[0]
-        if not path.startswith(LIMITS):
-            raise AdminProblem(400, "BAD_REQUEST", "The request target must be a plain path.")
-        return counters.find(self.worker.policies, path.removeprefix(LIMITS).split("/"))
+        return counters.find(self.worker.policies, _segments(request, LIMITS))
+
+    # Connections ----------------------------------------------------------------------------------
+
+    async def _connections(self, request: web.Request) -> web.StreamResponse:
+        return answer(await connections.page(self.worker.statuses, request.query))
+
+    async def _connection(self, request: web.Request) -> web.StreamResponse:
+        segment, *more = _segments(request, CONNECTIONS)
+        if more:
+            raise web.HTTPNotFound
+        name, worker = unquote(segment, errors="surrogateescape"), self.worker
+        tenant = request.query.get("tenant")
+        return answer(await connections.one(worker.statuses, worker.store, worker.policies, name, tenant))
+
+
+def _segments(request: web.Request, behind: str) -> list[str]:
+    """Of the raw path: decoded, `%2F` inside a value would look like a border between two. Raises AdminProblem."""
+    path = request.raw_path.partition("?")[0]
+    if not path.startswith(behind):
+        raise AdminProblem(400, "BAD_REQUEST", "The request target must be a plain path.")
+    return path.removeprefix(behind).split("/")
 
 
 def _pattern(path: str) -> str:
-    """As aiohttp's router wants it: the key may be any number of segments, whatever bytes they stand for."""
-    return path.replace("{limit}/{key}", "{key:(?s:.+)}")
+    """As aiohttp's router wants it: what is in braces may be any number of segments, whatever bytes they stand for."""
+    return path.replace("{limit}/{key}", "{key:(?s:.+)}").replace("{id}", "{id:(?s:.+)}")
 
 
 ENDPOINTS = (
@@ -137,4 +155,6 @@ ENDPOINTS = (
     Endpoint("GET", "/-/limits", AdminServer._limits),
     Endpoint("GET", "/-/limits/{limit}/{key}", AdminServer._peek),
     Endpoint("DELETE", "/-/limits/{limit}/{key}", AdminServer._reset),
+    Endpoint("GET", "/-/connections", AdminServer._connections),
+    Endpoint("GET", "/-/connections/{id}", AdminServer._connection),
 )

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
 from gateway.store import Store
+from gateway.store.status import Statuses
 
 
 class Check(NamedTuple):
@@ -30,6 +31,10 @@ class AdminView(Protocol):
     @property
     def store(self) -> Store:
         """Where counters are read and reset."""
+
+    @property
+    def statuses(self) -> Statuses:
+        """How connections are doing."""
 
     @property
     def worker(self) -> int:

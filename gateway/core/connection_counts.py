@@ -72,10 +72,10 @@ def counted(buckets: Sequence[Bucket], rows: Iterable[Row], now_us: int) -> tupl
     return (*older, Bucket(number, newest))
 
 
-def totals(buckets: Sequence[Bucket], now_us: int) -> dict[Pair, Counts]:
-    """The counts of the window that ends now."""
+def totals(buckets: Iterable[Bucket]) -> dict[Pair, Counts]:
+    """The counts of all buckets together."""
     sums: dict[Pair, Counts] = {}
-    for bucket in _within(buckets, now_us):
+    for bucket in buckets:
         for pair, counts in bucket.rows.items():
             sums[pair] = sums.get(pair, Counts()).plus(counts)
     return sums

@@ -19,6 +19,7 @@ from gateway.policy.settings_file import load_settings
 from gateway.settings import Listen, Logging, Settings
 from gateway.store import Store
 from gateway.store.redis import RedisStore
+from gateway.store.status import LocalStatuses, RedisStatuses, Statuses
 
 MINUTE_US = 60_000_000
 GENEROUS = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 5_000, 10 * MINUTE_US, ("tenant",), source="p.yaml:9")
@@ -56,6 +57,7 @@ class FakeWorker:
 
     settings: Settings
     store: Store
+    statuses: Statuses = field(default_factory=lambda: LocalStatuses(lambda _: None))
     policies: PolicySet = POLICIES
     worker: int = 1
     draining: bool = False
@@ -120,7 +122,7 @@ async def start_admin(store: RedisStore) -> AsyncIterator[StartAdmin]:
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         settings = replace(settings, admin=replace(settings.admin or Listen("", 0), port=port))
-        worker = FakeWorker(settings, store)
+        worker = FakeWorker(settings, store, RedisStatuses(store, lambda _: None))
         server = AdminServer(worker)
         await server.start(listening)
         client = aiohttp.ClientSession()

@@ -29,7 +29,7 @@ def raising(error: Exception) -> Callable[[], object]:
 @pytest.mark.parametrize(
     "fail",
     [
-        lambda: {}[SECRET],
+        lambda: dict[str, str]()[SECRET],
         lambda: int(SECRET),
         raising(ValueError(f"bad headers { ({'Authorization': SECRET})!r}")),
         raising(RuntimeError(f"unexpected \"{SECRET} it's")),

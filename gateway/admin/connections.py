@@ -1,0 +1,166 @@
+"""How connections are doing, as documents: one of them in full, or a page of the list. Reading costs no quota.
+
+Everything is read from the store, so any worker of any gateway gives the same answer. While the store does not answer
+there is none.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.admin.guards import counts_by_connection, guard_documents
+from gateway.admin.problems import AdminProblem, unavailable
+from gateway.core.ask import Ask
+from gateway.core.connection_counts import WINDOW_US, Counts, Pair, totals
+from gateway.core.connection_state import SECOND_US, ConnectionState, Status, Track, name_of, states_matching
+from gateway.core.headers import whole_seconds
+from gateway.core.keys import partition_key
+from gateway.core.limits import Charge, Limit
+from gateway.core.policy import PolicySet
+from gateway.store import Store, StoreDown
+from gateway.store.status import Statuses
+
+PAGE, MAX_PAGE = 100, 1_000
+OPERATION, ENTITY = 0, 1
+NOTHING_NAMED = "(none)"
+"""Calls without an operation, or whose operation has no entity."""
+
+Document = dict[str, Any]
+
+
+async def page(statuses: Statuses, query: Mapping[str, str]) -> Document:
+    """The answer to `GET /-/connections`. Raises AdminProblem."""
+    states = _states(query.get("state"))
+    count, after = _count(query.get("limit")), _cursor(query.get("cursor"))
+    try:
+        found = await statuses.page(states, after, count)
+    except StoreDown as down:
+        raise unavailable(down) from None
+    document: Document = {"connections": [_summary(status) for status in found.statuses]}
+    if found.after:
+        document["next"] = base64.urlsafe_b64encode(found.after.encode()).decode().rstrip("=")
+    return document
+
+
+def _states(text: str | None) -> Sequence[ConnectionState]:
+    states = states_matching(text) if text is not None else list(ConnectionState)
+    if states is None:
+        known = ", ".join(ConnectionState)
+        raise AdminProblem(400, "UNKNOWN_STATE", f"`state` is one or more of {known}; `!` before one takes it out.")
+    return states
+
+
+def _count(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
+        raise AdminProblem(400, "BAD_PAGE", f"`limit` is a number from 1 to {MAX_PAGE}.")
+    return int(text)
+
+
+def _cursor(text: str | None) -> str:
+    try:
+        return base64.b64decode(f"{text}{'=' * (-len(text) % 4)}", b"-_", validate=True).decode() if text else ""
+    except (binascii.Error, UnicodeError, ValueError):
+        raise AdminProblem(400, "BAD_PAGE", "`cursor` is what `next` of the page before said.") from None
+
+
+async def one(statuses: Statuses, store: Store, policies: PolicySet, name: str, tenant: str | None) -> Document:
+    """The answer to `GET /-/connections/{id}`. `tenant`: None = whoever has a connection of that name.
+
+    Raises AdminProblem.
+    """
+    try:
+        status = await _find(statuses, name, tenant)
+        parts = {"connection": name, "tenant": (tenant or status.named.tenant) or None}
+        limits = await _limits(store, policies, parts)
+        guards = await guard_documents(store, policies, parts)
+    except StoreDown as down:
+        raise unavailable(down) from None
+    return {**_summary(status), **_counts(status.track), "limits": limits, **guards, "store": store.kind}
+
+
+async def _find(statuses: Statuses, name: str, tenant: str | None) -> Status:
+    named = name_of(tenant or "", name)
+    found = await statuses.find(named.connection, None if tenant is None else named.tenant)
+    if not found:
+        raise AdminProblem(
+            404, "NO_SUCH_CONNECTION", f"No call has named a connection {name!r} in the last seven days."
+        )
+    if len(found) > 1:
+        owners = ", ".join(repr(status.named.tenant) for status in found)
+        raise AdminProblem(409, "SEVERAL_CONNECTIONS", f"Several tenants have it: add ?tenant= with one of {owners}.")
+    return found[0]
+
+
+def _summary(status: Status) -> Document:
+    (tenant, connection), track = status
+    return {
+        "connection": connection,
+        "tenant": tenant or None,
+        "state": track.state,
+        "since": _time(track.since_us),
+        "last_success_at": _time(track.success_us),
+        "last_failure": _failure(track),
+    }
+
+
+def _failure(track: Track) -> Document | None:
+    failure = track.failure
+    if failure.at_us < 0:
+        return None
+    return {
+        "at": _time(failure.at_us),
+        "class": failure.error_class,
+        "status": failure.status or None,
+        "operation": failure.operation or None,
+        "entity": failure.entity or None,
+        "request_id": failure.request_id,
+    }
+
+
+def _counts(track: Track) -> Document:
+    sums = totals(track.buckets)
+    return {
+        "counted_s": WINDOW_US // SECOND_US,
+        "operations": _grouped(sums, OPERATION),
+        "entities": _grouped(sums, ENTITY),
+    }
+
+
+def _grouped(sums: Mapping[Pair, Counts], by: int) -> Document:
+    groups: dict[str, Counts] = {}
+    for pair, counts in sums.items():
+        group = pair[by] or NOTHING_NAMED
+        groups[group] = groups.get(group, Counts()).plus(counts)
+    return {group: groups[group]._asdict() for group in sorted(groups)}
+
+
+async def _limits(store: Store, policies: PolicySet, parts: Mapping[str, str | None]) -> Document:
+    """What is left of the limits that count by this connection, alone or together with its tenant."""
+    charges = [_charge(limit, parts) for limit in policies.limits.values() if counts_by_connection(limit.key, parts)]
+    if not charges:
+        return {}
+    decision = await store.peek(Ask(charges))
+    return {
+        charge.limit.name: {
+            "limit": charge.limit.quota,
+            "remaining": verdict.remaining,
+            "reset_s": whole_seconds(verdict.reset_us),
+        }
+        for charge, verdict in zip(charges, decision.verdicts, strict=True)
+    }
+
+
+def _charge(limit: Limit, parts: Mapping[str, str | None]) -> Charge:
+    mine = limit.for_caller({name: value for name, value in parts.items() if value is not None})
+    return Charge(mine, partition_key(limit, parts), 1)
+
+
+def _time(at_us: int) -> str | None:
+    """RFC 3339, UTC, milliseconds; None when it never was."""
+    if at_us < 0:
+        return None
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
