@@ -53,7 +53,7 @@ async def tried(attempt: Awaitable[Exchange]) -> Tried:
         exchange = await attempt
     except UpstreamFailed as failure:
         return Tried(None, None, failure)
-    return Tried(await exchange.answered(), exchange, None)
+    return Tried(exchange.head, exchange, None)
 
 
 class Attempts:

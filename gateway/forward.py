@@ -63,23 +63,19 @@ NOTHING_TO_SEND = Upload(None, chunked=False)
 
 
 async def forward(call: Call, upload: Upload) -> Exchange:
-    """The exchange whose answer head has arrived (`exchange.answer()` returns at once).
+    """The exchange whose answer head has arrived (`exchange.head`).
 
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
     pool = call.gateway.upstreams.pool(call.route.upstream)
     started = call.forwarded_at = call.gateway.clock()
-    kept = pool.take()
     try:
-        if kept is None:
-            return await _attempt(call, pool, await pool.open(), upload)
-        try:
-            return await _attempt(call, pool, kept, upload)
-        except UpstreamFailed as failure:
-            if not (failure.reused and upload.repeatable and call.record.method in IDEMPOTENT):
-                raise
-            _note_attempt(call, failure, call.gateway.clock() - started)
-        return await _attempt(call, pool, await pool.open(), upload)
+        return await attempt(call, pool, upload)
+    except UpstreamFailed as failure:
+        if not (failure.reused and upload.repeatable and call.record.method in IDEMPOTENT):
+            raise
+        _note_attempt(call, failure, call.gateway.clock() - started)
+        return await attempt(call, pool, upload, fresh=True)
     finally:
         call.record.upstream_s = call.gateway.clock() - started
 
@@ -90,32 +86,30 @@ def _note_attempt(call: Call, failure: UpstreamFailed, seconds: float) -> None:
     call.record.attempts = attempts
 
 
-async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -> Exchange:
+async def attempt(
+    call: Call, pool: Pool, upload: Upload, *, fresh: bool = False, within_us: int | None = None
+) -> Exchange:
+    """Send the call once and wait for the head of the answer, for at most `within_us` (None: the upstream's bound).
+
+    fresh  on a new socket in any case
+
+    Raises as `forward` does; then nothing of the attempt is left.
+    """
+    exchange = None if fresh else pool.take()
+    if exchange is None:
+        exchange = await pool.open()
     call.record.upstream_addr = exchange.address
-    timeouts = pool.upstream.timeouts
     try:
-        head = _head(call)
-        body = upload.body
-        if upload.whole is None and body is not None and body.complete:
-            data = body.take()
-            upload.whole = chunk(data) + last_chunk(body.trailers) if upload.chunked else data
-        if body is not None and body.trailers:
-            exchange.last_use = True
-        exchange.send(
-            head + upload.whole if upload.whole else head,
-            call.record.method,
-            total_s=timeouts.total_us / 1e6,
-            interim=None if call.request.head.http10 else _pass_on,
-            listens=call.request.connection,
-        )
-        if upload.whole is None and body is not None:
-            upload.task = asyncio.create_task(_pump(call, exchange, upload, body))
-        else:
-            exchange.await_answer(timeouts.first_byte_us / 1e6)
-        answer = await exchange.answered()
-        if answer.upgrade and not call.request.head.upgrade:
+        _send(call, pool, exchange, upload, within_us)
+        head = exchange.head
+        if head is None:
+            await exchange.answered()
+            head = exchange.head
+            assert head is not None, "answered means that there is a head"
+        if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
-        if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:
+        body = exchange.body
+        if body is not None and body.failure is not None and not body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
     except BaseException as failure:
         upload.stop()
@@ -126,7 +120,31 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
     return exchange
 
 
-async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream) -> None:
+def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, within_us: int | None) -> None:
+    """Write the request, or its head and start pumping its body."""
+    head, body = _head(call), upload.body
+    timeouts = pool.upstream.timeouts
+    first_byte_s = (timeouts.first_byte_us if within_us is None else within_us) / 1e6
+    if body is not None:
+        if upload.whole is None and body.complete:
+            data = body.take()
+            upload.whole = chunk(data) + last_chunk(body.trailers) if upload.chunked else data
+        if body.trailers:
+            exchange.last_use = True
+    at_hand = upload.whole is not None
+    exchange.send(
+        head + upload.whole if upload.whole else head,
+        call.record.method,
+        first_byte_s=first_byte_s if at_hand else 0.0,
+        total_s=timeouts.total_us / 1e6,
+        interim=None if call.request.head.http10 else _pass_on,
+        listens=call.request.connection,
+    )
+    if body is not None and not at_hand:
+        upload.task = asyncio.create_task(_pump(call, exchange, upload, body, first_byte_s))
+
+
+async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream, first_byte_s: float) -> None:
     """Send the body as it comes. A body that fails takes the exchange with it: half a request must not be acted on."""
     connection = call.request.connection
     if call.request.head.expects_continue and not body.size:
@@ -144,7 +162,7 @@ async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream
         exchange.write(last_chunk(body.trailers))
         if body.trailers:
             exchange.last_use = True
-    exchange.await_answer(call.route.upstream.timeouts.first_byte_us / 1e6)
+    exchange.await_answer(first_byte_s)
 
 
 def _pass_on(connection: Connection, head: ResponseHead) -> None:

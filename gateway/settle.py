@@ -8,9 +8,9 @@ from gateway.upstream.exchange import Exchange
 def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None:
     """Release the upstream socket and the concurrency slots. Never raises, never waits."""
     gateway, record = call.gateway, call.record
-    if upload is not None:
+    if upload is not None and upload.task is not None and not upload.task.done():
         upload.stop()
-        if upload.task is not None and not upload.task.done() and exchange is not None:
+        if exchange is not None:
             exchange.abort()
     if exchange is not None:
         record.upstream_s = gateway.clock() - call.forwarded_at
@@ -28,7 +28,7 @@ def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None
 def _classify(call: Call) -> None:
     record = call.record
     status = record.upstream_status
-    if status and not record.error_class:
+    if status >= 400 and not record.error_class:
         record.error_class = status_class(status)
 
 

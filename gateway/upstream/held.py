@@ -35,9 +35,8 @@ async def hold(exchange: Exchange) -> HeldAnswer | None:
 
     Then nothing of it is lost: the exchange goes on as if nobody had looked.
     """
-    head = await exchange.answered()
-    body = exchange.body
-    if head.upgrade or (body is not None and not await asyncio.create_task(_whole(body))):
+    head, body = exchange.head, exchange.body
+    if head is None or head.upgrade or (body is not None and not await asyncio.create_task(_whole(body))):
         return None
     held = HeldAnswer(head, body, exchange.whole, exchange.address)
     exchange.release()
