@@ -92,6 +92,8 @@ class Connections:
 
     def _unusual(self, pair: PairTally, record: CallRecord) -> None:
         """A call that failed, was refused, or took more than one attempt."""
+        if record.response_source == "limit":
+            return
         of = pair.connection
         if record.response_source == "breaker":
             of.shut_at = record.ended
