@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from gateway.core.connection_state import ConnectionState as Condition
+
 
 class Counts(StrEnum):
     """What a breaker makes of an outcome."""
@@ -16,17 +18,6 @@ class Counts(StrEnum):
     IGNORE = "ignore"
     FAILURE = "failure"
     SUCCESS = "success"
-
-
-class Condition(StrEnum):
-    """The state that a connection is in."""
-
-    ONLINE = "online"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-    AUTH_REQUIRED = "auth_required"
-    PERMISSION_DENIED = "permission_denied"
-    RATE_LIMITED = "rate_limited"
 
 
 @dataclass(frozen=True, slots=True)
