@@ -6,6 +6,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from gateway.breakers import Breakers, Passage
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
 from gateway.core.client_address import Network
@@ -50,6 +51,7 @@ class Gateway:
     hop: Hop
     leases: Leases
     callers: Callers
+    breakers: Breakers
     authenticator: Authenticator
     pacing: Pacing
     trusted_proxies: Sequence[Network]
@@ -98,6 +100,7 @@ class Call:
     target    what the upstream is asked for (raw)
     ask       what `admit` asks the store; `decision` is its answer
     lease     names the concurrency slots; "" when there are none to give back
+    passage   through the breaker, which waits to hear how the call ended; None when none does
     trace     the call's trace; our span in it is the parent of what we send upstream
     """
 
@@ -109,6 +112,7 @@ class Call:
         "gateway",
         "lease",
         "operation",
+        "passage",
         "peer_trusted",
         "policies",
         "record",
@@ -134,3 +138,4 @@ class Call:
         self.ask = NOTHING
         self.decision: Decision | None = None
         self.lease = ""
+        self.passage: Passage | None = None

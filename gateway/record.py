@@ -51,9 +51,11 @@ class CallRecord:
     # admit
     ask: Ask = NOTHING
     decision: Decision | None = None
-    verdict: str = "unlimited"  # allowed | limited | shadow_limited | skipped | unlimited
+    verdict: str = "unlimited"  # allowed | limited | shadow_limited | held | skipped | unlimited
     limit_fired: str = ""
     retry_after_s: int = 0
+    breaker: str = ""
+    breaker_state: str = ""  # closed | open | half_open
     store: str = "none"  # redis | embedded | local | none
     # forward
     attempts: list[dict[str, Any]] | None = None  # only when more than one

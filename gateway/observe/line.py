@@ -80,6 +80,10 @@ def own_line(record: CallRecord) -> Line:
         line["auth_key"] = record.auth_key
     if record.decision is not None and record.decision.verdicts:
         _add_limits(line, record, record.decision)
+    if record.breaker:
+        line["breaker"] = record.breaker
+        if record.breaker_state:
+            line["breaker_state"] = record.breaker_state
     _add_outcome(line, record)
     return line
 
