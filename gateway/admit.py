@@ -1,18 +1,23 @@
-"""Admit: one store trip decides every limit of the call, all or nothing."""
+"""Admit: one store trip asks every guard and every limit of the call, all or nothing."""
 
 from gateway.call import Call
 from gateway.core.headers import retry_after_s, used_up, violated
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
+from gateway.guarding import ask_own, guarded
 from gateway.store import StoreDown
 
 STORE_RETRY_S = 1
 
 
 async def admit(call: Call) -> Refusal | None:
-    """Charge the call's limits (there are some), or say which refuse it and when it may come again."""
+    """Charge the call's limits, or say which guard or limit refuses it and when it may come again."""
     ask = call.ask
     gateway, record = call.gateway, call.record
+    if ask.own is not None:
+        refusal = await ask_own(call, ask.own)
+        if refusal is not None or not (ask.charges or ask.guards):
+            return refusal
     started = gateway.clock()
     if ask.takes_slots:
         call.lease = gateway.new_id()
@@ -29,9 +34,15 @@ async def admit(call: Call) -> Refusal | None:
         await _admit_without_store(call)
     finally:
         record.store_s = gateway.clock() - started
+    if call.decision is None:
+        return None
+    if ask.guards:
+        refusal = guarded(call, call.decision)
+        if refusal is not None:
+            return refusal
     record.ask = call.ask
     record.decision = call.decision
-    return None if call.decision is None else _refusal(call, call.decision)
+    return _refusal(call, call.decision)
 
 
 async def _admit_without_store(call: Call) -> None:
@@ -41,7 +52,7 @@ async def _admit_without_store(call: Call) -> None:
     lease = gateway.new_id()
     call.ask, call.decision = await gateway.fallback.admit(call.ask, lease)
     call.lease = lease if call.ask.takes_slots else ""
-    if call.decision is None:  # every limit says allow: nobody decided anything
+    if not call.ask.charges:  # every limit says allow: nobody decided anything
         call.record.store = "none"
         call.record.verdict = "skipped"
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from gateway.admin.server import AdminServer
 from gateway.admin.view import Check
+from gateway.breakers import Breakers
 from gateway.call import Gateway
 from gateway.callers import Callers
 from gateway.core.client_address import networks
@@ -27,6 +28,7 @@ from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
+from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.connection_errors import ConnectionErrors
 from gateway.observe.connections import Connections, tell_transition
 from gateway.observe.events import EVENTS
@@ -73,7 +75,9 @@ def build_gateway(
     gateway.settings = settings
     gateway.policies = policies
     gateway.store = store
-    gateway.fallback = Fallback(LocalStore(), settings.workers, worker)
+    own = LocalStore()
+    gateway.fallback = Fallback(own, settings.workers, worker)
+    gateway.breakers = Breakers(own)
     gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
     gateway.sinks = sinks
     gateway.fields = FieldWriter(
@@ -185,6 +189,7 @@ class Worker:
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks, self.worker)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
+        gateway.breakers.on_change = partial(breaker_changed, self._metrics)
         gateway.on_retry = self._metrics.on_retry
         gateway.on_stop = partial(gave_up, self._metrics)
         gateway.authenticator.on_event = _authentication_event
@@ -210,6 +215,7 @@ class Worker:
         await gateway.upstreams.close()
         await gateway.authenticator.close()
         gateway.leases.close()
+        await gateway.breakers.close()
         await self._connections.close()
         await self.store.close()
         self._metrics.close()

@@ -6,6 +6,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from gateway.breakers import Breakers, Passage
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
 from gateway.core.client_address import Network
@@ -24,6 +25,9 @@ from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.upstream.directory import Upstreams
+
+MOST_ALIKE = 64
+"""Kinds of calls, or peers, that are remembered with one and the same fields."""
 
 
 class Gateway:
@@ -50,6 +54,7 @@ class Gateway:
     hop: Hop
     leases: Leases
     callers: Callers
+    breakers: Breakers
     authenticator: Authenticator
     pacing: Pacing
     trusted_proxies: Sequence[Network]
@@ -68,15 +73,15 @@ class Gateway:
 
 
 class Alike:
-    """What calls with the same head from the same peer have in common, worked out once by `identify`.
+    """What calls with the same fields from the same peer on the same route have in common, worked out by `identify`.
 
     policies  the set that it was worked out with; another set makes it worthless
     facts     what is known of such a call's record: its attributes, without `record.OWN`
-    target    what the upstream is asked for (raw)
-    upstream_head  its head for the upstream without what is each call's own; made by the first that is forwarded
+    upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
+                     forwarded
     """
 
-    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "route", "target", "upstream_head")
+    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "route", "upstream_fields")
 
     def __init__(self, call: "Call", facts: dict[str, Any]) -> None:
         self.policies = call.policies
@@ -84,9 +89,17 @@ class Alike:
         self.peer_trusted = call.peer_trusted
         self.route = call.route
         self.operation = call.operation
-        self.target = call.target
         self.ask = call.ask
-        self.upstream_head = b""
+        self.upstream_fields = b""
+
+    def lend(self, call: "Call") -> None:
+        """Make a call one of these."""
+        call.alike = self
+        call.route = self.route
+        call.operation = self.operation
+        call.ask = self.ask
+        call.peer_trusted = self.peer_trusted
+        vars(call.record).update(self.facts)
 
 
 class Call:
@@ -98,6 +111,7 @@ class Call:
     target    what the upstream is asked for (raw)
     ask       what `admit` asks the store; `decision` is its answer
     lease     names the concurrency slots; "" when there are none to give back
+    passage   through the breaker, which waits to hear how the call ended; None when none does
     trace     the call's trace; our span in it is the parent of what we send upstream
     """
 
@@ -109,6 +123,7 @@ class Call:
         "gateway",
         "lease",
         "operation",
+        "passage",
         "peer_trusted",
         "policies",
         "record",
@@ -134,3 +149,4 @@ class Call:
         self.ask = NOTHING
         self.decision: Decision | None = None
         self.lease = ""
+        self.passage: Passage | None = None

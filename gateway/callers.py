@@ -1,10 +1,11 @@
-"""What each caller's limits are asked: computed once per caller, remembered while callers keep calling."""
+"""What each caller's limits and guards are asked: computed once per caller, remembered while callers keep calling."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.core.ask import Ask
 from gateway.core.challenges import not_vouched
-from gateway.core.keys import partition_key
+from gateway.core.guards import Breaker, Guard, Pausing
+from gateway.core.keys import partition, partition_key
 from gateway.core.limits import Charge, Mode
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
 from gateway.core.problems import KEY_MISSING, Refusal
@@ -47,26 +48,59 @@ class Callers:
 def _ask(
     policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
 ) -> Ask | Refusal:
-    """Ask each limit whose key parts are known; a missing part rejects, skips or counts as anonymous."""
+    """Ask each limit and guard whose key parts are known; a missing part rejects, skips or counts as anonymous."""
     costs = operation.cost if operation is not None else {}
     values = {name: value for name, value in parts.items() if value is not None}
     charges: list[Charge] = []
     skipped = False
     for limit in route.limits:
-        missing = [policies.keys[name] for name in limit.key if name not in values]
-        rejecting = [part for part in missing if part.on_missing is OnMissing.REJECT]
-        if rejecting:
-            return _key_missing(rejecting[0])
-        if any(part.on_missing is OnMissing.SKIP for part in missing):
+        missing = _missing(policies, limit.key, values)
+        if missing is OnMissing.SKIP:
             skipped = True
             continue
+        if isinstance(missing, Refusal):
+            return missing
         mine = limit.for_caller(values)
         cost = costs.get(limit.name, 1)
         if mine.mode is not Mode.OFF:
             charges.append(Charge(mine, partition_key(mine, parts), cost))
             if mine.shadow is not None:
                 charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), cost))
-    return Ask(charges, skipped=skipped)
+    guards: list[Guard] = []
+    for guard in _guards(policies, route, parts, values):
+        if isinstance(guard, Refusal):
+            return guard
+        guards.append(guard)
+    breaker = guards[-1] if guards and isinstance(guards[-1].rule, Breaker) else None
+    own = route.breaker is not None and not route.breaker.shared
+    return Ask(charges, guards[:-1] if breaker and own else guards, breaker=breaker, skipped=skipped)
+
+
+def _guards(
+    policies: PolicySet, route: Route, parts: Mapping[str, str | None], values: Mapping[str, str]
+) -> Iterator[Guard | Refusal]:
+    """The pause and the breaker of this caller, in this order; a refusal where a key part must not be missing."""
+    rules: list[tuple[str, Pausing | Breaker, Sequence[str]]] = []
+    learning = route.upstream.learning
+    if learning is not None:
+        rules.append(("pause", Pausing(route.upstream.name, learning.max_us), (learning.scope,)))
+    if route.breaker is not None:
+        rules.append(("breaker", route.breaker, route.breaker.key))
+    for kind, rule, key in rules:
+        missing = _missing(policies, key, values)
+        if isinstance(missing, Refusal):
+            yield missing
+        elif missing is not OnMissing.SKIP:
+            yield Guard(rule, partition(f"{kind}:{rule.name}", key, parts))
+
+
+def _missing(policies: PolicySet, key: Sequence[str], values: Mapping[str, str]) -> OnMissing | Refusal | None:
+    """What follows from the parts of a key that the caller does not have: the refusal, SKIP, or nothing."""
+    missing = [policies.keys[name] for name in key if name not in values]
+    rejecting = [part for part in missing if part.on_missing is OnMissing.REJECT]
+    if rejecting:
+        return _key_missing(rejecting[0])
+    return OnMissing.SKIP if any(part.on_missing is OnMissing.SKIP for part in missing) else None
 
 
 def _key_missing(part: KeyPart) -> Refusal:

@@ -17,7 +17,6 @@ from gateway.core.fields import (
     connection_named,
     keep,
     last_chunk,
-    request_head,
     text,
     tokens,
 )
@@ -173,19 +172,19 @@ def _pass_on(connection: Connection, head: ResponseHead) -> None:
 
 
 def _head(call: Call) -> bytes:
-    """The request head for the upstream; but for the ids it is the same for all calls that are alike."""
-    alike, record = call.alike, call.record
+    """The request head for the upstream; most of it is the same for all calls that are alike."""
+    alike, record, trace = call.alike, call.record, call.trace
     assert alike is not None, "who was admitted has been identified"
-    start = alike.upstream_head
-    if not start:
-        start = alike.upstream_head = _start(call)
-    trace = call.trace
-    own = f"X-Request-Id: {record.request_id}\r\ntraceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n\r\n"
-    return start + own.encode("ascii")
+    fields = alike.upstream_fields
+    if not fields:
+        fields = alike.upstream_fields = _fields(call)
+    line = f"{record.method} {call.target} HTTP/1.1\r\n"
+    ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n\r\n"
+    return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
 
 
-def _start(call: Call) -> bytes:
-    """The head without the ids and the empty line."""
+def _fields(call: Call) -> bytes:
+    """The field lines but for the ids."""
     gateway, record, head = call.gateway, call.record, call.request.head
     upstream = call.route.upstream
     drop = _DROP_FROM_TRUSTED | gateway.hop.rewritten if call.peer_trusted else _DROP
@@ -211,4 +210,4 @@ def _start(call: Call) -> bytes:
     else:
         host = record.http_host.encode("latin-1")
     added += gateway.hop.lines(record, head.fields if call.peer_trusted else ())
-    return request_head(head.method, call.target, host, head.fields, drop, added)[: -len(b"\r\n")]
+    return b"Host: %b\r\n" % host + text(keep(head.fields, drop)) + added  # RFC 9110 §7.2: Host first

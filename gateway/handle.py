@@ -34,7 +34,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
         refusal = bounds(call)
         if refusal is None and call.alike is None:
             refusal = await identify(call)
-        if refusal is None and call.ask.charges:
+        if refusal is None and not call.ask.empty:
             refusal = await admit(call)
         if refusal is None:
             upload = NOTHING_TO_SEND if request.body is None else Upload(request.body, request.head.chunked)

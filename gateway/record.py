@@ -51,9 +51,11 @@ class CallRecord:
     # admit
     ask: Ask = NOTHING
     decision: Decision | None = None
-    verdict: str = "unlimited"  # allowed | limited | shadow_limited | skipped | unlimited
+    verdict: str = "unlimited"  # allowed | limited | shadow_limited | held | skipped | unlimited
     limit_fired: str = ""
     retry_after_s: int = 0
+    breaker: str = ""
+    breaker_state: str = ""  # closed | open | half_open
     store: str = "none"  # redis | embedded | local | none
     # forward
     attempts: list[dict[str, Any]] | None = None  # only when more than one
@@ -81,9 +83,9 @@ class CallRecord:
         return self.ask.charges
 
 
-OWN = ("request_id", "trace_id", "span_id", "started")
+OWN = ("method", "target", "request_id", "trace_id", "span_id", "started")
 """What each call has of its own when it has been identified; all that is known by then besides is common to calls with
-the same head from the same peer."""
+the same fields from the same peer on the same route."""
 
 
 class RecordSink(Protocol):

@@ -1,5 +1,6 @@
 """Settle: what a call held is given back when its body is over, and its outcome is classified."""
 
+from gateway.breakers import Passage
 from gateway.call import Call
 from gateway.forward import Upload
 from gateway.upstream.exchange import Exchange
@@ -8,6 +9,7 @@ from gateway.upstream.exchange import Exchange
 def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None:
     """Release the upstream socket and the concurrency slots. Never raises, never waits."""
     gateway, record = call.gateway, call.record
+    until_head_s = record.upstream_s
     if upload is not None and upload.task is not None and not upload.task.done():
         upload.stop()
         if exchange is not None:
@@ -23,6 +25,18 @@ def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None
     if body is not None and not record.bytes_in:
         record.bytes_in = body.size
     _classify(call)
+    if call.passage is not None:
+        _tell_breaker(call, call.passage, until_head_s)
+
+
+def _tell_breaker(call: Call, passage: Passage, until_head_s: float) -> None:
+    """How the call ended, and how long its answer let wait for itself: not how long a caller took to read it."""
+    record = call.record
+    call.passage = None
+    if record.attempts:
+        until_head_s = record.attempts[-1]["upstream_ms"] / 1e3
+    counts = call.policies.classes.counted(record.error_class, record.upstream_status)
+    call.gateway.breakers.ended(passage, counts, until_head_s)
 
 
 def _classify(call: Call) -> None:

@@ -12,7 +12,10 @@ class Ask:
     """Made once per caller and remembered while the caller keeps calling, so that nobody works it out twice.
 
     charges      what each limit is asked for
-    guards       breakers and pauses that may hold the call back, asked before the limits
+    guards       the pauses and the breaker that may hold the call back, asked before the limits
+    breaker      the breaker: the last of the guards, unless each worker has its own; None = there is none
+    own          the breaker, if each worker has its own: then it is asked for itself, before the store
+    empty        whether there is nothing to ask anybody
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     skipped      whether a limit was left out because a key part is missing
     names        of the limits, in the order asked
@@ -22,11 +25,34 @@ class Ask:
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
-    __slots__ = ("charges", "guards", "names", "near_at", "packed", "shadows", "shown", "skipped", "takes_slots")
+    __slots__ = (
+        "breaker",
+        "charges",
+        "empty",
+        "guards",
+        "names",
+        "near_at",
+        "own",
+        "packed",
+        "shadows",
+        "shown",
+        "skipped",
+        "takes_slots",
+    )
 
-    def __init__(self, charges: Sequence[Charge], guards: Sequence[Guard] = (), *, skipped: bool = False) -> None:
+    def __init__(
+        self,
+        charges: Sequence[Charge],
+        guards: Sequence[Guard] = (),
+        *,
+        breaker: Guard | None = None,
+        skipped: bool = False,
+    ) -> None:
         self.charges = tuple(charges)
         self.guards = tuple(guards)
+        self.breaker = breaker
+        self.own = breaker if breaker not in self.guards else None
+        self.empty = not (charges or guards or breaker)
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
         self.skipped = skipped
         self.names = tuple(charge.limit.name for charge in charges)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from gateway.core.connection_state import ConnectionState as Condition
+
 
 class Counts(StrEnum):
     """What a breaker makes of an outcome."""
@@ -16,17 +18,6 @@ class Counts(StrEnum):
     IGNORE = "ignore"
     FAILURE = "failure"
     SUCCESS = "success"
-
-
-class Condition(StrEnum):
-    """The state that a connection is in."""
-
-    ONLINE = "online"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-    AUTH_REQUIRED = "auth_required"
-    PERMISSION_DENIED = "permission_denied"
-    RATE_LIMITED = "rate_limited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ class Classes:
     pause     name of the key part that outcomes of some class pause; "" = none does
     """
 
-    __slots__ = ("errors", "pause", "statuses")
+    __slots__ = ("_named", "errors", "pause", "statuses")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.statuses: dict[int, ErrorClass] = {}
@@ -102,7 +93,20 @@ class Classes:
             for error in frozenset().union(*(KINDS[kind] for kind in kinds)):
                 self.errors.setdefault(error, error_class)
         self.errors["busy"] = _BUSY
+        self._named = {one.name: one for one in (*self.errors.values(), *self.statuses.values())} | self.errors
         self.pause = next((rule.error_class.pause for rule in rules if rule.error_class.pause), "")
+
+    def counted(self, name: str, status: int) -> Counts:
+        """What a breaker makes of an outcome: the class or error it was given, "" = none, and the status, 0 = no answer.
+
+        Two classes may have one name: then the status tells them apart.
+        """
+        by_status = self.statuses.get(status)
+        if by_status is None or name not in ("", by_status.name):
+            by_status = self._named.get(name, by_status)
+        if by_status is not None:
+            return by_status.breaker
+        return Counts.SUCCESS if status else Counts.IGNORE
 
     def never_retried(self, statuses: Collection[int]) -> list[int]:
         """Those of the statuses that no retry policy can have tried again."""

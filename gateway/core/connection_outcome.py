@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from gateway.core.classes import Classes, Condition, Counts, ErrorClass
+from gateway.core.classes import Classes, Counts, ErrorClass
+from gateway.core.connection_state import ConnectionState
 
 
 class Outcome(StrEnum):
@@ -25,13 +26,13 @@ class Outcome(StrEnum):
     DOWN = "down"
 
 
-_BY_CONDITION: Mapping[Condition, Outcome] = {
-    Condition.ONLINE: Outcome.REJECTED,
-    Condition.DEGRADED: Outcome.FAILED,
-    Condition.OFFLINE: Outcome.DOWN,
-    Condition.AUTH_REQUIRED: Outcome.UNAUTHENTICATED,
-    Condition.PERMISSION_DENIED: Outcome.FORBIDDEN,
-    Condition.RATE_LIMITED: Outcome.LIMITED,
+_BY_STATE: Mapping[ConnectionState, Outcome] = {
+    ConnectionState.ONLINE: Outcome.REJECTED,
+    ConnectionState.DEGRADED: Outcome.FAILED,
+    ConnectionState.OFFLINE: Outcome.DOWN,
+    ConnectionState.AUTH_REQUIRED: Outcome.UNAUTHENTICATED,
+    ConnectionState.PERMISSION_DENIED: Outcome.FORBIDDEN,
+    ConnectionState.RATE_LIMITED: Outcome.LIMITED,
 }
 
 
@@ -69,7 +70,7 @@ class Outcomes:
 
 def _of_class(error_class: ErrorClass, *, answered: bool) -> Outcome | None:
     if error_class.condition is not None:
-        return _BY_CONDITION[error_class.condition]
+        return _BY_STATE[error_class.condition]
     if error_class.pause:
         return Outcome.LIMITED
     if error_class.breaker is Counts.FAILURE:

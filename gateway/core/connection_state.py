@@ -25,7 +25,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.connection_counts import Bucket, Row, counted
-from gateway.core.keys import encode_part
 
 SECOND_US = 1_000_000
 OFFLINE_FAILURES = 5
@@ -37,7 +36,6 @@ WEIGHT = 1024  # of one attempt at first
 LEAST_WEIGHT = 512  # one attempt, halved once: less is no longer recent
 ENTER_SHARE, LEAVE_SHARE = 10, 20  # one in so many
 NEVER = -1
-MAX_NAME_CHARS = 128
 
 
 class ConnectionState(StrEnum):
@@ -52,21 +50,10 @@ class ConnectionState(StrEnum):
 
 
 class Named(NamedTuple):
-    """Which connection: two tenants may call theirs alike. `tenant` is "" when the caller has none. See `name_of`."""
+    """Which connection: two tenants may call theirs alike. `core.connection_names` makes it; `tenant` may be ""."""
 
     tenant: str
     connection: str
-
-
-def name_of(tenant: str, connection: str) -> Named:
-    """The connection of a caller who sent this: texts fit for people, a long one as its hash. Twice is as once."""
-    return Named(_fit(tenant), _fit(connection))
-
-
-def _fit(value: str) -> str:
-    if len(value) > MAX_NAME_CHARS:
-        return encode_part(value)
-    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class Failure(NamedTuple):

@@ -6,7 +6,7 @@ forms, and the caller without a value, begin differently.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -35,19 +35,31 @@ _API_KEY_DOMAIN = b"gateway api key"  # keeps these hashes apart from those of p
 
 
 def partition_key(limit: Limit, parts: Mapping[str, str | None]) -> str:
-    """`<limit>:{<first part>}<:other part>*`: which counter of `limit` a caller with these parts uses.
+    """Which counter of `limit` a caller with these parts uses; see `partition`."""
+    return partition(limit.name, limit.key, parts)
 
-    parts  at least the limit's key parts; None = the caller has no value and counts as anonymous
 
-    The braces are the hash tag of a Redis Cluster. A limit that counts everybody together has the tag `{*}`.
+def partition(name: str, key: Sequence[str], parts: Mapping[str, str | None]) -> str:
+    """`<name>:{<first part>}<:other part>*`: what is counted under this name for a caller with these parts.
+
+    key    the parts it counts by
+    parts  at least those; None = the caller has no value and counts as anonymous
+
+    The braces are the hash tag of a Redis Cluster. What counts everybody together has the tag `{*}`.
     """
-    if not limit.key:
-        return f"{limit.name}:{{{_EVERYBODY}}}"
-    first, *others = limit.key
-    key = f"{limit.name}:{{{encode_part(parts[first])}}}"
-    for name in others:
-        key += ":" + encode_part(parts[name])
-    return key
+    if not key:
+        return f"{name}:{{{_EVERYBODY}}}"
+    first, *others = key
+    text = f"{name}:{{{encode_part(parts[first])}}}"
+    for other in others:
+        text += ":" + encode_part(parts[other])
+    return text
+
+
+def readable(partition: str) -> str:
+    """The parts of a partition as people see them: `c1`, or `c1, x`; a hash stays one, anonymous is `~`."""
+    tag, _, others = partition.partition("{")[2].partition("}")
+    return ", ".join(part.removeprefix("=") for part in (tag, *others.split(":")) if part)
 
 
 def encode_part(value: str | None) -> str:

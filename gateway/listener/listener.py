@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.core.keys import client_network
 from gateway.listener.connection import LINGER_S, Connection
+from gateway.listener.door import Door
 from gateway.listener.request import Request
 from gateway.settings import Bounds
 from gateway.wire.head import BadHead
@@ -64,10 +65,10 @@ class Listener:
         return len(self._connections)
 
     async def start(self, listening: socket.socket) -> None:
-        """Accept from an already bound socket. A TLS handshake may take as long as a request head."""
-        self._listening = listening
+        """Accept from a bound socket, which is ours from now on. A TLS handshake may take as long as a request head."""
+        self._listening = Door.taking_over(listening)
         self._server = await self._loop.create_server(
-            lambda: Connection(self, self._loop), sock=listening, backlog=BACKLOG, **self._tls_arguments()
+            lambda: Connection(self, self._loop), sock=self._listening, backlog=BACKLOG, **self._tls_arguments()
         )
 
     def _tls_arguments(self) -> dict[str, Any]:
@@ -85,8 +86,9 @@ class Listener:
         self.retire()
         for connection in list(self._connections):
             connection.close_idle()
-        if self._server is not None and self._listening is not None:
-            with suppress(OSError), self._listening.dup() as queue:
+        door = self._listening
+        if self._server is not None and door is not None:
+            with suppress(OSError), socket.fromfd(door.fileno(), door.family, door.type) as queue:
                 self._server.close()
                 self._take_queued(queue)
             self._server.close()

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from time import monotonic
 
+from gateway.core.connection_names import name_of
 from gateway.core.connection_outcome import Outcome, Outcomes
-from gateway.core.connection_state import ConnectionState, Failure, Named, Report, Transition, name_of
+from gateway.core.connection_state import ConnectionState, Failure, Named, Report, Transition
 from gateway.observe.attempts import Attempt, attempts_of
 from gateway.observe.connection_errors import ConnectionErrors
 from gateway.observe.connection_tally import ConnectionTally, PairTally
@@ -92,6 +93,8 @@ class Connections:
 
     def _unusual(self, pair: PairTally, record: CallRecord) -> None:
         """A call that failed, was refused, or took more than one attempt."""
+        if record.response_source == "limit":
+            return
         of = pair.connection
         if record.response_source == "breaker":
             of.shut_at = record.ended

@@ -30,6 +30,10 @@ EVENTS: Mapping[str, str] = {
     "store.recovered": "The store answers again, with how long it did not.",
     "store.script_reloaded": "The store had lost the decision script; it was sent again.",
     "limit.near": "One caller has used at least 80 % of a limit. Said once per caller and window.",
+    "breaker.opened": "A breaker holds calls back; `reason` says why, `next_probe_s` until when. Of each change of a "
+    "breaker's state the whole fleet has one line.",
+    "breaker.half_open": "A breaker lets one call, or a few, through to see.",
+    "breaker.closed": "A breaker lets calls through again.",
     "upstream.gave_up": "A call was tried again and failed all the same; `reason` says why it ended there.",
     "connection.online": "A connection is well again. Each change of a connection's state is said once, by one worker.",
     "connection.degraded": "A connection works, but part of what was lately tried failed.",

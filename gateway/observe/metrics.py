@@ -104,7 +104,7 @@ class Metrics:
                 self._all_allowed[record.ask.names, record.store] += 1
             else:
                 self._count_verdicts(record, decision)
-        if record.aborted_by == "upstream" or record.code[:9] == "UPSTREAM_":
+        if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
 
     def _count_verdicts(self, record: CallRecord, decision: Decision) -> None:
@@ -178,6 +178,10 @@ class Metrics:
     def on_retry_budget_exhausted(self, upstream: str) -> None:
         """A call was not tried again because too many were."""
         self._inc("gateway_retry_budget_exhausted_total", upstream)
+
+    def on_breaker_change(self, breaker: str, state: str) -> None:
+        """A breaker of one key entered this state, because of what this worker saw."""
+        self._inc("gateway_breaker_transitions_total", breaker, state)
 
     def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
         """`on_event` of the store: counts each loss by its kind."""

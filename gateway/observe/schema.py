@@ -92,7 +92,11 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "string",
         "labels.decision",
         "gateway.decision",
-        "allowed, limited, shadow_limited, skipped or unlimited.",
+        "allowed, limited, shadow_limited, held, skipped or unlimited.",
+    ),
+    "breaker": Field("string", "labels.breaker", "gateway.breaker", "The route's breaker, when it was asked."),
+    "breaker_state": Field(
+        "string", "labels.breaker_state", "gateway.breaker_state", "closed, half_open (the call is a probe) or open."
     ),
     "limit_fired": Field("string", "rule.name", "gateway.limit", "The limit that decided."),
     "limit_remaining": Field(

@@ -108,18 +108,49 @@ class Findings:
     def _in_order(self, found: Iterable[PolicyError]) -> tuple[PolicyError, ...]:
         rank = {name: number for number, name in enumerate(self.lines)}
         ordered = sorted(dict.fromkeys(found), key=lambda item: (rank.get(item.file, len(rank)), item.line, item.col))
-        return tuple(replace(item, excerpt=self._line_of(item)) for item in ordered)
+        return tuple(self._shown(item) for item in ordered)
 
-    def _line_of(self, item: PolicyError) -> str:
+    def _shown(self, item: PolicyError) -> PolicyError:
+        """With its line, and without the secrets that stand in it."""
         lines = self.lines.get(item.file, ())
-        if item.code in SECRET_CODES or not 0 < item.line <= len(lines):
-            return ""
-        return _CREDENTIALS.sub("://***@", lines[item.line - 1])
+        if not 0 < item.line <= len(lines):
+            return replace(item, message=_without_secrets(item.message))
+        line = lines[item.line - 1]
+        excerpt = _without_secrets(line, _private_names(lines, item.line))
+        message = _QUOTED.sub(
+            lambda found: "'***'" if _only_secret(found[1], line, excerpt) else found[0], _without_secrets(item.message)
+        )
+        return replace(item, message=message, excerpt="" if item.code in SECRET_CODES else excerpt)
 
 
-_CREDENTIALS = re.compile(r"://[^@\s]*@")
 SECRET_CODES = frozenset({"inline-secret"})
 """Codes of findings whose line must not be repeated."""
+
+_USER = re.compile(r"""://:[^\s'"]*|[^\s'"/{\[,]*@""")
+"""User and password in a URL, or a password whose host was forgotten."""
+_QUERY = re.compile(r"""(://[^\s'"?]*\?)[^\s'"]+""")
+_PRIVATE = r"\w*(?:credential|hash|passw|pep+er|secret|tok)\w*"
+_VALUE = r"""["']?[ \t]*:[ \t]+)(?!env:|file:)("[^"]*"?|'[^']*'?|[\[{].*|[^,}\s][^,}]*)"""
+_SECRETS = re.compile(rf"({_PRIVATE}{_VALUE}", re.IGNORECASE)
+_SECRETS_AND_KEYS = re.compile(rf"((?:{_PRIVATE}|\bkeys?){_VALUE}", re.IGNORECASE)
+_QUOTED = re.compile(r"'(.+?)…?'")
+
+
+def _private_names(lines: Sequence[str], number: int) -> re.Pattern[str]:
+    """What finds secrets in a line, counted from 1: below `authentication` the values of `key` and `keys` too."""
+    first = next((line for line in reversed(lines[:number]) if line[:1] not in ("", " ", "\t", "#", "-")), "")
+    return _SECRETS_AND_KEYS if first.startswith("authentication") else _SECRETS
+
+
+def _only_secret(text: str, line: str, excerpt: str) -> bool:
+    """Whether a text stands in the line, but neither in what is shown of it nor as a key."""
+    return text in line and text not in excerpt and not re.search(rf"""{re.escape(text)}["']?[ \t]*:""", line)
+
+
+def _without_secrets(text: str, names: re.Pattern[str] | None = None) -> str:
+    """The text with `***` for what looks like a secret in a URL and for the values of these names."""
+    text = _QUERY.sub(r"\1***", _USER.sub(lambda found: "***@" if found[0].endswith("@") else "***", text))
+    return names.sub(r"\1***", text) if names is not None else text
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from gateway.core import policy as core
-from gateway.core.classes import KINDS, Classes, Condition, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.connection_state import ConnectionState
 from gateway.core.retry import Backoff, Repeat, Retry, Share
 from gateway.core.signals import Honor
 from gateway.policy import attempts as models
@@ -26,7 +27,7 @@ def compile_classes(draft: Draft) -> Classes:
 
 def _rule(entry: Entry) -> Rule:
     model: models.ErrorClass = entry.model
-    condition = Condition(model.connection_state) if model.connection_state else None
+    condition = ConnectionState(model.connection_state) if model.connection_state else None
     error_class = ErrorClass(
         entry.name, model.retry, Counts(model.breaker), model.pause or "", condition, source=entry.source
     )

@@ -207,6 +207,9 @@ class _Tokens:
 
         for index, path in enumerate(self.model.keys):
             node = self.node.at("keys", index)
+            if "-----" in path or path.lstrip().startswith("{"):
+                self.error(node, "inline-secret", "keys are names of files", "write the key into a file of its own")
+                continue
             text = _read(node, path, self.draft)
             try:
                 if text is not None:

@@ -1,4 +1,7 @@
-"""What each limit does while the store does not answer: its posture, and this worker's share for `local`."""
+"""What each limit does while the store does not answer: its posture, and this worker's share for `local`.
+
+Breakers and pauses go on in this worker alone, from nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,15 +40,15 @@ class Fallback:
         return any(c.limit.mode is Mode.ENFORCE and c.limit.on_store_error is Posture.DENY for c in charges)
 
     async def admit(self, ask: Ask, lease: str) -> tuple[Ask, Decision | None]:
-        """Decide the `local` limits here and leave the `allow` ones out: (what was asked, the answer or None)."""
+        """Decide guards and `local` limits here, leave the `allow` ones out: (what was asked, the answer or None)."""
         asked = [
             Charge(self._share(limit), key, cost)
             for limit, key, cost in ask.charges
             if limit.on_store_error is Posture.LOCAL and (limit.mode is Mode.ENFORCE or self._fits(limit, cost))
         ]
-        if not asked:
-            return Ask(()), None
-        mine = Ask(asked)
+        if not asked and not ask.guards:
+            return Ask((), breaker=ask.breaker), None
+        mine = Ask(asked, ask.guards, breaker=ask.breaker)
         if all(charge.cost <= charge.limit.quota for charge in asked):
             return mine, await self._local.admit(mine, lease)
         verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]

@@ -96,12 +96,16 @@ def decode_page(now_us: int, body: Sequence[Any], count: int) -> Page:
 
 def decode_status(flat: Sequence[Any]) -> Status:
     """One connection as the script's `flat` writes it."""
-    tenant, connection, *values = [value.decode() if isinstance(value, bytes) else value for value in flat[:16]]
-    at_us, error_class, status, request_id, operation, entity = flat[16]
-    failure = Failure(at_us, error_class.decode(), status, request_id.decode(), operation.decode(), entity.decode())
-    track = Track(*values, failure=failure, buckets=tuple(map(_bucket, flat[17:])))
-    denied = ConnectionState(values[5]) if values[5] else None
-    return Status(Named(tenant, connection), track._replace(state=ConnectionState(values[0]), denied=denied))
+    tenant, connection, state, since_us, *plain = map(_text, flat[:16])
+    kept = dict(zip(Track._fields[2:14], plain, strict=True))
+    kept["denied"] = ConnectionState(kept["denied"]) if kept["denied"] else None
+    failure = Failure(*map(_text, flat[16]))
+    track = Track(ConnectionState(state), since_us, **kept, failure=failure, buckets=tuple(map(_bucket, flat[17:])))
+    return Status(Named(tenant, connection), track)
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _bucket(flat: Sequence[Any]) -> Bucket:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.upstream.exchange import Exchange
 
 DNS_TTL_S = 10.0
+DNS_STALE_S = 60.0  # how long after that the answer serves while the name is looked up again
+DNS_AGAIN_S = 1.0  # how long after a failed look-up the next one begins
 HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1
@@ -26,7 +28,10 @@ AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]
 
 
 class Resolver:
-    """Addresses of one upstream, remembered for DNS_TTL_S; an expired answer is used when DNS is down."""
+    """Addresses of one upstream, remembered for DNS_TTL_S.
+
+    An expired answer is used when DNS is down, and while it is asked again: a slow DNS delays nobody who calls often.
+    """
 
     def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
         self._upstream = upstream
@@ -36,12 +41,15 @@ class Resolver:
         self._asking: asyncio.Task[list[AddrInfo]] | None = None
 
     async def addresses(self) -> Sequence[AddrInfo]:
-        """At least one address. Raises UpstreamFailed("dns"). However many ask, one question is under way."""
-        if self._found and self._loop.time() < self._until:
+        """At least one address. Raises UpstreamFailed, `dns` or `busy`. However many ask, one question is under way."""
+        now = self._loop.time()
+        if self._found and now < self._until:
             return self._found
         if self._asking is None or self._asking.done():
             self._asking = self._loop.create_task(self._ask())
             self._asking.add_done_callback(_look_at)
+        if self._found and now < self._until + DNS_STALE_S:
+            return self._found
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> list[AddrInfo]:
@@ -51,7 +59,9 @@ class Resolver:
             )
         except (OSError, UnicodeError) as error:
             if not self._found:
-                raise UpstreamFailed("dns", str(error)) from None
+                ours = isinstance(error, OSError) and _is_our_shortage(error)
+                raise UpstreamFailed("busy" if ours else "dns", str(error)) from None
+            self._until = self._loop.time() + DNS_AGAIN_S
             return self._found
         allowed = [info for info in found if self._allowed(str(info[4][0]))]
         if not allowed:
@@ -81,6 +91,11 @@ def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def _is_our_shortage(error: OSError) -> bool:
+    """No file descriptors or ports left here says nothing of the upstream. (`gaierror` has numbers of its own.)"""
+    return error.errno in _OUR_SHORTAGE and not isinstance(error, socket.gaierror)
+
+
 async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None) -> None:
     """Connect `exchange`'s socket within the upstream's connect timeout. Raises UpstreamFailed."""
     loop = asyncio.get_running_loop()
@@ -104,8 +119,7 @@ async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, 
     except ssl.SSLError as error:
         raise UpstreamFailed("tls_protocol", str(error.reason or error)) from None
     except OSError as error:
-        ours = error.errno in _OUR_SHORTAGE  # no file descriptors or ports left here says nothing of the upstream
-        raise UpstreamFailed("busy" if ours else "refused", str(error)) from None
+        raise UpstreamFailed("busy" if _is_our_shortage(error) else "refused", str(error)) from None
 
 
 async def _attach(

@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from gateway.core.connection_counts import Row
-from gateway.core.connection_state import ConnectionState, Failure, Named, Report, name_of
+from gateway.core.connection_names import name_of
+from gateway.core.connection_state import ConnectionState, Failure, Named, Report
 from gateway.core.guards import Breaker, Guard, Pausing, State
 from gateway.core.keys import partition
 from gateway.core.policy import Learning

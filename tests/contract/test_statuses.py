@@ -23,6 +23,7 @@ from gateway.core.connection_state import (
     reported,
     settled,
 )
+from gateway.store import status
 from gateway.store.redis import RedisStore
 from gateway.store.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
 from gateway.store.status_wire import STATUS, Page, member_of
@@ -230,6 +231,15 @@ def test_pages_are_worst_first_and_complete(kept: Kept) -> None:
         if not after:
             break
     assert pages == [["c02", "c06", "c10", "c14"], ["c18", "c22", "c01", "c05"], ["c09", "c13", "c17", "c21"], []]
+
+
+def test_a_large_page_is_read_in_pieces(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PIECE", 4)
+    kept.report(*((Named("acme", f"c{number:02}"), ok()) for number in range(10)))
+    assert [len(kept.page(count=count).statuses) for count in (3, 4, 9, 10, 11, 100)] == [3, 4, 9, 10, 10, 10]
+    page = kept.page(count=9)
+    assert [one.named.connection for one in kept.page(after=page.after, count=9).statuses] == ["c09"]
+    assert kept.page(count=100).after == ""
 
 
 def test_a_connection_nobody_uses_for_a_week_is_forgotten(kept: Kept, request: pytest.FixtureRequest) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.core.classes import DEFAULT, KINDS, Classes, Condition, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.classes import DEFAULT, KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.connection_state import ConnectionState
 from gateway.core.problems import UPSTREAM_PROBLEMS
 
 
@@ -10,16 +11,18 @@ from gateway.core.problems import UPSTREAM_PROBLEMS
     ("status", "name", "retry", "breaker", "condition"),
     [
         (400, "client_error", True, Counts.IGNORE, None),
-        (401, "auth_error", False, Counts.IGNORE, Condition.AUTH_REQUIRED),
-        (403, "auth_error", False, Counts.IGNORE, Condition.PERMISSION_DENIED),
+        (401, "auth_error", False, Counts.IGNORE, ConnectionState.AUTH_REQUIRED),
+        (403, "auth_error", False, Counts.IGNORE, ConnectionState.PERMISSION_DENIED),
         (422, "client_error", True, Counts.IGNORE, None),
-        (429, "rate_limited", True, Counts.IGNORE, Condition.RATE_LIMITED),
+        (429, "rate_limited", True, Counts.IGNORE, ConnectionState.RATE_LIMITED),
         (500, "server_error", True, Counts.FAILURE, None),
         (599, "server_error", True, Counts.FAILURE, None),
         (999, "server_error", True, Counts.FAILURE, None),
     ],
 )
-def test_statuses_by_default(status: int, name: str, retry: bool, breaker: Counts, condition: Condition | None) -> None:
+def test_statuses_by_default(
+    status: int, name: str, retry: bool, breaker: Counts, condition: ConnectionState | None
+) -> None:
     assert DEFAULT.statuses[status] == ErrorClass(name, retry, breaker, "", condition)
 
 

@@ -2,17 +2,18 @@
 
 import pytest
 
-from gateway.core.classes import DEFAULT, Classes, Condition, Counts, ErrorClass, Rule
+from gateway.core.classes import DEFAULT, Classes, Counts, ErrorClass, Rule
 from gateway.core.connection_outcome import Outcome, Outcomes
+from gateway.core.connection_state import ConnectionState
 
 OWN = Classes(
     (
-        Rule(ErrorClass("expired", retry=False, condition=Condition.AUTH_REQUIRED), {400}),
-        Rule(ErrorClass("maintenance", condition=Condition.OFFLINE), {503}),
+        Rule(ErrorClass("expired", retry=False, condition=ConnectionState.AUTH_REQUIRED), {400}),
+        Rule(ErrorClass("maintenance", condition=ConnectionState.OFFLINE), {503}),
         Rule(ErrorClass("slow_down", pause="connection"), {420}),
-        Rule(ErrorClass("shaky", condition=Condition.DEGRADED), {500}),
+        Rule(ErrorClass("shaky", condition=ConnectionState.DEGRADED), {500}),
         Rule(ErrorClass("gone", breaker=Counts.FAILURE), {410}),
-        Rule(ErrorClass("fine", condition=Condition.ONLINE), {409}, ("malformed",)),
+        Rule(ErrorClass("fine", condition=ConnectionState.ONLINE), {409}, ("malformed",)),
         Rule(ErrorClass("ours"), (), ("timeout",)),
     )
 )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.connection_counts import BUCKET_US, MAX_ROWS, OTHER, WINDOW_US, Counts, Row, counted, totals
+from gateway.core.connection_names import name_of
 from gateway.core.connection_state import (
     HALF_LIFE_US,
     LEAST_WEIGHT,
@@ -22,7 +23,6 @@ from gateway.core.connection_state import (
     Report,
     Track,
     ends_by_itself_us,
-    name_of,
     new_track,
     reported,
     settled,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -68,11 +69,15 @@ def token(
 
 @dataclass
 class Issuer:
-    """Publishes `keys` at `url`. `answer` replaces what it publishes; `held` keeps it from answering until set."""
+    """Publishes `keys` at `url`. `answer` replaces what it publishes; `held` keeps it from answering until set.
+
+    With `tls` it speaks HTTPS and calls itself localhost.
+    """
 
     keys: list[dict[str, Any]] = field(default_factory=list)
     answer: web.Response | None = None
     held: asyncio.Event | None = None
+    tls: ssl.SSLContext | None = None
     fetches: int = 0
     url: str = ""
     _runner: web.AppRunner | None = None
@@ -83,10 +88,10 @@ class Issuer:
         app.router.add_get("/jwks.json", self._publish)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}/jwks.json"
+        self.url = f"https://localhost:{port}/jwks.json" if self.tls else f"http://{host}:{port}/jwks.json"
         return self
 
     async def __aexit__(

@@ -24,6 +24,8 @@ RARE: dict[str, Any] = {
     "auth_key": "acme-2026",
     "account": "a1",
     "retry_after_s": 41,
+    "breaker": "connection",
+    "breaker_state": "half_open",
     "attempts": [{"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 1.5, "wait_ms": 1000}],
     "upstream_retry_after_s": 30,
     "upstream_limit_remaining": 0,

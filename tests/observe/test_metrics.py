@@ -84,12 +84,14 @@ def test_a_refused_call(metrics: Metrics, call: CallRecord) -> None:
         ("upstream", "", "reset", {'gateway_upstream_errors_total{error="reset",upstream="erp-api"}': 1}),
         ("client", "", "client_closed", {}),
         ("", "RATE_LIMIT_EXCEEDED", "", {}),
+        ("", "UPSTREAM_RATE_LIMITED", "", {}),
     ],
 )
 def test_upstream_errors(
     metrics: Metrics, call: CallRecord, aborted_by: str, code: str, error: str, counted: dict[str, float]
 ) -> None:
     call.aborted_by, call.code, call.error_class = aborted_by, code, error
+    call.response_source = "pause" if code == "UPSTREAM_RATE_LIMITED" else "gateway"
     metrics.emit(call)
     found = samples(metrics)
     assert {name: found[name] for name in found if "upstream_errors_total{" in name} == counted

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.classes import DEFAULT, Condition, Counts, ErrorClass
+from gateway.core.classes import DEFAULT, Counts, ErrorClass
+from gateway.core.connection_state import ConnectionState
 from gateway.core.guards import Breaker
 from gateway.core.policy import Learning, Pace, PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
@@ -111,7 +112,7 @@ def test_vendor_b_is_as_its_table_says() -> None:
     assert retry is not None
     assert (retry.attempts, retry.backoff.schedule_us) == (5, (1 * S, 2 * S, 4 * S, 8 * S))
     assert retry.statuses == {429, 500, 502, 503, 504}
-    assert policies.classes.statuses[403].condition is Condition.AUTH_REQUIRED
+    assert policies.classes.statuses[403].condition is ConnectionState.AUTH_REQUIRED
 
 
 def test_error_classes_keep_their_order_and_the_defaults(report_of: Check) -> None:

@@ -8,7 +8,7 @@ from benchmarks.proxy_abuse import SCENES
 from benchmarks.proxy_memory import measure
 
 
-@pytest.mark.parametrize("scene", ["drain", "files"])
+@pytest.mark.parametrize("scene", ["drain-now", "files", "files-plain"])
 def test_nothing_is_left_behind(scene: str) -> None:
     assert asyncio.run(SCENES[scene]())
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 
+from gateway.listener.door import AT_ONCE
 from tests.app.conftest import Running
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -19,7 +20,7 @@ async def ask(sock: socket.socket) -> bytes:
 
 async def test_who_waits_in_the_queue_is_served(gateway: Running) -> None:
     """The kernel has accepted them already; we have not: this test keeps the loop from running."""
-    waiting = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(20)]
+    waiting = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(2 * AT_ONCE)]
     gateway.listener.stop_accepting()
     for sock in waiting:
         sock.setblocking(False)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.listener.door import UNSENT_BYTES
 from gateway.settings import Bounds
 from gateway.wire.body import HIGH_WATER_BYTES
 from tests.app.conftest import ONE_ROUTE, Running, Start
@@ -117,6 +118,20 @@ async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> Non
     [record] = await gateway.records.wait(1)
     assert (record.status, record.aborted_by) == (200, "client")
     await upstream.until(lambda: upstream.open_sockets == 0)
+
+
+async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(start: Start, upstream: Upstream) -> None:
+    """Its own bound is 4 MiB a socket; what it takes from us counts as sent."""
+    upstream.script = always(answer_of(32 * 2**20))
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=100_000))
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
+        sock.send(GET)
+        [record] = await gateway.records.wait(1)
+    assert (record.status, record.aborted_by) == (200, "client")
+    assert record.bytes_out < UNSENT_BYTES + 16 * HIGH_WATER_BYTES
 
 
 async def test_an_idle_socket_is_closed_also_after_a_slow_answer(start: Start, upstream: Upstream) -> None:

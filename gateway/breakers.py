@@ -1,0 +1,145 @@
+"""How calls ended is told the breakers that let them through, and what breakers do is told everybody else.
+
+A failure is told at once, and so is what a breaker waits for: the outcome of a probe, a success while failures are
+remembered. All other successes are counted here and told together every `FLUSH_S`, or with the next failure of the
+same breaker; a breaker that only counts failures in a row does not even hear of those.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from gateway.core.ask import Ask
+from gateway.core.classes import Counts
+from gateway.core.guards import CLEAR, Breaker, Change, Guard, Reason, Report, Standing, State
+from gateway.core.limits import Decision
+from gateway.store.local import LocalStore
+
+FLUSH_S = 0.1
+MOST_REPORTS = 25
+"""In one command: a script is not to hold the store up for longer than some decisions do."""
+
+Changes = tuple[Change | None, ...]
+OnChange = Callable[[Guard, Change], None]
+
+
+def ignore_change(_guard: Guard, _change: Change) -> None:
+    """For those who do not want to know."""
+
+
+class Judge(Protocol):
+    """Where a breaker's state is: the store, or this worker's own memory."""
+
+    def report(self, reports: Sequence[Report]) -> Awaitable[Changes]:
+        """See `gateway.store.Store.report`."""
+
+
+class Passage(NamedTuple):
+    """A breaker let a call through, and waits to hear how it ended."""
+
+    guard: Guard
+    standing: Standing
+    judge: Judge
+
+
+class _Passed:
+    """Successes of one breaker's generation that it was not told of yet."""
+
+    __slots__ = ("calls", "passage", "slow")
+
+    def __init__(self, passage: Passage) -> None:
+        self.passage = passage
+        self.calls = self.slow = 0
+
+
+class Breakers:
+    """A worker's side of all breakers.
+
+    own        where breakers with `scope: local` live, and the others while the store is down
+    on_change  told of each transition that this worker caused: the only one in the fleet to know
+    """
+
+    def __init__(self, own: LocalStore, on_change: OnChange = ignore_change) -> None:
+        self.on_change = on_change
+        self._own = own
+        self._passed: dict[tuple[int, str, int], _Passed] = {}
+        self._telling: set[asyncio.Future[Changes]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def ask_own(self, guard: Guard) -> Decision:
+        """Ask a breaker that each worker has for itself. Does not wait for anything."""
+        return await self._own.admit(Ask((), (guard,)), "")
+
+    def let_in(self, guard: Guard, standings: Sequence[Standing], judge: Judge | None = None) -> Passage:
+        """A call was admitted. `standings` end with the breaker's, or are empty; None = it is one of our own."""
+        standing = standings[-1] if standings else CLEAR
+        if standing.moved:
+            self.on_change(guard, Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER))
+        return Passage(guard, standing, judge or self._own)
+
+    def ended(self, passage: Passage, counts: Counts, took_s: float) -> None:
+        """A call that was let through has ended, after so long upstream. Once for each passage."""
+        guard, standing, judge = passage
+        breaker = guard.rule
+        assert isinstance(breaker, Breaker), "pauses hear of no outcomes"
+        slow = int(breaker.slow_ppm > 0 and counts is not Counts.IGNORE and took_s * 1e6 > breaker.slow_us)
+        if counts is Counts.SUCCESS and not standing.urgent:
+            self._count(passage, slow)
+        elif counts is not Counts.IGNORE or standing.probe:
+            waiting = self._passed.pop((id(judge), guard.key, standing.generation), None)
+            passed = waiting.calls if waiting else 0
+            slow += waiting.slow if waiting else 0
+            failed = int(counts is Counts.FAILURE)
+            passed += int(counts is Counts.SUCCESS)
+            self._tell(judge, [Report(guard, standing.generation, standing.probe, passed, failed, slow)])
+
+    def give_back(self, passage: Passage) -> None:
+        """The call never reached its upstream, or nobody knows how it ended."""
+        self.ended(passage, Counts.IGNORE, 0.0)
+
+    async def close(self) -> None:
+        """Tell what is left. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._flush()
+        if self._telling:
+            await asyncio.wait(self._telling)
+
+    def _count(self, passage: Passage, slow: int) -> None:
+        key = (id(passage.judge), passage.guard.key, passage.standing.generation)
+        passed = self._passed.get(key)
+        if passed is None:
+            passed = self._passed[key] = _Passed(passage)
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+        passed.calls += 1
+        passed.slow += slow
+
+    def _flush(self) -> None:
+        """Tell what was counted. The rest is forgotten: who counts failures in a row has none, or they would ask."""
+        self._timer = None
+        reports: dict[int, tuple[Judge, list[Report]]] = {}
+        for passed in self._passed.values():
+            guard, standing, judge = passed.passage
+            if isinstance(guard.rule, Breaker) and guard.rule.counts_rates:
+                report = Report(guard, standing.generation, 0, passed.calls, 0, passed.slow)
+                reports.setdefault(id(judge), (judge, []))[1].append(report)
+        self._passed.clear()
+        for judge, some in reports.values():
+            for first in range(0, len(some), MOST_REPORTS):
+                self._tell(judge, some[first : first + MOST_REPORTS])
+
+    def _tell(self, judge: Judge, reports: Sequence[Report]) -> None:
+        telling = asyncio.ensure_future(judge.report(reports))
+        self._telling.add(telling)
+        telling.add_done_callback(partial(self._told, reports))
+
+    def _told(self, reports: Sequence[Report], telling: "asyncio.Future[Changes]") -> None:
+        """What a store that is down was told is lost: meanwhile our own breakers decide."""
+        self._telling.discard(telling)
+        if telling.cancelled() or telling.exception() is not None:
+            return
+        for report, change in zip(reports, telling.result(), strict=True):
+            if change is not None:
+                self.on_change(report.guard, change)

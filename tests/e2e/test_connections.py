@@ -1,0 +1,137 @@
+"""The state of connections, as every worker of every gateway tells it: two gateways with two workers each."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.e2e.conftest import Launch, Process
+from tests.fakes.upstream import Received, Socket, Upstream
+
+POLICIES = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  connection-1m: {algorithm: token_bucket, rate: 1, per: 10m, burst: 50, key: [connection]}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - name: all
+    upstream: up
+    limits: [connection-1m]
+    operations:
+      - {name: product.read, entity: product, match: {method: GET, path: "/product/*"}}
+      - {name: vendor.read, entity: vendor, match: {method: GET, path: "/vendor/*"}}
+"""
+STATUSES = {"unauthorized": 401, "forbidden": 403, "limited": 429, "failing": 500}
+
+
+async def by_path(request: Received, _socket: Socket) -> bytes:
+    """/product/failing is answered with 500, and so on."""
+    status = STATUSES.get(request.target.rpartition("/")[2], 200)
+    retry = b"Retry-After: 600\r\n" if status == 429 else b""
+    return b"HTTP/1.1 %d X\r\n%bContent-Length: 2\r\n\r\nok" % (status, retry)
+
+
+@pytest.fixture
+async def fleet(launch: Launch, upstream: Upstream) -> list[Process]:
+    """Two gateways that share a store."""
+    upstream.script = by_path
+    policies = POLICIES % {"url": upstream.url}
+    return list(await asyncio.gather(*(launch(policies, "--workers", "2") for _ in range(2))))
+
+
+async def call(gateway: Process, path: str, connection: str) -> int:
+    """On a socket of its own, so that any worker may get it."""
+    headers = {"X-Tenant-Id": "acme", "X-Connection-Id": connection, "Connection": "close"}
+    async with aiohttp.ClientSession() as session, session.get(gateway.url + path, headers=headers) as answer:
+        return answer.status
+
+
+async def ask(gateway: Process, path: str) -> Any:
+    """What one of its workers says; nobody knows which."""
+    url = f"http://127.0.0.1:{gateway.admin_port}/-/connections{path}"
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Connection": "close"}) as answer:
+        return await answer.json()
+
+
+async def until(gateway: Process, path: str, **expected: Any) -> dict[str, Any]:
+    """The document, as soon as it says this."""
+    while True:
+        document: dict[str, Any] = await ask(gateway, path)
+        if expected.items() <= document.items():
+            return document
+        await asyncio.sleep(0.02)
+
+
+def told(gateway: Process) -> list[dict[str, Any]]:
+    """What it wrote to standard output about connections."""
+    lines = [json.loads(line) for line in (gateway.log.parent / "stdout").read_bytes().splitlines()]
+    return [line for line in lines if line["event_name"].startswith("connection.")]
+
+
+async def test_every_worker_of_every_gateway_gives_the_same_answer(fleet: list[Process]) -> None:
+    first, second = fleet
+    for number in range(8):
+        assert await call(fleet[number % 2], "/product/1", "conn_42") == 200
+    assert await call(first, "/vendor/1", "conn_42") == 200
+    assert await call(second, "/product/unauthorized", "conn_42") == 401
+    operations = {
+        "product.read": {"ok": 8, "rejected": 0, "failed": 1},
+        "vendor.read": {"ok": 1, "rejected": 0, "failed": 0},
+    }
+    document = await until(first, "/conn_42", state="auth_required", operations=operations)
+    assert document["tenant"] == "acme"
+    assert document["last_failure"]["class"] == "auth_error"
+    assert (document["last_failure"]["status"], document["last_failure"]["entity"]) == (401, "product")
+    assert document["limits"]["connection-1m"]["remaining"] == 40  # asking costs nothing
+    assert document["entities"]["vendor"]["ok"] == 1
+    for gateway in fleet:
+        workers: set[int] = set()
+        while len(workers) < 2:  # several at once, so that both of them get some
+            workers.update(await asyncio.gather(*(worker_of(gateway) for _ in range(8))))
+            for again in await asyncio.gather(*(ask(gateway, "/conn_42") for _ in range(8))):
+                assert again | {"limits": document["limits"]} == document
+
+
+async def worker_of(gateway: Process) -> int:
+    url = f"http://127.0.0.1:{gateway.admin_port}/readyz?verbose"
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Connection": "close"}) as answer:
+        return int((await answer.json())["worker"])
+
+
+async def test_open_issues_events_and_the_log_of_errors(fleet: list[Process]) -> None:
+    paths = {"locked": "forbidden", "busy": "limited", "shaky": "failing", "fine": "1"}
+    for gateway in fleet * 2:
+        for connection, path in paths.items():
+            await call(gateway, f"/product/{path}", connection)
+    expected = [("locked", "permission_denied"), ("busy", "rate_limited"), ("shaky", "degraded")]
+    for gateway in fleet:
+        while True:
+            listed = (await ask(gateway, "?state=!online"))["connections"]
+            if [(one["connection"], one["state"]) for one in listed] == expected:
+                break
+            await asyncio.sleep(0.02)
+    await until(fleet[0], "/fine", state="online")
+    for gateway in fleet:
+        assert await gateway.stop() == 0
+    lines = [line for gateway in fleet for line in told(gateway)]
+    events = sorted(
+        (line["event_name"], line["connection"]) for line in lines if line["event_name"] != "connection.error"
+    )
+    assert events == [
+        ("connection.degraded", "shaky"),
+        ("connection.permission_denied", "locked"),
+        ("connection.rate_limited", "busy"),
+    ]
+    errors = [line for line in lines if line["event_name"] == "connection.error"]
+    called = {line["request_id"]: line for gateway in fleet for line in gateway.calls()}
+    assert len(errors) == 12
+    for line in errors:
+        assert line["upstream_status"] == called[line["request_id"]]["upstream_status"]
+        assert (line["operation"], line["tenant"]) == ("product.read", "acme")
+    assert {line["connection"] for line in errors} == {"locked", "busy", "shaky"}

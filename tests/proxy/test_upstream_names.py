@@ -1,0 +1,142 @@
+"""Names of upstreams: one question at a time, answers that serve on while DNS is slow or down."""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gateway.core.policy import Upstream
+from gateway.upstream.connect import DNS_STALE_S, DNS_TTL_S, Resolver
+from gateway.upstream.failure import UpstreamFailed
+
+NAMED = Upstream("up", "http", "up.invalid", 80, "up.invalid")
+
+
+@dataclass
+class Names:
+    """A loop for the resolver: DNS answers when `answered` is set, with `now` as the time."""
+
+    address: str = "192.0.2.1"
+    error: OSError | None = None
+    now: float = 0.0
+    asked: int = 0
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def time(self) -> float:
+        return self.now
+
+    def create_task(self, question: Any) -> "asyncio.Task[Any]":
+        return asyncio.create_task(question)
+
+    async def getaddrinfo(self, host: str, port: int, **_kind: int) -> list[Any]:
+        self.asked += 1
+        await self.answered.wait()
+        if self.error is not None:
+            raise self.error
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, port))]
+
+
+def resolver(names: Names) -> Resolver:
+    return Resolver(NAMED, names)  # type: ignore[arg-type]
+
+
+async def begun() -> None:
+    """Let tasks that were started reach their first wait."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def host(names: Resolver) -> str:
+    return str((await names.addresses())[0][4][0])
+
+
+async def test_many_callers_ask_once() -> None:
+    names = Names()
+    asking = resolver(names)
+    callers = [asyncio.create_task(host(asking)) for _ in range(100)]
+    await begun()
+    names.answered.set()
+    assert set(await asyncio.gather(*callers)) == {"192.0.2.1"}
+    assert names.asked == 1
+    assert await host(asking) == "192.0.2.1"
+    assert names.asked == 1
+
+
+async def test_who_leaves_does_not_take_the_question_along() -> None:
+    names = Names()
+    asking = resolver(names)
+    first, second = asyncio.create_task(host(asking)), asyncio.create_task(host(asking))
+    await begun()
+    first.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await first
+    names.answered.set()
+    assert await second == "192.0.2.1"
+    assert names.asked == 1
+
+
+async def test_an_error_is_shared_and_then_asked_again() -> None:
+    names = Names(error=socket.gaierror(socket.EAI_NONAME, "unknown"))
+    asking = resolver(names)
+    callers = [asyncio.create_task(host(asking)) for _ in range(10)]
+    await begun()
+    names.answered.set()
+    for failure in await asyncio.gather(*callers, return_exceptions=True):
+        assert isinstance(failure, UpstreamFailed)
+        assert failure.error == "dns"
+    names.error = None
+    assert await host(asking) == "192.0.2.1"
+    assert names.asked == 2
+
+
+async def test_an_expired_answer_serves_while_dns_takes_its_time() -> None:
+    names = Names()
+    names.answered.set()
+    asking = resolver(names)
+    await host(asking)
+    names.answered.clear()
+    names.now, names.address = DNS_TTL_S + 1, "192.0.2.2"
+    assert [await host(asking) for _ in range(3)] == ["192.0.2.1"] * 3
+    await begun()
+    assert names.asked == 2
+    names.answered.set()
+    await begun()
+    assert await host(asking) == "192.0.2.2"
+
+
+async def test_an_old_answer_is_not_served_unasked() -> None:
+    names = Names()
+    names.answered.set()
+    asking = resolver(names)
+    await host(asking)
+    names.now, names.address = DNS_TTL_S + DNS_STALE_S + 1, "192.0.2.2"
+    assert await host(asking) == "192.0.2.2"
+
+
+async def test_an_expired_answer_serves_as_long_as_dns_is_down() -> None:
+    names = Names()
+    names.answered.set()
+    asking = resolver(names)
+    await host(asking)
+    names.error = socket.gaierror(socket.EAI_AGAIN, "down")
+    for _ in range(20):
+        names.now += DNS_STALE_S
+        assert await host(asking) == "192.0.2.1"
+        await begun()
+    names.error, names.address = None, "192.0.2.2"
+    names.now += DNS_STALE_S
+    await host(asking)
+    await begun()
+    assert await host(asking) == "192.0.2.2"
+
+
+@pytest.mark.parametrize(("error", "said"), [(OSError(24, "EMFILE"), "busy"), (socket.gaierror(-2, "unknown"), "dns")])
+async def test_our_own_shortage_is_not_the_names_fault(error: OSError, said: str) -> None:
+    names = Names(error=error)
+    names.answered.set()
+    with pytest.raises(UpstreamFailed) as failure:
+        await host(resolver(names))
+    assert failure.value.error == said
