@@ -22,6 +22,7 @@ from gateway.core.fields import (
     tokens,
 )
 from gateway.core.policy import KeyFrom
+from gateway.guarding import learn
 from gateway.listener.connection import CONTINUE, Connection
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
@@ -113,6 +114,8 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
         else:
             exchange.await_answer(timeouts.first_byte_us / 1e6)
         answer = await exchange.answered()
+        if pool.upstream.learning is not None:
+            learn(call, pool.upstream.learning, answer)
         if answer.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
         if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:

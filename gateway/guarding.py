@@ -5,13 +5,34 @@ Nobody was charged for a call that was held back.
 
 from gateway.breakers import Judge
 from gateway.call import Call
-from gateway.core.guards import Breaker, Guard, Standing, State, longest
+from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
 from gateway.core.headers import whole_seconds
+from gateway.core.learning import pause_us
 from gateway.core.limits import Decision
+from gateway.core.policy import Learning
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
+from gateway.store import Store
+from gateway.wire.response_head import ResponseHead
 
 STATES = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half_open"}
 SPREAD_BITS = 16
+
+
+def learn(call: Call, learning: Learning, answer: ResponseHead) -> None:
+    """Let everybody leave the caller's connection alone, if the upstream's answer asks for it."""
+    gateway = call.gateway
+    error_class = call.policies.classes.statuses.get(answer.status)
+    for_us = pause_us(learning, answer.status, error_class, answer.fields, int(gateway.wall_clock() * 1e6))
+    if for_us:
+        for guard in call.ask.guards:
+            if isinstance(guard.rule, Pausing):
+                gateway.pauses.begin(guard, for_us, _store_of(call))
+
+
+def _store_of(call: Call) -> Store | None:
+    """Where the call was decided; None: in this worker, because the store is down."""
+    store = call.gateway.store
+    return store if call.record.store == store.kind else None
 
 
 async def ask_own(call: Call, guard: Guard) -> Refusal | None:
@@ -27,7 +48,7 @@ async def ask_own(call: Call, guard: Guard) -> Refusal | None:
 
 def guarded(call: Call, decision: Decision) -> Refusal | None:
     """What the guards say that the store was asked about, or this worker in its place."""
-    ask, gateway = call.ask, call.gateway
+    ask = call.ask
     breaker = ask.breaker if ask.own is None else None
     if breaker is not None:
         call.record.breaker = breaker.rule.name
@@ -36,7 +57,7 @@ def guarded(call: Call, decision: Decision) -> Refusal | None:
         call.decision, call.lease = None, ""
         return _held_back(call, ask.guards[which], decision.standings[which])
     if breaker is not None and decision.admitted:
-        _let_in(call, breaker, decision, gateway.store if call.record.store == gateway.store.kind else None)
+        _let_in(call, breaker, decision, _store_of(call))
     return None
 
 
