@@ -111,6 +111,13 @@ def workers(found: Results) -> str:
     return _markdown(["workers", "CPU µs/call (min–max)", "work of one", "calls/s with all on two cores"], lines)
 
 
+def store(found: Results) -> str:
+    """What a decision costs the server, by its own count."""
+    rows = _groups(found["store"], "case", "server")
+    lines = [[case, server, f"{min(row['least_us'] for row in same):.1f}"] for (case, server), same in rows.items()]
+    return _markdown(["decision", "server", "µs of its CPU, least"], lines)
+
+
 def memory(found: Results) -> str:
     """Bytes of each."""
     held = found["memory"]
@@ -128,6 +135,7 @@ PARTS: dict[str, Sequence[Callable[[Results], str]]] = {
     "curves": (curves,),
     "latency": (latency, stages),
     "workers": (workers,),
+    "store": (store,),
     "memory": (memory,),
 }
 
