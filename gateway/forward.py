@@ -22,7 +22,7 @@ from gateway.core.fields import (
     tokens,
 )
 from gateway.core.policy import KeyFrom
-from gateway.guarding import learn
+from gateway.guarding import head_arrived, learn
 from gateway.listener.connection import CONTINUE, Connection
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
@@ -116,6 +116,8 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
         answer = await exchange.answered()
         if pool.upstream.learning is not None:
             learn(call, pool.upstream.learning, answer)
+        if call.passage is not None and exchange.body is not None:
+            head_arrived(call, answer)
         if answer.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
         if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:

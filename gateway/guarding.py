@@ -5,6 +5,7 @@ Nobody was charged for a call that was held back.
 
 from gateway.breakers import Judge
 from gateway.call import Call
+from gateway.core.classes import Counts
 from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
 from gateway.core.headers import whole_seconds
 from gateway.core.learning import pause_us
@@ -35,6 +36,25 @@ def _store_of(call: Call) -> Store | None:
     return store if call.record.store == store.kind else None
 
 
+def attempt_ended(call: Call, counts: Counts, took_s: float) -> None:
+    """Tell the breaker how what it let through has ended, and how long the answer let wait for itself."""
+    passage, call.passage = call.passage, None
+    if passage is not None:
+        call.gateway.breakers.ended(passage, counts, took_s)
+
+
+def give_back(call: Call) -> None:
+    """What the breaker let through never reached the upstream."""
+    attempt_ended(call, Counts.IGNORE, 0.0)
+
+
+def head_arrived(call: Call, answer: ResponseHead) -> None:
+    """A probe has done its work when the answer begins: its body may be a stream that goes on for hours."""
+    if call.passage is not None and call.passage.standing.probe:
+        took_s = call.gateway.clock() - call.forwarded_at
+        attempt_ended(call, call.policies.classes.counted("", answer.status), took_s)
+
+
 async def ask_own(call: Call, guard: Guard) -> Refusal | None:
     """Ask a breaker that this worker has for itself."""
     breakers = call.gateway.breakers
@@ -42,7 +62,7 @@ async def ask_own(call: Call, guard: Guard) -> Refusal | None:
     call.record.breaker = guard.rule.name
     if not decision.admitted:
         return _held_back(call, guard, decision.standings[0])
-    _let_in(call, guard, decision, None)
+    let_in(call, guard, decision, None)
     return None
 
 
@@ -57,11 +77,12 @@ def guarded(call: Call, decision: Decision) -> Refusal | None:
         call.decision, call.lease = None, ""
         return _held_back(call, ask.guards[which], decision.standings[which])
     if breaker is not None and decision.admitted:
-        _let_in(call, breaker, decision, _store_of(call))
+        let_in(call, breaker, decision, _store_of(call))
     return None
 
 
-def _let_in(call: Call, guard: Guard, decision: Decision, judge: Judge | None) -> None:
+def let_in(call: Call, guard: Guard, decision: Decision, judge: Judge | None) -> None:
+    """The breaker waits to hear how the call ends. `judge` is where it was asked; None = in this worker."""
     call.passage = call.gateway.breakers.let_in(guard, decision.standings, judge)
     call.record.breaker_state = STATES[call.passage.standing.state]
 

@@ -123,6 +123,36 @@ async def test_an_open_breaker_charges_no_limit_and_touches_no_socket(start: Sta
     assert fields["X-RateLimit-Remaining"] == "96"
 
 
+async def test_a_probe_whose_answer_streams_closes_it_when_the_answer_begins(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    upstream.script = always(BAD)
+    for _ in range(3):
+        await call(gateway)
+    await ready_to_probe(gateway)
+    go_on = asyncio.Event()
+
+    async def stream(_request: Received, socket: Socket) -> bytes:
+        await socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await go_on.wait()
+        return b"lf"
+
+    upstream.script = stream
+    raw = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Connection-Id: c1\r\n\r\n"
+    probe = asyncio.ensure_future(gateway.raw(raw))
+    closed = asyncio.Event()
+    gateway.gateway.breakers.on_change = lambda _guard, change: closed.set()
+    await closed.wait()
+    await closed_for_all(gateway)
+    go_on.set()
+    assert (await probe).endswith(b"half")
+
+
+async def closed_for_all(gateway: Running) -> None:
+    """Until the store says so."""
+    while (await gateway.gateway.store.guards([GUARD]))[1][0].state is not State.CLOSED:
+        await asyncio.sleep(0)
+
+
 async def test_other_connections_do_not_notice(start: Start, upstream: Upstream) -> None:
     gateway = await start(policies(upstream))
 
