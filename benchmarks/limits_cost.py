@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import redis
 
-from benchmarks.limits_server import BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
+from benchmarks.limits_server import BREAKER, BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
 from gateway.store.scripts import Argument
 
 Make = Callable[[int], list[Argument]]
@@ -23,6 +23,10 @@ WIDE_PARALLEL = replace(PARALLEL, quota=100_000)
 
 CASES: list[tuple[str, Make]] = [
     ("rolling window + bucket, admitted, one hot tenant", lambda _: admit((WIDE_ROLLING, "a"), (WIDE_BUCKET, "a"))),
+    (
+        "rolling window + bucket + breaker, admitted",
+        lambda _: admit((WIDE_ROLLING, "a"), (WIDE_BUCKET, "a"), guards=(BREAKER,)),
+    ),
     ("rolling window + bucket, admitted, new callers", lambda i: admit((ROLLING, i), (BUCKET, i))),
     ("rolling window + bucket, refused", lambda _: admit((ROLLING, "a"), (BUCKET, "a"))),
     (
@@ -49,17 +53,25 @@ def microseconds(client: "redis.Redis", make: Make, decisions: int, rounds: int)
     return spent
 
 
+def measured(decisions: int, rounds: int) -> list[dict[str, str | float]]:
+    """One row for each server and case: microseconds per decision, the smallest and the median of the rounds."""
+    rows: list[dict[str, str | float]] = []
+    with servers() as found:
+        for name, client in found:
+            for title, make in CASES:
+                spent = microseconds(client, make, decisions, rounds)
+                rows.append({"server": name, "case": title, "least_us": min(spent), "us": statistics.median(spent)})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decisions", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
-    with servers() as found:
-        for name, client in found:
-            print(f"\n{name:52} smallest  median  µs")
-            for title, make in CASES:
-                spent = microseconds(client, make, options.decisions, options.rounds)
-                print(f"  {title:50} {min(spent):8.1f} {statistics.median(spent):7.1f}")
+    print(f"{'':66} smallest  median  µs")
+    for row in measured(options.decisions, options.rounds):
+        print(f"{row['server']:14}  {row['case']:50} {row['least_us']:8.1f} {row['us']:7.1f}")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import redis
 
 from gateway.core.ask import Ask
+from gateway.core.guards import Breaker, Guard
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store.embedded import EmbeddedServer, server_binary
 from gateway.store.scripts import ADMIT, Argument, encode_admit
@@ -19,6 +20,7 @@ ROLLING = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 500, WINDOW, ("tenant",)
 PRECISE = Limit("tenant-day", Algorithm.ROLLING_WINDOW, 1_000_000, WINDOW, ("tenant",), quantum_us=WINDOW // 60)
 BUCKET = Limit("connection-1m", Algorithm.TOKEN_BUCKET, 20, 20 * SECOND, ("connection",), 1, SECOND)
 FIXED = Limit("account-1m", Algorithm.FIXED_WINDOW, 600, 60 * SECOND, ("account",))
+BREAKER = Guard(Breaker("vendor", ("connection",), failure_ppm=500_000), "breaker:vendor:{=a}")
 PARALLEL = Limit("parallel", Algorithm.CONCURRENCY, 8, 60 * SECOND, ("connection",))
 
 
@@ -42,7 +44,14 @@ def servers() -> Iterator[list[tuple[str, "redis.Redis"]]]:
         yield clients
 
 
-def admit(*asked: tuple[Limit, object], cost: int = 1, lease: str = "01JD2K7Q0Z6C", now_us: int = 0) -> list[Argument]:
-    """The command that charges each limit for the given caller."""
+def admit(
+    *asked: tuple[Limit, object],
+    guards: Sequence[Guard] = (),
+    cost: int = 1,
+    lease: str = "01JD2K7Q0Z6C",
+    now_us: int = 0,
+) -> list[Argument]:
+    """The command that asks the guards and charges each limit for the given caller."""
     charges = [Charge(limit, f"{limit.name}:{{={caller}}}", cost) for limit, caller in asked]
-    return ["EVALSHA", ADMIT.sha1_hex, *encode_admit(Ask(charges), lease, prefix="gw:", commit=True, now_us=now_us)]
+    ask = Ask(charges, guards)
+    return ["EVALSHA", ADMIT.sha1_hex, *encode_admit(ask, lease, prefix="gw:", commit=True, now_us=now_us)]

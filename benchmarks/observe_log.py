@@ -7,6 +7,7 @@ import asyncio
 import sys
 import time
 
+from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
 from gateway.observe.access import AccessLog
 from gateway.record import CallRecord
@@ -34,7 +35,7 @@ def admitted_call() -> CallRecord:
     record.route, record.upstream, record.upstream_addr = "erp", "erp-api", "192.0.2.10:443"
     record.tenant, record.connection, record.operation = "acme", "conn_42", "items.read"
     record.policy_version = "0123456789ab"
-    record.charges = (Charge(WINDOW, "tenant-10m:{=acme}", 1), Charge(BUCKET, "connection-1m:{=conn_42}", 1))
+    record.ask = Ask((Charge(WINDOW, "tenant-10m:{=acme}", 1), Charge(BUCKET, "connection-1m:{=conn_42}", 1)))
     verdicts = (Verdict(True, 499, 599_000_123, 1_200_000, 0), Verdict(True, 7, 39_000_000, 3_000_000, 0))
     record.decision = Decision(True, verdicts, 1_700_000_000_000_000)
     record.verdict, record.store = "allowed", "redis"

@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from observe_log import BUCKET, WINDOW, admitted_call
-
+from benchmarks.observe_log import BUCKET, WINDOW, admitted_call
 from gateway.core.policy import PolicySet
 from gateway.observe.metrics import Metrics
 from gateway.record import CallRecord

@@ -1,4 +1,4 @@
-"""Tables and plots of a results file: `python -m benchmarks.report [FILE]`."""
+"""Tables and plots of a results file: `python -m benchmarks.report [FILE]`. `--write` puts them into the README."""
 
 import json
 import statistics
@@ -111,6 +111,13 @@ def workers(found: Results) -> str:
     return _markdown(["workers", "CPU µs/call (min–max)", "work of one", "calls/s with all on two cores"], lines)
 
 
+def store(found: Results) -> str:
+    """What a decision costs the server, by its own count."""
+    rows = _groups(found["store"], "case", "server")
+    lines = [[case, server, f"{min(row['least_us'] for row in same):.1f}"] for (case, server), same in rows.items()]
+    return _markdown(["decision", "server", "µs of its CPU, least"], lines)
+
+
 def memory(found: Results) -> str:
     """Bytes of each."""
     held = found["memory"]
@@ -128,6 +135,7 @@ PARTS: dict[str, Sequence[Callable[[Results], str]]] = {
     "curves": (curves,),
     "latency": (latency, stages),
     "workers": (workers,),
+    "store": (store,),
     "memory": (memory,),
 }
 
@@ -178,12 +186,44 @@ def _short(x: int, curve: str) -> str:
     return f"{x // 1024} KiB" if curve.endswith("bytes") else f"{x:,}"
 
 
+TITLES = {
+    "table": ("Beside other proxies", "peers.svg"),
+    "curves": ("How the gateway's cost grows", "curves.svg"),
+    "latency": ("At 200 calls a second", ""),
+    "workers": ("Two workers", ""),
+    "store": ("CPU of the store", ""),
+    "memory": ("Memory", ""),
+}
+
+
+def chapter(found: Results) -> str:
+    """The README's part: each table below the command that makes it."""
+    parts = [f"Revision {found['commit']}, {found['measured']}, {found['machine']['processor']}."]
+    parts += [_about(found["machine"] | found["versions"])]
+    for part, (title, plot) in TITLES.items():
+        if found.get(part):
+            parts += [f"### {title}", f"`python -m benchmarks.run {part}`"]
+            parts += [f"![{title}]({plot})"] if plot else []
+            parts += [show(found) for show in PARTS[part]]
+    return "\n\n".join(parts)
+
+
+def write(found: Results, path: Path) -> None:
+    """Put the figures between the README's two marks."""
+    before, start, rest = path.read_text().partition("<!-- results -->\n")
+    _, end, after = rest.partition("<!-- end of results -->")
+    path.write_text(before + start + "\n" + chapter(found) + "\n\n" + end + after)
+
+
 def main() -> None:
     """Show and draw again."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else results.FILE
+    arguments = [argument for argument in sys.argv[1:] if argument != "--write"]
+    path = Path(arguments[0]) if arguments else results.FILE
     found = json.loads(path.read_text())
     print(text(found))
     draw(found, path.parent)
+    if len(arguments) < len(sys.argv) - 1:
+        write(found, path.with_name("README.md"))
 
 
 if __name__ == "__main__":

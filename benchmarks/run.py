@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import curves, latency, memory, programs, report, results, table, workers
+from benchmarks import curves, latency, limits_cost, memory, programs, report, results, table, workers
 from benchmarks.peers.shape import LIMITS
 from benchmarks.programs import Failed
 from benchmarks.stage import upstream
 
-PARTS = ("table", "curves", "latency", "workers", "memory")
+PARTS = ("table", "curves", "latency", "workers", "store", "memory")
 BESIDE = ("gateway", "envoy-local", "nginx-lua-redis")
 """Whose latency is compared."""
 
@@ -54,6 +54,7 @@ def measured(part: str, chosen: argparse.Namespace, there: list[str], port: int)
         "curves": lambda: curves.rounds(chosen.curves, port, count, seconds),
         "latency": lambda: latency.blocks(beside, port, count, seconds),
         "workers": lambda: workers.rounds(count, seconds),
+        "store": lambda: limits_cost.measured(decisions=300, rounds=40),
         "memory": lambda: memory.measured(port, seconds),
     }
     return ways[part]()

@@ -30,13 +30,13 @@ WINDOW = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, quota=500, window_us=600_
 BUCKET = Limit(
     "connection", Algorithm.TOKEN_BUCKET, quota=20, window_us=1_000_000, key=("connection",), rate=20, per_us=1_000_000
 )
-Decide = Callable[[tuple[Charge, ...]], Awaitable[object]]
+Decide = Callable[[Ask], Awaitable[object]]
 
 
-def callers(count: int) -> list[tuple[Charge, ...]]:
-    """The charges of each caller: a tenant and a connection of its own."""
+def callers(count: int) -> list[Ask]:
+    """What each caller asks: a tenant and a connection of its own."""
     return [
-        (Charge(WINDOW, f"tenant-10m:{{=t{i}}}", 1), Charge(BUCKET, f"connection:{{=t{i}}}:=c{i}", 1))
+        Ask((Charge(WINDOW, f"tenant-10m:{{=t{i}}}", 1), Charge(BUCKET, f"connection:{{=t{i}}}:=c{i}", 1)))
         for i in range(count)
     ]
 
@@ -44,9 +44,9 @@ def callers(count: int) -> list[tuple[Charge, ...]]:
 async def measure(decide: Decide, concurrency: int, decisions: int) -> tuple[float, float]:
     """(CPU microseconds per decision, decisions per second)."""
 
-    async def caller(charges: tuple[Charge, ...]) -> None:
+    async def caller(ask: Ask) -> None:
         for _ in range(decisions // concurrency):
-            await decide(charges)
+            await decide(ask)
 
     cpu, wall = time.process_time(), time.perf_counter()
     await asyncio.gather(*map(caller, callers(concurrency)))
@@ -61,12 +61,12 @@ async def run(url: str, options: argparse.Namespace) -> dict[str, list[tuple[flo
     client = redis.asyncio.Redis.from_url(url, max_connections=options.concurrency)
     await client.script_load(ADMIT.source)
 
-    async def through_redis_py(charges: tuple[Charge, ...]) -> None:
-        arguments = encode_admit(Ask(charges), "", prefix="gw:", commit=True)
-        decode_admit(await client.evalsha(ADMIT.sha1_hex, *arguments), Ask(charges))
+    async def through_redis_py(ask: Ask) -> None:
+        arguments = encode_admit(ask, "", prefix="gw:", commit=True)
+        decode_admit(await client.evalsha(ADMIT.sha1_hex, *arguments), ask)
 
     ways: dict[str, Decide] = {
-        "RedisStore": lambda charges: store.admit(charges, ""),
+        "RedisStore": lambda ask: store.admit(ask, ""),
         "redis-py, pool": through_redis_py,
     }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

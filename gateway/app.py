@@ -44,7 +44,9 @@ from gateway.observe.log import (
 )
 from gateway.observe.metrics import Levels, Metrics
 from gateway.observe.near import NearLimit
+from gateway.observe.pauses import upstream_paused
 from gateway.pacing import Pacing
+from gateway.pauses import Pauses
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store, StoreDown
@@ -78,6 +80,7 @@ def build_gateway(
     own = LocalStore()
     gateway.fallback = Fallback(own, settings.workers, worker)
     gateway.breakers = Breakers(own)
+    gateway.pauses = Pauses(own)
     gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
     gateway.sinks = sinks
     gateway.fields = FieldWriter(
@@ -190,6 +193,7 @@ class Worker:
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
         gateway.breakers.on_change = partial(breaker_changed, self._metrics)
+        gateway.pauses.on_pause = partial(upstream_paused, self._metrics)
         gateway.on_retry = self._metrics.on_retry
         gateway.on_stop = partial(gave_up, self._metrics)
         gateway.authenticator.on_event = _authentication_event
@@ -216,6 +220,7 @@ class Worker:
         await gateway.authenticator.close()
         gateway.leases.close()
         await gateway.breakers.close()
+        await gateway.pauses.close()
         await self._connections.close()
         await self.store.close()
         self._metrics.close()

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.ask import Ask
-from gateway.core.classes import ErrorClass
+from gateway.core.classes import Counts, ErrorClass
 from gateway.core.guards import longest
 from gateway.core.limits import Algorithm, ChargePer, Decision
 from gateway.core.retry import CHANCE_BITS, Retry, Stop, plan
 from gateway.core.signals import read
-from gateway.store import StoreDown
+from gateway.guarding import attempt_ended, give_back, let_in
+from gateway.store import Store, StoreDown
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.held import HeldAnswer, hold
@@ -124,12 +125,19 @@ class Attempts:
             kept = await _set_aside(last)
             if kept is None:
                 return last, Stop.ANSWER
+            self._tell_breaker(last)
             waited_s = await self._wait(wait_us)
             stop = await self._readmit()
             return (kept, stop) if stop is not None else (await self._attempt(kept, waited_s), None)
         finally:
             if budget is not None:
                 budget.end()
+
+    def _tell_breaker(self, last: Tried) -> None:
+        """At once, not after the wait: the others are to know."""
+        record, error_class = self._call.record, class_of(self._call, last)
+        took_s = record.attempts[-1]["upstream_ms"] / 1e3 if record.attempts else 0.0
+        attempt_ended(self._call, Counts.SUCCESS if error_class is None else error_class.breaker, took_s)
 
     async def _wait(self, wait_us: int) -> float:
         """Seconds waited. They are no time of the upstream's."""
@@ -148,23 +156,39 @@ class Attempts:
         """Ask the breaker, and charge the limits that count attempts. Why there must be no attempt; None = go."""
         call = self._call
         ask = per_attempt(call.ask)
+        if ask.own is not None:
+            decision = await call.gateway.breakers.ask_own(ask.own)
+            if not decision.admitted:
+                return Stop.BREAKER
+            let_in(call, ask.own, decision, None)
         if not ask.charges and not ask.guards:
             return None
+        stop = await self._ask_again(ask)
+        if stop is not None:
+            give_back(call)
+        return stop
+
+    async def _ask_again(self, ask: Ask) -> Stop | None:
+        call = self._call
         gateway, began = call.gateway, call.gateway.clock()
+        decision: Decision | None
+        judge: Store | None = gateway.store
         try:
             decision = await gateway.store.admit(ask, "")
         except StoreDown:
             if gateway.fallback.denies(ask.charges):
                 return Stop.LIMIT
-            _, fallback = await gateway.fallback.admit(ask, "")
-            return None if fallback is None or fallback.admitted else Stop.LIMIT
+            (_, decision), judge = await gateway.fallback.admit(ask, ""), None
         finally:
             took_s = gateway.clock() - began
             call.record.store_s += took_s
             call.forwarded_at += took_s
-        if not decision.admitted:
+        if decision is not None and not decision.admitted:
             return Stop.BREAKER if longest(decision.standings) >= 0 else Stop.LIMIT
-        call.decision = call.record.decision = _renewed(call, ask, decision)
+        if decision is not None and judge is not None:
+            call.decision = call.record.decision = _renewed(call, ask, decision)
+        if decision is not None and ask.breaker is not None and ask.own is None:
+            let_in(call, ask.breaker, decision, judge)
         return None
 
     async def _attempt(self, before: Tried, waited_s: float) -> Tried:
@@ -204,7 +228,7 @@ def per_attempt(ask: Ask) -> Ask:
         for charge in ask.charges
         if charge.limit.charge is ChargePer.ATTEMPT and charge.limit.algorithm is not Algorithm.CONCURRENCY
     ]
-    return Ask(charges, ask.guards)
+    return Ask(charges, ask.guards, breaker=ask.breaker)
 
 
 def _renewed(call: "Call", ask: Ask, decision: Decision) -> Decision | None:

@@ -20,6 +20,7 @@ from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request
 from gateway.pacing import Pacing
+from gateway.pauses import Pauses
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store
@@ -57,6 +58,7 @@ class Gateway:
     breakers: Breakers
     authenticator: Authenticator
     pacing: Pacing
+    pauses: Pauses
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
     reported_from: int

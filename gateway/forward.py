@@ -21,6 +21,7 @@ from gateway.core.fields import (
     tokens,
 )
 from gateway.core.policy import KeyFrom
+from gateway.guarding import head_arrived, learn
 from gateway.listener.connection import CONTINUE, Connection
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
@@ -105,6 +106,10 @@ async def attempt(
             await exchange.answered()
             head = exchange.head
             assert head is not None, "answered means that there is a head"
+        if pool.upstream.learning is not None:
+            learn(call, pool.upstream.learning, head)
+        if call.passage is not None and exchange.body is not None:
+            head_arrived(call, head)
         if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
         body = exchange.body

@@ -5,13 +5,54 @@ Nobody was charged for a call that was held back.
 
 from gateway.breakers import Judge
 from gateway.call import Call
-from gateway.core.guards import Breaker, Guard, Standing, State, longest
+from gateway.core.classes import Counts
+from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
 from gateway.core.headers import whole_seconds
+from gateway.core.learning import pause_us
 from gateway.core.limits import Decision
+from gateway.core.policy import Learning
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
+from gateway.store import Store
+from gateway.wire.response_head import ResponseHead
 
 STATES = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half_open"}
 SPREAD_BITS = 16
+
+
+def learn(call: Call, learning: Learning, answer: ResponseHead) -> None:
+    """Let everybody leave the caller's connection alone, if the upstream's answer asks for it."""
+    gateway = call.gateway
+    error_class = call.policies.classes.statuses.get(answer.status)
+    for_us = pause_us(learning, answer.status, error_class, answer.fields, int(gateway.wall_clock() * 1e6))
+    if for_us:
+        for guard in call.ask.guards:
+            if isinstance(guard.rule, Pausing):
+                gateway.pauses.begin(guard, for_us, _store_of(call))
+
+
+def _store_of(call: Call) -> Store | None:
+    """Where the call was decided; None: in this worker, because the store is down."""
+    store = call.gateway.store
+    return store if call.record.store == store.kind else None
+
+
+def attempt_ended(call: Call, counts: Counts, took_s: float) -> None:
+    """Tell the breaker how what it let through has ended, and how long the answer let wait for itself."""
+    passage, call.passage = call.passage, None
+    if passage is not None:
+        call.gateway.breakers.ended(passage, counts, took_s)
+
+
+def give_back(call: Call) -> None:
+    """What the breaker let through never reached the upstream."""
+    attempt_ended(call, Counts.IGNORE, 0.0)
+
+
+def head_arrived(call: Call, answer: ResponseHead) -> None:
+    """A probe has done its work when the answer begins: its body may be a stream that goes on for hours."""
+    if call.passage is not None and call.passage.standing.probe:
+        took_s = call.gateway.clock() - call.forwarded_at
+        attempt_ended(call, call.policies.classes.counted("", answer.status), took_s)
 
 
 async def ask_own(call: Call, guard: Guard) -> Refusal | None:
@@ -21,13 +62,13 @@ async def ask_own(call: Call, guard: Guard) -> Refusal | None:
     call.record.breaker = guard.rule.name
     if not decision.admitted:
         return _held_back(call, guard, decision.standings[0])
-    _let_in(call, guard, decision, None)
+    let_in(call, guard, decision, None)
     return None
 
 
 def guarded(call: Call, decision: Decision) -> Refusal | None:
     """What the guards say that the store was asked about, or this worker in its place."""
-    ask, gateway = call.ask, call.gateway
+    ask = call.ask
     breaker = ask.breaker if ask.own is None else None
     if breaker is not None:
         call.record.breaker = breaker.rule.name
@@ -36,11 +77,12 @@ def guarded(call: Call, decision: Decision) -> Refusal | None:
         call.decision, call.lease = None, ""
         return _held_back(call, ask.guards[which], decision.standings[which])
     if breaker is not None and decision.admitted:
-        _let_in(call, breaker, decision, gateway.store if call.record.store == gateway.store.kind else None)
+        let_in(call, breaker, decision, _store_of(call))
     return None
 
 
-def _let_in(call: Call, guard: Guard, decision: Decision, judge: Judge | None) -> None:
+def let_in(call: Call, guard: Guard, decision: Decision, judge: Judge | None) -> None:
+    """The breaker waits to hear how the call ends. `judge` is where it was asked; None = in this worker."""
     call.passage = call.gateway.breakers.let_in(guard, decision.standings, judge)
     call.record.breaker_state = STATES[call.passage.standing.state]
 

@@ -1,8 +1,8 @@
 """Settle: what a call held is given back when its body is over, and its outcome is classified."""
 
-from gateway.breakers import Passage
 from gateway.call import Call
 from gateway.forward import Upload
+from gateway.guarding import attempt_ended
 from gateway.upstream.exchange import Exchange
 
 
@@ -26,17 +26,16 @@ def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None
         record.bytes_in = body.size
     _classify(call)
     if call.passage is not None:
-        _tell_breaker(call, call.passage, until_head_s)
+        _tell_breaker(call, until_head_s)
 
 
-def _tell_breaker(call: Call, passage: Passage, until_head_s: float) -> None:
-    """How the call ended, and how long its answer let wait for itself: not how long a caller took to read it."""
+def _tell_breaker(call: Call, until_head_s: float) -> None:
+    """How the last attempt ended. Slow is an answer that let wait for itself, not a caller who reads slowly."""
     record = call.record
-    call.passage = None
     if record.attempts:
         until_head_s = record.attempts[-1]["upstream_ms"] / 1e3
     counts = call.policies.classes.counted(record.error_class, record.upstream_status)
-    call.gateway.breakers.ended(passage, counts, until_head_s)
+    attempt_ended(call, counts, until_head_s)
 
 
 def _classify(call: Call) -> None:

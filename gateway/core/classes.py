@@ -97,9 +97,10 @@ class Classes:
         self.pause = next((rule.error_class.pause for rule in rules if rule.error_class.pause), "")
 
     def counted(self, name: str, status: int) -> Counts:
-        """What a breaker makes of an outcome: the class or error it was given, "" = none, and the status, 0 = no answer.
+        """What a breaker makes of an outcome.
 
-        Two classes may have one name: then the status tells them apart.
+        name    the class or error it was given, "" = none. Two classes may have one name: then the status decides
+        status  the upstream's, 0 = no answer
         """
         by_status = self.statuses.get(status)
         if by_status is None or name not in ("", by_status.name):

@@ -1,8 +1,11 @@
 """The attempts of a finished call, one by one, as its record tells them."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from gateway.record import CallRecord
+
+Entry = Mapping[str, Any]
 
 
 class Attempt(NamedTuple):
@@ -16,14 +19,20 @@ class Attempt(NamedTuple):
 
 
 def attempts_of(record: CallRecord) -> list[Attempt]:
-    """All attempts, also when the record lists only those before the last one. A call that was never forwarded has
-    one too: without class and status it says nothing."""
-    listed = [
-        Attempt(number, one.get("error_class", ""), one.get("status", 0), one.get("upstream_ms", 0.0), last=False)
-        for number, one in enumerate(record.attempts or (), start=1)
+    """All attempts that the upstream may have seen: not those that found a kept socket closed and were made again at
+    once. A call that was never forwarded has one too: without class and status it says nothing."""
+    entries: list[Entry] = [*(record.attempts or ())]
+    if not entries or entries[-1].get("status", 0) != record.upstream_status:
+        entries.append({"upstream_ms": round(record.upstream_s * 1e3, 3)})
+    last = len(entries)
+    return [
+        Attempt(
+            number,
+            record.error_class if number == last else entry.get("error_class", ""),
+            record.upstream_status if number == last else entry.get("status", 0),
+            entry["upstream_ms"],
+            last=number == last,
+        )
+        for number, entry in enumerate(entries, start=1)
+        if number == last or entry.get("status") or "wait_ms" in entries[number]
     ]
-    if listed and (listed[-1].error_class, listed[-1].status) == (record.error_class, record.upstream_status):
-        return [*listed[:-1], listed[-1]._replace(last=True)]
-    earlier_ms = sum(one.duration_ms for one in listed) + record.retry_wait_s * 1e3
-    own_ms = max(0.0, round(record.upstream_s * 1e3 - earlier_ms, 3))
-    return [*listed, Attempt(len(listed) + 1, record.error_class, record.upstream_status, own_ms, last=True)]

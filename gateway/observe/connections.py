@@ -93,13 +93,13 @@ class Connections:
 
     def _unusual(self, pair: PairTally, record: CallRecord) -> None:
         """A call that failed, was refused, or took more than one attempt."""
-        if record.response_source == "limit":
-            return
-        of = pair.connection
-        if record.response_source == "breaker":
+        source, of = record.response_source, pair.connection
+        if source == "limit" or (source == "breaker" and record.breaker_state == "half_open"):
+            return  # says nothing: the probe that is under way will
+        if source == "breaker":
             of.shut_at = record.ended
             self._touch(of, urgent=of.state is not ConnectionState.OFFLINE)
-        elif record.response_source == "pause":
+        elif source == "pause":
             of.limited_until = max(of.limited_until, record.ended + min(record.retry_after_s, MAX_LIMITED_S))
             self._touch(of, urgent=of.state is ConnectionState.ONLINE)
         for attempt in attempts_of(record):

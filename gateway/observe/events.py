@@ -34,6 +34,7 @@ EVENTS: Mapping[str, str] = {
     "breaker's state the whole fleet has one line.",
     "breaker.half_open": "A breaker lets one call, or a few, through to see.",
     "breaker.closed": "A breaker lets calls through again.",
+    "upstream.paused": "An upstream asked to be left alone (429, or nothing left); `pause_s` says for how long.",
     "upstream.gave_up": "A call was tried again and failed all the same; `reason` says why it ended there.",
     "connection.online": "A connection is well again. Each change of a connection's state is said once, by one worker.",
     "connection.degraded": "A connection works, but part of what was lately tried failed.",

@@ -62,6 +62,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_upstream_errors_total": _counter("Calls without a whole answer of the upstream", "upstream", "error"),
     "gateway_upstream_retries_total": _counter("Attempts behind a call's first", "upstream", "reason", "outcome"),
     "gateway_retry_budget_exhausted_total": _counter("Retries not made: too many were", "upstream"),
+    "gateway_upstream_paused_total": _counter("Pauses that upstreams asked for, each told once", "upstream"),
     "gateway_breaker_transitions_total": _counter("Changes of state of breakers, each told once", "breaker", "to"),
     "gateway_upstream_connections": _gauge("Sockets to upstreams", "upstream", "state"),
     "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),

@@ -179,6 +179,10 @@ class Metrics:
         """A call was not tried again because too many were."""
         self._inc("gateway_retry_budget_exhausted_total", upstream)
 
+    def on_upstream_paused(self, upstream: str) -> None:
+        """An upstream asked for quiet about one key."""
+        self._inc("gateway_upstream_paused_total", upstream)
+
     def on_breaker_change(self, breaker: str, state: str) -> None:
         """A breaker of one key entered this state, because of what this worker saw."""
         self._inc("gateway_breaker_transitions_total", breaker, state)

@@ -55,7 +55,7 @@ async def call(gateway: Running, connection: str = "c1", method: str = "GET") ->
 
 async def told(gateway: Running) -> None:
     """Until the breakers have heard what was sent to them."""
-    telling = gateway.gateway.breakers._telling
+    telling = gateway.gateway.breakers._telling | gateway.gateway.pauses._telling
     if telling:
         await asyncio.wait(telling)
 
@@ -121,6 +121,36 @@ async def test_an_open_breaker_charges_no_limit_and_touches_no_socket(start: Sta
     await ready_to_probe(gateway)
     _, fields, _ = await call(gateway)
     assert fields["X-RateLimit-Remaining"] == "96"
+
+
+async def test_a_probe_whose_answer_streams_closes_it_when_the_answer_begins(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    upstream.script = always(BAD)
+    for _ in range(3):
+        await call(gateway)
+    await ready_to_probe(gateway)
+    go_on = asyncio.Event()
+
+    async def stream(_request: Received, socket: Socket) -> bytes:
+        await socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await go_on.wait()
+        return b"lf"
+
+    upstream.script = stream
+    raw = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Connection-Id: c1\r\n\r\n"
+    probe = asyncio.ensure_future(gateway.raw(raw))
+    closed = asyncio.Event()
+    gateway.gateway.breakers.on_change = lambda _guard, change: closed.set()
+    await closed.wait()
+    await closed_for_all(gateway)
+    go_on.set()
+    assert (await probe).endswith(b"half")
+
+
+async def closed_for_all(gateway: Running) -> None:
+    """Until the store says so."""
+    while (await gateway.gateway.store.guards([GUARD]))[1][0].state is not State.CLOSED:
+        await asyncio.sleep(0)
 
 
 async def test_other_connections_do_not_notice(start: Start, upstream: Upstream) -> None:
@@ -339,3 +369,46 @@ async def test_a_pause_refuses_until_it_is_over_and_reaches_nobody(start: Start,
     assert (await call(gateway, "c2"))[0] == 200
     await gateway.gateway.store.pause(PAUSE, 0)
     assert (await call(gateway))[1]["X-RateLimit-Remaining"] == "98"
+
+
+def asking(*fields: str, status: int = 429) -> bytes:
+    """An answer with these fields."""
+    return "\r\n".join([f"HTTP/1.1 {status} Wait", "Content-Length: 0", *fields, "", ""]).encode()
+
+
+async def test_what_one_call_is_told_all_heed(start: Start, upstream: Upstream) -> None:
+    one, other = await start(policies(upstream)), await start(policies(upstream))
+    told_of: list[tuple[str, int]] = []
+    for gateway in (one, other):
+        gateway.gateway.pauses.on_pause = lambda guard, wait_us: told_of.append((guard.key, wait_us))
+    upstream.script = always(asking("Retry-After: 60"))
+    status, fields, _ = await call(one)
+    assert (status, fields["Retry-After"]) == (429, "60")
+    for gateway in (one, other) * 5:
+        status, fields, body = await call(gateway)
+        assert json.loads(body)["code"] == "UPSTREAM_RATE_LIMITED"
+        assert 59 <= int(fields["Retry-After"]) <= 66
+    assert len(upstream.received) == 1
+    assert told_of == [(PAUSE.key, 60_000_000)]
+
+
+async def test_an_answer_with_nothing_left_pauses_too_and_any_other_does_not(start: Start, upstream: Upstream) -> None:
+    learn = "learn_limits: {from: [Retry-After, RateLimit], scope: connection}"
+    gateway = await start(
+        policies(upstream).replace("learn_limits: {from: [Retry-After], scope: connection, max: 15m}", learn)
+    )
+    upstream.script = always(asking('RateLimit: "up";r=7;t=30', "Retry-After: 60", status=200))
+    for _ in range(3):
+        assert (await call(gateway))[0] == 200
+    upstream.script = always(asking('RateLimit: "up";r=0;t=30', status=200))
+    assert (await call(gateway))[0] == 200
+    assert (await call(gateway))[0] == 429
+    assert (await call(gateway, "c2"))[0] == 200
+
+
+async def test_a_pause_learned_while_the_store_is_down_holds_in_this_worker(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    await gateway.gateway.store.close()
+    upstream.script = always(asking("Retry-After: 60"))
+    await call(gateway)
+    assert json.loads((await call(gateway))[2])["code"] == "UPSTREAM_RATE_LIMITED"

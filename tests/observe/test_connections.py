@@ -88,6 +88,9 @@ def call(store: Store, status: int = 200, error_class: str = "", **changes: Any)
 
 FAILING = {"status": 503, "error_class": "server_error"}
 REFUSED = {"status": 401, "error_class": "auth_error"}
+FAILED = [{"status": 503, "error_class": "server_error", "upstream_ms": 3.0}]
+UNSEEN = [{"error_class": "closed", "upstream_ms": 0.1}]  # a kept socket was closed: tried again at once
+GOOD = [{"status": 200, "upstream_ms": 3.0}]
 
 
 async def turn() -> None:
@@ -186,19 +189,13 @@ async def test_the_success_that_may_end_a_trouble_is_reported_at_once(
         ),
         ({"status": 0, "error_class": "connect"}, {"failed": 1, "failures": 1, "tail": 1}),
         ({"status": 0, "response_source": "breaker"}, {"shut_us": 0}),
+        ({"status": 0, "response_source": "breaker", "breaker_state": "open"}, {"shut_us": 0}),
         ({"status": 0, "response_source": "pause", "retry_after_s": 9}, {"limited_us": 9_000_000}),
-        (
-            {"status": 200, "attempts": [{"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 3.0}]},
-            {"ok": 1, "failed": 1, "failures": 1, "answer_us": 100_000},
-        ),
-        (
-            {
-                "status": 503,
-                "error_class": "server_error",
-                "attempts": [{"status": 503, "error_class": "server_error"}] * 3,
-            },
-            {"failed": 3, "failures": 3, "tail": 3},
-        ),
+        ({"status": 200, "attempts": FAILED[:1] + GOOD}, {"ok": 1, "failed": 1, "failures": 1, "answer_us": 100_000}),
+        ({**FAILING, "attempts": FAILED * 3}, {"failed": 3, "failures": 3, "tail": 3}),
+        ({"status": 200, "attempts": UNSEEN}, {"ok": 1, "answer_us": 100_000}),
+        ({"status": 200, "attempts": UNSEEN + GOOD}, {"ok": 1, "answer_us": 100_000}),
+        ({"status": 200, "error_class": "reset", "attempts": FAILED + GOOD}, {"failed": 2, "failures": 2, "tail": 2}),
     ],
 )
 async def test_what_calls_say(
@@ -222,6 +219,7 @@ async def test_what_calls_say(
         {"status": 0, "response_source": "limit"},
         {"status": 0, "error_class": "client_closed"},
         {"status": 0, "error_class": "busy"},
+        {"status": 0, "response_source": "breaker", "breaker_state": "half_open"},
         {"status": 503, "error_class": "server_error", "connection": ""},
         {"status": 200, "connection": ""},
     ],
@@ -382,7 +380,10 @@ async def test_a_line_for_each_failed_attempt(store: Store, lines: Callable[...,
     record = call(store, **FAILING, trace_id="4bf92f3577b34da6a3ce929d0e0e4736", span_id="00f067aa0ba902b7")
     record.route, record.upstream, record.upstream_addr, record.method = "erp", "erp-api", "192.0.2.10:443", "GET"
     record.status, record.upstream_s, record.error_detail, record.policy_version = 503, 0.09, "gone", "0123456789ab"
-    record.attempts = [{"n": 1, "error_class": "timeout", "upstream_ms": 50.0}]
+    record.attempts = [
+        {"n": 1, "error_class": "timeout", "upstream_ms": 50.0},
+        {"n": 2, "status": 503, "error_class": "server_error", "upstream_ms": 40.0, "wait_ms": 9.8},
+    ]
     first, second = lines(record)
     common = {
         "level": "warning",
