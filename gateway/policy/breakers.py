@@ -9,7 +9,7 @@ from gateway.policy import attempts as models
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 
-PROBE_SLACK_US = 8_000_000
+PROBE_SLACK_US = 1_000_000
 """What a probe may take beyond its upstream's time-outs, before it is given up: a caller who reads slowly."""
 
 

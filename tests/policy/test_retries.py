@@ -170,7 +170,7 @@ def test_vendor_a_breaker() -> None:
         slow_us=10 * S,
         consecutive_failures=5,
         growth_milli=2000,
-        probe_us=60 * S,
+        probe_us=53 * S,
         source=policies.breakers["connection"].source,
     )
 

@@ -1,0 +1,133 @@
+"""One breaker for the whole fleet: two gateways with two workers each, and an upstream that fails on command."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.core.guards import Breaker, Guard, State
+from gateway.store.redis import RedisStore
+from tests.e2e.conftest import Launch, Process
+from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+
+POLICIES = """
+version: 1
+keys:
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+breakers:
+  connection: {key: [connection], consecutive_failures: 5, open_for: 30s}
+upstreams:
+  up: {url: "%(url)s", timeouts: {connect: 500ms, first_byte: %(first_byte)s, idle: 500ms}}
+routes:
+  - {name: all, match: {path_prefix: /}, upstream: up, breaker: connection}
+"""
+BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nbad"
+GUARD = Guard(Breaker("connection", ("connection",)), "breaker:connection:{=c1}")
+CONCURRENCY = 20
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[RedisStore]:
+    """The fleet's store, to look at it and to let time pass."""
+    one = RedisStore(redis_url, timeout_us=5_000_000)
+    await one.start()
+    yield one
+    await one.close()
+
+
+async def calls(gateways: list[Process], count: int) -> Counter[tuple[int, str]]:
+    """`count` GETs to each gateway, `CONCURRENCY` at a time on as many sockets: (status, code of the problem)."""
+    slots = asyncio.Semaphore(CONCURRENCY * len(gateways))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def one(gateway: Process) -> tuple[int, str]:
+            async with slots, session.get(f"{gateway.url}/x", headers={"X-Connection-Id": "c1"}) as answer:
+                body = await answer.read()
+                return answer.status, json.loads(body)["code"] if body[:1] == b"{" else ""
+
+        return Counter(await asyncio.gather(*(one(gateway) for _ in range(count) for gateway in gateways)))
+
+
+async def ready_to_probe(store: RedisStore) -> None:
+    """As if the time for which it is open were over."""
+    await store.force(GUARD, State.OPEN, 1)
+
+
+def changes(gateway: Process) -> list[str]:
+    """The events about breakers that the gateway's workers told."""
+    lines = (gateway.log.parent / "stdout").read_bytes().splitlines()
+    names = [json.loads(line)["event_name"] for line in lines if line.startswith(b"{")]
+    return [name for name in names if name.startswith("breaker.")]
+
+
+def policies(upstream: Upstream, first_byte: str = "20s") -> str:
+    return POLICIES % {"url": upstream.url, "first_byte": first_byte}
+
+
+HELD, PASSED = (503, "CIRCUIT_OPEN"), (200, "")
+
+
+async def test_threshold_silence_one_probe_recovery(launch: Launch, upstream: Upstream, store: RedisStore) -> None:
+    text = policies(upstream)
+    fleet = list(await asyncio.gather(launch(text, "--workers", "2"), launch(text, "--workers", "2")))
+    assert await calls(fleet, 100) == {PASSED: 200}
+
+    upstream.received.clear()
+    upstream.script = always(BAD)
+    outcomes = await calls(fleet, 300)
+    reached = len(upstream.received)
+    assert 5 <= reached <= 5 + CONCURRENCY * len(fleet)
+    assert outcomes == {(503, ""): reached, HELD: 600 - reached}
+
+    assert await calls(fleet, 100) == {HELD: 200}, "silence"
+    assert len(upstream.received) == reached
+
+    answer_it = asyncio.Event()
+
+    async def hold(_request: Received, _socket: Socket) -> bytes:
+        await answer_it.wait()
+        return OK
+
+    upstream.script = hold
+    await ready_to_probe(store)
+    crowd = asyncio.ensure_future(calls(fleet, 100))
+    await upstream.until(lambda: len(upstream.received) > reached)
+    assert await calls(fleet, 100) == {HELD: 200}, "while the probe is out"
+    answer_it.set()
+    outcomes = await crowd
+    assert outcomes[PASSED] + outcomes[HELD] == 200
+    assert await calls(fleet, 100) == {PASSED: 200}, "recovered"
+
+    for gateway in fleet:
+        assert await gateway.stop() == 0
+    told = Counter(name for gateway in fleet for name in changes(gateway))
+    assert told == {"breaker.opened": 1, "breaker.half_open": 1, "breaker.closed": 1}
+
+
+async def test_a_gateway_killed_while_probing_does_not_stick_the_breaker(
+    launch: Launch, upstream: Upstream, store: RedisStore
+) -> None:
+    """How long a permit is out at most follows from the time-outs: here from those of the one who asks."""
+    dies, lives = await asyncio.gather(launch(policies(upstream)), launch(policies(upstream, first_byte="1s")))
+    await store.force(GUARD, State.OPEN, 1)
+    never = asyncio.Event()
+
+    async def hang(_request: Received, _socket: Socket) -> Any:
+        await never.wait()
+
+    upstream.script = hang
+    probing = asyncio.ensure_future(calls([dies], 1))
+    await upstream.until(lambda: len(upstream.received) == 1)
+    dies.process.kill()  # its workers end with it
+    with pytest.raises(aiohttp.ClientError):
+        await probing
+    assert await calls([lives], 1) == {HELD: 1}, "the permit is still out"
+    upstream.script = always(OK)
+    while await calls([lives], 1) == {HELD: 1}:
+        await asyncio.sleep(0.05)
+    assert await calls([lives], 10) == {PASSED: 10}
+    never.set()
