@@ -35,6 +35,7 @@ from tests.core.test_connection_state import (
     S,
     failed,
     limited,
+    mixed,
     ok,
     refused,
     reports,
@@ -256,12 +257,17 @@ def test_a_connection_nobody_uses_for_a_week_is_forgotten(kept: Kept, request: p
     assert kept.find("conn_42") == {}
 
 
-def test_at_most_so_many_are_remembered(server: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
-    fewer = STATUS.source.replace(", 20000\n", ", 5\n")
-    assert fewer != STATUS.source
-    script, local = Kept(server), Kept(most=5)
-    sha = server.script_load(fewer)
+def run_instead(server: "redis.Redis", monkeypatch: pytest.MonkeyPatch, numbers: str, others: str) -> None:
+    """Let the script have other numbers."""
+    source = STATUS.source.replace(numbers, others)
+    assert source != STATUS.source
+    sha = server.script_load(source)
     monkeypatch.setattr(server, "evalsha", lambda _sha, *arguments: server.execute_command("EVALSHA", sha, *arguments))
+
+
+def test_at_most_so_many_are_remembered(server: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
+    script, local = Kept(server), Kept(most=5)
+    run_instead(server, monkeypatch, ", 20000\n", ", 5\n")
     for kept in (script, local):
         for number in range(9):
             kept.now_us += S
@@ -269,6 +275,28 @@ def test_at_most_so_many_are_remembered(server: "redis.Redis", monkeypatch: pyte
             kept.report((Named("acme", "c1"), ok()))
         assert {status.named.connection for status in kept.page().statuses} == {"c1", "c5", "c6", "c7", "c8"}
     assert len(server.keys(f"{PREFIX}*")) == 5 + 2  # nothing ends by itself here
+
+
+def test_time_does_its_part_also_when_too_many_are_due(server: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Kept(server)
+    run_instead(server, monkeypatch, "MOST_DUE, MOST_FORGOTTEN = 32,", "MOST_DUE, MOST_FORGOTTEN = 0,")
+    assert script.report((ACME, failed())) == ["degraded"]
+    script.now_us += 200 * S
+    assert script.report((ACME, mixed(11, 1))) == ["online"]
+    assert [one.status.track.state for one in script.told] == ["degraded", "online"]
+
+
+def test_time_alone_makes_nothing_last_longer(server: "redis.Redis") -> None:
+    script = Kept(server)
+    script.report((ACME, limited(30 * S)), (Named("acme", "gone"), limited(30 * S)))
+    key = PREFIX + wire.TAG + member_of(ACME)
+    server.pexpire(key, 60_000)
+    server.delete(PREFIX + wire.TAG + member_of(Named("acme", "gone")))
+    script.now_us += 30 * S
+    script.report()
+    assert 0 < server.pttl(key) <= 60_000
+    assert server.keys(f"{PREFIX}*due") == []
+    assert server.zcard(f"{PREFIX}{wire.TAG}states") == server.zcard(f"{PREFIX}{wire.TAG}seen") == 1
 
 
 def test_memory_of_a_connection_is_bounded(server: "redis.Redis") -> None:
@@ -282,6 +310,9 @@ def test_memory_of_a_connection_is_bounded(server: "redis.Redis") -> None:
     )
     assert 8_000 < largest < 16_000
     assert usual < 700
+    (track,) = script.find("conn_42").values()
+    assert {len(bucket.rows) for bucket in track.buckets} == {connection_counts.MAX_ROWS + 1}
+    assert connection_counts.totals(track.buckets)[connection_counts.OTHER].ok == 10 * 8
 
 
 async def test_where_statuses_live(redis_url: str, redis_client: Any) -> None:
