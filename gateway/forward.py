@@ -1,121 +1,108 @@
-"""Forward: send the call upstream and get the head of its answer.
-
-One attempt, and one more on a fresh socket when the first went out on a kept-alive socket that the upstream had
-closed meanwhile, not one byte of an answer came, and the request may be repeated (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
-"""
+"""Forward: send the call upstream and get the head of its answer. What follows when that fails is `attempts`' part."""
 
 import asyncio
-from typing import Any
 
+from gateway.attempts import STALE_SOCKET, Attempts, Tried, take_turn
 from gateway.call import Call
 from gateway.core.fields import (
     ADDRESS_FIELDS,
     HOP_BY_HOP,
     LOOKALIKES,
     OURS_UPSTREAM,
-    chunk,
     connection_named,
     keep,
-    last_chunk,
     request_head,
     text,
     tokens,
 )
 from gateway.core.policy import KeyFrom
 from gateway.guarding import head_arrived, learn
-from gateway.listener.connection import CONTINUE, Connection
+from gateway.listener.connection import Connection
+from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.held import HeldAnswer
 from gateway.upstream.pool import Pool
-from gateway.wire.body import BodyFailed, BodyStream
 from gateway.wire.response_head import ResponseHead
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM | LOOKALIKES
 _DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
 _NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
 
 
-class Upload:
-    """The request body on its way up: already at hand as a whole, or pumped while the answer is awaited."""
-
-    __slots__ = ("body", "chunked", "failure", "task", "whole")
-
-    def __init__(self, body: BodyStream | None, chunked: bool) -> None:
-        self.body = body
-        self.chunked = chunked
-        self.whole: bytes | None = b"" if body is None else None
-        self.task: asyncio.Task[None] | None = None
-        self.failure: BodyFailed | None = None
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether everything that was sent can be sent again."""
-        return self.whole is not None
-
-    def stop(self) -> None:
-        """The answer is over, or nobody wants it: stop sending."""
-        if self.task is not None and not self.task.done():
-            self.task.cancel()
-
-
-NOTHING_TO_SEND = Upload(None, chunked=False)
-"""For all calls without a body."""
-
-
-async def forward(call: Call, upload: Upload) -> Exchange:
-    """The exchange whose answer head has arrived (`exchange.answer()` returns at once).
+async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
+    """What has the answer: its head has arrived.
 
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
-    pool = call.gateway.upstreams.pool(call.route.upstream)
-    started = call.forwarded_at = call.gateway.clock()
-    kept = pool.take()
+    upstream, retry = call.route.upstream, call.route.retry
+    pool = call.gateway.upstreams.pool(upstream)
+    pool.calls += 1
+    call.forwarded_at = call.gateway.clock()
+    within_us = upstream.timeouts.first_byte_us
+    if retry is not None:
+        within_us = retry.answer_within_us(within_us, 0)
+        if upload.whole is None:
+            upload.keep(retry.max_body_bytes)
     try:
-        if kept is None:
-            return await _attempt(call, pool, await pool.open(), upload)
-        try:
-            return await _attempt(call, pool, kept, upload)
-        except UpstreamFailed as failure:
-            if not (failure.reused and upload.repeatable and call.record.method in IDEMPOTENT):
-                raise
-            _note_attempt(call, failure, call.gateway.clock() - started)
-        return await _attempt(call, pool, await pool.open(), upload)
+        if upstream.pace is not None:
+            await take_turn(call)
+        exchange = await _attempt(call, pool, pool.take() or await pool.open(), upload, within_us)
+        if retry is None or exchange.head is None or exchange.head.status not in retry.statuses:
+            return exchange
+        first = Tried(exchange)
+    except UpstreamFailed as failure:
+        first = Tried(None, failure)
+        if not first.worth_another(retry or STALE_SOCKET):
+            raise
     finally:
-        call.record.upstream_s = call.gateway.clock() - started
+        call.record.upstream_s = call.gateway.clock() - call.forwarded_at
+    return await asyncio.get_running_loop().create_task(_go_on(call, pool, upload, first))
 
 
-def _note_attempt(call: Call, failure: UpstreamFailed, seconds: float) -> None:
-    attempts: list[dict[str, Any]] = call.record.attempts or []
-    attempts.append({"n": len(attempts) + 1, "error_class": failure.error, "upstream_ms": round(seconds * 1e3, 3)})
-    call.record.attempts = attempts
+async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchange | HeldAnswer:
+    """Further attempts. One after a stale socket goes out on a fresh one: that race is lost only once."""
+    retry = call.route.retry or STALE_SOCKET
+    stale = first.failure is not None and first.failure.reused
+
+    async def send(within_us: int) -> Exchange:
+        nonlocal stale
+        if call.route.upstream.pace is not None:
+            await take_turn(call)
+        kept = None if stale else pool.take()
+        stale = False
+        return await _attempt(call, pool, kept or await pool.open(), upload, within_us)
+
+    try:
+        return await Attempts(call, retry, send, upload).go_on(first)
+    finally:
+        call.record.upstream_s = call.gateway.clock() - call.forwarded_at
 
 
-async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -> Exchange:
+async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload, within_us: int) -> Exchange:
     call.record.upstream_addr = exchange.address
-    timeouts = pool.upstream.timeouts
     try:
         head = _head(call)
         body = upload.body
-        if upload.whole is None and body is not None and body.complete:
-            data = body.take()
-            upload.whole = chunk(data) + last_chunk(body.trailers) if upload.chunked else data
-        if body is not None and body.trailers:
-            exchange.last_use = True
+        if body is not None:
+            head += upload.begin()
+            if body.trailers:
+                exchange.last_use = True
         exchange.send(
-            head + upload.whole if upload.whole else head,
+            head,
             call.record.method,
-            total_s=timeouts.total_us / 1e6,
+            total_s=pool.upstream.timeouts.total_us / 1e6,
             interim=None if call.request.head.http10 else _pass_on,
             listens=call.request.connection,
         )
-        if upload.whole is None and body is not None:
-            upload.task = asyncio.create_task(_pump(call, exchange, upload, body))
+        if upload.whole is None:
+            upload.pump(exchange, call.request, within_us)
         else:
-            exchange.await_answer(timeouts.first_byte_us / 1e6)
+            exchange.await_answer(within_us / 1e6)
         answer = await exchange.answered()
-        if pool.upstream.learning is not None:
-            learn(call, pool.upstream.learning, answer)
+        learning = call.route.upstream.learning
+        if learning is not None:
+            learn(call, learning, answer)
         if call.passage is not None and exchange.body is not None:
             head_arrived(call, answer)
         if answer.upgrade and not call.request.head.upgrade:
@@ -129,27 +116,6 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload) -
             raise upload.failure from None
         raise
     return exchange
-
-
-async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream) -> None:
-    """Send the body as it comes. A body that fails takes the exchange with it: half a request must not be acted on."""
-    connection = call.request.connection
-    if call.request.head.expects_continue and not body.size:
-        connection.write(CONTINUE)
-    try:
-        while data := await body.read():
-            exchange.write(chunk(data) if upload.chunked else data)
-            if exchange.write_paused:
-                await exchange.drain()
-    except BodyFailed as failure:
-        upload.failure = failure
-        exchange.abort()
-        return
-    if upload.chunked:
-        exchange.write(last_chunk(body.trailers))
-        if body.trailers:
-            exchange.last_use = True
-    exchange.await_answer(call.route.upstream.timeouts.first_byte_us / 1e6)
 
 
 def _pass_on(connection: Connection, head: ResponseHead) -> None:
