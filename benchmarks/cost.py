@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -29,15 +29,32 @@ from typing import Any, NamedTuple
 
 from benchmarks import inmemory
 from benchmarks.inmemory import Caller, gateway_with
-from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
+from benchmarks.scenarios import SCENARIOS, Scenario
 
 BASELINE = Path(__file__).with_name("cost_baseline.json")
 ALLOWED_RISE = 1.10
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-TENANTS = 20
 COUNTED = 60
 WARM_UP = 240
-ROUTES = 1000
+STAGES = {
+    "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call"),
+    "accept": ("accept", "core/trace", "core/forwarding", "core/client_address"),
+    "identify": ("identify", "identity/", "core/match", "core/keys", "core/doubts", "callers.py"),
+    "admit": ("admit", "pauses", "store/", "core/guards", "breakers", "guarding", "core/ask", "leases", "pacing"),
+    "forward": (
+        "forward",
+        "attempts",
+        "upstream/",
+        "hop",
+        "core/fields",
+        "core/framing",
+        "wire/response_head",
+        "wire/body",
+    ),
+    "annotate and relay": ("annotate", "relay", "core/headers", "refuse", "core/problems"),
+    "settle and record": ("settle", "record", "observe/", "core/classes", "core/signals", "handle"),
+}
+"""Beginnings of module names below `gateway/`."""
 OUTSIDE = {__file__, inmemory.__file__}
 """What drives the calls is not part of their cost."""
 
@@ -47,65 +64,6 @@ class Counts(NamedTuple):
 
     calls: int
     instructions: int
-
-
-def plain() -> Iterator[bytes]:
-    """The same short GET again and again, as load generators send it."""
-    return itertools.repeat(
-        b"GET /v1/items?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n\r\n"
-    )
-
-
-def varied() -> Iterator[bytes]:
-    """What clients send: many fields, and no two heads alike."""
-    for number in itertools.count():
-        tenant = number % TENANTS
-        yield (
-            f"GET /v1/items/{number:08d}?page={number:08d} HTTP/1.1\r\nHost: api.example.com\r\n"
-            "User-Agent: integration/4.2 (+https://example.com)\r\nAccept: application/json\r\n"
-            "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\nAuthorization: Bearer 0123456789abcdef\r\n"
-            f"Cache-Control: no-cache\r\nX-Tenant: t{tenant:02d}\r\nX-Connection: c{tenant:02d}\r\n"
-            f"X-Request-Id: req-{number:012d}\r\n"
-            f"traceparent: 00-0af7651916cd43dd8448eb21{number:08x}-b7ad6b71{number:08x}-01\r\n\r\n"
-        ).encode()
-
-
-def upload() -> Iterator[bytes]:
-    """A POST whose 4 KiB arrive together with the head."""
-    return itertools.repeat(
-        b"POST /v1/items HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4096
-    )
-
-
-def every_route() -> Iterator[bytes]:
-    """A hundred of a thousand routes in turn, the last ones of the file."""
-    for number in itertools.cycle(range(ROUTES - 100, ROUTES)):
-        head = f"GET /r{number}/items HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n\r\n"
-        yield head.encode()
-
-
-class Scenario(NamedTuple):
-    """What is sent, how much a tenant may, and the policy."""
-
-    heads: Callable[[], Iterator[bytes]]
-    limit: int = WIDE_OPEN
-    policy: Callable[[str, int], str] = everything_on
-
-    @property
-    def policy_file(self) -> str:
-        return self.policy("127.0.0.1:9", self.limit)
-
-
-SCENARIOS = {
-    "admitted": Scenario(plain),
-    "admitted-varied": Scenario(varied),
-    "admitted-upload": Scenario(upload),
-    "admitted-1000-routes": Scenario(every_route, policy=with_routes(ROUTES)),
-    "admitted-20-limits": Scenario(plain, policy=with_limits(20)),
-    "refused": Scenario(plain, 1),
-    "refused-varied": Scenario(varied, 1),
-}
 
 
 class Tracer:
@@ -256,12 +214,20 @@ def show_functions(functions: Counter[tuple[CodeType, str]], most: int) -> None:
         print(f"{times / COUNTED:8.2f}  {called}  ({where}:{code.co_firstlineno})")
 
 
+def stage_of(module: str) -> str:
+    """The stage of a call's life that a module works for: the first in STAGES that names it."""
+    return next((stage for stage, parts in STAGES.items() for part in parts if module.startswith(part)), "else")
+
+
 def show_modules(modules: Counter[str]) -> None:
-    """Instructions of each module per call."""
-    total = modules.total()
-    for path, count in modules.most_common():
-        where = "/".join(Path(path).parts[-3:])
-        print(f"{count / COUNTED:8.0f} {count / total:5.0%}  {where}")
+    """Instructions per call of each stage, then of each module."""
+    named = Counter({path.rpartition("/gateway/")[2]: times for path, times in modules.items()})
+    stages: Counter[str] = Counter()
+    for module, times in named.items():
+        stages[stage_of(module)] += times
+    for counted in (stages, named):
+        for name, times in counted.most_common():
+            print(f"{times / COUNTED:8.0f} {times / named.total():5.0%}  {name}")
 
 
 def main() -> int:

@@ -155,14 +155,14 @@ async def _serving(folder: Path, store_path: str, policy_file: str) -> AsyncIter
     file = folder / "policy.yaml"
     file.write_text(policy_file)
     policies = policy.load([file])
-    settings = replace(Settings(), logging=replace(Settings().logging, access=os.devnull, level="error"))
-    configure_logging(settings.logging, envelope(settings, worker=0))
+    settings = replace(Settings(), logging=replace(Settings().logging, access=os.devnull))
+    configure_logging(replace(settings.logging, level="error"), envelope(settings, worker=0))
     recorded = RecordedStore(store_path)
     store = RedisStore("redis://127.0.0.1:9", timeout_us=10_000_000)
     store._pipeline._dialer = recorded  # type: ignore[assignment]
     await store.start()
     metrics = Metrics(policies)
-    sinks = [AccessLog(settings.logging, envelope(settings, worker=0)), metrics, NearLimit()]
+    sinks = [AccessLog(settings.logging, envelope(settings, worker=0)), metrics, NearLimit(metrics.on_near)]
     gateway = build_gateway(settings, policies, store, sinks)
     gateway.on_crash = _show
     await gateway.upstreams.load(policies)

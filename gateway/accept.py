@@ -1,8 +1,6 @@
 """Accept: a request becomes a call. Request id, trace, client address, and the bounds on calls in flight."""
 
-from typing import Any
-
-from gateway.call import Call, Gateway
+from gateway.call import MOST_ALIKE, Call, Gateway
 from gateway.core.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
 from gateway.core.problems import OVERLOADED, Refusal, body_problem
 from gateway.core.trace import continue_or_start
@@ -12,20 +10,16 @@ from gateway.record import CallRecord
 
 def accept(request: Request, gateway: Gateway) -> Call:
     """Begin the call's record: who asks, for what, under which id. Calls like it before leave little to do."""
-    record = CallRecord()
+    head, record = request.head, CallRecord()
     call = Call(request, gateway, record)
-    remembered = request.head.remembered
-    alike: Any = remembered and remembered.get(request.connection.peer_ip)
-    if alike and alike.policies is call.policies:
-        call.alike = alike
-        call.route = alike.route
-        call.operation = alike.operation
-        call.target = alike.target
-        call.ask = alike.ask
-        call.peer_trusted = alike.peer_trusted
-        vars(record).update(alike.facts)
+    known = head.remembered and head.remembered.get(request.connection.peer_ip)
+    if known and known[0].policies is call.policies:
+        alike, call.target = known
+        alike.lend(call)
     else:
         _get_to_know(call)
+    record.method = head.method
+    record.target = head.target
     record.started = request.received
     given, traceparent = request.ids
     record.request_id = given or gateway.new_id()
@@ -36,11 +30,23 @@ def accept(request: Request, gateway: Gateway) -> Call:
 
 
 def _get_to_know(call: Call) -> None:
-    """What the head and the socket say, for the record."""
+    """What the fields and the socket say, for the record; the same for all calls that share both."""
+    request, record = call.request, call.record
+    remembered, peer_ip = request.head.block.remembered, request.connection.peer_ip
+    known = remembered.get(peer_ip)
+    if known is None or known[0] is not call.policies:
+        _look_at(call)
+        if len(remembered) >= MOST_ALIKE:
+            remembered.clear()
+        known = remembered[peer_ip] = (call.policies, call.peer_trusted, vars(record).copy())
+    else:
+        _, call.peer_trusted, facts = known
+        vars(record).update(facts)
+
+
+def _look_at(call: Call) -> None:
     record, gateway, head = call.record, call.gateway, call.request.head
     headers = head.headers
-    record.method = head.method
-    record.target = head.target
     record.scheme = call.request.connection.scheme
     record.http_host = headers.get("Host", "")
     if head.http10:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from gateway.call import Call
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
@@ -52,13 +52,13 @@ def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
 
 
 def _passed(answer: ResponseHead, http10: bool) -> Passed:
-    remembered: Any = answer.remembered
-    if remembered is None:
-        remembered = answer.remembered = {}
-    passed: Passed | None = remembered.get(http10)
+    """Remembered with the head; an answer to an HTTP/1.0 caller is rare and worked out each time."""
+    if http10:
+        return Passed(answer, http10)
+    passed: Any = answer.remembered
     if passed is None:
-        passed = remembered[http10] = Passed(answer, http10)
-    return passed
+        passed = answer.remembered = Passed(answer, http10)
+    return cast(Passed, passed)
 
 
 def switching_head(call: Call, answer: ResponseHead) -> bytes:

@@ -64,7 +64,7 @@ class Repeatable(Protocol):
 class Attempts:
     """All attempts of one call behind the first.
 
-    send  makes one, whose answer may take so many microseconds, and returns when its head has arrived
+    send  makes one, told how many microseconds ago the first began, and returns when the answer's head has arrived
     body  what it sends
     """
 
@@ -176,9 +176,8 @@ class Attempts:
         """Send the request again; what came of it is noted and counted."""
         call, gateway = self._call, self._call.gateway
         began = gateway.clock()
-        within_us = self._retry.answer_within_us(call.route.upstream.timeouts.first_byte_us, self._elapsed_us())
         try:
-            ended = Tried(await self._send(within_us))
+            ended = Tried(await self._send(self._elapsed_us()))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
         note(call, ended, gateway.clock() - began, waited_s)

@@ -27,6 +27,9 @@ from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.upstream.directory import Upstreams
 
+MOST_ALIKE = 64
+"""Kinds of calls, or peers, that are remembered with one and the same fields."""
+
 
 class Gateway:
     """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.
@@ -72,15 +75,15 @@ class Gateway:
 
 
 class Alike:
-    """What calls with the same head from the same peer have in common, worked out once by `identify`.
+    """What calls with the same fields from the same peer on the same route have in common, worked out by `identify`.
 
     policies  the set that it was worked out with; another set makes it worthless
     facts     what is known of such a call's record: its attributes, without `record.OWN`
-    target    what the upstream is asked for (raw)
-    upstream_head  its head for the upstream without what is each call's own; made by the first that is forwarded
+    upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
+                     forwarded
     """
 
-    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "route", "target", "upstream_head")
+    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "route", "upstream_fields")
 
     def __init__(self, call: "Call", facts: dict[str, Any]) -> None:
         self.policies = call.policies
@@ -88,9 +91,17 @@ class Alike:
         self.peer_trusted = call.peer_trusted
         self.route = call.route
         self.operation = call.operation
-        self.target = call.target
         self.ask = call.ask
-        self.upstream_head = b""
+        self.upstream_fields = b""
+
+    def lend(self, call: "Call") -> None:
+        """Make a call one of these."""
+        call.alike = self
+        call.route = self.route
+        call.operation = self.operation
+        call.ask = self.ask
+        call.peer_trusted = self.peer_trusted
+        vars(call.record).update(self.facts)
 
 
 class Call:

@@ -11,7 +11,6 @@ from gateway.core.fields import (
     OURS_UPSTREAM,
     connection_named,
     keep,
-    request_head,
     text,
     tokens,
 )
@@ -35,19 +34,14 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
 
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
-    upstream, retry = call.route.upstream, call.route.retry
-    pool = call.gateway.upstreams.pool(upstream)
+    retry = call.route.retry
+    pool = call.gateway.upstreams.pool(call.route.upstream)
     pool.calls += 1
     call.forwarded_at = call.gateway.clock()
-    within_us = upstream.timeouts.first_byte_us
-    if retry is not None:
-        within_us = retry.answer_within_us(within_us, 0)
-        if upload.whole is None:
-            upload.keep(retry.max_body_bytes)
+    if retry is not None and upload.whole is None:
+        upload.keep(retry.max_body_bytes)
     try:
-        if upstream.pace is not None:
-            await take_turn(call)
-        exchange = await _attempt(call, pool, pool.take() or await pool.open(), upload, within_us)
+        exchange = await attempt(call, pool, upload)
         if retry is None or exchange.head is None or exchange.head.status not in retry.statuses:
             return exchange
         first = Tried(exchange)
@@ -57,57 +51,54 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
             raise
     finally:
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at
-    return await asyncio.get_running_loop().create_task(_go_on(call, pool, upload, first))
+    return await asyncio.create_task(_go_on(call, pool, upload, first))
 
 
 async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchange | HeldAnswer:
     """Further attempts. One after a stale socket goes out on a fresh one: that race is lost only once."""
-    retry = call.route.retry or STALE_SOCKET
-    stale = first.failure is not None and first.failure.reused
+    fresh = first.failure is not None and first.failure.reused
 
-    async def send(within_us: int) -> Exchange:
-        nonlocal stale
-        if call.route.upstream.pace is not None:
-            await take_turn(call)
-        kept = None if stale else pool.take()
-        stale = False
-        return await _attempt(call, pool, kept or await pool.open(), upload, within_us)
+    async def send(elapsed_us: int) -> Exchange:
+        nonlocal fresh
+        now, fresh = fresh, False
+        return await attempt(call, pool, upload, fresh=now, elapsed_us=elapsed_us)
 
     try:
-        return await Attempts(call, retry, send, upload).go_on(first)
+        return await Attempts(call, call.route.retry or STALE_SOCKET, send, upload).go_on(first)
     finally:
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at
 
 
-async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload, within_us: int) -> Exchange:
+async def attempt(call: Call, pool: Pool, upload: Upload, *, fresh: bool = False, elapsed_us: int = 0) -> Exchange:
+    """Send the call once and wait for the head of the answer.
+
+    fresh       on a new socket in any case
+    elapsed_us  since the first attempt of the call began
+
+    Raises as `forward` does; then nothing of the attempt is left.
+    """
+    if call.route.upstream.pace is not None:
+        await take_turn(call)
+    exchange = None if fresh else pool.take()
+    if exchange is None:
+        exchange = await pool.open()
     call.record.upstream_addr = exchange.address
     try:
-        head = _head(call)
-        body = upload.body
-        if body is not None:
-            head += upload.begin()
-            if body.trailers:
-                exchange.last_use = True
-        exchange.send(
-            head,
-            call.record.method,
-            total_s=pool.upstream.timeouts.total_us / 1e6,
-            interim=None if call.request.head.http10 else _pass_on,
-            listens=call.request.connection,
-        )
-        if upload.whole is None:
-            upload.pump(exchange, call.request, within_us)
-        else:
-            exchange.await_answer(within_us / 1e6)
-        answer = await exchange.answered()
+        _send(call, pool, exchange, upload, elapsed_us)
+        head = exchange.head
+        if head is None:
+            await exchange.answered()
+            head = exchange.head
+            assert head is not None, "answered means that there is a head"
         learning = call.route.upstream.learning
         if learning is not None:
-            learn(call, learning, answer)
+            learn(call, learning, head)
         if call.passage is not None and exchange.body is not None:
-            head_arrived(call, answer)
-        if answer.upgrade and not call.request.head.upgrade:
+            head_arrived(call, head)
+        if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
-        if exchange.body is not None and exchange.body.failure is not None and not exchange.body.size:
+        body = exchange.body
+        if body is not None and body.failure is not None and not body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
     except BaseException as failure:
         upload.stop()
@@ -118,6 +109,30 @@ async def _attempt(call: Call, pool: Pool, exchange: Exchange, upload: Upload, w
     return exchange
 
 
+def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, elapsed_us: int) -> None:
+    """Write the request, or its head and start pumping its body."""
+    timeouts, retry = pool.upstream.timeouts, call.route.retry
+    first_byte_us = timeouts.first_byte_us
+    if retry is not None:
+        first_byte_us = retry.answer_within_us(first_byte_us, elapsed_us)
+    head, body = _head(call), upload.body
+    if body is not None:
+        head += upload.begin()
+        if body.trailers:
+            exchange.last_use = True
+    at_hand = upload.whole is not None
+    exchange.send(
+        head,
+        call.record.method,
+        first_byte_s=first_byte_us / 1e6 if at_hand else 0.0,
+        total_s=timeouts.total_us / 1e6,
+        interim=None if call.request.head.http10 else _pass_on,
+        listens=call.request.connection,
+    )
+    if not at_hand:
+        upload.pump(exchange, call.request, first_byte_us)
+
+
 def _pass_on(connection: Connection, head: ResponseHead) -> None:
     """Pass 1xx answers on, except 100, which is answered here (RFC 9110 §15.2)."""
     if head.status != 100:
@@ -126,19 +141,19 @@ def _pass_on(connection: Connection, head: ResponseHead) -> None:
 
 
 def _head(call: Call) -> bytes:
-    """The request head for the upstream; but for the ids it is the same for all calls that are alike."""
-    alike, record = call.alike, call.record
+    """The request head for the upstream; most of it is the same for all calls that are alike."""
+    alike, record, trace = call.alike, call.record, call.trace
     assert alike is not None, "who was admitted has been identified"
-    start = alike.upstream_head
-    if not start:
-        start = alike.upstream_head = _start(call)
-    trace = call.trace
-    own = f"X-Request-Id: {record.request_id}\r\ntraceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n\r\n"
-    return start + own.encode("ascii")
+    fields = alike.upstream_fields
+    if not fields:
+        fields = alike.upstream_fields = _fields(call)
+    line = f"{record.method} {call.target} HTTP/1.1\r\n"
+    ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n\r\n"
+    return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
 
 
-def _start(call: Call) -> bytes:
-    """The head without the ids and the empty line."""
+def _fields(call: Call) -> bytes:
+    """The field lines but for the ids."""
     gateway, record, head = call.gateway, call.record, call.request.head
     upstream = call.route.upstream
     drop = _DROP_FROM_TRUSTED | gateway.hop.rewritten if call.peer_trusted else _DROP
@@ -164,4 +179,4 @@ def _start(call: Call) -> bytes:
     else:
         host = record.http_host.encode("latin-1")
     added += gateway.hop.lines(record, head.fields if call.peer_trusted else ())
-    return request_head(head.method, call.target, host, head.fields, drop, added)[: -len(b"\r\n")]
+    return b"Host: %b\r\n" % host + text(keep(head.fields, drop)) + added  # RFC 9110 §7.2: Host first

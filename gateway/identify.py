@@ -1,17 +1,22 @@
-"""Identify: which route and operation a request belongs to, and who is asking."""
+"""Identify: which route and operation a request belongs to, and who is asking.
+
+Little of it is done twice. Calls with the same fields from the same peer on the same route are alike, whatever their
+request lines say, unless the line says who is calling or credentials do; and calls with the same line too are alike
+at once (`accept`).
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.call import Alike, Call
+from gateway.call import MOST_ALIKE, Alike, Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
-from gateway.core.doubts import ODD, ambiguous, dearest, leaves, said_twice
+from gateway.core.doubts import said_twice
 from gateway.core.keys import read_key, vouched
-from gateway.core.match import find_operation, find_route
 from gateway.core.policy import VOUCHED
-from gateway.core.problems import BAD_REQUESTS, LOOP, NO_ROUTE, Refusal
+from gateway.core.problems import BAD_REQUESTS, LOOP, Refusal
 from gateway.record import OWN
+from gateway.way import Way, find_way
 
 MOST_PEERS = 16  # that send one and the same head; more are forgotten
 
@@ -24,46 +29,46 @@ async def identify(call: Call) -> Refusal | None:
     head, record = call.request.head, call.record
     if "Via" in head.headers and call.gateway.settings.name in _names(head.headers.getall("Via")):
         return Refusal(LOOP, "This request has passed through this gateway before.")
-    path, question, query = head.target.partition("?")
-    method, host = head.method.upper(), _host_name(record.http_host)
-    found = find_route(call.policies, method, host, "/" if path == "*" else path, head.headers)
-    if found is None:
-        return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
-    route, path_parameters = found
-    call.route = route
+    way = find_way(call.policies, head, record.http_host)
+    if isinstance(way, Refusal):
+        return way
+    route = call.route = way.route
+    call.target = way.target
+    call.operation = way.operation
+    if not route.authenticate:
+        known = head.block.remembered.get((record.peer_ip, id(route), id(way.operation)))
+        if known is not None and known.policies is call.policies:
+            known.lend(call)
+            _remember_line(call, known)
+            return None
     record.route = route.name
     record.upstream = route.upstream.name
-    if leaves(route, path):
-        return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
-    odd = ODD.search(path) is not None
-    if odd and ambiguous(call.policies, found, method, host, path, head.headers):
-        return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
+    if way.operation is not None:
+        record.operation = way.operation.name
+        record.entity = way.operation.entity
+    return await _find_caller(call, way)
+
+
+async def _find_caller(call: Call, way: Way) -> Refusal | None:
+    """Who is asking, by credentials and by what is counted."""
+    route, headers = way.route, call.request.head.headers
     identity: Identity | None = None
     if route.authenticate:
         known = await _authenticate(call)
         if isinstance(known, Refusal):
             return known
         identity = known
-    rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
-    rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
-    call.target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
-    operation = find_operation(route, method, rest, head.headers)
-    if odd and route.operations:
-        operation = dearest(route, operation, method, rest, head.headers)
-    call.operation = operation
-    if operation is not None:
-        record.operation = operation.name
-        record.entity = operation.entity
-    if said_twice(route, head.headers, query):
+    if said_twice(route, headers, way.query):
         return Refusal(BAD_REQUESTS[400], "A field or parameter that says who is calling is repeated.")
-    parts = {part.name: read_key(part, head.headers, path_parameters, query, record.client_ip) for part in route.keys}
+    client_ip = call.record.client_ip
+    parts = {part.name: read_key(part, headers, way.parameters, way.query, client_ip) for part in route.keys}
     if identity is not None:
         parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
     return _know(call, parts)
 
 
 def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
-    """Who is asking, and so what for: everything that calls like this one need not find out again."""
+    """What the caller's limits and guards are asked; everything that calls like this one need not find out again."""
     record = call.record
     record.tenant = parts.get("tenant") or ""
     record.account = parts.get("account") or ""
@@ -79,21 +84,26 @@ def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
 
 
 def _remember(call: Call) -> None:
-    """Calls with the same head from the same peer need not be identified again, unless by credentials: those expire."""
-    head, record = call.request.head, call.record
-    known: dict[str, Any] | None = None if call.route.authenticate else {}
-    record.notes = known
-    call.alike = Alike(call, {name: value for name, value in vars(record).items() if name not in OWN})
-    if known is None:
+    """For as long as credentials hold is not for ever: calls that showed some are identified each time."""
+    record, route = call.record, call.route
+    notes: dict[str, Any] | None = None if route.authenticate else {}
+    record.notes = notes
+    alike = call.alike = Alike(call, {name: value for name, value in vars(record).items() if name not in OWN})
+    if notes is None:
         return
+    _remember_line(call, alike)
+    if not route.line_keys:
+        remembered = call.request.head.block.remembered
+        if len(remembered) >= MOST_ALIKE:
+            remembered.clear()
+        remembered[record.peer_ip, id(route), id(call.operation)] = alike
+
+
+def _remember_line(call: Call, alike: Alike) -> None:
+    head = call.request.head
     if head.remembered is None or len(head.remembered) >= MOST_PEERS:
         head.remembered = {}
-    head.remembered[record.peer_ip] = call.alike
-
-
-def _names(via: Iterable[str]) -> set[str]:
-    """Who a message has passed through (RFC 9110 §7.6.3)."""
-    return {words[1] for element in ",".join(via).split(",") if len(words := element.split()) >= 2}
+    head.remembered[call.record.peer_ip] = (alike, call.target)
 
 
 async def _authenticate(call: Call) -> Identity | Refusal:
@@ -110,7 +120,6 @@ async def _authenticate(call: Call) -> Identity | Refusal:
     return found
 
 
-def _host_name(host: str) -> str:
-    """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
-    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
-    return name.lower().removesuffix(".")
+def _names(via: Iterable[str]) -> set[str]:
+    """Who a message has passed through (RFC 9110 §7.6.3)."""
+    return {words[1] for element in ",".join(via).split(",") if len(words := element.split()) >= 2}

@@ -83,9 +83,9 @@ class CallRecord:
         return self.ask.charges
 
 
-OWN = ("request_id", "trace_id", "span_id", "started")
+OWN = ("method", "target", "request_id", "trace_id", "span_id", "started")
 """What each call has of its own when it has been identified; all that is known by then besides is common to calls with
-the same head from the same peer."""
+the same fields from the same peer on the same route."""
 
 
 class RecordSink(Protocol):

@@ -15,9 +15,9 @@ def settle(call: Call, exchange: Exchange | HeldAnswer | None, upload: Upload | 
     """Release the upstream socket and the concurrency slots. Never raises, never waits."""
     gateway, record = call.gateway, call.record
     until_head_s = record.upstream_s
-    if upload is not None:
+    if upload is not None and upload.task is not None and not upload.task.done():
         upload.stop()
-        if upload.task is not None and not upload.task.done() and exchange is not None:
+        if exchange is not None:
             exchange.abort()
     if exchange is not None:
         record.upstream_s = gateway.clock() - call.forwarded_at

@@ -149,8 +149,10 @@ def new_track(now_us: int) -> Track:
 
 
 def reported(track: Track, report: Report, now_us: int) -> Track:
-    """The track with a report taken in. Its state differs from before: there was a transition."""
+    """The track with a report taken in, after time has done its part. Another state than before is a transition."""
+    told, since_us = track.state, track.since_us
     track = _halved(track, now_us)
+    track = track._replace(state=_state(track, now_us))
     track = _offline(track, report, now_us)
     track = _denied(track, report, now_us)
     answered = sum(row.ok + row.rejected for row in report.rows)
@@ -162,7 +164,7 @@ def reported(track: Track, report: Report, now_us: int) -> Track:
         buckets=counted(track.buckets, report.rows, now_us),
     )
     state = _state(track, now_us)
-    return track if state is track.state else track._replace(state=state, since_us=now_us)
+    return track._replace(state=state, since_us=since_us if state is told else now_us)
 
 
 def settled(track: Track, now_us: int) -> Track:

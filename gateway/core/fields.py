@@ -111,25 +111,8 @@ def last_chunk(trailers: Fields) -> bytes:
     return b"0\r\n%b\r\n" % text(keep(trailers, FORBIDDEN_TRAILERS))
 
 
-def request_head(method: str, target: str, host: bytes, fields: Fields, drop: Collection[bytes], added: bytes) -> bytes:
-    """A request head for the upstream.
-
-    target  raw origin-form target; characters outside ASCII came as surrogate escapes and leave as the same bytes
-    host    value of the Host field, written first (RFC 9110 §7.2 recommends it)
-    added   complete field lines that the gateway puts behind the caller's
-    """
-    lines = [b"%b: %b\r\n" % field for field in fields if lower[field[0]] not in drop]
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (
-        method.encode("ascii"),
-        target.encode("utf-8", "surrogateescape"),
-        host,
-        b"".join(lines),
-        added,
-    )
-
-
 def response_head(status: int, reason: str, fields: Fields, drop: Collection[bytes], added: bytes) -> bytes:
-    """A response head for the caller; `added` as in `request_head`."""
+    """A response head for the caller; `added` are complete field lines put behind the upstream's."""
     lines = [b"%b: %b\r\n" % field for field in fields if lower[field[0]] not in drop]
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (
         status,

@@ -184,6 +184,7 @@ class Route:
     retry, breaker  None = failed attempts are not repeated, not counted
     credential_fields  lower-case names of fields that are not forwarded: those for the schemes, and the fields that
                   some servers take for one that says who is calling (`X_Tenant_Id`); made from schemes and keys
+    line_keys     whether the request line says who is calling; made from keys
     """
 
     name: str
@@ -199,8 +200,11 @@ class Route:
     retry: Retry | None = None
     breaker: Breaker | None = None
     credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    line_keys: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        in_line = any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys)
+        object.__setattr__(self, "line_keys", in_line)
         kept_back = {one.header.encode() for one in self.authenticate if not one.forward_credentials}
         callers = [part.source_name for part in self.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)]
         for name in (*callers, *(one.header for one in self.authenticate)):

@@ -52,7 +52,9 @@ class AccessLog:
             start = record.notes.get(level)
             if start is None:
                 start = record.notes[level] = self._head.start(level, self._shown(common_line, record))
-            data = self._head.encode(self._now(), start, own_line(record)) if start else None
+            data = (
+                self._head.encode(self._now(), start, own_line(record, with_query=self._with_query)) if start else None
+            )
         self._write(data or self._encode(self._now(), level, self._shown(call_line, record)))
 
     def _shown(self, make: Callable[..., Line], record: CallRecord) -> Line:

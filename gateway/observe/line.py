@@ -22,7 +22,7 @@ Line = dict[str, Any]
 
 def call_line(record: CallRecord, *, with_query: bool) -> Line:
     """All that is known about the call, without the envelope. Parts that took no time are left out."""
-    line = common_line(record, with_query=with_query) | own_line(record)
+    line = common_line(record, with_query=with_query) | own_line(record, with_query=with_query)
     if not record.method:
         _drop_unread(line)
     return line
@@ -30,29 +30,27 @@ def call_line(record: CallRecord, *, with_query: bool) -> Line:
 
 def common_line(record: CallRecord, *, with_query: bool) -> Line:
     """What is the same for all calls that share their `notes`."""
-    path, question, query = record.target.partition("?")
     line: Line = {
         "policy_version": record.policy_version,
-        "method": record.method,
         "scheme": record.scheme,
-        "path": path[:PATH_CHARS] if path[:1] == "/" else _origin_form(path),
         "protocol": record.protocol,
         "client_ip": record.client_ip,
         "peer_ip": record.peer_ip,
     }
-    if question and with_query:
-        line["query"] = redact_query(query)[:PATH_CHARS]
     _add_caller(line, record, with_query)
     return line
 
 
-def own_line(record: CallRecord) -> Line:
-    """What each call has of its own. Only texts of ours are in it, and the id of the request."""
+def own_line(record: CallRecord, *, with_query: bool) -> Line:
+    """What each call has of its own."""
+    path, question, query = record.target.partition("?")
     total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
     queue_s, retry_wait_s = record.queue_s, record.retry_wait_s
     own_s = total_s - store_s - upstream_s - queue_s - retry_wait_s
     line: Line = {
         "request_id": record.request_id,
+        "method": record.method,
+        "path": path[:PATH_CHARS] if path[:1] == "/" else _origin_form(path),
         "status": record.status,
         "bytes_in": record.bytes_in,
         "bytes_out": record.bytes_out,
@@ -62,6 +60,8 @@ def own_line(record: CallRecord) -> Line:
         "decision": record.verdict,
         "store": record.store,
     }
+    if question and with_query:
+        line["query"] = redact_query(query)[:PATH_CHARS]
     if record.trace_id:
         line["trace_id"] = record.trace_id
         line["span_id"] = record.span_id

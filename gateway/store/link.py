@@ -127,10 +127,11 @@ class Link(asyncio.Protocol):
 
     def _settle(self, reply: Any) -> None:
         """Give one reply to the oldest slot. RESP3 push messages belong to no slot. IndexError: nothing was asked."""
-        if type(reply) is hiredis.PushNotification:
+        kind = type(reply)
+        if kind is hiredis.PushNotification:
             return
         slot = self._pending.popleft()
-        if isinstance(reply, hiredis.ReplyError):
+        if kind is hiredis.ReplyError:
             self._settle_error(slot, str(reply))
             return
         promise, decode, context, _, _ = slot

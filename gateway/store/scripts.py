@@ -3,10 +3,11 @@
 `store/lua/admit.lua` is the description of the wire format; a test holds its header and the names here together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
@@ -33,6 +34,10 @@ _CODES = {
     Algorithm.CONCURRENCY: 4,
 }
 _MOST_RULES = 10_000
+
+
+_new: Callable[..., Any] = tuple.__new__
+"""What a named tuple's own `__new__` calls: this runs for every limit of every call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +92,9 @@ def decode_admit(reply: Sequence[int], ask: Ask) -> Decision:
         if len(reply) < end:
             raise ValueError(f"{len(reply)} integers in the reply for {len(ask.charges)} limits")
         standings = decode_standings(reply[end:], len(ask.guards))
-    verdicts = tuple(
-        Verdict(reply[at] == 1, reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4]) for at in range(2, end, 5)
-    )
-    return Decision(reply[0] == 1, verdicts, reply[1], standings)
+    verdicts = tuple([_new(Verdict, (reply[at] == 1, *reply[at + 1 : at + 5])) for at in range(2, end, 5)])
+    decision: Decision = _new(Decision, (reply[0] == 1, verdicts, reply[1], standings))
+    return decision
 
 
 def encode_release(charges: Sequence[Charge], lease: str, prefix: str) -> list[Argument] | None:

@@ -134,21 +134,31 @@ class Exchange(asyncio.Protocol):
     # What `forward` uses
 
     def send(
-        self, head: bytes, method: str, *, total_s: float = 0.0, interim: Interim | None = None, listens: Any = None
+        self,
+        head: bytes,
+        method: str,
+        *,
+        first_byte_s: float = 0.0,
+        total_s: float = 0.0,
+        interim: Interim | None = None,
+        listens: Any = None,
     ) -> None:
         """Begin an exchange: write the request head (with the whole body, when it is at hand).
 
-        total_s  bounds the whole exchange from now on; 0 = no bound
-        interim  is told of each 1xx answer: interim(listens, head)
+        first_byte_s  in which the head of the answer is owed; 0 = a body follows, and then `await_answer`
+        total_s       bounds the whole exchange from now on; 0 = no bound
+        interim       is told of each 1xx answer: interim(listens, head)
         """
         self._method = method
         self.head = None
-        self._error = None
+        self._error = self._waiter = None
         self._interim = interim
         self._listens = listens
         self._interims = 0
         self.body = self.whole = None
-        self.deadline = self._end = self._loop.time() + total_s if total_s else FOREVER
+        now = self._loop.time()
+        self._end = now + total_s if total_s else FOREVER
+        self.deadline = now + first_byte_s if first_byte_s and now + first_byte_s < self._end else self._end
         if self.transport is None:
             self._fail("closed", "before the request was sent")
         else:
@@ -173,17 +183,12 @@ class Exchange(asyncio.Protocol):
                 if self.head is None:
                     self.deadline = self._end
 
-    async def answered(self) -> ResponseHead:
-        """Wait for the final response head. Raises UpstreamFailed."""
-        while self.head is None:
-            if self._error is not None:
-                raise self._error
-            self._waiter = Promise(loop=self._loop)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self.head
+    def answered(self) -> Promise[None]:
+        """To await while there is no `head`: kept when the final one has come. Raises UpstreamFailed."""
+        waiter = self._waiter = Promise(loop=self._loop)
+        if self._error is not None:
+            waiter.fail(self._error)
+        return waiter
 
     def release(self) -> None:
         """The exchange is over: keep the socket if it is in a known state, else close it."""
@@ -314,7 +319,7 @@ class Exchange(asyncio.Protocol):
             stale = error in ("closed", "reset") and self.served > 0 and not self._buffer and not self._interims
             self._error = UpstreamFailed(error, detail, reused=stale)
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.keep(None)
+            self._waiter.fail(self._error)
 
     def _wake_drain(self) -> None:
         if self._drain_waiter is not None and not self._drain_waiter.done():

@@ -43,11 +43,14 @@ _NO_IDS = Ids(None, None)
 
 
 class FieldBlock:
-    """The fields of a head, in what they mean for every request line they may stand behind."""
+    """The fields of a head, in what they mean for every request line they may stand behind.
+
+    remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
+    """
 
     __slots__ = (
         "chunked", "expects_continue", "fields", "headers", "heads", "http10", "ids", "keep_alive", "length",
-        "says_ids", "upgrade",
+        "remembered", "says_ids", "upgrade",
     )  # fmt: skip
 
     fields: Fields
@@ -61,6 +64,7 @@ class FieldBlock:
     says_ids: bool
     ids: Ids
     heads: "dict[bytes, RequestHead]"
+    remembered: dict[Any, Any]
 
 
 class RequestHead:
@@ -68,12 +72,12 @@ class RequestHead:
 
     fields      the raw (name, value) pairs in order; `headers` the same, case-insensitive
     length      of a body that is not chunked; 0 = there is none
-    remembered  what the stages know about calls with this head, by what else it depends on; theirs alone
+    remembered  what the stages know about calls with this head, by peer; theirs alone
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "fields", "has_body", "headers", "http10", "keep_alive", "length", "method",
-        "remembered", "target", "upgrade",
+        "block", "chunked", "expects_continue", "fields", "has_body", "headers", "http10", "keep_alive", "length",
+        "method", "remembered", "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, block: FieldBlock) -> None:
@@ -88,7 +92,8 @@ class RequestHead:
         self.has_body = block.chunked or block.length > 0
         self.upgrade = block.upgrade
         self.expects_continue = block.expects_continue
-        self.remembered: dict[str, object] | None = None
+        self.block = block
+        self.remembered: dict[str, Any] | None = None
 
     @property
     def body(self) -> Decoder:
@@ -190,6 +195,7 @@ def _check_line(head: bytes) -> tuple[str, str]:
 def _block(message: Any, http10: bool) -> FieldBlock:
     block = FieldBlock()
     block.heads = {}
+    block.remembered = {}
     block.http10 = http10
     block.keep_alive = not message.should_close
     block.fields = message.raw_headers

@@ -52,6 +52,11 @@ def failed(count: int = 1, *, tail: int | None = None) -> Report:
     return Report(rows, failures=count, tail=tail, answer_us=0)
 
 
+def mixed(answered: int, failures: int) -> Report:
+    """Both, an answer last."""
+    return Report((Row("read", "", ok=answered, failed=failures),), failures=failures, answer_us=0)
+
+
 def refused(state: ConnectionState = AUTH, *, operation: str = "read", age_us: int = 0) -> Report:
     return Report(
         (Row(operation, "", failed=1),),
@@ -93,6 +98,7 @@ HISTORIES: list[tuple[str, ConnectionState, list[tuple[int, Report]]]] = [
     ("requests at fault count as answered", ONLINE, [(0, rejected(10)), (S, failed())]),
     ("a failure a minute ago is recent", DEGRADED, [(0, failed()), (HALF_LIFE_US, ok(1))]),
     ("a failure two minutes ago is not", ONLINE, [(0, failed()), (2 * HALF_LIFE_US, Report())]),
+    ("time has done its part before the report", ONLINE, [(0, failed()), (200 * S, mixed(11, 1))]),
     # offline
     ("failures in a row, never an answer", OFFLINE, [(0, failed(OFFLINE_FAILURES))]),
     ("one failure short of it", DEGRADED, [(0, failed(OFFLINE_FAILURES - 1))]),

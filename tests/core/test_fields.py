@@ -9,11 +9,6 @@ SOME = ((b"X-One", b"1"), (b"x-TWO", b"\xe9\xff"), (b"X-One", b"2"), (b"Connecti
 
 
 def test_order_case_repeats_and_bytes_survive() -> None:
-    head = fields.request_head("PATCH", "/a%2F?\udce9", b"up", SOME, fields.HOP_BY_HOP, b"Via: 1.1 g\r\n")
-    assert (
-        head
-        == b"PATCH /a%2F?\xe9 HTTP/1.1\r\nHost: up\r\nX-One: 1\r\nx-TWO: \xe9\xff\r\nX-One: 2\r\nVia: 1.1 g\r\n\r\n"
-    )
     head = fields.response_head(299, "Odd \udce9", SOME, fields.HOP_BY_HOP, b"")
     assert head == b"HTTP/1.1 299 Odd \xe9\r\nX-One: 1\r\nx-TWO: \xe9\xff\r\nX-One: 2\r\n\r\n"
     assert fields.keep(SOME, {b"x-one"}) == [SOME[1], SOME[3]]

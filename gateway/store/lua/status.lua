@@ -200,16 +200,19 @@ end
 
 -- Takes a report in, or only the time that passed, and says so if the state is another one now.
 local function update(member, track, report)
+  local before, since = track.state, track.since_us
   halve(track)
+  track.state = state_of(track)
   if report then
     take_failures(track, report)
     take_denial(track, report)
     take_rest(track, report)
   end
   track.buckets = count(track.buckets, report and report.rows or {})
-  local state, before, since = state_of(track), track.state, track.since_us
+  local state = state_of(track)
+  track.state = state
   if state ~= before then
-    track.state, track.since_us = state, now
+    track.since_us = now
     redis.call('ZREM', KEYS[2], LETTERS[before] .. member)
     redis.call('ZADD', KEYS[2], 0, LETTERS[state] .. member)
     transitions[#transitions + 1] = {before, since, flat(track)}

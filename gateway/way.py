@@ -1,0 +1,53 @@
+"""Where a request line leads: its route, its operation, and what the upstream is asked for."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gateway.core.doubts import ODD, ambiguous, dearest, leaves
+from gateway.core.match import find_operation, find_route
+from gateway.core.policy import Operation, PolicySet, Route
+from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
+from gateway.wire.request_head import RequestHead
+
+
+class Way(NamedTuple):
+    """A route and what the request line says to it.
+
+    target      what the upstream is asked for (raw)
+    parameters  path parameters as raw segments; query: raw text behind the `?`
+    """
+
+    route: Route
+    operation: Operation | None
+    target: str
+    parameters: Mapping[str, str]
+    query: str
+
+
+def find_way(policies: PolicySet, head: RequestHead, http_host: str) -> Way | Refusal:
+    """The way of a request, or why there is none."""
+    headers = head.headers
+    path, question, query = head.target.partition("?")
+    method, host = head.method.upper(), _host_name(http_host)
+    found = find_route(policies, method, host, "/" if path == "*" else path, headers)
+    if found is None:
+        return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
+    route, parameters = found
+    if leaves(route, path):
+        return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
+    odd = ODD.search(path) is not None
+    if odd and ambiguous(policies, found, method, host, path, headers):
+        return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
+    rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
+    rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
+    operation = find_operation(route, method, rest, headers) if route.operations else None
+    if odd and route.operations:
+        operation = dearest(route, operation, method, rest, headers)
+    target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
+    return Way(route, operation, target, parameters, query)
+
+
+def _host_name(host: str) -> str:
+    """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    return name.lower().removesuffix(".")
