@@ -151,9 +151,6 @@ async def _traced(
 async def cpu_us(name: str, calls: int, samples: int) -> float:
     """CPU microseconds per call, all threads: the best of several samples. No system call for sockets is in it."""
     async with _warm(SCENARIOS[name]) as (caller, marks):
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)  # as a worker does
         best = float("inf")
         for _ in range(samples):
             marks.totals.clear()

@@ -6,10 +6,11 @@ nothing else. Store replies come from a real server while calls are warmed up; t
 
 import asyncio
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,11 @@ from typing import Any
 import hiredis
 
 from gateway import policy
-from gateway.app import build_gateway, build_listener
+from gateway.app import Worker
 from gateway.listener.connection import Connection
-from gateway.observe.log import AccessLog, close_logging, configure_logging, envelope
-from gateway.observe.metrics import Metrics
-from gateway.observe.near import NearLimit
-from gateway.settings import Settings
+from gateway.settings import Drain, Logging, Settings
+from gateway.store import redis
 from gateway.store.embedded import EmbeddedServer, server_binary
-from gateway.store.redis import RedisStore
 from gateway.upstream.exchange import Exchange
 
 ANSWER = (
@@ -136,45 +134,56 @@ class Caller:
 async def gateway_with(
     policy_file: str, heads: Iterator[bytes], on_answer: Callable[[bytes], None]
 ) -> AsyncIterator[tuple[Caller, RecordedStore]]:
-    """A caller in front of a whole worker's stages, and the store behind them. The policy's upstream is named `up`."""
-    with tempfile.TemporaryDirectory(prefix="gateway-cost-") as folder:
+    """A caller in front of a whole worker, and the store behind it. The policy's upstream is named `up`."""
+    with tempfile.TemporaryDirectory(prefix="gateway-cost-") as folder, _quiet():
         server = EmbeddedServer(server_binary(), Path(folder))
         server.start()
+        recorded = RecordedStore(server.url.removeprefix("unix://"))
+        redis.Dialer = lambda _url: recorded  # type: ignore[assignment,misc]
+        file = Path(folder) / "policy.yaml"
+        file.write_text(policy_file)
         try:
-            async with _serving(Path(folder), server.url.removeprefix("unix://"), policy_file) as (
-                connection,
-                recorded,
-            ):
+            async with _serving(file) as connection:
                 yield Caller(connection, heads, on_answer), recorded
         finally:
             server.stop()
 
 
-@asynccontextmanager
-async def _serving(folder: Path, store_path: str, policy_file: str) -> AsyncIterator[tuple[Connection, RecordedStore]]:
-    file = folder / "policy.yaml"
-    file.write_text(policy_file)
-    policies = policy.load([file])
-    settings = replace(Settings(), logging=replace(Settings().logging, access=os.devnull))
-    configure_logging(replace(settings.logging, level="error"), envelope(settings, worker=0))
-    recorded = RecordedStore(store_path)
-    store = RedisStore("redis://127.0.0.1:9", timeout_us=10_000_000)
-    store._pipeline._dialer = recorded  # type: ignore[assignment]
-    await store.start()
-    metrics = Metrics(policies)
-    sinks = [AccessLog(settings.logging, envelope(settings, worker=0)), metrics, NearLimit(metrics.on_near)]
-    gateway = build_gateway(settings, policies, store, sinks)
-    gateway.on_crash = _show
-    await gateway.upstreams.load(policies)
-    _keep_one_socket(gateway.upstreams.pools()["up"])
-    metrics.start()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The log goes to standard error; let that be nowhere meanwhile. Every line is made and written all the same."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
     try:
-        yield Connection(build_listener(gateway), asyncio.get_running_loop()), recorded
+        yield
     finally:
-        metrics.close()
-        await gateway.upstreams.close()
-        await store.close()
-        close_logging()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@asynccontextmanager
+async def _serving(file: Path) -> AsyncIterator[Connection]:
+    """A running worker, put together as always, and one caller's connection to it."""
+    settings = replace(Settings(), logging=Logging(access="stderr", pretty=False), drain=Drain(delay_us=0))
+    ready = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        url = "redis://127.0.0.1:9"
+        worker = Worker(
+            settings, policy.load([file]), listen_socket=nobody, admin_socket=None, store_url=url, on_ready=ready.set
+        )
+        running = asyncio.create_task(worker.run())
+        await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
+        listener, gateway = worker._listener, worker._gateway
+        if listener is None or gateway is None:
+            raise SystemExit("the worker did not start")
+        gateway.on_crash = _show
+        _keep_one_socket(gateway.upstreams.pools()["up"])
+        connection = Connection(listener, asyncio.get_running_loop())
+        yield connection
+        connection.connection_lost(None)
+        os.kill(os.getpid(), signal.SIGINT)
+        await running
 
 
 def _keep_one_socket(pool: Any) -> None:

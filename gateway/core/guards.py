@@ -73,6 +73,28 @@ class Breaker:
         return bool(self.failure_ppm or self.slow_ppm)
 
 
+MAX_TIME_US = 24 * 3600 * 1_000_000
+MAX_GROWTH_MILLI = 100_000
+MAX_PROBES = 100
+MAX_CALLS = 1_000_000
+
+
+def out_of_bounds(breaker: Breaker) -> str | None:
+    """Why the breaker cannot be counted, as a sentence for its author; None when it can.
+
+    Within these bounds all is exact in doubles (Lua has no others) and fits the packed fields.
+    """
+    if max(breaker.window_us, breaker.open_us, breaker.max_open_us) > MAX_TIME_US:
+        return "window, open_for and max_open_for can be at most 24h"
+    if breaker.growth_milli > MAX_GROWTH_MILLI:
+        return f"open_backoff can be at most {MAX_GROWTH_MILLI // 1000}"
+    if breaker.half_open_calls > MAX_PROBES:
+        return f"half_open_calls can be at most {MAX_PROBES}"
+    if max(breaker.minimum_calls, breaker.consecutive_failures, breaker.close_after) > MAX_CALLS:
+        return f"minimum_calls, consecutive_failures and close_after can be at most {MAX_CALLS}"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Pausing:
     """A place where an upstream can ask for quiet. No pause lasts longer than `max_us`."""

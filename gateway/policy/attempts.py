@@ -1,4 +1,4 @@
-"""The models of what surrounds an attempt at an upstream: retries, error classes, learned limits, pace."""
+"""The models of what surrounds an attempt at an upstream: retries, breakers, error classes, learned limits, pace."""
 
 from typing import Annotated, Any, Literal
 
@@ -117,3 +117,27 @@ class Pace(Strict):
     key: Items[str] = Field(default=(), description="key parts that have a pace of their own; [] = one for all")
     queue: int = Field(default=100, ge=0, le=100_000, description="attempts that may wait; more are refused")
     max_wait: Duration = 10_000_000
+
+
+class SlowCall(Strict):
+    """When a call counts as slow, and how many may be."""
+
+    duration: Duration
+    rate: Percent
+
+
+class Breaker(Strict):
+    """When a connection is left alone, and how it is tried again."""
+
+    key: Items[str]
+    scope: Literal["shared", "local"] = "shared"
+    window: Duration = 60_000_000
+    minimum_calls: Units = 10
+    failure_rate: Percent | None = None
+    consecutive_failures: Units | None = None
+    slow_call: SlowCall | None = None
+    open_for: Duration = 30_000_000
+    open_backoff: Units | float = 1
+    max_open_for: Duration = 300_000_000
+    half_open_calls: Units = 1
+    close_after: Units = 1

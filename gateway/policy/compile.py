@@ -12,20 +12,21 @@ from gateway.policy.retries import compile_classes, compile_retries
 from gateway.policy.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
 from gateway.policy.schemes import compile_schemes
 
-_LATER_SECTIONS = ("breakers", "retries", "error_classes")
-_LATER_KEYS = {"upstreams": ("learn_limits",), "routes": ("breaker", "retry", "modules")}
+_LATER_SECTIONS = ("retries",)
+_LATER_KEYS = {"routes": ("retry", "modules")}
 
 
 def compile_draft(draft: Draft) -> PolicySet:
     """The policy set of a draft. Of use only if there are no errors afterwards."""
     resolve_references(draft)
     classes = compile_classes(draft)
+    upstreams = compile_upstreams(draft, classes)
     parts = Parts(
         keys=compile_keys(draft),
         limits=compile_limits(draft),
-        breakers=compile_breakers(draft),
+        breakers=compile_breakers(draft, upstreams),
         retries=compile_retries(draft, classes),
-        upstreams=compile_upstreams(draft, classes),
+        upstreams=upstreams,
         schemes=compile_schemes(draft),
     )
     routes = compile_routes(draft, parts)

@@ -3,36 +3,10 @@
 They are read and checked so that files can be written for them; loading warns that they are not in effect.
 """
 
-from typing import Literal
-
 from pydantic import Field
 
-from gateway.policy.scalars import Duration, HeaderName, Method, OneOrMore, Pattern, Percent, Units
+from gateway.policy.scalars import Duration, HeaderName, Method, OneOrMore, Pattern
 from gateway.policy.strict import Items, Strict
-
-
-class SlowCall(Strict):
-    """When a call counts as slow, and how many may be."""
-
-    duration: Duration
-    rate: Percent
-
-
-class Breaker(Strict):
-    """When a connection is left alone, and how it is tried again."""
-
-    key: Items[str]
-    scope: Literal["shared", "local"] = "shared"
-    window: Duration = 60_000_000
-    minimum_calls: Units = 10
-    failure_rate: Percent | None = None
-    consecutive_failures: Units | None = None
-    slow_call: SlowCall | None = None
-    open_for: Duration = 30_000_000
-    open_backoff: Units | float = 1
-    max_open_for: Duration = 300_000_000
-    half_open_calls: Units = 1
-    close_after: Units = 1
 
 
 class CacheMatch(Strict):

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.policy.attempts import ErrorClass, LearnLimits, Pace, Retry
+from gateway.policy.attempts import Breaker, ErrorClass, LearnLimits, Pace, Retry
 from gateway.policy.authentication import Required, Scheme
-from gateway.policy.later import Breaker, Modules
+from gateway.policy.later import Modules
 from gateway.policy.scalars import (
     Duration,
     DurationBound,

@@ -61,3 +61,42 @@ def test_a_success_can_be_given_a_class() -> None:
 
 def test_never_retried() -> None:
     assert DEFAULT.never_retried([200, 429, 403, 401]) == [401, 403]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "counts"),
+    [
+        ("", 0, Counts.IGNORE),  # never forwarded
+        ("", 200, Counts.SUCCESS),
+        ("", 503, Counts.FAILURE),
+        ("server_error", 503, Counts.FAILURE),
+        ("auth_error", 401, Counts.IGNORE),
+        ("auth_error", 403, Counts.IGNORE),
+        ("rate_limited", 429, Counts.IGNORE),
+        ("connect", 0, Counts.FAILURE),
+        ("closed", 0, Counts.FAILURE),  # the transport's word
+        ("reset", 200, Counts.FAILURE),  # broke off inside the body
+        ("client_closed", 0, Counts.IGNORE),
+        ("client_closed", 200, Counts.SUCCESS),
+        ("client_closed", 503, Counts.FAILURE),
+        ("busy", 0, Counts.IGNORE),
+    ],
+)
+def test_what_a_breaker_makes_of_it(name: str, status: int, counts: Counts) -> None:
+    assert DEFAULT.counted(name, status) is counts
+
+
+def test_a_policy_may_count_otherwise() -> None:
+    classes = Classes(
+        [
+            Rule(ErrorClass("missing", breaker=Counts.SUCCESS), {404}),
+            Rule(ErrorClass("down", breaker=Counts.IGNORE), {503}, ("connect",)),
+        ]
+    )
+    counted = [("missing", 404), ("down", 503), ("down", 0), ("server_error", 500)]
+    assert [classes.counted(*one) for one in counted] == [
+        Counts.SUCCESS,
+        Counts.IGNORE,
+        Counts.IGNORE,
+        Counts.FAILURE,
+    ]

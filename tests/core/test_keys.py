@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.core.keys import encode_part, partition_key, read_key
+from gateway.core.keys import encode_part, partition, partition_key, read_key, readable
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import KeyFrom, KeyPart, OnMissing
 
@@ -192,3 +192,11 @@ def test_a_token_among_the_parameters_is_hashed() -> None:
     assert value is not None
     assert value.startswith("key-")
     assert read(part(KeyFrom.QUERY, "access_token"), query="access_token=") is None
+
+
+def test_a_partition_can_be_read_by_people() -> None:
+    parts = {"connection": "c1", "tenant": None, "odd": "a b"}
+    assert readable(partition("breaker:b", ("connection",), parts)) == "c1"
+    assert readable(partition("breaker:b", ("connection", "tenant"), parts)) == "c1, ~"
+    assert readable(partition("breaker:b", (), parts)) == "*"
+    assert readable(partition("breaker:b", ("odd",), parts)).startswith("#")

@@ -170,6 +170,7 @@ def test_vendor_a_breaker() -> None:
         slow_us=10 * S,
         consecutive_failures=5,
         growth_milli=2000,
+        probe_us=60 * S,
         source=policies.breakers["connection"].source,
     )
 
@@ -215,6 +216,10 @@ BAD = {
         "breakers:\n  b: {key: []}\n",
         "p.yaml:2:3: breaker 'b' never opens: it has no threshold (give it failure_rate, consecutive_failures or slow_call)"
         " [empty]",
+    ),
+    "a breaker of weeks": (
+        "breakers:\n  b: {key: [], consecutive_failures: 1, max_open_for: 7d}\n",
+        "p.yaml:2:3: breaker 'b': window, open_for and max_open_for can be at most 24h [out-of-range]",
     ),
     "a breaker that comes back sooner": (
         "breakers:\n  b: {key: [], consecutive_failures: 1, open_backoff: 0.5}\n",
