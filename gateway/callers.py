@@ -73,7 +73,10 @@ def _ask(
         guards.append(guard)
     breaker = guards[-1] if guards and isinstance(guards[-1].rule, Breaker) else None
     own = route.breaker is not None and not route.breaker.shared
-    return Ask(charges, guards[:-1] if breaker and own else guards, breaker=breaker, skipped=skipped)
+    asked = guards[:-1] if breaker and own else guards
+    pace = route.upstream.pace
+    line = [parts.get(name) for name in pace.key] if pace is not None else ()
+    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped)
 
 
 def _guards(

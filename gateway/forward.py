@@ -1,113 +1,98 @@
-"""Forward: send the call upstream and get the head of its answer.
-
-One attempt, and one more on a fresh socket when the first went out on a kept-alive socket that the upstream had
-closed meanwhile, not one byte of an answer came, and the request may be repeated (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
-"""
+"""Forward: send the call upstream and get the head of its answer. What follows when that fails is `attempts`' part."""
 
 import asyncio
-from typing import Any
 
+from gateway.attempts import STALE_SOCKET, Attempts, Tried, take_turn
 from gateway.call import Call
 from gateway.core.fields import (
     ADDRESS_FIELDS,
     HOP_BY_HOP,
     LOOKALIKES,
     OURS_UPSTREAM,
-    chunk,
     connection_named,
     keep,
-    last_chunk,
     text,
     tokens,
 )
 from gateway.core.policy import KeyFrom
 from gateway.guarding import head_arrived, learn
-from gateway.listener.connection import CONTINUE, Connection
+from gateway.listener.connection import Connection
+from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.held import HeldAnswer
 from gateway.upstream.pool import Pool
-from gateway.wire.body import BodyFailed, BodyStream
 from gateway.wire.response_head import ResponseHead
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM | LOOKALIKES
 _DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
 _NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
 
 
-class Upload:
-    """The request body on its way up: already at hand as a whole, or pumped while the answer is awaited."""
-
-    __slots__ = ("body", "chunked", "failure", "task", "whole")
-
-    def __init__(self, body: BodyStream | None, chunked: bool) -> None:
-        self.body = body
-        self.chunked = chunked
-        self.whole: bytes | None = b"" if body is None else None
-        self.task: asyncio.Task[None] | None = None
-        self.failure: BodyFailed | None = None
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether everything that was sent can be sent again."""
-        return self.whole is not None
-
-    def stop(self) -> None:
-        """The answer is over, or nobody wants it: stop sending."""
-        if self.task is not None and not self.task.done():
-            self.task.cancel()
-
-
-NOTHING_TO_SEND = Upload(None, chunked=False)
-"""For all calls without a body."""
-
-
-async def forward(call: Call, upload: Upload) -> Exchange:
-    """The exchange whose answer head has arrived (`exchange.head`).
+async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
+    """What has the answer: its head has arrived.
 
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
+    retry = call.route.retry
     pool = call.gateway.upstreams.pool(call.route.upstream)
-    started = call.forwarded_at = call.gateway.clock()
+    pool.calls += 1
+    call.forwarded_at = call.gateway.clock()
+    if retry is not None and upload.whole is None:
+        upload.keep(retry.max_body_bytes)
     try:
-        return await attempt(call, pool, upload)
+        exchange = await attempt(call, pool, upload)
+        if retry is None or exchange.head is None or exchange.head.status not in retry.statuses:
+            return exchange
+        first = Tried(exchange)
     except UpstreamFailed as failure:
-        if not (failure.reused and upload.repeatable and call.record.method in IDEMPOTENT):
+        first = Tried(None, failure)
+        if not first.worth_another(retry or STALE_SOCKET):
             raise
-        _note_attempt(call, failure, call.gateway.clock() - started)
-        return await attempt(call, pool, upload, fresh=True)
     finally:
-        call.record.upstream_s = call.gateway.clock() - started
+        call.record.upstream_s = call.gateway.clock() - call.forwarded_at
+    return await asyncio.create_task(_go_on(call, pool, upload, first))
 
 
-def _note_attempt(call: Call, failure: UpstreamFailed, seconds: float) -> None:
-    attempts: list[dict[str, Any]] = call.record.attempts or []
-    attempts.append({"n": len(attempts) + 1, "error_class": failure.error, "upstream_ms": round(seconds * 1e3, 3)})
-    call.record.attempts = attempts
+async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchange | HeldAnswer:
+    """Further attempts. One after a stale socket goes out on a fresh one: that race is lost only once."""
+    fresh = first.failure is not None and first.failure.reused
+
+    async def send(elapsed_us: int) -> Exchange:
+        nonlocal fresh
+        now, fresh = fresh, False
+        return await attempt(call, pool, upload, fresh=now, elapsed_us=elapsed_us)
+
+    try:
+        return await Attempts(call, call.route.retry or STALE_SOCKET, send, upload).go_on(first)
+    finally:
+        call.record.upstream_s = call.gateway.clock() - call.forwarded_at
 
 
-async def attempt(
-    call: Call, pool: Pool, upload: Upload, *, fresh: bool = False, within_us: int | None = None
-) -> Exchange:
-    """Send the call once and wait for the head of the answer, for at most `within_us` (None: the upstream's bound).
+async def attempt(call: Call, pool: Pool, upload: Upload, *, fresh: bool = False, elapsed_us: int = 0) -> Exchange:
+    """Send the call once and wait for the head of the answer.
 
-    fresh  on a new socket in any case
+    fresh       on a new socket in any case
+    elapsed_us  since the first attempt of the call began
 
     Raises as `forward` does; then nothing of the attempt is left.
     """
+    if call.route.upstream.pace is not None:
+        await take_turn(call)
     exchange = None if fresh else pool.take()
     if exchange is None:
         exchange = await pool.open()
     call.record.upstream_addr = exchange.address
     try:
-        _send(call, pool, exchange, upload, within_us)
+        _send(call, pool, exchange, upload, elapsed_us)
         head = exchange.head
         if head is None:
             await exchange.answered()
             head = exchange.head
             assert head is not None, "answered means that there is a head"
-        if pool.upstream.learning is not None:
-            learn(call, pool.upstream.learning, head)
+        learning = call.route.upstream.learning
+        if learning is not None:
+            learn(call, learning, head)
         if call.passage is not None and exchange.body is not None:
             head_arrived(call, head)
         if head.upgrade and not call.request.head.upgrade:
@@ -124,49 +109,28 @@ async def attempt(
     return exchange
 
 
-def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, within_us: int | None) -> None:
+def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, elapsed_us: int) -> None:
     """Write the request, or its head and start pumping its body."""
+    timeouts, retry = pool.upstream.timeouts, call.route.retry
+    first_byte_us = timeouts.first_byte_us
+    if retry is not None:
+        first_byte_us = retry.answer_within_us(first_byte_us, elapsed_us)
     head, body = _head(call), upload.body
-    timeouts = pool.upstream.timeouts
-    first_byte_s = (timeouts.first_byte_us if within_us is None else within_us) / 1e6
     if body is not None:
-        if upload.whole is None and body.complete:
-            data = body.take()
-            upload.whole = chunk(data) + last_chunk(body.trailers) if upload.chunked else data
+        head += upload.begin()
         if body.trailers:
             exchange.last_use = True
     at_hand = upload.whole is not None
     exchange.send(
-        head + upload.whole if upload.whole else head,
+        head,
         call.record.method,
-        first_byte_s=first_byte_s if at_hand else 0.0,
+        first_byte_s=first_byte_us / 1e6 if at_hand else 0.0,
         total_s=timeouts.total_us / 1e6,
         interim=None if call.request.head.http10 else _pass_on,
         listens=call.request.connection,
     )
-    if body is not None and not at_hand:
-        upload.task = asyncio.create_task(_pump(call, exchange, upload, body, first_byte_s))
-
-
-async def _pump(call: Call, exchange: Exchange, upload: Upload, body: BodyStream, first_byte_s: float) -> None:
-    """Send the body as it comes. A body that fails takes the exchange with it: half a request must not be acted on."""
-    connection = call.request.connection
-    if call.request.head.expects_continue and not body.size:
-        connection.write(CONTINUE)
-    try:
-        while data := await body.read():
-            exchange.write(chunk(data) if upload.chunked else data)
-            if exchange.write_paused:
-                await exchange.drain()
-    except BodyFailed as failure:
-        upload.failure = failure
-        exchange.abort()
-        return
-    if upload.chunked:
-        exchange.write(last_chunk(body.trailers))
-        if body.trailers:
-            exchange.last_use = True
-    exchange.await_answer(first_byte_s)
+    if not at_hand:
+        upload.pump(exchange, call.request, first_byte_us)
 
 
 def _pass_on(connection: Connection, head: ResponseHead) -> None:

@@ -9,7 +9,7 @@ from gateway.accept import accept, bounds
 from gateway.admit import admit
 from gateway.call import Call, Gateway
 from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal, body_problem
-from gateway.forward import NOTHING_TO_SEND, Upload, forward
+from gateway.forward import forward
 from gateway.identify import identify
 from gateway.listener.connection import Connection
 from gateway.listener.request import Request
@@ -17,8 +17,10 @@ from gateway.record import CallRecord
 from gateway.refuse import from_upstream_failure, refuse, unreadable
 from gateway.relay import relay
 from gateway.settle import settle
+from gateway.upload import NOTHING_TO_SEND, Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.held import HeldAnswer
 from gateway.wire.body import BodyFailed
 from gateway.wire.head import BadHead
 
@@ -28,7 +30,7 @@ CUT_SLACK_S = 0.05
 async def handle(request: Request, gateway: Gateway) -> None:
     """Answer one request. Never raises: whatever happens, the caller gets an answer or a cut, and the log one line."""
     call = accept(request, gateway)
-    exchange: Exchange | None = None
+    exchange: Exchange | HeldAnswer | None = None
     upload: Upload | None = None
     try:
         refusal = bounds(call)
@@ -57,7 +59,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
         record(call)
 
 
-def _left(call: Call, exchange: Exchange | None) -> None:
+def _left(call: Call, exchange: Exchange | HeldAnswer | None) -> None:
     """The caller closed its socket, or a drain's grace is over."""
     record, gateway = call.record, call.gateway
     cut = gateway.clock() >= gateway.cut_at - CUT_SLACK_S

@@ -5,7 +5,7 @@ the order in which they came, as long as not too many wait and none would wait t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from aiolimiter import AsyncLimiter
 
@@ -41,12 +41,16 @@ class _Line:
             raise UpstreamFailed("busy", f"{self.waiting} attempts wait for their turn")
         self.waiting += 1
         try:
-            async with asyncio.timeout(longest_s):
-                await self._limiter.acquire()
+            await asyncio.create_task(self._within(longest_s))
         except TimeoutError:
             raise UpstreamFailed("busy", f"no turn within {self._pace.max_wait_us // 1000} ms") from None
         finally:
             self.waiting -= 1
+
+    async def _within(self, longest_s: float) -> None:
+        """In a task of its own, which `asyncio.timeout` needs."""
+        async with asyncio.timeout(longest_s):
+            await self._limiter.acquire()
 
 
 class Pacing:
@@ -58,15 +62,15 @@ class Pacing:
     def __len__(self) -> int:
         return len(self._lines)
 
-    async def turn(self, upstream: Upstream, parts: Mapping[str, str | None]) -> None:
+    async def turn(self, upstream: Upstream, whose: Sequence[str | None]) -> None:
         """Wait until an attempt at this upstream may begin. Raises UpstreamFailed when it would take too long.
 
-        parts  the caller's key parts; those who lack one that the pace counts by are paced together
+        whose  the caller's values of the pace's key; those who lack one are paced together
         """
         pace = upstream.pace
         if pace is None:
             return
-        key = (upstream.name, pace, *map(parts.get, pace.key))
+        key = (upstream.name, pace, *whose)
         line = self._lines.get(key)
         if line is None:
             if len(self._lines) >= MAX_LINES:

@@ -70,14 +70,6 @@ def from_upstream_failure(call: Call, failure: UpstreamFailed) -> Refusal:
     """The upstream is at fault; the reason goes to the log, the caller gets the class."""
     kind: Kind = UPSTREAM_PROBLEMS[failure.error]
     record = call.record
-    record.error_class = _error_class(failure.error)
+    record.error_class = call.policies.classes.errors[failure.error].name
     record.error_detail = str(failure)
     return Refusal(kind, f"{kind.title}.", retry_after_s=1 if failure.error == "busy" else 0)
-
-
-def _error_class(error: str) -> str:
-    if error.startswith("tls"):
-        return "tls"
-    if error in ("dns", "dns_timeout", "refused", "connect_timeout"):
-        return "connect"
-    return "timeout" if error.endswith("timeout") else error

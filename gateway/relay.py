@@ -4,18 +4,19 @@ from gateway.annotate import annotate, switching_head
 from gateway.call import Call
 from gateway.core.fields import chunk, last_chunk
 from gateway.upstream.exchange import Exchange
+from gateway.upstream.held import HeldAnswer
 from gateway.upstream.tunnel import Tunnel
 from gateway.wire.body import BodyFailed, BodyStream
 from gateway.wire.response_head import ResponseHead
 
 
-async def relay(call: Call, exchange: Exchange) -> None:
+async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
     """Write the whole answer. When the upstream's body breaks off, so does ours, in a way that shows."""
     record, connection, answer = call.record, call.request.connection, exchange.head
     assert answer is not None, "relayed is what has been answered"
     record.status = record.upstream_status = answer.status
     record.response_source = "upstream"
-    if answer.upgrade:
+    if answer.upgrade and isinstance(exchange, Exchange):
         await _tunnel(call, exchange, answer)
         return
     head, chunked = annotate(call, answer)
@@ -34,7 +35,8 @@ async def relay(call: Call, exchange: Exchange) -> None:
             await _stream(call, head, body, chunked)
     except BodyFailed as failure:
         record.aborted_by = "upstream"
-        record.error_class = "timeout" if failure.reason == "timeout" else "reset"
+        error = "idle_timeout" if failure.reason == "timeout" else "cut"
+        record.error_class = call.policies.classes.errors[error].name
         record.error_detail = f"response body {failure.reason}"
         if chunked or "Content-Length" in answer.headers:
             connection.break_off()

@@ -1,12 +1,17 @@
 """Settle: what a call held is given back when its body is over, and its outcome is classified."""
 
 from gateway.call import Call
-from gateway.forward import Upload
+from gateway.core.headers import whole_seconds
+from gateway.core.signals import Honor, read
 from gateway.guarding import attempt_ended
+from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
+from gateway.upstream.held import HeldAnswer
+
+RETRY_AFTER = (Honor.RETRY_AFTER,)
 
 
-def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None:
+def settle(call: Call, exchange: Exchange | HeldAnswer | None, upload: Upload | None) -> None:
     """Release the upstream socket and the concurrency slots. Never raises, never waits."""
     gateway, record = call.gateway, call.record
     until_head_s = record.upstream_s
@@ -24,7 +29,7 @@ def settle(call: Call, exchange: Exchange | None, upload: Upload | None) -> None
     body = call.request.body
     if body is not None and not record.bytes_in:
         record.bytes_in = body.size
-    _classify(call)
+    _classify(call, exchange)
     if call.passage is not None:
         _tell_breaker(call, until_head_s)
 
@@ -38,19 +43,11 @@ def _tell_breaker(call: Call, until_head_s: float) -> None:
     attempt_ended(call, counts, until_head_s)
 
 
-def _classify(call: Call) -> None:
+def _classify(call: Call, exchange: Exchange | HeldAnswer | None) -> None:
     record = call.record
-    status = record.upstream_status
-    if status >= 400 and not record.error_class:
-        record.error_class = status_class(status)
-
-
-def status_class(status: int) -> str:
-    """The default error class of an upstream's status; "" for success."""
-    if status < 400:
-        return ""
-    if status in (401, 403):
-        return "auth_error"
-    if status == 429:
-        return "rate_limited"
-    return "client_error" if status < 500 else "server_error"
+    error_class = call.policies.classes.statuses.get(record.upstream_status)
+    if error_class is None or exchange is None or exchange.head is None:
+        return
+    record.error_class = record.error_class or error_class.name
+    asked = read(record.upstream_status, exchange.head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
+    record.upstream_retry_after_s = whole_seconds(asked.wait_us)

@@ -17,6 +17,7 @@ class Ask:
     own          the breaker, if each worker has its own: then it is asked for itself, before the store
     empty        whether there is nothing to ask anybody
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
+    line         the caller's values of what its upstream's pace counts by
     skipped      whether a limit was left out because a key part is missing
     names        of the limits, in the order asked
     near_at      (position, units left at which it is nearly used up: a fifth of it) of each enforced limit
@@ -30,6 +31,7 @@ class Ask:
         "charges",
         "empty",
         "guards",
+        "line",
         "names",
         "near_at",
         "own",
@@ -46,11 +48,13 @@ class Ask:
         guards: Sequence[Guard] = (),
         *,
         breaker: Guard | None = None,
+        line: Sequence[str | None] = (),
         skipped: bool = False,
     ) -> None:
         self.charges = tuple(charges)
         self.guards = tuple(guards)
         self.breaker = breaker
+        self.line = tuple(line)
         self.own = breaker if breaker not in self.guards else None
         self.empty = not (charges or guards or breaker)
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)

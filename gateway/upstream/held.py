@@ -17,11 +17,12 @@ class HeldAnswer:
 
     transport = None
 
-    def __init__(self, head: ResponseHead, body: BodyStream | None, whole: bytes | None, address: str) -> None:
-        self.head = head
-        self.body = body
-        self.whole = whole
-        self.address = address
+    def __init__(self, exchange: Exchange) -> None:
+        assert exchange.head is not None, "held is what has been answered"
+        self.head: ResponseHead = exchange.head
+        self.whole: bytes | None = exchange.whole
+        self.body: BodyStream | None = exchange.body
+        self.address = exchange.address
 
     def release(self) -> None:
         """There is nothing to give back."""
@@ -31,16 +32,15 @@ class HeldAnswer:
 
 
 async def hold(exchange: Exchange) -> HeldAnswer | None:
-    """The answer of an exchange whose head has arrived. None when it is too large or too slow to be kept.
+    """The whole answer of an exchange whose head has arrived: the exchange may be released now.
 
-    Then nothing of it is lost: the exchange goes on as if nobody had looked.
+    None when it is too large or too slow to be kept. Then nothing of it is lost: the exchange goes on as if nobody had
+    looked. Has to run in a task.
     """
     head, body = exchange.head, exchange.body
-    if head is None or head.upgrade or (body is not None and not await asyncio.create_task(_whole(body))):
+    if head is None or head.upgrade or (body is not None and not await _whole(body)):
         return None
-    held = HeldAnswer(head, body, exchange.whole, exchange.address)
-    exchange.release()
-    return held
+    return HeldAnswer(exchange)
 
 
 async def _whole(body: BodyStream) -> bool:

@@ -1,0 +1,175 @@
+"""What an upstream asks of one caller holds for all of the same connection, and for nobody else."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.core.guards import Guard, Pausing
+from gateway.core.retry import Stop
+from gateway.record import CallRecord
+from gateway.store.local import LocalStore
+from tests.app.conftest import Running, Start
+from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
+
+POLICIES = """
+version: 1
+keys:
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  connection-1m: {algorithm: rolling_window, limit: 5000, window: 1m, key: [connection]}
+breakers:
+  connection: {key: [connection], consecutive_failures: 3, open_for: 30s}
+retries:
+  standard: {attempts: 5, backoff: {schedule: [1s, 2s, 4s, 8s]}}
+upstreams:
+  up: {url: "%s", learn_limits: {from: [Retry-After, RateLimit, X-RateLimit-Reset], scope: connection, max: 1m}}
+routes:
+  - {name: plain, match: {path_prefix: /plain/}, upstream: up, limits: [connection-1m]}
+  - {name: tried, match: {path_prefix: /tried/}, upstream: up, limits: [connection-1m], retry: standard, breaker: connection}
+"""
+LATER = b"HTTP/1.1 429 Later\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
+DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown"
+
+
+@dataclass
+class Slow:
+    """A gateway whose store and sleep are on the test's clock, in microseconds."""
+
+    running: Running
+    upstream: Upstream
+    now_us: int = 1_000_000_000
+    began: list[tuple[str, int]] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        gateway = self.running.gateway
+        store = LocalStore(lambda: self.now_us)
+        gateway.store = store
+        gateway.clock, gateway.sleep = lambda: self.now_us / 1e6, self.sleep
+        gateway.random_bits = lambda _bits: 0
+        gateway.pauses.on_pause = lambda guard, for_us: self.began.append((guard.rule.name, for_us // 1_000_000))
+        gateway.on_stop = lambda _record, _retry, stop: self.stops.append(stop)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.now_us += round(seconds * 1e6)
+
+    async def call(self, route: str = "plain", connection: str = "c1") -> tuple[int, bytes, CallRecord]:
+        """(status, answer, record) of one call."""
+        done = len(self.running.records.all)
+        named = f"X-Connection-Id: {connection}\r\n" if connection else ""
+        answer = await self.running.raw(
+            f"GET /{route}/x HTTP/1.1\r\nHost: gw\r\n{named}Connection: close\r\n\r\n".encode()
+        )
+        return int(answer.split(b" ", 2)[1]), answer, (await self.running.records.wait(done + 1))[done]
+
+
+@pytest.fixture
+async def slow(start: Start, upstream: Upstream) -> Slow:
+    running = await start(POLICIES % upstream.url)
+    await running.gateway.store.close()
+    return Slow(running, upstream)
+
+
+def retry_after(answer: bytes) -> int:
+    found = re.search(rb"\r\nRetry-After: (\d+)\r\n", answer)
+    assert found is not None
+    return int(found[1])
+
+
+async def test_a_429_pauses_its_connection_and_no_other(slow: Slow) -> None:
+    slow.upstream.script = always(LATER % 30)
+    status, answer, record = await slow.call()
+    assert (status, retry_after(answer), record.response_source) == (429, 30, "upstream")
+    assert record.upstream_retry_after_s == 30
+    slow.upstream.script = always(OK)
+    slow.now_us += 10_000_000
+    status, answer, record = await slow.call()
+    assert (status, retry_after(answer), record.response_source) == (429, 20, "pause")
+    assert b'"code":"UPSTREAM_RATE_LIMITED"' in answer
+    assert [(await slow.call(connection=other))[0] for other in ("c2", "")] == [200, 200]
+    assert len(slow.upstream.received) == 3
+    assert slow.began == [("up", 30)]
+
+
+async def test_a_thousand_callers_wait_until_the_time_and_not_longer(slow: Slow) -> None:
+    slow.upstream.script = always(LATER % 30)
+    await slow.call()
+    slow.upstream.script = always(OK)
+    request = b"GET /plain/x HTTP/1.1\r\nHost: gw\r\nX-Connection-Id: c1\r\n\r\n"
+    slow.now_us += 29_999_999
+    answers = await slow.running.raw(request * 999 + request.replace(b"Host", b"Connection: close\r\nHost"))
+    assert (answers.count(b"HTTP/1.1 429 "), answers.count(b"\r\nRetry-After: 1\r\n")) == (1000, 1000)
+    assert len(slow.upstream.received) == 1
+    slow.now_us += 1
+    assert (await slow.call())[0] == 200
+
+
+async def test_a_success_that_says_nothing_is_left_pauses_too(slow: Slow) -> None:
+    slow.upstream.script = always(
+        b"HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 7\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert (await slow.call())[0] == 200
+    status, answer, _ = await slow.call()
+    assert (status, retry_after(answer)) == (429, 7)
+
+
+async def test_no_pause_is_longer_than_the_policy_allows(slow: Slow) -> None:
+    slow.upstream.script = always(LATER % 86400)
+    await slow.call()
+    assert retry_after((await slow.call())[1]) == 60
+
+
+async def test_other_errors_pause_nothing(slow: Slow) -> None:
+    slow.upstream.script = always(b"HTTP/1.1 503 Down\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n")
+    assert [(await slow.call())[0] for _ in range(2)] == [503, 503]
+    assert slow.began == []
+
+
+def after_one(first: bytes) -> Script:
+    answers = [OK, first]
+
+    async def script(_request: Received, _socket: Socket) -> bytes:
+        return answers.pop()
+
+    return script
+
+
+class TestWithRetries:
+    async def test_the_call_that_was_asked_to_wait_goes_on_when_the_pause_ends(self, slow: Slow) -> None:
+        slow.upstream.script = after_one(LATER % 7)
+        status, _, record = await slow.call("tried")
+        assert (status, record.retry_wait_s, slow.began) == (200, 7, [("up", 7)])
+
+    async def test_a_pause_that_became_longer_meanwhile_is_waited_for(self, slow: Slow) -> None:
+        slow.upstream.script = after_one(LATER % 7)
+        sleep, store = slow.sleep, slow.running.gateway.store
+
+        async def lengthen(seconds: float) -> None:
+            slow.running.gateway.sleep = sleep
+            await sleep(seconds)
+            guard = next(iter(slow.running.gateway.callers._remembered.values()))[2].guards[0]
+            assert isinstance(guard, Guard)
+            assert isinstance(guard.rule, Pausing)
+            await store.pause(guard, 5_000_000)
+
+        slow.running.gateway.sleep = lengthen
+        status, _, record = await slow.call("tried")
+        assert (status, record.retry_wait_s) == (200, 12)
+
+    async def test_the_breaker_hears_of_every_attempt_and_is_asked_before_each(self, slow: Slow) -> None:
+        slow.upstream.script = always(DOWN)
+        status, answer, record = await slow.call("tried")
+        assert (status, answer[-4:], len(slow.upstream.received)) == (503, b"down", 3)
+        assert (slow.stops, record.response_source) == ([Stop.BREAKER], "upstream")
+        status, answer, record = await slow.call("tried")
+        assert (status, record.response_source, len(slow.upstream.received)) == (503, "breaker", 3)
+
+    async def test_a_probe_that_fails_is_not_repeated(self, slow: Slow) -> None:
+        slow.upstream.script = always(DOWN)
+        await slow.call("tried")
+        slow.now_us += 30_000_000
+        await slow.call("tried")
+        assert len(slow.upstream.received) == 4

@@ -1,0 +1,143 @@
+"""Attempts that come too early wait for their turn. Time is the loop's own and passes only when nothing else is to do."""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from gateway.core.policy import Pace, Upstream
+from gateway.pacing import MAX_LINES, Pacing
+from gateway.upstream.failure import UpstreamFailed
+
+S = 1_000_000
+
+
+class _Hurried(selectors.DefaultSelector):
+    """Instead of waiting, moves the clock to when the wait would be over."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class HurriedLoop(asyncio.SelectorEventLoop):
+    """A loop on which sleeping takes no time, but the clock says it did."""
+
+    def __init__(self) -> None:
+        self.hurried = _Hurried()
+        super().__init__(self.hurried)
+
+    def time(self) -> float:
+        return self.hurried.now
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=HurriedLoop) as runner:
+        runner.run(test())
+
+
+def paced(
+    rate: int, *, burst: int = 1, key: tuple[str, ...] = (), queue: int = 100, max_wait_ms: int = 100_000
+) -> Upstream:
+    pace = Pace(rate, S, burst, key, queue, max_wait_ms * 1000)
+    return Upstream("up", "http", "h", 80, "h", pace=pace)
+
+
+async def turns(pacing: Pacing, upstream: Upstream, count: int, *whose: str) -> list[float]:
+    """When each of so many attempts, all begun now, got its turn; -1 for those that were refused."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def one() -> float:
+        try:
+            await pacing.turn(upstream, whose)
+        except UpstreamFailed as failure:
+            return -1 if failure.error == "busy" else -2
+        return round(loop.time() - began, 6)
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+def test_one_after_the_other() -> None:
+    async def test() -> None:
+        assert await turns(Pacing(), paced(4), 5) == [0, 0.25, 0.5, 0.75, 1]
+
+    run(test)
+
+
+def test_a_burst_after_a_rest() -> None:
+    async def test() -> None:
+        pacing = Pacing()
+        assert await turns(pacing, paced(2, burst=3), 5) == [0, 0, 0, 0.5, 1]
+        await asyncio.sleep(10)
+        assert await turns(pacing, paced(2, burst=3), 4) == [0, 0, 0, 0.5]
+
+    run(test)
+
+
+def test_the_queue_is_bounded() -> None:
+    async def test() -> None:
+        assert await turns(Pacing(), paced(1, queue=2), 5) == [0, 1, 2, -1, -1]
+        assert await turns(Pacing(), paced(1, queue=0), 2) == [0, -1]
+
+    run(test)
+
+
+def test_nobody_waits_for_longer_than_allowed() -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        assert await turns(Pacing(), paced(1, max_wait_ms=2500), 6) == [0, 1, 2, -1, -1, -1]
+        assert loop.time() == pytest.approx(2.5)  # those that were refused were refused at once, or at the bound
+
+    run(test)
+
+
+def test_each_value_of_the_key_has_a_pace_of_its_own() -> None:
+    async def test() -> None:
+        pacing, upstream = Pacing(), paced(1, key=("connection",))
+        assert await turns(pacing, upstream, 2, "a") == [0, 1]
+        assert await turns(pacing, upstream, 1, "b") == [0]
+        assert await turns(pacing, upstream, 2) == [0, 1]  # those without one are paced together
+
+    run(test)
+
+
+def test_a_caller_that_leaves_gives_its_place_to_the_next() -> None:
+    async def test() -> None:
+        pacing, upstream = Pacing(), paced(1)
+        await pacing.turn(upstream, ())
+        left, stays = (asyncio.ensure_future(pacing.turn(upstream, ())) for _ in range(2))
+        await asyncio.sleep(0.5)
+        left.cancel()
+        await stays
+        assert asyncio.get_running_loop().time() == pytest.approx(1)
+
+    run(test)
+
+
+def test_memory_is_bounded_by_what_is_in_use() -> None:
+    async def test() -> None:
+        pacing, upstream = Pacing(), paced(1, key=("connection",))
+        for number in range(MAX_LINES):
+            await pacing.turn(upstream, (str(number),))
+        assert len(pacing) == MAX_LINES
+        await asyncio.sleep(0.5)
+        await pacing.turn(upstream, ("busy",))
+        await asyncio.sleep(0.6)
+        await pacing.turn(upstream, ("one more",))
+        assert len(pacing) <= MAX_LINES + 2
+
+    run(test)
+
+
+def test_an_upstream_without_pace_is_not_waited_for() -> None:
+    async def test() -> None:
+        pacing = Pacing()
+        assert await turns(pacing, Upstream("up", "http", "h", 80, "h"), 3) == [0, 0, 0]
+        assert len(pacing) == 0
+
+    run(test)
