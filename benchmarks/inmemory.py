@@ -32,11 +32,17 @@ ANSWER = (
 
 
 class Wire(asyncio.Transport):
-    """A transport whose other side is a function."""
+    """A transport whose other side is a function. Closing it ends `protocol`, if that is given."""
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
+    def __init__(self, take: Callable[[bytes], None], protocol: asyncio.Protocol | None = None) -> None:
         super().__init__({"peername": ("127.0.0.1", 40_000)})
         self.write = take  # type: ignore[assignment,method-assign]
+        self._protocol = protocol
+
+    def close(self) -> None:
+        if self._protocol is not None:
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+            self._protocol = None
 
     def is_closing(self) -> bool:
         return False
@@ -49,7 +55,6 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None: ...
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
     def abort(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class RecordedStore:
@@ -65,7 +70,7 @@ class RecordedStore:
     async def connect(self, link: asyncio.Protocol) -> None:
         """Make `link` talk to us, as `gateway.store.dial.Dialer.connect` does."""
         answer = link.data_received
-        link.connection_made(Wire(lambda commands: self._answer(answer, bytes(commands))))
+        link.connection_made(Wire(lambda commands: self._answer(answer, bytes(commands)), link))
 
     async def forget(self) -> None: ...
 

@@ -1,0 +1,84 @@
+"""The benchmarks still fit the gateway: their modules import, their policies are right, their results can be shown."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import benchmarks
+from benchmarks import report, results
+from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
+from gateway.policy import check
+
+PROGRAMS_OF_THEIR_OWN = {"benchmarks.peers.ordinary_proxy"}
+MODULES = [module.name for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")]
+POLICIES = {
+    "admitted": everything_on("127.0.0.1:9", WIDE_OPEN),
+    "refused": everything_on("127.0.0.1:9", 1),
+    "routes": with_routes(3)("127.0.0.1:9", WIDE_OPEN),
+    "limits": with_limits(5)("127.0.0.1:9", WIDE_OPEN),
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - PROGRAMS_OF_THEIR_OWN))
+def test_every_module_imports(name: str) -> None:
+    importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_measured_is_in_effect_without_a_warning(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICIES[name])
+    checked = check([file])
+    assert not checked.warnings
+    loaded = checked.policies
+    assert loaded is not None, checked.errors
+    assert len(loaded.routes) == (3 if name == "routes" else 1)
+    assert all(len(route.limits) == (5 if name == "limits" else 2) for route in loaded.routes)
+    assert all(route.breaker is not None for route in loaded.routes)
+
+
+SAMPLE = {
+    "round": 0,
+    "cpu_us": 50.0,
+    "calls_per_s": 1e4,
+    "p50_ms": 1.0,
+    "p99_ms": 2.0,
+    "memory_mib": 60.0,
+    "store_us": 9.0,
+}
+FOUND: results.Results = {
+    "commit": "0000000",
+    "measured": "2026-01-01T00:00:00+00:00",
+    "machine": {"processor": "any"},
+    "versions": {"gateway": "0"},
+    "table": [
+        {"profile": "admitted", "heads": "same", "peer": peer, **SAMPLE, "cpu_us": cpu_us}
+        for peer, cpu_us in (("gateway", 50.0), ("envoy-local", 40.0))
+    ],
+    "curves": [{"curve": "routes", "x": x, **SAMPLE} for x in (1, 1000)],
+}
+
+
+def test_a_ratio_compares_the_same_round() -> None:
+    line = next(line for line in report.table(FOUND).splitlines() if "| gateway |" in line)
+    assert line.split(" | ")[2:5:2] == ["gateway", "1.25"]
+
+
+def test_plots_are_drawings(tmp_path: Path) -> None:
+    report.draw(FOUND, tmp_path)
+    for name in ("peers.svg", "curves.svg"):
+        assert ElementTree.fromstring((tmp_path / name).read_text()).tag.endswith("}svg")
+
+
+def test_figures_go_between_the_marks_of_the_readme(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    report.write(FOUND, readme)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results -->\n")
+    assert text.endswith("<!-- end of results -->\nafter\n")
+    assert "old" not in text
+    assert "| routes | 1,000 |" in text
