@@ -19,6 +19,7 @@ from gateway.call import Gateway
 from gateway.callers import Callers
 from gateway.core.client_address import networks
 from gateway.core.connection_outcome import Outcomes
+from gateway.core.guards import Change, Guard
 from gateway.core.headers import FieldWriter
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
@@ -293,6 +294,10 @@ class Worker:
             Check("listener", listening, str(self.settings.listen)),
             Check("store", self._store_up or not denied, "up" if self._store_up else "down"),
         )
+
+    def breaker_changed(self, guard: Guard, change: Change) -> None:
+        """An operator changed a breaker's state: told like every other change."""
+        breaker_changed(self._metrics, guard, change)
 
     def render_metrics(self, accept: str) -> tuple[bytes, str]:
         """What `/metrics` answers."""

@@ -1,22 +1,19 @@
 """Counters of single callers: what is left of a limit, read without spending; and starting over.
 
-A caller is named as in `/-/limits/connection-1m/acme/conn_42`: the limit, then its key parts in their order, each
-percent-encoded by itself. `~` is the anonymous caller; a caller whose value is that character is `%7E`.
+A caller is named as in `/-/limits/connection-1m/acme/conn_42`: the limit, then its key parts in their order.
 """
 
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from gateway.admin.keys import Parts, read_parts, shown
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.core.ask import Ask
 from gateway.core.headers import whole_seconds
-from gateway.core.keys import ANONYMOUS, partition_key
-from gateway.core.limits import Charge, Limit, Verdict
+from gateway.core.keys import partition_key
+from gateway.core.limits import Charge, Verdict
 from gateway.core.policy import PolicySet
-from gateway.observe.text import readable
 from gateway.store import Store, StoreDown
-
-Parts = dict[str, str | None]
 
 
 class Target(NamedTuple):
@@ -32,24 +29,12 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     limit = policies.limits.get(name)
     if limit is None:
         raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r}; GET /-/limits lists them.")
-    given = [word for word in words[1:] if word] if not limit.key else words[1:]
-    if len(given) != len(limit.key) or not all(given):
-        wanted = "/".join(["", "-", "limits", limit.name, *(f"<{part}>" for part in limit.key)])
-        raise AdminProblem(400, "WRONG_KEY", f"Limit {limit.name} counts by {_listed(limit)}: {wanted}")
-    parts: Parts = {part: _value(word) for part, word in zip(limit.key, given, strict=True)}
+    parts = read_parts("limit", limit.name, limit.key, words[1:])
     mine = limit.for_caller({part: value for part, value in parts.items() if value is not None})
     charges = [Charge(mine, partition_key(limit, parts), 1)]
     if mine.shadow is not None:
         charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), 1))
     return Target(parts, tuple(charges))
-
-
-def _listed(limit: Limit) -> str:
-    return ", ".join(limit.key) or "nothing (all callers together)"
-
-
-def _value(word: str) -> str | None:
-    return None if word == ANONYMOUS else unquote(word, errors="surrogateescape")
 
 
 async def peek(store: Store, target: Target) -> dict[str, Any]:
@@ -59,7 +44,7 @@ async def peek(store: Store, target: Target) -> dict[str, Any]:
     except StoreDown as down:
         raise unavailable(down) from None
     states = [_state(charge, verdict) for charge, verdict in zip(target.charges, decision.verdicts, strict=True)]
-    document = {"name": states[0].pop("name"), "key": _shown(target.parts), **states[0], "store": store.kind}
+    document = {"name": states[0].pop("name"), "key": shown(target.parts), **states[0], "store": store.kind}
     return document | ({"shadow": states[1]} if len(states) > 1 else {})
 
 
@@ -84,7 +69,3 @@ def _state(charge: Charge, verdict: Verdict) -> dict[str, Any]:
         "mode": limit.mode.value,
         "partition": charge.key,
     }
-
-
-def _shown(parts: Parts) -> dict[str, str | None]:
-    return {name: None if value is None else readable(value) for name, value in parts.items()}

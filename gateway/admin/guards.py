@@ -45,13 +45,14 @@ async def guard_documents(store: Store, policies: PolicySet, parts: Parts) -> di
         settled = known.settled(guard.rule, now_us)
         standing = settled.standing(guard.rule, now_us)
         if isinstance(settled, Circuit):
-            breakers.append(_breaker(guard.rule.name, settled, standing))
+            breakers.append(breaker_document(guard.rule.name, settled, standing))
         else:
             pauses_us.append(standing.wait_us)
     return {"breakers": breakers, "paused_s": whole_seconds(max(pauses_us))}
 
 
-def _breaker(name: str, circuit: Circuit, standing: Standing) -> dict[str, Any]:
+def breaker_document(name: str, circuit: Circuit, standing: Standing) -> dict[str, Any]:
+    """How a breaker stands: why it entered its state, by which counts, and how long until a probe may fly."""
     document: dict[str, Any] = {"name": name, "state": standing.state.name.lower()}
     if circuit.reason:
         counts = {"calls": circuit.calls, "failed": circuit.failed, "slow": circuit.slow}

@@ -4,6 +4,7 @@ Workers share the listening socket, so any of them may answer. That is fine: cou
 added up, policies and settings are the same everywhere.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from gateway.admin import connections, counters, describe
+from gateway.admin import breakers, connections, counters, describe
 from gateway.admin.guard import MAX_BODY_BYTES, Guard
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
@@ -21,7 +22,7 @@ from gateway.observe.log import event
 
 CLOSE_S = 1.0
 IDLE_S = 15.0
-LIMITS, CONNECTIONS = "/-/limits/", "/-/connections/"
+LIMITS, BREAKERS, CONNECTIONS = "/-/limits/", "/-/breakers/", "/-/connections/"
 
 Handler = Callable[["AdminServer", web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
@@ -102,20 +103,33 @@ class AdminServer:
         before = await counters.peek(store, target)
         existed = await counters.reset(store, target)
         after = await counters.peek(store, target)
-        event(
-            "admin.mutation",
-            "Counter reset",
-            "warning",
-            actor=request.remote,
-            action="limit.reset",
-            target=request.raw_path.partition("?")[0],
-            before=before,
-            after=after,
-        )
+        _audit(request, "Counter reset", "limit.reset", before, after)
         return answer({"reset": existed, "before": before, "after": after})
 
     def _target(self, request: web.Request) -> counters.Target:
         return counters.find(self.worker.policies, _segments(request, LIMITS))
+
+    # Breakers -------------------------------------------------------------------------------------
+
+    async def _breakers(self, _request: web.Request) -> web.StreamResponse:
+        return answer({"breakers": breakers.breaker_documents(self.worker.policies)})
+
+    async def _breaker(self, request: web.Request) -> web.StreamResponse:
+        target = breakers.find(self.worker.policies, _segments(request, BREAKERS))
+        return answer(await breakers.look(self.worker.store, target))
+
+    async def _force(self, request: web.Request) -> web.StreamResponse:
+        target, store = breakers.find(self.worker.policies, _segments(request, BREAKERS)), self.worker.store
+        if request.content_type != "application/json":
+            raise AdminProblem(415, "JSON_REQUIRED", "Send the body as application/json.")
+        order = breakers.read_order(await request.read())
+        before = await breakers.look(store, target)
+        change = await breakers.force(store, target, order)
+        after = await breakers.look(store, target)
+        _audit(request, "Breaker forced", "breaker.force", before, after)
+        if change is not None:
+            self.worker.breaker_changed(target.guard, change)
+        return answer({"before": before, "after": after})
 
     # Connections ----------------------------------------------------------------------------------
 
@@ -131,6 +145,21 @@ class AdminServer:
         return answer(await connections.one(worker.statuses, worker.store, worker.policies, name, tenant))
 
 
+def _audit(request: web.Request, message: str, action: str, before: object, after: object) -> None:
+    """Who changed what is on record."""
+    target = request.raw_path.partition("?")[0]
+    event(
+        "admin.mutation",
+        message,
+        "warning",
+        actor=request.remote,
+        action=action,
+        target=target,
+        before=before,
+        after=after,
+    )
+
+
 def _segments(request: web.Request, behind: str) -> list[str]:
     """Of the raw path: decoded, `%2F` inside a value would look like a border between two. Raises AdminProblem."""
     path = request.raw_path.partition("?")[0]
@@ -141,7 +170,7 @@ def _segments(request: web.Request, behind: str) -> list[str]:
 
 def _pattern(path: str) -> str:
     """As aiohttp's router wants it: what is in braces may be any number of segments, whatever bytes they stand for."""
-    return path.replace("{limit}/{key}", "{key:(?s:.+)}").replace("{id}", "{id:(?s:.+)}")
+    return re.sub(r"\{.*\}", "{rest:(?s:.+)}", path)
 
 
 ENDPOINTS = (
@@ -155,6 +184,9 @@ ENDPOINTS = (
     Endpoint("GET", "/-/limits", AdminServer._limits),
     Endpoint("GET", "/-/limits/{limit}/{key}", AdminServer._peek),
     Endpoint("DELETE", "/-/limits/{limit}/{key}", AdminServer._reset),
+    Endpoint("GET", "/-/breakers", AdminServer._breakers),
+    Endpoint("GET", "/-/breakers/{breaker}/{key}", AdminServer._breaker),
+    Endpoint("POST", "/-/breakers/{breaker}/{key}", AdminServer._force),
     Endpoint("GET", "/-/connections", AdminServer._connections),
     Endpoint("GET", "/-/connections/{id}", AdminServer._connection),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
 from gateway.store import Store
@@ -43,6 +44,9 @@ class AdminView(Protocol):
     @property
     def draining(self) -> bool:
         """Whether the worker was told to stop."""
+
+    def breaker_changed(self, guard: Guard, change: Change) -> None:
+        """Tell everybody that an operator changed a breaker's state."""
 
     def checks(self) -> Sequence[Check]:
         """Conditions of readiness besides not draining: `policies`, `listener`, `store` (ok when the limits can do

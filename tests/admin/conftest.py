@@ -11,6 +11,7 @@ import pytest
 from gateway.admin.server import AdminServer
 from gateway.admin.view import Check
 from gateway.core.ask import Ask
+from gateway.core.guards import Change, Guard
 from gateway.core.limits import Algorithm, Charge, Limit, Override
 from gateway.core.policy import Match, PolicySet, Route, Upstream
 from gateway.observe.log import close_logging, configure_logging
@@ -62,6 +63,10 @@ class FakeWorker:
     worker: int = 1
     draining: bool = False
     failing: Mapping[str, str] = field(default_factory=dict)
+    changes: list[tuple[Guard, Change]] = field(default_factory=list)
+
+    def breaker_changed(self, guard: Guard, change: Change) -> None:
+        self.changes.append((guard, change))
 
     def checks(self) -> list[Check]:
         return [Check(name, name not in self.failing, self.failing.get(name, "")) for name in ("policies", "store")]

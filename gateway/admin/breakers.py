@@ -1,0 +1,123 @@
+"""Circuit breakers: which there are, how one of them stands, and holding one open or closed by hand for a while.
+
+A caller is named as in `/-/breakers/connection/conn_42`: the breaker, then its key parts in their order.
+"""
+
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import orjson
+
+from gateway.admin.guards import breaker_document
+from gateway.admin.keys import Parts, read_parts, shown
+from gateway.admin.problems import AdminProblem, unavailable
+from gateway.core.breaker import Circuit
+from gateway.core.guards import Breaker, Change, Guard, State
+from gateway.core.keys import partition
+from gateway.core.policy import PolicySet
+from gateway.policy.scalars import Unfit, parse_duration
+from gateway.store import Store, StoreDown
+
+SECOND_US = 1_000_000
+MILLION = 1_000_000
+STATES = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}
+
+Document = dict[str, Any]
+
+
+class Target(NamedTuple):
+    """One caller's circuit of one breaker."""
+
+    parts: Parts
+    guard: Guard
+
+
+class Order(NamedTuple):
+    """What an operator wants: a state held for so long; None = the breaker decides for itself again."""
+
+    state: State | None
+    for_us: int
+
+
+def breaker_documents(policies: PolicySet) -> list[Document]:
+    """Every breaker with its numbers, and the routes that ask it."""
+    routes: dict[str, list[str]] = {}
+    for route in policies.routes:
+        if route.breaker is not None:
+            routes.setdefault(route.breaker.name, []).append(route.name)
+    return [{**_numbers(breaker), "routes": routes.get(breaker.name, [])} for breaker in policies.breakers.values()]
+
+
+def _numbers(breaker: Breaker) -> Document:
+    """As loaded; a threshold that is not in use is left out."""
+    document: Document = {
+        "name": breaker.name,
+        "key": list(breaker.key),
+        "scope": "shared" if breaker.shared else "local",
+        "window_s": breaker.window_us / SECOND_US,
+        "minimum_calls": breaker.minimum_calls,
+        "open_for_s": breaker.open_us / SECOND_US,
+        "max_open_for_s": breaker.max_open_us / SECOND_US,
+        "half_open_calls": breaker.half_open_calls,
+        "close_after": breaker.close_after,
+        "source": breaker.source,
+    }
+    if breaker.consecutive_failures:
+        document["consecutive_failures"] = breaker.consecutive_failures
+    if breaker.failure_ppm:
+        document["failure_rate"] = breaker.failure_ppm / MILLION
+    if breaker.slow_ppm:
+        document |= {"slow_rate": breaker.slow_ppm / MILLION, "slow_s": breaker.slow_us / SECOND_US}
+    return document
+
+
+def find(policies: PolicySet, words: list[str]) -> Target:
+    """The circuit that raw path segments name. Raises AdminProblem."""
+    name = unquote(words[0])
+    breaker = policies.breakers.get(name)
+    if breaker is None:
+        raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r}; GET /-/breakers lists them.")
+    if not breaker.shared:
+        raise AdminProblem(409, "LOCAL_BREAKER", f"Breaker {name} is of `scope: local`: each worker has its own.")
+    parts = read_parts("breaker", name, breaker.key, words[1:])
+    return Target(parts, Guard(breaker, partition(f"breaker:{name}", breaker.key, parts)))
+
+
+async def look(store: Store, target: Target) -> Document:
+    """How it stands. Raises AdminProblem when the store does not answer."""
+    rule = target.guard.rule
+    try:
+        now_us, (kept,) = await store.guards([target.guard])
+    except StoreDown as down:
+        raise unavailable(down) from None
+    circuit = kept.settled(rule, now_us)
+    standing = circuit.standing(rule, now_us)
+    assert isinstance(circuit, Circuit), "a breaker's guard keeps circuits"
+    return {"key": shown(target.parts), **breaker_document(rule.name, circuit, standing)}
+
+
+def read_order(body: bytes) -> Order:
+    """From `{"state": "open", "ttl": "10m"}`. Raises AdminProblem."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict) or not {"state"} <= document.keys() <= {"state", "ttl"}:
+        raise AdminProblem(400, "BAD_ORDER", 'The body is an object like {"state": "open", "ttl": "10m"}.')
+    state, ttl = document["state"], document.get("ttl")
+    if not isinstance(state, str) or state not in STATES:
+        raise AdminProblem(400, "BAD_ORDER", "`state` is open, closed or auto.")
+    if (ttl is None) != (state == "auto"):
+        raise AdminProblem(400, "BAD_ORDER", "`ttl` says how long it is held open or closed; auto has none.")
+    try:
+        return Order(STATES[state], 0 if ttl is None else parse_duration(ttl))
+    except Unfit as unfit:
+        raise AdminProblem(400, "BAD_ORDER", f"`ttl`: {unfit.message()}") from None
+
+
+async def force(store: Store, target: Target, order: Order) -> Change | None:
+    """Do what the operator wants; what it changed. Raises AdminProblem when the store does not answer."""
+    try:
+        return await store.force(target.guard, order.state, order.for_us)
+    except StoreDown as down:
+        raise unavailable(down) from None
