@@ -47,6 +47,26 @@ def test_chunked_payload_does_not_depend_on_where_reads_end(chunks: list[bytes],
     assert (payload, rest) == (b"".join(chunks), behind)
 
 
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.sampled_from([b"%x", b"%X", b"0%x", b"%x;a=b", b"%x "]))),
+    st.sampled_from([b"", b"5\n", b"1\r", b"5", b"0\r\n", b"\r\n", b"3\r\nabcX\r\n"]),
+    cuts,
+)
+def test_runs_of_small_chunks(chunks: list[tuple[bytes, bytes]], end: bytes, at: list[int]) -> None:
+    """Small chunks that arrive together are taken together; how the sizes are written and what follows decides nothing."""
+    wire = b"".join(size % len(chunk) + b"\r\n" + chunk + b"\r\n" for chunk, size in chunks)
+    expected = b"".join(chunk for chunk, _ in chunks)
+    whole, split = ChunkedBody(), ChunkedBody()
+    assert feed_split(split, wire, at) == feed_split(whole, wire, []) == (expected, b"")
+    outcomes = []
+    for decoder, where in ((ChunkedBody(), []), (ChunkedBody(), at), (ChunkedBody(), list(range(400)))):
+        try:
+            outcomes.append((*feed_split(decoder, wire + end, where), decoder.done))
+        except BadFraming as error:
+            outcomes.append(str(error))  # type: ignore[arg-type]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
 @given(st.binary(min_size=1, max_size=200), st.binary(max_size=30), cuts)
 def test_length_takes_exactly_its_bytes(body: bytes, behind: bytes, at: list[int]) -> None:
     decoder = LengthBody(len(body))
@@ -88,6 +108,7 @@ def test_trailers_and_extensions() -> None:
         (b"5;a=\x00\r\nhello", "malformed chunk size line"),
         (b"5;a\nb\r\nhello", "bare LF"),
         (b"5\r\nhelloX\r\n", "chunk longer than its size"),
+        (b"6\r\nhel\r\n0\r\n5\n", "bare LF"),
         (b"5\r\nhello\n", "bare LF"),
         (b"0\r\nNo colon\r\n\r\n", "malformed trailer field"),
         (b"0\r\n folded: 1\r\n\r\n", "malformed trailer field"),
