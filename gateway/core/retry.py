@@ -144,25 +144,25 @@ class Budget:
     like all others, so busy upstreams do not see them on top.
     """
 
-    SAVED = 10
-    """Retries that may be saved up while all is well (or owed), so that old successes do not pay for a new storm."""
+    SAVED_CALLS = 50
+    """Whose share may be saved up while all is well (or owed), so that old successes do not pay for a new storm."""
 
-    __slots__ = ("_calls", "_credit", "_share", "under_way")
+    __slots__ = ("_calls", "_credit", "_saved", "_share", "under_way")
 
     def __init__(self, share: Share) -> None:
         self._share = share
         self._calls = 0
         self._credit = 0
+        self._saved = max(100, self.SAVED_CALLS * share.percent)
         self.under_way = 0
 
     def take(self, calls: int) -> bool:
         """Ask for one retry; True must be followed by `end`. `calls` is how many first attempts there were, ever."""
-        saved = self.SAVED * 100
-        self._credit = min(saved, self._credit + (calls - self._calls) * self._share.percent)
+        self._credit = min(self._saved, self._credit + (calls - self._calls) * self._share.percent)
         self._calls = calls
         if self._credit < 100 and self.under_way >= self._share.min_concurrent:
             return False
-        self._credit = max(-saved, self._credit - 100)
+        self._credit = max(-self._saved, self._credit - 100)
         self.under_way += 1
         return True
 

@@ -12,8 +12,7 @@ from gateway.policy.retries import compile_classes, compile_retries
 from gateway.policy.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
 from gateway.policy.schemes import compile_schemes
 
-_LATER_SECTIONS = ("retries",)
-_LATER_KEYS = {"routes": ("retry", "modules")}
+_LATER_KEYS = {"routes": ("modules",)}
 
 
 def compile_draft(draft: Draft) -> PolicySet:
@@ -52,9 +51,6 @@ def compile_draft(draft: Draft) -> PolicySet:
 
 def _warn_of_later(draft: Draft) -> None:
     """Say which parts are only read and checked."""
-    for section, where in draft.places:
-        if section in _LATER_SECTIONS:
-            _not_yet(where, f"section '{section}'", draft)
     for section, names in _LATER_KEYS.items():
         for entry in draft.sections[section].values():
             for name in names:

@@ -46,7 +46,6 @@ class Entry:
 class Draft:
     """Everything that was written, before names are resolved.
 
-    places    every section of every file, where it begins
     complete  whether every file could be read; if not, a name that is not found may be defined in an unreadable one
     broken    sections that are not what a section should be, in some file; the same goes for the names in them
     env       environment variables, for secrets by reference
@@ -55,7 +54,6 @@ class Draft:
 
     findings: Findings
     env: Mapping[str, str] = field(default_factory=dict)
-    places: list[tuple[str, Where]] = field(default_factory=list)
     sections: dict[str, dict[str, Entry]] = field(default_factory=lambda: {name: {} for name in ENTRY_TYPES})
     files: list[str] = field(default_factory=list)
     complete: bool = True
@@ -134,7 +132,6 @@ def _add_sections(root: Node, draft: Draft) -> None:
             hint = did_you_mean(name, ("version", *ENTRY_TYPES))
             draft.findings.error(node.named, "unknown-key", f"unknown section {quoted(name)}", hint)
         elif node.value is not None:  # a section whose entries are all commented out
-            draft.places.append((name, node.named))
             _add_section(name, node, draft)
 
 
