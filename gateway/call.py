@@ -30,6 +30,9 @@ from gateway.upstream.directory import Upstreams
 MOST_ALIKE = 64
 """Kinds of calls, or peers, that are remembered with one and the same fields."""
 
+ALIKE_WEIGHT = 4
+"""What one of them weighs beside these fields, in fields (`wire.memo`)."""
+
 
 class Gateway:
     """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.

@@ -8,7 +8,7 @@ at once (`accept`).
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.call import MOST_ALIKE, Alike, Call
+from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.doubts import said_twice
@@ -97,6 +97,7 @@ def _remember(call: Call) -> None:
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
         remembered[record.peer_ip, id(route), id(call.operation)] = alike
+        call.request.head.block.grow(ALIKE_WEIGHT)
 
 
 def _remember_line(call: Call, alike: Alike) -> None:
@@ -104,6 +105,7 @@ def _remember_line(call: Call, alike: Alike) -> None:
     if head.remembered is None or len(head.remembered) >= MOST_PEERS:
         head.remembered = {}
     head.remembered[call.record.peer_ip] = (alike, call.target)
+    head.block.grow(1)
 
 
 async def _authenticate(call: Call) -> Identity | Refusal:

@@ -1,5 +1,6 @@
 """A bounded memory of what was worked out before, for things that are asked for again and again."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -7,19 +8,22 @@ Value = TypeVar("Value")
 
 
 class Memo(Generic[Key, Value]):
-    """Remembers between `entries` and twice as many values, those in use first.
+    """Remembers values that together weigh at most twice `capacity`, those in use first.
 
     Two generations: when the young one is full it becomes the old one, and what is asked for again is taken back from
     there. So a crowd of keys that come once cannot push out those that keep coming, and nothing is kept in order.
 
+    weigh  what a value weighs, at least 1, in any unit that grows with its memory. For what it gains later: `grow`
     young  looked into by callers themselves (`memo.young.get(key) or memo.recall(key)`): that is all the way there is
            for what is asked for all the time
     """
 
-    __slots__ = ("_entries", "_old", "young")
+    __slots__ = ("_capacity", "_old", "_weigh", "_weight", "young")
 
-    def __init__(self, entries: int) -> None:
-        self._entries = entries
+    def __init__(self, capacity: int, weigh: Callable[[Value], int] = lambda _: 1) -> None:
+        self._capacity = capacity
+        self._weigh = weigh
+        self._weight = 0
         self._old: dict[Key, Value] = {}
         self.young: dict[Key, Value] = {}
 
@@ -35,7 +39,12 @@ class Memo(Generic[Key, Value]):
 
     def remember(self, key: Key, value: Value) -> None:
         """Keep a value that took work."""
-        if len(self.young) >= self._entries:
-            self._old = self.young
-            self.young = {}
+        self.grow(self._weigh(value))
         self.young[key] = value
+
+    def grow(self, weight: int) -> None:
+        """Something that is remembered weighs more by so much."""
+        self._weight += weight
+        if self._weight > self._capacity:
+            self._old, self.young = self.young, {}
+            self._weight = weight

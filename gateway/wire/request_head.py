@@ -7,6 +7,7 @@ call and mean nothing to the rest, `X-Request-Id` and `traceparent`, are cut out
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from aiohttp.http_parser import HttpRequestParser
@@ -15,7 +16,7 @@ from gateway.core.framing import ChunkedBody, Decoder, Fields, NoBody
 from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
 from gateway.wire.memo import Memo
 
-MEMO_BLOCKS = 4096
+MEMO_FIELDS = 40_000  # what is remembered weighs at most twice as much as so many fields, some 50 MiB
 MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
 MEMO_LINES = 64  # of one block
 MEMO_LINE_BYTES = 512
@@ -28,6 +29,7 @@ _OWN_EACH_CALL = re.compile(
     rb"\r\n(?:[Xx]-[Rr]equest-[Ii][Dd]: (" + _SANE_ID.encode() + rb")"
     rb"|[Tt]raceparent: (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}))(?=\r\n)"
 )
+_LINE_WEIGHT = 4  # what a request line weighs, in fields
 _VERSION_BYTES = len("HTTP/1.1")
 _NO_BODY = NoBody()
 
@@ -46,10 +48,11 @@ class FieldBlock:
     """The fields of a head, in what they mean for every request line they may stand behind.
 
     remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
+    grow        to be told, in fields, what that weighs
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "fields", "headers", "heads", "http10", "ids", "keep_alive", "length",
+        "chunked", "expects_continue", "fields", "grow", "headers", "heads", "http10", "ids", "keep_alive", "length",
         "remembered", "says_ids", "upgrade",
     )  # fmt: skip
 
@@ -65,6 +68,7 @@ class FieldBlock:
     ids: Ids
     heads: "dict[bytes, RequestHead]"
     remembered: dict[Any, Any]
+    grow: Callable[[int], None]
 
 
 class RequestHead:
@@ -107,7 +111,7 @@ class RequestHeadParser:
     def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 128) -> None:
         self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
         self._header_count = header_count
-        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_BLOCKS)
+        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, _weight)
 
     def parse(self, head: bytes) -> RequestHead:
         """`head` ends with the empty line and holds nothing behind it. Raises BadHead."""
@@ -139,6 +143,7 @@ class RequestHeadParser:
             block = self._block(text, whole, ids)
             if len(text) <= MEMO_BLOCK_BYTES and (text is whole or not block.says_ids):
                 self._blocks.remember(text, block)
+                block.grow = self._blocks.grow
         known = block.heads.get(head[:border])
         return known or self._new_head(head, border, block), block.ids if block.says_ids else ids
 
@@ -158,7 +163,17 @@ class RequestHeadParser:
             if len(block.heads) >= MEMO_LINES:
                 block.heads.clear()
             block.heads[head[:border]] = new
+            block.grow(_LINE_WEIGHT)
         return new
+
+
+def _weight(block: FieldBlock) -> int:
+    """In fields; what the stages remember is told by them."""
+    return 1 + len(block.fields) + _LINE_WEIGHT * len(block.heads)
+
+
+def _weightless(_weight: int) -> None:
+    """What is not remembered counts for nothing."""
 
 
 def _cut(block: bytes) -> tuple[bytes, Ids]:
@@ -196,6 +211,7 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     block = FieldBlock()
     block.heads = {}
     block.remembered = {}
+    block.grow = _weightless
     block.http10 = http10
     block.keep_alive = not message.should_close
     block.fields = message.raw_headers

@@ -10,7 +10,7 @@ from gateway.core.framing import ChunkedBody, CloseDelimited, Decoder, Fields, N
 from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
 from gateway.wire.memo import Memo
 
-MEMO_HEADS = 512
+MEMO_FIELDS = 8_000  # what is remembered weighs at most twice as much as so many fields
 MEMO_HEAD_BYTES = 2048
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")
@@ -52,8 +52,8 @@ class ResponseHeadParser:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 256) -> None:
         self._parser = HeadParser(HttpResponseParser, loop, header_count, 502)
-        self._known: Memo[bytes, ResponseHead] = Memo(MEMO_HEADS)
-        self._known_to_head: Memo[bytes, ResponseHead] = Memo(MEMO_HEADS)
+        self._known: Memo[bytes, ResponseHead] = Memo(MEMO_FIELDS, _weight)
+        self._known_to_head: Memo[bytes, ResponseHead] = Memo(MEMO_FIELDS, _weight)
 
     def parse(self, head: bytes, method: str) -> ResponseHead:
         """`method` is the request's: it decides whether there is a body (RFC 9112 §6.3)."""
@@ -64,6 +64,10 @@ class ResponseHeadParser:
             if len(head) <= MEMO_HEAD_BYTES:
                 memo.remember(head, known)
         return known
+
+
+def _weight(head: ResponseHead) -> int:
+    return 1 + len(head.fields)
 
 
 def _checked(head: bytes) -> bytes:

@@ -1,0 +1,63 @@
+"""What is remembered of heads is bounded, whatever crowd of heads comes, and who keeps coming stays remembered."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.wire.memo import Memo
+from gateway.wire.request_head import MEMO_FIELDS, RequestHeadParser
+
+REGULAR = b"GET /regular HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
+
+
+@pytest.fixture
+def parser() -> Iterator[RequestHeadParser]:
+    loop = asyncio.new_event_loop()
+    yield RequestHeadParser(loop)
+    loop.close()
+
+
+def held(parser: RequestHeadParser) -> int:
+    """Fields and lines that are remembered now."""
+    memo = parser._blocks
+    blocks = [*memo.young.values(), *memo._old.values()]
+    return sum(len(block.fields) + len(block.heads) for block in blocks)
+
+
+def test_a_memo_holds_at_most_twice_its_capacity() -> None:
+    memo: Memo[int, str] = Memo(10, len)
+    for number in range(1000):
+        memo.remember(number, "x" * (1 + number % 4))
+        assert sum(map(len, [*memo.young.values(), *memo._old.values()])) <= 20
+    assert len(memo) > 5
+
+
+def test_what_grows_later_counts() -> None:
+    memo: Memo[str, str] = Memo(10)
+    memo.remember("a", "x")
+    memo.grow(10)
+    assert "a" not in memo.young
+    assert memo.recall("a") == "x"
+    memo.grow(10)
+    memo.grow(10)
+    assert memo.recall("a") is None
+
+
+def test_many_fields_of_many_callers(parser: RequestHeadParser) -> None:
+    regular = parser.parse(REGULAR)
+    fields = b"".join(b"h%x:%x\r\n" % (n, n) for n in range(120))
+    for number in range(2_000):
+        parser.parse(b"GET / HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: t%d\r\n%b\r\n" % (number, fields))
+        assert parser.parse(REGULAR).block is regular.block
+    assert held(parser) <= 2 * MEMO_FIELDS
+    assert held(parser) > MEMO_FIELDS / 2
+
+
+def test_many_lines_of_many_callers(parser: RequestHeadParser) -> None:
+    regular = parser.parse(REGULAR)
+    for number in range(60_000):
+        parser.parse(b"GET /%d HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: t%d\r\n\r\n" % (number, number // 64))
+        if not number % 100:
+            assert parser.parse(REGULAR).block is regular.block
+    assert held(parser) <= 2 * MEMO_FIELDS / 4 * 1.1
