@@ -69,6 +69,12 @@ class Store(Protocol):
     async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:
         """Hold a breaker open or closed, whatever happens, for so long (a month at most); None gives it back."""
 
+    async def troubled(self) -> tuple[str, ...]:
+        """The keys of breakers that are not closed, or held by an operator.
+
+        Some may be well again, or forgotten: `guards` knows.
+        """
+
     async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
         """The store's clock, and what is remembered of these guards. For those who look; changes nothing."""
 

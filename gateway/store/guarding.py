@@ -34,6 +34,9 @@ _HAPPENED = (("generation", 4), ("probe", 7), ("passed", 4), ("failed", 4), ("sl
 REPORT_FIELDS = _NUMBERS + _HAPPENED
 CHANGE_FIELDS = ("report", *Change._fields)
 
+LIST = "breakers"
+"""Where the keys of breakers are listed that are not closed."""
+
 _STATE_CODES = {State.CLOSED: 0, State.OPEN: 1, None: 2}
 _BREAKER, _PAUSE = 1, 2
 _CIRCUIT_FORMAT, _PAUSE_FORMAT = 0x51, 0x61
@@ -73,7 +76,7 @@ def decode_standings(numbers: Sequence[int], guards: int) -> tuple[Standing, ...
 
 def encode_report(reports: Sequence[Report], prefix: str, *, now_us: int = 0) -> list[Argument]:
     """The arguments of REPORT after the sha."""
-    keys = [prefix + report.guard.key for report in reports]
+    keys = [*(prefix + report.guard.key for report in reports), prefix + LIST]
     return [len(keys), *keys, "report", now_us, *map(_report, reports)]
 
 
@@ -89,7 +92,7 @@ def _numbers(breaker: Breaker) -> bytes:
 
 def encode_force(guard: Guard, state: State | None, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
     """The arguments of FORCE after the sha."""
-    return [1, prefix + guard.key, "force", now_us, _STATE_CODES[state], for_us]
+    return [2, prefix + guard.key, prefix + LIST, "force", now_us, _STATE_CODES[state], for_us]
 
 
 def decode_changes(reply: Sequence[int], reports: int) -> tuple[Change | None, ...]:

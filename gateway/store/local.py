@@ -115,6 +115,13 @@ class LocalStore:
         self._keep(guard.key, after, now_us, after.lives_us(breaker, now_us))
         return change
 
+    async def troubled(self) -> tuple[str, ...]:
+        """See `Store.troubled`."""
+        kept = [(key, partition.state) for key, partition in self._partitions.items()]
+        circuits = [(key, state) for key, state in kept if isinstance(state, Circuit)]
+        now_us = self._clock()
+        return tuple(key for key, one in circuits if one.state or one.until_us > now_us)
+
     async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
         """See `Store.guards`."""
         return self._clock(), tuple(self._known(guard) for guard in guards)

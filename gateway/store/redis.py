@@ -12,6 +12,7 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.dial import Dialer
 from gateway.store.guarding import (
+    LIST,
     decode_changes,
     decode_pause,
     encode_force,
@@ -40,6 +41,7 @@ from gateway.store.status_wire import STATUS
 from gateway.store.url import parse_url
 
 _EVALSHA = "EVALSHA"
+MOST_LISTED = 10_000
 _PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 
@@ -132,6 +134,11 @@ class RedisStore:
         arguments = encode_force(guard, state, for_us, self._prefix)
         (change,) = await self.run(FORCE, arguments, decode_changes, 1)
         return cast("Change | None", change)
+
+    async def troubled(self) -> tuple[str, ...]:
+        listed = await self._pipeline.ask(pack(("ZRANGE", self._prefix + LIST, 0, MOST_LISTED - 1)))
+        begin = len(self._prefix)
+        return tuple(key.decode()[begin:] for key in listed)
 
     async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
         ask, keys = self._pipeline.ask, kept_keys(guards, self._prefix)

@@ -18,6 +18,7 @@ from gateway.core.guards import State as Phase
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
 from gateway.store.guarding import (
+    LIST,
     decode_changes,
     decode_pause,
     encode_force,
@@ -184,6 +185,9 @@ class Local:
     def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]:
         return asyncio.run(self.store.guards(guards))[1]
 
+    def troubled(self) -> tuple[str, ...]:
+        return asyncio.run(self.store.troubled())
+
 
 class Scripts:
     """The scripts in a real server, one trip a call. The server's own clock would end keys too early: they persist."""
@@ -228,6 +232,9 @@ class Scripts:
     def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]:
         packed = self.client.mget(kept_keys(guards, PREFIX))
         return tuple(unpack_kept(guard.rule, one) for guard, one in zip(guards, packed, strict=True))
+
+    def troubled(self) -> tuple[str, ...]:
+        return tuple(key.decode()[len(PREFIX) :] for key in self.client.zrange(PREFIX + LIST, 0, -1))
 
     def _run(self, script: Script, arguments: list[Argument]) -> list[int]:
         with self.client.pipeline(transaction=True) as pipe:

@@ -12,7 +12,7 @@ from gateway.core.limits import Charge, Decision, Limit
 from gateway.store.guarding import encode_force, encode_pause, encode_report
 from gateway.store.scripts import FORCE, REPORT
 from gateway.store.scripts import PAUSE as PAUSE_SCRIPT
-from tests.contract.counters import PREFIX, CoreModel, Counter, Scripts
+from tests.contract.counters import PREFIX, CoreModel, Counter, Local, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, parallel, rolling
 
 CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -167,6 +167,22 @@ def test_an_operator_holds_it_and_gives_it_back(counter: Counter) -> None:
     assert counter.force(BREAKER, None, 0, START + 1) is None
     story.at(1)
     assert story.report(story.call(), failed=99) is not None
+
+
+@pytest.mark.parametrize("counter", ["local", "scripts"], indirect=True)
+def test_breakers_in_trouble_are_listed(counter: Local | Scripts) -> None:
+    story = Story(counter, limit=rolling(quota=500))
+    other = Guard(IN_A_ROW, "breaker:in-a-row:{=c2}")
+    assert counter.troubled() == ()
+    story.report(failed=2)
+    assert counter.troubled() == ()
+    story.report(failed=1)
+    assert counter.force(other, CLOSED, 60 * SECOND, START + 1) is None
+    assert set(counter.troubled()) == {BREAKER.key, other.key}
+    probe = story.at(30).call()
+    assert set(counter.troubled()) == {BREAKER.key, other.key}
+    story.report(probe, passed=1)
+    assert counter.troubled() == (other.key,)
 
 
 def test_what_held_a_slot_back_takes_none(counter: Counter) -> None:

@@ -5,6 +5,9 @@
 --         long it was last opened for; row: `in_a_row`; reason; calls, failed, slow; how many probes
 -- tallies width, newest, then (calls, failed, slow) of each part, newest first: see gateway/core/tallies.py
 --
+-- Beside them a sorted set lists the keys of all breakers that are not closed or held by an operator, by the time at
+-- which that began; also of some that nobody asked for so long that they were forgotten.
+--
 -- One function that makes the others, because most runs need none of them.
 
 local CLOSED, OPEN, HALF_OPEN = 0, 1, 2
@@ -42,5 +45,11 @@ local function circuits()
     redis.call('SET', key, header .. probes .. c.tallies, 'PX', ttl_ms(lives))
   end
 
-  return unknown, load, save
+  local function list(key, member, listed)
+    if not listed then return redis.call('ZREM', key, member) end
+    redis.call('ZADD', key, now, member)
+    redis.call('PEXPIRE', key, ttl_ms(32 * REMEMBERED)) -- outlives everything it lists
+  end
+
+  return unknown, load, save, list
 end

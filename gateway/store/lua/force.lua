@@ -1,6 +1,7 @@
 ---- An operator holds a breaker, or gives it back: see Circuit.forced in gateway/core/breaker.py ------------------
 --
 -- KEYS[1]  the breaker's partition
+-- KEYS[2]  the list of breakers that are not closed, or held: see circuit.lua
 --
 -- ARGV[1]  op      force
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
@@ -18,7 +19,7 @@
 
 local MAX_FORCED, FORCED = 30 * 24 * 3600 * 1000000, 7
 
-local unknown, load, save = circuits()
+local unknown, load, save, list = circuits()
 local key, state = KEYS[1], tonumber(ARGV[3])
 local c = load(redis.call('MGET', key)[1])
 
@@ -35,4 +36,5 @@ local lasts = math.min(tonumber(ARGV[4]), MAX_FORCED)
 after.state, after.ends, after.reason = state, now + lasts, FORCED
 after.since = state == c.state and c.since or now
 save(key, after)
+list(KEYS[2], key, true)
 return state == c.state and {} or {1, state, FORCED, 0, 0, 0, state == OPEN and lasts or 0}

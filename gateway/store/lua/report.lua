@@ -1,6 +1,7 @@
 ---- How calls ended: see Circuit.reported in gateway/core/breaker.py -----------------------------------------------
 --
--- KEYS[i]  the breaker's partition that the i-th report is about; the same may come several times.
+-- KEYS[i]  the breaker's partition that the i-th report is about; the same may come several times. The last key is the
+--          list of breakers that are not closed: see circuit.lua.
 --
 -- ARGV[1]  op      report
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
@@ -34,7 +35,7 @@
 local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4'
 local PARTS, MAX_COUNT, TALLIES = 10, 536870912, '>I6I7' .. string.rep('I4', 30)
 
-local unknown, load, save = circuits()
+local unknown, load, save, list = circuits()
 local changes = {}
 local report -- of the fields above
 
@@ -110,7 +111,8 @@ local function closed(c)
   return c
 end
 
-for i, key in ipairs(KEYS) do
+for i = 1, #KEYS - 1 do
+  local key = KEYS[i]
   local f = {struct.unpack(REPORT, ARGV[2 + i])}
   report = {
     window_us = f[1], minimum_calls = f[2], failure_ppm = f[3], slow_ppm = f[4], consecutive_failures = f[5],
@@ -131,6 +133,7 @@ for i, key in ipairs(KEYS) do
     if after.state ~= state then
       local told = {i, after.state, after.reason, calls or after.calls, after.failed, after.slow, after.open}
       for _, number in ipairs(told) do changes[#changes + 1] = number end
+      list(KEYS[#KEYS], key, after.state ~= CLOSED)
     end
   end
 end
