@@ -117,6 +117,7 @@ class Attempts:
     async def _again(self, last: Tried, wait_us: int) -> tuple[Tried, Stop | None]:
         """One more attempt: how it ended. Or the last one, with its answer kept, and why there was none."""
         if last.failure is not None and last.failure.reused:
+            await self._body.halt()
             return await self._attempt(last, 0.0), None
         budget = self._budget
         if budget is not None and not budget.take(self._pool.calls):

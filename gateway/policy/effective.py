@@ -122,7 +122,7 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
         yield from (f"  {one.name:<24} {_retry_text(one)}  # {one.source}" for one in policies.retries.values())
     yield "upstreams:"
     for upstream in policies.upstreams.values():
-        yield f"  {upstream.name:<24} {_place(upstream)}  # {upstream.source}"
+        yield f"  {upstream.name:<24} {_place(upstream)}{_patience(upstream)}  # {upstream.source}"
     yield "routes, first match wins:"
     for route in policies.routes:
         names = ", ".join(limit.name for limit in route.limits) or "no limits"
@@ -180,6 +180,13 @@ def _place(upstream: Upstream) -> str:
     if upstream.unix_path:
         return f"unix://{upstream.unix_path}"
     return f"{upstream.scheme}://{upstream.authority}{upstream.base_path}"
+
+
+def _patience(upstream: Upstream) -> str:
+    """What is learned from it, and how fast it is asked."""
+    learning, pace = upstream.learning, upstream.pace
+    text = f"; pauses by {learning.scope}, at most {duration(learning.max_us)}" if learning else ""
+    return text + (f"; paced at {pace.rate} per {duration(pace.per_us)}" if pace else "")
 
 
 def _match_text(match: Match) -> str:

@@ -411,3 +411,49 @@ class TestBudget:
             *(gateway.running.raw(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")) for _ in range(10))
         )
         assert len(upstream.received) == 50
+
+
+async def test_a_stale_socket_under_an_upload_that_has_not_begun(start: Start, upstream: Upstream) -> None:
+    """No policy: a request that waits for its 100 is sent again on a fresh socket, and its body goes there."""
+    gateway = Watched(
+        await start(POLICIES.replace(", retry: standard", "") % {"retry": "", "url": upstream.url, "source": 9})
+    )
+    await gateway.call()
+    upstream.read_body = False
+
+    async def script(request: Received, socket: Socket) -> bytes | None:
+        if request.connection == 0:
+            socket.reset()
+            return None
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + await socket.reader.readexactly(4)
+
+    upstream.script = script
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.running.port)
+    writer.write(
+        b"PUT /x HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"
+    )
+    await upstream.until(lambda: upstream.accepted == 2)
+    writer.write(b"body")
+    answer = await reader.read()
+    writer.close()
+    assert answer.endswith(b"\r\n\r\nbody")
+    record = (await gateway.running.records.wait(2))[1]
+    assert [one.get("error_class") for one in record.attempts or ()] == ["reset", None]
+
+
+async def test_attempts_wait_for_their_turn(start: Start, upstream: Upstream) -> None:
+    """One an hour: the second waits, for whom there is no place is told to come back, and who leaves sends nothing."""
+    paced = POLICIES.replace('{url: "%(url)s"}', '{url: "%(url)s", pace: {rate: 1, per: 1h, queue: 1, max_wait: 2h}}')
+    running = await start(paced % {"retry": "", "url": upstream.url, "source": 9})
+    assert b" 200 OK" in await running.raw(GET, until=b"ok")
+    _, waiting = await asyncio.open_connection("127.0.0.1", running.port)
+    waiting.write(GET)
+    (line,) = running.gateway.pacing._lines.values()
+    while not line.waiting:
+        await asyncio.sleep(0)
+    assert b'"code":"UPSTREAM_BUSY"' in await running.raw(GET, until=b"}")
+    waiting.close()
+    _, refused, left = await running.records.wait(3)
+    assert (refused.error_class, refused.status, left.status, len(upstream.received)) == ("busy", 503, 499, 1)
+    assert 0 < left.queue_s <= left.ended - left.started
+    assert (left.upstream_s, line.waiting) == (pytest.approx(0, abs=left.queue_s), 0)
