@@ -17,6 +17,7 @@ from gateway.admin.view import Check
 from gateway.breakers import Breakers
 from gateway.call import Gateway
 from gateway.callers import Callers
+from gateway.census import Census
 from gateway.core.client_address import networks
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.guards import Change, Guard
@@ -172,6 +173,7 @@ class Worker:
         await self._start_admin()
         self._metrics.start()
         self._connections.start()
+        self._census.start()
         _calm_collector()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
@@ -203,6 +205,7 @@ class Worker:
         event("policy.loaded", "Policy loaded", version=self.policies.version, files=list(self.policies.files))
         with suppress(StoreDown):
             await self.store.start()
+        self._census = Census(self.store, self.policies.breakers)
         return gateway
 
     def _watch_connections(self) -> Connections:
@@ -220,6 +223,7 @@ class Worker:
         await gateway.upstreams.close()
         await gateway.authenticator.close()
         gateway.leases.close()
+        await self._census.close()
         await gateway.breakers.close()
         await gateway.pauses.close()
         await self._connections.close()
@@ -313,6 +317,7 @@ class Worker:
             open_connections={"calls": listener.open_sockets},
             upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
             store_up=self._store_up,
+            breaker_keys=self._census.counts,
         )
 
 

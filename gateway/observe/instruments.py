@@ -64,6 +64,12 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_retry_budget_exhausted_total": _counter("Retries not made: too many were", "upstream"),
     "gateway_upstream_paused_total": _counter("Pauses that upstreams asked for, each told once", "upstream"),
     "gateway_breaker_transitions_total": _counter("Changes of state of breakers, each told once", "breaker", "to"),
+    "gateway_breaker_keys": _gauge(
+        "Keys whose shared breaker is not closed, in the whole fleet; a few seconds old",
+        "breaker",
+        "state",
+        together="livemax",
+    ),
     "gateway_upstream_connections": _gauge("Sockets to upstreams", "upstream", "state"),
     "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),
     "gateway_policy_last_reload_successful": _gauge("1 if the last one was taken", together="livemin"),

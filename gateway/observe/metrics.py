@@ -40,12 +40,14 @@ class Levels(NamedTuple):
 
     open_connections      by listener
     upstream_connections  by upstream: (active, idle)
+    breaker_keys          by breaker and state
     """
 
     in_flight: int = 0
     open_connections: Mapping[str, int] = {}
     upstream_connections: Mapping[str, tuple[int, int]] = {}
     store_up: bool = True
+    breaker_keys: Mapping[tuple[str, str], int] = {}
 
 
 class Metrics:
@@ -250,6 +252,8 @@ class Metrics:
         for upstream, (active, idle) in levels.upstream_connections.items():
             now["gateway_upstream_connections", upstream, "active"] = active
             now["gateway_upstream_connections", upstream, "idle"] = idle
+        for (breaker, state), count in levels.breaker_keys.items():
+            now["gateway_breaker_keys", breaker, state] = count
         self._level_series |= now.keys()
         for name, *labels in self._level_series:  # those of an upstream that is gone become 0
             self._set(name, now.get((name, *labels), 0), *labels)

@@ -47,8 +47,9 @@ local function circuits()
 
   local function list(key, member, listed)
     if not listed then return redis.call('ZREM', key, member) end
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - 32 * REMEMBERED) -- whatever that was, it is forgotten
     redis.call('ZADD', key, now, member)
-    redis.call('PEXPIRE', key, ttl_ms(32 * REMEMBERED)) -- outlives everything it lists
+    redis.call('PEXPIRE', key, ttl_ms(32 * REMEMBERED))
   end
 
   return unknown, load, save, list

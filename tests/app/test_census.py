@@ -1,0 +1,62 @@
+"""How many keys of each breaker are not closed, as metrics tell it."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.census import Census
+from gateway.core.guards import Breaker, Guard, Report, State
+from gateway.store import Store, StoreDown
+from gateway.store.local import LocalStore
+from gateway.store.redis import RedisStore
+
+BREAKER = Breaker("b", ("c",), consecutive_failures=1)
+BREAKERS = {"b": BREAKER, "well": replace(BREAKER, name="well"), "own": replace(BREAKER, name="own", shared=False)}
+
+
+def guard(name: str) -> Guard:
+    return Guard(BREAKER, f"breaker:b:{{={name}}}")
+
+
+@pytest.fixture(params=["local", "redis"])
+async def store(request: pytest.FixtureRequest, redis_url: str, redis_client: Any) -> Any:
+    one = LocalStore() if request.param == "local" else RedisStore(redis_url, timeout_us=5_000_000)
+    await one.start()
+    yield one
+    await one.close()
+
+
+async def test_it_counts_by_breaker_and_state(store: Store) -> None:
+    census = Census(store, BREAKERS)
+    well = {("b", "open"): 0, ("b", "half_open"): 0, ("well", "open"): 0, ("well", "half_open"): 0}
+    assert census.counts == well
+    for number in range(700):
+        await store.report([Report(guard(str(number)), 0, failed=1)])
+    await store.force(guard("held"), State.CLOSED, 60_000_000)
+    await store.report([Report(Guard(BREAKER, "breaker:gone:{=c}"), 0, failed=1)])
+    await census.look()
+    assert census.counts == well | {("b", "open"): 700}
+
+
+async def test_it_looks_by_itself_and_keeps_what_it_knows_while_the_store_is_down(store: Store) -> None:
+    census = Census(store, BREAKERS)
+    await store.report([Report(guard("c"), 0, failed=1)])
+    census.start()
+    while census.counts["b", "open"] == 0:
+        await asyncio.sleep(0)
+    await census.close()
+    await census.close()
+    if isinstance(store, RedisStore):
+        await store.close()
+        with pytest.raises(StoreDown):
+            await census.look()
+    assert census.counts["b", "open"] == 1
+
+
+async def test_without_breakers_it_does_not_ask(store: Store) -> None:
+    census = Census(store, {"own": BREAKERS["own"]})
+    census.start()
+    assert census.counts == {}
+    await census.close()
