@@ -23,8 +23,7 @@ def accept(request: Request, gateway: Gateway) -> Call:
     record.started = request.received
     given, traceparent = request.ids
     record.request_id = given or gateway.new_id()
-    trace = call.trace = continue_or_start(traceparent, gateway.random_bits(128))
-    record.trace_id, record.span_id, _ = trace
+    record.trace_id, record.span_id, call.trace_flags = continue_or_start(traceparent, gateway.random_bits(128))
     gateway.in_flight += 1
     return call
 

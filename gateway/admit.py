@@ -67,6 +67,9 @@ def _store_refusal(call: Call) -> Refusal:
 
 def _refusal(call: Call, decision: Decision) -> Refusal | None:
     record = call.record
+    if decision.admitted and not (call.ask.shadows or call.lease):
+        record.verdict = "allowed"
+        return None
     if decision.admitted:
         shadowed = [
             charge.limit

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from gateway.call import Call
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
@@ -44,7 +44,9 @@ class Passed:
 def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
     """(head for the caller, whether its body is written in chunks)."""
     request = call.request
-    passed = _passed(answer, request.head.http10)
+    passed: Any = answer.remembered
+    if passed is None or request.head.http10:
+        passed = _passed(answer, request.head.http10)
     if passed.closes or (request.body is not None and not request.body.complete):
         request.connection.keep_alive = False
     lines = _merged_limits(call, answer.fields, passed.drop) if passed.limits else limit_lines(call)
@@ -53,12 +55,10 @@ def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
 
 def _passed(answer: ResponseHead, http10: bool) -> Passed:
     """Remembered with the head; an answer to an HTTP/1.0 caller is rare and worked out each time."""
-    if http10:
-        return Passed(answer, http10)
-    passed: Any = answer.remembered
-    if passed is None:
-        passed = answer.remembered = Passed(answer, http10)
-    return cast(Passed, passed)
+    passed = Passed(answer, http10)
+    if not http10:
+        answer.remembered = passed
+    return passed
 
 
 def switching_head(call: Call, answer: ResponseHead) -> bytes:

@@ -8,7 +8,7 @@ same breaker; a breaker that only counts failures in a row does not even hear of
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gateway.core.ask import Ask
 from gateway.core.classes import Counts
@@ -35,22 +35,31 @@ class Judge(Protocol):
         """See `gateway.store.Store.report`."""
 
 
-class Passage(NamedTuple):
-    """A breaker let a call through, and waits to hear how it ended."""
+class Passage:
+    """A breaker let a call through, and waits to hear how it ended. Nothing in it is the call's own while nothing is
+    known against the breaker's calls: then all that one caller makes share one.
 
-    guard: Guard
-    standing: Standing
-    judge: Judge
+    passed  what is counted of such calls
+    """
+
+    __slots__ = ("guard", "judge", "passed", "standing")
+
+    def __init__(self, guard: Guard, standing: Standing, judge: Judge) -> None:
+        self.guard = guard
+        self.standing = standing
+        self.judge = judge
+        self.passed: _Passed | None = None
 
 
 class _Passed:
-    """Successes of one breaker's generation that it was not told of yet."""
+    """Successes of one breaker's generation that it was not told of yet. `told` ends its use."""
 
-    __slots__ = ("calls", "passage", "slow")
+    __slots__ = ("calls", "passage", "slow", "told")
 
     def __init__(self, passage: Passage) -> None:
         self.passage = passage
         self.calls = self.slow = 0
+        self.told = False
 
 
 class Breakers:
@@ -73,14 +82,17 @@ class Breakers:
 
     def let_in(self, guard: Guard, standings: Sequence[Standing], judge: Judge | None = None) -> Passage:
         """A call was admitted. `standings` end with the breaker's, or are empty; None = it is one of our own."""
-        standing = standings[-1] if standings else CLEAR
+        judge = judge or self._own
+        if not standings:
+            return Passage(guard, CLEAR, judge)
+        standing = standings[-1]
         if standing.moved:
             self.on_change(guard, Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER))
-        return Passage(guard, standing, judge or self._own)
+        return Passage(guard, standing, judge)
 
     def ended(self, passage: Passage, counts: Counts, took_s: float) -> None:
         """A call that was let through has ended, after so long upstream. Once for each passage."""
-        guard, standing, judge = passage
+        guard, standing, judge = passage.guard, passage.standing, passage.judge
         breaker = guard.rule
         assert isinstance(breaker, Breaker), "pauses hear of no outcomes"
         slow = int(breaker.slow_ppm > 0 and counts is not Counts.IGNORE and took_s * 1e6 > breaker.slow_us)
@@ -88,8 +100,11 @@ class Breakers:
             self._count(passage, slow)
         elif counts is not Counts.IGNORE or standing.probe:
             waiting = self._passed.pop((id(judge), guard.key, standing.generation), None)
-            passed = waiting.calls if waiting else 0
-            slow += waiting.slow if waiting else 0
+            passed = 0
+            if waiting is not None:
+                waiting.told = True
+                passed = waiting.calls
+                slow += waiting.slow
             failed = int(counts is Counts.FAILURE)
             passed += int(counts is Counts.SUCCESS)
             self._tell(judge, [Report(guard, standing.generation, standing.probe, passed, failed, slow)])
@@ -107,21 +122,28 @@ class Breakers:
             await asyncio.wait(self._telling)
 
     def _count(self, passage: Passage, slow: int) -> None:
+        passed = passage.passed
+        if passed is None or passed.told:
+            passed = passage.passed = self._passed_of(passage)
+        passed.calls += 1
+        passed.slow += slow
+
+    def _passed_of(self, passage: Passage) -> _Passed:
         key = (id(passage.judge), passage.guard.key, passage.standing.generation)
         passed = self._passed.get(key)
         if passed is None:
             passed = self._passed[key] = _Passed(passage)
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
-        passed.calls += 1
-        passed.slow += slow
+        return passed
 
     def _flush(self) -> None:
         """Tell what was counted. The rest is forgotten: who counts failures in a row has none, or they would ask."""
         self._timer = None
         reports: dict[int, tuple[Judge, list[Report]]] = {}
         for passed in self._passed.values():
-            guard, standing, judge = passed.passage
+            passed.told = True
+            guard, standing, judge = passed.passage.guard, passed.passage.standing, passed.passage.judge
             if isinstance(guard.rule, Breaker) and guard.rule.counts_rates:
                 report = Report(guard, standing.generation, 0, passed.calls, 0, passed.slow)
                 reports.setdefault(id(judge), (judge, []))[1].append(report)

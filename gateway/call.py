@@ -14,7 +14,6 @@ from gateway.core.headers import FieldWriter
 from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
-from gateway.core.trace import Trace
 from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
@@ -82,11 +81,12 @@ class Alike:
 
     policies  the set that it was worked out with; another set makes it worthless
     facts     what is known of such a call's record: its attributes, without `record.OWN`
+    pool             of sockets to the route's upstream
     upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
                      forwarded
     """
 
-    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "route", "upstream_fields")
+    __slots__ = ("ask", "facts", "operation", "peer_trusted", "policies", "pool", "route", "upstream_fields")
 
     def __init__(self, call: "Call", facts: dict[str, Any]) -> None:
         self.policies = call.policies
@@ -95,6 +95,7 @@ class Alike:
         self.route = call.route
         self.operation = call.operation
         self.ask = call.ask
+        self.pool = call.gateway.upstreams.pool(call.route.upstream)
         self.upstream_fields = b""
 
     def lend(self, call: "Call") -> None:
@@ -117,7 +118,7 @@ class Call:
     ask       what `admit` asks the store; `decision` is its answer
     lease     names the concurrency slots; "" when there are none to give back
     passage   through the breaker, which waits to hear how the call ended; None when none does
-    trace     the call's trace; our span in it is the parent of what we send upstream
+    trace_flags  of the call's trace; our span in it (`record.span_id`) is the parent of what we send upstream
     """
 
     __slots__ = (
@@ -135,12 +136,12 @@ class Call:
         "request",
         "route",
         "target",
-        "trace",
+        "trace_flags",
     )
 
     route: Route
     operation: Operation | None
-    trace: Trace
+    trace_flags: str
 
     def __init__(self, request: Request, gateway: Gateway, record: CallRecord) -> None:
         self.request = request

@@ -15,6 +15,7 @@ from gateway.core.fields import (
     tokens,
 )
 from gateway.core.policy import KeyFrom
+from gateway.core.trace import parent_field
 from gateway.guarding import head_arrived, learn
 from gateway.listener.connection import Connection
 from gateway.upload import Upload
@@ -35,7 +36,8 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
     retry = call.route.retry
-    pool = call.gateway.upstreams.pool(call.route.upstream)
+    assert call.alike is not None, "who was admitted has been identified"
+    pool = call.alike.pool
     pool.calls += 1
     call.forwarded_at = call.gateway.clock()
     if retry is not None and upload.whole is None:
@@ -142,13 +144,14 @@ def _pass_on(connection: Connection, head: ResponseHead) -> None:
 
 def _head(call: Call) -> bytes:
     """The request head for the upstream; most of it is the same for all calls that are alike."""
-    alike, record, trace = call.alike, call.record, call.trace
+    alike, record = call.alike, call.record
     assert alike is not None, "who was admitted has been identified"
     fields = alike.upstream_fields
     if not fields:
         fields = alike.upstream_fields = _fields(call)
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
-    ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n\r\n"
+    parent = parent_field(record.trace_id, record.span_id, call.trace_flags)
+    ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: {parent}\r\n\r\n"
     return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
 
 

@@ -59,7 +59,6 @@ async def ask_own(call: Call, guard: Guard) -> Refusal | None:
     """Ask a breaker that this worker has for itself."""
     breakers = call.gateway.breakers
     decision = await breakers.ask_own(guard)
-    call.record.breaker = guard.rule.name
     if not decision.admitted:
         return _held_back(call, guard, decision.standings[0])
     let_in(call, guard, decision, None)
@@ -69,15 +68,19 @@ async def ask_own(call: Call, guard: Guard) -> Refusal | None:
 def guarded(call: Call, decision: Decision) -> Refusal | None:
     """What the guards say that the store was asked about, or this worker in its place."""
     ask = call.ask
+    if not decision.standings and decision.admitted and ask.passage is not None and call.record.store == ask.passage_by:
+        call.passage = ask.passage
+        call.record.breaker_state = "closed"
+        return None
     breaker = ask.breaker if ask.own is None else None
-    if breaker is not None:
-        call.record.breaker = breaker.rule.name
     which = longest(decision.standings)
     if which >= 0:
         call.decision, call.lease = None, ""
         return _held_back(call, ask.guards[which], decision.standings[which])
     if breaker is not None and decision.admitted:
         let_in(call, breaker, decision, _store_of(call))
+        if not decision.standings:
+            ask.passage, ask.passage_by = call.passage, call.record.store
     return None
 
 

@@ -15,7 +15,7 @@ from gateway.listener.connection import Connection
 from gateway.listener.request import Request
 from gateway.record import CallRecord
 from gateway.refuse import from_upstream_failure, refuse, unreadable
-from gateway.relay import relay
+from gateway.relay import relay, relayed_at_once
 from gateway.settle import settle
 from gateway.upload import NOTHING_TO_SEND, Upload
 from gateway.upstream.exchange import Exchange
@@ -48,8 +48,8 @@ async def handle(request: Request, gateway: Gateway) -> None:
                 refusal = body_problem(failure.reason)
         if refusal is not None:
             refuse(call, refusal)
-        elif exchange is not None:
-            await relay(call, exchange)  # annotates
+        elif exchange is not None and not relayed_at_once(call, exchange):  # either annotates
+            await relay(call, exchange)
     except asyncio.CancelledError:
         _left(call, exchange)
     except Exception as crash:

@@ -77,6 +77,8 @@ def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
     if isinstance(asked, Refusal):
         return asked
     call.ask = asked
+    if asked.breaker is not None:
+        record.breaker = asked.breaker.rule.name
     if asked.skipped:
         record.verdict = "skipped"
     _remember(call)

@@ -10,8 +10,20 @@ from gateway.wire.body import BodyFailed, BodyStream
 from gateway.wire.response_head import ResponseHead
 
 
+def relayed_at_once(call: Call, exchange: Exchange | HeldAnswer) -> bool:
+    """Write an answer that has arrived as a whole to a caller that takes it; False = nothing was done, see `relay`."""
+    record, answer, body = call.record, exchange.head, exchange.whole
+    if body is None or answer is None or answer.upgrade or call.request.connection.write_paused:
+        return False
+    record.status = record.upstream_status = answer.status
+    record.response_source = "upstream"
+    record.bytes_out = len(body)
+    call.request.connection.write(annotate(call, answer)[0] + body)
+    return True
+
+
 async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
-    """Write the whole answer. When the upstream's body breaks off, so does ours, in a way that shows."""
+    """Write the answer as it comes. When the upstream's body breaks off, so does ours, in a way that shows."""
     record, connection, answer = call.record, call.request.connection, exchange.head
     assert answer is not None, "relayed is what has been answered"
     record.status = record.upstream_status = answer.status
@@ -25,8 +37,7 @@ async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
         whole = exchange.whole or b""
         record.bytes_out = len(whole)
         connection.write(head + whole)
-        if connection.write_paused:
-            await connection.drain()
+        await connection.drain()
         return
     try:
         if body.complete:

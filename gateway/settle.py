@@ -1,12 +1,14 @@
 """Settle: what a call held is given back when its body is over, and its outcome is classified."""
 
 from gateway.call import Call
+from gateway.core.classes import ErrorClass
 from gateway.core.headers import whole_seconds
 from gateway.core.signals import Honor, read
 from gateway.guarding import attempt_ended
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.held import HeldAnswer
+from gateway.wire.response_head import ResponseHead
 
 RETRY_AFTER = (Honor.RETRY_AFTER,)
 
@@ -29,25 +31,19 @@ def settle(call: Call, exchange: Exchange | HeldAnswer | None, upload: Upload | 
     body = call.request.body
     if body is not None and not record.bytes_in:
         record.bytes_in = body.size
-    _classify(call, exchange)
+    classes = call.policies.classes
+    error_class = classes.statuses.get(record.upstream_status)
+    if error_class is not None and exchange is not None and exchange.head is not None:
+        _classify(call, exchange.head, error_class)
     if call.passage is not None:
-        _tell_breaker(call, until_head_s)
+        if record.attempts:  # slow is an answer that let wait for itself, not a caller who reads slowly
+            until_head_s = record.attempts[-1]["upstream_ms"] / 1e3
+        counts = classes.counted(record.error_class, record.upstream_status)
+        attempt_ended(call, counts, until_head_s)
 
 
-def _tell_breaker(call: Call, until_head_s: float) -> None:
-    """How the last attempt ended. Slow is an answer that let wait for itself, not a caller who reads slowly."""
+def _classify(call: Call, head: ResponseHead, error_class: ErrorClass) -> None:
     record = call.record
-    if record.attempts:
-        until_head_s = record.attempts[-1]["upstream_ms"] / 1e3
-    counts = call.policies.classes.counted(record.error_class, record.upstream_status)
-    attempt_ended(call, counts, until_head_s)
-
-
-def _classify(call: Call, exchange: Exchange | HeldAnswer | None) -> None:
-    record = call.record
-    error_class = call.policies.classes.statuses.get(record.upstream_status)
-    if error_class is None or exchange is None or exchange.head is None:
-        return
     record.error_class = record.error_class or error_class.name
-    asked = read(record.upstream_status, exchange.head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
+    asked = read(record.upstream_status, head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
     record.upstream_retry_after_s = whole_seconds(asked.wait_us)

@@ -1,6 +1,7 @@
 """What the store is asked about one call: everything that is the same for all calls of one caller on one route."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.core.guards import Guard
 from gateway.core.limits import Algorithm, Charge, Mode
@@ -23,6 +24,8 @@ class Ask:
     near_at      (position, units left at which it is nearly used up: a fifth of it) of each enforced limit
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits: what is the same each time
+    passage      for whoever lets calls through breakers: what all calls get while nothing is known against them, and
+                 by whom they were let through (`passage_by`)
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
@@ -36,6 +39,8 @@ class Ask:
         "near_at",
         "own",
         "packed",
+        "passage",
+        "passage_by",
         "shadows",
         "shown",
         "skipped",
@@ -66,8 +71,10 @@ class Ask:
             if charge.limit.mode is Mode.ENFORCE
         )
         self.shadows = any(charge.limit.mode is Mode.SHADOW for charge in charges)
-        self.shown: object = None
-        self.packed: object = None
+        self.shown: Any = None
+        self.passage: Any = None
+        self.passage_by = ""
+        self.packed: Any = None
 
 
 NOTHING = Ask(())

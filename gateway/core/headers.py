@@ -132,7 +132,10 @@ class FieldWriter:
                 least, most_window_us, tight, tight_s = remaining, limit.window_us, limit, more_s
         text = f"{policy_line}RateLimit: {', '.join(items)}\r\n" if self.draft else ""
         if self.legacy and not hide_legacy:
-            text += _legacy_lines(tight.quota, least, tight_s + epoch_s if self.epoch_reset else tight_s)
+            reset = tight_s + epoch_s if self.epoch_reset else tight_s
+            text += (
+                f"X-RateLimit-Limit: {tight.quota}\r\nX-RateLimit-Remaining: {least}\r\nX-RateLimit-Reset: {reset}\r\n"
+            )
         return text.encode("ascii")
 
     def _remember(self, ask: Ask) -> tuple[str, Sequence[tuple[int, str, Limit]]]:
@@ -142,7 +145,3 @@ class FieldWriter:
         known = (line, [(at, f'"{limit.name}";r=', limit) for at, limit in limits])
         ask.shown = known
         return known
-
-
-def _legacy_lines(quota: int, remaining: int, reset: int) -> str:
-    return f"X-RateLimit-Limit: {quota}\r\nX-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Reset: {reset}\r\n"

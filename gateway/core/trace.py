@@ -1,23 +1,19 @@
 """W3C Trace Context (level 1, §3.2): continue the caller's trace or start one."""
 
 import re
-from typing import NamedTuple
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 _NO_SPAN, _SOME_SPAN = "0" * 16, "0" * 15 + "1"  # §3.2.2.4: all zeros is no id
 
 
-class Trace(NamedTuple):
-    """The trace a call belongs to and our own span in it, lower-case hex."""
+Trace = tuple[str, str, str]
+"""The trace a call belongs to, our own span in it, and its flags: lower-case hex."""
 
-    trace_id: str
-    span_id: str
-    flags: str
 
-    def parent_field(self) -> str:
-        """`traceparent` for the upstream."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+def parent_field(trace_id: str, span_id: str, flags: str) -> str:
+    """`traceparent` for the upstream."""
+    return f"00-{trace_id}-{span_id}-{flags}"
 
 
 def continue_or_start(traceparent: str | None, random_128: int) -> Trace:
@@ -33,8 +29,8 @@ def continue_or_start(traceparent: str | None, random_128: int) -> Trace:
     if traceparent is not None:
         match = _TRACEPARENT.fullmatch(traceparent.strip())
         if match is not None and _valid(match):
-            return Trace(match[2], span_id, match[4])
-    return Trace(new_id, span_id, "00")
+            return match[2], span_id, match[4]
+    return new_id, span_id, "00"
 
 
 def _valid(match: re.Match[str]) -> bool:

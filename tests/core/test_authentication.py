@@ -149,7 +149,14 @@ def test_key_parts_that_credentials_vouch_for(
 def test_what_is_not_forwarded() -> None:
     upstream = Upstream("u", "http", "localhost", 80, "localhost")
     one = Route("r", Match(), upstream, authenticate=(by_key(), by_token(), by_key("x-other", forward=True)))
-    assert one.credential_fields == {b"x-api-key", b"authorization", b"x_api-key", b"x-api_key", b"x_api_key", b"x_other"}
+    assert one.credential_fields == {
+        b"x-api-key",
+        b"authorization",
+        b"x_api-key",
+        b"x-api_key",
+        b"x_api_key",
+        b"x_other",
+    }
     assert Route("r", Match(), upstream).credential_fields == frozenset()
 
 
