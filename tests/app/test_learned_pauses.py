@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from gateway.core.guards import State
 from gateway.core.retry import Stop
 from gateway.record import CallRecord
 from gateway.store.local import LocalStore
@@ -182,10 +183,12 @@ class TestWithRetries:
 
     async def test_a_probe_that_a_limit_refuses_gives_its_permit_back(self, slow: Slow) -> None:
         """The back-off outlasts the open breaker; the further attempt would be its probe, but may not be sent."""
-        slow.now_us = 1_000_000_000
+        changes: list[State] = []
+        slow.running.gateway.breakers.on_change = lambda _guard, change: changes.append(change.state)
         slow.upstream.script = always(DOWN)
         assert (await slow.call("once"))[0] == 503
         assert (slow.stops, len(slow.upstream.received)) == ([Stop.LIMIT], 1)
         slow.upstream.script = always(OK)
         slow.now_us += 10_000_000
         assert (await slow.call("once"))[0] == 200
+        assert changes == [State.OPEN, State.HALF_OPEN, State.CLOSED]
