@@ -14,6 +14,8 @@ LOOK_AGAIN_US = 1_000_000
 """Nobody knows when a probe will end: who comes meanwhile is asked to try again in a second at most."""
 REMEMBERED_US = 24 * 3600 * 1_000_000
 """How long a breaker nobody asks is remembered beyond what it says by itself."""
+AFTERWARDS_US = 3600 * 1_000_000
+"""How long a breaker that closed remembers its generation: by then the calls from before are over."""
 MAX_FORCED_US = 30 * REMEMBERED_US
 
 
@@ -50,7 +52,8 @@ class Circuit(NamedTuple):
         """For how long this has to be remembered; 0 = it says nothing."""
         if self.quiet:
             return breaker.window_us if self.tallies.parts else 0
-        return max(0, self.until_us - now_us) + REMEMBERED_US
+        well = self.state is State.CLOSED and self.in_a_row == 0
+        return max(0, self.until_us - now_us) + (AFTERWARDS_US if well else REMEMBERED_US)
 
     def settled(self, breaker: Breaker, now_us: int) -> "Circuit":
         """With no time further ahead than it can be: after a backward step of the clock, or with shorter numbers."""
@@ -147,7 +150,8 @@ class Circuit(NamedTuple):
                 return self._opened(breaker, Reason.FAILURE_RATE, totals, now_us)
             if breaker.slow_ppm and slow * 1_000_000 >= breaker.slow_ppm * calls:
                 return self._opened(breaker, Reason.SLOW_CALLS, totals, now_us)
-        return self._replace(in_a_row=in_a_row, tallies=tallies), None
+        known = Circuit() if now_us - self.since_us >= AFTERWARDS_US else self
+        return known._replace(in_a_row=in_a_row, tallies=tallies), None
 
     def _opened(self, breaker: Breaker, reason: Reason, counts: Counts, now_us: int) -> tuple["Circuit", Change]:
         longer_us = self.open_us * breaker.growth_milli // 1000 if self.open_us else breaker.open_us

@@ -16,8 +16,8 @@ An answer is anything but a failure: a refused credential shows that the other s
 halves every HALF_LIFE_US, so a failure is recent for one to two minutes; the end of `offline` begins anew.
 Reports come late and from several workers: an attempt that began before the trouble says nothing about its end.
 
-Pure. Times are microseconds of one clock, the store's; a report says how long ago things were. `store/lua/status.lua`
-is the second implementation, tested equal.
+Pure. Times are microseconds of one clock, the store's; a report says how long ago things were. The scripts
+`connection_state.lua` and `connection_counts.lua` of `gateway/store/lua/` are second implementations, tested equal.
 """
 
 from collections.abc import Sequence
@@ -101,6 +101,7 @@ class Track(NamedTuple):
     streak                   failures since the last answer
     answered_us              when the latest attempt was answered, as far as reports say
     offline_us               when the connection went offline; NEVER = it is not
+    recovered_us             when the answer began that ended that: failures of before are no news
     denied...                the latest refused credential, until a success ends it
     limited_until_us         when the upstream may be asked again
     ok_weight, failed_weight, halved_us   what was lately tried, and when that was last halved
@@ -112,6 +113,7 @@ class Track(NamedTuple):
     streak: int = 0
     answered_us: int = NEVER
     offline_us: int = NEVER
+    recovered_us: int = NEVER
     denied: ConnectionState | None = None
     denied_us: int = NEVER
     denied_operation: str = ""
@@ -198,23 +200,24 @@ def _halved(track: Track, now_us: int) -> Track:
 
 def _offline(track: Track, report: Report, now_us: int) -> Track:
     """Failures in a row, and being offline: first what begins it, then what ends it."""
-    answered_us = track.answered_us
+    old = report.failure.at_us >= 0 and now_us - report.failure.at_us < track.recovered_us
+    failures, tail = (0, 0) if old else (report.failures, report.tail)
     began_us = now_us - report.answer_us if report.answer_us >= 0 else NEVER
-    streak = report.tail if report.answer_us >= 0 else track.streak + report.failures
-    silent = now_us - max(answered_us, began_us) >= OFFLINE_AFTER_US
+    answered_us = max(track.answered_us, began_us)
+    streak = tail if report.answer_us >= 0 else track.streak + failures
     offline_us = track.offline_us
-    if offline_us < 0 and report.shut_us >= 0:
+    if offline_us < 0 and report.shut_us >= 0 and now_us - report.shut_us >= answered_us:
         offline_us = now_us - report.shut_us
-    elif offline_us < 0 and report.failures and streak >= OFFLINE_FAILURES and silent:
+    elif offline_us < 0 and failures and streak >= OFFLINE_FAILURES and now_us - answered_us >= OFFLINE_AFTER_US:
         offline_us = now_us
     track = track._replace(
         streak=streak,
-        answered_us=max(answered_us, began_us),
+        answered_us=answered_us,
         offline_us=offline_us,
-        failed_weight=track.failed_weight + WEIGHT * report.failures,
+        failed_weight=track.failed_weight + WEIGHT * failures,
     )
     if 0 <= offline_us < began_us:
-        return track._replace(offline_us=NEVER, ok_weight=0, failed_weight=WEIGHT * report.tail)
+        return track._replace(offline_us=NEVER, recovered_us=began_us, ok_weight=0, failed_weight=WEIGHT * tail)
     return track
 
 

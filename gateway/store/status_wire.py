@@ -14,7 +14,7 @@ from gateway.core.keys import encode_part
 from gateway.store.link import Argument
 from gateway.store.scripts import load_script
 
-STATUS = load_script("status", "status")
+STATUS = load_script("status", "clock", "connection_counts", "connection_state", "status")
 TAG = "connections:{status}:"
 """Behind the prefix, in front of everything: one hash tag. Keys of limits never have it, their tags begin otherwise."""
 
@@ -96,11 +96,11 @@ def decode_page(now_us: int, body: Sequence[Any], count: int) -> Page:
 
 def decode_status(flat: Sequence[Any]) -> Status:
     """One connection as the script's `flat` writes it."""
-    tenant, connection, state, since_us, *plain = map(_text, flat[:16])
-    kept = dict(zip(Track._fields[2:14], plain, strict=True))
+    tenant, connection, state, since_us, *plain = map(_text, flat[:17])
+    kept = dict(zip(Track._fields[2:15], plain, strict=True))
     kept["denied"] = ConnectionState(kept["denied"]) if kept["denied"] else None
-    failure = Failure(*map(_text, flat[16]))
-    track = Track(ConnectionState(state), since_us, **kept, failure=failure, buckets=tuple(map(_bucket, flat[17:])))
+    failure = Failure(*map(_text, flat[17]))
+    track = Track(ConnectionState(state), since_us, **kept, failure=failure, buckets=tuple(map(_bucket, flat[18:])))
     return Status(Named(tenant, connection), track)
 
 

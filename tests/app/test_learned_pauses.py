@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.core.guards import Guard, Pausing
+from gateway.core.guards import State
 from gateway.core.retry import Stop
 from gateway.record import CallRecord
 from gateway.store.local import LocalStore
@@ -19,8 +19,10 @@ keys:
   connection: {from: header, name: X-Connection-Id, on_missing: skip}
 limits:
   connection-1m: {algorithm: rolling_window, limit: 5000, window: 1m, key: [connection]}
+  attempts-10s: {algorithm: fixed_window, limit: 1, window: 10s, key: [], charge: per_attempt}
 breakers:
   connection: {key: [connection], consecutive_failures: 3, open_for: 30s}
+  own: {key: [connection], consecutive_failures: 1, open_for: 1s, scope: local}
 retries:
   standard: {attempts: 5, backoff: {schedule: [1s, 2s, 4s, 8s]}}
 upstreams:
@@ -28,6 +30,7 @@ upstreams:
 routes:
   - {name: plain, match: {path_prefix: /plain/}, upstream: up, limits: [connection-1m]}
   - {name: tried, match: {path_prefix: /tried/}, upstream: up, limits: [connection-1m], retry: standard, breaker: connection}
+  - {name: once, match: {path_prefix: /once/}, upstream: up, limits: [attempts-10s], retry: standard, breaker: own}
 """
 LATER = b"HTTP/1.1 429 Later\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
 DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown"
@@ -47,6 +50,7 @@ class Slow:
         gateway = self.running.gateway
         store = LocalStore(lambda: self.now_us)
         gateway.store = store
+        gateway.breakers._own._clock = lambda: self.now_us
         gateway.clock, gateway.sleep = lambda: self.now_us / 1e6, self.sleep
         gateway.random_bits = lambda _bits: 0
         gateway.pauses.on_pause = lambda guard, for_us: self.began.append((guard.rule.name, for_us // 1_000_000))
@@ -143,21 +147,24 @@ class TestWithRetries:
         status, _, record = await slow.call("tried")
         assert (status, record.retry_wait_s, slow.began) == (200, 7, [("up", 7)])
 
-    async def test_a_pause_that_became_longer_meanwhile_is_waited_for(self, slow: Slow) -> None:
+    @pytest.mark.parametrize(("times", "status", "waited_s"), [(1, 200, 12), (2, 429, 12)])
+    async def test_a_pause_that_became_longer_meanwhile_is_waited_for_once(
+        self, slow: Slow, times: int, status: int, waited_s: int
+    ) -> None:
         slow.upstream.script = after_one(LATER % 7)
-        sleep, store = slow.sleep, slow.running.gateway.store
+        sleep, left = slow.sleep, [times]
 
         async def lengthen(seconds: float) -> None:
-            slow.running.gateway.sleep = sleep
             await sleep(seconds)
-            guard = next(iter(slow.running.gateway.callers._remembered.values()))[2].guards[0]
-            assert isinstance(guard, Guard)
-            assert isinstance(guard.rule, Pausing)
-            await store.pause(guard, 5_000_000)
+            (caller,) = slow.running.gateway.callers._remembered.values()
+            if left[0]:
+                left[0] -= 1
+                await slow.running.gateway.store.pause(caller[2].guards[0], 5_000_000)
 
         slow.running.gateway.sleep = lengthen
-        status, _, record = await slow.call("tried")
-        assert (status, record.retry_wait_s) == (200, 12)
+        answered, _, record = await slow.call("tried")
+        assert (answered, record.retry_wait_s) == (status, waited_s)
+        assert slow.stops == ([Stop.UPSTREAM_WAIT] if times == 2 else [])
 
     async def test_the_breaker_hears_of_every_attempt_and_is_asked_before_each(self, slow: Slow) -> None:
         slow.upstream.script = always(DOWN)
@@ -173,3 +180,15 @@ class TestWithRetries:
         slow.now_us += 30_000_000
         await slow.call("tried")
         assert len(slow.upstream.received) == 4
+
+    async def test_a_probe_that_a_limit_refuses_gives_its_permit_back(self, slow: Slow) -> None:
+        """The back-off outlasts the open breaker; the further attempt would be its probe, but may not be sent."""
+        changes: list[State] = []
+        slow.running.gateway.breakers.on_change = lambda _guard, change: changes.append(change.state)
+        slow.upstream.script = always(DOWN)
+        assert (await slow.call("once"))[0] == 503
+        assert (slow.stops, len(slow.upstream.received)) == ([Stop.LIMIT], 1)
+        slow.upstream.script = always(OK)
+        slow.now_us += 10_000_000
+        assert (await slow.call("once"))[0] == 200
+        assert sorted(changes) == [State.CLOSED, State.OPEN, State.HALF_OPEN]

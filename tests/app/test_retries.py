@@ -115,7 +115,8 @@ async def test_the_vendors_table(begin: Begin, upstream: Upstream) -> None:
     assert answer.startswith(b"HTTP/1.1 503 Down\r\nX-From: upstream\r\n")
     assert answer.endswith(b"\r\n\r\ndown")
     assert gateway.stops == [(record, Stop.ATTEMPTS)]
-    assert (record.retry_wait_s, record.upstream_status, record.error_class) == (15, 503, "server_error")
+    assert (record.retry_wait_s, record.upstream_s) == (15, 0)
+    assert (record.upstream_status, record.error_class) == (503, "server_error")
     entries = [(one["n"], one["status"], one["error_class"], one.get("wait_ms")) for one in record.attempts or ()]
     waits = [None, 1000, 2000, 4000, 8000]
     assert entries == [(n, 503, "server_error", wait) for n, wait in enumerate(waits, 1)]

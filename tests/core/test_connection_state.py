@@ -44,12 +44,12 @@ def rejected(count: int = 1) -> Report:
     return Report((Row("read", "", rejected=count),), answer_us=0)
 
 
-def failed(count: int = 1, *, tail: int | None = None) -> Report:
-    """Failures; with `tail` there was an answer before the last so many of them."""
+def failed(count: int = 1, *, tail: int | None = None, age_us: int = 0) -> Report:
+    """Failures, the last so long ago; with `tail` there was an answer before the last so many of them."""
+    answer_us = -1 if tail is None else 0
+    failure = Failure(age_us, "server_error", 503)
     rows = (Row("read", "", failed=count),)
-    if tail is None:
-        return Report(rows, failures=count, tail=count, failure=Failure(0, "server_error", 503))
-    return Report(rows, failures=count, tail=tail, answer_us=0)
+    return Report(rows, failures=count, tail=count if tail is None else tail, answer_us=answer_us, failure=failure)
 
 
 def mixed(answered: int, failures: int) -> Report:
@@ -113,6 +113,10 @@ HISTORIES: list[tuple[str, ConnectionState, list[tuple[int, Report]]]] = [
     ("a late success of before ends nothing", OFFLINE, [(0, shut()), (S, ok(began_us=2 * S))]),
     ("the probe ends it", ONLINE, [(0, shut()), (2 * S, ok(began_us=S))]),
     ("failures after the answer are recent again", DEGRADED, [(0, shut()), (2 * S, failed(2, tail=1))]),
+    ("a refusal of before, reported late", ONLINE, [(0, shut()), (S, ok()), (S, shut(age_us=S + 1))]),
+    ("a refusal of after", OFFLINE, [(0, shut()), (S, ok()), (S, shut(age_us=S))]),
+    ("failures of before are no news, reported late", ONLINE, [(0, shut()), (S, ok()), (S, failed(3, age_us=2 * S))]),
+    ("those of after are", DEGRADED, [(0, shut()), (S, ok()), (S, failed(3, age_us=S))]),
     ("offline hides refused credentials", OFFLINE, [(0, refused()), (0, shut())]),
     ("refused credentials show that it is there", AUTH, [(0, failed(9)), (S, refused())]),
     # credentials

@@ -28,6 +28,8 @@ routes:
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nbad"
 GUARD = Guard(Breaker("connection", ("connection",)), "breaker:connection:{=c1}")
 CONCURRENCY = 20
+PATIENCE_S = 30
+"""How long the calls of one test may take on a busy machine."""
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ async def store(redis_url: str) -> AsyncIterator[RedisStore]:
     await one.close()
 
 
-async def calls(gateways: list[Process], count: int) -> Counter[tuple[int, str]]:
+async def calls(gateways: list[Process], count: int, waits: list[int] | None = None) -> Counter[tuple[int, str]]:
     """`count` GETs to each gateway, `CONCURRENCY` at a time on as many sockets: (status, code of the problem)."""
     slots = asyncio.Semaphore(CONCURRENCY * len(gateways))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -47,6 +49,8 @@ async def calls(gateways: list[Process], count: int) -> Counter[tuple[int, str]]
         async def one(gateway: Process) -> tuple[int, str]:
             async with slots, session.get(f"{gateway.url}/x", headers={"X-Connection-Id": "c1"}) as answer:
                 body = await answer.read()
+                if waits is not None:
+                    waits.append(int(answer.headers["Retry-After"]))
                 return answer.status, json.loads(body)["code"] if body[:1] == b"{" else ""
 
         return Counter(await asyncio.gather(*(one(gateway) for _ in range(count) for gateway in gateways)))
@@ -57,11 +61,15 @@ async def ready_to_probe(store: RedisStore) -> None:
     await store.force(GUARD, State.OPEN, 1)
 
 
-def changes(gateway: Process) -> list[str]:
-    """The events about breakers that the gateway's workers told."""
+def events(gateway: Process) -> list[str]:
+    """The names of what the gateway's workers told."""
     lines = (gateway.log.parent / "stdout").read_bytes().splitlines()
-    names = [json.loads(line)["event_name"] for line in lines if line.startswith(b"{")]
-    return [name for name in names if name.startswith("breaker.")]
+    return [json.loads(line)["event_name"] for line in lines if line.startswith(b"{")]
+
+
+def changes(gateway: Process) -> list[str]:
+    """The events about breakers."""
+    return [name for name in events(gateway) if name.startswith("breaker.")]
 
 
 def policies(upstream: Upstream, first_byte: str = "20s") -> str:
@@ -106,6 +114,24 @@ async def test_threshold_silence_one_probe_recovery(launch: Launch, upstream: Up
         assert await gateway.stop() == 0
     told = Counter(name for gateway in fleet for name in changes(gateway))
     assert told == {"breaker.opened": 1, "breaker.half_open": 1, "breaker.closed": 1}
+
+
+async def test_1000_callers_of_a_paused_connection_reach_nobody(launch: Launch, upstream: Upstream) -> None:
+    text = policies(upstream).replace("timeouts:", "learn_limits: {from: Retry-After, scope: connection}, timeouts:")
+    fleet = list(await asyncio.gather(launch(text, "--workers", "2"), launch(text)))
+    upstream.script = always(b"HTTP/1.1 429 Wait\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n")
+    waits: list[int] = []
+    assert await calls(fleet[:1], 1, waits) == {(429, ""): 1}
+    upstream.script = always(OK)
+    assert await calls(fleet, 500, waits) == {(429, "UPSTREAM_RATE_LIMITED"): 1000}
+    assert len(upstream.received) == 1
+    assert waits[0] == 60
+    assert 60 - PATIENCE_S <= min(waits)
+    assert max(waits) <= 66
+    for gateway in fleet:
+        assert await gateway.stop() == 0
+    told = [name for gateway in fleet for name in events(gateway) if name == "upstream.paused"]
+    assert len(told) == 1
 
 
 async def test_a_gateway_killed_while_probing_does_not_stick_the_breaker(

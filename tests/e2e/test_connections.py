@@ -17,12 +17,15 @@ keys:
   connection: {from: header, name: X-Connection-Id, on_missing: skip}
 limits:
   connection-1m: {algorithm: token_bucket, rate: 1, per: 10m, burst: 50, key: [connection]}
+breakers:
+  connection: {key: [tenant, connection], consecutive_failures: 3, open_for: 10m}
 upstreams:
-  up: {url: "%(url)s"}
+  up: {url: "%(url)s", learn_limits: {from: Retry-After, scope: connection}}
 routes:
   - name: all
     upstream: up
     limits: [connection-1m]
+    breaker: connection
     operations:
       - {name: product.read, entity: product, match: {method: GET, path: "/product/*"}}
       - {name: vendor.read, entity: vendor, match: {method: GET, path: "/vendor/*"}}
@@ -33,7 +36,7 @@ STATUSES = {"unauthorized": 401, "forbidden": 403, "limited": 429, "failing": 50
 async def by_path(request: Received, _socket: Socket) -> bytes:
     """/product/failing is answered with 500, and so on."""
     status = STATUSES.get(request.target.rpartition("/")[2], 200)
-    retry = b"Retry-After: 600\r\n" if status == 429 else b""
+    retry = b"Retry-After: 500\r\n" if status == 429 else b""
     return b"HTTP/1.1 %d X\r\n%bContent-Length: 2\r\n\r\nok" % (status, retry)
 
 
@@ -106,9 +109,11 @@ async def worker_of(gateway: Process) -> int:
 
 async def test_open_issues_events_and_the_log_of_errors(fleet: list[Process]) -> None:
     paths = {"locked": "forbidden", "busy": "limited", "shaky": "failing", "fine": "1"}
-    for gateway in fleet * 2:
+    for gateway in fleet:
         for connection, path in paths.items():
             await call(gateway, f"/product/{path}", connection)
+    await until(fleet[1], "/busy", state="rate_limited")
+    assert 400 < (await ask(fleet[1], "/busy"))["paused_s"] <= 500
     expected = [("locked", "permission_denied"), ("busy", "rate_limited"), ("shaky", "degraded")]
     for gateway in fleet:
         while True:
@@ -130,8 +135,36 @@ async def test_open_issues_events_and_the_log_of_errors(fleet: list[Process]) ->
     ]
     errors = [line for line in lines if line["event_name"] == "connection.error"]
     called = {line["request_id"]: line for gateway in fleet for line in gateway.calls()}
-    assert len(errors) == 12
+    assert len(errors) == 5  # of two gateways' calls; that of the second to the paused connection was never sent
     for line in errors:
         assert line["upstream_status"] == called[line["request_id"]]["upstream_status"]
         assert (line["operation"], line["tenant"]) == ("product.read", "acme")
     assert {line["connection"] for line in errors} == {"locked", "busy", "shaky"}
+
+
+async def test_offline_while_the_breaker_is_open_and_online_again(fleet: list[Process]) -> None:
+    first, second = fleet
+    for _ in range(3):
+        assert await call(first, "/product/failing", "conn_42") == 500
+        await until(second, "/conn_42", state="degraded")
+    assert await call(second, "/product/1", "conn_42") == 503
+    for gateway in fleet:
+        document = await until(gateway, "/conn_42", state="offline")
+        (breaker,) = document["breakers"]
+        assert breaker.pop("next_probe_s") > 500
+        assert (breaker["name"], breaker["state"], breaker["reason"]) == ("connection", "open", "consecutive_failures")
+        assert document["last_failure"]["status"] == 500
+    url = f"http://127.0.0.1:{second.admin_port}/-/breakers/connection/acme/conn_42"
+    order = {"state": "open", "ttl": "1ms"}
+    async with aiohttp.ClientSession() as session, session.post(url, json=order) as answer:
+        assert answer.status == 200
+    while await call(second, "/product/1", "conn_42") == 503:  # until that millisecond is over
+        pass
+    for gateway in fleet:
+        document = await until(gateway, "/conn_42", state="online")
+        assert document["breakers"][0]["state"] == "closed"
+    for gateway in fleet:
+        assert await gateway.stop() == 0
+    lines = sorted((line for gateway in fleet for line in told(gateway)), key=lambda line: line["timestamp"])
+    changes = [line["event_name"] for line in lines if line["event_name"] != "connection.error"]
+    assert changes == ["connection.degraded", "connection.offline", "connection.online"]

@@ -78,8 +78,9 @@ async def tls(start: Start, upstream: Upstream, files: Tls) -> AsyncIterator[Ren
     certificates = Certificates()
     listener = build_listener(running.gateway, certificates)
     sock = socket.create_server(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
     await listener.start(sock)
-    yield Renewable(sock.getsockname()[1], certificates)
+    yield Renewable(port, certificates)
     while listener.open_sockets:  # every test closes its own
         await asyncio.sleep(0)
     listener.stop_accepting()

@@ -14,7 +14,7 @@ local CLOSED, OPEN, HALF_OPEN = 0, 1, 2
 
 local function circuits()
   local HEADER, HEADER_BYTES = '>BBBI4I7I7I6I4BI4I4I4B', 45
-  local REMEMBERED = 24 * 3600 * 1000000
+  local REMEMBERED, AFTERWARDS = 24 * 3600 * 1000000, 3600 * 1000000
 
   -- What a partition nobody knows is, or one that holds something else.
   local function unknown(generation)
@@ -38,7 +38,8 @@ local function circuits()
   local function save(key, c, window)
     local quiet = c.state == CLOSED and c.generation == 0 and c.row == 0
     if quiet and c.tallies == '' then return redis.call('DEL', key) end
-    local lives = quiet and window or math.max(0, c.ends - now) + REMEMBERED
+    local lives = math.max(0, c.ends - now) + (c.state == CLOSED and c.row == 0 and AFTERWARDS or REMEMBERED)
+    if quiet then lives = window end
     local header = struct.pack(HEADER, 0x51, quiet and 0 or 1, c.state, c.generation, c.since, c.ends, c.open, c.row,
       c.reason, c.calls, c.failed, c.slow, #c.probes)
     local probes = struct.pack('>' .. string.rep('I7', #c.probes), unpack(c.probes))
@@ -52,5 +53,5 @@ local function circuits()
     redis.call('PEXPIRE', key, ttl_ms(32 * REMEMBERED))
   end
 
-  return unknown, load, save, list
+  return unknown, load, save, list, AFTERWARDS
 end

@@ -35,7 +35,7 @@
 local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4'
 local PARTS, MAX_COUNT, TALLIES = 10, 536870912, '>I6I7' .. string.rep('I4', 30)
 
-local unknown, load, save, list = circuits()
+local unknown, load, save, list, AFTERWARDS = circuits()
 local changes = {}
 local report -- of the fields above
 
@@ -106,9 +106,10 @@ local function closed(c)
       return opened(c, 3, calls, failed, slow)
     end
   end
-  if row == c.row and tallies == c.tallies then return end
-  c.row, c.tallies = row, tallies
-  return c
+  local known = now - c.since >= AFTERWARDS and unknown(0) or c
+  if known.generation == c.generation and row == c.row and tallies == c.tallies then return end
+  known.row, known.tallies = row, tallies
+  return known
 end
 
 for i = 1, #KEYS - 1 do

@@ -1,4 +1,6 @@
----- How connections are doing: see gateway/core/connection_state.py and connection_counts.py ------------------------
+---- How connections are doing -----------------------------------------------------------------------------------------
+--
+-- Runs as one text behind clock.lua, connection_counts.lua and connection_state.lua.
 --
 -- All keys have one hash tag, so that one run may take in reports about many connections, and read any of them.
 --
@@ -38,132 +40,22 @@
 -- Every key ends RETENTION_MS after the last report. At most MOST connections are remembered; the one that was silent
 -- longest is forgotten first.
 
-local SECOND, RETENTION_MS, MOST = 1000000, 604800000, 20000
-local OFFLINE_FAILURES, OFFLINE_AFTER = 5, 10 * SECOND
-local SAME, OTHER, HALF_LIFE = 5 * SECOND, 60 * SECOND, 60 * SECOND
-local WEIGHT, LEAST_WEIGHT, ENTER_SHARE, LEAVE_SHARE = 1024, 512, 10, 20
-local BUCKET, BUCKETS, MAX_ROWS = 60 * SECOND, 10, 32
+local RETENTION_MS, MOST = 604800000, 20000
 local MOST_DUE, MOST_FORGOTTEN = 32, 4
 local LETTERS = {
   offline = 'a', auth_required = 'b', permission_denied = 'c', rate_limited = 'd', degraded = 'e', online = 'f'
 }
 
 local base = ARGV[3]
-local now = tonumber(ARGV[2])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = time[1] * SECOND + time[2]
-end
 local transitions = {}
-
--- Counts -------------------------------------------------------------------------------------------
-
-local function count(buckets, rows)
-  local kept, oldest = {}, math.floor(now / BUCKET) - BUCKETS
-  for _, bucket in ipairs(buckets) do
-    if bucket.number > oldest then kept[#kept + 1] = bucket end
-  end
-  for _, row in ipairs(rows) do
-    local operation, entity, ok, rejected, failed = unpack(row)
-    if ok + rejected + failed > 0 then
-      local newest = kept[#kept]
-      local number = math.max(math.floor(now / BUCKET), newest and newest.number or 0)
-      if not newest or newest.number ~= number then
-        newest = {number = number, size = 0, rows = {}}
-        kept[#kept + 1] = newest
-      end
-      local pair = operation .. '\31' .. entity
-      if not newest.rows[pair] and newest.size >= MAX_ROWS then pair = '(other)\31' end
-      local counts = newest.rows[pair]
-      if not counts then
-        counts = {0, 0, 0}
-        newest.rows[pair], newest.size = counts, newest.size + 1
-      end
-      counts[1], counts[2], counts[3] = counts[1] + ok, counts[2] + rejected, counts[3] + failed
-    end
-  end
-  return kept
-end
-
--- The state ----------------------------------------------------------------------------------------
-
-local function halve(track)
-  local halvings = math.floor((now - track.halved_us) / HALF_LIFE)
-  if halvings > 0 then
-    track.ok_weight = math.floor(track.ok_weight / 2 ^ halvings)
-    track.failed_weight = math.floor(track.failed_weight / 2 ^ halvings)
-    track.halved_us = track.halved_us + halvings * HALF_LIFE
-  end
-end
-
-local function take_failures(track, report)
-  local began = report.answer_us >= 0 and now - report.answer_us or -1
-  track.streak = report.answer_us >= 0 and report.tail or track.streak + report.failures
-  track.answered_us = math.max(track.answered_us, began)
-  track.failed_weight = track.failed_weight + WEIGHT * report.failures
-  if track.offline_us < 0 then
-    local silent = now - track.answered_us >= OFFLINE_AFTER
-    if report.shut_us >= 0 then
-      track.offline_us = now - report.shut_us
-    elseif report.failures > 0 and track.streak >= OFFLINE_FAILURES and silent then
-      track.offline_us = now
-    end
-  end
-  if track.offline_us >= 0 and track.offline_us < began then
-    track.offline_us, track.ok_weight, track.failed_weight = -1, 0, WEIGHT * report.tail
-  end
-end
-
-local function take_denial(track, report)
-  if report.denied ~= '' and now - report.denied_us >= track.denied_us then
-    track.denied, track.denied_us = report.denied, now - report.denied_us
-    track.denied_operation, track.denied_entity = report.denied_operation, report.denied_entity
-  end
-  for _, row in ipairs(report.rows) do
-    local same = row[1] == track.denied_operation and row[2] == track.denied_entity
-    if row[3] > 0 and now - row[6] >= track.denied_us + (same and SAME or OTHER) then track.denied = '' end
-  end
-end
-
-local function take_rest(track, report)
-  if report.limited_us > 0 then
-    track.limited_until_us = math.max(track.limited_until_us, now + report.limited_us)
-  end
-  for _, row in ipairs(report.rows) do
-    track.ok_weight = track.ok_weight + WEIGHT * (row[3] + row[4])
-    if row[3] > 0 then track.success_us = math.max(track.success_us, now - row[7]) end
-  end
-  local failure = report.failure
-  if failure[1] >= 0 and now - failure[1] >= track.failure[1] then
-    failure[1] = now - failure[1]
-    track.failure = failure
-  end
-end
-
-local function state_of(track)
-  if track.offline_us >= 0 then return 'offline' end
-  if track.denied ~= '' then return track.denied end
-  if track.limited_until_us > now then return 'rate_limited' end
-  local share, failed = track.state == 'degraded' and LEAVE_SHARE or ENTER_SHARE, track.failed_weight
-  if failed >= LEAST_WEIGHT and failed * share >= failed + track.ok_weight then return 'degraded' end
-  return 'online'
-end
-
-local function ends_by_itself(track)
-  if track.state == 'rate_limited' then return track.limited_until_us end
-  if track.state ~= 'degraded' then return -1 end
-  local weight, halvings = track.failed_weight, 0
-  while weight >= LEAST_WEIGHT do weight, halvings = weight / 2, halvings + 1 end
-  return track.halved_us + halvings * HALF_LIFE
-end
 
 -- What is remembered -------------------------------------------------------------------------------
 
 local function flat(track)
   local array = {
     track.tenant, track.connection, track.state, track.since_us, track.streak, track.answered_us, track.offline_us,
-    track.denied, track.denied_us, track.denied_operation, track.denied_entity, track.limited_until_us,
-    track.ok_weight, track.failed_weight, track.halved_us, track.success_us, track.failure
+    track.recovered_us, track.denied, track.denied_us, track.denied_operation, track.denied_entity,
+    track.limited_until_us, track.ok_weight, track.failed_weight, track.halved_us, track.success_us, track.failure
   }
   for _, bucket in ipairs(track.buckets) do
     local rows = {bucket.number}
@@ -193,8 +85,8 @@ local function begin(member)
   redis.call('ZADD', KEYS[2], 0, LETTERS.online .. member)
   return {
     tenant = '', connection = '', state = 'online', since_us = now, streak = 0, answered_us = -1, offline_us = -1,
-    denied = '', denied_us = -1, denied_operation = '', denied_entity = '', limited_until_us = 0, ok_weight = 0,
-    failed_weight = 0, halved_us = now, success_us = -1, failure = {-1, '', 0, '', '', ''}, buckets = {}
+    recovered_us = -1, denied = '', denied_us = -1, denied_operation = '', denied_entity = '', limited_until_us = 0,
+    ok_weight = 0, failed_weight = 0, halved_us = now, success_us = -1, failure = {-1, '', 0, '', '', ''}, buckets = {}
   }
 end
 

@@ -1,0 +1,98 @@
+"""Tunnels whose sides do not read, end half, or vanish: what one side does is done to the other, and nothing is stored."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.wire.sockets import reset
+from tests.app.conftest import Running
+from tests.fakes.upstream import Received, Socket, Upstream
+
+UPGRADE = b"GET /t HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+async def nothing_escapes() -> AsyncIterator[None]:
+    """What a callback of ours lets through goes to the loop, not to a test."""
+    escaped: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+    yield
+    assert escaped == []
+
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def tunnel(gateway: Running, upstream: Upstream) -> tuple[Ends, Ends]:
+    """The caller's end and the upstream's."""
+    far: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
+
+    async def switch(_request: Received, socket: Socket) -> None:
+        await socket.send(SWITCH)
+        far.set_result((socket.reader, socket.writer))
+        await over.wait()
+
+    over = asyncio.Event()
+    upstream.script = switch
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**12)
+    writer.write(UPGRADE)
+    await reader.readuntil(b"\r\n\r\n")
+    return (reader, writer), await far
+
+
+async def flood(writer: asyncio.StreamWriter, most: int) -> int:
+    """How many bytes are taken by an other side that does not read."""
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < most:
+            writer.write(bytes(MIB // 4))
+            await asyncio.wait_for(writer.drain(), 0.3)
+            sent += MIB // 4
+    return sent
+
+
+@pytest.mark.parametrize("side", ["caller", "upstream"])
+async def test_a_side_that_does_not_read_stops_the_other(gateway: Running, upstream: Upstream, side: str) -> None:
+    near, far = await tunnel(gateway, upstream)
+    (_, writer), (reader, other) = (near, far) if side == "upstream" else (far, near)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    sent = await flood(writer, 64 * MIB)
+    assert sent < 32 * MIB  # what kernels hold, not what we do
+    writer.transport.abort()
+    other.transport.abort()
+    await gateway.records.wait(1)
+
+
+@pytest.mark.parametrize("side", ["caller", "upstream"])
+async def test_a_side_that_ends_may_still_receive(gateway: Running, upstream: Upstream, side: str) -> None:
+    near, far = await tunnel(gateway, upstream)
+    (reader, writer), (other_reader, other) = (near, far) if side == "caller" else (far, near)
+    writer.write(b"last words")
+    writer.write_eof()
+    assert await other_reader.read() == b"last words"
+    other.write(b"heard")
+    other.write_eof()
+    assert await reader.read() == b"heard"
+    writer.close()
+    other.close()
+    [record] = await gateway.records.wait(1)
+    assert {record.bytes_in, record.bytes_out} == {10, 5}
+
+
+@pytest.mark.parametrize("side", ["caller", "upstream"])
+async def test_a_side_that_resets_takes_the_other_along(gateway: Running, upstream: Upstream, side: str) -> None:
+    near, far = await tunnel(gateway, upstream)
+    (_, writer), (reader, other) = (near, far) if side == "caller" else (far, near)
+    reset(writer.transport)  # type: ignore[arg-type]
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    other.close()
+    await gateway.records.wait(1)
+    assert gateway.gateway.in_flight == 0
+    while gateway.listener.open_sockets:
+        await asyncio.sleep(0.001)
