@@ -30,6 +30,7 @@ from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
+from gateway.observe.batch import Batch
 from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.connection_errors import ConnectionErrors
 from gateway.observe.connections import Connections, tell_transition
@@ -192,7 +193,8 @@ class Worker:
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
         self._connections = self._watch_connections()
         sinks: list[RecordSink] = [access, self._metrics, NearLimit(self._metrics.on_near), self._connections]
-        gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, sinks, self.worker)
+        batch = self._batch = Batch(sinks)
+        gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, [batch], self.worker)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
         gateway.breakers.on_change = partial(breaker_changed, self._metrics)
@@ -222,6 +224,7 @@ class Worker:
     async def _close(self, gateway: Gateway) -> None:
         await gateway.upstreams.close()
         await gateway.authenticator.close()
+        self._batch.flush()
         gateway.leases.close()
         await self._census.close()
         await gateway.breakers.close()

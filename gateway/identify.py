@@ -88,7 +88,7 @@ def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
 def _remember(call: Call) -> None:
     """For as long as credentials hold is not for ever: calls that showed some are identified each time."""
     record, route = call.record, call.route
-    notes: dict[str, Any] | None = None if route.authenticate else {}
+    notes: dict[Any, Any] | None = None if route.authenticate else {}
     record.notes = notes
     alike = call.alike = Alike(call, {name: value for name, value in vars(record).items() if name not in OWN})
     if notes is None:

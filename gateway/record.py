@@ -17,7 +17,7 @@ class CallRecord:
     Times are `time.monotonic()` seconds; durations derived by `gateway.observe.log` are milliseconds.
     """
 
-    notes: dict[str, Any] | None = None
+    notes: dict[Any, Any] | None = None
     """Where sinks may keep what follows from all that is known of a call when it has been
     identified, but for `OWN`: the same mapping for all calls that are alike in it."""
 

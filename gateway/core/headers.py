@@ -126,7 +126,8 @@ class FieldWriter:
         least, most_window_us, tight, tight_s = -1, 0, shown[0][2], 1
         for position, start, limit in shown:
             verdict = verdicts[position]
-            remaining, more_s = verdict[1], seconds_to_more(limit, verdict)
+            remaining = verdict[1]
+            more_s = seconds_to_more(limit, verdict)
             items.append(f"{start}{remaining};t={more_s}")
             if least < 0 or remaining < least or (remaining == least and limit.window_us > most_window_us):
                 least, most_window_us, tight, tight_s = remaining, limit.window_us, limit, more_s

@@ -70,6 +70,8 @@ def _shorter(line: Line, max_chars: int) -> Line:
     shorter = {}
     cut = False
     for key, value in line.items():
+        if isinstance(value, orjson.Fragment):
+            value = orjson.loads(orjson.dumps(value))  # noqa: PLW2901
         if isinstance(value, list):
             cut = cut or (listed is not None and len(value) > listed)
             value = value[:listed]  # noqa: PLW2901

@@ -3,9 +3,13 @@
 Written for speed, as it runs once a call: one dictionary display for what every call has, plain tests for the rest.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from gateway.core.limits import Decision, Mode
+import orjson
+
+from gateway.core.ask import Ask
+from gateway.core.limits import Limit, Mode, Verdict
 from gateway.observe.text import redact_query, without_userinfo
 from gateway.record import CallRecord
 
@@ -15,7 +19,6 @@ REFERER_CHARS = 1_024
 
 REFUSED = {Mode.ENFORCE: "limited", Mode.SHADOW: "shadow_limited", Mode.OFF: "limited"}
 """What a limit without room did, by its mode."""
-_ENFORCE = Mode.ENFORCE
 
 Line = dict[str, Any]
 
@@ -79,7 +82,7 @@ def own_line(record: CallRecord, *, with_query: bool) -> Line:
         line["auth_scheme"] = record.auth_scheme
         line["auth_key"] = record.auth_key
     if record.decision is not None and record.decision.verdicts:
-        _add_limits(line, record, record.decision)
+        _add_limits(line, record, record.decision.verdicts)
     if record.breaker:
         line["breaker"] = record.breaker
         if record.breaker_state:
@@ -132,31 +135,43 @@ def _referer(value: str, with_query: bool) -> str:
     return without_userinfo(address)[:REFERER_CHARS]
 
 
-def _add_limits(line: Line, record: CallRecord, decision: Decision) -> None:
+def _add_limits(line: Line, record: CallRecord, verdicts: Sequence[Verdict]) -> None:
     """Every limit that was asked; and the tightest enforced one: least remaining, then the longer window."""
-    limits: list[Line] = []
-    least, reset_us, window_us = -1, 0, 0
-    for (limit, _, cost), (admitted, remaining, full_us, _, _) in zip(record.charges, decision.verdicts, strict=True):
-        mode = limit.mode
-        limits.append(
-            {
-                "name": limit.name,
-                "mode": mode,
-                "decision": "allowed" if admitted else REFUSED[mode],
-                "limit": limit.quota,
-                "remaining": remaining,
-                "reset_s": full_us // 1000 / 1e3,
-                "cost": cost,
-            }
-        )
-        if mode is _ENFORCE and (
-            least < 0 or remaining < least or (remaining == least and limit.window_us > window_us)
-        ):
-            least, reset_us, window_us = remaining, full_us, limit.window_us
-    line["limits"] = limits
-    if least >= 0:
+    ask, notes = record.ask, record.notes
+    starts = notes.get(ask) if notes is not None else None
+    if starts is None:
+        starts = _starts(ask)
+        if notes is not None:
+            notes[ask] = starts
+    texts = [
+        f'{start[not admitted]},"remaining":{remaining},"reset_s":{full_us // 1000 / 1e3}}}'
+        for start, (admitted, remaining, full_us, _, _) in zip(starts, verdicts, strict=True)
+    ]
+    line["limits"] = orjson.Fragment(f"[{','.join(texts)}]")
+    least, tight = -1, None
+    for position, _ in ask.near_at:
+        remaining = verdicts[position][1]
+        if least < 0 or remaining < least or (remaining == least and _longer(ask, position, tight)):
+            least, tight = remaining, position
+    if tight is not None:
         line["limit_remaining"] = least
-        line["limit_reset_s"] = reset_us // 1000 / 1e3
+        line["limit_reset_s"] = verdicts[tight][2] // 1000 / 1e3
+
+
+def _longer(ask: Ask, position: int, other: int | None) -> bool:
+    return other is not None and ask.charges[position].limit.window_us > ask.charges[other].limit.window_us
+
+
+def _starts(ask: Ask) -> list[tuple[str, str]]:
+    """The beginnings of what is said of each limit: when it had room, and when it had none."""
+    return [
+        (_start(limit, cost, "allowed"), _start(limit, cost, REFUSED[limit.mode])) for limit, _, cost in ask.charges
+    ]
+
+
+def _start(limit: Limit, cost: int, decision: str) -> str:
+    said = {"name": limit.name, "mode": limit.mode, "decision": decision, "limit": limit.quota, "cost": cost}
+    return orjson.dumps(said).decode()[:-1]
 
 
 def _add_outcome(line: Line, record: CallRecord) -> None:

@@ -83,10 +83,13 @@ class Metrics:
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
-        method = METHODS.get(record.method, OTHER)
-        source, status, upstream_status = record.response_source, record.status, record.upstream_status
-        key = (record.route, method, status, source, record.upstream, upstream_status)
-        calls = self._calls.get(key) or self._new_calls(key)
+        method, source = METHODS.get(record.method, OTHER), record.response_source
+        notes, outcome = record.notes, (record.status, source, record.upstream_status, method)
+        calls: Calls | None = None if notes is None else notes.get(outcome)
+        if calls is None:
+            calls = self._calls_like(record, method)
+            if notes is not None:
+                notes[outcome] = calls
         total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
         calls.count += 1
         if not calls.count & FOLD_AT:
@@ -108,6 +111,11 @@ class Metrics:
                 self._count_verdicts(record, decision)
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
+
+    def _calls_like(self, record: CallRecord, method: str) -> Calls:
+        status, source = record.status, record.response_source
+        key = (record.route, method, status, source, record.upstream, record.upstream_status)
+        return self._calls.get(key) or self._new_calls(key)
 
     def _count_verdicts(self, record: CallRecord, decision: Decision) -> None:
         verdicts, store = self._verdicts, record.store

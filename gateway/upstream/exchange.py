@@ -192,15 +192,14 @@ class Exchange(asyncio.Protocol):
 
     def release(self) -> None:
         """The exchange is over: keep the socket if it is in a known state, else close it."""
-        head = self.head
+        head, body, transport = self.head, self.body, self.transport
         reusable = (
             head is not None
             and head.keep_alive
-            and not head.upgrade
-            and (self.body is None or (self.body.complete and self.body.failure is None))
-            and not self._buffer
-            and not self.last_use
-            and (self.transport is not None and not self.transport.get_write_buffer_size())
+            and not (head.upgrade or self._buffer or self.last_use)
+            and (body is None or (body.complete and body.failure is None))
+            and transport is not None
+            and not transport.get_write_buffer_size()
         )
         self.deadline = FOREVER
         self.body = self.whole = self._interim = self._listens = None
