@@ -176,12 +176,12 @@ class Attempts:
     async def _attempt(self, before: Tried, waited_s: float) -> Tried:
         """Send the request again; what came of it is noted and counted."""
         call, gateway = self._call, self._call.gateway
-        began = gateway.clock()
+        began, queued_s = gateway.clock(), call.record.queue_s
         try:
             ended = Tried(await self._send(self._elapsed_us()))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
-        note(call, ended, gateway.clock() - began, waited_s)
+        note(call, ended, gateway.clock() - began - (call.record.queue_s - queued_s), waited_s)
         gateway.on_retry(call.route.upstream.name, _name(class_of(call, before)), _name(class_of(call, ended)))
         return ended
 

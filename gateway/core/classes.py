@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.core.connection_state import ConnectionState as Condition
+from gateway.core.connection_state import ConnectionState
 
 
 class Counts(StrEnum):
@@ -34,7 +34,7 @@ class ErrorClass:
     retry: bool = True
     breaker: Counts = Counts.IGNORE
     pause: str = ""
-    condition: Condition | None = None
+    condition: ConnectionState | None = None
     source: str = ""
 
 
@@ -61,12 +61,12 @@ class Rule(NamedTuple):
     kinds: Collection[str] = ()
 
 
-_AUTH_REQUIRED = ErrorClass("auth_error", retry=False, condition=Condition.AUTH_REQUIRED)
-_PERMISSION_DENIED = ErrorClass("auth_error", retry=False, condition=Condition.PERMISSION_DENIED)
+_AUTH_REQUIRED = ErrorClass("auth_error", retry=False, condition=ConnectionState.AUTH_REQUIRED)
+_PERMISSION_DENIED = ErrorClass("auth_error", retry=False, condition=ConnectionState.PERMISSION_DENIED)
 _DEFAULTS = (
     Rule(_AUTH_REQUIRED, {401}),
     Rule(_PERMISSION_DENIED, {403}),
-    Rule(ErrorClass("rate_limited", condition=Condition.RATE_LIMITED), {429}),
+    Rule(ErrorClass("rate_limited", condition=ConnectionState.RATE_LIMITED), {429}),
     Rule(ErrorClass("client_error"), range(400, 500)),
     Rule(ErrorClass("server_error", breaker=Counts.FAILURE), range(500, 1000)),
     *(Rule(ErrorClass(kind, breaker=Counts.FAILURE), (), (kind,)) for kind in KINDS if kind != "reset_before_response"),

@@ -14,4 +14,4 @@ def name_of(tenant: str, connection: str) -> Named:
 def _fit(value: str) -> str:
     if len(value) > MAX_NAME_CHARS:
         return encode_part(value)
-    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()

@@ -119,7 +119,7 @@ class Connections:
         else:
             self._errors.write(record, attempt)
             pair.failed += 1
-            of.went_wrong(outcome, record, attempt, _limited_s(record))
+            of.went_wrong(outcome, record, attempt, _limited_s(record, attempt))
             self._touch(of, urgent=of.news(outcome))
 
     def _new_pair(self, record: CallRecord) -> PairTally:
@@ -197,9 +197,9 @@ class Connections:
                 of.learn(state)
 
 
-def _limited_s(record: CallRecord) -> float:
-    """How long the upstream wants to be left alone, from now."""
-    return min(record.upstream_retry_after_s or LIMITED_S, MAX_LIMITED_S)
+def _limited_s(record: CallRecord, attempt: Attempt) -> float:
+    """How long the upstream wants to be left alone, from now: what was waited for has passed."""
+    return min(record.upstream_retry_after_s or LIMITED_S, MAX_LIMITED_S) if attempt.last else 0
 
 
 def tell_transition(transition: Transition) -> None:

@@ -14,6 +14,7 @@ from gateway.policy import models
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry
 from gateway.policy.nodes import Node
+from gateway.policy.scalars import OWN_EACH_CALL
 from gateway.policy.validate import validate
 
 MANY_ENTRIES = 100_000
@@ -22,12 +23,15 @@ _Values = frozenset[tuple[str, str]]
 
 def compile_keys(draft: Draft) -> dict[str, KeyPart]:
     """The key parts by name."""
-    return {entry.name: _key_part(entry) for entry in draft.valid("keys")}
+    return {entry.name: _key_part(entry, draft) for entry in draft.valid("keys")}
 
 
-def _key_part(entry: Entry) -> KeyPart:
+def _key_part(entry: Entry, draft: Draft) -> KeyPart:
     key: models.Key = entry.model
     source_name = key.claim if isinstance(key, models.JwtKey) else getattr(key, "name", "")
+    if isinstance(key, models.HeaderKey | models.ApiKeyKey) and source_name in OWN_EACH_CALL:
+        message = f"{source_name} names a call, not who is calling"
+        draft.findings.error(entry.node.at("name").where, "bad-header-name", message)
     prefix = key.ipv6_prefix if isinstance(key, models.ClientIpKey) else 64
     return KeyPart(entry.name, KeyFrom(key.source), source_name, OnMissing(key.on_missing), prefix)
 

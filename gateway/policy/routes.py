@@ -16,6 +16,7 @@ from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
 from gateway.policy.precedence import in_order, rivals
 from gateway.policy.retries import learning, pace
+from gateway.policy.scalars import OWN_EACH_CALL
 from gateway.policy.schemes import schemes_of
 
 WELL_KNOWN_KEYS = ("tenant", "account", "connection")
@@ -210,6 +211,8 @@ def _match(model: models.OperationMatch, node: Node, findings: Findings) -> core
     written = node.child("header")
     if written is not None and isinstance(written.value, dict) and len(written.value) > len(model.header):
         findings.error(written.named, "duplicate-key", "a header stands twice, spelled with other capitals")
+    for name in OWN_EACH_CALL.intersection(model.header):
+        findings.error(node.at("header").where, "bad-header-name", f"{name} is another for each call: match by others")
     path = None
     if model.path_prefix is not None or model.path is not None:
         path = core.PathPattern(model.path_prefix, None if model.path_prefix else model.path)

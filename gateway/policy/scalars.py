@@ -108,6 +108,10 @@ def parse_percent(value: object) -> float:
     return float(match[1]) / 100
 
 
+OWN_EACH_CALL = frozenset({"x-request-id", "traceparent"})
+"""Request fields that are each call's own and that the gateway writes itself: nothing is matched or counted by them."""
+
+
 def parse_header_name(value: object) -> str:
     """A field name (RFC 9110 §5.1) in lower case."""
     text = expect_text(value, "a header name")

@@ -23,7 +23,7 @@ from gateway.core.connection_state import (
     reported,
     settled,
 )
-from gateway.store import status
+from gateway.store import StoreDown, status
 from gateway.store.redis import RedisStore
 from gateway.store.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
 from gateway.store.status_wire import STATUS, Page, member_of
@@ -206,6 +206,16 @@ def test_each_transition_is_told_once(kept: Kept) -> None:
     assert kept.told[0].status.track.failure == Failure(START, "auth_error", 401)
 
 
+def test_of_many_who_report_the_same_one_tells(server: "redis.Redis") -> None:
+    workers = [Kept(server) for _ in range(4)]
+    for worker in workers:
+        assert worker.report((ACME, refused())) == ["auth_required"]
+    for worker in workers:
+        worker.now_us += SAME_US
+        worker.report((ACME, ok()))
+    assert [len(worker.told) for worker in workers] == [2, 0, 0, 0]
+
+
 def test_what_ends_by_itself_is_told_when_anybody_asks(kept: Kept) -> None:
     kept.report((ACME, limited(30 * S)))
     kept.now_us += 30 * S
@@ -328,3 +338,7 @@ async def test_where_statuses_live(redis_url: str, redis_client: Any) -> None:
         await store.close()
     assert len(told) == 1
     assert not statuses.up
+    assert await statuses.report([(ACME, failed(9))]) == ()
+    for read in (statuses.find("conn_42"), statuses.page(list(ConnectionState), "", 10)):
+        with pytest.raises(StoreDown):
+            await read

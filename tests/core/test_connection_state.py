@@ -186,7 +186,7 @@ def test_which_states_are_asked_for(text: str, expected: list[ConnectionState] |
 
 def test_names_fit_for_people() -> None:
     assert name_of("acme", "conn/42 ä") == Named("acme", "conn/42 ä")
-    assert name_of("", "caf\udce9") == Named("", "caf\\xe9")
+    assert name_of("", "caf\udce9 \ud800") == Named("", "caf\\udce9 \\ud800")
     long = name_of("acme", "x" * 129)
     assert long == Named("acme", encode_part("x" * 129))
     assert name_of(*long) == long

@@ -90,6 +90,7 @@ FAILING = {"status": 503, "error_class": "server_error"}
 REFUSED = {"status": 401, "error_class": "auth_error"}
 FAILED = [{"status": 503, "error_class": "server_error", "upstream_ms": 3.0}]
 UNSEEN = [{"error_class": "closed", "upstream_ms": 0.1}]  # a kept socket was closed: tried again at once
+LIMITED = [{"status": 429, "error_class": "rate_limited", "upstream_ms": 3.0}]
 GOOD = [{"status": 200, "upstream_ms": 3.0}]
 
 
@@ -193,6 +194,7 @@ async def test_the_success_that_may_end_a_trouble_is_reported_at_once(
         ({"status": 0, "response_source": "pause", "retry_after_s": 9}, {"limited_us": 9_000_000}),
         ({"status": 200, "attempts": FAILED[:1] + GOOD}, {"ok": 1, "failed": 1, "failures": 1, "answer_us": 100_000}),
         ({**FAILING, "attempts": FAILED * 3}, {"failed": 3, "failures": 3, "tail": 3}),
+        ({"status": 200, "attempts": LIMITED + GOOD}, {"ok": 1, "failed": 1, "answer_us": 100_000}),
         ({"status": 200, "attempts": UNSEEN}, {"ok": 1, "answer_us": 100_000}),
         ({"status": 200, "attempts": UNSEEN + GOOD}, {"ok": 1, "answer_us": 100_000}),
         ({"status": 200, "error_class": "reset", "attempts": FAILED + GOOD}, {"failed": 2, "failures": 2, "tail": 2}),

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from gateway.core.classes import DEFAULT, KINDS, Condition, Counts
+from gateway.core.classes import DEFAULT, KINDS, Counts
+from gateway.core.connection_state import ConnectionState
 from gateway.core.retry import Stop
 from gateway.policy import attempts, check
 
@@ -45,8 +46,8 @@ def test_the_built_in_classes_are_as_in_the_table() -> None:
         error_class = DEFAULT.errors[min(KINDS[name])]
         assert (error_class.name, error_class.retry, error_class.breaker) == (name, True, Counts.FAILURE)
     assert [DEFAULT.statuses[status].condition for status in (401, 403)] == [
-        Condition.AUTH_REQUIRED,
-        Condition.PERMISSION_DENIED,
+        ConnectionState.AUTH_REQUIRED,
+        ConnectionState.PERMISSION_DENIED,
     ]
     assert [status for status in range(400, 600) if not DEFAULT.statuses[status].retry] == [401, 403]
 

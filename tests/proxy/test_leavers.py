@@ -1,14 +1,17 @@
 """Callers that vanish in the middle of their calls leave nothing behind: no task, no slot, no socket, no descriptor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.proxy_leavers import PHASES, Phase, leave, measure
+from gateway.settings import Listen, Tls
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream
+from tests.proxy.test_tls_of_ours import CA, issue, trusting
 
 COUNT = 40
 POLICIES = """
@@ -17,7 +20,16 @@ limits: {slots: {algorithm: concurrency, limit: 40, lease: 60s, key: []}}
 upstreams: {up: {url: "%s"}}
 routes: [{name: all, match: {path_prefix: /}, upstream: up, limits: [slots]}]
 """
-GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+async def nothing_escapes() -> AsyncIterator[None]:
+    """What a callback of ours lets through goes to the loop, not to a test."""
+    escaped: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+    yield
+    assert escaped == []
 
 
 async def play(request: Received, socket: Socket) -> bytes | None:
@@ -41,9 +53,32 @@ async def play(request: Received, socket: Socket) -> bytes | None:
         await socket.send(bytes(2**16))
 
 
-async def arrive(gateway: Running, phase: Phase) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async def one() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**12)
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+TRUSTING = trusting(CA)
+Dial = Callable[[Running], Awaitable[Ends]]
+
+
+async def dial_plain(gateway: Running) -> Ends:
+    return await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**12)
+
+
+async def dial_tls(gateway: Running) -> Ends:
+    host = {"ssl": TRUSTING, "server_hostname": "localhost"}
+    return await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**12, **host)  # type: ignore[arg-type]
+
+
+async def ask(gateway: Running, dial: Dial) -> bytes:
+    """The answer to one more call."""
+    reader, writer = await dial(gateway)
+    writer.write(GET)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def arrive(gateway: Running, phase: Phase, dial: Dial) -> list[Ends]:
+    async def one() -> Ends:
+        reader, writer = await dial(gateway)
         writer.write(phase.sent)
         await reader.readexactly(phase.seen)
         return reader, writer
@@ -72,21 +107,27 @@ async def comes_back(now: Callable[[], dict[str, int]], base: dict[str, int]) ->
 
 
 @pytest.mark.parametrize("name", PHASES)
-async def test_everything_is_given_back(start: Start, upstream: Upstream, name: str) -> None:
-    gateway, phase = await start(POLICIES % upstream.url), PHASES[name]
+@pytest.mark.parametrize("dial", [dial_plain, dial_tls])
+async def test_everything_is_given_back(
+    start: Start, upstream: Upstream, tmp_path: Path, dial: Dial, name: str
+) -> None:
+    files = Tls(tmp_path / "gateway.pem", tmp_path / "gateway.key")
+    issue(files, "localhost")
+    listen = Listen("127.0.0.1", 0, files if dial is dial_tls else None)
+    gateway, phase = await start(POLICIES % upstream.url, listen=listen), PHASES[name]
     upstream.script, upstream.read_body = play, False
-    await gateway.raw(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    await ask(gateway, dial)
     await upstream.until(lambda: upstream.open_sockets == 0)
     base = held(gateway, upstream)
 
-    callers = await arrive(gateway, phase)
+    callers = await arrive(gateway, phase, dial)
     if phase.is_call:
         await upstream.until(lambda: len(upstream.received) == 1 + COUNT)
-        assert (await gateway.raw(GET, until=b"}")).startswith(b"HTTP/1.1 429 ")
+        assert (await ask(gateway, dial)).startswith(b"HTTP/1.1 429 ")
     leave(callers)
     await comes_back(lambda: held(gateway, upstream), base)
 
-    callers = await arrive(gateway, PHASES["before the answer"])
+    callers = await arrive(gateway, PHASES["before the answer"], dial)
     await upstream.until(lambda: [request.target for request in upstream.received[-COUNT:]] == ["/hold"] * COUNT)
     leave(callers)  # there were COUNT slots to be had again
 
