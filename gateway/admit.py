@@ -1,6 +1,7 @@
 """Admit: one store trip asks every guard and every limit of the call, all or nothing."""
 
 from gateway.call import Call
+from gateway.core.ask import Ask
 from gateway.core.headers import retry_after_s, used_up, violated
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
@@ -83,16 +84,22 @@ def _refusal(call: Call, decision: Decision) -> Refusal | None:
             call.gateway.leases.hold(call)
         return None
     call.lease = ""
-    refusing = violated(call.ask.charges, decision)
     wait_s = retry_after_s(call.ask.charges, decision)
+    refusal = _over_limit(call.ask, decision, wait_s)
     record.verdict = "limited"
-    record.limit_fired = refusing[0].name
+    record.limit_fired = refusal.violated[0]
     record.retry_after_s = wait_s
+    return refusal
+
+
+def _over_limit(ask: Ask, decision: Decision, wait_s: int) -> Refusal:
+    """The refusal; the same object as for the caller's last call, if there is nothing else to say."""
+    names = tuple([ask.names[at] for at, _ in ask.near_at if not decision.verdicts[at].admitted])
+    last: Refusal | None = ask.refusal
+    if last is not None and last.retry_after_s == wait_s and last.violated == names:
+        return last
+    refusing = violated(ask.charges, decision)
     only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for limit in refusing)
-    return Refusal(
-        CONCURRENCY if only_slots else RATE_LIMIT,
-        " ".join(used_up(limit) for limit in refusing),
-        "limit",
-        retry_after_s=wait_s,
-        violated=tuple(limit.name for limit in refusing),
-    )
+    kind, detail = CONCURRENCY if only_slots else RATE_LIMIT, " ".join(used_up(limit) for limit in refusing)
+    refusal = ask.refusal = Refusal(kind, detail, "limit", retry_after_s=wait_s, violated=names)
+    return refusal

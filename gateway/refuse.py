@@ -9,6 +9,8 @@ from gateway.call import Call, Gateway
 from gateway.core.problems import UPSTREAM_PROBLEMS, Kind, Refusal, document
 from gateway.upstream.failure import UpstreamFailed
 
+HERE, IDS_IN_BODY = "@request-id@", 2
+"""What stands for the id of the request while the rest of a problem document is worked out, and how often."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -22,13 +24,43 @@ def refuse(call: Call, refusal: Refusal) -> None:
     unread = request.body is not None and not request.body.complete
     if unread or kind.proxy_error == "http_request_error":
         request.connection.keep_alive = False
-    body = _body(call.gateway, refusal, record.request_id, record.connection)
-    lines = problem_lines(call.gateway, refusal, len(body)) + limit_lines(call) + ours(call)
-    head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (kind.status, _REASONS[kind.status].encode(), lines)
+    written: Written | None = refusal.written
+    if written is None:
+        written = refusal.written = Written(call.gateway, refusal, record.connection)
+    body = written.body(record.request_id)
+    head = written.head(len(body)) + limit_lines(call) + ours(call) + b"\r\n"
     if record.method != "HEAD":
         record.bytes_out = len(body)
         head += body
     request.connection.write(head)
+
+
+class Written:
+    """A refusal as one caller reads it, but for the id of its request and what is left of its limits."""
+
+    __slots__ = ("_connection", "_gateway", "_heads", "_parts", "_refusal")
+
+    def __init__(self, gateway: Gateway, refusal: Refusal, connection_id: str) -> None:
+        self._gateway = gateway
+        self._refusal = refusal
+        self._connection = connection_id
+        self._heads: dict[int, bytes] = {}
+        self._parts = _body(gateway, refusal, HERE, connection_id).split(HERE.encode())
+
+    def body(self, request_id: str) -> bytes:
+        """The problem document."""
+        if len(self._parts) != IDS_IN_BODY + 1:  # a caller's own text says what we look for
+            return _body(self._gateway, self._refusal, request_id, self._connection)
+        return request_id.encode("ascii").join(self._parts)
+
+    def head(self, size: int) -> bytes:
+        """Status line and the problem's field lines, for a body of this size."""
+        known = self._heads.get(size)
+        if known is None:
+            status = self._refusal.kind.status
+            lines = problem_lines(self._gateway, self._refusal, size)
+            known = self._heads[size] = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS[status].encode(), lines)
+        return known
 
 
 def _body(gateway: Gateway, refusal: Refusal, request_id: str, connection_id: str) -> bytes:

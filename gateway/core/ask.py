@@ -20,12 +20,13 @@ class Ask:
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     line         the caller's values of what its upstream's pace counts by
     skipped      whether a limit was left out because a key part is missing
-    names        of the limits, in the order asked
+    names        of the limits, in the order asked; `limits` are their names and modes
     near_at      (position, units left at which it is nearly used up: a fifth of it) of each enforced limit
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits: what is the same each time
     passage      for whoever lets calls through breakers: what all calls get while nothing is known against them, and
                  by whom they were let through (`passage_by`)
+    refusal      the last one that a call of this caller got
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
@@ -34,6 +35,7 @@ class Ask:
         "charges",
         "empty",
         "guards",
+        "limits",
         "line",
         "names",
         "near_at",
@@ -41,6 +43,7 @@ class Ask:
         "packed",
         "passage",
         "passage_by",
+        "refusal",
         "shadows",
         "shown",
         "skipped",
@@ -65,6 +68,7 @@ class Ask:
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
         self.skipped = skipped
         self.names = tuple(charge.limit.name for charge in charges)
+        self.limits = tuple((charge.limit.name, charge.limit.mode) for charge in charges)
         self.near_at = tuple(
             (position, charge.limit.quota // NEAR)
             for position, charge in enumerate(charges)
@@ -74,6 +78,7 @@ class Ask:
         self.shown: Any = None
         self.passage: Any = None
         self.passage_by = ""
+        self.refusal: Any = None
         self.packed: Any = None
 
 

@@ -4,7 +4,7 @@ RFC 9457 (problem details), RFC 9209 (Proxy-Status error types), draft-ietf-http
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
@@ -91,12 +91,13 @@ UPSTREAM_PROBLEMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Refusal:
     """An answer of ours, as a value. `detail` is a sentence of ours, never input.
 
     source        value of the record's response_source
     extra_fields  (name, value) of further fields of the answer
+    written       for whoever writes it: what is the same in the answers to all calls of one caller that get this one
     """
 
     kind: Kind
@@ -105,6 +106,7 @@ class Refusal:
     retry_after_s: int = 0
     violated: tuple[str, ...] = ()
     extra_fields: tuple[tuple[str, str], ...] = field(default=())
+    written: Any = field(default=None, compare=False, repr=False)
 
 
 def bad_request(status: int, detail: str) -> Refusal:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import __version__
-from gateway.core.limits import Charge, Decision, Limit
+from gateway.core.limits import Charge, Limit, Mode
 from gateway.core.policy import PolicySet
 from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.line import REFUSED
@@ -66,8 +66,7 @@ class Metrics:
         self._calls: dict[tuple[str, str, int, str, str, int], Calls] = {}
         self._traffic: dict[str, Traffic] = {}
         self._distributions: dict[tuple[str, ...], Distribution] = {}
-        self._verdicts: Counter[tuple[str, str, str]] = Counter()
-        self._all_allowed: Counter[tuple[tuple[str, ...], str]] = Counter()
+        self._verdicts: Counter[tuple[tuple[tuple[str, Mode], ...], tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
@@ -105,10 +104,9 @@ class Metrics:
             self._store_time.observe(store_s)
         decision = record.decision
         if decision is not None:
-            if decision.admitted and not record.ask.shadows:
-                self._all_allowed[record.ask.names, record.store] += 1
-            else:
-                self._count_verdicts(record, decision)
+            ask = record.ask
+            admitted = () if decision.admitted and not ask.shadows else tuple([one[0] for one in decision.verdicts])
+            self._verdicts[ask.limits, admitted, record.store] += 1
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
 
@@ -116,11 +114,6 @@ class Metrics:
         status, source = record.status, record.response_source
         key = (record.route, method, status, source, record.upstream, record.upstream_status)
         return self._calls.get(key) or self._new_calls(key)
-
-    def _count_verdicts(self, record: CallRecord, decision: Decision) -> None:
-        verdicts, store = self._verdicts, record.store
-        for (limit, _, _), verdict in zip(record.charges, decision.verdicts, strict=bool(decision.verdicts)):
-            verdicts[limit.name, "allowed" if verdict.admitted else REFUSED[limit.mode], store] += 1
 
     def _fold(self) -> None:
         for distribution in self._distributions.values():
@@ -232,12 +225,11 @@ class Metrics:
         self._read_levels()
 
     def _pour_verdicts(self) -> None:
-        for (names, store), count in self._all_allowed.items():
-            for name in names:
-                self._verdicts[name, "allowed", store] += count
-        self._all_allowed.clear()
-        for labels, count in self._verdicts.items():
-            self._inc("gateway_limit_decisions_total", *labels, by=count)
+        """What was decided together, for each limit by itself; no answers = all admitted."""
+        for (limits, admitted, store), count in self._verdicts.items():
+            for (name, mode), passed in zip(limits, admitted or [True] * len(limits), strict=bool(admitted)):
+                decision = "allowed" if passed else REFUSED[mode]
+                self._inc("gateway_limit_decisions_total", name, decision, store, by=count)
         for limit, count in self._near.items():
             self._inc("gateway_limit_near_total", limit, by=count)
         self._verdicts.clear()
