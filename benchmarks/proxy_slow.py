@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
 from benchmarks.proxy_idle_sockets import probe
@@ -20,6 +21,7 @@ from benchmarks.proxy_process import MIB, Gateway, Source, request
 COUNT = 500
 LIMIT_S = 3
 PAUSE_S = 0.25
+HONEST_PAUSE_S = 0.05  # after ten calls: some 200 a second
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
 BODY = request("/2", "Content-Length: 100000", method="POST")
@@ -38,9 +40,10 @@ class Attack(NamedTuple):
         return self.honest_ms[int(len(self.honest_ms) * 0.99)]
 
 
-async def send_slowly(gateway: Gateway, first: bytes) -> None:
-    """One byte after the other, until the socket is closed."""
+async def send_slowly(gateway: Gateway, first: bytes) -> float:
+    """One byte after the other, until the socket is closed: how many seconds that took."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    started = time.monotonic()
     writer.write(first)
     closed = asyncio.create_task(reader.read())
     while not closed.done():
@@ -50,22 +53,29 @@ async def send_slowly(gateway: Gateway, first: bytes) -> None:
     with contextlib.suppress(ConnectionError):
         closed.result()
     writer.close()
+    return time.monotonic() - started
 
 
-async def read_slowly(gateway: Gateway) -> None:
-    """Thirty-two bytes after the other, until the socket is reset: what has arrived could still be read after that."""
+async def read_slowly(gateway: Gateway) -> float:
+    """Thirty-two bytes after the other, until the socket is reset: how many seconds after the first of them.
+
+    What has arrived could still be read after the reset.
+    """
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
         await loop.sock_connect(sock, ("127.0.0.1", gateway.port))
         await loop.sock_sendall(sock, ANSWERS)
+        await loop.sock_recv(sock, 32)
+        started = time.monotonic()
         while not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             await loop.sock_recv(sock, 32)
             await asyncio.sleep(PAUSE_S)
+        return time.monotonic() - started
 
 
-ATTACKS: dict[str, Callable[[Gateway], Awaitable[None]]] = {
+ATTACKS: dict[str, Callable[[Gateway], Coroutine[None, None, float]]] = {
     "heads": lambda gateway: send_slowly(gateway, HEAD),
     "bodies": lambda gateway: send_slowly(gateway, BODY),
     "readers": read_slowly,
@@ -74,20 +84,14 @@ ATTACKS: dict[str, Callable[[Gateway], Awaitable[None]]] = {
 
 async def attack(name: str, count: int, limit_s: int) -> Attack:
     """Run it until the last attacker is gone. Raises AssertionError when an honest call is not answered well."""
-    loop = asyncio.get_running_loop()
-
-    async def one() -> float:
-        started = loop.time()
-        await ATTACKS[name](gateway)
-        return loop.time() - started
-
     bounds = f"header_time: {limit_s}s, body_time: {limit_s}s"
     async with Source() as source, Gateway(source.port, bounds=bounds) as gateway:
         honest = await probe(gateway, 20)
         before = gateway.rss_bytes()
-        attackers = [asyncio.create_task(one()) for _ in range(count)]
+        attackers = [asyncio.create_task(ATTACKS[name](gateway)) for _ in range(count)]
         while not all(task.done() for task in attackers):
-            honest += await probe(gateway, 20)
+            honest += await probe(gateway, 10)
+            await asyncio.sleep(HONEST_PAUSE_S)
         growth = gateway.rss_bytes("VmHWM") - before
     return Attack(sorted(honest), sorted(task.result() for task in attackers), growth)
 

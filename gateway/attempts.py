@@ -64,14 +64,17 @@ class Repeatable(Protocol):
 class Attempts:
     """All attempts of one call behind the first.
 
-    send  makes one, told how many microseconds ago the first began, and returns when the answer's head has arrived
-    body  what it sends
+    first  how that one ended; it is worth another
+    send   makes one, told how many microseconds ago the first began, and returns when the answer's head has arrived
+    body   what it sends
     """
 
     def __init__(
-        self, call: "Call", retry: Retry, send: Callable[[int], Awaitable[Exchange]], body: Repeatable
+        self, call: "Call", retry: Retry, first: Tried, send: Callable[[int], Awaitable[Exchange]], body: Repeatable
     ) -> None:
         self._call = call
+        self._first = first
+        self._open = first.answered
         self._retry = retry
         self._send = send
         self._body = body
@@ -79,11 +82,17 @@ class Attempts:
         self._pool = call.gateway.upstreams.pool(call.route.upstream)
         self._budget = self._pool.budget(retry.share) if retry.share is not None else None
 
-    async def go_on(self, last: Tried) -> Answered:
-        """The answer to pass on, after a first attempt that is worth another. Has to run in a task.
+    def drop(self) -> None:
+        """Nobody wants the answer any more: let go of the socket that it is on."""
+        if self._open is not None:
+            self._open.abort()
+
+    async def go_on(self) -> Answered:
+        """The answer to pass on. Has to run in a task; when that is cancelled, `drop` has to follow.
 
         Raises UpstreamFailed when the last attempt had no answer, and whatever else `send` raises.
         """
+        last = self._first
         note(self._call, last, self._call.gateway.clock() - self._began)
         while last.worth_another(self._retry):
             wait_us = self._next(last)
@@ -146,7 +155,9 @@ class Attempts:
         held = await hold(answered)
         if held is None:
             return None
-        if await self._body.halt():
+        whole = await self._body.halt()
+        self._open = None
+        if whole:
             answered.release()
         else:
             answered.abort()
@@ -181,6 +192,7 @@ class Attempts:
             ended = Tried(await self._send(self._elapsed_us()))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
+        self._open = ended.answered
         note(call, ended, gateway.clock() - began - (call.record.queue_s - queued_s), waited_s)
         gateway.on_retry(call.route.upstream.name, _name(class_of(call, before)), _name(class_of(call, ended)))
         return ended

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.core.ask import Ask
 from gateway.core.challenges import not_vouched
-from gateway.core.guards import Breaker, Guard, Pausing
+from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import partition, partition_key
 from gateway.core.limits import Charge, Mode
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
@@ -67,7 +67,7 @@ def _ask(
             if mine.shadow is not None:
                 charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), cost))
     guards: list[Guard] = []
-    for guard in _guards(policies, route, parts, values):
+    for guard in _guards(policies, route, operation, parts):
         if isinstance(guard, Refusal):
             return guard
         guards.append(guard)
@@ -80,9 +80,11 @@ def _ask(
 
 
 def _guards(
-    policies: PolicySet, route: Route, parts: Mapping[str, str | None], values: Mapping[str, str]
+    policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
 ) -> Iterator[Guard | Refusal]:
     """The pause and the breaker of this caller, in this order; a refusal where a key part must not be missing."""
+    parts = {OPERATION: operation.name if operation is not None else None, **parts}
+    values = {name: value for name, value in parts.items() if value is not None}
     rules: list[tuple[str, Pausing | Breaker, Sequence[str]]] = []
     learning = route.upstream.learning
     if learning is not None:
@@ -99,7 +101,7 @@ def _guards(
 
 def _missing(policies: PolicySet, key: Sequence[str], values: Mapping[str, str]) -> OnMissing | Refusal | None:
     """What follows from the parts of a key that the caller does not have: the refusal, SKIP, or nothing."""
-    missing = [policies.keys[name] for name in key if name not in values]
+    missing = [policies.keys[name] for name in key if name not in values and name in policies.keys]
     rejecting = [part for part in missing if part.on_missing is OnMissing.REJECT]
     if rejecting:
         return _key_missing(rejecting[0])

@@ -53,7 +53,7 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
             raise
     finally:
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at
-    return await asyncio.create_task(_go_on(call, pool, upload, first))
+    return await _go_on(call, pool, upload, first)
 
 
 async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchange | HeldAnswer:
@@ -65,8 +65,12 @@ async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchan
         now, fresh = fresh, False
         return await attempt(call, pool, upload, fresh=now, elapsed_us=elapsed_us)
 
+    attempts = Attempts(call, call.route.retry or STALE_SOCKET, first, send, upload)
     try:
-        return await Attempts(call, call.route.retry or STALE_SOCKET, send, upload).go_on(first)
+        return await asyncio.create_task(attempts.go_on())
+    except BaseException:
+        attempts.drop()
+        raise
     finally:
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+OPERATION = "operation"
+"""What a breaker may count by without anybody defining it: the name of the call's operation."""
+
 
 class State(IntEnum):
     """Of a breaker: closed = calls flow, open = none do, half_open = a few probes do. A pause is closed or open."""

@@ -6,6 +6,7 @@ about it is wrong.
 
 from collections.abc import Iterator
 
+from gateway.core.guards import OPERATION
 from gateway.policy.findings import Where
 from gateway.policy.gather import Draft
 from gateway.policy.nodes import Node
@@ -32,7 +33,8 @@ def resolve_references(draft: Draft) -> None:
     for section, steps, target in _REFERENCES:
         for entry in draft.sections[section].values():
             for name, where in _names(entry.node, steps):
-                draft.find(target, name, where)
+                if section != "breakers" or name != OPERATION or name in draft.sections["keys"]:
+                    draft.find(target, name, where)
 
 
 def _names(node: Node, steps: tuple[str, ...]) -> Iterator[tuple[str, Where]]:

@@ -167,6 +167,22 @@ async def test_other_connections_do_not_notice(start: Start, upstream: Upstream)
     assert gateway.records.all[-1].breaker_state == "closed"
 
 
+async def test_operations_can_have_a_breaker_each(start: Start, upstream: Upstream) -> None:
+    text = policies(upstream).replace("key: [connection], scope", "key: [connection, operation], scope")
+    operations = "operations: [{name: read, match: {method: GET}}], breaker: connection"
+    gateway = await start(text.replace("breaker: connection}", f"{operations}}}"))
+
+    async def by_method(request: Received, _socket: Socket) -> bytes:
+        return BAD if request.method == "GET" else OK
+
+    upstream.script = by_method
+    for _ in range(3):
+        await call(gateway)
+    assert json.loads((await call(gateway))[2])["code"] == "CIRCUIT_OPEN"
+    assert (await call(gateway, method="PUT"))[0] == 200
+    assert set(await gateway.gateway.store.troubled()) == {"breaker:connection:{=c1}:=read"}
+
+
 async def test_another_gateway_sees_it_on_its_next_call(start: Start, upstream: Upstream) -> None:
     one, other = await start(policies(upstream)), await start(policies(upstream))
     upstream.script = always(BAD)

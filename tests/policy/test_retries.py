@@ -259,3 +259,10 @@ def test_what_is_warned_of(name: str, report_of: Check, directory: Path) -> None
     report = report_of(text + ROUTE)
     assert report.errors == ()
     assert [str(warning) for warning in report.warnings if warning.code != "not-in-effect"] == [expected]
+
+
+def test_a_breaker_may_count_by_operation_which_nobody_has_to_define(report_of: Check) -> None:
+    text = KEYS + ROUTE.replace("retry: r", "breaker: b")
+    report = report_of(text + "breakers:\n  b: {key: [connection, operation], consecutive_failures: 3}\n")
+    assert compiled(report).breakers["b"].key == ("connection", "operation")
+    assert report.warnings == ()

@@ -120,8 +120,10 @@ async def test_ten_thousand_strange_calls(start: Start, upstream: Upstream, logs
     answers: list[tuple[int, str]] = []
 
     async def lane() -> None:
+        mine = Lane(gateway)
         while (number := next(numbers)) < CALLS:
-            answers.append(await ask(gateway, callers.request(number)))
+            answers.append(await mine.ask(callers.request(number)))
+        mine.leave()
 
     await asyncio.gather(*(lane() for _ in range(LANES)))
     await gateway.records.wait(CALLS)
@@ -135,15 +137,31 @@ async def test_ten_thousand_strange_calls(start: Start, upstream: Upstream, logs
     check_pretty(logs["pretty"].read_bytes())
 
 
-async def ask(gateway: Running, request: bytes) -> tuple[int, str]:
-    """Status and request id of the one answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    writer.close()
-    found = re.search(rb"\r\nX-Request-Id: ([0-9A-Za-z-]+)\r\n", head)
-    assert found is not None, head
-    return int(head.split(b" ", 2)[1]), found[1].decode()
+class Lane:
+    """One caller after the other, on one socket for as long as the gateway keeps it."""
+
+    def __init__(self, gateway: Running) -> None:
+        self._gateway = gateway
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, request: bytes) -> tuple[int, str]:
+        """Status and request id of the one answer."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._gateway.port)
+        reader, writer = self._streams
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.search(rb"(?i)\r\ncontent-length: (\d+)", head)[1]))  # type: ignore[index]
+        if b"\r\nConnection: close\r\n" in head:
+            self.leave()
+        found = re.search(rb"\r\nX-Request-Id: ([0-9A-Za-z-]+)\r\n", head)
+        assert found is not None, head
+        return int(head.split(b" ", 2)[1]), found[1].decode()
+
+    def leave(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
 
 
 def check_json(log: bytes, format_: str, answers: list[tuple[int, str]]) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from benchmarks.proxy_slow import ATTACKS, Attack, attack
 from gateway.listener.door import UNSENT_BYTES
 
-COUNT = 60
+COUNT = 40
 
 
 async def all_at_once() -> list[Attack]:
