@@ -1,14 +1,17 @@
 """Admit: one store trip asks every guard and every limit of the call, all or nothing."""
 
 from gateway.call import Call
-from gateway.core.ask import Ask
-from gateway.core.headers import retry_after_s, used_up, violated
+from gateway.core.ask import Ask, UsedUp
+from gateway.core.headers import retry_after_s, surely_refused_us, used_up, violated
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.guarding import ask_own, guarded
 from gateway.store import StoreDown
 
 STORE_RETRY_S = 1
+REMEMBER_S = 0.1
+"""For how long at most a refusal is repeated without asking the store. What operators do to counters, and what other
+limits of the call have left, is seen so much later."""
 
 
 async def admit(call: Call) -> Refusal | None:
@@ -20,6 +23,10 @@ async def admit(call: Call) -> Refusal | None:
         if refusal is not None or not (ask.charges or ask.guards):
             return refusal
     started = gateway.clock()
+    if ask.used_up is not None and started < ask.used_up.until_s:
+        record.store, record.ask, record.decision = gateway.store.kind, ask, ask.used_up.decision
+        call.decision = record.decision
+        return _refusal(call, ask.used_up.decision)
     if ask.takes_slots:
         call.lease = gateway.new_id()
     try:
@@ -43,7 +50,16 @@ async def admit(call: Call) -> Refusal | None:
             return refusal
     record.ask = call.ask
     record.decision = call.decision
+    if not call.decision.admitted and call.ask is ask:
+        _remember(ask, call.decision, started)
     return _refusal(call, call.decision)
+
+
+def _remember(ask: Ask, decision: Decision, asked_at_s: float) -> None:
+    """A flood of calls that can only be refused is no load on the store. It answered after it was asked: so much later
+    than we assume its refusal ends."""
+    surely_s = min(surely_refused_us(ask.charges, decision) / 1e6, REMEMBER_S)
+    ask.used_up = UsedUp(asked_at_s + surely_s, decision) if surely_s else None
 
 
 async def _admit_without_store(call: Call) -> None:

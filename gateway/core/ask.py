@@ -1,12 +1,22 @@
 """What the store is asked about one call: everything that is the same for all calls of one caller on one route."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.core.guards import Guard
-from gateway.core.limits import Algorithm, Charge, Mode
+from gateway.core.limits import Algorithm, Charge, Decision, Mode
 
 NEAR = 5
+
+
+class UsedUp(NamedTuple):
+    """A refusal that holds for a while, whatever others do.
+
+    until_s  on the clock of whoever made it
+    """
+
+    until_s: float
+    decision: Decision
 
 
 class Ask:
@@ -27,6 +37,8 @@ class Ask:
     passage      for whoever lets calls through breakers: what all calls get while nothing is known against them, and
                  by whom they were let through (`passage_by`)
     refusal      the last one that a call of this caller got
+    used_up      what the store answered when it refused one, and until when it could not answer otherwise; None = it
+                 could
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
@@ -48,6 +60,7 @@ class Ask:
         "shown",
         "skipped",
         "takes_slots",
+        "used_up",
     )
 
     def __init__(
@@ -79,6 +92,7 @@ class Ask:
         self.passage: Any = None
         self.passage_by = ""
         self.refusal: Any = None
+        self.used_up: UsedUp | None = None
         self.packed: Any = None
 
 

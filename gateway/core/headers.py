@@ -86,6 +86,20 @@ def retry_after_s(charges: Sequence[Charge], decision: Decision) -> int:
     return max(waits)
 
 
+def surely_refused_us(charges: Sequence[Charge], decision: Decision) -> int:
+    """For how long after a refusal the same call is refused by the same limits, whatever other calls do; microseconds.
+
+    What a window or a bucket counts comes back with time alone, and `retry_us` is when, if nobody takes it first. Slots
+    are given back at any moment, so a limit on them promises nothing.
+    """
+    waits = [
+        0 if charge.limit.algorithm is Algorithm.CONCURRENCY else verdict.retry_us
+        for charge, verdict in zip(charges, decision.verdicts, strict=True)
+        if charge.limit.mode is Mode.ENFORCE and not verdict.admitted
+    ]
+    return min(waits, default=0)
+
+
 def violated(charges: Sequence[Charge], decision: Decision) -> list[Limit]:
     """The enforced limits that refused."""
     return [

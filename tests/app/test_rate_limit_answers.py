@@ -5,6 +5,7 @@ import json
 import http_sf
 import pytest
 
+from gateway.admit import REMEMBER_S
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Upstream, always
 
@@ -176,3 +177,23 @@ async def test_head_refusals_have_no_body(start: Start, upstream: Upstream) -> N
     status, fields, body = await call(gateway, "X-Tenant-Id: acme", method="HEAD")
     assert (status, body) == (429, b"")
     assert int(fields["Content-Length"]) > 100
+
+
+async def test_a_flood_of_calls_that_can_only_be_refused_asks_the_store_once(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    now_s = 1000.0
+    gateway.gateway.clock = lambda: now_s
+    asked = []
+    admit = gateway.gateway.store.admit
+    gateway.gateway.store.admit = lambda ask, lease: asked.append(ask) or admit(ask, lease)  # type: ignore[method-assign, func-returns-value]
+    for _ in range(3):
+        assert (await call(gateway, "X-Tenant-Id: acme"))[0] == 200
+    refused = [await call(gateway, "X-Tenant-Id: acme") for _ in range(10)]
+    assert len(asked) == 4
+    assert {answer[0] for answer in refused} == {429}
+    assert len({answer[1]["Retry-After"] for answer in refused}) == 1
+    assert (await call(gateway, "X-Tenant-Id: other"))[0] == 200
+    assert len(asked) == 5
+    now_s += REMEMBER_S
+    assert (await call(gateway, "X-Tenant-Id: acme"))[0] == 429
+    assert len(asked) == 6

@@ -15,6 +15,7 @@ from gateway.core.headers import (
     LimitState,
     retry_after_s,
     seconds_to_more,
+    surely_refused_us,
     tightest,
     used_up,
     violated,
@@ -100,6 +101,37 @@ def test_who_waits_exactly_retry_after_gets_in_and_who_comes_a_second_earlier_do
             )
             for state in visible(charges, decision):
                 assert state.verdict.admitted or state.more_s <= wait_s
+
+
+@given(steps, st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(1, 5)), max_size=20), st.integers(1, 5))
+def test_a_refusal_holds_for_as_long_as_it_surely_does_whatever_others_do(
+    before: list[tuple[int, int]], others: list[tuple[int, int]], cost: int
+) -> None:
+    now_us = 1_700_000_000_000_000
+    states: Sequence[State | None] = [None] * len(BOTH)
+    for wait_us, units in before:
+        now_us += wait_us
+        _, states = decide([Charge(limit, limit.name, units) for limit in BOTH], states, now_us, "")
+    charges = [Charge(limit, limit.name, cost) for limit in BOTH]
+    decision, states = decide(charges, states, now_us, "")
+    until_us = now_us + surely_refused_us(charges, decision)
+    assert decision.admitted == (until_us == now_us)
+    refusing = violated(charges, decision)
+    for wait_us, units in others:
+        now_us += wait_us
+        if now_us >= until_us:
+            break
+        _, states = decide([Charge(limit, limit.name, units) for limit in BOTH], states, now_us, "")
+        assert set(map(id, refusing)) <= set(
+            map(id, violated(charges, decide(charges, states, now_us, "", commit=False)[0]))
+        )
+
+
+def test_slots_promise_nothing() -> None:
+    charges = [Charge(WINDOW, "a", 1), Charge(SLOTS, "b", 1)]
+    refused = verdict(0, admitted=False, retry_us=5)
+    assert surely_refused_us(charges, Decision(False, (refused, verdict()), 0)) == 5
+    assert surely_refused_us(charges, Decision(False, (refused, refused), 0)) == 0
 
 
 @given(st.integers(0, 500), st.integers(0, 600_000_000))
