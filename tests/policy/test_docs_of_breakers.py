@@ -3,9 +3,17 @@
 import re
 from pathlib import Path
 
-from gateway.core.breaker import AFTERWARDS_US, REMEMBERED_US
+from gateway.core.breaker import REMEMBERED_US
 from gateway.core.classes import DEFAULT, Counts
-from gateway.core.guards import MAX_CALLS, MAX_GROWTH_MILLI, MAX_PROBES, MAX_TIME_US, Breaker, Reason
+from gateway.core.guards import (
+    MAX_CALLS,
+    MAX_GROWTH_MILLI,
+    MAX_OPEN_US,
+    MAX_PROBES,
+    MAX_WINDOW_US,
+    Breaker,
+    Reason,
+)
 from gateway.policy.breakers import PROBE_SLACK_US
 from tests.policy.test_sets import Check
 
@@ -58,7 +66,10 @@ def test_what_counts() -> None:
 
 
 def test_numbers() -> None:
-    assert (MAX_TIME_US, MAX_GROWTH_MILLI, MAX_PROBES, MAX_CALLS) == (24 * 3600 * S, 100_000, 100, 1_000_000)
-    assert "`max_open_for` 24h · `open_backoff` 100 · `half_open_calls` 100 ·" in section("Bounds")
-    assert (AFTERWARDS_US, REMEMBERED_US, PROBE_SLACK_US) == (3600 * S, 24 * 3600 * S, S)
+    assert (MAX_WINDOW_US, MAX_OPEN_US, MAX_GROWTH_MILLI) == (3600 * S, 24 * 3600 * S, 100_000)
+    assert (MAX_PROBES, MAX_CALLS) == (100, 1_000_000)
+    assert "`window` 1h · `open_for`, `max_open_for` 24h · `open_backoff` 100 · `half_open_calls` 100 ·" in section(
+        "Bounds"
+    )
+    assert (REMEMBERED_US, PROBE_SLACK_US) == (3600 * S, S)
     assert "and a second)" in section("States")
