@@ -55,7 +55,8 @@ def rounds(names: Sequence[str], upstream_port: int, count: int, seconds: float)
     for number in range(count):
         for name in names:
             for x, load, peer in CURVES[name]():
-                with standing(peer, LIMITS["admitted"], upstream_port) as stand:
+                path = "/r0/items" if name == "routes" else "/v1/items"
+                with standing(peer, LIMITS["admitted"], upstream_port, path=path) as stand:
                     try:
                         sample = measure(stand, load, seconds, warm_up_s=WARM_UP_S.get(x, 1.0))
                     except Failed as error:

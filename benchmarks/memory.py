@@ -14,6 +14,7 @@ from benchmarks.stage import standing
 
 IDLE = 5_000
 CALLS = 500
+TENANTS = (1, 100, 10_000)
 
 
 def measured(upstream_port: int, seconds: float) -> dict[str, Any]:
@@ -44,11 +45,14 @@ async def _idle_sockets() -> dict[str, float]:
     return each
 
 
-def _worker(upstream_port: int, seconds: float) -> int:
-    """Resident memory of the largest process after load with 10,000 tenants, code shared with others included."""
+def _worker(upstream_port: int, seconds: float) -> dict[str, int]:
+    """Resident memory of the largest process, by how many tenants have called; code shared with others included."""
+    sizes = {}
     with standing(gateway.PEER, LIMITS["admitted"], upstream_port) as stand:
-        varied(10_000).run(stand.place.port, seconds)
-        return max(_rss_bytes(pid) for pid in stand.proxy.members())
+        for tenants in TENANTS:
+            varied(tenants).run(stand.place.port, seconds)
+            sizes[f"{tenants:,}"] = max(_rss_bytes(pid) for pid in stand.proxy.members())
+    return sizes
 
 
 def _rss_bytes(pid: int) -> int:

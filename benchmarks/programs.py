@@ -126,9 +126,9 @@ def need(*tools: str) -> None:
         raise Failed(f"missing: {' '.join(missing)} (Debian: apt-get install wrk nginx redis-server util-linux)")
 
 
-def get(port: int, tenant: str = "check") -> tuple[int, bytes]:
+def get(port: int, tenant: str = "check", path: str = "/v1/items?x=1") -> tuple[int, bytes]:
     """One GET: (status, body)."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-        connection.request("GET", "/v1/items?x=1", headers={"X-Tenant": tenant, "X-Connection": tenant})
+        connection.request("GET", path, headers={"X-Tenant": tenant, "X-Connection": tenant})
         answer = connection.getresponse()
         return answer.status, answer.read()

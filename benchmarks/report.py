@@ -70,20 +70,17 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def latency(found: Results) -> str:
-    """Latency of calls from the time they were due, and what each proxy adds to the direct call."""
+    """Latency of calls from the time they were due, and what each proxy adds to the direct call of the same round."""
     groups = _groups(found["latency"]["calls"], "peer")
-    pooled = {
-        peer: {name: [value for row in rows for value in row[name]] for name in ("latency_us", "lag_us")}
-        for (peer,), rows in groups.items()
-    }
+    direct = groups["direct",]
     lines = []
-    for peer, values in pooled.items():
-        line = [peer, f"{len(values['latency_us']):,}"]
+    for (peer,), rows in groups.items():
+        line = [peer, f"{sum(len(row['latency_us']) for row in rows):,}"]
         for share in (0.5, 0.99):
-            taken = _quantile(values["latency_us"], share)
-            added = taken - _quantile(pooled["direct"]["latency_us"], share)
-            line += [f"{taken:.0f}", "–" if peer == "direct" else f"{added:.0f}"]
-        line.append(f"{_quantile(values['lag_us'], 0.99):.0f}")
+            taken = [_quantile(row["latency_us"], share) for row in rows]
+            added = [one - _quantile(base["latency_us"], share) for one, base in zip(taken, direct, strict=True)]
+            line += [f"{statistics.median(taken):.0f}", "–" if peer == "direct" else f"{statistics.median(added):.0f}"]
+        line.append(f"{statistics.median(_quantile(row['lag_us'], 0.99) for row in rows):.0f}")
         lines.append(line)
     return _markdown(["to", "calls", "p50 µs", "added", "p99 µs", "added", "sent late, p99 µs"], lines)
 
@@ -126,7 +123,9 @@ def memory(found: Results) -> str:
         for server, size in held["key_of_500_calls_bytes"].items()
     ]
     lines += [[f"idle socket, {kind}", f"{size:,.0f}"] for kind, size in held["idle_socket_bytes"].items()]
-    lines.append(["resident memory of a worker after load of 10,000 tenants", f"{held['worker_rss_bytes']:,}"])
+    lines += [
+        [f"a worker after load of {count} tenants", f"{size:,}"] for count, size in held["worker_rss_bytes"].items()
+    ]
     return _markdown(["held", "bytes"], lines)
 
 

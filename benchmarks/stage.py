@@ -79,14 +79,15 @@ def standing(
     *,
     cores: str = programs.PROXY_CORE,
     store_cores: str = programs.OTHER_CORE,
+    path: str = "/v1/items",
 ) -> Iterator[Stand]:
-    """Start a proxy with an empty store. Raises Failed."""
+    """Start a proxy with an empty store; it is ready when `path` is answered. Raises Failed."""
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         store_port = free_port()
         place = Place(free_port(), upstream_port, store_port, Path(folder), limit)
         with store(store_port, store_cores) as counters:
             command = peer.command(place)
-            with running(peer.name, command, cores, lambda: get(place.port, "ready")[0] < 500) as proxy:
+            with running(peer.name, command, cores, lambda: get(place.port, "ready", path)[0] in (200, 429)) as proxy:
                 yield Stand(place, proxy, counters)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from gateway.core.classes import Counts, ErrorClass
 from gateway.core.retry import CHANCE_BITS, Repeat, Retry, Stop, plan
 from gateway.core.signals import read
+from gateway.core.trace import new_span
 from gateway.guarding import attempt_ended
 from gateway.readmit import readmit
 from gateway.upstream.exchange import Exchange
@@ -50,6 +51,17 @@ class Tried(NamedTuple):
         return self.answered
 
 
+class Again(NamedTuple):
+    """What is different about a further attempt.
+
+    elapsed_us  since the first attempt began
+    span_id     its own span in the call's trace, 16 hex digits
+    """
+
+    elapsed_us: int
+    span_id: str
+
+
 class Repeatable(Protocol):
     """The request's body, as further attempts see it."""
 
@@ -65,12 +77,12 @@ class Attempts:
     """All attempts of one call behind the first.
 
     first  how that one ended; it is worth another
-    send   makes one, told how many microseconds ago the first began, and returns when the answer's head has arrived
+    send   makes one, and returns when the answer's head has arrived
     body   what it sends
     """
 
     def __init__(
-        self, call: "Call", retry: Retry, first: Tried, send: Callable[[int], Awaitable[Exchange]], body: Repeatable
+        self, call: "Call", retry: Retry, first: Tried, send: Callable[[Again], Awaitable[Exchange]], body: Repeatable
     ) -> None:
         self._call = call
         self._first = first
@@ -188,12 +200,14 @@ class Attempts:
         """Send the request again; what came of it is noted and counted."""
         call, gateway = self._call, self._call.gateway
         began, queued_s = gateway.clock(), call.record.queue_s
+        again = Again(self._elapsed_us(), new_span(gateway.random_bits(64)))
         try:
-            ended = Tried(await self._send(self._elapsed_us()))
+            ended = Tried(await self._send(again))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
         self._open = ended.answered
-        note(call, ended, gateway.clock() - began - (call.record.queue_s - queued_s), waited_s)
+        upstream_s = gateway.clock() - began - (call.record.queue_s - queued_s)
+        note(call, ended, upstream_s, waited_s, again.span_id)
         gateway.on_retry(call.route.upstream.name, _name(class_of(call, before)), _name(class_of(call, ended)))
         return ended
 
@@ -240,7 +254,7 @@ def class_of(call: "Call", ended: Tried) -> ErrorClass | None:
     return classes.errors[ended.failure.error] if ended.failure is not None else classes.statuses.get(ended.status)
 
 
-def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0) -> None:
+def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, span_id: str = "") -> None:
     """Put an attempt into the record: `attempts` of the log line."""
     attempts = call.record.attempts = call.record.attempts or []
     error_class = class_of(call, ended)
@@ -252,6 +266,8 @@ def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0) -
     entry["upstream_ms"] = round(upstream_s * 1e3, 3)
     if waited_s:
         entry["wait_ms"] = round(waited_s * 1e3, 3)
+    if span_id:
+        entry["span_id"] = span_id
     attempts.append(entry)
 
 

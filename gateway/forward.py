@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.attempts import STALE_SOCKET, Attempts, Tried, take_turn
+from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried, take_turn
 from gateway.call import Call
 from gateway.core.fields import (
     ADDRESS_FIELDS,
@@ -60,10 +60,10 @@ async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchan
     """Further attempts. One after a stale socket goes out on a fresh one: that race is lost only once."""
     fresh = first.failure is not None and first.failure.reused
 
-    async def send(elapsed_us: int) -> Exchange:
+    async def send(again: Again) -> Exchange:
         nonlocal fresh
         now, fresh = fresh, False
-        return await attempt(call, pool, upload, fresh=now, elapsed_us=elapsed_us)
+        return await attempt(call, pool, upload, fresh=now, again=again)
 
     attempts = Attempts(call, call.route.retry or STALE_SOCKET, first, send, upload)
     try:
@@ -75,11 +75,13 @@ async def _go_on(call: Call, pool: Pool, upload: Upload, first: Tried) -> Exchan
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at
 
 
-async def attempt(call: Call, pool: Pool, upload: Upload, *, fresh: bool = False, elapsed_us: int = 0) -> Exchange:
+async def attempt(
+    call: Call, pool: Pool, upload: Upload, *, fresh: bool = False, again: Again | None = None
+) -> Exchange:
     """Send the call once and wait for the head of the answer.
 
-    fresh       on a new socket in any case
-    elapsed_us  since the first attempt of the call began
+    fresh  on a new socket in any case
+    again  what is different from the first attempt of the call; None = this is it
 
     Raises as `forward` does; then nothing of the attempt is left.
     """
@@ -90,7 +92,7 @@ async def attempt(call: Call, pool: Pool, upload: Upload, *, fresh: bool = False
         exchange = await pool.open()
     call.record.upstream_addr = exchange.address
     try:
-        _send(call, pool, exchange, upload, elapsed_us)
+        _send(call, pool, exchange, upload, again)
         head = exchange.head
         if head is None:
             await exchange.answered()
@@ -115,13 +117,13 @@ async def attempt(call: Call, pool: Pool, upload: Upload, *, fresh: bool = False
     return exchange
 
 
-def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, elapsed_us: int) -> None:
+def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, again: Again | None) -> None:
     """Write the request, or its head and start pumping its body."""
     timeouts, retry = pool.upstream.timeouts, call.route.retry
     first_byte_us = timeouts.first_byte_us
     if retry is not None:
-        first_byte_us = retry.answer_within_us(first_byte_us, elapsed_us)
-    head, body = _head(call), upload.body
+        first_byte_us = retry.answer_within_us(first_byte_us, again.elapsed_us if again else 0)
+    head, body = _head(call, again.span_id if again else call.record.span_id), upload.body
     if body is not None:
         head += upload.begin()
         if body.trailers:
@@ -146,7 +148,7 @@ def _pass_on(connection: Connection, head: ResponseHead) -> None:
         connection.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(keep(head.fields, _NOT_IN_INTERIM))))
 
 
-def _head(call: Call) -> bytes:
+def _head(call: Call, span_id: str) -> bytes:
     """The request head for the upstream; most of it is the same for all calls that are alike."""
     alike, record = call.alike, call.record
     assert alike is not None, "who was admitted has been identified"
@@ -154,7 +156,7 @@ def _head(call: Call) -> bytes:
     if not fields:
         fields = alike.upstream_fields = _fields(call)
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
-    parent = parent_field(record.trace_id, record.span_id, call.trace_flags)
+    parent = parent_field(record.trace_id, span_id, call.trace_flags)
     ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: {parent}\r\n\r\n"
     return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
 

@@ -12,11 +12,10 @@ from gateway.core.tallies import MAX_COUNT, Counts, Tallies
 
 LOOK_AGAIN_US = 1_000_000
 """Nobody knows when a probe will end: who comes meanwhile is asked to try again in a second at most."""
-REMEMBERED_US = 24 * 3600 * 1_000_000
-"""How long a breaker nobody asks is remembered beyond what it says by itself."""
-AFTERWARDS_US = 3600 * 1_000_000
-"""How long a breaker that closed remembers its generation: by then the calls from before are over."""
-MAX_FORCED_US = 30 * REMEMBERED_US
+REMEMBERED_US = 3600 * 1_000_000
+"""How long a breaker that nobody asks is remembered beyond the time for which it is open, and one that closed its
+generation: by then the calls from before are over."""
+MAX_FORCED_US = 30 * 24 * 3600 * 1_000_000
 
 
 class Circuit(NamedTuple):
@@ -52,8 +51,7 @@ class Circuit(NamedTuple):
         """For how long this has to be remembered; 0 = it says nothing."""
         if self.quiet:
             return breaker.window_us if self.tallies.parts else 0
-        well = self.state is State.CLOSED and self.in_a_row == 0
-        return max(0, self.until_us - now_us) + (AFTERWARDS_US if well else REMEMBERED_US)
+        return max(0, self.until_us - now_us) + REMEMBERED_US
 
     def settled(self, breaker: Breaker, now_us: int) -> "Circuit":
         """With no time further ahead than it can be: after a backward step of the clock, or with shorter numbers."""
@@ -150,7 +148,7 @@ class Circuit(NamedTuple):
                 return self._opened(breaker, Reason.FAILURE_RATE, totals, now_us)
             if breaker.slow_ppm and slow * 1_000_000 >= breaker.slow_ppm * calls:
                 return self._opened(breaker, Reason.SLOW_CALLS, totals, now_us)
-        known = Circuit() if now_us - self.since_us >= AFTERWARDS_US else self
+        known = Circuit() if now_us - self.since_us >= REMEMBERED_US else self
         return known._replace(in_a_row=in_a_row, tallies=tallies), None
 
     def _opened(self, breaker: Breaker, reason: Reason, counts: Counts, now_us: int) -> tuple["Circuit", Change]:

@@ -76,7 +76,8 @@ class Breaker:
         return bool(self.failure_ppm or self.slow_ppm)
 
 
-MAX_TIME_US = 24 * 3600 * 1_000_000
+MAX_WINDOW_US = 3600 * 1_000_000
+MAX_OPEN_US = 24 * 3600 * 1_000_000
 MAX_GROWTH_MILLI = 100_000
 MAX_PROBES = 100
 MAX_CALLS = 1_000_000
@@ -87,8 +88,10 @@ def out_of_bounds(breaker: Breaker) -> str | None:
 
     Within these bounds all is exact in doubles (Lua has no others) and fits the packed fields.
     """
-    if max(breaker.window_us, breaker.open_us, breaker.max_open_us) > MAX_TIME_US:
-        return "window, open_for and max_open_for can be at most 24h"
+    if breaker.window_us > MAX_WINDOW_US:
+        return "window can be at most 1h"
+    if max(breaker.open_us, breaker.max_open_us) > MAX_OPEN_US:
+        return "open_for and max_open_for can be at most 24h"
     if breaker.growth_milli > MAX_GROWTH_MILLI:
         return f"open_backoff can be at most {MAX_GROWTH_MILLI // 1000}"
     if breaker.half_open_calls > MAX_PROBES:

@@ -16,6 +16,11 @@ def parent_field(trace_id: str, span_id: str, flags: str) -> str:
     return f"00-{trace_id}-{span_id}-{flags}"
 
 
+def new_span(random_64: int) -> str:
+    """Another span of ours in the same trace."""
+    return f"{random_64:016x}" if random_64 else _SOME_SPAN
+
+
 def continue_or_start(traceparent: str | None, random_128: int) -> Trace:
     """Keep a valid trace id, replace the parent id; otherwise begin a trace. Both ids come from `random_128`.
 

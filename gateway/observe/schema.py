@@ -117,7 +117,7 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "array",
         "gateway.attempts",
         "gateway.attempts",
-        "Only when there was more than one: `n`, `status`, `error_class`, `upstream_ms`, `wait_ms`.",
+        "Only when there was more than one: `n`, `status`, `error_class`, `upstream_ms`, `wait_ms`, `span_id`.",
     ),
     "upstream_status": Field(
         "integer", "gateway.upstream_status", "gateway.upstream_status", "The upstream's own status."

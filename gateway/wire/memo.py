@@ -14,14 +14,22 @@ class Memo(Generic[Key, Value]):
     there. So a crowd of keys that come once cannot push out those that keep coming, and nothing is kept in order.
 
     weigh  what a value weighs, at least 1, in any unit that grows with its memory. For what it gains later: `grow`
+    drop   told of each value that is given up: it should let go of what refers to it, or only the collector, which
+           seldom runs, gives its memory back
     young  looked into by callers themselves (`memo.young.get(key) or memo.recall(key)`): that is all the way there is
            for what is asked for all the time
     """
 
-    __slots__ = ("_capacity", "_old", "_weigh", "_weight", "young")
+    __slots__ = ("_capacity", "_drop", "_old", "_weigh", "_weight", "young")
 
-    def __init__(self, capacity: int, weigh: Callable[[Value], int] = lambda _: 1) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        weigh: Callable[[Value], int] = lambda _: 1,
+        drop: Callable[[Value], object] = lambda _: None,
+    ) -> None:
         self._capacity = capacity
+        self._drop = drop
         self._weigh = weigh
         self._weight = 0
         self._old: dict[Key, Value] = {}
@@ -46,5 +54,7 @@ class Memo(Generic[Key, Value]):
         """Something that is remembered weighs more by so much."""
         self._weight += weight
         if self._weight > self._capacity:
+            for value in self._old.values():
+                self._drop(value)
             self._old, self.young = self.young, {}
             self._weight = weight

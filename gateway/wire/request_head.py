@@ -111,7 +111,7 @@ class RequestHeadParser:
     def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 128) -> None:
         self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
         self._header_count = header_count
-        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, _weight)
+        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, _weight, _drop)
 
     def parse(self, head: bytes) -> RequestHead:
         """`head` ends with the empty line and holds nothing behind it. Raises BadHead."""
@@ -159,7 +159,7 @@ class RequestHeadParser:
     def _new_head(self, head: bytes, border: int, block: FieldBlock) -> RequestHead:
         method, target = _check_line(head)
         new = RequestHead(method, _checked_target(method, target, block.headers), block)
-        if border <= MEMO_LINE_BYTES:
+        if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
             if len(block.heads) >= MEMO_LINES:
                 block.heads.clear()
             block.heads[head[:border]] = new
@@ -170,6 +170,11 @@ class RequestHeadParser:
 def _weight(block: FieldBlock) -> int:
     """In fields; what the stages remember is told by them."""
     return 1 + len(block.fields) + _LINE_WEIGHT * len(block.heads)
+
+
+def _drop(block: FieldBlock) -> None:
+    """A block and its heads refer to each other."""
+    block.heads.clear()
 
 
 def _weightless(_weight: int) -> None:

@@ -132,6 +132,10 @@ async def test_a_call_that_succeeds_at_last_is_a_success_charged_once(begin: Beg
     assert b'"source-1m";r=997' in answer  # three attempts
     assert (len(upstream.received), record.retry_wait_s, record.error_class, gateway.stops) == (3, 3, "", [])
     assert [one["status"] for one in record.attempts or ()] == [503, 503, 200]
+    parents = [one.fields("traceparent")[0].split("-")[1:3] for one in upstream.received]
+    spans = [record.span_id, *(one["span_id"] for one in (record.attempts or ())[1:])]
+    assert parents == [[record.trace_id, span] for span in spans]
+    assert len(set(spans)) == 3
     assert gateway.retries == [("server_error", "server_error"), ("server_error", "success")]
 
 

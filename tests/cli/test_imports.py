@@ -1,6 +1,7 @@
 """Who may use which library. (Which of our own modules may import which: `lint-imports`.)"""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ PURE = {
     "bisect",
     "collections",
     "dataclasses",
+    "datetime",
     "enum",
     "functools",
     "hashlib",
@@ -27,6 +29,7 @@ PURE = {
 USERS = {
     "aiohappyeyeballs": {"upstream"},
     "aiohttp": {"admin", "identity", "upstream", "wire"},
+    "aiolimiter": {"pacing"},
     "cryptography": {"identity"},
     "hiredis": {"store"},
     "jwt": {"identity"},
@@ -64,6 +67,8 @@ def every_import() -> Iterator[tuple[str, str]]:
 def test_the_core_uses_only_what_is_pure() -> None:
     used = {name.partition(".")[0] for room, name in every_import() if room == "core"}
     assert used <= PURE
+    clocks = re.compile(r"\b(datetime|date)\.(now|today|utcnow)\b")
+    assert [path.name for path in (PACKAGE / "core").rglob("*.py") if clocks.search(path.read_text())] == []
 
 
 def test_a_library_is_used_only_where_its_errors_are_handled() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.breaker import AFTERWARDS_US, LOOK_AGAIN_US, MAX_FORCED_US, REMEMBERED_US, Circuit
+from gateway.core.breaker import LOOK_AGAIN_US, MAX_FORCED_US, REMEMBERED_US, Circuit
 from gateway.core.guards import Breaker, Change, Guard, Reason, Report, Standing, State, longest
 from gateway.core.tallies import MAX_COUNT, Tallies
 
@@ -435,7 +435,7 @@ def test_an_hour_after_it_closed_it_is_as_if_nothing_had_been() -> None:
     story = opened(replace(GOBREAKER, failure_ppm=900_000))
     story.tell((60, "start early", HALF_OPEN), (60, "end early", CLOSED), (3659, "ok", CLOSED))
     assert story.circuit.generation == 3
-    assert story.circuit.lives_us(story.breaker, story.now_us) == AFTERWARDS_US
+    assert story.circuit.lives_us(story.breaker, story.now_us) == REMEMBERED_US
     story.at(3660).start("between")
     story.tell((3660, "ok", CLOSED), (3661, "end between fail", CLOSED))
     assert (story.circuit.generation, story.circuit.in_a_row) == (0, 0)

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from gateway.core.breaker import AFTERWARDS_US, LOOK_AGAIN_US, Circuit
+from gateway.core.breaker import LOOK_AGAIN_US, REMEMBERED_US, Circuit
 from gateway.core.guards import Breaker, Guard, Reason, Report, Standing, State
 
 START = 1_000_000_000_000
@@ -43,7 +43,7 @@ class Machine(RuleBasedStateMachine):
         self.held_until_us = 0
         self.passed = 0  # probes since it is half-open
 
-    @rule(by_us=st.one_of(st.integers(0, 40), st.sampled_from([100, 400, 1000, AFTERWARDS_US])))
+    @rule(by_us=st.one_of(st.integers(0, 40), st.sampled_from([100, 400, 1000, REMEMBERED_US])))
     def time_passes(self, by_us: int) -> None:
         self.now_us += by_us
 

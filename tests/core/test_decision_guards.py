@@ -3,7 +3,7 @@
 from gateway.core.ask import NOTHING, Ask
 from gateway.core.breaker import Circuit
 from gateway.core.decision import decide_call, kept_for
-from gateway.core.guards import MAX_TIME_US, Breaker, Guard, Pausing, Standing, State, out_of_bounds
+from gateway.core.guards import MAX_OPEN_US, MAX_WINDOW_US, Breaker, Guard, Pausing, Standing, State, out_of_bounds
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.core.pause import Pause
 
@@ -58,8 +58,10 @@ def test_bounds_of_breakers() -> None:
     def problem(**numbers: int) -> str:
         return out_of_bounds(Breaker("b", (), **numbers)) or ""
 
-    assert problem(window_us=MAX_TIME_US, growth_milli=100_000, half_open_calls=100, close_after=1_000_000) == ""
-    assert "24h" in problem(open_us=MAX_TIME_US + 1)
+    assert problem(window_us=MAX_WINDOW_US, growth_milli=100_000, half_open_calls=100, close_after=1_000_000) == ""
+    assert "1h" in problem(window_us=MAX_WINDOW_US + 1)
+    assert problem(max_open_us=MAX_OPEN_US) == ""
+    assert "24h" in problem(open_us=MAX_OPEN_US + 1)
     assert "open_backoff" in problem(growth_milli=100_001)
     assert "half_open_calls" in problem(half_open_calls=101)
     assert "minimum_calls" in problem(minimum_calls=1_000_001)

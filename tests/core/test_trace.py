@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.trace import continue_or_start, parent_field
+from gateway.core.trace import continue_or_start, new_span, parent_field
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -38,3 +38,7 @@ def test_otherwise_a_trace_begins(field: str | None) -> None:
 
 def test_ids_are_never_all_zero() -> None:
     assert continue_or_start(None, 0)[:2] == ("0" * 31 + "1", "0" * 15 + "1")
+
+
+def test_a_further_span_is_never_no_span() -> None:
+    assert [new_span(bits) for bits in (0, 1, 2**64 - 1)] == ["0" * 15 + "1", "0" * 15 + "1", "f" * 16]

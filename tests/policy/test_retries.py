@@ -219,7 +219,7 @@ BAD = {
     ),
     "a breaker of weeks": (
         "breakers:\n  b: {key: [], consecutive_failures: 1, max_open_for: 7d}\n",
-        "p.yaml:2:3: breaker 'b': window, open_for and max_open_for can be at most 24h [out-of-range]",
+        "p.yaml:2:3: breaker 'b': open_for and max_open_for can be at most 24h [out-of-range]",
     ),
     "a breaker that comes back sooner": (
         "breakers:\n  b: {key: [], consecutive_failures: 1, open_backoff: 0.5}\n",

@@ -6,7 +6,7 @@
 -- tallies width, newest, then (calls, failed, slow) of each part, newest first: see gateway/core/tallies.py
 --
 -- Beside them a sorted set lists the keys of all breakers that are not closed or held by an operator, by the time at
--- which that began; also of some that nobody asked for so long that they were forgotten.
+-- which they are forgotten if nobody asks them any more.
 --
 -- One function that makes the others, because most runs need none of them.
 
@@ -14,7 +14,7 @@ local CLOSED, OPEN, HALF_OPEN = 0, 1, 2
 
 local function circuits()
   local HEADER, HEADER_BYTES = '>BBBI4I7I7I6I4BI4I4I4B', 45
-  local REMEMBERED, AFTERWARDS = 24 * 3600 * 1000000, 3600 * 1000000
+  local REMEMBERED = 3600 * 1000000
 
   -- What a partition nobody knows is, or one that holds something else.
   local function unknown(generation)
@@ -38,20 +38,20 @@ local function circuits()
   local function save(key, c, window)
     local quiet = c.state == CLOSED and c.generation == 0 and c.row == 0
     if quiet and c.tallies == '' then return redis.call('DEL', key) end
-    local lives = math.max(0, c.ends - now) + (c.state == CLOSED and c.row == 0 and AFTERWARDS or REMEMBERED)
-    if quiet then lives = window end
+    local lives = quiet and window or math.max(0, c.ends - now) + REMEMBERED
     local header = struct.pack(HEADER, 0x51, quiet and 0 or 1, c.state, c.generation, c.since, c.ends, c.open, c.row,
       c.reason, c.calls, c.failed, c.slow, #c.probes)
     local probes = struct.pack('>' .. string.rep('I7', #c.probes), unpack(c.probes))
     redis.call('SET', key, header .. probes .. c.tallies, 'PX', ttl_ms(lives))
   end
 
-  local function list(key, member, listed)
-    if not listed then return redis.call('ZREM', key, member) end
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - 32 * REMEMBERED) -- whatever that was, it is forgotten
-    redis.call('ZADD', key, now, member)
-    redis.call('PEXPIRE', key, ttl_ms(32 * REMEMBERED))
+  -- `ends` as in the header; nil: it is closed.
+  local function list(key, member, ends)
+    if not ends then return redis.call('ZREM', key, member) end
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    redis.call('ZADD', key, ends + REMEMBERED, member)
+    redis.call('PEXPIRE', key, 32 * 24 * 3600 * 1000) -- longer than anything it lists
   end
 
-  return unknown, load, save, list, AFTERWARDS
+  return unknown, load, save, list, REMEMBERED
 end

@@ -36,5 +36,5 @@ local lasts = math.min(tonumber(ARGV[4]), MAX_FORCED)
 after.state, after.ends, after.reason = state, now + lasts, FORCED
 after.since = state == c.state and c.since or now
 save(key, after)
-list(KEYS[2], key, true)
+list(KEYS[2], key, after.ends)
 return state == c.state and {} or {1, state, FORCED, 0, 0, 0, state == OPEN and lasts or 0}

@@ -35,7 +35,7 @@
 local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4'
 local PARTS, MAX_COUNT, TALLIES = 10, 536870912, '>I6I7' .. string.rep('I4', 30)
 
-local unknown, load, save, list, AFTERWARDS = circuits()
+local unknown, load, save, list, REMEMBERED = circuits()
 local changes = {}
 local report -- of the fields above
 
@@ -106,7 +106,7 @@ local function closed(c)
       return opened(c, 3, calls, failed, slow)
     end
   end
-  local known = now - c.since >= AFTERWARDS and unknown(0) or c
+  local known = now - c.since >= REMEMBERED and unknown(0) or c
   if known.generation == c.generation and row == c.row and tallies == c.tallies then return end
   known.row, known.tallies = row, tallies
   return known
@@ -134,7 +134,7 @@ for i = 1, #KEYS - 1 do
     if after.state ~= state then
       local told = {i, after.state, after.reason, calls or after.calls, after.failed, after.slow, after.open}
       for _, number in ipairs(told) do changes[#changes + 1] = number end
-      list(KEYS[#KEYS], key, after.state ~= CLOSED)
+      list(KEYS[#KEYS], key, after.state ~= CLOSED and after.ends)
     end
   end
 end
