@@ -1,0 +1,132 @@
+"""What breakers are told, when, and how much of it in one command."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from gateway.breakers import MOST_REPORTS, Breakers, Passage
+from gateway.core.classes import Counts
+from gateway.core.guards import CLEAR, Breaker, Change, Guard, Reason, Report, Standing, State
+from gateway.store import StoreDown
+from gateway.store.local import LocalStore
+
+IN_A_ROW = Breaker("b", ("c",), consecutive_failures=3)
+RATE = replace(IN_A_ROW, failure_ppm=500_000, slow_ppm=500_000, slow_us=1_000_000)
+OPENED = Change(State.OPEN, Reason.CONSECUTIVE_FAILURES, 3, 3, 0, 30)
+SUCCESS, FAILURE, IGNORE = Counts.SUCCESS, Counts.FAILURE, Counts.IGNORE
+
+
+class Judge:
+    """Takes reports, and answers with the same change to each failure."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[Report]] = []
+        self.down = False
+
+    async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:
+        self.commands.append(list(reports))
+        if self.down:
+            raise StoreDown("timeout")
+        return tuple(OPENED if report.failed else None for report in reports)
+
+
+@pytest.fixture
+def judge() -> Judge:
+    return Judge()
+
+
+@pytest.fixture
+async def breakers() -> Breakers:
+    return Breakers(LocalStore())
+
+
+def passage(judge: Judge, breaker: Breaker = IN_A_ROW, key: str = "k", standing: Standing = CLEAR) -> Passage:
+    return Passage(Guard(breaker, key), standing, judge)
+
+
+async def test_a_failure_is_told_at_once_with_the_successes_before_it(breakers: Breakers, judge: Judge) -> None:
+    seen: list[Change] = []
+    breakers.on_change = lambda _guard, change: seen.append(change)
+    for _ in range(3):
+        breakers.ended(passage(judge), SUCCESS, 0.0)
+    breakers.ended(passage(judge), FAILURE, 0.0)
+    breakers.ended(passage(judge), FAILURE, 0.0)
+    await breakers.close()
+    guard = Guard(IN_A_ROW, "k")
+    assert judge.commands == [[Report(guard, 0, 0, 3, 1)], [Report(guard, 0, 0, 0, 1)]]
+    assert seen == [OPENED, OPENED]
+
+
+async def test_successes_alone_are_told_together_and_only_to_who_counts_rates(breakers: Breakers, judge: Judge) -> None:
+    for took_s in (0.5, 1.0, 1.5):
+        breakers.ended(passage(judge, RATE), SUCCESS, took_s)
+        breakers.ended(passage(judge, IN_A_ROW, "other"), SUCCESS, took_s)
+    await breakers.close()
+    assert judge.commands == [[Report(Guard(RATE, "k"), 0, 0, 3, 0, slow=1)]]
+
+
+async def test_successes_are_told_without_being_asked_for(breakers: Breakers, judge: Judge) -> None:
+    breakers.ended(passage(judge, RATE), SUCCESS, 0.0)
+    while not judge.commands:
+        await asyncio.sleep(0)
+    breakers.ended(passage(judge, RATE), SUCCESS, 0.0)
+    await breakers.close()
+    assert [command[0].passed for command in judge.commands] == [1, 1]
+
+
+async def test_a_command_holds_only_so_many_reports(breakers: Breakers, judge: Judge) -> None:
+    for number in range(2 * MOST_REPORTS + 1):
+        breakers.ended(passage(judge, RATE, str(number)), SUCCESS, 0.0)
+    await breakers.close()
+    assert [len(command) for command in judge.commands] == [MOST_REPORTS, MOST_REPORTS, 1]
+
+
+async def test_judges_hear_only_of_what_they_let_through(breakers: Breakers, judge: Judge) -> None:
+    other = Judge()
+    breakers.ended(passage(judge, RATE), SUCCESS, 0.0)
+    breakers.ended(passage(other, RATE), FAILURE, 0.0)
+    await breakers.close()
+    assert [command[0].passed for command in judge.commands] == [1]
+    assert [(command[0].passed, command[0].failed) for command in other.commands] == [(0, 1)]
+
+
+async def test_generations_are_not_mixed(breakers: Breakers, judge: Judge) -> None:
+    breakers.ended(passage(judge, RATE), SUCCESS, 0.0)
+    breakers.ended(passage(judge, RATE, standing=Standing(generation=3)), FAILURE, 0.0)
+    await breakers.close()
+    told = [(report.generation, report.passed, report.failed) for command in judge.commands for report in command]
+    assert sorted(told) == [(0, 1, 0), (3, 0, 1)]
+
+
+async def test_what_decides_something_is_told_at_once(breakers: Breakers, judge: Judge) -> None:
+    breakers.ended(passage(judge, standing=Standing(urgent=True)), SUCCESS, 0.0)
+    probe = Standing(State.HALF_OPEN, 0, 2, probe=77, urgent=True)
+    breakers.ended(passage(judge, standing=probe), SUCCESS, 0.0)
+    breakers.give_back(passage(judge, standing=probe))
+    breakers.give_back(passage(judge))
+    breakers.ended(passage(judge), IGNORE, 9.9)
+    await breakers.close()
+    guard = Guard(IN_A_ROW, "k")
+    assert judge.commands == [[Report(guard, 0, 0, 1)], [Report(guard, 2, 77, 1)], [Report(guard, 2, 77)]]
+
+
+async def test_a_store_that_is_down_is_told_in_vain(breakers: Breakers, judge: Judge) -> None:
+    seen: list[Change] = []
+    breakers.on_change = lambda _guard, change: seen.append(change)
+    judge.down = True
+    breakers.ended(passage(judge), FAILURE, 0.0)
+    await breakers.close()
+    assert (len(judge.commands), seen) == (1, [])
+
+
+async def test_who_moves_a_breaker_tells_it(breakers: Breakers, judge: Judge) -> None:
+    seen: list[Change] = []
+    breakers.on_change = lambda _guard, change: seen.append(change)
+    guard = Guard(IN_A_ROW, "k")
+    moved = Standing(State.HALF_OPEN, 0, 2, probe=77, urgent=True, moved=True)
+    assert breakers.let_in(guard, (CLEAR, moved), judge).standing == moved
+    breakers.let_in(guard, (CLEAR, moved._replace(moved=False)), judge)
+    breakers.let_in(guard, (), judge)
+    assert seen == [Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER)]
