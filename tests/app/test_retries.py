@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.core.ask import Ask
+from gateway.core.limits import Decision
 from gateway.core.retry import Retry, Stop
 from gateway.record import CallRecord
+from gateway.store import StoreDown
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
 
@@ -391,6 +394,30 @@ class TestLimitsPerAttempt:
         assert answer.endswith(b"down")
         assert (len(upstream.received), gateway.reasons, record.retry_wait_s) == (3, [Stop.LIMIT], 7)
         assert b'"source-1m";r=0' in answer
+
+    @pytest.mark.parametrize(
+        ("posture", "attempts", "reason"),
+        [("deny", 1, Stop.LIMIT), ("local", 3, Stop.LIMIT), ("allow", 5, Stop.ATTEMPTS)],
+    )
+    async def test_while_the_store_is_down_each_does_what_it_says(
+        self, start: Start, upstream: Upstream, posture: str, attempts: int, reason: Stop
+    ) -> None:
+        """It goes down after the first attempt was admitted; what is `local` then has room for two more."""
+        policies = POLICIES.replace("charge: per_attempt", f"charge: per_attempt, on_store_error: {posture}")
+        gateway = Watched(await start(policies % {"retry": "", "url": upstream.url, "source": 2}))
+        store = gateway.running.gateway.store
+
+        async def down(_ask: Ask, _lease: str) -> Decision:
+            raise StoreDown("timeout")
+
+        async def fail(_request: Received, _socket: Socket) -> bytes:
+            store.admit = down  # type: ignore[method-assign]
+            return DOWN
+
+        upstream.script = fail
+        answer, _ = await gateway.call()
+        assert answer.endswith(b"down")
+        assert (len(upstream.received), gateway.reasons) == (attempts, [reason])
 
 
 def _budget(gateway: Watched) -> object:
