@@ -46,7 +46,7 @@ async def admit(call: Call) -> Refusal | None:
         return None
     if ask.guards:
         refusal = guarded(call, call.decision)
-        if refusal is not None:
+        if refusal is not None or not call.ask.charges:
             return refusal
     record.ask = call.ask
     record.decision = call.decision
@@ -66,10 +66,10 @@ async def _admit_without_store(call: Call) -> None:
     """Let each limit's posture decide; slots taken here have a lease of their own."""
     gateway = call.gateway
     call.record.store = "local"
-    lease = gateway.new_id()
+    lease, limited = gateway.new_id(), bool(call.ask.charges)
     call.ask, call.decision = await gateway.fallback.admit(call.ask, lease)
     call.lease = lease if call.ask.takes_slots else ""
-    if not call.ask.charges:  # every limit says allow: nobody decided anything
+    if limited and not call.ask.charges:  # every limit says allow: nobody decided anything
         call.record.store = "none"
         call.record.verdict = "skipped"
 

@@ -428,3 +428,25 @@ async def test_a_pause_learned_while_the_store_is_down_holds_in_this_worker(star
     upstream.script = always(asking("Retry-After: 60"))
     await call(gateway)
     assert json.loads((await call(gateway))[2])["code"] == "UPSTREAM_RATE_LIMITED"
+
+
+async def test_a_route_without_limits_is_still_unlimited(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream, limits=""))
+    _, fields, _ = await call(gateway)
+    record = gateway.records.all[-1]
+    assert (record.verdict, record.store, record.breaker_state) == ("unlimited", "redis", "closed")
+    assert "RateLimit" not in fields
+    await gateway.gateway.store.close()
+    await call(gateway)
+    record = gateway.records.all[-1]
+    assert (record.verdict, record.store, record.breaker_state) == ("unlimited", "local", "closed")
+
+
+async def test_limits_that_allow_without_the_store_leave_the_breaker_in_force(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream).replace("key: [tenant]}", "key: [tenant], on_store_error: allow}"))
+    await gateway.gateway.store.close()
+    upstream.script = always(BAD)
+    for _ in range(3):
+        assert (await call(gateway))[2] == b"bad"
+        assert gateway.records.all[-1].verdict == "skipped"
+    assert json.loads((await call(gateway))[2])["code"] == "CIRCUIT_OPEN"
