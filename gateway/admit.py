@@ -23,10 +23,11 @@ async def admit(call: Call) -> Refusal | None:
         if refusal is not None or not (ask.charges or ask.guards):
             return refusal
     started = gateway.clock()
-    if ask.used_up is not None and started < ask.used_up.until_s:
-        record.store, record.ask, record.decision = gateway.store.kind, ask, ask.used_up.decision
-        call.decision = record.decision
-        return _refusal(call, ask.used_up.decision)
+    known = ask.used_up
+    if known is not None and started < known.until_s:
+        record.store, record.ask = gateway.store.kind, ask
+        call.decision = record.decision = known.decision
+        return _refused(call, known.refusal)
     if ask.takes_slots:
         call.lease = gateway.new_id()
     try:
@@ -50,16 +51,17 @@ async def admit(call: Call) -> Refusal | None:
             return refusal
     record.ask = call.ask
     record.decision = call.decision
-    if not call.decision.admitted and call.ask is ask:
-        _remember(ask, call.decision, started)
-    return _refusal(call, call.decision)
+    refusal = _refusal(call, call.decision)
+    if refusal is not None and call.ask is ask:
+        _remember(ask, call.decision, refusal, started)
+    return refusal
 
 
-def _remember(ask: Ask, decision: Decision, asked_at_s: float) -> None:
+def _remember(ask: Ask, decision: Decision, refusal: Refusal, asked_at_s: float) -> None:
     """A flood of calls that can only be refused is no load on the store. It answered after it was asked: so much later
     than we assume its refusal ends."""
     surely_s = min(surely_refused_us(ask.charges, decision) / 1e6, REMEMBER_S)
-    ask.used_up = UsedUp(asked_at_s + surely_s, decision) if surely_s else None
+    ask.used_up = UsedUp(asked_at_s + surely_s, decision, refusal) if surely_s else None
 
 
 async def _admit_without_store(call: Call) -> None:
@@ -101,10 +103,14 @@ def _refusal(call: Call, decision: Decision) -> Refusal | None:
         return None
     call.lease = ""
     wait_s = retry_after_s(call.ask.charges, decision)
-    refusal = _over_limit(call.ask, decision, wait_s)
+    return _refused(call, _over_limit(call.ask, decision, wait_s))
+
+
+def _refused(call: Call, refusal: Refusal) -> Refusal:
+    record = call.record
     record.verdict = "limited"
     record.limit_fired = refusal.violated[0]
-    record.retry_after_s = wait_s
+    record.retry_after_s = refusal.retry_after_s
     return refusal
 
 

@@ -96,6 +96,11 @@ def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
     gateway, decision = call.gateway, call.decision
     if decision is None or not decision.verdicts or call.record.store != gateway.store.kind:
         return b""
+    known = call.ask.used_up
+    if known is not None and known.decision is decision and not gateway.fields.epoch_reset:
+        if not known.lines:
+            known.lines = gateway.fields.lines(call.ask, decision.verdicts)
+        return known.lines
     epoch_s = int(gateway.wall_clock()) if gateway.fields.epoch_reset else 0
     return gateway.fields.lines(call.ask, decision.verdicts, epoch_s=epoch_s, hide_legacy=hide_legacy)
 

@@ -1,22 +1,30 @@
 """What the store is asked about one call: everything that is the same for all calls of one caller on one route."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.core.guards import Guard
 from gateway.core.limits import Algorithm, Charge, Decision, Mode
+from gateway.core.problems import Refusal
 
 NEAR = 5
 
 
-class UsedUp(NamedTuple):
+class UsedUp:
     """A refusal that holds for a while, whatever others do.
 
     until_s  on the clock of whoever made it
+    refusal  what the caller is told
+    lines    the fields that say what is left, when somebody has written them
     """
 
-    until_s: float
-    decision: Decision
+    __slots__ = ("decision", "lines", "refusal", "until_s")
+
+    def __init__(self, until_s: float, decision: Decision, refusal: Refusal) -> None:
+        self.until_s = until_s
+        self.decision = decision
+        self.refusal = refusal
+        self.lines = b""
 
 
 class Ask:

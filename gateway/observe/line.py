@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.core.ask import Ask
-from gateway.core.limits import Limit, Mode, Verdict
+from gateway.core.limits import Decision, Limit, Mode, Verdict
 from gateway.observe.text import redact_query, without_userinfo
 from gateway.record import CallRecord
 
@@ -82,7 +82,7 @@ def own_line(record: CallRecord, *, with_query: bool) -> Line:
         line["auth_scheme"] = record.auth_scheme
         line["auth_key"] = record.auth_key
     if record.decision is not None and record.decision.verdicts:
-        _add_limits(line, record, record.decision.verdicts)
+        _add_limits(line, record, record.decision)
     if record.breaker:
         line["breaker"] = record.breaker
         if record.breaker_state:
@@ -135,8 +135,21 @@ def _referer(value: str, with_query: bool) -> str:
     return without_userinfo(address)[:REFERER_CHARS]
 
 
-def _add_limits(line: Line, record: CallRecord, verdicts: Sequence[Verdict]) -> None:
-    """Every limit that was asked; and the tightest enforced one: least remaining, then the longer window."""
+def _add_limits(line: Line, record: CallRecord, decision: Decision) -> None:
+    """Every limit that was asked; and the tightest enforced one. A refusal may be told of many calls."""
+    notes = record.notes
+    if notes is None or decision.admitted:
+        line.update(_limits(record, decision.verdicts))
+        return
+    known: tuple[Decision, Line] | None = notes.get("refusal")
+    if known is None or known[0] is not decision:
+        known = notes["refusal"] = (decision, _limits(record, decision.verdicts))
+    line.update(known[1])
+
+
+def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
+    """Tightest is what has least remaining, then the longer window."""
+    line: Line = {}
     ask, notes = record.ask, record.notes
     starts = notes.get(ask) if notes is not None else None
     if starts is None:
@@ -156,6 +169,7 @@ def _add_limits(line: Line, record: CallRecord, verdicts: Sequence[Verdict]) -> 
     if tight is not None:
         line["limit_remaining"] = least
         line["limit_reset_s"] = verdicts[tight][2] // 1000 / 1e3
+    return line
 
 
 def _longer(ask: Ask, position: int, other: int | None) -> bool:

@@ -183,21 +183,15 @@ def _weightless(_weight: int) -> None:
 
 def _cut(block: bytes) -> tuple[bytes, Ids]:
     """The block without the fields that are each call's own, and these. Only well-formed ones, and one of each."""
-    request_id = traceparent = None
-    kept, position = [], 0
-    for found in _OWN_EACH_CALL.finditer(block):
-        if found[1] is not None and request_id is None:
-            request_id = found[1].decode("ascii")
-        elif found[2] is not None and traceparent is None:
-            traceparent = found[2].decode("ascii")
-        else:
-            return block, _NO_IDS
-        kept.append(block[position : found.start()])
-        position = found.end()
-    if not position:
+    kept = _OWN_EACH_CALL.split(block)  # what is kept, an id or None, a parent or None, what is kept, and so on
+    if len(kept) == 1:
         return block, _NO_IDS
-    kept.append(block[position:])
-    return b"".join(kept), Ids(request_id, traceparent)
+    request_ids = [one for one in kept[1::3] if one is not None]
+    parents = [one for one in kept[2::3] if one is not None]
+    if len(request_ids) > 1 or len(parents) > 1:
+        return block, _NO_IDS
+    ids = Ids(request_ids[0].decode("ascii") if request_ids else None, parents[0].decode("ascii") if parents else None)
+    return b"".join(kept[::3]), ids
 
 
 def _check_line(head: bytes) -> tuple[str, str]:
