@@ -9,7 +9,7 @@ from benchmarks.peers import gateway
 from benchmarks.peers.shape import LIMITS, Peer
 from benchmarks.policy import everything_on, with_limits, with_routes
 from benchmarks.programs import Failed
-from benchmarks.stage import SIZES, measure, standing
+from benchmarks.stage import SIZES, Sample, measure, standing
 
 Point = tuple[int, Load, Peer]
 WARM_UP_S = {10_000: 5.0, 1000: 3.0}
@@ -50,17 +50,23 @@ CURVES: dict[str, Callable[[], list[Point]]] = {
 
 
 def rounds(names: Sequence[str], upstream_port: int, count: int, seconds: float) -> list[dict[str, Any]]:
-    """One row for each measured run. Raises Failed."""
+    """One row for each measured run; those that failed are told and left out."""
     rows = []
     for number in range(count):
         for name in names:
-            for x, load, peer in CURVES[name]():
-                path = "/r0/items" if name == "routes" else "/v1/items"
-                with standing(peer, LIMITS["admitted"], upstream_port, path=path) as stand:
-                    try:
-                        sample = measure(stand, load, seconds, warm_up_s=WARM_UP_S.get(x, 1.0))
-                    except Failed as error:
-                        raise Failed(f"{name} {x}: {error}") from error
-                rows.append({"curve": name, "x": x, "round": number, **asdict(sample)})
-                print(f"{number} {name} {x:,}: {sample.cpu_us:.1f} µs/call", flush=True)
+            for point in CURVES[name]():
+                try:
+                    sample = _sample(name, point, upstream_port, seconds)
+                except Failed as error:
+                    print(f"{number} {name} {point[0]:,}: {error}", flush=True)
+                    continue
+                rows.append({"curve": name, "x": point[0], "round": number, **asdict(sample)})
+                print(f"{number} {name} {point[0]:,}: {sample.cpu_us:.1f} µs/call", flush=True)
     return rows
+
+
+def _sample(name: str, point: Point, upstream_port: int, seconds: float) -> Sample:
+    x, load, peer = point
+    path = "/r0/items" if name == "routes" else "/v1/items"
+    with standing(peer, LIMITS["admitted"], upstream_port, path=path) as stand:
+        return measure(stand, load, seconds, warm_up_s=WARM_UP_S.get(x, 1.0))

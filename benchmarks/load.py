@@ -23,12 +23,13 @@ _VARIED = """
 local number, run = 0, os.time() % 0x10000
 request = function()
   number = number + 1
+  local tenant = math.random(TENANTS)
   return string.format('GET /v1/items/%08d?page=%d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
     .. 'User-Agent: integration/4.2 (+https://example.com)\\r\\nAccept: application/json\\r\\n'
     .. 'Accept-Encoding: gzip, deflate, br\\r\\nX-Tenant: t%d\\r\\nX-Connection: c%d\\r\\n'
     .. 'X-Request-Id: req-%04x-%012d\\r\\n'
     .. 'traceparent: 00-0af7651916cd43dd%04x%012x-b7ad%012x-01\\r\\n\\r\\n',
-    number, number, number % TENANTS, number % TENANTS, run, number, run, number, number)
+    number, number, tenant, tenant, run, number, run, number, number)
 end
 """
 _CHOSEN = """
@@ -36,9 +37,10 @@ local number, body = 0, string.rep('x', UP_BYTES)
 local content = UP_BYTES > 0 and 'Content-Length: ' .. UP_BYTES .. '\\r\\n' or ''
 request = function()
   number = number + 1
+  local tenant = math.random(TENANTS)
   return string.format('%s /%s?call=%d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
     .. 'X-Tenant: t%d\\r\\nX-Connection: c%d\\r\\n%s\\r\\n%s',
-    METHOD, string.format(PATH, number % ROUTES), number, number % TENANTS, number % TENANTS, content, body)
+    METHOD, string.format(PATH, math.random(ROUTES) - 1), number, tenant, tenant, content, body)
 end
 """
 
@@ -79,7 +81,7 @@ SAME = Load(_SAME)
 
 
 def varied(tenants: int = 100) -> Load:
-    """What real callers send: no two heads alike. Path, request id, trace, tenant and connection differ by call."""
+    """What real callers send: no two heads alike. Path, request id and trace differ, tenants come in random order."""
     return Load(_VARIED.replace("TENANTS", str(tenants)))
 
 

@@ -79,6 +79,7 @@ def main() -> int:
                     samples, failed = samples
                     left_out |= failed
                 results.merge(found, part, samples)
+                chosen.results.write_text(json.dumps(found) + "\n")
     except Failed as error:
         print(error, file=sys.stderr)
         return 1
