@@ -33,8 +33,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body_started", "_buffer", "_closing", "_drain_waiter", "_handed_over", "_head_started", "_listener",
-        "_loop", "_run", "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "transport",
+        "_body_started", "_buffer", "_closing", "_continuing", "_drain_waiter", "_handed_over", "_head_started",
+        "_listener", "_loop", "_run", "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "transport",
         "write_paused",
     )  # fmt: skip
 
@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._drain_waiter: asyncio.Future[None] | None = None
         self._body_started = 0.0
         self._closing = False  # the last answer is written; what still comes in is thrown away
+        self._continuing = False  # the next of the pipelined requests is about to be handled
         self._handed_over = False
         self._head_started = 0.0  # when the first byte of an unfinished head came; 0 = there is none
         self._unsent = 0  # bytes the caller had not taken when last looked at
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
             return
         if body is not None and not body.complete:
             self._body_received(body, data)
-        elif self._run is not None or self.write_paused:
+        elif self._run is not None or self.write_paused or self._continuing:
             self._hold_back(data)
         else:
             self._buffer = self._buffer + data if self._buffer else data
@@ -103,7 +104,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = False
         self._wake_drain()
         if self._buffer and self._run is None:
-            self._loop.call_soon(self._continue)
+            self._continue_soon()
         self._set_deadline()
 
     # What the call uses
@@ -251,12 +252,19 @@ class Connection(asyncio.Protocol):
         if unread or not self.keep_alive:
             self._close(lingering=unread)
         elif self._buffer and not self.write_paused:
-            self._loop.call_soon(self._continue)
+            self._continue_soon()
         elif not self.write_paused:
             self.deadline = self._loop.time() + self._listener.idle_time_s
 
+    def _continue_soon(self) -> None:
+        """In a turn of the loop of its own, also after a call that never waited; till then more input is held back."""
+        if not self._continuing:
+            self._continuing = True
+            self._loop.call_soon(self._continue)
+
     def _continue(self) -> None:
         """The next of the pipelined requests, once the answer before it is on its way: memory is bounded by that."""
+        self._continuing = False
         if self._run is not None or self.transport is None or self.write_paused or self._closing:
             return
         self._next_request()
@@ -265,7 +273,7 @@ class Connection(asyncio.Protocol):
 
     def _holds_enough(self) -> bool:
         """Whether more input has to wait in the kernel."""
-        held = self._run is not None and len(self._buffer) > HIGH_WATER_BYTES
+        held = (self._run is not None or self._continuing) and len(self._buffer) > HIGH_WATER_BYTES
         return held or (self.body is not None and self.body.paused)
 
     # Bodies
