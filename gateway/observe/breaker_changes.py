@@ -21,7 +21,7 @@ def breaker_changed(metrics: Metrics, guard: Guard, change: Change) -> None:
         message,
         level,
         breaker=guard.rule.name,
-        key=readable(guard.key),
+        caller=readable(guard.key),
         reason=change.reason.name.lower(),
         calls=change.calls or None,
         failure_rate=round(change.failed / change.calls, 4) if change.calls else None,

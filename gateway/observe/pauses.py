@@ -14,6 +14,6 @@ def upstream_paused(metrics: Metrics, guard: Guard, wait_us: int) -> None:
         "Upstream asked for a pause",
         "warning",
         upstream=guard.rule.name,
-        key=readable(guard.key),
+        caller=readable(guard.key),
         pause_s=round(wait_us / 1e6, 3),
     )

@@ -147,6 +147,9 @@ EVENT_FIELDS: Mapping[str, Field] = {
     "exception": Field("string", "error.stack_trace", "exception.stacktrace", "Traceback, without variables."),
     "logger": Field("string", "log.logger", "gateway.logger", "Which library logged it."),
     "count": Field("integer", "gateway.count", "gateway.count", "How many."),
+    "caller": Field(
+        "string", "labels.caller", "gateway.caller", "The key parts that a breaker or pause counts by: whose it is."
+    ),
     "state_before": Field("string", "labels.state_before", "gateway.state_before", "State of the connection till now."),
     "state_before_s": Field("number", "gateway.state_before_s", "gateway.state_before_s", "For how long it was that."),
 }

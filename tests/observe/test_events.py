@@ -15,6 +15,9 @@ import orjson
 import pytest
 
 import gateway
+from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, State
+from gateway.core.policy import PolicySet
+from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.events import EVENTS
 from gateway.observe.log import (
     close_logging,
@@ -25,7 +28,9 @@ from gateway.observe.log import (
     event_destination,
     use_policy_version,
 )
+from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
+from gateway.observe.pauses import upstream_paused
 from gateway.observe.schema import ENVELOPE
 from gateway.settings import Logging, Settings
 from tests.observe.conftest import finished_call
@@ -47,6 +52,14 @@ def test_an_event_carries_the_envelope_and_its_fields(lines: Lines) -> None:
     assert line.keys() == {*ENVELOPE, "kind"}
     assert line["event_name"] == "store.degraded"
     assert (line["level"], line["message"], line["worker"]) == ("warning", "Store is down", 2)
+
+
+def test_changes_of_breakers_and_pauses_say_whose_they_are(lines: Lines) -> None:
+    told = Metrics(PolicySet("0123456789ab", (), {}, {}, {}))
+    breaker = Guard(Breaker("vendor", ("tenant", "connection")), "breaker:vendor:{=acme}:=c1")
+    breaker_changed(told, breaker, Change(State.OPEN, Reason.FAILURE_RATE))
+    upstream_paused(told, Guard(Pausing("crm", 60_000_000), "pause:crm:{=c1}"), 1_500_000)
+    assert [line["caller"] for line in lines()] == ["acme, c1", "c1"]
 
 
 def test_fields_of_the_envelope_may_be_said_by_the_event(lines: Lines) -> None:
