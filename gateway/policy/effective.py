@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
+from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import Match, PathPattern, PolicySet, Route, Upstream
 from gateway.core.retry import Retry
@@ -117,6 +118,9 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
     yield "limits:"
     for limit in policies.limits.values():
         yield from _limit_lines(limit)
+    if policies.breakers:
+        yield "breakers:"
+        yield from (f"  {one.name:<24} {_breaker_text(one)}  # {one.source}" for one in policies.breakers.values())
     if policies.retries:
         yield "retries:"
         yield from (f"  {one.name:<24} {_retry_text(one)}  # {one.source}" for one in policies.retries.values())
@@ -125,10 +129,32 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
         yield f"  {upstream.name:<24} {_place(upstream)}{_patience(upstream)}  # {upstream.source}"
     yield "routes, first match wins:"
     for route in policies.routes:
-        names = ", ".join(limit.name for limit in route.limits) or "no limits"
-        if route.authenticate:
-            names += "; callers known by " + " or ".join(scheme.name for scheme in route.authenticate)
-        yield f"  {route.name:<24} {_match_text(route.match)} -> {route.upstream.name} ({names})  # {route.source}"
+        what = f"{_match_text(route.match)} -> {route.upstream.name} ({_rules(route)})"
+        yield f"  {route.name:<24} {what}  # {route.source}"
+
+
+def _rules(route: Route) -> str:
+    """What calls of a route are judged by, by name."""
+    names = [", ".join(limit.name for limit in route.limits) or "no limits"]
+    if route.breaker:
+        names.append(f"breaker {route.breaker.name}")
+    if route.retry:
+        names.append(f"retry {route.retry.name}")
+    if route.authenticate:
+        names.append("callers known by " + " or ".join(scheme.name for scheme in route.authenticate))
+    return "; ".join(names)
+
+
+def _breaker_text(breaker: Breaker) -> str:
+    """Its thresholds, and how long it is open."""
+    reasons = {
+        f"{breaker.consecutive_failures} failures in a row": breaker.consecutive_failures,
+        f"{breaker.failure_ppm / 10_000:g}% failures in {duration(breaker.window_us)}": breaker.failure_ppm,
+        f"{breaker.slow_ppm / 10_000:g}% slower than {duration(breaker.slow_us)}": breaker.slow_ppm,
+    }
+    by = ", ".join(breaker.key) or "everybody together"
+    why = " or ".join(reason for reason, used in reasons.items() if used)
+    return f"by {by}, opens at {why}, for {duration(breaker.open_us)}"
 
 
 def _retry_text(retry: Retry) -> str:

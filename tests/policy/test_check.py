@@ -151,6 +151,23 @@ def test_what_would_really_be_run(run: Run) -> None:
     ]
 
 
+GUARDED = """
+breakers:
+  vendor: {key: [tenant], consecutive_failures: 5, failure_rate: 12.5%, slow_call: {duration: 2s, rate: 80%}}
+retries:
+  twice: {attempts: 2}
+"""
+
+
+def test_breakers_and_retries_of_routes(run: Run) -> None:
+    out = run(
+        a_limit(LIMIT).replace("[per-tenant]", "[per-tenant], breaker: vendor, retry: twice") + GUARDED, show=True
+    )[1]
+    whys = "5 failures in a row or 12.5% failures in 1m or 80% slower than 2s"
+    assert f"by tenant, opens at {whys}, for 30s  # p.yaml:11" in out
+    assert "all                      every call -> api (per-tenant; breaker vendor; retry twice)" in out
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
