@@ -17,7 +17,7 @@ from typing import Any
 
 import hiredis
 
-from gateway import policy
+from gateway import admit, policy
 from gateway.app import Worker
 from gateway.listener.connection import Connection
 from gateway.settings import Drain, Logging, Settings
@@ -144,6 +144,7 @@ async def gateway_with(
         server = EmbeddedServer(server_binary(), Path(folder))
         server.start()
         recorded = RecordedStore(server.url.removeprefix("unix://"))
+        admit.REMEMBER_S = 3600.0  # so that a slow machine repeats the refusals that a fast one does
         redis.Dialer = lambda _url: recorded  # type: ignore[assignment,misc]
         file = Path(folder) / "policy.yaml"
         file.write_text(policy_file)
