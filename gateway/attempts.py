@@ -190,9 +190,10 @@ class Attempts:
         """None = the next attempt may go. The end of a pause is waited for like that of a back-off, once."""
         held = await readmit(self._call)
         if isinstance(held, int):
-            if held > self._retry.max_wait_us or self._too_late(held):
+            wait_us = self._retry.backoff.asked_us(held, self._call.gateway.random_bits(CHANCE_BITS))
+            if held > self._retry.max_wait_us or self._too_late(wait_us):
                 return Stop.UPSTREAM_WAIT
-            await self._wait(held)
+            await self._wait(wait_us)
             held = await readmit(self._call)
         return Stop.UPSTREAM_WAIT if isinstance(held, int) else held
 

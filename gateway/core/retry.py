@@ -10,6 +10,7 @@ from enum import StrEnum
 CHANCE_BITS = 32
 """Chances are integers below 2**CHANCE_BITS: so much of a range is taken."""
 MILLION = 1_000_000
+ASKED_JITTER_PPM = 100_000
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 §9.2.2: repeating the request has no further effect."""
 
@@ -42,7 +43,8 @@ class Backoff:
 
     schedule_us  explicit waits; the last one repeats. Empty = exponential with full jitter: anything between nothing
                  and `base_us` doubled with each attempt, at most `max_us`
-    jitter_ppm   how much longer, at most, a wait of the schedule or of the upstream's asking becomes, in millionths
+    jitter_ppm   how much longer, at most, a wait of the schedule becomes, in millionths; one that the upstream asks for
+                 becomes up to `ASKED_JITTER_PPM` longer at least, so that not all who were asked come back at once
     """
 
     schedule_us: tuple[int, ...] = ()
@@ -53,12 +55,17 @@ class Backoff:
     def wait_us(self, failed: int, chance: int) -> int:
         """The wait after `failed` attempts, at least 1."""
         if self.schedule_us:
-            return self.stretched(self.schedule_us[min(failed, len(self.schedule_us)) - 1], chance)
+            return _stretched(self.schedule_us[min(failed, len(self.schedule_us)) - 1], self.jitter_ppm, chance)
         return min(self.max_us, self.base_us << min(failed - 1, CHANCE_BITS)) * chance >> CHANCE_BITS
 
-    def stretched(self, wait_us: int, chance: int) -> int:
-        """A wait with jitter: never shorter, so that nobody comes before the time that was asked for."""
-        return wait_us + (wait_us * self.jitter_ppm * chance // MILLION >> CHANCE_BITS)
+    def asked_us(self, wait_us: int, chance: int) -> int:
+        """How long to wait when the upstream asks for `wait_us`."""
+        return _stretched(wait_us, max(self.jitter_ppm, ASKED_JITTER_PPM), chance)
+
+
+def _stretched(wait_us: int, jitter_ppm: int, chance: int) -> int:
+    """A wait with jitter: never shorter, so that nobody comes before the time."""
+    return wait_us + (wait_us * jitter_ppm * chance // MILLION >> CHANCE_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,7 @@ def plan(retry: Retry, failed: int, asked_us: int, elapsed_us: int, chance: int)
         return Stop.ATTEMPTS
     if asked_us > retry.max_wait_us:
         return Stop.UPSTREAM_WAIT
-    wait_us = max(retry.backoff.wait_us(failed, chance), retry.backoff.stretched(asked_us, chance))
+    wait_us = max(retry.backoff.wait_us(failed, chance), retry.backoff.asked_us(asked_us, chance))
     if retry.total_us and elapsed_us + wait_us >= retry.total_us:
         return Stop.DEADLINE
     return wait_us

@@ -164,7 +164,8 @@ class TestWhatTheUpstreamAsksFor:
         gateway = await begin()
         upstream.script = after(1, failure=self.LATER % 7)
         _, record = await gateway.call()
-        assert (record.status, record.retry_wait_s) == (200, 7)
+        assert record.status == 200
+        assert 7 <= record.retry_wait_s <= 7.7  # not all who were asked come back at once
 
     async def test_is_not_waited_for_when_it_is_too_long(self, begin: Begin, upstream: Upstream) -> None:
         gateway = await begin()

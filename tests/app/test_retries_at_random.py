@@ -122,7 +122,7 @@ async def call(gateway: Running, rng: random.Random, name: str) -> bytes:
         writer.close()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 async def test_whatever_happens(start: Start, upstream: Upstream, seed: int) -> None:
     rng = random.Random(seed)
     gateway = await start(POLICIES % upstream.url)

@@ -11,7 +11,7 @@ from gateway.core.retry import CHANCE_BITS, Backoff, Budget, Repeat, Retry, Shar
 
 S = 1_000_000
 TOP = 2**CHANCE_BITS - 1
-VENDOR_B = Retry("standard", attempts=5, backoff=Backoff((1 * S, 2 * S, 4 * S, 8 * S)))
+VENDOR_B = Retry("standard", attempts=5, backoff=Backoff((1 * S, 2 * S, 4 * S, 8 * S), jitter_ppm=0))
 
 chances = st.integers(0, TOP)
 waits = st.integers(1, 3600 * S)
@@ -51,8 +51,9 @@ class TestSchedule:
         assert moments(replace(VENDOR_B, attempts=7))[0] == [0, 1, 3, 7, 15, 23, 31]
 
     def test_jitter_lengthens_only(self) -> None:
-        assert VENDOR_B.backoff.wait_us(4, TOP) == pytest.approx(8.8 * S, abs=1)
-        assert VENDOR_B.backoff.wait_us(4, 0) == 8 * S
+        backoff = replace(VENDOR_B.backoff, jitter_ppm=100_000)
+        assert backoff.wait_us(4, TOP) == pytest.approx(8.8 * S, abs=1)
+        assert backoff.wait_us(4, 0) == 8 * S
 
 
 class TestExponential:
@@ -66,6 +67,11 @@ class TestExponential:
 class TestWhatTheUpstreamAsksFor:
     def test_a_longer_wait_replaces_the_schedule(self) -> None:
         assert moments(VENDOR_B, asked_us=3 * S)[0] == [0, 3, 6, 10, 18]
+
+    def test_not_all_who_were_asked_come_back_at_once(self) -> None:
+        assert VENDOR_B.backoff.jitter_ppm == 0
+        assert [VENDOR_B.backoff.asked_us(20 * S, chance) for chance in (0, 2**31, TOP)] == [20 * S, 21 * S, 22 * S - 1]
+        assert Backoff(jitter_ppm=500_000).asked_us(20 * S, 2**31) == 25 * S
 
     def test_longer_than_allowed_is_answered_now(self) -> None:
         assert plan(VENDOR_B, 1, 30 * S, 0, 0) == 30 * S
