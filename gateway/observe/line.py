@@ -151,14 +151,14 @@ def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
     """Tightest is what has least remaining, then the longer window."""
     line: Line = {}
     ask, notes = record.ask, record.notes
-    starts = notes.get(ask) if notes is not None else None
-    if starts is None:
-        starts = _starts(ask)
+    known: tuple[Ask, list[tuple[str, str]]] | None = notes.get("limits") if notes is not None else None
+    if known is None or known[0] is not ask:  # while the store is down, each call asks something of its own
+        known = (ask, _starts(ask))
         if notes is not None:
-            notes[ask] = starts
+            notes["limits"] = known
     texts = [
         f'{start[not admitted]},"remaining":{remaining},"reset_s":{full_us // 1000 / 1e3}}}'
-        for start, (admitted, remaining, full_us, _, _) in zip(starts, verdicts, strict=True)
+        for start, (admitted, remaining, full_us, _, _) in zip(known[1], verdicts, strict=True)
     ]
     line["limits"] = orjson.Fragment(f"[{','.join(texts)}]")
     least, tight = -1, None

@@ -168,6 +168,15 @@ def test_failures_of_our_own_are_warnings(call: CallRecord, emit: Emit, status: 
     assert len(emit(call, level="warning", access="off")) == 1  # nothing was added
 
 
+def test_what_is_noted_of_calls_that_are_alike_is_bounded(call: CallRecord, emit: Emit) -> None:
+    """While the store is down, each call asks something of its own: nothing of that may be kept for the next one."""
+    call.notes = {}
+    for _ in range(50):
+        call.ask = Ask(call.ask.charges)
+        emit(call)
+    assert len(call.notes) <= 2
+
+
 def test_the_level_of_the_settings_holds_for_calls(call: CallRecord, emit: Emit) -> None:
     failed = finished_call()
     failed.status, failed.response_source = 504, "gateway"
