@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 
 class Promise(asyncio.Future[Value]):
-    """A future that resumes a `Run` at once. For everybody else it is a future like any other."""
+    """A future that resumes a `Run` at once, one of them. For everybody else it is a future like any other."""
 
     run: "Run | None" = None
 
@@ -64,6 +64,7 @@ class Run:
         elif waiting is None:  # `asyncio.sleep(0)`
             asyncio.get_running_loop().call_soon(self.step)
         else:
+            waiting._asyncio_future_blocking = False  # as a task does: others may wait for the same future
             waiting.add_done_callback(self.step)
         self._waiting = waiting
         if self._cancelled:
