@@ -34,7 +34,7 @@ USERS = {
     "hiredis": {"store"},
     "jwt": {"identity"},
     "multidict": {"admin", "upstream", "wire"},
-    "orjson": {"admin", "identity", "observe", "refuse", "upstream"},
+    "orjson": {"admin", "identity", "observe", "refuse", "store", "upstream"},
     "prometheus_client": {"admin", "observe", "supervisor"},
     "pydantic": {"policy"},
     "pydantic_core": {"policy"},

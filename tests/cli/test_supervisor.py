@@ -109,7 +109,9 @@ def test_a_worker_that_cannot_start_is_reported_once(fleet: Start, runtime: Path
 
 def test_interrupt_from_the_terminal_reaches_each_worker_once(fleet: Start) -> None:
     process = fleet("2")
-    groups = {os.getpgid(pid) for pid in worker_pids(process, 2).values()}
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
+    groups = {os.getpgid(pid) for pid in pids.values()}
     assert os.getpgid(process.pid) not in groups, "Ctrl-C goes to the parent's group alone, which passes it on"
     process.popen.send_signal(signal.SIGINT)
     process.ends_well()

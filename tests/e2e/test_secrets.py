@@ -5,7 +5,6 @@ import asyncio
 import base64
 import os
 import signal
-import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +18,7 @@ import trustme
 from gateway.core.authentication import hash_text
 from tests.conftest import StartServer
 from tests.fakes.issuer import claims
+from tests.fakes.ports import free_port
 from tests.fakes.upstream import Received, Socket, Upstream
 
 NEEDLE = "s3cr3t"
@@ -185,12 +185,6 @@ class Gateway:
 
 
 Launch = Callable[..., Awaitable[Gateway]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(folder: Path, store: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What the store's tests share: both event loops, a recorder of events, and stores that are closed again."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import uvloop
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store import StoreDown
 from gateway.store.redis import RedisStore
+from tests.fakes import ports
 
 PATIENT_US = 20_000_000
 """A store timeout that a busy machine does not reach, for tests in which nothing is meant to be late."""
@@ -95,11 +95,7 @@ def make_slot() -> Callable[..., Charge]:
 def free_port() -> Callable[[], int]:
     """Function that finds a TCP port nobody listens on."""
 
-    def find() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            return int(server.getsockname()[1])
-
-    return find
+    return ports.free_port
 
 
 @pytest.fixture
