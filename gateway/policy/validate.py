@@ -112,6 +112,8 @@ def _explain_value(where: Where, problem: str, error: ErrorDetails, findings: Fi
         words, name = bounds[problem]
         message = f"must be {words} {context[name]}, got {error['input']}"
         findings.error(where, "out-of-range", message)
+    elif problem == "too_short" and error["input"]:
+        return  # it is empty only without its wrong entries, and each of these is reported
     elif problem in ("too_short", "string_too_short"):
         findings.error(where, "empty", "must not be empty")
     elif problem == "too_long":

@@ -186,6 +186,10 @@ BAD = {
         "retries:\n  r: {attempts: 3, backoff: {schedule: [1s], base: 1s}}\n",
         "p.yaml:2:20: give either a schedule, or base and max [conflicting-keys]",
     ),
+    "waits without units": (
+        "retries:\n  r: {attempts: 3, backoff: {schedule: [1]}}\n",
+        "p.yaml:2:41: expected a duration like 30s or 10m, got the number 1 [wrong-type]",
+    ),
     "nothing for a budget": (
         "retries:\n  r: {attempts: 3, budget: }\n",
         "p.yaml:2:28: expected a mapping or none, got nothing [wrong-type]",
