@@ -27,7 +27,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from benchmarks import inmemory
+from benchmarks import inmemory, scenarios
 from benchmarks.inmemory import Caller, gateway_with
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -39,7 +39,7 @@ WARM_UP = 240
 STAGES = {
     "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call"),
     "accept": ("accept", "core/trace", "core/forwarding", "core/client_address"),
-    "identify": ("identify", "identity/", "core/match", "core/keys", "core/doubts", "callers.py"),
+    "identify": ("identify", "way", "identity/", "core/match", "core/keys", "core/doubts", "callers.py"),
     "admit": ("admit", "pauses", "store/", "core/guards", "breakers", "guarding", "core/ask", "leases", "pacing"),
     "forward": (
         "forward",
@@ -55,7 +55,7 @@ STAGES = {
     "settle and record": ("settle", "record", "observe/", "core/classes", "core/signals", "handle"),
 }
 """Beginnings of module names below `gateway/`."""
-OUTSIDE = {__file__, inmemory.__file__}
+OUTSIDE = {__file__, inmemory.__file__, scenarios.__file__}
 """What drives the calls is not part of their cost."""
 
 
