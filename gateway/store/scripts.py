@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
+from gateway.core.calendars import Calendar, borders_us
 from gateway.core.decision import check_distinct, units
 from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
@@ -68,11 +70,15 @@ _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
 
 
-def encode_admit(ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int = 0) -> list[Argument]:
+def encode_admit(
+    ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int = 0, ahead_us: int = 0
+) -> list[Argument]:
     """The arguments of ADMIT after the sha: number of keys, keys, ARGV.
 
-    commit  False = peek: the decision and the uncharged present, changing nothing
-    now_us  0 = the server's clock; anything else is for tests
+    commit    False = peek: the decision and the uncharged present, changing nothing
+    now_us    0 = the server's clock; anything else is for tests
+    ahead_us  by how much the server's clock is believed to be ahead of ours. It matters to windows by the calendar, and
+              only if it is wrong by more than two of them: the borders around that time are sent
 
     Raises ValueError for a partition asked twice, a cost below 1, or a limit that is out of bounds.
     """
@@ -80,6 +86,10 @@ def encode_admit(ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int
     check_distinct(keys)
     op = "admit" if commit else "peek"
     rules = [_rule(limit, cost) for limit, _, cost in ask.charges]
+    if ask.by_calendar:
+        about_us = (now_us or time_ns() // 1000) + ahead_us
+        for at, (limit, _, _) in enumerate(ask.charges):
+            rules[at] += _pack_borders(limit.calendar, about_us) if limit.calendar else b""
     return [len(keys), *keys, op, now_us, lease, pack_guards(ask.guards), *rules]
 
 
@@ -128,6 +138,10 @@ def _rule(limit: Limit, cost: int) -> bytes:
             _rules.clear()
         known = _rules[id(limit), cost] = (limit, _pack_rule(limit, cost))
     return known[1]
+
+
+def _pack_borders(calendar: Calendar, about_us: int) -> bytes:
+    return b"".join([border_us.to_bytes(7, "big") for border_us in borders_us(calendar, about_us)])
 
 
 def _pack_rule(limit: Limit, cost: int) -> bytes:

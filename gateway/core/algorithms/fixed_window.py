@@ -1,10 +1,13 @@
-"""Fixed window: `quota` units in each window; windows begin at multiples of `window_us` of the store's clock.
+"""Fixed window: `quota` units in each window of the store's clock.
+
+Windows begin at multiples of `window_us`, or at the borders of the limit's calendar.
 
 Cheap and easy to explain, but up to twice the quota may pass in a span of one window, around a border.
 """
 
 from typing import NamedTuple, Self
 
+from gateway.core.calendars import borders_us, window_at
 from gateway.core.limits import Limit
 
 
@@ -16,8 +19,8 @@ class Tally(NamedTuple):
 
     def settled(self, limit: Limit, now_us: int) -> Self:
         """The clock stepped back over a border: what was used counts in the present window, so at most to its end."""
-        later_window = self.last_us // limit.window_us > now_us // limit.window_us
-        return self._replace(last_us=now_us) if later_window else self
+        begin_us, length_us = window(limit, now_us)
+        return self._replace(last_us=now_us) if self.last_us >= begin_us + length_us else self
 
     def present(self, limit: Limit, now_us: int) -> tuple[int, int, int]:
         used = self._used(limit, now_us)
@@ -33,8 +36,17 @@ class Tally(NamedTuple):
         return Tally(now_us, self._used(limit, now_us) + cost)
 
     def _used(self, limit: Limit, now_us: int) -> int:
-        return self.used if self.last_us // limit.window_us == now_us // limit.window_us else 0
+        begin_us, length_us = window(limit, now_us)
+        return self.used if begin_us <= self.last_us < begin_us + length_us else 0
+
+
+def window(limit: Limit, now_us: int) -> tuple[int, int]:
+    """(begin, length) of the window in which a moment lies."""
+    if limit.calendar is None:
+        return now_us - now_us % limit.window_us, limit.window_us
+    return window_at(borders_us(limit.calendar, now_us), now_us)
 
 
 def _until_border_us(limit: Limit, now_us: int) -> int:
-    return limit.window_us - now_us % limit.window_us
+    begin_us, length_us = window(limit, now_us)
+    return begin_us + length_us - now_us
