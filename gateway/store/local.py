@@ -16,6 +16,7 @@ from gateway.core.decision import Kept, decide_call, kept_for, units
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
+from gateway.core.settlement import Correction, corrected
 
 
 def monotonic_us() -> int:
@@ -81,6 +82,15 @@ class LocalStore:
         for leases, partition, (limit, _, cost) in self._held(charges):
             partition.state = leases.renewed(limit, units(limit, cost), now_us, lease)
             partition.ends_us = max(partition.ends_us, now_us + limit.window_us)
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        """See `Store.settle`."""
+        now_us = self._clock()
+        for correction in corrections:
+            limit, key, _ = correction.charge
+            after = corrected(correction, cast("State | None", self._state(key)), at_us, now_us)
+            if after is not None:
+                self._keep(key, after, now_us, after.present(limit, now_us)[1])
 
     async def reset(self, charge: Charge) -> bool:
         """See `Store.reset`."""

@@ -14,6 +14,7 @@ from gateway.core.ask import Ask
 from gateway.core.decision import check_distinct, units
 from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+from gateway.core.settlement import Correction
 from gateway.store.guarding import decode_standings, pack_guards
 
 Argument = bytes | str | int
@@ -25,6 +26,7 @@ HELD = 2
 """`reply.admitted` when a guard holds the call back."""
 RELEASE_ARGV, RELEASE_REPLY = ("op", "lease"), ("released",)
 RENEW_ARGV, RENEW_REPLY = ("op", "now_us", "lease"), ("renewed",)
+SETTLE_ARGV, SETTLE_REPLY = ("op", "now_us", "at_us"), ("settled",)
 
 _ALGORITHMS = ("rolling_window", "token_bucket", "fixed_window", "concurrency")
 _CODES = {
@@ -59,10 +61,11 @@ def load_script(name: str, *parts: str) -> Script:
 ADMIT = load_script("admit", "clock", "common", *_ALGORITHMS, "circuit", "guards", "admit")
 RELEASE = load_script("release", "release")
 RENEW = load_script("renew", "renew")
+SETTLE = load_script("settle", "clock", "common", *_ALGORITHMS, "settle")
 REPORT = load_script("report", "clock", "circuit", "report")
 FORCE = load_script("force", "clock", "circuit", "force")
 PAUSE = load_script("pause", "clock", "pause")
-SCRIPTS = (ADMIT, RELEASE, RENEW, REPORT, FORCE, PAUSE)
+SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
@@ -114,6 +117,14 @@ def encode_renew(charges: Sequence[Charge], lease: str, prefix: str, *, now_us: 
     keys = [prefix + charge.key for charge in held]
     pairs = [number for limit, _, cost in held for number in (units(limit, cost), limit.window_us)]
     return [len(keys), *keys, "renew", now_us, lease, *pairs]
+
+
+def encode_settle(corrections: Sequence[Correction], at_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
+    """The arguments of SETTLE after the sha. Raises ValueError as `encode_admit` does."""
+    keys = [prefix + charge.key for charge, _ in corrections]
+    check_distinct(keys)
+    pairs = [part for (limit, _, cost), delta in corrections for part in (_rule(limit, cost), delta)]
+    return [len(keys), *keys, "settle", now_us, at_us, *pairs]
 
 
 def _concurrency(charges: Sequence[Charge]) -> list[Charge]:
