@@ -27,7 +27,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from benchmarks import inmemory
+from benchmarks import inmemory, scenarios
 from benchmarks.inmemory import Caller, gateway_with
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -39,7 +39,7 @@ WARM_UP = 240
 STAGES = {
     "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call"),
     "accept": ("accept", "core/trace", "core/forwarding", "core/client_address"),
-    "identify": ("identify", "identity/", "core/match", "core/keys", "core/doubts", "callers.py"),
+    "identify": ("identify", "way", "identity/", "core/match", "core/keys", "core/doubts", "callers.py"),
     "admit": ("admit", "pauses", "store/", "core/guards", "breakers", "guarding", "core/ask", "leases", "pacing"),
     "forward": (
         "forward",
@@ -55,7 +55,7 @@ STAGES = {
     "settle and record": ("settle", "record", "observe/", "core/classes", "core/signals", "handle"),
 }
 """Beginnings of module names below `gateway/`."""
-OUTSIDE = {__file__, inmemory.__file__}
+OUTSIDE = {__file__, inmemory.__file__, scenarios.__file__}
 """What drives the calls is not part of their cost."""
 
 
@@ -116,17 +116,17 @@ class Marks:
 
 async def count(name: str) -> tuple[Counts, Tracer, Tracer]:
     """Counts of one scenario, and what was seen during COUNTED calls: functions called, instructions of modules."""
-    async with _warm(SCENARIOS[name]) as (caller, marks):
+    async with _warm(SCENARIOS[name], ticking=True) as (caller, marks):
         calls, called = await _traced(caller, marks, sys.setprofile, lambda tracer: tracer.calls)
         instructions, ran = await _traced(caller, marks, sys.settrace, lambda tracer: tracer.instructions)
     return Counts(calls, instructions), called, ran
 
 
 @asynccontextmanager
-async def _warm(scenario: Scenario) -> AsyncIterator[tuple[Caller, Marks]]:
+async def _warm(scenario: Scenario, *, ticking: bool = False) -> AsyncIterator[tuple[Caller, Marks]]:
     """Caches are filled, and the store's replies are those of a caller in the middle of its day."""
     marks = Marks(b"HTTP/1.1 ")
-    async with gateway_with(scenario.policy_file, scenario.heads(), marks.answered) as (caller, store):
+    async with gateway_with(scenario.policy_file, scenario.heads(), marks.answered, ticking=ticking) as (caller, store):
         await caller.call(WARM_UP)
         store.live = False
         marks.expected = b"HTTP/1.1 429 " if scenario.limit == 1 else b"HTTP/1.1 200 "

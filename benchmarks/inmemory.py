@@ -5,10 +5,13 @@ nothing else. Store replies come from a real server while calls are warmed up; t
 """
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
+import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -17,8 +20,9 @@ from typing import Any
 
 import hiredis
 
-from gateway import admit, policy
+from gateway import policy
 from gateway.app import Worker
+from gateway.call import Gateway
 from gateway.listener.connection import Connection
 from gateway.settings import Drain, Logging, Settings
 from gateway.store import redis
@@ -29,6 +33,10 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
     b"Content-Length: 1011\r\nConnection: keep-alive\r\n\r\n" + b"x" * 1011
 )
+
+
+TURNS = 3
+"""Of the event loop, between an answer and the next request: nobody answers faster than a network."""
 
 
 class Wire(asyncio.Transport):
@@ -125,11 +133,13 @@ class Caller:
     def _take(self, answer: bytes) -> None:
         self._on_answer(answer)
         self._left -= 1
-        self._loop.call_soon(self._next)
+        self._loop.call_soon(self._next, TURNS)
 
-    def _next(self) -> None:
-        """One turn later, when the call's own end is over too."""
-        if self._left:
+    def _next(self, turns: int) -> None:
+        """When the call's own end is over too."""
+        if turns:
+            self._loop.call_soon(self._next, turns - 1)
+        elif self._left:
             self._connection.data_received(next(self._heads))
         else:
             self._done.set_result(None)
@@ -137,19 +147,21 @@ class Caller:
 
 @asynccontextmanager
 async def gateway_with(
-    policy_file: str, heads: Iterator[bytes], on_answer: Callable[[bytes], None]
+    policy_file: str, heads: Iterator[bytes], on_answer: Callable[[bytes], None], *, ticking: bool = False
 ) -> AsyncIterator[tuple[Caller, RecordedStore]]:
-    """A caller in front of a whole worker, and the store behind it. The policy's upstream is named `up`."""
+    """A caller in front of a whole worker, and the store behind it. The policy's upstream is named `up`.
+
+    ticking  time passes by how often it is asked for, not by how fast this machine is
+    """
     with tempfile.TemporaryDirectory(prefix="gateway-cost-") as folder, _quiet():
         server = EmbeddedServer(server_binary(), Path(folder))
         server.start()
         recorded = RecordedStore(server.url.removeprefix("unix://"))
-        admit.REMEMBER_S = 3600.0  # so that a slow machine repeats the refusals that a fast one does
         redis.Dialer = lambda _url: recorded  # type: ignore[assignment,misc]
         file = Path(folder) / "policy.yaml"
         file.write_text(policy_file)
         try:
-            async with _serving(file) as connection:
+            async with _serving(file, ticking=ticking) as connection:
                 yield Caller(connection, heads, on_answer), recorded
         finally:
             server.stop()
@@ -169,7 +181,7 @@ def _quiet() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _serving(file: Path) -> AsyncIterator[Connection]:
+async def _serving(file: Path, *, ticking: bool) -> AsyncIterator[Connection]:
     """A running worker, put together as always, and one caller's connection to it."""
     settings = replace(Settings(), logging=Logging(access="stderr", pretty=False), drain=Drain(delay_us=0))
     ready = asyncio.Event()
@@ -184,12 +196,28 @@ async def _serving(file: Path) -> AsyncIterator[Connection]:
         if listener is None or gateway is None:
             raise SystemExit("the worker did not start")
         gateway.on_crash = _show
+        if ticking:
+            _let_tick(gateway)
         _keep_one_socket(gateway.upstreams.pools()["up"])
         connection = Connection(listener, asyncio.get_running_loop())
         yield connection
         connection.connection_lost(None)
         os.kill(os.getpid(), signal.SIGINT)
         await running
+
+
+def _let_tick(gateway: Gateway) -> None:
+    """Clocks that go on by a microsecond each time they are read, everywhere in the gateway and for good."""
+    ticks, began, began_wall = itertools.count(1), time.monotonic(), float(int(time.time()))
+    clocks = {
+        time.monotonic: lambda: began + next(ticks) / 1e6,
+        time.time: lambda: began_wall + next(ticks) / 1e6,
+    }
+    gateway.clock, gateway.wall_clock = clocks[time.monotonic], clocks[time.time]
+    places = [module for name, module in sys.modules.items() if name.startswith("gateway.")]
+    for place, known in itertools.product((*places, time), list(clocks)):
+        if getattr(place, known.__name__, None) is known:
+            setattr(place, known.__name__, clocks[known])
 
 
 def _keep_one_socket(pool: Any) -> None:
