@@ -203,3 +203,10 @@ async def test_what_came_before_the_break_is_passed_on(gateway: Running, upstrea
     assert answer.endswith(b"\r\n\r\nhello")
     [record] = await gateway.records.wait(1)
     assert record.aborted_by == "upstream"
+
+
+async def test_an_empty_line_behind_a_request_does_not_keep_a_socket_for_ever(start: Start, upstream: Upstream) -> None:
+    """RFC 9112 §2.2 lets callers send one, and it is no beginning of a request."""
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
+    async with asyncio.timeout(20):
+        assert (await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n")).endswith(b"\r\n\r\nok")
