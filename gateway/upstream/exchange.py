@@ -300,8 +300,9 @@ class Exchange(asyncio.Protocol):
             self.abort()
             return
         rest = body.feed(data)
-        if rest:
+        if body.complete:
             self._buffer = rest[:1]
+            self.deadline = FOREVER  # all is here; how fast the caller takes it is the listener's to bound
         elif not body.paused:
             self._allow_idle()
 
