@@ -137,11 +137,11 @@ import uvloop
 from gateway.supervisor.signals import stop_at_once
 from gateway.supervisor.worker import run_worker
 
-make = uvloop.new_event_loop
-def interrupted():
+run = uvloop.run
+def interrupted(main):
     signal.raise_signal(signal.SIGTERM)
-    return make()
-uvloop.new_event_loop = interrupted
+    return run(main)
+uvloop.run = interrupted
 
 async def serve(post):
     stop = asyncio.Event()
