@@ -2,9 +2,12 @@
 # Run:   docker run --rm -p 8080:8080 --read-only --tmpfs /tmp ratelimit-gateway
 # Own policies: add `-v "$PWD/policies:/etc/gateway/policies:ro"` and `run -q --listen 0.0.0.0:8080 -p /etc/gateway/policies`.
 #
+# Callers with tokens (`type: jwt`): add `--build-arg EXTRAS=jwt` to the build.
+#
 # Debian slim, not Alpine: the embedded store has no build for musl.
 
 FROM python:3.13-slim AS build
+ARG EXTRAS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -12,7 +15,7 @@ COPY config config
 COPY policies policies
 COPY gateway gateway
 RUN python -m venv /opt/gateway \
- && /opt/gateway/bin/pip install --constraint config/constraints.txt . \
+ && /opt/gateway/bin/pip install --constraint config/constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
  && /opt/gateway/bin/gateway --version
 
 FROM python:3.13-slim

@@ -2,7 +2,7 @@
 
 from gateway.call import Call
 from gateway.core.ask import Ask, UsedUp
-from gateway.core.headers import retry_after_s, surely_refused_us, used_up, violated
+from gateway.core.headers import retry_after_s, surely_refused_us, used_up_sentence, violated
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.guarding import ask_own, guarded
@@ -122,6 +122,6 @@ def _over_limit(ask: Ask, decision: Decision, wait_s: int) -> Refusal:
         return last
     refusing = violated(ask.charges, decision)
     only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for limit in refusing)
-    kind, detail = CONCURRENCY if only_slots else RATE_LIMIT, " ".join(used_up(limit) for limit in refusing)
+    kind, detail = CONCURRENCY if only_slots else RATE_LIMIT, " ".join(used_up_sentence(limit) for limit in refusing)
     refusal = ask.refusal = Refusal(kind, detail, "limit", retry_after_s=wait_s, violated=names)
     return refusal

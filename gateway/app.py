@@ -2,32 +2,21 @@
 
 import asyncio
 import gc
-import itertools
-import random
-import secrets
 import signal
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from gateway.admin.server import AdminServer
 from gateway.admin.view import Check
-from gateway.breakers import Breakers
+from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
-from gateway.callers import Callers
 from gateway.census import Census
-from gateway.core.client_address import networks
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.guards import Change, Guard
-from gateway.core.headers import FieldWriter
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
-from gateway.handle import handle, handle_bad_head
-from gateway.hop import Hop
-from gateway.identity.authenticator import Authenticator
-from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.observe.batch import Batch
@@ -48,82 +37,16 @@ from gateway.observe.log import (
 from gateway.observe.metrics import Levels, Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
-from gateway.pacing import Pacing
-from gateway.pauses import Pauses
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
-from gateway.store import Store, StoreDown
-from gateway.store.fallback import Fallback
-from gateway.store.local import LocalStore
+from gateway.store import StoreDown
 from gateway.store.open import open_store
 from gateway.store.status import open_statuses
-from gateway.upstream.directory import Upstreams
 
 LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "DB index")
 """In what a store says: mistakes of set-up that no waiting mends."""
 SETTLE_S = 0.1
 """Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""
-
-
-def new_ids() -> Callable[[], str]:
-    """Texts that no other process makes: 12 random hex digits of this process, then a counter. They sort by time."""
-    prefix = secrets.token_hex(6)
-    counter = itertools.count(1)
-    return lambda: f"{prefix}{next(counter):08x}"
-
-
-def build_gateway(
-    settings: Settings, policies: PolicySet, store: Store, sinks: Sequence[RecordSink], worker: int = 0
-) -> Gateway:
-    """The parts that stages use, with nothing started yet. Needs a running event loop."""
-    gateway = Gateway()
-    gateway.settings = settings
-    gateway.policies = policies
-    gateway.store = store
-    own = LocalStore()
-    gateway.fallback = Fallback(own, settings.workers, worker)
-    gateway.breakers = Breakers(own)
-    gateway.pauses = Pauses(own)
-    gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
-    gateway.sinks = sinks
-    gateway.fields = FieldWriter(
-        draft=settings.headers.ratelimit == "draft",
-        legacy=settings.headers.legacy == "x-ratelimit",
-        epoch_reset=settings.headers.legacy_reset == "epoch_seconds",
-    )
-    gateway.reported_from = _reported_from(settings)
-    gateway.hop = Hop(settings)
-    gateway.leases = Leases()
-    gateway.callers = Callers()
-    gateway.authenticator = Authenticator()
-    gateway.trusted_proxies = networks(settings.trusted_proxies)
-    gateway.new_id = new_ids()
-    gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
-    gateway.clock = time.monotonic
-    gateway.wall_clock = time.time
-    gateway.pacing = Pacing()
-    gateway.sleep = asyncio.sleep
-    gateway.on_fallback = lambda _charges: None
-    gateway.on_retry = lambda _upstream, _reason, _outcome: None
-    gateway.on_stop = lambda _record, _retry, _stop: None
-    gateway.on_crash = lambda _crash, _record: None
-    return gateway
-
-
-def _reported_from(settings: Settings) -> int:
-    if settings.headers.server_timing:
-        return 0
-    return {"off": 1000, "errors": 500, "always": 1}[settings.headers.proxy_status]
-
-
-def build_listener(gateway: Gateway, certificates: Certificates | None = None) -> Listener:
-    """The callers' side, joined to the life of a call. `certificates` can renew its certificate later."""
-    return Listener(
-        gateway.settings.bounds,
-        lambda request: handle(request, gateway),
-        lambda connection, bad: handle_bad_head(connection, bad, gateway),
-        tls=(certificates or Certificates()).context(gateway.settings.listen.tls),
-    )
 
 
 class Worker:
@@ -156,6 +79,7 @@ class Worker:
         self._certificates = Certificates()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._now = asyncio.Event()
         self._listener: Listener | None = None
         self._gateway: Gateway | None = None
         self._admin: AdminServer | None = None
@@ -257,7 +181,9 @@ class Worker:
             _tell("certificates.loaded", "info", {"count": count})
 
     def _asked_to_stop(self, impatient: bool) -> None:
-        """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts the grace short."""
+        """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts what is left."""
+        if self._stop.is_set():
+            self._now.set()
         if self._stop.is_set() or impatient:
             self._hurry.set()
         self._stop.set()
@@ -272,14 +198,13 @@ class Worker:
         listener.retire()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), self.settings.drain.delay_us / 1e6)
-        self._hurry.clear()
         await asyncio.sleep(SETTLE_S)
         listener.stop_accepting()
         self._cut_after(self.settings.drain.grace_us / 1e6)
         finish = asyncio.create_task(listener.wait_closed(self.settings.drain.grace_us / 1e6))
-        hurry = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait((finish, hurry), return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+        now = asyncio.create_task(self._now.wait())
+        await asyncio.wait((finish, now), return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
         if finish.done():
             return finish.result()
         finish.cancel()

@@ -82,7 +82,7 @@ class Breakers:
 
     def let_in(self, guard: Guard, standings: Sequence[Standing], judge: Judge | None = None) -> Passage:
         """A call was admitted. `standings` end with the breaker's, or are empty; None = it is one of our own."""
-        judge = judge or self._own
+        judge = self._own if judge is None else judge  # an empty local store is false
         if not standings:
             return Passage(guard, CLEAR, judge)
         standing = standings[-1]

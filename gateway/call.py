@@ -26,7 +26,7 @@ from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.upstream.directory import Upstreams
 
-MOST_ALIKE = 64
+MOST_ALIKE = 2048
 """Kinds of calls, or peers, that are remembered with one and the same fields."""
 
 ALIKE_WEIGHT = 4

@@ -37,7 +37,8 @@ class Pauses:
 
     def begin(self, guard: Guard, for_us: int, keeper: Keeper | None = None) -> None:
         """The upstream asked for so long a rest. Waits for nothing; `keeper` None = the store is down."""
-        telling = asyncio.ensure_future((keeper or self._own).pause(guard, for_us))
+        keeper = self._own if keeper is None else keeper  # an empty local store is false
+        telling = asyncio.ensure_future(keeper.pause(guard, for_us))
         self._telling.add(telling)
         telling.add_done_callback(partial(self._told, guard))
 

@@ -111,7 +111,7 @@ def violated(charges: Sequence[Charge], decision: Decision) -> list[Limit]:
     ]
 
 
-def used_up(limit: Limit) -> str:
+def used_up_sentence(limit: Limit) -> str:
     """A sentence for the problem's `detail`: numbers of the policy, nothing of the request."""
     if limit.algorithm is Algorithm.CONCURRENCY:
         return f"Limit {limit.name} ({limit.quota} at once) is used up."

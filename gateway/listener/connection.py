@@ -251,10 +251,10 @@ class Connection(asyncio.Protocol):
         unread = body is not None and (not body.complete or body.failure is not None)
         if unread or not self.keep_alive:
             self._close(lingering=unread)
-        elif self._buffer and not self.write_paused:
-            self._continue_soon()
         elif not self.write_paused:
             self.deadline = self._loop.time() + self._listener.idle_time_s
+            if self._buffer:  # of the next request, or an empty line that belongs to none
+                self._continue_soon()
 
     def _continue_soon(self) -> None:
         """In a turn of the loop of its own, also after a call that never waited; till then more input is held back."""

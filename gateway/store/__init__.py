@@ -10,6 +10,7 @@ from gateway.core.ask import Ask
 from gateway.core.decision import Kept
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
+from gateway.core.settlement import Correction
 
 
 class StoreDown(Exception):
@@ -50,6 +51,10 @@ class Store(Protocol):
 
     def renew(self, charges: Sequence[Charge], lease: str) -> None:
         """Extend the leases of the concurrency limits among `charges` by their window. Fire and forget."""
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        """Put right what one `admit` charged, which answered `now_us` = `at_us`. Fire and forget, once: what is lost
+        leaves the charge as it was. See `core.settlement`."""
 
     async def reset(self, charge: Charge) -> bool:
         """Forget everything counted for this partition. Returns whether there was anything."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
+from gateway.core.settlement import Correction
 from gateway.store.local import LocalStore
 
 NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
@@ -61,6 +62,10 @@ class Fallback:
     def renew(self, charges: Sequence[Charge], lease: str) -> None:
         """Extend concurrency slots taken here."""
         self._local.renew(charges, lease)
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        """Put right what was charged here; the charges are those of the question that `admit` gave back."""
+        self._local.settle(corrections, at_us)
 
     def _fits(self, limit: Limit, cost: int) -> bool:
         return cost <= self._share(limit).quota

@@ -16,6 +16,7 @@ from gateway.core.decision import Kept, decide_call, kept_for, units
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
+from gateway.core.settlement import Correction, corrected
 
 _STARTED_NS = time.time_ns() - time.monotonic_ns()
 
@@ -84,6 +85,15 @@ class LocalStore:
             partition.state = leases.renewed(limit, units(limit, cost), now_us, lease)
             partition.ends_us = max(partition.ends_us, now_us + limit.window_us)
 
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        """See `Store.settle`."""
+        now_us = self._clock()
+        for correction in corrections:
+            limit, key, _ = correction.charge
+            after = corrected(correction, cast("State | None", self._state(key)), at_us, now_us)
+            if after is not None:
+                self._keep(key, after, now_us, after.present(limit, now_us)[1])
+
     async def reset(self, charge: Charge) -> bool:
         """See `Store.reset`."""
         return self._partitions.pop(charge.key, None) is not None
@@ -134,6 +144,10 @@ class LocalStore:
 
     def __len__(self) -> int:
         return len(self._partitions)
+
+    def __bool__(self) -> bool:
+        """A store is a store, also while nothing is counted."""
+        return True
 
     def _decide(
         self, ask: Ask, now_us: int, lease: str, *, commit: bool

@@ -10,6 +10,7 @@ from gateway.core.ask import Ask
 from gateway.core.decision import Kept
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.core.settlement import Correction
 from gateway.store.dial import Dialer
 from gateway.store.guarding import (
     LIST,
@@ -31,11 +32,13 @@ from gateway.store.scripts import (
     RENEW,
     REPORT,
     SCRIPTS,
+    SETTLE,
     Script,
     decode_admit,
     encode_admit,
     encode_release,
     encode_renew,
+    encode_settle,
 )
 from gateway.store.status_wire import STATUS
 from gateway.store.url import parse_url
@@ -130,6 +133,9 @@ class RedisStore:
 
     def renew(self, charges: Sequence[Charge], lease: str) -> None:
         self._tell(RENEW, encode_renew(charges, lease, self._prefix))
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, ahead_us=self._ahead_us))
 
     async def reset(self, charge: Charge) -> bool:
         return bool(await self._pipeline.ask(pack(("DEL", self._prefix + charge.key))))

@@ -12,10 +12,11 @@ from typing import Any
 
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
-from gateway.core.calendars import Calendar, borders_us
+from gateway.core.calendars import borders_us
 from gateway.core.decision import check_distinct, units
 from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+from gateway.core.settlement import Correction
 from gateway.store.guarding import decode_standings, pack_guards
 
 Argument = bytes | str | int
@@ -27,6 +28,7 @@ HELD = 2
 """`reply.admitted` when a guard holds the call back."""
 RELEASE_ARGV, RELEASE_REPLY = ("op", "lease"), ("released",)
 RENEW_ARGV, RENEW_REPLY = ("op", "now_us", "lease"), ("renewed",)
+SETTLE_ARGV, SETTLE_REPLY = ("op", "now_us", "at_us"), ("settled",)
 
 _ALGORITHMS = ("rolling_window", "token_bucket", "fixed_window", "concurrency")
 _CODES = {
@@ -61,10 +63,11 @@ def load_script(name: str, *parts: str) -> Script:
 ADMIT = load_script("admit", "clock", "common", *_ALGORITHMS, "circuit", "guards", "admit")
 RELEASE = load_script("release", "release")
 RENEW = load_script("renew", "renew")
+SETTLE = load_script("settle", "clock", "common", *_ALGORITHMS, "settle")
 REPORT = load_script("report", "clock", "circuit", "report")
 FORCE = load_script("force", "clock", "circuit", "force")
 PAUSE = load_script("pause", "clock", "pause")
-SCRIPTS = (ADMIT, RELEASE, RENEW, REPORT, FORCE, PAUSE)
+SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
@@ -87,9 +90,8 @@ def encode_admit(
     op = "admit" if commit else "peek"
     rules = [_rule(limit, cost) for limit, _, cost in ask.charges]
     if ask.by_calendar:
-        about_us = (now_us or time_ns() // 1000) + ahead_us
-        for at, (limit, _, _) in enumerate(ask.charges):
-            rules[at] += _pack_borders(limit.calendar, about_us) if limit.calendar else b""
+        dates = [_borders(limit, now_us, ahead_us) for limit, _, _ in ask.charges]
+        rules = [rule + dated for rule, dated in zip(rules, dates, strict=True)]
     return [len(keys), *keys, op, now_us, lease, pack_guards(ask.guards), *rules]
 
 
@@ -126,6 +128,20 @@ def encode_renew(charges: Sequence[Charge], lease: str, prefix: str, *, now_us: 
     return [len(keys), *keys, "renew", now_us, lease, *pairs]
 
 
+def encode_settle(
+    corrections: Sequence[Correction], at_us: int, prefix: str, *, now_us: int = 0, ahead_us: int = 0
+) -> list[Argument]:
+    """The arguments of SETTLE after the sha; `ahead_us` and what is raised are as with `encode_admit`."""
+    keys = [prefix + charge.key for charge, _ in corrections]
+    check_distinct(keys)
+    pairs = [
+        part
+        for (limit, _, cost), delta in corrections
+        for part in (_rule(limit, cost) + _borders(limit, now_us, ahead_us), delta)
+    ]
+    return [len(keys), *keys, "settle", now_us, at_us, *pairs]
+
+
 def _concurrency(charges: Sequence[Charge]) -> list[Charge]:
     return [charge for charge in charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
 
@@ -140,8 +156,12 @@ def _rule(limit: Limit, cost: int) -> bytes:
     return known[1]
 
 
-def _pack_borders(calendar: Calendar, about_us: int) -> bytes:
-    return b"".join([border_us.to_bytes(7, "big") for border_us in borders_us(calendar, about_us)])
+def _borders(limit: Limit, now_us: int, ahead_us: int) -> bytes:
+    """What follows the rule of a limit by the calendar: the borders of its windows around the time; else nothing."""
+    if limit.calendar is None:
+        return b""
+    about_us = (now_us or time_ns() // 1000) + ahead_us
+    return b"".join([border_us.to_bytes(7, "big") for border_us in borders_us(limit.calendar, about_us)])
 
 
 def _pack_rule(limit: Limit, cost: int) -> bytes:

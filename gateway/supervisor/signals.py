@@ -55,6 +55,17 @@ def stop_at_once() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def keep_signals() -> list[int]:
+    """From now on SIGTERM and SIGINT are only noted, in the list returned, until an event loop hears them.
+
+    Whoever starts the loop raises them again then: to leave in the middle of its set-up would break it.
+    """
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: asked.append(number))
+    return asked
+
+
 def _leave(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 

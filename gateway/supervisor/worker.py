@@ -6,13 +6,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
 from gateway.supervisor.failure import StartFailed
+from gateway.supervisor.signals import keep_signals
 
 EXIT_FAILED = 1
 EXIT_NOT_STARTED = 4
@@ -62,16 +63,21 @@ async def serve_calls(post: Post) -> int:
 def run_worker(post: Post, serve: Serve) -> int:
     """Run one worker's event loop in this process until it ends; returns its exit code."""
     try:
-        return _run_loop(_live(post, serve))
+        return _run_loop(_live(post, serve, keep_signals()))
     except StartFailed as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - the person at the terminal reads this
         return EXIT_NOT_STARTED
 
 
-async def _live(post: Post, serve: Serve) -> int:
+async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:
+    """`asked`: signals that came before anybody in the loop heard them."""
+    serving = asyncio.create_task(serve(post))
+    await asyncio.sleep(0)  # what it does first is to hear signals
+    for number in asked:
+        signal.raise_signal(number)
     beside = asyncio.create_task(post.beside()) if post.beside else None
     try:
-        return await serve(post)
+        return await serving
     finally:
         if beside:
             beside.cancel()

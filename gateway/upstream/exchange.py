@@ -202,7 +202,7 @@ class Exchange(asyncio.Protocol):
             and not transport.get_write_buffer_size()
         )
         self.deadline = FOREVER
-        self.body = self.whole = self._interim = self._listens = None
+        self.body = self.whole = self._interim = self._listens = self._waiter = None
         if reusable:
             self.served += 1
             self._pool.keep(self)
@@ -299,14 +299,14 @@ class Exchange(asyncio.Protocol):
             self._buffer += data[:1]  # more than one answer: never reuse this socket
             self.abort()
             return
-        rest = body.feed(data)
-        if rest:
-            self._buffer = rest[:1]
-        elif not body.paused:
+        self._buffer = body.feed(data)[:1]
+        if not body.paused:
             self._allow_idle()
 
     def _allow_idle(self) -> None:
-        self.deadline = min(self._loop.time() + self._pool.idle_timeout_s, self._end)
+        """More is owed soon. An answer that is all here has no deadline: how its caller takes it is not our matter."""
+        whole = self.body is not None and self.body.complete
+        self.deadline = FOREVER if whole else min(self._loop.time() + self._pool.idle_timeout_s, self._end)
 
     def _broken(self, reason: str) -> None:
         self.abort()

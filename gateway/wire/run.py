@@ -32,7 +32,7 @@ class Promise(asyncio.Future[Value]):
 
 
 class Run:
-    """One coroutine on its way. `ended` is called once, when it has returned; it must not raise anything."""
+    """One coroutine on its way. `ended` is called once, when it has returned or failed."""
 
     __slots__ = ("_cancelled", "_coroutine", "_ended", "_waiting")
 
@@ -51,13 +51,11 @@ class Run:
         try:
             waiting = self._throw(coroutine) if self._cancelled else coroutine.send(None)
         except StopIteration:
-            self._coroutine = None
-            self._ended()
+            self._end()
             return
         except BaseException as error:
-            self._coroutine = None
             self._report(error)
-            self._ended()
+            self._end()
             return
         if type(waiting) is Promise:
             waiting.run = self
@@ -79,6 +77,14 @@ class Run:
         elif type(waiting) is Promise:
             waiting.run = None
             waiting.get_loop().call_soon(self.step)
+
+    def _end(self) -> None:
+        """What goes wrong here must not end the socket whose bytes kept the promise: it may be the store's."""
+        self._coroutine = None
+        try:
+            self._ended()
+        except Exception as error:
+            self._report(error)
 
     def _throw(self, coroutine: Coroutine[Any, Any, None]) -> Any:
         self._cancelled = False

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from gateway import policy
-from gateway.app import build_gateway, build_listener
+from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
 from gateway.listener.listener import Listener
 from gateway.record import CallRecord

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.core.classes import Counts
-from gateway.core.guards import CLEAR, Breaker, Change, Guard, Reason, Report, Standing, State
+from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
+from gateway.pauses import Pauses
 from gateway.store import StoreDown
 from gateway.store.local import LocalStore
 
@@ -44,6 +45,18 @@ async def breakers() -> Breakers:
 
 def passage(judge: Judge, breaker: Breaker = IN_A_ROW, key: str = "k", standing: Standing = CLEAR) -> Passage:
     return Passage(Guard(breaker, key), standing, judge)
+
+
+async def test_a_store_that_holds_nothing_yet_is_told_all_the_same() -> None:
+    own, store, guard = LocalStore(), LocalStore(), Guard(IN_A_ROW, "k")
+    breakers, pauses = Breakers(own), Pauses(own)
+    breakers.ended(breakers.let_in(guard, (), store), FAILURE, 0.0)
+    await breakers.close()
+    assert (len(own), len(store)) == (0, 1)
+    store = LocalStore()
+    pauses.begin(Guard(Pausing("up", 1_000_000), "p"), 1_000_000, store)
+    await pauses.close()
+    assert (len(own), len(store)) == (0, 1)
 
 
 async def test_a_failure_is_told_at_once_with_the_successes_before_it(breakers: Breakers, judge: Judge) -> None:

@@ -168,3 +168,16 @@ async def test_sleeping_for_no_time_lets_others_run(heard: list[str]) -> None:
     assert heard == []
     await turns()
     assert (heard, watched.ends) == (["slept"], 1)
+
+
+async def test_what_follows_the_end_does_not_reach_who_keeps_the_promise_either(heard: list[str]) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    promise: Promise[str] = Promise()
+
+    def ended() -> None:
+        raise ValueError("of ours")
+
+    Run(hear(heard, promise), ended).step()
+    promise.keep("kept")
+    assert (heard, [str(context["exception"]) for context in told]) == (["kept"], ["of ours"])

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,34 @@ def test_systemd_is_told_when_calls_are_served_and_when_no_longer(fleet: Start, 
         process.popen.send_signal(signal.SIGTERM)
         assert manager.recv(100) == b"STOPPING=1"
     process.ends_well()
+
+
+STOPPED_WHILE_STARTING = """
+import asyncio, signal, sys
+import uvloop
+from gateway.supervisor.signals import stop_at_once
+from gateway.supervisor.worker import run_worker
+
+run = uvloop.run
+def interrupted(main):
+    signal.raise_signal(signal.SIGTERM)
+    return run(main)
+uvloop.run = interrupted
+
+async def serve(post):
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    return 7
+
+class Post:
+    beside = None
+
+stop_at_once()
+sys.exit(run_worker(Post(), serve))
+"""
+
+
+def test_a_signal_while_the_loop_is_set_up_is_heard_by_the_worker() -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_STARTING], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (7, "")

@@ -17,6 +17,7 @@ from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.guards import State as Phase
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
+from gateway.core.settlement import Correction, corrected
 from gateway.store.guarding import (
     LIST,
     decode_changes,
@@ -36,12 +37,14 @@ from gateway.store.scripts import (
     RENEW,
     REPORT,
     SCRIPTS,
+    SETTLE,
     Argument,
     Script,
     decode_admit,
     encode_admit,
     encode_release,
     encode_renew,
+    encode_settle,
 )
 
 PREFIX = "t:"
@@ -57,6 +60,8 @@ class Counter(Protocol):
     def release(self, charges: Sequence[Charge], lease: str, now_us: int) -> None: ...
 
     def renew(self, charges: Sequence[Charge], lease: str, now_us: int) -> None: ...
+
+    def settle(self, corrections: Sequence[Correction], at_us: int, now_us: int) -> None: ...
 
     def reset(self, key: str) -> None: ...
 
@@ -91,6 +96,13 @@ class CoreModel:
     def renew(self, charges: Sequence[Charge], lease: str, now_us: int) -> None:
         for charge, leases in self._held(charges):
             self.states[charge.key] = leases.renewed(charge.limit, charge.cost, now_us, lease)
+
+    def settle(self, corrections: Sequence[Correction], at_us: int, now_us: int) -> None:
+        for correction in corrections:
+            key = correction.charge.key
+            after = corrected(correction, self.states.get(key), at_us, now_us)
+            if after is not None:
+                self.states[key] = after
 
     def reset(self, key: str) -> None:
         self.states.pop(key, None)
@@ -163,6 +175,10 @@ class Local:
         self.now_us = now_us
         self.store.renew(charges, lease)
 
+    def settle(self, corrections: Sequence[Correction], at_us: int, now_us: int) -> None:
+        self.now_us = now_us
+        self.store.settle(corrections, at_us)
+
     def reset(self, key: str) -> None:
         asyncio.run(self.store.reset(Charge(None, key, 1)))  # type: ignore[arg-type]
 
@@ -212,6 +228,9 @@ class Scripts:
         arguments = encode_renew(charges, lease, PREFIX, now_us=now_us)
         if arguments is not None:
             self._run(RENEW, arguments)
+
+    def settle(self, corrections: Sequence[Correction], at_us: int, now_us: int) -> None:
+        self._run(SETTLE, encode_settle(corrections, at_us, PREFIX, now_us=now_us))
 
     def reset(self, key: str) -> None:
         self.client.delete(PREFIX + key)

@@ -10,9 +10,10 @@ import redis
 from gateway.core.algorithms.fixed_window import window
 from gateway.core.ask import Ask
 from gateway.core.calendars import Unit, borders_us, window_at
-from gateway.core.limits import Charge, Limit
+from gateway.core.limits import Charge, Decision, Limit
+from gateway.core.settlement import Correction
 from gateway.store.redis import RedisStore
-from gateway.store.scripts import ADMIT, decode_admit, encode_admit
+from gateway.store.scripts import ADMIT, SETTLE, decode_admit, encode_admit, encode_settle
 from tests.contract.counters import PREFIX, CoreModel, Counter, Scripts, queue
 from tests.core.calendar_cases import DAY_US, HOUR_US, ZONES, at_us, by_calendar
 from tests.core.limit_cases import fixed
@@ -57,6 +58,21 @@ def test_what_a_duration_counted_goes_on_in_the_day(counter: Counter) -> None:
     assert counter.admit(asked(by_calendar(quota=5)), "", now_us + 1).verdicts[0].remaining == 0
 
 
+def test_what_was_too_much_comes_back_in_the_window_of_the_charge_only(counter: Counter) -> None:
+    """A day of 25 hours: its last hour is still the same window, the next midnight is not."""
+    limit, midnight_us = by_calendar(quota=9), at_us("2026-10-25", BERLIN)
+    (charge,) = asked(limit, 8)
+    assert counter.admit([charge], "", midnight_us).verdicts[0].remaining == 1
+    counter.settle([Correction(charge, -3)], midnight_us, midnight_us + 25 * HOUR_US - 1)
+    assert counter.peek([charge], midnight_us + 25 * HOUR_US - 1).verdicts[0].remaining == 4
+    now_us = midnight_us + 25 * HOUR_US
+    assert counter.admit([charge], "", now_us).verdicts[0].remaining == 1
+    counter.settle([Correction(charge, -3)], now_us - 1, now_us)
+    assert counter.peek([charge], now_us).verdicts[0].remaining == 1
+    counter.settle([Correction(charge, 1)], now_us - 1, now_us)
+    assert counter.peek([charge], now_us).verdicts[0].remaining == 0
+
+
 def any_limit(chance: random.Random) -> Limit:
     if chance.random() < 0.2:
         return fixed(chance.randint(1, 5), chance.choice((DAY_US, 7 * DAY_US)))
@@ -80,17 +96,24 @@ def steps(chance: random.Random) -> Iterator[tuple[tuple[Charge], int]]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_script_equals_the_core(server: "redis.Redis", seed: int) -> None:
+    """Some calls are put right when the next one comes: a step later, or a month."""
     Scripts(server)  # loads them
-    model, all_steps = CoreModel(), list(steps(random.Random(seed)))
-    admitted = 0
+    chance = random.Random(seed)
+    model, all_steps = CoreModel(), list(steps(chance))
+    admitted, last_us = 0, all_steps[0][1]
     for begin in range(0, STEPS, BATCH):
-        batch = [(Ask(charges), now_us) for charges, now_us in all_steps[begin : begin + BATCH]]
+        asks: list[tuple[Ask, int, Decision]] = []
         with server.pipeline(transaction=True) as pipe:
-            for ask, now_us in batch:
-                queue(pipe, ADMIT, encode_admit(ask, "", prefix=PREFIX, commit=True, now_us=now_us))
-            replies = pipe.execute()[::2]
-        for (ask, now_us), reply in zip(batch, replies, strict=True):
-            expected = model.ask(ask, now_us)
+            for charges, now_us in all_steps[begin : begin + BATCH]:
+                if chance.random() < 0.2:
+                    correction = [Correction(charges[0], chance.randint(-3, 3))]
+                    model.settle(correction, last_us, now_us)
+                    queue(pipe, SETTLE, encode_settle(correction, last_us, PREFIX, now_us=now_us))
+                asks.append((Ask(charges), now_us, model.ask(Ask(charges), now_us)))
+                queue(pipe, ADMIT, encode_admit(asks[-1][0], "", prefix=PREFIX, commit=True, now_us=now_us))
+                last_us = now_us
+            replies = [reply for reply in pipe.execute() if isinstance(reply, list) and len(reply) > 1]
+        for (ask, now_us, expected), reply in zip(asks, replies, strict=True):
             assert decode_admit(reply, ask) == expected, (ask.charges, now_us)
             admitted += expected.admitted
     assert STEPS // 10 < admitted < STEPS * 9 // 10

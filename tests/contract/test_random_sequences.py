@@ -14,7 +14,17 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit, Mode
-from gateway.store.scripts import ADMIT, RELEASE, RENEW, encode_admit, encode_release, encode_renew
+from gateway.core.settlement import Correction
+from gateway.store.scripts import (
+    ADMIT,
+    RELEASE,
+    RENEW,
+    SETTLE,
+    encode_admit,
+    encode_release,
+    encode_renew,
+    encode_settle,
+)
 from tests.contract.counters import CoreModel, Scripts, queue
 
 START_US = 1_764_000_000_000_000
@@ -24,12 +34,18 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens: `op` is admit, peek, release, renew or reset."""
+    """One thing that happens: `op` is admit, peek, release, renew, settle or reset; `deltas` are what it settles."""
 
     op: str
     charges: tuple[Charge, ...]
     lease: str
     now_us: int
+    deltas: tuple[int, ...] = ()
+    at_us: int = 0
+
+    @property
+    def corrections(self) -> list[Correction]:
+        return [Correction(charge, delta) for charge, delta in zip(self.charges, self.deltas, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,7 @@ class World:
         self.limits[self.keys[0]] = self.limit(Algorithm.ROLLING_WINDOW)
         self.now_us = START_US
         self.due_us: list[int] = []
-        self.held: list[tuple[tuple[Charge, ...], str]] = []
+        self.held: list[tuple[tuple[Charge, ...], str, int]] = []
 
     def limit(self, algorithm: Algorithm) -> Limit:
         most_units = min(self.most_units, 12 if algorithm is Algorithm.CONCURRENCY else 1_000_000)
@@ -111,6 +127,11 @@ class World:
     def cost(self, limit: Limit) -> int:
         return 1 if self.random.random() >= self.climate.dear else self.random.randint(1, limit.quota)
 
+    def delta(self, charge: Charge) -> int:
+        """Mostly less than was charged, now and then all of it or more, once in a while absurdly more."""
+        more = self.random.choice((1, charge.cost, charge.limit.quota, 3 * charge.limit.quota, 2**53))
+        return self.random.choice((0, more, -charge.cost, *(-self.random.randint(1, charge.cost) for _ in range(9))))
+
     def steps(self, count: int) -> Iterator[Step]:
         for number in range(count):
             if self.random.random() < self.climate.change:
@@ -118,18 +139,22 @@ class World:
             self.pass_time()
             chance = self.random.random()
             if chance < 0.08 and self.held:
-                charges, lease = self.held.pop(self.random.randrange(len(self.held)))
+                charges, lease, _ = self.held.pop(self.random.randrange(len(self.held)))
                 yield Step(self.random.choice(("release", "renew")), charges, lease, self.now_us)
-            elif chance < 0.09:
+            elif chance < 0.16 and self.held:
+                charges, lease, at_us = self.random.choice(self.held)
+                deltas = tuple(self.delta(charge) for charge in charges)
+                yield Step("settle", charges, lease, self.now_us, deltas, at_us)
+            elif chance < 0.17:
                 yield Step("reset", (self.charges()[0],), "", self.now_us)
             else:
                 lease = f"lease-{number}"
-                yield Step("peek" if chance < 0.15 else "admit", self.charges(), lease, self.now_us)
+                yield Step("peek" if chance < 0.23 else "admit", self.charges(), lease, self.now_us)
 
     def learn(self, step: Step, admitted: bool, waits_us: Sequence[int]) -> None:
         """What the model answered: remember leases, and the moments at which something will change."""
         if admitted and step.op == "admit":
-            self.held = [*self.held[-20:], (step.charges, step.lease)]
+            self.held = [*self.held[-20:], (step.charges, step.lease, step.now_us)]
         self.due_us = [*self.due_us[-6:], *(step.now_us + wait_us for wait_us in waits_us if wait_us)]
 
 
@@ -137,6 +162,9 @@ def ask_model(world: World, model: CoreModel, step: Step) -> list[int] | None:
     """The integers that the script must reply; None when the reply is not looked at."""
     if step.op in ("release", "renew"):
         getattr(model, step.op)(step.charges, step.lease, step.now_us)
+        return None
+    if step.op == "settle":
+        model.settle(step.corrections, step.at_us, step.now_us)
         return None
     if step.op == "reset":
         model.reset(step.charges[0].key)
@@ -156,6 +184,8 @@ def queue_step(pipe: "redis.client.Pipeline", step: Step) -> int:
     index = len(pipe.command_stack)
     if step.op == "reset":
         pipe.delete("t:" + step.charges[0].key)
+    elif step.op == "settle":
+        queue(pipe, SETTLE, encode_settle(step.corrections, step.at_us, "t:", now_us=step.now_us))
     elif step.op in ("release", "renew"):
         script, arguments = (
             (RELEASE, encode_release(step.charges, step.lease, "t:"))

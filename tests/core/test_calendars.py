@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.ask import Ask
 from gateway.core.calendars import Unit, borders_us, window_at
-from gateway.core.headers import FieldWriter, used_up
+from gateway.core.headers import FieldWriter, used_up_sentence
 from gateway.core.limits import Charge, Verdict
 from tests.core.calendar_cases import DAY_US, HOUR_US, ZONES, at_us, by_calendar, calendar, zone
 from tests.core.limit_cases import Partition, calls
@@ -161,4 +161,4 @@ def test_the_same_caller_is_told_the_length_of_each_window() -> None:
 
 
 def test_the_sentence_names_the_unit_and_the_zone() -> None:
-    assert used_up(by_calendar(Unit.MONTH)) == "Limit per-month (5 per month, Europe/Berlin) is used up."
+    assert used_up_sentence(by_calendar(Unit.MONTH)) == "Limit per-month (5 per month, Europe/Berlin) is used up."

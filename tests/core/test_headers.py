@@ -17,7 +17,7 @@ from gateway.core.headers import (
     seconds_to_more,
     surely_refused_us,
     tightest,
-    used_up,
+    used_up_sentence,
     violated,
     visible,
 )
@@ -189,4 +189,4 @@ def test_field_families_are_a_choice() -> None:
     ],
 )
 def test_detail_names_the_rule(limit: Limit, text: str) -> None:
-    assert used_up(limit) == text
+    assert used_up_sentence(limit) == text

@@ -11,7 +11,7 @@ from pathlib import Path
 import h11
 
 from gateway import policy
-from gateway.app import build_gateway, build_listener
+from gateway.build import build_gateway, build_listener
 from gateway.core.policy import Upstream
 from gateway.listener.connection import Connection
 from gateway.record import CallRecord

@@ -6,14 +6,17 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from gateway.listener.connection import Connection
 from gateway.listener.door import UNSENT_BYTES
 from gateway.settings import Bounds
 from gateway.wire.body import HIGH_WATER_BYTES
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream, always
+from tests.proxy.in_memory import NearEnd, Proxy
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 NOTHING_BUT_A_HEAD = b"HTTP/1.1 204 No Content\r\nX: %b\r\n\r\n" % (b"x" * 2000)
@@ -203,3 +206,34 @@ async def test_what_came_before_the_break_is_passed_on(gateway: Running, upstrea
     assert answer.endswith(b"\r\n\r\nhello")
     [record] = await gateway.records.wait(1)
     assert record.aborted_by == "upstream"
+
+
+async def test_an_empty_line_behind_a_request_does_not_keep_a_socket_for_ever(start: Start, upstream: Upstream) -> None:
+    """RFC 9112 §2.2 lets callers send one, and it is no beginning of a request."""
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
+    async with asyncio.timeout(20):
+        assert (await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n")).endswith(b"\r\n\r\nok")
+
+
+async def test_an_answer_that_is_complete_is_the_upstreams_no_more(tmp_path: Path) -> None:
+    """However slowly the caller takes it: nothing is owed by then that the upstream could be late with."""
+    proxy, loop = Proxy(tmp_path), asyncio.get_running_loop()
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    proxy.far.scripts[b"/x"] = [chunked, b"0\r\n\r\n"]
+    connection = Connection(proxy.listener, loop)
+    near = NearEnd(connection)
+    connection.connection_made(near)
+    connection.data_received(GET)
+    connection.pause_writing()
+    [exchange] = proxy.pool.busy
+    while exchange.body is None or not exchange.body.complete:
+        await asyncio.sleep(0)
+    assert near.written.endswith(b"hello\r\n")
+    if exchange.deadline < float("inf"):
+        exchange.expired()
+    connection.resume_writing()
+    while not proxy.records:
+        await asyncio.sleep(0)
+    assert (near.written.endswith(b"0\r\n\r\n"), proxy.records[0].error_class) == (True, "")
+    near.close()
+    proxy.close()

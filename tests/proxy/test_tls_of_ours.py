@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.app import build_listener
+from gateway.build import build_listener
 from gateway.listener.tls import Certificates, server_tls
 from gateway.settings import Listen, Tls
 from tests.app.conftest import ONE_ROUTE, Start

@@ -40,6 +40,17 @@ def _bucket_out_of_bounds(limit: Limit) -> str | None:
     return None
 
 
+def most_owed(limit: Limit) -> int:
+    """Units that may be in use at most when calls turn out to cost more than was reserved: twice the limit."""
+    return min(2 * limit.quota, MAX_UNITS)
+
+
+def lowest_level(limit: Limit) -> int:
+    """The same of a token bucket, as its level: a whole burst below empty, as far as that can be counted exactly."""
+    full = limit.quota * limit.per_us
+    return max(-full, full + limit.rate - EXACT_IN_DOUBLE)
+
+
 def max_entries(limit: Limit) -> int:
     """How many entries the log of a rolling window can hold at most."""
     return min(limit.quota, -(-limit.window_us // limit.quantum_us) + 1)

@@ -7,6 +7,7 @@ Cheap and easy to explain, but up to twice the quota may pass in a span of one w
 
 from typing import NamedTuple, Self
 
+from gateway.core.algorithms.bounds import most_owed
 from gateway.core.calendars import borders_us, window_at
 from gateway.core.limits import Limit
 
@@ -34,6 +35,13 @@ class Tally(NamedTuple):
 
     def charged(self, limit: Limit, cost: int, now_us: int, lease: str) -> "Tally":
         return Tally(now_us, self._used(limit, now_us) + cost)
+
+    def corrected(self, limit: Limit, delta: int, at_us: int, now_us: int) -> "Tally":
+        """Less: only in the window of the charge. More: in the present one, whenever the charge was."""
+        used = self._used(limit, now_us)
+        if delta < 0 and (used == 0 or at_us < window(limit, now_us)[0]):
+            return self
+        return Tally(now_us, max(0, min(used + delta, max(used, most_owed(limit)))))
 
     def _used(self, limit: Limit, now_us: int) -> int:
         begin_us, length_us = window(limit, now_us)

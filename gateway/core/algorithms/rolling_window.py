@@ -14,7 +14,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple, Self
 
+from gateway.core.algorithms.bounds import most_owed
 from gateway.core.limits import Limit
+
+MOST_MOVED = 1_000
+"""A charge that has more entries behind it is not made smaller: that would be too much work for one call."""
 
 _COMPACT_FROM = 64  # forget expired entries in front once they are this many and half of the arrays
 
@@ -77,6 +81,32 @@ class Log(NamedTuple):
         stamps.append(stamps[-1] + dated_us - self.newest_us)
         before.append(self.total)
         return Log(dated_us, limit.quantum_us, self.total + cost, stamps, before, live, len(stamps))
+
+    def corrected(self, limit: Limit, delta: int, at_us: int, now_us: int) -> "Log":
+        """Less: the entry of `at_us`, while it counts, becomes smaller or goes. More: an entry of now."""
+        live = self._live(limit, now_us)
+        if delta < 0:
+            return self if live == self.end else self._smaller(live, -delta, round_up(at_us, limit.quantum_us))
+        used = self.total - self.before[live] if live < self.end else 0
+        more = min(delta, most_owed(limit) - used)
+        return self.charged(limit, more, now_us, "") if more > 0 else self
+
+    def _smaller(self, live: int, units: int, dated_us: int) -> "Log":
+        """`units` less, but not below zero, in the counting entry of that date; itself when there is none."""
+        wanted = self.stamps[self.end - 1] - (self.newest_us - dated_us)
+        at = bisect_left(self.stamps, wanted, live, self.end)
+        if at == self.end or self.stamps[at] != wanted or self.end - at > MOST_MOVED:
+            return self
+        held = (self.before[at + 1] if at + 1 < self.end else self.total) - self.before[at]
+        back = min(units, held)
+        keep = at if back == held else at + 1
+        stamps = self.stamps[self.first : keep] + self.stamps[at + 1 : self.end]
+        later = array("q", [before - back for before in self.before[at + 1 : self.end]])
+        if not stamps:
+            return Log()
+        newest_us = self.newest_us - (self.stamps[self.end - 1] - stamps[-1])
+        before = self.before[self.first : keep] + later
+        return Log(newest_us, self.quantum_us, self.total - back, stamps, before, 0, len(stamps))
 
     def _live(self, limit: Limit, now_us: int) -> int:
         """Index of the oldest entry that still counts; `end` when none does."""

@@ -28,5 +28,5 @@ local function fixed_window(key, cost, quota, window, _, _, rule)
     end
     if used == 0 then return quota, 0, 0 end
     return math.max(0, quota - used), border, border
-  end
+  end, now + border - window
 end

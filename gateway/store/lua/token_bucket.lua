@@ -1,8 +1,8 @@
 ---- Token bucket: see gateway/core/algorithms/token_bucket.py ------------------------------------------------------
 --
--- A string: format; level in units times per; the time of that level; per.
+-- A string: format; level in units times per, below 0 is owed; the time of that level; per.
 
-local LEVEL = '>BI7I7I6'
+local LEVEL = '>Bi7I7I6'
 
 local function token_bucket(key, cost, quota, _, rate, per)
   local full, taken = quota * per, cost * per
@@ -15,14 +15,15 @@ local function token_bucket(key, cost, quota, _, rate, per)
       settled, old_at = struct.pack(LEVEL, 0x21, old_level, now, old_per), now
     end
     if old_per ~= per then old_level = math.floor(old_level / old_per) * per end
+    if old_level < 0 then old_level = math.max(old_level, -full, full + rate - 2 ^ 53) end
     -- Multiplies only a time that does not fill the bucket: so the product is exact.
     if (now - old_at) < (full - old_level) / rate then level = old_level + rate * (now - old_at) end
   end
 
   local lacking = math.max(0, taken - level)
   return (lacking + -lacking % rate) / rate, function(charge, commit)
-    if charge then level = level - taken end
-    local missing, unit = full - level, per - level % per
+    if charge then level = math.max(math.min(full, level - taken), -full, full + rate - 2 ^ 53) end -- settle: any cost
+    local missing, unit = full - level, per - (level > 0 and level % per or level)
     local full_in = (missing + -missing % rate) / rate
     if charge then -- until it is full: a full bucket need not be remembered
       redis.call('SET', key, struct.pack(LEVEL, 0x21, level, now, per), 'PX', ttl_ms(full_in))
@@ -30,6 +31,6 @@ local function token_bucket(key, cost, quota, _, rate, per)
       redis.call('SET', key, settled, 'KEEPTTL')
     end
     if missing == 0 then return quota, 0, 0 end
-    return (level - level % per) / per, full_in, (unit + -unit % rate) / rate
+    return math.max(0, (level - level % per) / per), full_in, (unit + -unit % rate) / rate
   end
 end

@@ -1,0 +1,90 @@
+"""The parts that calls go through, put together; nothing is started yet."""
+
+import asyncio
+import itertools
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.breakers import Breakers
+from gateway.call import Gateway
+from gateway.callers import Callers
+from gateway.core.client_address import networks
+from gateway.core.headers import FieldWriter
+from gateway.core.policy import PolicySet
+from gateway.handle import handle, handle_bad_head
+from gateway.hop import Hop
+from gateway.identity.authenticator import Authenticator
+from gateway.leases import Leases
+from gateway.listener.listener import Listener
+from gateway.listener.tls import Certificates
+from gateway.pacing import Pacing
+from gateway.pauses import Pauses
+from gateway.record import RecordSink
+from gateway.settings import Settings
+from gateway.store import Store
+from gateway.store.fallback import Fallback
+from gateway.store.local import LocalStore
+from gateway.upstream.directory import Upstreams
+
+
+def new_ids() -> Callable[[], str]:
+    """Texts that no other process makes: 12 random hex digits of this process, then a counter. They sort by time."""
+    prefix = secrets.token_hex(6)
+    counter = itertools.count(1)
+    return lambda: f"{prefix}{next(counter):08x}"
+
+
+def build_gateway(
+    settings: Settings, policies: PolicySet, store: Store, sinks: Sequence[RecordSink], worker: int = 0
+) -> Gateway:
+    """The parts that stages use, with nothing started yet. Needs a running event loop."""
+    gateway = Gateway()
+    gateway.settings = settings
+    gateway.policies = policies
+    gateway.store = store
+    own = LocalStore()
+    gateway.fallback = Fallback(own, settings.workers, worker)
+    gateway.breakers = Breakers(own)
+    gateway.pauses = Pauses(own)
+    gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
+    gateway.sinks = sinks
+    gateway.fields = FieldWriter(
+        draft=settings.headers.ratelimit == "draft",
+        legacy=settings.headers.legacy == "x-ratelimit",
+        epoch_reset=settings.headers.legacy_reset == "epoch_seconds",
+    )
+    gateway.reported_from = _reported_from(settings)
+    gateway.hop = Hop(settings)
+    gateway.leases = Leases()
+    gateway.callers = Callers()
+    gateway.authenticator = Authenticator()
+    gateway.trusted_proxies = networks(settings.trusted_proxies)
+    gateway.new_id = new_ids()
+    gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
+    gateway.clock = time.monotonic
+    gateway.wall_clock = time.time
+    gateway.pacing = Pacing()
+    gateway.sleep = asyncio.sleep
+    gateway.on_fallback = lambda _charges: None
+    gateway.on_retry = lambda _upstream, _reason, _outcome: None
+    gateway.on_stop = lambda _record, _retry, _stop: None
+    gateway.on_crash = lambda _crash, _record: None
+    return gateway
+
+
+def _reported_from(settings: Settings) -> int:
+    if settings.headers.server_timing:
+        return 0
+    return {"off": 1000, "errors": 500, "always": 1}[settings.headers.proxy_status]
+
+
+def build_listener(gateway: Gateway, certificates: Certificates | None = None) -> Listener:
+    """The callers' side, joined to the life of a call. `certificates` can renew its certificate later."""
+    return Listener(
+        gateway.settings.bounds,
+        lambda request: handle(request, gateway),
+        lambda connection, bad: handle_bad_head(connection, bad, gateway),
+        tls=(certificates or Certificates()).context(gateway.settings.listen.tls),
+    )

@@ -1,0 +1,90 @@
+---- Puts right what calls were charged: see gateway/core/settlement.py ---------------------------------------------
+--
+-- Runs as one text: clock.lua, common.lua, the algorithms, this.
+--
+-- KEYS[i]  partition of the i-th charge
+--
+-- ARGV[1]  op      settle
+-- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
+-- ARGV[3]  at_us   the clock when the charges were made
+-- ARGV[2 + 2 * i]  the rule of the i-th limit, packed as for admit
+-- ARGV[3 + 2 * i]  units more (less: below 0) that the i-th charge really was
+--
+-- Reply, a flat list of integers:
+--   reply.settled  how many charges were looked at
+
+local RULE = '>BBI4I4I6I6I6'
+local MAX_UNITS, MOST_MOVED = 2 ^ 32 - 1, 1000
+
+local at = tonumber(ARGV[3])
+
+-- Makes the entry of `at` smaller. Entries behind it hold the units charged before them: so each is written anew.
+local function smaller(key, units, window, step)
+  local _, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest =
+    struct.unpack(HEADER, read(key, '52', 0x11))
+  local behind = newest - (at + -at % step)
+  if behind < 0 or behind >= newest + window - now then return end
+
+  local function slot(index) return (head + index) % capacity end
+  local later, following, index = {}, total, count - 1
+  while true do
+    local its_stamp, before = log_entry(key, slot(index))
+    local age = (stamp - its_stamp) % STAMPS
+    if age == behind then
+      local held = (following - before) % UNITS
+      units = math.min(units, held)
+      if units < held then index = index + 1 end -- it stays; what is behind it is written from `index` on
+      break
+    end
+    later[#later + 1], following = {its_stamp, before}, before
+    index = index - 1
+    if age > behind or index < 0 or #later >= MOST_MOVED then return end
+  end
+
+  for i = #later, 1, -1 do
+    local entry = struct.pack(ENTRY, later[i][1], (later[i][2] - units) % UNITS)
+    redis.call('SETRANGE', key, HEADER_BYTES + slot(index) * ENTRY_BYTES, entry)
+    index = index + 1
+  end
+  if index == 0 then return redis.call('DEL', key) end
+  local last = log_entry(key, slot(index - 1))
+  newest, stamp, count = newest - (stamp - last) % STAMPS, last, index
+  oldest, total = log_entry(key, head), (total - units) % UNITS
+  local header = struct.pack(HEADER, 0x11, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest)
+  redis.call('SETRANGE', key, '0', header)
+end
+
+local function windows(algorithm, key, delta, quota, window, a, rule)
+  local _, look, begin = algorithm(key, 1, MAX_UNITS, window, a, 0, rule)
+  local remaining = look(false, true)
+  local used, most = MAX_UNITS - remaining, math.min(2 * quota, MAX_UNITS)
+  if delta > 0 then
+    delta = math.min(delta, most - used)
+    if delta <= 0 then return end
+  elseif used == 0 then
+    return
+  elseif algorithm == rolling_window then
+    return smaller(key, -delta, window, a)
+  elseif at < begin then
+    return
+  end
+  local _, finish = algorithm(key, math.max(delta, -used), quota, window, a, 0, rule)
+  finish(true, true)
+end
+
+local FORMATS = {{'52', 0x11}, {'20', 0x21}, {'11', 0x31}}
+
+for i, key in ipairs(KEYS) do
+  local code, _, _, quota, window, a, b = struct.unpack(RULE, ARGV[2 + 2 * i])
+  local delta = tonumber(ARGV[3 + 2 * i])
+  local format = FORMATS[code]
+  if format and (delta > 0 or delta < 0 and read(key, format[1], format[2])) then
+    if code == 2 then
+      local _, finish = token_bucket(key, delta, quota, window, a, b)
+      finish(true, true)
+    else
+      windows(code == 1 and rolling_window or fixed_window, key, delta, quota, window, a, ARGV[2 + 2 * i])
+    end
+  end
+end
+return {#KEYS}
