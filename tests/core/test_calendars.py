@@ -162,3 +162,7 @@ def test_the_same_caller_is_told_the_length_of_each_window() -> None:
 
 def test_the_sentence_names_the_unit_and_the_zone() -> None:
     assert used_up_sentence(by_calendar(Unit.MONTH)) == "Limit per-month (5 per month, Europe/Berlin) is used up."
+
+
+def test_a_calendar_says_what_it_is() -> None:
+    assert str(calendar(Unit.MONTH, "Europe/Berlin")) == "month, Europe/Berlin"
