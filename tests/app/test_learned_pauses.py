@@ -156,7 +156,7 @@ class TestWithRetries:
 
         async def lengthen(seconds: float) -> None:
             await sleep(seconds)
-            (caller,) = slow.running.gateway.callers._remembered.values()
+            (caller,) = slow.running.gateway.callers._remembered.young.values()
             if left[0]:
                 left[0] -= 1
                 await slow.running.gateway.store.pause(caller[2].guards[0], 5_000_000)
