@@ -73,7 +73,7 @@ async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:
     """`asked`: signals that came before anybody in the loop heard them."""
     serving = asyncio.create_task(serve(post))
     await asyncio.sleep(0)  # what it does first is to hear signals
-    for number in asked:
+    for number in tuple(asked):
         signal.raise_signal(number)
     beside = asyncio.create_task(post.beside()) if post.beside else None
     try:

@@ -160,3 +160,10 @@ sys.exit(run_worker(Post(), serve))
 def test_a_signal_while_the_loop_is_set_up_is_heard_by_the_worker() -> None:
     done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_STARTING], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_a_worker_that_fails_to_start_while_it_is_told_to_stop_ends() -> None:
+    failing = STOPPED_WHILE_STARTING.replace("    stop = asyncio.Event()\n", "    raise RuntimeError('broken')\n")
+    done = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.endswith("RuntimeError: broken\n")
