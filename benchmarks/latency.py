@@ -40,17 +40,27 @@ def blocks(names: Sequence[str], upstream_port: int, count: int, seconds: float)
     return {"calls": rows, "stages": stages}
 
 
-def _block(port: int, seconds: float) -> dict[str, list[float]]:
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that this share of all values stays below."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def _block(port: int, seconds: float) -> dict[str, float]:
+    """How long calls took, and how late they were sent, microseconds."""
     command = ["taskset", "-c", programs.OTHER_CORE, sys.executable, "-m", "benchmarks.open_loop"]
     command += [str(port), str(RATE), str(CALLERS), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     if done.returncode:
         raise Failed(f"the open loop ended: {done.stderr[-300:]}")
     said: dict[str, list[float]] = json.loads(done.stdout)
-    return {name: [round(value, 1) for value in values] for name, values in said.items()}
+    taken, late = said["latency_us"], said["lag_us"]
+    quantiles = {"p50_us": quantile(taken, 0.5), "p99_us": quantile(taken, 0.99), "late_p99_us": quantile(late, 0.99)}
+    return {"calls": len(taken), **{name: round(value, 1) for name, value in quantiles.items()}}
 
 
-def _stages(log: Path) -> list[dict[str, float]]:
-    """The times of each call, by the record's own fields."""
-    lines = (json.loads(line) for line in log.read_text().splitlines())
-    return [{part: line.get(part, 0.0) for part in PARTS} for line in lines if line.get("upstream_status") == 200]
+def _stages(log: Path) -> list[dict[str, float | str]]:
+    """The times of the calls, by the record's own fields, in milliseconds."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    forwarded = [line for line in lines if line.get("upstream_status") == 200]
+    times = {part: [line.get(part, 0.0) for line in forwarded] for part in PARTS}
+    return [{"part": part, "p50_ms": quantile(of, 0.5), "p99_ms": quantile(of, 0.99)} for part, of in times.items()]

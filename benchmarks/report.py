@@ -65,33 +65,23 @@ def curves(found: Results) -> str:
     return _markdown(["curve", "x", "CPU µs/call (min–max)", "× first", "store µs"], lines)
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
 def latency(found: Results) -> str:
     """Latency of calls from the time they were due, and what each proxy adds to the direct call of the same round."""
     groups = _groups(found["latency"]["calls"], "peer")
     direct = groups["direct",]
     lines = []
     for (peer,), rows in groups.items():
-        line = [peer, f"{sum(len(row['latency_us']) for row in rows):,}"]
-        for share in (0.5, 0.99):
-            taken = [_quantile(row["latency_us"], share) for row in rows]
-            added = [one - _quantile(base["latency_us"], share) for one, base in zip(taken, direct, strict=True)]
-            line += [f"{statistics.median(taken):.0f}", "–" if peer == "direct" else f"{statistics.median(added):.0f}"]
-        line.append(f"{statistics.median(_quantile(row['lag_us'], 0.99) for row in rows):.0f}")
-        lines.append(line)
+        line = [peer, f"{sum(row['calls'] for row in rows):,}"]
+        for column in ("p50_us", "p99_us"):
+            added = statistics.median(row[column] - base[column] for row, base in zip(rows, direct, strict=True))
+            line += [f"{_median(rows, column):.0f}", "–" if peer == "direct" else f"{added:.0f}"]
+        lines.append([*line, f"{_median(rows, 'late_p99_us'):.0f}"])
     return _markdown(["to", "calls", "p50 µs", "added", "p99 µs", "added", "sent late, p99 µs"], lines)
 
 
 def stages(found: Results) -> str:
     """Where a call's time goes at that rate, by the times in the gateway's own log."""
-    calls = found["latency"]["stages"]
-    lines = [
-        [part, *(f"{_quantile([call[part] for call in calls], share):.3f}" for share in (0.5, 0.99))]
-        for part in calls[0]
-    ]
+    lines = [[row["part"], f"{row['p50_ms']:.3f}", f"{row['p99_ms']:.3f}"] for row in found["latency"]["stages"]]
     return _markdown(["time in the log", "p50 ms", "p99 ms"], lines)
 
 

@@ -44,7 +44,7 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], unit: str) -> str:
     scale = (width - left - 90) / most
     parts, y = [], 8
     for title, some in groups:
-        y += step
+        y += step + 6
         parts.append(_text(10, y, f"{title}, {unit}", weight="bold"))
         for bar in some:
             y += step

@@ -79,6 +79,7 @@ class Worker:
         self._certificates = Certificates()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._now = asyncio.Event()
         self._listener: Listener | None = None
         self._gateway: Gateway | None = None
         self._admin: AdminServer | None = None
@@ -180,7 +181,9 @@ class Worker:
             _tell("certificates.loaded", "info", {"count": count})
 
     def _asked_to_stop(self, impatient: bool) -> None:
-        """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts the grace short."""
+        """SIGTERM waits out the drain delay, SIGINT does not; a second signal of either kind cuts what is left."""
+        if self._stop.is_set():
+            self._now.set()
         if self._stop.is_set() or impatient:
             self._hurry.set()
         self._stop.set()
@@ -195,14 +198,13 @@ class Worker:
         listener.retire()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), self.settings.drain.delay_us / 1e6)
-        self._hurry.clear()
         await asyncio.sleep(SETTLE_S)
         listener.stop_accepting()
         self._cut_after(self.settings.drain.grace_us / 1e6)
         finish = asyncio.create_task(listener.wait_closed(self.settings.drain.grace_us / 1e6))
-        hurry = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait((finish, hurry), return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+        now = asyncio.create_task(self._now.wait())
+        await asyncio.wait((finish, now), return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
         if finish.done():
             return finish.result()
         finish.cancel()

@@ -143,6 +143,10 @@ class LocalStore:
     def __len__(self) -> int:
         return len(self._partitions)
 
+    def __bool__(self) -> bool:
+        """A store is a store, also while nothing is counted."""
+        return True
+
     def _decide(
         self, ask: Ask, now_us: int, lease: str, *, commit: bool
     ) -> tuple[Decision, tuple[Kept, ...], tuple[State | None, ...]]:

@@ -202,7 +202,7 @@ class Exchange(asyncio.Protocol):
             and not transport.get_write_buffer_size()
         )
         self.deadline = FOREVER
-        self.body = self.whole = self._interim = self._listens = None
+        self.body = self.whole = self._interim = self._listens = self._waiter = None
         if reusable:
             self.served += 1
             self._pool.keep(self)

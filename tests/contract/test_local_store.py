@@ -97,3 +97,9 @@ async def test_a_renewed_lease_outlives_its_first_end() -> None:
     store.release([held], "lease")
     store.release([held, charge(limit, "unknown")], "lease")
     assert (await store.peek(Ask([held]))).admitted
+
+
+def test_an_empty_store_is_not_nothing() -> None:
+    store = LocalStore()
+    assert len(store) == 0
+    assert store

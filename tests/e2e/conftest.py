@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -54,7 +55,9 @@ async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIter
     started: list[Process] = []
     numbers = itertools.count()
 
-    async def start(policies: str, *arguments: str, store: str = redis_url) -> Process:
+    async def start(
+        policies: str, *arguments: str, store: str = redis_url, env: Mapping[str, str] = MappingProxyType({})
+    ) -> Process:
         number = next(numbers)
         folder = tmp_path / f"gateway{number}"
         folder.mkdir()
@@ -71,11 +74,11 @@ async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIter
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 cwd=Path(__file__).parents[2],
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
             )
         one = Process(process, port, admin, folder / "access.log")
         started.append(one)
-        await until_listening(one)
+        await until_ready_is(one, b" 200 ")
         return one
 
     yield start
@@ -86,8 +89,8 @@ async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIter
         assert not any("Traceback" in line for line in one.stderr), "\n".join(one.stderr)
 
 
-async def until_listening(one: Process) -> None:
-    """Until the admin listener says ready; fails with the process's own words when it ends first."""
+async def until_ready_is(one: Process, status: bytes) -> None:
+    """Until the admin listener answers so about readiness; fails with the process's own words when it ends first."""
     while one.process.returncode is None:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", one.admin_port)
@@ -97,7 +100,7 @@ async def until_listening(one: Process) -> None:
         writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = await reader.read()
         writer.close()
-        if b" 200 " in answer.partition(b"\r\n")[0]:
+        if status in answer.partition(b"\r\n")[0]:
             return
         await asyncio.sleep(0.02)
     assert one.process.stderr is not None

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
-from tests.e2e.conftest import Launch
+from tests.e2e.conftest import Launch, until_ready_is
 from tests.fakes.upstream import Received, Socket, Upstream
 
 POLICIES = """
@@ -58,3 +58,17 @@ async def test_cut_calls(launch: Launch, upstream: Upstream, redis_client: Any) 
     assert told == {(target, "gateway", "drained") for target in TARGETS}
     held = [await redis_client.hgetall(key) for key in await redis_client.keys("gw:slots*")]
     assert held == []
+
+
+async def test_a_second_signal_cuts_even_when_it_comes_during_the_delay(launch: Launch, upstream: Upstream) -> None:
+    upstream.script = play
+    gateway = await launch(POLICIES % upstream.url, env={"GATEWAY_DRAIN__DELAY": "10m", "GATEWAY_DRAIN__GRACE": "10m"})
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET /head HTTP/1.1\r\nHost: a\r\n\r\n")
+    await upstream.until(lambda: len(upstream.received) == 1)
+    gateway.process.send_signal(signal.SIGTERM)
+    await until_ready_is(gateway, b" 503 ")
+    gateway.process.send_signal(signal.SIGTERM)
+    assert await gateway.process.wait() == 0
+    writer.close()
+    assert [line["error_class"] for line in gateway.calls()] == ["drained"]
