@@ -99,10 +99,11 @@ def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
     known = call.ask.used_up
     if known is not None and known.decision is decision and not gateway.fields.epoch_reset:
         if not known.lines:
-            known.lines = gateway.fields.lines(call.ask, decision.verdicts)
+            known.lines = gateway.fields.lines(call.ask, decision.verdicts, decision.now_us)
         return known.lines
     epoch_s = int(gateway.wall_clock()) if gateway.fields.epoch_reset else 0
-    return gateway.fields.lines(call.ask, decision.verdicts, epoch_s=epoch_s, hide_legacy=hide_legacy)
+    lines = gateway.fields.lines
+    return lines(call.ask, decision.verdicts, decision.now_us, epoch_s=epoch_s, hide_legacy=hide_legacy)
 
 
 def _shown(call: Call) -> Sequence[LimitState]:

@@ -10,16 +10,18 @@ from gateway.core.limits import Charge, Mode
 from gateway.core.measure import Measure
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
 from gateway.core.problems import KEY_MISSING, Refusal
+from gateway.wire.memo import Memo
 
-MAX_REMEMBERED = 10_000
+MOST_CALLERS = 8_192
+"""That are surely remembered while they keep calling; at most twice as many are."""
 MAX_VALUE_CHARS = 128
 
 
 class Callers:
-    """Remembers what to ask by route, operation and key values. Bounded: full = emptied, filled again by who calls."""
+    """Remembers what to ask by route, operation and key values."""
 
     def __init__(self) -> None:
-        self._remembered: dict[tuple[object, ...], tuple[Route, Operation | None, Ask]] = {}
+        self._remembered: Memo[tuple[object, ...], tuple[Route, Operation | None, Ask]] = Memo(MOST_CALLERS)
 
     def __len__(self) -> int:
         return len(self._remembered)
@@ -32,7 +34,7 @@ class Callers:
         parts  the route's key parts in order
         """
         key = (id(route), id(operation), *parts.values())
-        known = self._remembered.get(key)
+        known = self._remembered.young.get(key) or self._remembered.recall(key)
         if known is not None:
             return known[2]
         asked = _ask(policies, route, operation, parts)
@@ -40,9 +42,7 @@ class Callers:
             return asked
         if any(value is not None and len(value) > MAX_VALUE_CHARS for value in parts.values()):
             return asked  # whoever sends kilobytes of identity pays for it himself, each time
-        if len(self._remembered) >= MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = (route, operation, asked)  # holding both keeps their identities theirs
+        self._remembered.remember(key, (route, operation, asked))  # holding both keeps their identities theirs
         return asked
 
 

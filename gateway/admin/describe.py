@@ -49,6 +49,8 @@ def limit_document(limit: Limit) -> Document:
     }
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         document |= {"rate": limit.rate, "per_s": limit.per_us / SECOND_US}
+    if limit.calendar is not None:
+        document |= {"window": limit.calendar.unit.value, "timezone": str(limit.calendar.zone)}
     if limit.quantum_us > 1:
         document["precision_s"] = limit.quantum_us / SECOND_US
     if limit.overrides:

@@ -37,6 +37,7 @@ class Ask:
     breaker      the breaker: the last of the guards, unless each worker has its own; None = there is none
     own          the breaker, if each worker has its own: then it is asked for itself, before the store
     empty        whether there is nothing to ask anybody
+    by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     line         the caller's values of what its upstream's pace counts by
     measures     by name the limits whose charge is an estimate, put right when the answer has ended
@@ -55,6 +56,7 @@ class Ask:
 
     __slots__ = (
         "breaker",
+        "by_calendar",
         "charges",
         "empty",
         "guards",
@@ -91,6 +93,7 @@ class Ask:
         self.line = tuple(line)
         self.own = breaker if breaker not in self.guards else None
         self.empty = not (charges or guards or breaker)
+        self.by_calendar = any(charge.limit.calendar is not None for charge in charges)
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
         self.skipped = skipped
         self.measures = measures

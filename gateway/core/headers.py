@@ -6,8 +6,10 @@ per call. Names are limited to `[A-Za-z0-9._-]` at load time, so plain formattin
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from gateway.core.algorithms.fixed_window import window
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 
@@ -116,7 +118,16 @@ def used_up_sentence(limit: Limit) -> str:
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         per_s = limit.per_us / SECOND_US
         return f"Limit {limit.name} ({limit.rate} per {per_s:g} s, burst {limit.quota}) is used up."
+    if limit.calendar is not None:
+        return f"Limit {limit.name} ({limit.quota} per {limit.calendar.unit}, {limit.calendar.zone}) is used up."
     return f"Limit {limit.name} ({limit.quota} per {limit.window_us / SECOND_US:g} s) is used up."
+
+
+def as_of(limit: Limit, now_us: int) -> Limit:
+    """The limit with the length of the window in which a moment lies: those of the calendar differ."""
+    if limit.calendar is None:
+        return limit
+    return replace(limit, window_us=window(limit, now_us)[1], overrides=())
 
 
 class FieldWriter:
@@ -130,10 +141,15 @@ class FieldWriter:
         self.legacy = legacy
         self.epoch_reset = epoch_reset
 
-    def lines(self, ask: Ask, verdicts: Sequence[Verdict], *, epoch_s: int = 0, hide_legacy: bool = False) -> bytes:
-        """Complete field lines for the answer to a call that asked this; b"" when no limit is enforced."""
+    def lines(
+        self, ask: Ask, verdicts: Sequence[Verdict], now_us: int = 0, *, epoch_s: int = 0, hide_legacy: bool = False
+    ) -> bytes:
+        """Complete field lines for the answer to a call that asked this; b"" when no limit is enforced.
+
+        now_us  the decision's, for windows by the calendar
+        """
         known: Any = ask.shown
-        policy_line, shown = known or self._remember(ask)
+        policy_line, shown = known or self._remember(ask, now_us)
         if not shown:
             return b""
         items = []
@@ -153,10 +169,15 @@ class FieldWriter:
             )
         return text.encode("ascii")
 
-    def _remember(self, ask: Ask) -> tuple[str, Sequence[tuple[int, str, Limit]]]:
-        """What is the same for all answers to calls that ask this: the policy line; position and item start of each."""
-        limits = [(at, charge.limit) for at, charge in enumerate(ask.charges) if charge.limit.mode is Mode.ENFORCE]
+    def _remember(self, ask: Ask, now_us: int) -> tuple[str, Sequence[tuple[int, str, Limit]]]:
+        """What is the same for all answers to calls that ask this: the policy line; position and item start of each.
+
+        With a window by the calendar it is not remembered: the next may be longer.
+        """
+        enforced = [(at, limit) for at, (limit, _, _) in enumerate(ask.charges) if limit.mode is Mode.ENFORCE]
+        limits = [(at, as_of(limit, now_us)) for at, limit in enforced]
         line = f"RateLimit-Policy: {', '.join(policy_item(limit) for _, limit in limits)}\r\n"
         known = (line, [(at, f'"{limit.name}";r=', limit) for at, limit in limits])
-        ask.shown = known
+        if not ask.by_calendar:
+            ask.shown = known
         return known

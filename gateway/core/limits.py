@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from gateway.core.calendars import Calendar
 from gateway.core.guards import Standing
 
 
@@ -59,7 +60,8 @@ class Limit:
     """One named rule, with every number resolved at load time.
 
     quota      units: what a window admits, a bucket's burst, or the number of concurrent slots; > 0
-    window_us  rolling and fixed window: its length. Token bucket: time to refill from empty, rounded up.
+    window_us  rolling and fixed window: its length; by the calendar, its usual length.
+               Token bucket: time to refill from empty, rounded up.
                Concurrency: how long a lease lives when nobody renews or releases it.
     rate, per_us  token bucket only: `rate` units come back every `per_us`, reduced to lowest terms; else 0
     quantum_us rolling window only: entries are dated up to a multiple of this. 1 = exact; with `precision: N`
@@ -68,6 +70,7 @@ class Limit:
     overrides  first match wins; the override's limit keeps the name and the counters
     shadow     a variant decided beside this one and only recorded; it has counters of its own
     source     `file:line` of its definition
+    calendar   fixed window only: its windows are those of the calendar, and each has a length of its own
     """
 
     name: str
@@ -84,6 +87,7 @@ class Limit:
     overrides: tuple[Override, ...] = ()
     shadow: "Limit | None" = None
     source: str = ""
+    calendar: Calendar | None = None
     _by_values: _Overrides = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

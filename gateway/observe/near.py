@@ -37,7 +37,7 @@ class NearLimit:
             return
         if len(self._quiet_until) >= MAX_CALLERS:
             self._quiet_until.clear()
-        self._quiet_until[key] = record.ended + limit.window_us / 1e6
+        self._quiet_until[key] = record.ended + (verdict.reset_us if limit.calendar else limit.window_us) / 1e6
         event(
             "limit.near",
             "Limit is nearly used up",

@@ -198,6 +198,8 @@ def amount(limit: Limit) -> str:
         return f"{limit.rate} per {duration(limit.per_us)}, burst {limit.quota}"
     if limit.algorithm is Algorithm.CONCURRENCY:
         return f"{limit.quota} at once, lease {duration(limit.window_us)}"
+    if limit.calendar is not None:
+        return f"{limit.quota} per {limit.calendar.unit} ({limit.calendar.zone})"
     steps = f" in steps of {duration(limit.quantum_us)}" if limit.quantum_us > 1 else ""
     return f"{limit.quota} per {duration(limit.window_us)}{steps}"
 

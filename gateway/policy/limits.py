@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC
 from functools import singledispatch
 from itertools import combinations
 from math import gcd
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateway.core import limits as core
 from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
+from gateway.core.calendars import USUAL_US, Calendar, Unit
 from gateway.core.policy import KeyFrom, KeyPart, OnMissing
 from gateway.policy import models
 from gateway.policy.findings import Where, quoted
@@ -45,6 +48,7 @@ def compile_limits(draft: Draft) -> dict[str, core.Limit]:
 def _compile(entry: Entry, draft: Draft) -> core.Limit | None:
     model: models.AnyLimit = entry.model
     _check_key(entry, draft)
+    _check_zone(model, entry.node, draft)
     limit = core.Limit(
         name=entry.name,
         key=model.key,
@@ -68,6 +72,14 @@ def _check_key(entry: Entry, draft: Draft) -> None:
         seen.add(name)
 
 
+def _check_zone(model: Any, node: Node, draft: Draft) -> None:
+    """A time zone that `node` names must mean something: what is measured in hours begins at the same time anywhere."""
+    zone = node.child("timezone")
+    if zone is not None and zone.value is not None and not isinstance(getattr(model, "window", None), Unit):
+        hint = "`window: 1d` begins at midnight UTC, `window: day` at local midnight"
+        draft.findings.error(zone.where, "useless-timezone", "a time zone is for day, week or month only", hint)
+
+
 @singledispatch
 def numbers(model: Any) -> Mapping[str, Any]:
     """The numeric fields of `core.Limit`, algorithm included."""
@@ -87,7 +99,11 @@ def _rolling(model: models.RollingWindow) -> Mapping[str, Any]:
 
 @numbers.register
 def _fixed(model: models.FixedWindow) -> Mapping[str, Any]:
-    return {"algorithm": core.Algorithm.FIXED_WINDOW, "quota": model.limit, "window_us": model.window}
+    fixed = {"algorithm": core.Algorithm.FIXED_WINDOW, "quota": model.limit}
+    if not isinstance(model.window, Unit):
+        return {**fixed, "window_us": model.window, "calendar": None}
+    zone = UTC if model.timezone in (None, "UTC") else ZoneInfo(model.timezone)
+    return {**fixed, "window_us": USUAL_US[model.window], "calendar": Calendar(model.window, zone)}
 
 
 @numbers.register
@@ -121,7 +137,9 @@ def _overrides(entry: Entry, limit: core.Limit, draft: Draft) -> Iterator[core.O
             draft.findings.warn(node.where, "never-applies", message)
         earlier.setdefault(frozenset(override.match.items()), node.where.line)
         changed = override.model_dump(exclude={"match", "mode"}, exclude_none=True)
-        merged = numbers(entry.model.model_copy(update=changed))
+        model = entry.model.model_copy(update=changed)
+        _check_zone(model, node, draft)
+        merged = numbers(model)
         mode = core.Mode(override.mode or entry.model.mode)
         other = replace(limit, mode=mode, source=str(node.where), **merged)
         if _countable(other, node.where, draft):
@@ -151,9 +169,9 @@ def _shadow(entry: Entry, limit: core.Limit, draft: Draft) -> core.Limit | None:
     model = validate(node, models.Limit, draft.findings, _variant(entry, node))
     if model is None:
         return None
-    shadow = replace(
-        limit, name=limit.name + RESERVED_SUFFIX, mode=core.Mode.SHADOW, source=str(node.named), **numbers(model)
-    )
+    _check_zone(model, node, draft)
+    own = {"calendar": None, **numbers(model)}
+    shadow = replace(limit, name=limit.name + RESERVED_SUFFIX, mode=core.Mode.SHADOW, source=str(node.named), **own)
     return shadow if _countable(shadow, node.named, draft) else None
 
 

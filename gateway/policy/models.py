@@ -22,6 +22,8 @@ from gateway.policy.scalars import (
     Pattern,
     Prefix,
     Units,
+    Window,
+    Zone,
 )
 from gateway.policy.strict import Items, Strict
 from gateway.policy.url import UpstreamUrl
@@ -113,7 +115,8 @@ class FixedOverride(_Override):
     """Other numbers of a fixed window for some callers."""
 
     limit: Units | None = None
-    window: Duration | None = None
+    window: Window | None = None
+    timezone: Zone | None = None
 
 
 class BucketOverride(_Override):
@@ -136,7 +139,8 @@ class Variant(Strict):
 
     algorithm: Literal["rolling_window", "fixed_window", "token_bucket", "concurrency"] | None = None
     limit: Units | None = None
-    window: Duration | None = None
+    window: Window | None = None
+    timezone: Zone | None = None
     precision: Units | None = None
     rate: Units | None = None
     per: Duration | None = None
@@ -163,11 +167,12 @@ class RollingWindow(_Limit):
 
 
 class FixedWindow(_Limit):
-    """At most `limit` units between two borders that lie `window` apart."""
+    """At most `limit` units between two borders that lie `window` apart, or in each day, week or month."""
 
     algorithm: Literal["fixed_window"]
     limit: Units
-    window: Duration
+    window: Window
+    timezone: Zone | None = Field(default=None, description="whose midnight a day begins at; default: UTC")
     overrides: Items[FixedOverride] = ()
 
 

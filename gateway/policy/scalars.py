@@ -5,18 +5,24 @@ Each `parse_*` takes what the file says and returns the value that the rest of t
 """
 
 import re
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from gateway.policy.findings import quoted
+from gateway.core.calendars import Unit
+from gateway.policy.findings import did_you_mean, quoted
 
 UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 MAX_DURATION_US = 800 * UNITS_US["d"]
 UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 _AMOUNT = re.compile(r"([0-9]{1,12})[ ]?([A-Za-zµ]*)").fullmatch
+_CALENDAR_UNITS = tuple(Unit)
+_ZONE_NAME = r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"
+_ZONE = re.compile(_ZONE_NAME).fullmatch
 _FRACTION = re.compile(r"[0-9]*\.[0-9]+\s*[A-Za-z]+").fullmatch
 NAME = r"[A-Za-z0-9._-]{1,64}"
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}"  # RFC 9110 §5.6.2
@@ -73,10 +79,51 @@ def _amount(value: object, units: dict[str, int], kind: str, example: str) -> in
 
 def parse_duration(value: object) -> int:
     """`250ms`, `30s`, `10m`, `24h`, `7d` in microseconds; more than 0, at most 800 days."""
+    if value in _CALENDAR_UNITS:
+        hint = "only a fixed_window counts by the calendar"
+        raise Unfit("bad-duration", f"{quoted(value)} is not a duration", hint)
     duration_us = _amount(value, UNITS_US, "duration", "30s or 10m")
     if not 0 < duration_us <= MAX_DURATION_US:
         raise Unfit("out-of-range", f"a duration must be more than 0 and at most 800d, got {quoted(value)}")
     return duration_us
+
+
+def parse_window(value: object) -> int | Unit:
+    """A duration in microseconds; or `day`, `week`, `month`."""
+    if isinstance(value, str) and value in _CALENDAR_UNITS:
+        return Unit(value)
+    if isinstance(value, str) and value.isalpha():
+        hint = did_you_mean(value, _CALENDAR_UNITS)
+        hint = hint if hint.startswith("did") else "write it like 10m, or day, week, month"
+        raise Unfit("bad-duration", f"{quoted(value)} is not a window", hint)
+    return parse_duration(value)
+
+
+def parse_zone(value: object) -> str:
+    """The name of a time zone that this host knows: `Europe/Berlin`, `UTC`.
+
+    Not of a file that only looks like one: `localtime` is another zone on every host.
+    """
+    text = expect_text(value, "a time zone like Europe/Berlin")
+    try:
+        if not _ZONE(text):
+            raise ValueError(text)
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        message = f"{quoted(text)} is not a time zone that this host knows"
+        raise Unfit("unknown-timezone", message, _close_zone(text)) from None
+    return text
+
+
+def _close_zone(text: str) -> str:
+    """`europe/berlin`, `Berlin` and `Europe/Berlni` mean Europe/Berlin."""
+    zones = {zone.lower(): zone for zone in available_timezones()}
+    cities = {name.rpartition("/")[2]: zone for name, zone in zones.items()}
+    word = text.strip().lower().replace(" ", "_")
+    close = get_close_matches(word, [*zones, *cities], n=1, cutoff=0.75)
+    if not close:
+        return "names of the IANA time zone database, like Europe/Berlin or UTC"
+    return f"did you mean '{zones.get(close[0]) or cities[close[0]]}'?"
 
 
 def parse_bound(value: object) -> int:
@@ -199,6 +246,12 @@ def _schema(kind: str, pattern: str, example: str) -> Any:
 
 _DURATION = r"^[0-9]+(ms|s|m|h|d)$"
 Duration = Annotated[int, BeforeValidator(parse_duration), _schema("Duration", _DURATION, "10m")]
+Window = Annotated[
+    int | Unit,
+    BeforeValidator(parse_window),
+    _schema("Duration, or by the calendar", r"^([0-9]+(ms|s|m|h|d)|day|week|month)$", "month"),
+]
+Zone = Annotated[str, BeforeValidator(parse_zone), _schema("Time zone (IANA)", f"^{_ZONE_NAME}$", "Europe/Berlin")]
 DurationBound = Annotated[
     int, BeforeValidator(parse_bound), _schema("Duration or none", r"^([0-9]+(ms|s|m|h|d)|none)$", "60s")
 ]

@@ -18,10 +18,12 @@ from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
 
+_STARTED_NS = time.time_ns() - time.monotonic_ns()
 
-def monotonic_us() -> int:
-    """A clock that never steps back, in microseconds."""
-    return time.monotonic_ns() // 1000
+
+def steady_us() -> int:
+    """Microseconds since 1970 by the host's clock as it was when the process began; from then on it never steps."""
+    return (_STARTED_NS + time.monotonic_ns()) // 1000
 
 
 class _Partition:
@@ -43,7 +45,7 @@ class LocalStore:
 
     kind = "local"
 
-    def __init__(self, clock: Callable[[], int] = monotonic_us, max_keys: int = 100_000) -> None:
+    def __init__(self, clock: Callable[[], int] = steady_us, max_keys: int = 100_000) -> None:
         self._clock = clock
         self._max_keys = max_keys
         self._partitions: dict[str, _Partition] = {}

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, cast
 
 from gateway.core.ask import Ask
@@ -74,6 +74,7 @@ class RedisStore:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
         self.kind = kind
         self._prefix = key_prefix
+        self._ahead_us = 0
         self._pipeline = Pipeline(
             Dialer(parse_url(url)),
             timeout_s=timeout_us / 1_000_000,
@@ -109,14 +110,23 @@ class RedisStore:
 
     def _admission(self, ask: Ask, lease: str, *, commit: bool) -> tuple[bytes, Decode, Ask, Again]:
         """The arguments of `Pipeline.ask` for one decision."""
-        arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit)
+        arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit, ahead_us=self._ahead_us)
         command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
-        return command, decode_admit, ask, Again(ADMIT.source, arguments)
+        decode = self._decode_by_calendar if ask.by_calendar else decode_admit
+        return command, decode, ask, Again(ADMIT.source, arguments)
 
-    def _remember(self, ask: Ask) -> object:
-        """Without a lease all calls of one caller send the same bytes."""
-        ask.packed = self._admission(ask, "", commit=True)
-        return ask.packed
+    def _remember(self, ask: Ask) -> Any:
+        """Without a lease all calls of one caller send the same bytes, unless these say which days it is about."""
+        admission = self._admission(ask, "", commit=True)
+        if not ask.by_calendar:
+            ask.packed = admission
+        return admission
+
+    def _decode_by_calendar(self, reply: Sequence[int], ask: Ask) -> Decision:
+        """Learns from the answer what the server's clock says: the next borders are those around it."""
+        decision = decode_admit(reply, ask)
+        self._ahead_us = decision.now_us - time_ns() // 1000
+        return decision
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         self._tell(RELEASE, encode_release(charges, lease, self._prefix))
@@ -125,7 +135,7 @@ class RedisStore:
         self._tell(RENEW, encode_renew(charges, lease, self._prefix))
 
     def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
-        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix))
+        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, ahead_us=self._ahead_us))
 
     async def reset(self, charge: Charge) -> bool:
         return bool(await self._pipeline.ask(pack(("DEL", self._prefix + charge.key))))

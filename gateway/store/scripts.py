@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
+from gateway.core.calendars import borders_us
 from gateway.core.decision import check_distinct, units
 from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
@@ -71,11 +73,15 @@ _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
 
 
-def encode_admit(ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int = 0) -> list[Argument]:
+def encode_admit(
+    ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int = 0, ahead_us: int = 0
+) -> list[Argument]:
     """The arguments of ADMIT after the sha: number of keys, keys, ARGV.
 
-    commit  False = peek: the decision and the uncharged present, changing nothing
-    now_us  0 = the server's clock; anything else is for tests
+    commit    False = peek: the decision and the uncharged present, changing nothing
+    now_us    0 = the server's clock; anything else is for tests
+    ahead_us  by how much the server's clock is believed to be ahead of ours. It matters to windows by the calendar, and
+              only if it is wrong by more than two of them: the borders around that time are sent
 
     Raises ValueError for a partition asked twice, a cost below 1, or a limit that is out of bounds.
     """
@@ -83,6 +89,9 @@ def encode_admit(ask: Ask, lease: str, *, prefix: str, commit: bool, now_us: int
     check_distinct(keys)
     op = "admit" if commit else "peek"
     rules = [_rule(limit, cost) for limit, _, cost in ask.charges]
+    if ask.by_calendar:
+        dates = [_borders(limit, now_us, ahead_us) for limit, _, _ in ask.charges]
+        rules = [rule + dated for rule, dated in zip(rules, dates, strict=True)]
     return [len(keys), *keys, op, now_us, lease, pack_guards(ask.guards), *rules]
 
 
@@ -119,11 +128,17 @@ def encode_renew(charges: Sequence[Charge], lease: str, prefix: str, *, now_us: 
     return [len(keys), *keys, "renew", now_us, lease, *pairs]
 
 
-def encode_settle(corrections: Sequence[Correction], at_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
-    """The arguments of SETTLE after the sha. Raises ValueError as `encode_admit` does."""
+def encode_settle(
+    corrections: Sequence[Correction], at_us: int, prefix: str, *, now_us: int = 0, ahead_us: int = 0
+) -> list[Argument]:
+    """The arguments of SETTLE after the sha; `ahead_us` and what is raised are as with `encode_admit`."""
     keys = [prefix + charge.key for charge, _ in corrections]
     check_distinct(keys)
-    pairs = [part for (limit, _, cost), delta in corrections for part in (_rule(limit, cost), delta)]
+    pairs = [
+        part
+        for (limit, _, cost), delta in corrections
+        for part in (_rule(limit, cost) + _borders(limit, now_us, ahead_us), delta)
+    ]
     return [len(keys), *keys, "settle", now_us, at_us, *pairs]
 
 
@@ -139,6 +154,14 @@ def _rule(limit: Limit, cost: int) -> bytes:
             _rules.clear()
         known = _rules[id(limit), cost] = (limit, _pack_rule(limit, cost))
     return known[1]
+
+
+def _borders(limit: Limit, now_us: int, ahead_us: int) -> bytes:
+    """What follows the rule of a limit by the calendar: the borders of its windows around the time; else nothing."""
+    if limit.calendar is None:
+        return b""
+    about_us = (now_us or time_ns() // 1000) + ahead_us
+    return b"".join([border_us.to_bytes(7, "big") for border_us in borders_us(limit.calendar, about_us)])
 
 
 def _pack_rule(limit: Limit, cost: int) -> bytes:

@@ -91,6 +91,64 @@ BAD = {
         a_limit("algorithm: rolling_window, limit: 5, window: 900d, key: [tenant]"),
         "p.yaml:6:61: a duration must be more than 0 and at most 800d, got '900d' [out-of-range]",
     ),
+    "a month of a rolling window": (
+        a_limit("algorithm: rolling_window, limit: 5, window: month, key: [tenant]"),
+        "p.yaml:6:61: 'month' is not a duration (only a fixed_window counts by the calendar) [bad-duration]",
+    ),
+    "a month with precision": (
+        a_limit("algorithm: fixed_window, limit: 5, window: month, precision: 60, key: [tenant]"),
+        "p.yaml:6:66: unknown key 'precision' [unknown-key]",
+    ),
+    "a unit that is none": (
+        a_limit("algorithm: fixed_window, limit: 5, window: moth, key: [tenant]"),
+        "p.yaml:6:59: 'moth' is not a window (did you mean 'month'?) [bad-duration]",
+    ),
+    "a unit that is not counted by": (
+        a_limit("algorithm: fixed_window, limit: 5, window: fortnight, key: [tenant]"),
+        "p.yaml:6:59: 'fortnight' is not a window (write it like 10m, or day, week, month) [bad-duration]",
+    ),
+    "a zone in small letters": (
+        a_limit("algorithm: fixed_window, limit: 5, window: day, timezone: europe/berlin, key: [tenant]"),
+        "p.yaml:6:74: 'europe/berlin' is not a time zone that this host knows (did you mean 'Europe/Berlin'?) [unknown-timezone]",
+    ),
+    "a city for a zone": (
+        a_limit("algorithm: fixed_window, limit: 5, window: day, timezone: New York, key: [tenant]"),
+        "p.yaml:6:74: 'New York' is not a time zone that this host knows (did you mean 'America/New_York'?) [unknown-timezone]",
+    ),
+    "an unknown zone": (
+        a_limit("algorithm: fixed_window, limit: 5, window: day, timezone: Mars/Olympus_Mons, key: [tenant]"),
+        "p.yaml:6:74: 'Mars/Olympus_Mons' is not a time zone that this host knows (names of the IANA time zone database, like Europe/Berlin or UTC) [unknown-timezone]",
+    ),
+    "a file for a zone": (
+        a_limit("algorithm: fixed_window, limit: 5, window: day, timezone: ../../etc/passwd, key: [tenant]"),
+        "p.yaml:6:74: '../../etc/passwd' is not a time zone that this host knows (names of the IANA time zone database, like Europe/Berlin or UTC) [unknown-timezone]",
+    ),
+    "a folder for a zone": (
+        a_limit("algorithm: fixed_window, limit: 5, window: day, timezone: Mexico, key: [tenant]"),
+        "p.yaml:6:74: 'Mexico' is not a time zone that this host knows (names of the IANA time zone database, like Europe/Berlin or UTC) [unknown-timezone]",
+    ),
+    "a number for a zone": (
+        a_limit("algorithm: fixed_window, limit: 5, window: day, timezone: 2, key: [tenant]"),
+        "p.yaml:6:74: expected a time zone like Europe/Berlin, got the number 2 [wrong-type]",
+    ),
+    "a zone for hours": (
+        a_limit("algorithm: fixed_window, limit: 5, window: 24h, timezone: Europe/Berlin, key: [tenant]"),
+        "p.yaml:6:74: a time zone is for day, week or month only (`window: 1d` begins at midnight UTC, `window: day` at local midnight) [useless-timezone]",
+    ),
+    "a zone for hours in an override": (
+        a_limit(
+            "algorithm: fixed_window, limit: 5, window: 24h, key: [tenant], overrides: [{match: {tenant: a}, timezone: UTC}]"
+        ),
+        "p.yaml:6:122: a time zone is for day, week or month only (`window: 1d` begins at midnight UTC, `window: day` at local midnight) [useless-timezone]",
+    ),
+    "a zone for another algorithm": (
+        a_limit("algorithm: rolling_window, limit: 5, window: 24h, timezone: UTC, key: [tenant]"),
+        "p.yaml:6:66: unknown key 'timezone' [unknown-key]",
+    ),
+    "a month in the variant of a rolling window": (
+        a_limit(LIMIT + ", shadow: {window: month}"),
+        "p.yaml:6:97: 'month' is not a duration (only a fixed_window counts by the calendar) [bad-duration]",
+    ),
     "a negative window": (
         a_limit("algorithm: rolling_window, limit: 5, window: -5s, key: [tenant]"),
         "p.yaml:6:61: '-5s' is not a duration (write it like 30s or 10m) [bad-duration]",

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.core.calendars import Unit
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Override, Posture
 from gateway.core.policy import KeyFrom, KeyPart, OnMissing
 from gateway.policy import Report
+from gateway.policy.effective import amount
 from tests.policy.whole import LIMIT, a_key, a_limit
 
 Check = Callable[..., Report]
@@ -47,6 +49,38 @@ def test_the_numbers_of_each_algorithm(
     limit = compiled(report_of(a_limit(f"{text}, key: [tenant]")))
     assert limit.algorithm is algorithm
     assert (limit.quota, limit.window_us, limit.rate, limit.per_us, limit.quantum_us) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "zone", "window_s"),
+    [
+        ("window: day", Unit.DAY, "UTC", 86_400),
+        ("window: week, timezone: UTC", Unit.WEEK, "UTC", 7 * 86_400),
+        ("window: month, timezone: Europe/Berlin", Unit.MONTH, "Europe/Berlin", 31 * 86_400),
+    ],
+)
+def test_windows_by_the_calendar(report_of: Check, text: str, unit: Unit, zone: str, window_s: int) -> None:
+    limit = compiled(report_of(a_limit(f"algorithm: fixed_window, limit: 9, {text}, key: [tenant]")))
+    assert limit.calendar is not None
+    assert (limit.calendar.unit, str(limit.calendar.zone), limit.window_us) == (unit, zone, window_s * S)
+    assert amount(limit) == f"9 per {unit} ({zone})"
+
+
+def test_overrides_and_variants_of_a_window_by_the_calendar(report_of: Check) -> None:
+    overrides = (
+        "[{match: {tenant: a}, window: 1h}, {match: {tenant: b}, timezone: Asia/Tokyo}, {match: {tenant: c}, limit: 1}]"
+    )
+    text = f"algorithm: fixed_window, limit: 9, window: day, key: [tenant], overrides: {overrides}"
+    rolling = "{algorithm: rolling_window, limit: 9, window: 1d}"
+    limit = compiled(report_of(a_limit(f"{text}, shadow: {rolling}")))
+    calendars = [None if one.limit.calendar is None else str(one.limit.calendar) for one in limit.overrides]
+    assert calendars == [None, "day, Asia/Tokyo", "day, UTC"]
+    assert limit.overrides[0].limit.window_us == 3600 * S
+    assert limit.shadow is not None
+    assert limit.shadow.calendar is None
+    variant = compiled(report_of(a_limit(f"{text}, timezone: Asia/Tokyo, shadow: {{window: week}}"))).shadow
+    assert variant is not None
+    assert str(variant.calendar) == "week, Asia/Tokyo"
 
 
 def test_what_is_left_out_has_a_default(report_of: Check) -> None:

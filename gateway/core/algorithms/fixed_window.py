@@ -1,4 +1,6 @@
-"""Fixed window: `quota` units in each window; windows begin at multiples of `window_us` of the store's clock.
+"""Fixed window: `quota` units in each window of the store's clock.
+
+Windows begin at multiples of `window_us`, or at the borders of the limit's calendar.
 
 Cheap and easy to explain, but up to twice the quota may pass in a span of one window, around a border.
 """
@@ -6,6 +8,7 @@ Cheap and easy to explain, but up to twice the quota may pass in a span of one w
 from typing import NamedTuple, Self
 
 from gateway.core.algorithms.bounds import most_owed
+from gateway.core.calendars import borders_us, window_at
 from gateway.core.limits import Limit
 
 
@@ -17,8 +20,8 @@ class Tally(NamedTuple):
 
     def settled(self, limit: Limit, now_us: int) -> Self:
         """The clock stepped back over a border: what was used counts in the present window, so at most to its end."""
-        later_window = self.last_us // limit.window_us > now_us // limit.window_us
-        return self._replace(last_us=now_us) if later_window else self
+        begin_us, length_us = window(limit, now_us)
+        return self._replace(last_us=now_us) if self.last_us >= begin_us + length_us else self
 
     def present(self, limit: Limit, now_us: int) -> tuple[int, int, int]:
         used = self._used(limit, now_us)
@@ -36,13 +39,22 @@ class Tally(NamedTuple):
     def corrected(self, limit: Limit, delta: int, at_us: int, now_us: int) -> "Tally":
         """Less: only in the window of the charge. More: in the present one, whenever the charge was."""
         used = self._used(limit, now_us)
-        if delta < 0 and (used == 0 or at_us // limit.window_us < now_us // limit.window_us):
+        if delta < 0 and (used == 0 or at_us < window(limit, now_us)[0]):
             return self
         return Tally(now_us, max(0, min(used + delta, max(used, most_owed(limit)))))
 
     def _used(self, limit: Limit, now_us: int) -> int:
-        return self.used if self.last_us // limit.window_us == now_us // limit.window_us else 0
+        begin_us, length_us = window(limit, now_us)
+        return self.used if begin_us <= self.last_us < begin_us + length_us else 0
+
+
+def window(limit: Limit, now_us: int) -> tuple[int, int]:
+    """(begin, length) of the window in which a moment lies."""
+    if limit.calendar is None:
+        return now_us - now_us % limit.window_us, limit.window_us
+    return window_at(borders_us(limit.calendar, now_us), now_us)
 
 
 def _until_border_us(limit: Limit, now_us: int) -> int:
-    return limit.window_us - now_us % limit.window_us
+    begin_us, length_us = window(limit, now_us)
+    return begin_us + length_us - now_us

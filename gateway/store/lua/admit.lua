@@ -21,6 +21,7 @@
 --   rule.window_us  6  window or lease time
 --   rule.a          6  rolling window: quantum_us; token bucket: rate
 --   rule.b          6  token bucket: per_us
+-- and behind them, for a fixed window by the calendar, some borders of its windows around now: 7 bytes each, rising.
 --
 -- Reply, a flat list of integers:
 --   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
@@ -65,7 +66,7 @@ local limits = #KEYS - guards
 local waits, finish, admitted = {}, {}, true
 for i = 1, limits do
   local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
-  waits[i], finish[i] = ALGORITHMS[code](KEYS[guards + i], cost, quota, window, a, b)
+  waits[i], finish[i] = ALGORITHMS[code](KEYS[guards + i], cost, quota, window, a, b, ARGV[4 + i])
   if waits[i] > 0 and enforced == 1 then admitted = false end
 end
 

@@ -4,10 +4,11 @@
 -- Functions and tables are made anew in every run, and are the larger part of its cost: hence few of them, and made
 -- where they are needed.
 --
--- An algorithm is a function of (key, cost, quota, window, a, b). It reads, and returns
+-- An algorithm is a function of (key, cost, quota, window, a, b, rule). It reads, and returns
 --   retry   how long until this cost would be admitted; 0 = there is room
 --   finish  function (charge, commit): writes the charge; or, if it may commit but not charge, makes a backward step
 --           of the clock good; or nothing. Returns remaining, reset, more as they are then.
+--   begin   fixed window only: when the present window began
 
 -- Raises every error but that the key holds another type: from a time when the limit had another algorithm.
 local function expect_foreign(reply)

@@ -54,9 +54,9 @@ local function smaller(key, units, window, step)
   redis.call('SETRANGE', key, '0', header)
 end
 
-local function windows(algorithm, key, delta, quota, window, a)
-  local _, look = algorithm(key, 1, MAX_UNITS, window, a)
-  local remaining, ends = look(false, true)
+local function windows(algorithm, key, delta, quota, window, a, rule)
+  local _, look, begin = algorithm(key, 1, MAX_UNITS, window, a, 0, rule)
+  local remaining = look(false, true)
   local used, most = MAX_UNITS - remaining, math.min(2 * quota, MAX_UNITS)
   if delta > 0 then
     delta = math.min(delta, most - used)
@@ -65,10 +65,10 @@ local function windows(algorithm, key, delta, quota, window, a)
     return
   elseif algorithm == rolling_window then
     return smaller(key, -delta, window, a)
-  elseif at < now + ends - window then
+  elseif at < begin then
     return
   end
-  local _, finish = algorithm(key, math.max(delta, -used), quota, window, a)
+  local _, finish = algorithm(key, math.max(delta, -used), quota, window, a, 0, rule)
   finish(true, true)
 end
 
@@ -83,7 +83,7 @@ for i, key in ipairs(KEYS) do
       local _, finish = token_bucket(key, delta, quota, window, a, b)
       finish(true, true)
     else
-      windows(code == 1 and rolling_window or fixed_window, key, delta, quota, window, a)
+      windows(code == 1 and rolling_window or fixed_window, key, delta, quota, window, a, ARGV[2 + 2 * i])
     end
   end
 end

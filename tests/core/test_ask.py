@@ -1,0 +1,38 @@
+"""What is worked out once for all calls of a caller."""
+
+from gateway.core.ask import NOTHING, Ask, UsedUp
+from gateway.core.guards import Breaker, Guard
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+from gateway.core.problems import RATE_LIMIT, Refusal
+
+WINDOW = Limit("window", Algorithm.ROLLING_WINDOW, 500, 600_000_000, ("tenant",))
+SHADOW = Limit("tighter", Algorithm.ROLLING_WINDOW, 5, 1_000_000, ("tenant",), mode=Mode.SHADOW)
+SLOTS = Limit("parallel", Algorithm.CONCURRENCY, 8, 60_000_000, ("connection",))
+GUARD = Guard(Breaker("vendor", ("connection",)), "breaker:vendor:{=c}")
+
+
+def charges(*limits: Limit) -> list[Charge]:
+    return [Charge(limit, limit.name, 1) for limit in limits]
+
+
+def test_what_follows_from_the_limits() -> None:
+    ask = Ask(charges(SHADOW, WINDOW, SLOTS))
+    assert ask.names == ("tighter", "window", "parallel")
+    assert ask.near_at == ((1, 100), (2, 1))
+    assert (ask.shadows, ask.takes_slots, ask.empty) == (True, True, False)
+    plain = Ask(charges(WINDOW))
+    assert (plain.shadows, plain.takes_slots, plain.empty) == (False, False, False)
+
+
+def test_a_breaker_is_asked_with_the_limits_or_is_each_workers_own() -> None:
+    assert Ask((), (GUARD,), breaker=GUARD).own is None
+    assert Ask((), breaker=GUARD).own is GUARD
+    assert not Ask((), breaker=GUARD).empty
+    assert NOTHING.empty
+
+
+def test_a_refusal_that_holds_keeps_what_it_said() -> None:
+    decision = Decision(False, (Verdict(False, 0, 5, 5, 5),), 1)
+    refusal = Refusal(RATE_LIMIT, "Limit window is used up.", "limit", retry_after_s=1, violated=("window",))
+    known = UsedUp(2.5, decision, refusal)
+    assert (known.until_s, known.decision, known.refusal, known.lines) == (2.5, decision, refusal, b"")
