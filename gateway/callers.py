@@ -7,6 +7,7 @@ from gateway.core.challenges import not_vouched
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import partition, partition_key
 from gateway.core.limits import Charge, Mode
+from gateway.core.measure import Measure
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
 from gateway.core.problems import KEY_MISSING, Refusal
 from gateway.wire.memo import Memo
@@ -49,7 +50,8 @@ def _ask(
     policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
 ) -> Ask | Refusal:
     """Ask each limit and guard whose key parts are known; a missing part rejects, skips or counts as anonymous."""
-    costs = operation.cost if operation is not None else {}
+    priced = operation or route
+    costs = priced.cost
     values = {name: value for name, value in parts.items() if value is not None}
     charges: list[Charge] = []
     skipped = False
@@ -76,7 +78,19 @@ def _ask(
     asked = guards[:-1] if breaker and own else guards
     pace = route.upstream.pace
     line = [parts.get(name) for name in pace.key] if pace is not None else ()
-    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped)
+    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped, measures=_measures(priced, charges))
+
+
+def _measures(priced: Route | Operation, charges: Sequence[Charge]) -> dict[str, Measure]:
+    """What is put right later, of the limits that are asked; a variant in shadow like the limit it is one of."""
+    found: dict[str, Measure] = {}
+    for limit, _, _ in charges:
+        measure = priced.measures.get(limit.name)
+        if measure is not None:
+            found[limit.name] = measure
+            if limit.shadow is not None:
+                found[limit.shadow.name] = measure
+    return found
 
 
 def _guards(

@@ -3,6 +3,7 @@
 from gateway.annotate import annotate, switching_head
 from gateway.call import Call
 from gateway.core.fields import chunk, last_chunk
+from gateway.metering import watch
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.held import HeldAnswer
 from gateway.upstream.tunnel import Tunnel
@@ -18,6 +19,8 @@ def relayed_at_once(call: Call, exchange: Exchange | HeldAnswer) -> bool:
     record.status = record.upstream_status = answer.status
     record.response_source = "upstream"
     record.bytes_out = len(body)
+    if call.ask.measures:
+        watch(call, answer, body)
     call.request.connection.write(annotate(call, answer)[0] + body)
     return True
 
@@ -32,6 +35,8 @@ async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
         await _tunnel(call, exchange, answer)
         return
     head, chunked = annotate(call, answer)
+    if call.ask.measures:
+        watch(call, answer, exchange.whole or b"")
     body = exchange.body
     if body is None:
         whole = exchange.whole or b""
@@ -60,7 +65,10 @@ async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
 
 def _last(call: Call, body: BodyStream, data: bytes, chunked: bool) -> bytes:
     """The last (or only) piece with what ends the body."""
-    call.record.bytes_out += len(data)
+    record = call.record
+    record.bytes_out += len(data)
+    if record.tail is not None:
+        record.tail.feed(data)
     return chunk(data) + last_chunk(body.trailers) if chunked else data
 
 
@@ -68,6 +76,8 @@ async def _stream(call: Call, head: bytes, body: BodyStream, chunked: bool) -> N
     connection, record = call.request.connection, call.record
     data = body.take()
     record.bytes_out += len(data)
+    if record.tail is not None:
+        record.tail.feed(data)
     connection.write(head + (chunk(data) if chunked else data))
     while True:
         if connection.write_paused:
@@ -77,6 +87,8 @@ async def _stream(call: Call, head: bytes, body: BodyStream, chunked: bool) -> N
             connection.write(_last(call, body, data, chunked))
             return
         record.bytes_out += len(data)
+        if record.tail is not None:
+            record.tail.feed(data)
         connection.write(chunk(data) if chunked else data)
 
 

@@ -5,6 +5,7 @@ from gateway.core.classes import ErrorClass
 from gateway.core.headers import whole_seconds
 from gateway.core.signals import Honor, read
 from gateway.guarding import attempt_ended
+from gateway.metering import settle_costs
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.held import HeldAnswer
@@ -27,6 +28,8 @@ def settle(call: Call, exchange: Exchange | HeldAnswer | None, upload: Upload | 
             exchange.release()
     if call.lease:
         gateway.leases.give_back(call)
+    if call.ask.measures:
+        settle_costs(call, exchange.head if exchange is not None else None)
     gateway.in_flight -= 1
     body = call.request.body
     if body is not None and not record.bytes_in:

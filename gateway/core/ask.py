@@ -1,10 +1,12 @@
 """What the store is asked about one call: everything that is the same for all calls of one caller on one route."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from gateway.core.guards import Guard
 from gateway.core.limits import Algorithm, Charge, Decision, Mode
+from gateway.core.measure import Measure
 from gateway.core.problems import Refusal
 
 NEAR = 5
@@ -38,6 +40,7 @@ class Ask:
     by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     line         the caller's values of what its upstream's pace counts by
+    measures     by name the limits whose charge is an estimate, put right when the answer has ended
     skipped      whether a limit was left out because a key part is missing
     names        of the limits, in the order asked; `limits` are their names and modes
     near_at      (position, units left at which it is nearly used up: a fifth of it) of each enforced limit
@@ -59,6 +62,7 @@ class Ask:
         "guards",
         "limits",
         "line",
+        "measures",
         "names",
         "near_at",
         "own",
@@ -81,6 +85,7 @@ class Ask:
         breaker: Guard | None = None,
         line: Sequence[str | None] = (),
         skipped: bool = False,
+        measures: Mapping[str, Measure] = MappingProxyType({}),
     ) -> None:
         self.charges = tuple(charges)
         self.guards = tuple(guards)
@@ -91,6 +96,7 @@ class Ask:
         self.by_calendar = any(charge.limit.calendar is not None for charge in charges)
         self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
         self.skipped = skipped
+        self.measures = measures
         self.names = tuple(charge.limit.name for charge in charges)
         self.limits = tuple((charge.limit.name, charge.limit.mode) for charge in charges)
         self.near_at = tuple(

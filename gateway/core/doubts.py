@@ -80,7 +80,7 @@ def dearest(
 
 
 def _price(route: Route, operation: Operation | None) -> int:
-    costs: Mapping[str, int] = operation.cost if operation is not None else {}
+    costs = (operation or route).cost
     return sum(costs.get(limit.name, 1) for limit in route.limits)
 
 

@@ -13,6 +13,7 @@ from gateway.core.classes import DEFAULT, Classes
 from gateway.core.fields import lookalikes
 from gateway.core.guards import Breaker
 from gateway.core.limits import Limit
+from gateway.core.measure import Measure
 from gateway.core.retry import Retry
 from gateway.core.signals import Honor
 
@@ -164,12 +165,17 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A named kind of call on a route; the first whose match holds. `cost` maps limit name to units."""
+    """A named kind of call on a route; the first whose match holds.
+
+    cost      units by limit name, reserved ones where `measures` says how the real number is found; what the route
+              says of other limits is here too
+    """
 
     name: str
     match: Match
     entity: str = ""
     cost: Mapping[str, int] = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,7 @@ class Route:
     retry, breaker  None = failed attempts are not repeated, not counted
     credential_fields  lower-case names of fields that are not forwarded: those for the schemes, and the fields that
                   some servers take for one that says who is calling (`X_Tenant_Id`); made from schemes and keys
+    cost, measures  of calls that are no operation, as there
     line_keys     whether the request line says who is calling; made from keys
     """
 
@@ -199,6 +206,8 @@ class Route:
     require: tuple[tuple[str, str], ...] = ()
     retry: Retry | None = None
     breaker: Breaker | None = None
+    cost: Mapping[str, int] = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
     credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
     line_keys: bool = field(init=False, repr=False, compare=False)
 

@@ -3,7 +3,7 @@
 Written for speed, as it runs once a call: one dictionary display for what every call has, plain tests for the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -138,6 +138,10 @@ def _referer(value: str, with_query: bool) -> str:
 def _add_limits(line: Line, record: CallRecord, decision: Decision) -> None:
     """Every limit that was asked; and the tightest enforced one. A refusal may be told of many calls."""
     notes = record.notes
+    if record.costs is not None:
+        line["cost_settled"] = not record.cost_unknown
+        if record.cost_unknown:
+            line["cost_unknown"] = record.cost_unknown
     if notes is None or decision.admitted:
         line.update(_limits(record, decision.verdicts))
         return
@@ -151,9 +155,11 @@ def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
     """Tightest is what has least remaining, then the longer window."""
     line: Line = {}
     ask, notes = record.ask, record.notes
+    if record.costs is not None:
+        notes = None  # each call's own
     known: tuple[Ask, list[tuple[str, str]]] | None = notes.get("limits") if notes is not None else None
     if known is None or known[0] is not ask:  # while the store is down, each call asks something of its own
-        known = (ask, _starts(ask))
+        known = (ask, _starts(ask, record.costs or {}))
         if notes is not None:
             notes["limits"] = known
     texts = [
@@ -176,11 +182,10 @@ def _longer(ask: Ask, position: int, other: int | None) -> bool:
     return other is not None and ask.charges[position].limit.window_us > ask.charges[other].limit.window_us
 
 
-def _starts(ask: Ask) -> list[tuple[str, str]]:
+def _starts(ask: Ask, costs: Mapping[str, int]) -> list[tuple[str, str]]:
     """The beginnings of what is said of each limit: when it had room, and when it had none."""
-    return [
-        (_start(limit, cost, "allowed"), _start(limit, cost, REFUSED[limit.mode])) for limit, _, cost in ask.charges
-    ]
+    asked = [(limit, costs.get(limit.name, cost)) for limit, _, cost in ask.charges]
+    return [(_start(limit, cost, "allowed"), _start(limit, cost, REFUSED[limit.mode])) for limit, cost in asked]
 
 
 def _start(limit: Limit, cost: int, decision: str) -> str:

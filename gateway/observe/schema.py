@@ -112,6 +112,18 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "gateway.limits",
         "Every limit asked: `name`, `mode`, `decision`, `limit`, `remaining`, `reset_s`, `cost`.",
     ),
+    "cost_settled": Field(
+        "boolean",
+        "gateway.cost_settled",
+        "gateway.cost_settled",
+        "Where costs are known only afterwards: whether `cost` is real everywhere; else what was reserved.",
+    ),
+    "cost_unknown": Field(
+        "string",
+        "gateway.cost_unknown",
+        "gateway.cost_unknown",
+        "Why not: no_answer, no_number, encoded, too_large, cut.",
+    ),
     "store": Field("string", "labels.store", "gateway.store", "Where it was decided: redis, embedded, local or none."),
     "attempts": Field(
         "array",

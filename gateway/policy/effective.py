@@ -7,7 +7,7 @@ from typing import Any
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
-from gateway.core.policy import Match, PathPattern, PolicySet, Route, Upstream
+from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route, Upstream
 from gateway.core.retry import Retry
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings
@@ -98,12 +98,22 @@ def _route_values(route: Route) -> dict[str, Any]:
         "breaker": route.breaker.name if route.breaker else None,
         "retry": route.retry.name if route.retry else None,
         "keys": [part.name for part in route.keys],
+        "cost": _cost_values(route),
         "operations": [
-            {"name": one.name, "entity": one.entity, "match": _match_text(one.match), "cost": dict(one.cost)}
+            {"name": one.name, "entity": one.entity, "match": _match_text(one.match), "cost": _cost_values(one)}
             for one in route.operations
         ],
         "source": route.source,
     }
+
+
+def _cost_values(priced: Route | Operation) -> dict[str, Any]:
+    """Units by limit; where the real number is found later, how."""
+    found: dict[str, Any] = dict(priced.cost)
+    for name, one in priced.measures.items():
+        how = one.name or "".join(f"/{token.replace('~', '~0').replace('/', '~1')}" for token in one.pointer)
+        found[name] = {"from": one.source.value, "at": how, "reserve": priced.cost[name], "max": one.most or None}
+    return found
 
 
 def policy_lines(policies: PolicySet) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.policy.attempts import Breaker, ErrorClass, LearnLimits, Pace, Retry
 from gateway.policy.authentication import Required, Scheme
+from gateway.policy.costs import Cost
 from gateway.policy.later import Modules
 from gateway.policy.scalars import (
     Duration,
@@ -256,7 +257,7 @@ class Operation(Strict):
     name: str = Field(min_length=1, max_length=64)
     entity: str = Field(default="", max_length=64)
     match: OperationMatch = OperationMatch()
-    cost: dict[str, Units] = Field(default={}, description="units by limit; 1 where not given")
+    cost: dict[str, Cost] = Field(default={}, description="units by limit; what the route says where not given")
 
 
 class Route(Strict):
@@ -272,6 +273,7 @@ class Route(Strict):
     breaker: str | None = None
     retry: str | None = None
     operations: Items[Operation] = ()
+    cost: dict[str, Cost] = Field(default={}, description="units by limit; 1 where not given")
     modules: Modules = Modules()
 
 

@@ -11,6 +11,7 @@ from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
 from gateway.policy import models
 from gateway.policy.beside import beside
+from gateway.policy.costs import check_costs, priced
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
@@ -107,6 +108,8 @@ class _RouteOf:
         own = self._limits(parts.limits)
         self._check_path_keys(own, match, parts.keys)
         authenticate = schemes_of(self.entry, own.values(), parts.keys, parts.schemes, self.draft)
+        check_costs(model.cost, self.node, model.limits, own, self.findings)
+        cost, measures = priced(model.cost)
         operations = tuple(self._operation(index, own) for index in range(len(model.operations)))
         upstream = parts.upstreams.get(model.upstream)
         if upstream is None:
@@ -126,6 +129,8 @@ class _RouteOf:
             require=tuple(model.require.items()),
             retry=parts.retries.get(model.retry or ""),
             breaker=breaker,
+            cost=cost,
+            measures=measures,
         )
 
     def _strip_prefix(self, match: core.Match) -> str:
@@ -166,24 +171,10 @@ class _RouteOf:
 
     def _operation(self, index: int, own: Mapping[str, Limit]) -> core.Operation:
         operation, node = self.model.operations[index], self.node.at("operations", index)
-        for name, cost in operation.cost.items():
-            place = node.at("cost", name)
-            if name not in self.model.limits:
-                message = f"cost names limit {quoted(name)}, which is not on this route"
-                self.findings.error(place.named, "cost-without-limit", message)
-            elif name in own:
-                self._check_cost(own[name], cost, place)
+        check_costs(operation.cost, node, self.model.limits, own, self.findings)
+        cost, measures = priced({**self.model.cost, **operation.cost})
         match = _match(operation.match, node.at("match"), self.findings)
-        return core.Operation(operation.name, match, operation.entity, operation.cost)
-
-    def _check_cost(self, limit: Limit, cost: int, place: Node) -> None:
-        """A cost above what a limit ever admits would be refused for ever."""
-        shadow = (limit.shadow,) if limit.shadow else ()
-        for variant in (limit, *(override.limit for override in limit.overrides), *shadow):
-            if variant.mode is not Mode.OFF and cost > variant.quota:
-                message = f"cost {cost} is more than limit {quoted(variant.name)} ever admits"
-                at = f"{variant.quota}, {variant.source}"
-                self.findings.error(place.where, "cost-above-limit", f"{message} ({at})")
+        return core.Operation(operation.name, match, operation.entity, cost, measures)
 
 
 def _may_act(limit: Limit) -> bool:

@@ -167,6 +167,14 @@ def parse_header_name(value: object) -> str:
     return text.lower()
 
 
+def parse_pointer(value: object) -> tuple[str, ...]:
+    """A JSON pointer (RFC 6901 §3) like `/usage/total_tokens` as its reference tokens."""
+    text = expect_text(value, "a JSON pointer like /usage/total_tokens")
+    if not text.startswith("/") or len(text) > 256 or re.search(r"~(?![01])", text):
+        raise Unfit("bad-pointer", f"{quoted(text)} is not a JSON pointer", "write it like /usage/total_tokens")
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
+
+
 def parse_method(value: object) -> str:
     """A method name (RFC 9110 §9.1) in upper case."""
     text = expect_text(value, "a method like GET")
@@ -251,6 +259,9 @@ Wait = Annotated[int, BeforeValidator(parse_wait), _schema("Duration, 0s allowed
 Size = Annotated[int, BeforeValidator(parse_size), _schema("Size", r"^[0-9]+(B|KiB|MiB|GiB)$", "32KiB")]
 Percent = Annotated[float, BeforeValidator(parse_percent), _schema("Percentage", r"^[0-9]+(\.[0-9]+)?%$", "50%")]
 HeaderName = Annotated[str, BeforeValidator(parse_header_name), _schema("Header name", f"^{TOKEN}$", "X-Tenant-Id")]
+Pointer = Annotated[
+    tuple[str, ...], BeforeValidator(parse_pointer), _schema("JSON pointer", "^/", "/usage/total_tokens")
+]
 Method = Annotated[str, BeforeValidator(parse_method), _schema("Method", f"^{TOKEN}$", "GET")]
 Host = Annotated[str, BeforeValidator(parse_host), _schema("Host", r"^[^/]+$", "api.example.com")]
 Prefix = Annotated[str, BeforeValidator(parse_prefix), _schema("Path prefix", r"^/[^*{}?#]*$", "/erp/")]

@@ -49,7 +49,7 @@ class Fallback:
         ]
         if not asked and not ask.guards:
             return Ask((), breaker=ask.breaker), None
-        mine = Ask(asked, ask.guards, breaker=ask.breaker)
+        mine = Ask(asked, ask.guards, breaker=ask.breaker, measures=ask.measures)
         if all(charge.cost <= charge.limit.quota for charge in asked):
             return mine, await self._local.admit(mine, lease)
         verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]

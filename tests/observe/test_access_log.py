@@ -33,6 +33,8 @@ RARE: dict[str, Any] = {
     "error_detail": "the upstream says 503",
     "code": "UPSTREAM_UNREACHABLE",
     "aborted_by": "upstream",
+    "costs": {"connection-1m": 3},
+    "cost_unknown": "no_number",
     "queue_s": 0.001,
     "retry_wait_s": 0.001,
 }
@@ -125,6 +127,7 @@ def test_every_field_of_the_schema_can_appear_and_has_its_type(call: CallRecord,
     seen = first | second
     fields = {**ENVELOPE, **ACCESS_FIELDS}
     assert seen.keys() == fields.keys()
+    assert [entry["cost"] for entry in first["limits"]] == [1, 3, 1], "real costs where they are known"
     for name, value in seen.items():
         assert isinstance(value, TYPES[fields[name].type]), name
         assert fields[name].type == "boolean" or not isinstance(value, bool), name

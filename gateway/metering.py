@@ -1,0 +1,73 @@
+"""Metering: what calls really cost, where that is known only when their answers have ended.
+
+Bodies are looked at only on routes that ask for it. The price reserved stays charged when the answer does not say.
+"""
+
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import units
+from gateway.core.measure import Measure, Source, Tail, field_number
+from gateway.core.settlement import Correction
+
+if TYPE_CHECKING:
+    from gateway.call import Call
+    from gateway.wire.response_head import ResponseHead
+
+
+def watch(call: "Call", answer: "ResponseHead", begun: bytes) -> None:
+    """Keep what has to be known of the body that comes now (`record.tail`), if anything; `begun` is here already."""
+    headers = answer.headers
+    wanted = any(measure.source is Source.JSON for measure in call.ask.measures.values())
+    if wanted and headers.get("Content-Encoding", "identity").strip().lower() == "identity":
+        call.record.tail = Tail(headers.get("Content-Type", ""))
+        call.record.tail.feed(begun)
+
+
+def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
+    """Put right what was reserved. Told once, and not waited for.
+
+    answer  the head of the upstream's answer; None = it gave none
+    """
+    record, decision = call.record, call.decision
+    if decision is None or not decision.admitted:
+        return
+    corrections: list[Correction] = []
+    costs: dict[str, int] = {}
+    for charge, verdict in zip(call.ask.charges, decision.verdicts, strict=True):
+        measure = call.ask.measures.get(charge.limit.name)
+        if measure is None or not verdict.admitted:
+            continue
+        real = _real(call, answer, measure, charge.cost)
+        if isinstance(real, str):
+            record.cost_unknown = real
+            continue
+        costs[charge.limit.name] = real
+        delta = real - units(charge.limit, charge.cost)
+        if delta:
+            corrections.append(Correction(charge, delta))
+    record.costs = costs
+    if corrections:
+        gateway = call.gateway
+        here = record.store == "local" and gateway.store.kind != "local"
+        (gateway.fallback if here else gateway.store).settle(corrections, decision.now_us)
+
+
+def _real(call: "Call", answer: "ResponseHead | None", measure: Measure, reserved: int) -> int | str:
+    """What the call cost, or why that is not known. Who leaves early does not pay less for it than was reserved."""
+    record = call.record
+    if answer is None or record.response_source != "upstream":
+        return "no_answer" if record.upstream_addr else 0  # it never reached the upstream
+    if measure.source is Source.BYTES:
+        return measure.bounded(record.bytes_out)
+    if measure.source is Source.HEADER:
+        said = field_number(answer.headers.get(measure.name))
+        return "no_number" if said is None else measure.bounded(said)
+    tail = record.tail
+    if tail is None:
+        return "encoded"
+    if tail.too_large:
+        return "too_large"
+    said = tail.number(measure.pointer)
+    if said is None:
+        return "no_number"
+    return "cut" if record.aborted_by and said <= reserved else measure.bounded(said)
