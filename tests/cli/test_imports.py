@@ -19,8 +19,10 @@ PURE = {
     "hashlib",
     "ipaddress",
     "itertools",
+    "json",
     "math",
     "re",
+    "types",
     "typing",
     "urllib",
 }
