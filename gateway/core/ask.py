@@ -10,6 +10,7 @@ from gateway.core.measure import Measure
 from gateway.core.problems import Refusal
 
 NEAR = 5
+"""A limit is nearly used up when a fifth of it is left, or less; of fewer units that cannot be said."""
 
 
 class UsedUp:
@@ -43,7 +44,7 @@ class Ask:
     measures     by name the limits whose charge is an estimate, put right when the answer has ended
     skipped      whether a limit was left out because a key part is missing
     names        of the limits, in the order asked; `limits` are their names and modes
-    near_at      (position, units left at which it is nearly used up: a fifth of it) of each enforced limit
+    near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits: what is the same each time
     passage      for whoever lets calls through breakers: what all calls get while nothing is known against them, and
@@ -100,7 +101,7 @@ class Ask:
         self.names = tuple(charge.limit.name for charge in charges)
         self.limits = tuple((charge.limit.name, charge.limit.mode) for charge in charges)
         self.near_at = tuple(
-            (position, charge.limit.quota // NEAR)
+            (position, charge.limit.quota // NEAR or -1)
             for position, charge in enumerate(charges)
             if charge.limit.mode is Mode.ENFORCE
         )

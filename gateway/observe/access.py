@@ -23,6 +23,11 @@ Encode = Callable[[str, str, Line], bytes]
 """(timestamp, level, line) as one line of bytes."""
 
 
+def hidden_fields(logging: Logging) -> frozenset[str]:
+    """What `logging.redact` leaves out of every line."""
+    return HIDEABLE & {name.lower() for name in logging.redact}
+
+
 class AccessLog:
     """A `RecordSink`. 5xx of our own making are warnings, everything else is info.
 
@@ -32,9 +37,8 @@ class AccessLog:
     def __init__(self, logging: Logging, envelope: Mapping[str, str | int]) -> None:
         self._write: Write = writer_for(logging.access).write
         self._lowest = LEVELS[logging.level]
-        redact = {name.lower() for name in logging.redact}
-        self._with_query = "query" not in redact
-        self._hidden = tuple(HIDEABLE & redact)
+        self._with_query = "query" not in {name.lower() for name in logging.redact}
+        self._hidden = tuple(hidden_fields(logging))
         self._now = Clock().now
         constant = {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope}
         self._head = NativeHead(constant)

@@ -5,7 +5,7 @@ What a caller did wrong (400, 404, 422 ...) is in the access log only.
 
 from collections.abc import Mapping
 
-from gateway.observe.access import HIDEABLE, LEVELS, WARNING, wants_pretty
+from gateway.observe.access import LEVELS, WARNING, hidden_fields, wants_pretty
 from gateway.observe.attempts import Attempt
 from gateway.observe.clock import Clock
 from gateway.observe.encode import Line, encode
@@ -36,7 +36,7 @@ class ConnectionErrors:
     def __init__(self, logging: Logging, envelope: Mapping[str, str | int]) -> None:
         self._send = writer_for(logging.connection_errors).write
         self._silent = logging.connection_errors == "off" or LEVELS[logging.level] > WARNING
-        self._hidden = tuple(HIDEABLE & {name.lower() for name in logging.redact})
+        self._hidden = tuple(hidden_fields(logging))
         self._constant = {"message": MESSAGE, "event_name": CONNECTION_ERROR, "schema": SCHEMA, **envelope}
         self._rename = renaming(logging.format)
         self._pretty = wants_pretty(logging)

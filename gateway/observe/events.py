@@ -29,7 +29,8 @@ EVENTS: Mapping[str, str] = {
     "store.degraded": "The store does not answer in time; each limit does what its `on_store_error` says.",
     "store.recovered": "The store answers again, with how long it did not.",
     "store.script_reloaded": "The store had lost the decision script; it was sent again.",
-    "limit.near": "One caller has used at least 80 % of a limit. Each worker says it once per caller and window.",
+    "limit.near": "One caller has used at least 80 % of a limit of five or more. Each worker says it once per caller "
+    "and window.",
     "breaker.opened": "A breaker holds calls back; `reason` says why, `next_probe_s` until when. Of each change of a "
     "breaker's state the whole fleet has one line.",
     "breaker.half_open": "A breaker lets one call, or a few, through to see.",

@@ -52,7 +52,9 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_response_body_bytes_total": _counter("Body bytes sent to callers", "route"),
     "gateway_open_connections": _gauge("Sockets of callers", "listener"),
     "gateway_limit_decisions_total": _counter("Answers of single limits", "limit", "decision", "store"),
-    "gateway_limit_near_total": _counter("Admitted calls that found a limit at least 80 % used", "limit"),
+    "gateway_limit_near_total": _counter(
+        "Admitted calls that found a limit of five or more at least 80 % used", "limit"
+    ),
     "gateway_store_up": _gauge("1 while every worker can reach the store", together="livemin"),
     "gateway_store_operation_seconds": _histogram("Waiting for the store", STORE_S, "operation"),
     "gateway_store_errors_total": _counter("Times the store was lost", "kind"),

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from gateway import __version__
-from gateway.observe.access import LEVELS, AccessLog, wants_pretty
+from gateway.observe.access import LEVELS, AccessLog, hidden_fields, wants_pretty
 from gateway.observe.chain import Chain
 from gateway.observe.stdlib import Bridge
 from gateway.observe.writer import LineWriter, all_writers, describe_dropped_with, writer_for
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 SERVICE = "ratelimit-gateway"
+NAMING_CALLERS = frozenset({"client_ip", "peer_ip", "tenant", "account", "connection"})
+"""Fields whose values may stand in `caller` too: it is left out when one of them is."""
 
 
 def envelope(settings: Settings, worker: int | None = None) -> dict[str, str | int]:
@@ -129,6 +131,8 @@ class _State:
     def _set(self, settings: Logging, common: Mapping[str, str | int]) -> None:
         self._writer = writer_for(event_destination(settings))
         self.chain = Chain(settings.format, common, pretty=wants_pretty(settings))
+        hidden = hidden_fields(settings)
+        self._hidden = hidden | {"caller"} if hidden & NAMING_CALLERS else hidden
         describe_dropped_with(self.chain.dropped)
         self._logger = structlog.wrap_logger(
             _Writing(self._writer),
@@ -138,7 +142,7 @@ class _State:
         ).bind()
 
     def event(self, event_name: str, message: str, level: str, fields: dict[str, Any]) -> None:
-        known = {name: value for name, value in fields.items() if value is not None}
+        known = {name: value for name, value in fields.items() if value is not None and name not in self._hidden}
         try:
             getattr(self._logger, level)(message, event_name=event_name, **known)
         except Exception as error:  # telling must not break what is told about

@@ -15,7 +15,10 @@ import orjson
 import pytest
 
 import gateway
+from gateway.core.ask import Ask
+from gateway.core.calendars import Unit
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, State
+from gateway.core.limits import Algorithm, Charge, Limit, Verdict
 from gateway.core.policy import PolicySet
 from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.events import EVENTS
@@ -33,6 +36,7 @@ from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
 from gateway.observe.schema import ENVELOPE
 from gateway.settings import Logging, Settings
+from tests.core.calendar_cases import by_calendar
 from tests.observe.conftest import finished_call
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -242,6 +246,40 @@ def test_a_caller_near_a_limit_is_named_once_a_window(lines: Lines) -> None:
     call.ended += 1.0
     near.emit(call)
     assert len(lines()) == 1
+
+
+def test_who_is_near_a_limit_by_the_calendar_is_quiet_until_it_begins_anew(lines: Lines) -> None:
+    near, call = NearLimit(), finished_call()
+    assert call.decision is not None
+    call.ask = Ask([Charge(by_calendar(Unit.MONTH), "k", 1)])
+    call.decision = call.decision._replace(verdicts=(Verdict(True, 0, 7_000_000, 7_000_000, 0),))
+    for wait_s, reported in ((0.0, 1), (6.0, 0), (1.0, 1)):
+        call.ended += wait_s
+        near.emit(call)
+        assert len(lines()) == reported
+
+
+@pytest.mark.parametrize(("quota", "remaining", "told"), [(1, 0, 0), (4, 0, 0), (5, 0, 1), (5, 1, 1), (5, 2, 0)])
+def test_nobody_comes_near_a_limit_that_goes_from_free_to_used_up_at_once(
+    lines: Lines, quota: int, remaining: int, told: int
+) -> None:
+    call = finished_call()
+    assert call.decision is not None
+    call.ask = Ask([Charge(Limit("parallel", Algorithm.CONCURRENCY, quota, 60_000_000, ("tenant",)), "k", 1)])
+    call.decision = call.decision._replace(verdicts=(Verdict(True, remaining, 7_000_000, 1_000_000, 0),))
+    NearLimit().emit(call)
+    assert len(lines()) == told
+
+
+@pytest.mark.parametrize("hidden", ["connection", "Tenant", "account", "client_ip"])
+def test_what_redact_names_is_in_no_event(capfd: pytest.CaptureFixture[str], hidden: str) -> None:
+    configure_logging(Logging(pretty=False, redact=(hidden,)), envelope(Settings(), worker=2))
+    known = {"connection": "secret-1", "tenant": "secret-2", "account": "secret-3", "client_ip": "192.0.2.1"}
+    event("connection.offline", "Connection is offline", "warning", **known, caller="secret-1, secret-2")
+    event("upstream.paused", "Upstream asked for a pause", caller="secret-1")
+    first, second = (orjson.loads(line) for line in capfd.readouterr().out.splitlines())
+    assert first.keys() & {*known, "caller"} == known.keys() - {hidden.lower()}
+    assert "caller" not in second
 
 
 def test_a_refused_call_is_not_near(lines: Lines) -> None:
