@@ -1,0 +1,75 @@
+"""What these runs share: fleets of gateways, upstreams that keep a ledger, and the figures told at the end."""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import RedisServer
+from tests.fakes.gateways import Process, start_gateway
+from tests.fakes.ledger import Ledger
+
+FIGURES = pytest.StashKey[list[str]]()
+PATIENCE_S = 300
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These take longer than the tests of the default run may."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(PATIENCE_S))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.write_line(line)
+
+
+Figures = Callable[..., None]
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """`figures("kill -9", calls=3000, failed=0)`: one line of the report. Told, not judged."""
+
+    def tell(what: str, **values: object) -> None:
+        shown = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in values.values())
+        text = "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in zip(values, shown, strict=True))
+        request.config.stash[FIGURES].append(f"{what:44} {text}")
+
+    return tell
+
+
+Fleet = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, own_redis_server: RedisServer) -> AsyncIterator[Fleet]:
+    """`await fleet(policies, "--workers", "2")`: one more gateway on the test's own server; ended with the test."""
+    started: list[Process] = []
+    numbers = itertools.count()
+
+    async def start(policies: str, *arguments: str, store: str = own_redis_server.url, **options: Any) -> Process:
+        name = f"gw-{next(numbers)}"
+        one = await start_gateway(tmp_path / name, policies, *arguments, store=store, name=name, **options)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        await one.end()
+
+
+@pytest.fixture
+async def ledger() -> AsyncIterator[Ledger]:
+    """An upstream that notes what came when."""
+    async with Ledger() as upstream:
+        yield upstream

@@ -1,0 +1,180 @@
+"""Exact, for a whole fleet, in every window, judged by what reached the upstream and when."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.chaos.conftest import Figures, Fleet
+from tests.fakes.exactness import (
+    Span,
+    most_in_any,
+    most_surely_in_any,
+    needlessly_refused,
+    needlessly_refused_by_bucket,
+    surely_over_bucket,
+)
+from tests.fakes.ledger import Ledger
+from tests.fakes.load import Call, Load, by_status
+
+WINDOW_S, LIMIT, TENANTS, GATEWAYS = 5.0, 40, 8, 4
+
+POLICIES = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+limits:
+%(limits)s
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+%(routes)s
+"""
+
+
+def policies(url: str, limits: dict[str, str]) -> str:
+    """A route `/name/` for each limit."""
+    return POLICIES % {
+        "url": url,
+        "limits": "\n".join(f"  {name}: {{{numbers}, key: [tenant]}}" for name, numbers in limits.items()),
+        "routes": "\n".join(
+            f"  - {{name: {name}, match: {{path_prefix: /{name}/}}, upstream: up, limits: [{name}]}}" for name in limits
+        ),
+    }
+
+
+def spans(calls: Sequence[Call], ledger: Ledger) -> tuple[list[Span], list[Span]]:
+    """When the admitted and the refused of these calls were decided. Each call had one answer and one effect."""
+    admitted, refused = [], []
+    for call in calls:
+        came = ledger.arrivals.get(call.target, [])
+        assert (call.status, len(came)) in ((200, 1), (429, 0)), call
+        if came:
+            admitted.append(Span(call.sent_s, came[0]))
+        else:
+            refused.append(Span(call.sent_s, call.ended_s))
+    return admitted, refused
+
+
+async def test_eight_tenants_at_three_times_their_limit(fleet: Fleet, ledger: Ledger, figures: Figures) -> None:
+    text = policies(ledger.url, {"w": f"algorithm: rolling_window, limit: {LIMIT}, window: {WINDOW_S:g}s"})
+    gateways = await asyncio.gather(*(fleet(text, "--workers", "2") for _ in range(GATEWAYS)))
+    rate = 3 * LIMIT * TENANTS / WINDOW_S
+    draw = random.Random(1)
+
+    def plan() -> Iterator[tuple[float, Call]]:
+        for number in range(int(2 * WINDOW_S * rate)):
+            tenant = f"t{number % TENANTS}"
+            yield number / rate, Call(f"/w/{tenant}/{number}", tenant, gateway=draw.randrange(GATEWAYS))
+
+    async with Load([one.port for one in gateways]) as load:
+        await load.run(plan())
+    seen, surely, needless = [], [], 0
+    for tenant in range(TENANTS):
+        mine = [call for call in load.calls if call.tenant == f"t{tenant}"]
+        admitted, refused = spans(mine, ledger)
+        seen.append(most_in_any(ledger.times(f"/w/t{tenant}/"), WINDOW_S))
+        surely.append(most_surely_in_any(admitted, WINDOW_S))
+        needless += len(needlessly_refused(admitted, refused, LIMIT, WINDOW_S))
+        assert len(admitted) >= 2 * LIMIT - 1  # the last may fall due with the last call
+    figures(
+        f"{GATEWAYS} gateways x 2 workers, {TENANTS} tenants at 3 x {LIMIT}",
+        calls=len(load.calls),
+        answers=by_status(load.calls),
+        most_in_any_window=max(surely),
+        by_times_of_arrival=max(seen),
+        needless_refusals=needless,
+    )
+    assert max(surely) <= LIMIT
+    assert needless == 0
+    workers = {(line["instance"], line["worker"]) for one in gateways for line in one.calls()}
+    assert len(workers) > GATEWAYS
+
+
+SEEDS = range(1, 6)
+TOPOLOGIES = {"1 process": (1, 1), "2 workers": (1, 2), "2 gateways": (2, 1)}
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+async def test_random_timings(topology: str, fleet: Fleet, ledger: Ledger, figures: Figures) -> None:
+    """Bursts and pauses by five seeds, each against a window and a bucket of its own."""
+    count, workers = TOPOLOGIES[topology]
+    draws = {seed: random.Random(seed) for seed in SEEDS}
+    numbers = {seed: (draw.randint(3, 30), draw.choice((0.5, 1.0, 1.7))) for seed, draw in draws.items()}
+    limits = {
+        **{
+            f"w{s}": f"algorithm: rolling_window, limit: {n}, window: {round(t * 1000)}ms"
+            for s, (n, t) in numbers.items()
+        },
+        **{
+            f"b{s}": f"algorithm: token_bucket, burst: {n}, rate: {n}, per: {round(t * 1000)}ms"
+            for s, (n, t) in numbers.items()
+        },
+    }
+    text = policies(ledger.url, limits)
+    gateways = await asyncio.gather(*(fleet(text, "--workers", str(workers)) for _ in range(count)))
+    plan = sorted(
+        (moment for name in limits for moment in _moments(name, *numbers[int(name[1:])], draws[int(name[1:])], count)),
+        key=lambda moment: moment[0],
+    )
+    async with Load([one.port for one in gateways], sockets=8) as load:
+        await load.run(plan)
+    for name in limits:
+        limit, window_s = numbers[int(name[1:])]
+        admitted, refused = spans([call for call in load.calls if call.tenant == name], ledger)
+        assert admitted
+        assert refused
+        if name[0] == "w":
+            assert most_surely_in_any(admitted, window_s) <= limit
+            assert needlessly_refused(admitted, refused, limit, window_s) == []
+        else:
+            assert surely_over_bucket(admitted, limit, limit / window_s) == 0
+            assert needlessly_refused_by_bucket(admitted, refused, limit, limit / window_s) == []
+    figures(f"random timings, {topology}, {len(limits)} runs", calls=len(load.calls), answers=by_status(load.calls))
+
+
+def _moments(
+    name: str, limit: int, window_s: float, draw: random.Random, gateways: int
+) -> Iterator[tuple[float, Call]]:
+    """Four windows in which three times the limit come: in bursts, or evenly, with pauses between."""
+    number, at_s = 0, draw.uniform(0, window_s)
+    while number < 12 * limit and at_s < 5 * window_s:
+        burst = draw.randint(1, max(1, limit // 2))
+        for _ in range(burst):
+            yield at_s, Call(f"/{name}/{number}", name, gateway=draw.randrange(gateways))
+            number += 1
+            at_s += draw.choice((0.0, 0.0, window_s / (4 * limit)))
+        at_s += draw.uniform(0, 2 * burst * window_s / (3 * limit))
+
+
+async def test_a_thousand_at_once_on_a_limit_of_a_hundred(fleet: Fleet, ledger: Ledger, figures: Figures) -> None:
+    text = policies(ledger.url, {"w": "algorithm: rolling_window, limit: 100, window: 10m"})
+    gateways = [await fleet(text), await fleet(text)]
+    for number in range(20):
+        tenant = f"round-{number}"
+        async with Load([one.port for one in gateways], sockets=100) as load:
+            for at in range(1000):
+                load.send(Call(f"/w/{tenant}/{at}", tenant, gateway=at % 2))
+            await load.idle()
+        assert by_status(load.calls) == {200: 100, 429: 900}
+        assert ledger.count(f"/w/{tenant}/") == 100
+    figures("20 rounds of 1,000 at once, limit 100", admitted_each="100")
+
+
+async def test_a_hot_key(fleet: Fleet, ledger: Ledger, figures: Figures, own_redis_server: object) -> None:
+    """A thousand calls a second of one caller whose limit is 10: all refusals, none of which is written anywhere."""
+    text = policies(ledger.url, {"w": "algorithm: rolling_window, limit: 10, window: 1s"})
+    gateways = [await fleet(text), await fleet(text)]
+    rate, seconds = 1000, 4
+
+    def plan() -> Iterator[tuple[float, Call]]:
+        for number in range(rate * seconds):
+            yield number / rate, Call(f"/w/{number}", "hot", gateway=number % 2)
+
+    async with Load([one.port for one in gateways], sockets=64) as load:
+        await load.run(plan())
+    admitted, refused = spans(load.calls, ledger)
+    assert most_surely_in_any(admitted, 1.0) <= 10
+    assert needlessly_refused(admitted, refused, 10, 1.0) == []
+    figures("hot key, 1,000 a second on a limit of 10", answers=by_status(load.calls))
