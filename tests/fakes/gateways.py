@@ -77,21 +77,21 @@ async def start_gateway(
     *arguments: str,
     store: str,
     name: str = "gw-0",
-    timeout: str = "5s",
+    patience: str = "5s",
     env: Mapping[str, str] = NOTHING,
     more: str = "",
 ) -> Process:
     """`gateway run` in a new folder, ready when this returns. The caller has to `end` it.
 
-    timeout  of the store; the default is one that a busy machine does not reach
-    more     further lines of the settings
+    patience  timeout of the store; the default is one that a busy machine does not reach
+    more      further lines of the settings
     """
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "test.yaml").write_text(policies)
     port, admin = free_port(), free_port()
     (folder / "gateway.yaml").write_text(
         f"version: 1\nname: {name}\nlisten: 127.0.0.1:{port}\nadmin: 127.0.0.1:{admin}\npolicies: policies\n"
-        f'store: {{url: "{store}", timeout: {timeout}}}\nlogging: {{access: "{folder / "access.log"}"}}\n{more}'
+        f'store: {{url: "{store}", timeout: {patience}}}\nlogging: {{access: "{folder / "access.log"}"}}\n{more}'
     )
     with (folder / "stdout").open("wb") as stdout:
         process = await asyncio.create_subprocess_exec(
