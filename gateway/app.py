@@ -39,6 +39,7 @@ from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
+from gateway.siblings import Siblings
 from gateway.store import StoreDown
 from gateway.store.open import open_store
 from gateway.store.status import open_statuses
@@ -54,6 +55,7 @@ class Worker:
 
     listen_socket, admin_socket  bound by the supervisor
     store_url   where the counters live when the settings only say `embedded`
+    siblings    the line to the other workers
     on_ready    called once, when calls are served
     """
 
@@ -66,12 +68,14 @@ class Worker:
         admin_socket: socket.socket | None,
         index: int = 0,
         store_url: str = "",
+        siblings: Siblings | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.policies = policies
         self.worker = index
         self.draining = False
+        self.siblings = siblings or Siblings(index)
         self._listen_socket = listen_socket
         self._admin_socket = admin_socket
         self._store_url = store_url
@@ -107,6 +111,7 @@ class Worker:
         await self._close(gateway)
         if self._admin is not None:
             await self._admin.close()
+        await self.siblings.close()
         event("gateway.stopped", "Worker stopped", cut_calls=cut)
         close_logging()
         return 0
@@ -140,10 +145,14 @@ class Worker:
         return Connections(Outcomes(self.policies.classes), errors, statuses.report, ready=lambda: statuses.up)
 
     async def _start_admin(self) -> None:
-        if self._admin_socket is None or self.settings.admin is None:
+        """By the time the siblings may ask, everybody has said what they answer."""
+        listen, listening = self.settings.admin, self._admin_socket
+        if listen is None or listening is None:
+            await self.siblings.start()
             return
         self._admin = AdminServer(self)
-        await self._admin.start(self._admin_socket, self._certificates.context(self.settings.admin.tls))
+        await self.siblings.start()
+        await self._admin.start(listening, self._certificates.context(listen.tls))
 
     async def _close(self, gateway: Gateway) -> None:
         await gateway.upstreams.close()

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
+from gateway.siblings import Siblings
 from gateway.store import Store
 from gateway.store.status import Statuses
 
@@ -36,6 +37,10 @@ class AdminView(Protocol):
     @property
     def statuses(self) -> Statuses:
         """How connections are doing."""
+
+    @property
+    def siblings(self) -> Siblings:
+        """The line to the other workers. Handlers are registered before the worker serves."""
 
     @property
     def worker(self) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gateway.supervisor.switchboard import Line
 from gateway.supervisor.worker import Post
 
 QUICK_DEATH_S = 10.0
@@ -32,6 +33,7 @@ class Seat:
     due: float = 0.0
     quick_deaths: int = 0
     queue_paused: bool = False
+    line: Line | None = None
 
     def taken(self, pid: int, now: float) -> None:
         """A worker process has begun."""

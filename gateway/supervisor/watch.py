@@ -4,6 +4,7 @@ It has no event loop and no threads, so forking a successor is as safe as forkin
 """
 
 import gc
+import math
 import os
 import random
 import select
@@ -20,6 +21,7 @@ from gateway.supervisor import notify
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.seat import Seat
 from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
+from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
@@ -49,6 +51,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._mend_store = mend_store
         self._drain = posts[0].settings.drain
+        self._switchboard = Switchboard()
         self._ready_fd, self._tell_ready_fd = os.pipe()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
         self._any_ready = False
@@ -59,6 +62,8 @@ class Supervisor:
         """Serve; returns 0 after a clean drain, else the first bad exit code of a worker."""
         gc.freeze()  # what exists now is shared by all workers; do not let their collectors touch its pages
         with heard_signals() as heard:
+            for watched in (heard.fileno(), self._ready_fd):
+                self._switchboard.poll.register(watched, select.POLLIN)
             self._fill(self._seats[0])  # alone first: what keeps it from starting is said once
             while self._stop_by is None or any(seat.pid for seat in self._seats):
                 self._turn(heard)
@@ -66,12 +71,15 @@ class Supervisor:
 
     def _turn(self, heard: socket.socket) -> None:
         """Wait for something to happen, then see to it."""
-        readable, _, _ = select.select([heard.fileno(), self._ready_fd], [], [], self._wait_s())
-        if self._ready_fd in readable:
-            self._note_ready(os.read(self._ready_fd, 4_096))
-        if heard.fileno() in readable:
-            for number in dict.fromkeys(heard.recv(4_096)):
-                self._on_signal(number)
+        wait_s = self._wait_s()
+        for fd, what in self._switchboard.poll.poll(None if wait_s is None else math.ceil(wait_s * 1000)):
+            if fd == self._ready_fd:
+                self._note_ready(os.read(fd, 4_096))
+            elif fd == heard.fileno():
+                for number in dict.fromkeys(heard.recv(4_096)):
+                    self._on_signal(number)
+            else:
+                self._switchboard.serve(fd, what)
         self._bury()
         self._fill_due()
         self._cut_overdue()
@@ -98,19 +106,21 @@ class Supervisor:
             seat.queue_paused = False
         sys.stdout.flush()  # or the child would write it a second time
         sys.stderr.flush()
+        line = seat.line = self._switchboard.open(seat.post.index)
         with held_signals():
             pid = os.fork()
             if pid == 0:
-                self._live(seat.post)
+                self._live(seat.post, line)
+        self._switchboard.connect(line, pid)
         seat.taken(pid, time.monotonic())
         event("worker.started", "Worker process started", worker=seat.post.index, pid=pid)
 
-    def _live(self, post: Post) -> None:
+    def _live(self, post: Post, line: Line) -> None:
         """The child: one worker's life, and then the end of this process."""
         code = EXIT_FAILED
         try:
-            self._leave_parent(post)
-            code = run_worker(replace(post, ready=lambda: self._tell_ready(post)), self._serve)
+            self._leave_parent(post, line)
+            code = run_worker(replace(post, ready=lambda: self._tell_ready(post), line=line.theirs), self._serve)
         except SystemExit:
             code = 0
         except BaseException as error:
@@ -121,13 +131,14 @@ class Supervisor:
             sys.stderr.flush()
             os._exit(code)
 
-    def _leave_parent(self, post: Post) -> None:
+    def _leave_parent(self, post: Post, line: Line) -> None:
         """Give up what is the parent's: its signals, its process group (Ctrl-C would come twice), others' sockets."""
         os.setpgid(0, 0)
         forget_signals()
         os.close(self._alive_fd)
         os.close(self._ready_fd)
         end_with_parent(self._lifeline_fd)
+        self._switchboard.leave(line)
         for sock in self._doors.all() - {post.listening, post.admin}:
             sock.close()
 
@@ -155,6 +166,9 @@ class Supervisor:
         """`code` < 0: killed by that signal."""
         delay = seat.left(time.monotonic(), random.random())  # noqa: S311 - spreads restarts, guards nothing
         _forget_metrics(pid)
+        if seat.line is not None:
+            self._switchboard.close(seat.line)
+            seat.line = None
         if self._stop_by is not None:
             self._exit_code = self._exit_code or (EXIT_FAILED if code < 0 else code)
             event("worker.exited", "Worker ended", worker=seat.post.index, pid=pid, exit_code=code)

@@ -25,6 +25,7 @@ class Post:
 
     store_url  where the counters live; differs from the settings when the gateway started the store itself
     ready      to be called once, when the worker serves calls
+    line       to the supervisor, for `gateway.siblings`; None = this is the only worker
     beside     coroutine function to run beside the worker, cancelled when it ends
     """
 
@@ -34,6 +35,7 @@ class Post:
     listening: socket.socket
     admin: socket.socket | None
     store_url: str
+    line: socket.socket | None = None
     ready: Callable[[], None] = lambda: None
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
@@ -47,6 +49,7 @@ class Serve(Protocol):
 async def serve_calls(post: Post) -> int:
     """What a worker really does; imported late, so that nothing heavy is loaded before it is needed."""
     from gateway.app import Worker
+    from gateway.siblings import Siblings
 
     worker = Worker(
         post.settings,
@@ -55,6 +58,7 @@ async def serve_calls(post: Post) -> int:
         admin_socket=post.admin,
         index=post.index,
         store_url=post.store_url,
+        siblings=Siblings(post.index, post.line),
         on_ready=post.ready,
     )
     return await worker.run()

@@ -18,6 +18,7 @@ from gateway.observe.log import close_logging, configure_logging
 from gateway.observe.metrics import Metrics
 from gateway.policy.settings_file import load_settings
 from gateway.settings import Listen, Logging, Settings
+from gateway.siblings import Siblings
 from gateway.store import Store
 from gateway.store.redis import RedisStore
 from gateway.store.status import LocalStatuses, RedisStatuses, Statuses
@@ -61,6 +62,7 @@ class FakeWorker:
     statuses: Statuses = field(default_factory=lambda: LocalStatuses(lambda _: None))
     policies: PolicySet = POLICIES
     worker: int = 1
+    siblings: Siblings = field(default_factory=lambda: Siblings(1))
     draining: bool = False
     failing: Mapping[str, str] = field(default_factory=dict)
     changes: list[tuple[Guard, Change]] = field(default_factory=list)
