@@ -20,9 +20,7 @@ from inspect import isawaitable
 from itertools import count
 from typing import Any, NamedTuple
 
-import orjson
-
-from gateway.siblings.frames import ALL, SUPERVISOR, Decoder, Kind, Message
+from gateway.siblings.frames import ALL, SUPERVISOR, Decoder, Kind, Message, pack, unpack
 
 __all__ = ["Answer", "Siblings"]
 
@@ -155,7 +153,7 @@ class Siblings:
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MOST_WAITING_BYTES:
             return False
         try:
-            transport.write(Message(kind, 0, to, question, orjson.dumps(body)).encode())
+            transport.write(Message(kind, 0, to, question, pack(body)).encode())
         except ValueError:
             return False
         return True
@@ -222,18 +220,18 @@ class Siblings:
     def received(self, message: Message) -> None:
         """For the line's protocol."""
         if message.kind is Kind.ASK:
-            what, payload = orjson.loads(message.body)
+            what, payload = unpack(message.body)
             self._work(self._answer(message, what, payload))
         elif message.kind is Kind.TELL:
-            what, payload = orjson.loads(message.body)
+            what, payload = unpack(message.body)
             self._hear(what, payload)
         elif message.kind is Kind.GONE:
             self._gone(message)
         elif (question := self._questions.get(message.question)) is not None:
             if message.kind is Kind.EXPECT:
-                question.expect(orjson.loads(message.body))
+                question.expect(unpack(message.body))
             else:
-                question.answered(message.sender, *orjson.loads(message.body))
+                question.answered(message.sender, *unpack(message.body))
 
     def _gone(self, message: Message) -> None:
         reason = message.body.decode()

@@ -8,7 +8,9 @@ The supervisor passes messages on by their heads alone, so nothing that workers 
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 MAX_BODY_BYTES = 1024 * 1024
 ALL, SUPERVISOR, FIRST_LINE = 0xFFFF_FFFF, 0xFFFF_FFFE, 0x1_0000
@@ -45,6 +47,19 @@ class Message(NamedTuple):
         if len(self.body) > MAX_BODY_BYTES:
             raise ValueError(f"a message of {len(self.body)} bytes; at most {MAX_BODY_BYTES} are sent")
         return _HEAD.pack(self.kind, self.sender, self.to, self.question, len(self.body)) + self.body
+
+
+def pack(body: object) -> bytes:
+    """A body as it is sent. Raises ValueError for what JSON has no word for."""
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:  # orjson.JSONEncodeError is one
+        raise ValueError(str(error)) from None
+
+
+def unpack(body: bytes) -> Any:
+    """What was packed. Raises ValueError when it was not."""
+    return orjson.loads(body)
 
 
 class Decoder:

@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-import orjson
-
-from gateway.siblings.frames import ALL, FIRST_LINE, SUPERVISOR, Decoder, Kind, Message
+from gateway.siblings.frames import ALL, FIRST_LINE, SUPERVISOR, Decoder, Kind, Message, pack, unpack
 
 MOST_WAITING_BYTES = 2 * 1024 * 1024
 READ_BYTES = 64 * 1024
@@ -105,13 +103,13 @@ class Switchboard:
 
     def tell_all(self, what: str, payload: Mapping[str, Any]) -> None:
         """The supervisor's own word to every worker: never dropped."""
-        body = orjson.dumps([what, payload])
+        body = pack([what, payload])
         for line in self.lines():
             self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, body))
 
     def tell(self, line: Line, what: str, payload: Mapping[str, Any]) -> None:
         """As `tell_all`, to one."""
-        self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, orjson.dumps([what, payload])))
+        self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, pack([what, payload])))
 
     def _read(self, line: Line) -> None:
         try:
@@ -151,7 +149,7 @@ class Switchboard:
         return [line for line in self.lines() if line is not sender and to in (ALL, line.index)]
 
     def _ask(self, asker: Line, others: list[Line], message: Message) -> None:
-        expected = orjson.dumps([(line.number, line.index, line.pid) for line in others])
+        expected = pack([(line.number, line.index, line.pid) for line in others])
         self._send(asker, Message(Kind.EXPECT, SUPERVISOR, asker.number, message.question, expected))
         for other in others:
             if other.full:
@@ -160,16 +158,16 @@ class Switchboard:
                 self._send(other, message)
 
     def _answer(self, line: Line, message: Message) -> None:
-        expected = orjson.dumps([(SUPERVISOR, -1, 0)])
+        expected = pack([(SUPERVISOR, -1, 0)])
         self._send(line, Message(Kind.EXPECT, SUPERVISOR, line.number, message.question, expected))
         answer: Mapping[str, Any] = {}
         missing = ""
         try:
-            what, payload = orjson.loads(message.body)
+            what, payload = unpack(message.body)
             answer = self._handlers[what](payload) or {}
         except Exception as error:  # told to who asked; the others must not suffer
             missing = f"{type(error).__name__}: {error}"
-        body = orjson.dumps([answer, missing])
+        body = pack([answer, missing])
         self._send(line, Message(Kind.ANSWER, SUPERVISOR, line.number, message.question, body))
 
     def _send(self, line: Line, message: Message) -> None:

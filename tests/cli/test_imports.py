@@ -36,7 +36,7 @@ USERS = {
     "hiredis": {"store"},
     "jwt": {"identity"},
     "multidict": {"admin", "upstream", "wire"},
-    "orjson": {"admin", "identity", "observe", "refuse", "store", "upstream"},
+    "orjson": {"admin", "identity", "observe", "refuse", "siblings", "store", "upstream"},
     "prometheus_client": {"admin", "observe", "supervisor"},
     "pydantic": {"policy"},
     "pydantic_core": {"policy"},
