@@ -8,7 +8,7 @@ from gateway.call import Call
 from gateway.core.classes import Counts
 from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
 from gateway.core.headers import whole_seconds
-from gateway.core.learning import pause_us
+from gateway.core.learning import Heed, heeded
 from gateway.core.limits import Decision
 from gateway.core.policy import Learning
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
@@ -20,14 +20,21 @@ SPREAD_BITS = 16
 
 
 def learn(call: Call, learning: Learning, answer: ResponseHead) -> None:
-    """Let everybody leave the caller's connection alone, if the upstream's answer asks for it."""
+    """Let everybody heed what the upstream's answer asks of those who use the caller's connection."""
     gateway = call.gateway
     error_class = call.policies.classes.statuses.get(answer.status)
-    for_us = pause_us(learning, answer.status, error_class, answer.fields, int(gateway.wall_clock() * 1e6))
-    if for_us:
-        for guard in call.ask.guards:
-            if isinstance(guard.rule, Pausing):
-                gateway.pauses.begin(guard, for_us, _store_of(call))
+    heed = heeded(learning, answer.status, error_class, answer.fields, int(gateway.wall_clock() * 1e6))
+    if heed.for_us:
+        for position, guard in enumerate(call.ask.guards):
+            if isinstance(guard.rule, Pausing) and not _known(call, position, heed):
+                gateway.pauses.begin(guard, heed, _store_of(call))
+
+
+def _known(call: Call, position: int, heed: Heed) -> bool:
+    """Whether the store counts as few calls as the upstream: this one's permit says how many there were with it."""
+    standings = call.decision.standings if call.decision is not None else ()
+    permit = standings[position].probe if standings else 0
+    return 0 < permit <= heed.left + 1
 
 
 def _store_of(call: Call) -> Store | None:

@@ -7,6 +7,7 @@ from gateway.core.breaker import Circuit
 from gateway.core.guards import Breaker, Guard, Pausing, Standing
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition
+from gateway.core.pause import Pause
 from gateway.core.policy import PolicySet
 from gateway.store import Store
 
@@ -35,20 +36,25 @@ def guards_of(policies: PolicySet, parts: Parts) -> list[Guard]:
 
 
 async def guard_documents(store: Store, policies: PolicySet, parts: Parts) -> dict[str, Any]:
-    """`breakers`: every one that counts by this connection; `paused_s`: the longest pause. Raises StoreDown."""
+    """`breakers`: every one that counts by this connection; `paused_s`: the longest pause; `upstreams`: what each said
+    is left, if it did and that is kept to. Raises StoreDown."""
     guards = guards_of(policies, parts)
     if not guards:
-        return {"breakers": [], "paused_s": 0}
+        return {"breakers": [], "paused_s": 0, "upstreams": {}}
     now_us, kept = await store.guards(guards)
     breakers, pauses_us = [], [0]
+    upstreams: dict[str, Any] = {}
     for guard, known in zip(guards, kept, strict=True):
         settled = known.settled(guard.rule, now_us)
         standing = settled.standing(guard.rule, now_us)
         if isinstance(settled, Circuit):
             breakers.append(breaker_document(guard.rule.name, settled, standing))
-        else:
+        elif isinstance(settled, Pause):
             pauses_us.append(standing.wait_us)
-    return {"breakers": breakers, "paused_s": whole_seconds(max(pauses_us))}
+            if settled.renews_us > now_us:
+                reset_s = whole_seconds(settled.renews_us - now_us)
+                upstreams[guard.rule.name] = {"remaining": settled.left, "reset_s": reset_s}
+    return {"breakers": breakers, "paused_s": whole_seconds(max(pauses_us)), "upstreams": upstreams}
 
 
 def breaker_document(name: str, circuit: Circuit, standing: Standing) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def out_of_bounds(breaker: Breaker) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Pausing:
-    """A place where an upstream can ask for quiet. No pause lasts longer than `max_us`."""
+    """A place where an upstream can ask for quiet. Nothing that it asks for lasts longer than `max_us`."""
 
     name: str
     max_us: int
@@ -125,7 +125,8 @@ class Standing(NamedTuple):
     state       as it is now; a breaker that this call moved to half-open says half-open
     wait_us     until the call would be let through, as far as is known; 0 = this guard does not hold it back
     generation  goes back with the call's outcome: outcomes of another generation do not count
-    probe       names the permit that this call holds; 0 = it is no probe
+    probe       names the permit that this call holds: of a breaker's probe; or, counted down to 1, of a call that an
+                upstream still lets through, where it said how many; 0 = the call needs none
     urgent      the outcome decides something: report it at once, also a good one
     moved       this call moved the breaker from open to half-open
     """

@@ -102,12 +102,14 @@ class Learning:
     """What is learned from an upstream's answers: how long to leave one value of the key part `scope` alone.
 
     honor   families of fields that are listened to
-    max_us  no pause is longer
+    max_us  nothing that is learned holds for longer
+    as_limit  whether no more calls are sent than the upstream says are left
     """
 
     honor: tuple[Honor, ...]
     scope: str
     max_us: int = 900_000_000
+    as_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

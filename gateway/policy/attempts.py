@@ -106,6 +106,7 @@ class LearnLimits(Strict):
     source: OneOrMore[LimitField] = Field(alias="from")
     scope: str = Field(description="key part that is left alone")
     max: Duration = 900_000_000
+    as_limit: bool = Field(default=False, description="send no more calls than the upstream says are left")
 
 
 class Pace(Strict):

@@ -122,7 +122,7 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
     if classes.pause not in ("", model.scope):
         message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {quoted(model.scope)}"
         draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
-    return core.Learning(tuple(map(Honor, model.source)), model.scope, model.max)
+    return core.Learning(tuple(map(Honor, model.source)), model.scope, model.max, model.as_limit)
 
 
 def pace(entry: Entry) -> core.Pace | None:

@@ -65,10 +65,12 @@ class Store(Protocol):
         Returns for each what it changed. Of all who report, only the one who causes a transition gets it.
         """
 
-    def pause(self, guard: Guard, for_us: int) -> Awaitable[tuple[bool, int]]:
-        """Hold calls back for so long; 0 = not any more. The longest wins, up to the rule's bound.
+    def pause(self, guard: Guard, for_us: int, left: int = 0) -> Awaitable[tuple[bool, int]]:
+        """Let only so many calls through for so long; 0 = none, and the longest of such pauses wins. See `core.pause`.
 
-        Returns whether a pause began that was not there before, and until when it lasts now.
+        for_us  at most the rule's bound counts; 0 = nothing is asked any more
+
+        Returns whether a pause began that was not there before, and for how long anything is remembered now.
         """
 
     async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:

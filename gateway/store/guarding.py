@@ -18,7 +18,7 @@ Argument = bytes | str | int
 
 GUARD_FIELDS = (("kind", 1), ("most", 2), ("probe_us", 6), ("longest_us", 6))
 REPORT_ARGV, FORCE_ARGV = ("op", "now_us"), ("op", "now_us", "state", "for_us")
-PAUSE_ARGV, PAUSE_REPLY = ("op", "now_us", "for_us", "longest_us"), ("began", "wait_us")
+PAUSE_ARGV, PAUSE_REPLY = ("op", "now_us", "for_us", "longest_us", "left"), ("began", "wait_us")
 _NUMBERS = (
     ("window_us", 6),
     ("minimum_calls", 4),
@@ -42,6 +42,8 @@ _BREAKER, _PAUSE = 1, 2
 _CIRCUIT_FORMAT, _PAUSE_FORMAT = 0x51, 0x61
 _CIRCUIT_SIZES = (1, 1, 1, 4, 7, 7, 6, 4, 1, 4, 4, 4, 1)
 _PROBE_BYTES = 7
+_PAUSE_SIZES = (1, 1, 7)
+_COUNTING_SIZES = (*_PAUSE_SIZES, 4, 7)
 
 
 def pack_guards(guards: Sequence[Guard]) -> bytes:
@@ -104,14 +106,14 @@ def decode_changes(reply: Sequence[int], reports: int) -> tuple[Change | None, .
     return tuple(changes)
 
 
-def encode_pause(guard: Guard, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
+def encode_pause(guard: Guard, for_us: int, prefix: str, *, now_us: int = 0, left: int = 0) -> list[Argument]:
     """The arguments of PAUSE after the sha."""
     assert isinstance(guard.rule, Pausing), "a breaker is not paused"
-    return [1, prefix + guard.key, "pause", now_us, for_us, guard.rule.max_us]
+    return [1, prefix + guard.key, "pause", now_us, for_us, guard.rule.max_us, left]
 
 
 def decode_pause(reply: Sequence[int], _context: object) -> tuple[bool, int]:
-    """(whether a pause began, until it ends), from PAUSE's reply."""
+    """(whether a pause began, for how long anything is remembered), from PAUSE's reply."""
     began, wait_us = reply
     return began == 1, wait_us
 
@@ -126,8 +128,7 @@ def kept_keys(guards: Sequence[Guard], prefix: str) -> list[str]:
 def unpack_kept(rule: Breaker | Pausing, packed: bytes | None) -> Circuit | Pause:
     """What a key holds; what is remembered of nobody when it holds nothing, or something else."""
     if isinstance(rule, Pausing):
-        known = packed is not None and len(packed) == 9 and packed[0] == _PAUSE_FORMAT
-        return Pause(int.from_bytes(packed[2:], "big")) if packed and known else Pause()
+        return _pause(packed or b"")
     if not packed or len(packed) < sum(_CIRCUIT_SIZES) or packed[0] != _CIRCUIT_FORMAT:
         return Circuit()
     _, _, state, *times, in_a_row, reason, calls, failed, slow, probes = _unpacked(packed, _CIRCUIT_SIZES)
@@ -149,6 +150,13 @@ def unpack_kept(rule: Breaker | Pausing, packed: bytes | None) -> Circuit | Paus
         ends_us,
         _tallies(packed[end:]),
     )
+
+
+def _pause(packed: bytes) -> Pause:
+    for sizes in (_PAUSE_SIZES, _COUNTING_SIZES):
+        if len(packed) == sum(sizes) and packed[0] == _PAUSE_FORMAT:
+            return Pause(*_unpacked(packed, sizes)[2:])
+    return Pause()
 
 
 def _tallies(packed: bytes) -> Tallies:

@@ -109,12 +109,12 @@ class LocalStore:
         self._keep(report.guard.key, after, now_us, after.lives_us(breaker, now_us))
         return change
 
-    async def pause(self, guard: Guard, for_us: int) -> tuple[bool, int]:
+    async def pause(self, guard: Guard, for_us: int, left: int = 0) -> tuple[bool, int]:
         """See `Store.pause`."""
         now_us, pause = self._clock(), self._known(guard)
         assert isinstance(guard.rule, Pausing), "a breaker is not paused"
         assert isinstance(pause, Pause), "kept_for gives what fits the rule"
-        after, began = pause.asked(guard.rule, for_us, now_us)
+        after, began = pause.asked(guard.rule, for_us, now_us, left)
         lasts_us = after.lives_us(guard.rule, now_us)
         self._keep(guard.key, after, now_us, lasts_us)
         return began, lasts_us

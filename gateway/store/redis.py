@@ -143,8 +143,8 @@ class RedisStore:
     def report(self, reports: Sequence[Report]) -> "asyncio.Future[tuple[Change | None, ...]]":
         return self.run(REPORT, encode_report(reports, self._prefix), decode_changes, len(reports))
 
-    def pause(self, guard: Guard, for_us: int) -> "asyncio.Future[tuple[bool, int]]":
-        return self.run(PAUSE, encode_pause(guard, for_us, self._prefix), decode_pause)
+    def pause(self, guard: Guard, for_us: int, left: int = 0) -> "asyncio.Future[tuple[bool, int]]":
+        return self.run(PAUSE, encode_pause(guard, for_us, self._prefix, left=left), decode_pause)
 
     async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:
         arguments = encode_force(guard, state, for_us, self._prefix)

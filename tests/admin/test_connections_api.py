@@ -73,6 +73,7 @@ async def test_one_connection(admin: Admin) -> None:
         "limits": {"connection-1m": {"limit": 20, "remaining": 7}},
         "breakers": [],
         "paused_s": 0,
+        "upstreams": {},
         "store": "redis",
     }
 
@@ -101,14 +102,18 @@ async def test_its_breaker_and_its_pause(admin: Admin) -> None:
     await store.force(
         Guard(breaker, partition("breaker:connection", ("connection",), parts)), State.OPEN, 60 * SECOND_US
     )
-    await store.pause(
-        Guard(Pausing("erp-api", 900 * SECOND_US), partition("pause:erp-api", ("connection",), parts)), 41 * SECOND_US
-    )
+    erp = Guard(Pausing("erp-api", 900 * SECOND_US), partition("pause:erp-api", ("connection",), parts))
+    await store.pause(erp, 41 * SECOND_US)
     _, body, _ = await admin.ask("/-/connections/conn_42")
     (shown,) = body["breakers"]
     assert 59 <= shown.pop("next_probe_s") <= 60
     assert shown == {"name": "connection", "state": "open", "reason": "forced", "calls": 0, "failed": 0, "slow": 0}
     assert 40 <= body["paused_s"] <= 41
+    assert body["upstreams"] == {}
+    await store.pause(erp, 600 * SECOND_US, left=12)
+    _, body, _ = await admin.ask("/-/connections/conn_42")
+    assert 599 <= body["upstreams"]["erp-api"].pop("reset_s") <= 600
+    assert body["upstreams"] == {"erp-api": {"remaining": 12}}
 
 
 async def test_the_tenant_tells_connections_of_one_name_apart(admin: Admin) -> None:

@@ -69,7 +69,7 @@ class Counter(Protocol):
 
     def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]: ...
 
-    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]: ...
+    def pause(self, guard: Guard, for_us: int, now_us: int, left: int = 0) -> tuple[bool, int]: ...
 
     def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None: ...
 
@@ -127,11 +127,11 @@ class CoreModel:
         self.guards[report.guard.key], change = circuit.reported(report.guard.rule, report, now_us)
         return change
 
-    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]:
+    def pause(self, guard: Guard, for_us: int, now_us: int, left: int = 0) -> tuple[bool, int]:
         (pause,) = self.kept([guard])
         assert isinstance(pause, Pause)
         assert isinstance(guard.rule, Pausing)
-        self.guards[guard.key], began = pause.asked(guard.rule, for_us, now_us)
+        self.guards[guard.key], began = pause.asked(guard.rule, for_us, now_us, left)
         return began, self.guards[guard.key].lives_us(guard.rule, now_us)
 
     def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None:
@@ -190,9 +190,9 @@ class Local:
         self.now_us = now_us
         return asyncio.run(self.store.report(reports))
 
-    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]:
+    def pause(self, guard: Guard, for_us: int, now_us: int, left: int = 0) -> tuple[bool, int]:
         self.now_us = now_us
-        return asyncio.run(self.store.pause(guard, for_us))
+        return asyncio.run(self.store.pause(guard, for_us, left))
 
     def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None:
         self.now_us = now_us
@@ -242,8 +242,8 @@ class Scripts:
     def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]:
         return decode_changes(self._run(REPORT, encode_report(reports, PREFIX, now_us=now_us)), len(reports))
 
-    def pause(self, guard: Guard, for_us: int, now_us: int) -> tuple[bool, int]:
-        return decode_pause(self._run(PAUSE, encode_pause(guard, for_us, PREFIX, now_us=now_us)), None)
+    def pause(self, guard: Guard, for_us: int, now_us: int, left: int = 0) -> tuple[bool, int]:
+        return decode_pause(self._run(PAUSE, encode_pause(guard, for_us, PREFIX, now_us=now_us, left=left)), None)
 
     def force(self, guard: Guard, state: Phase | None, for_us: int, now_us: int) -> Change | None:
         return decode_changes(self._run(FORCE, encode_force(guard, state, for_us, PREFIX, now_us=now_us)), 1)[0]

@@ -9,6 +9,7 @@ from gateway.core.ask import Ask
 from gateway.core.breaker import LOOK_AGAIN_US
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.limits import Charge, Decision, Limit
+from gateway.core.pause import Pause
 from gateway.store.guarding import encode_force, encode_pause, encode_report
 from gateway.store.scripts import FORCE, REPORT
 from gateway.store.scripts import PAUSE as PAUSE_SCRIPT
@@ -145,6 +146,24 @@ def test_a_pause_is_bounded(counter: Counter) -> None:
     assert counter.pause(PAUSE, 10**15, START) == (True, 15 * MINUTE)
 
 
+def test_so_many_calls_as_the_upstream_says_are_left_and_not_one_more(counter: Counter) -> None:
+    story = Story(counter, limit=rolling(quota=500))
+    assert counter.pause(PAUSE, 41 * SECOND, START, left=3) == (False, 41 * SECOND)
+    standings = [story.at(second).call().standings[0] for second in range(5)]
+    assert standings[:3] == [Standing(probe=3), Standing(probe=2), Standing(probe=1)]
+    assert standings[3:] == [Standing(OPEN, 38 * SECOND), Standing(OPEN, 37 * SECOND)]
+    assert story.at(41).call().standings == ()
+
+
+def test_a_call_that_is_refused_or_only_looks_takes_nothing_of_what_is_left(counter: Counter) -> None:
+    story = Story(counter)
+    story.call()
+    counter.pause(PAUSE, 41 * SECOND, START, left=2)
+    assert story.call(commit=False).standings[0].probe == 2
+    assert [story.call().admitted for _ in range(5)] == [True, False, False, False, False]
+    assert counter.kept([PAUSE]) == (Pause(0, 1, START + 41 * SECOND),)
+
+
 def test_a_peek_shows_both_and_changes_nothing(counter: Counter) -> None:
     story = Story(counter)
     story.trip()
@@ -234,7 +253,7 @@ def test_a_reset_forgets(counter: Counter) -> None:
     assert story.call().standings == ()
 
 
-@pytest.mark.parametrize("foreign", [b"", b"x", b"\x51\x01", b"\x61", b"\x99" * 300])
+@pytest.mark.parametrize("foreign", [b"", b"x", b"\x51\x01", b"\x61", b"\x61" * 14, b"\x99" * 300])
 def test_what_stands_under_the_name_of_a_key_counts_as_nothing(server: "redis.Redis", foreign: bytes) -> None:
     scripts = Scripts(server)
     for key in (PAUSE.key, BREAKER.key):
@@ -281,6 +300,7 @@ def test_how_long_keys_live(server: "redis.Redis") -> None:
         (REPORT, encode_report([Report(BREAKER, 0, failed=3)], PREFIX), hour_ms + 30_000),
         (FORCE, encode_force(BREAKER, OPEN, 3600 * SECOND, PREFIX), hour_ms + 3_600_000),
         (PAUSE_SCRIPT, encode_pause(PAUSE, 41 * SECOND, PREFIX), 41_000),
+        (PAUSE_SCRIPT, encode_pause(PAUSE, 41 * SECOND, PREFIX, left=7), 41_000),
     ]
     for script, arguments, lives_ms in cases:
         server.flushdb()

@@ -86,8 +86,9 @@ def step(world: World, counters: tuple[CoreModel, Scripts]) -> str:
         return "forced"
     if chance < 0.08:
         for_us = world.random.choice((0, world.random.randint(1, 2 * world.most_us)))
-        same([one.pause(world.pause, for_us, world.now_us) for one in model_and_scripts])
-        return "paused"
+        left = world.random.choice((0, 0, world.random.randint(1, 5), 2**40))
+        same([one.pause(world.pause, for_us, world.now_us, left) for one in model_and_scripts])
+        return "told" if left and for_us else "paused"
     if chance < 0.5 and len(world.out) > 3:
         reports = [world.outcome() for _ in range(world.random.choice((1, 1, 3)))]
         changes = same([one.report(reports, world.now_us) for one in model_and_scripts])
@@ -102,6 +103,8 @@ def step(world: World, counters: tuple[CoreModel, Scripts]) -> str:
             (guard, known) for guard, known in zip(ask.guards, standings, strict=True) if guard != world.pause
         ]
         world.out = world.out[-40:]
+        if ask.guards[0] == world.pause and standings[0].probe:
+            return "permit"
         return "probe" if any(standing.probe for standing in standings) else "admitted"
     return "held" if not decision.verdicts else "refused"
 
@@ -127,7 +130,9 @@ def test_scripts_equal_core(server: "redis.Redis", seed: int, most_us: int) -> N
         guards = [*world.breakers, world.pause]
         assert counters[1].kept(guards) == tuple(map(as_kept, counters[0].kept(guards)))
     wanted = {reason.name for reason in Reason} - {"NONE", "FORCED", "OPEN_TIME_OVER"}
-    assert wanted | {"probe", "held", "refused", "admitted", "forced"} <= happened.keys(), happened
+    assert wanted | {"probe", "held", "refused", "admitted", "forced", "paused", "told", "permit"} <= happened.keys(), (
+        happened
+    )
 
 
 def as_kept(kept: object) -> object:

@@ -49,6 +49,9 @@ ENVOY = Breaker(
 )
 """Its defaults of outlier detection, but here the time doubles where Envoy adds it once more for each ejection."""
 
+PYBREAKER = Breaker("pybreaker", ("c",), consecutive_failures=3, open_us=60 * SECOND)
+STRICTER = Breaker("success_threshold", ("c",), consecutive_failures=3, open_us=60 * SECOND, close_after=3)
+
 
 class Story:
     """One breaker, and calls that ask and report at given seconds."""
@@ -201,6 +204,48 @@ STORIES = {
     "resilience4j: a slow probe opens it again": (
         RESILIENCE,
         [(0, "fail 4", CLOSED), (0, "fail", OPEN), (5, "slow", OPEN)],
+    ),
+    "pybreaker: a success forgets the failures before it": (
+        PYBREAKER,
+        [(0, "fail", CLOSED), (0, "ok", CLOSED), (0, "fail 2", CLOSED), (0, "ok", CLOSED), (0, "fail 2", CLOSED)],
+    ),
+    "pybreaker: several failed calls, none while it is open, and a failed one after the time-out": (
+        PYBREAKER,
+        [
+            (0, "fail 2", CLOSED),
+            (0, "fail", OPEN),
+            (0, "refused", OPEN),
+            (59.9, "refused", OPEN),
+            (60, "fail", OPEN),
+            (60, "refused", OPEN),
+            (120, "fail", OPEN),
+            (179.9, "refused", OPEN),
+        ],
+    ),
+    "pybreaker: a success after the time-out closes it, with its count at nothing": (
+        PYBREAKER,
+        [(0, "fail 3", OPEN), (60, "ok", CLOSED), (60, "fail 2", CLOSED), (60, "ok", CLOSED)],
+    ),
+    "pybreaker: of callers that come together after the time-out one is let in": (
+        PYBREAKER,
+        [
+            (0, "fail 3", OPEN),
+            (60, "start first", HALF_OPEN),
+            *[(60, "refused", HALF_OPEN)] * 50,
+            (61, "end first", CLOSED),
+        ],
+    ),
+    "pybreaker: as many successes as are asked for, in a row": (
+        STRICTER,
+        [
+            (0, "fail 3", OPEN),
+            (60, "ok", HALF_OPEN),
+            (60, "ok", HALF_OPEN),
+            (60, "fail", OPEN),
+            (120, "ok", HALF_OPEN),
+            (120, "ok", HALF_OPEN),
+            (120, "ok", CLOSED),
+        ],
     ),
     "envoy: five in a row, for longer each time, never longer than the most": (
         ENVOY,

@@ -168,6 +168,23 @@ async def test_1000_callers_of_a_paused_connection_reach_nobody(launch: Launch, 
     assert len(told) == 1
 
 
+async def test_the_fleet_sends_no_more_calls_than_the_upstream_says_are_left(
+    launch: Launch, upstream: Upstream
+) -> None:
+    learn = "learn_limits: {from: X-RateLimit-Reset, scope: connection, as_limit: true}, timeouts:"
+    text = policies(upstream).replace("timeouts:", learn)
+    fleet = list(await asyncio.gather(launch(text, "--workers", "2"), launch(text, "--workers", "2")))
+
+    async def metered(_request: Received, _socket: Socket) -> bytes:
+        said = b"X-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: 600\r\n" % max(0, 50 - len(upstream.received))
+        return (OK if len(upstream.received) <= 50 else BAD).replace(b"\r\n\r\n", b"\r\n" + said + b"\r\n")
+
+    upstream.script = metered
+    assert await calls(fleet[:1], 1) == {PASSED: 1}
+    assert await calls(fleet, 100) == {PASSED: 49, (429, "UPSTREAM_RATE_LIMITED"): 151}
+    assert len(upstream.received) == 50
+
+
 async def test_a_gateway_killed_while_probing_does_not_stick_the_breaker(
     launch: Launch, upstream: Upstream, store: RedisStore
 ) -> None:

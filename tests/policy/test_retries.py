@@ -137,6 +137,9 @@ def test_what_is_learned(report_of: Check) -> None:
     route = compiled(an_upstream(report_of, text)).routes[0]
     assert route.upstream.learning == Learning((Honor.RETRY_AFTER,), "connection", 60 * S)
     assert "connection" in [part.name for part in route.keys]
+    text = ", learn_limits: {from: RateLimit, scope: connection, as_limit: true}"
+    learning = compiled(an_upstream(report_of, text)).upstreams["api"].learning
+    assert learning == Learning((Honor.RATELIMIT,), "connection", 900 * S, as_limit=True)
     assert compiled(an_upstream(report_of, "")).routes[0].upstream.learning is None
 
 

@@ -37,7 +37,8 @@
 --   standing.state       0 closed, 1 open, 2 half-open
 --   standing.wait_us     until it would let the call through; 0 = it does
 --   standing.generation  goes back with the outcome
---   standing.probe       names the permit of this call; 0 = it is no probe
+--   standing.probe       names the permit of this call: of a breaker's probe; or, counted down to 1, of a call that
+--                        an upstream still lets through, where it said how many; 0 = the call needs none
 --   standing.urgent      1: report the outcome at once, also a good one
 --   standing.moved       1: this call moved the breaker from open to half-open
 --

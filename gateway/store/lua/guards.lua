@@ -15,18 +15,36 @@ local function stand(kept, guards, commit)
     standings[at + 1], standings[at + 2], standings[at + 3] = state, wait, generation
     standings[at + 4], standings[at + 5], standings[at + 6] = probe, urgent and 1 or 0, moved and 1 or 0
     held = held or wait > 0
-    news = news or state > 0 or generation > 0 or urgent
+    news = news or state > 0 or generation > 0 or probe > 0 or urgent
   end
 
   local function pause(i, packed, longest)
-    local ends = now
-    if packed and #packed == 9 and string.byte(packed) == 0x61 then _, _, ends = struct.unpack('>BBI7', packed) end
-    if ends > now + longest then -- the clock stepped back
-      ends = now + longest
-      if commit then redis.call('SET', KEYS[i], struct.pack('>BBI7', 0x61, 1, ends), 'PX', ttl_ms(longest)) end
+    local ends, left, renews, latest = 0, 0, 0, now + longest
+    if packed and string.byte(packed) == 0x61 then
+      if #packed == 9 then _, _, ends = struct.unpack('>BBI7', packed) end
+      if #packed == 20 then _, _, ends, left, renews = struct.unpack('>BBI7I4I7', packed) end
     end
-    local wait = math.max(0, ends - now)
-    tell(i, wait > 0 and OPEN or CLOSED, wait, 0, 0)
+
+    local function keep()
+      local counted = renews > 0 and struct.pack('>I4I7', left, renews) or ''
+      local lives = math.max(0, ends - now, renews - now)
+      redis.call('SET', KEYS[i], struct.pack('>BBI7', 0x61, 1, ends) .. counted, 'PX', ttl_ms(lives))
+    end
+
+    if ends > latest or renews > latest then -- the clock stepped back
+      ends, renews = math.min(ends, latest), math.min(renews, latest)
+      if commit then keep() end
+    end
+    local counting = renews > now
+    local wait = math.max(0, ends - now, counting and left == 0 and renews - now or 0)
+    local permit = counting and wait == 0 and left or 0
+    tell(i, wait > 0 and OPEN or CLOSED, wait, 0, permit)
+    if permit > 0 then
+      entering[#entering + 1] = function()
+        left = left - 1
+        keep()
+      end
+    end
   end
 
   local function settle(c, furthest, latest)
