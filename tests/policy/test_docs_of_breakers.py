@@ -18,7 +18,7 @@ from gateway.policy.breakers import PROBE_SLACK_US
 from tests.policy.test_sets import Check
 
 TEXT = (Path(__file__).parents[2] / "docs" / "breakers.md").read_text()
-EXAMPLE, PAUSES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLE, PAUSES, AS_LIMIT = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 KEYS = "keys:\n  connection: {from: header, name: X-Connection-Id, on_missing: skip}\n"
 S = 1_000_000
 
@@ -49,7 +49,17 @@ def test_the_examples_are_policies_and_the_first_says_the_defaults(report_of: Ch
     assert (default.open_us, default.max_open_us, default.half_open_calls) == (30 * S, 300 * S, 1)
     learning = report.policies.upstreams["erp"].learning
     assert learning is not None
-    assert (learning.scope, learning.max_us) == ("connection", 900 * S)
+    assert (learning.scope, learning.max_us, learning.as_limit) == ("connection", 900 * S, False)
+
+
+def test_what_is_left_as_a_limit(report_of: Check) -> None:
+    route = "routes:\n  - {name: crm, match: {path_prefix: /crm/}, upstream: crm}\n"
+    report = report_of(KEYS + AS_LIMIT + route)
+    assert (report.errors, report.warnings) == ((), ())
+    assert report.policies is not None
+    learning = report.policies.upstreams["crm"].learning
+    assert learning is not None
+    assert learning.as_limit
 
 
 def test_every_reason_is_explained() -> None:
