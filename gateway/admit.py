@@ -2,6 +2,7 @@
 
 from gateway.call import Call
 from gateway.core.ask import Ask, UsedUp
+from gateway.core.grant import under
 from gateway.core.headers import retry_after_s, surely_refused_us, used_up_sentence, violated
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
@@ -86,9 +87,11 @@ def _store_refusal(call: Call) -> Refusal:
 
 def _refusal(call: Call, decision: Decision) -> Refusal | None:
     record = call.record
-    if decision.admitted and not (call.ask.shadows or call.lease):
+    if decision.admitted and not (call.ask.watched or call.lease):
         record.verdict = "allowed"
         return None
+    if decision.quotas:
+        call.ask = record.ask = under(call.ask, decision.quotas)
     if decision.admitted:
         shadowed = [
             charge.limit

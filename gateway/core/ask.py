@@ -46,6 +46,8 @@ class Ask:
     names        of the limits, in the order asked; `limits` are their names and modes
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     shadows      whether limits are among them that never refuse
+    watched      whether there may be something to see when the call is admitted: shadows, or once a grant was seen
+    granted      the numbers of the last grant (`core.grant`), and what is asked under it; None = there was none
     shown        for whoever tells callers about limits: what is the same each time
     passage      for whoever lets calls through breakers: what all calls get while nothing is known against them, and
                  by whom they were let through (`passage_by`)
@@ -60,6 +62,7 @@ class Ask:
         "by_calendar",
         "charges",
         "empty",
+        "granted",
         "guards",
         "limits",
         "line",
@@ -76,6 +79,7 @@ class Ask:
         "skipped",
         "takes_slots",
         "used_up",
+        "watched",
     )
 
     def __init__(
@@ -106,6 +110,8 @@ class Ask:
             if charge.limit.mode is Mode.ENFORCE
         )
         self.shadows = any(charge.limit.mode is Mode.SHADOW for charge in charges)
+        self.watched = self.shadows
+        self.granted: tuple[tuple[int, ...], Ask] | None = None
         self.shown: Any = None
         self.passage: Any = None
         self.passage_by = ""

@@ -144,9 +144,11 @@ class Decision(NamedTuple):
               is admitted and the shadow limit itself had room. Empty when a guard holds the call back.
     now_us    the store's clock at the decision
     standings one per guard, in the order asked; empty when nothing is known against the call
+    quotas    one per charge when any of them is under a grant: its number, 0 for the others; see `core.grant`
     """
 
     admitted: bool
     verdicts: tuple[Verdict, ...]
     now_us: int
     standings: tuple[Standing, ...] = ()
+    quotas: tuple[int, ...] = ()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.core.ask import Ask
 from gateway.core.decision import Kept
+from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
@@ -57,7 +58,16 @@ class Store(Protocol):
         leaves the charge as it was. See `core.settlement`."""
 
     async def reset(self, charge: Charge) -> bool:
-        """Forget everything counted for this partition. Returns whether there was anything."""
+        """Forget everything counted for this partition. Returns whether there was anything. A grant stays."""
+
+    async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
+        """Give this partition another number for so long, a month at most; None takes it back.
+
+        `grant.until_us` does not matter. Returns whether there was a grant already.
+        """
+
+    async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
+        """The store's clock, and the grant that this partition is under. Changes nothing."""
 
     def report(self, reports: Sequence[Report]) -> Awaitable[tuple[Change | None, ...]]:
         """How calls ended that breakers let through, in this order; several may be about one breaker.

@@ -13,6 +13,7 @@ from gateway.core.algorithms import Leases, State
 from gateway.core.ask import Ask
 from gateway.core.breaker import Circuit
 from gateway.core.decision import Kept, decide_call, kept_for, units
+from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
@@ -51,6 +52,7 @@ class LocalStore:
         self._partitions: dict[str, _Partition] = {}
         self._endings: list[tuple[int, int, str, _Partition]] = []  # heap; its times may be too early, never too late
         self._serial = 0
+        self._grants: dict[str, Grant] = {}
         self.dropped = 0
 
     async def start(self) -> None:
@@ -97,6 +99,39 @@ class LocalStore:
     async def reset(self, charge: Charge) -> bool:
         """See `Store.reset`."""
         return self._partitions.pop(charge.key, None) is not None
+
+    async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
+        """See `Store.grant`. Beyond `max_keys` of them, those that would end first end now."""
+        now_us, key = self._clock(), charge.key
+        before = self._granted(key, now_us)
+        self._grants.pop(key, None)
+        if grant is not None:
+            if len(self._grants) >= self._max_keys:
+                del self._grants[min(self._grants, key=lambda other: self._grants[other].until_us)]
+            self._grants[key] = grant._replace(until_us=now_us + min(for_us, MAX_GRANT_US))
+        return before is not None
+
+    async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
+        """See `Store.granted`."""
+        now_us = self._clock()
+        return now_us, self._granted(charge.key, now_us)
+
+    def _granted(self, key: str, now_us: int) -> Grant | None:
+        """The grant in force; one that has ended is forgotten."""
+        grant = self._grants.get(key)
+        if grant is not None and grant.until_us <= now_us:
+            del self._grants[key]
+            return None
+        return grant
+
+    def _under_grants(self, ask: Ask, now_us: int) -> tuple[Ask, tuple[int, ...]]:
+        """What is asked under the grants in force, and their numbers; both as they are when there are none."""
+        grants = [self._granted(charge.key, now_us) for charge in ask.charges] if self._grants else []
+        if not any(grants):
+            return ask, ()
+        ask.watched = True
+        quotas = tuple(grant.quota if grant else 0 for grant in grants)
+        return under(ask, quotas), quotas
 
     async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:
         """See `Store.report`."""
@@ -154,7 +189,9 @@ class LocalStore:
     ) -> tuple[Decision, tuple[Kept, ...], tuple[State | None, ...]]:
         kept = [self._known(guard) for guard in ask.guards]
         states = [cast("State | None", self._state(charge.key)) for charge in ask.charges]
-        return decide_call(ask, kept, states, now_us, lease, commit=commit)
+        ask, quotas = self._under_grants(ask, now_us)
+        decision, after, states_after = decide_call(ask, kept, states, now_us, lease, commit=commit)
+        return (decision._replace(quotas=quotas) if quotas and decision.verdicts else decision), after, states_after
 
     def _state(self, key: str) -> State | Kept | None:
         partition = self._partitions.get(key)

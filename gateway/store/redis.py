@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.decision import Kept
+from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.core.settlement import Correction
@@ -27,6 +28,7 @@ from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
 from gateway.store.scripts import (
     ADMIT,
     FORCE,
+    GRANT,
     PAUSE,
     RELEASE,
     RENEW,
@@ -36,9 +38,11 @@ from gateway.store.scripts import (
     Script,
     decode_admit,
     encode_admit,
+    encode_grant,
     encode_release,
     encode_renew,
     encode_settle,
+    unpack_grant,
 )
 from gateway.store.status_wire import STATUS
 from gateway.store.url import parse_url
@@ -138,7 +142,20 @@ class RedisStore:
         self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, ahead_us=self._ahead_us))
 
     async def reset(self, charge: Charge) -> bool:
-        return bool(await self._pipeline.ask(pack(("DEL", self._prefix + charge.key))))
+        return await self._grant(charge, None, 0, "reset")
+
+    async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
+        return await self._grant(charge, grant, for_us)
+
+    async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
+        (existed,) = await self.run(GRANT, encode_grant(charge, grant, for_us, self._prefix, op=op))
+        return bool(existed)
+
+    async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
+        ask = self._pipeline.ask
+        (seconds, micros), (packed,) = await asyncio.gather(ask(_TIME), ask(pack(("MGET", self._prefix + charge.key))))
+        now_us = int(seconds) * 1_000_000 + int(micros)
+        return now_us, unpack_grant(packed, now_us)
 
     def report(self, reports: Sequence[Report]) -> "asyncio.Future[tuple[Change | None, ...]]":
         return self.run(REPORT, encode_report(reports, self._prefix), decode_changes, len(reports))

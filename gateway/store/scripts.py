@@ -14,6 +14,7 @@ from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
 from gateway.core.calendars import borders_us
 from gateway.core.decision import check_distinct, units
+from gateway.core.grant import MAX_GRANT_US, Grant
 from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.settlement import Correction
@@ -26,8 +27,12 @@ RULE_FIELDS = (("algorithm", 1), ("enforced", 1), ("cost", 4), ("quota", 4), ("w
 ADMIT_REPLY = ("admitted", "now_us")
 HELD = 2
 """`reply.admitted` when a guard holds the call back."""
+GRANTS_FOLLOW = 4
+"""`reply.admitted` is so much more when some limit is under a grant."""
+_GRANTED = 0x71
 RELEASE_ARGV, RELEASE_REPLY = ("op", "lease"), ("released",)
 RENEW_ARGV, RENEW_REPLY = ("op", "now_us", "lease"), ("renewed",)
+GRANT_ARGV, GRANT_REPLY = ("op", "now_us", "quota", "for_us", "reason"), ("existed",)
 SETTLE_ARGV, SETTLE_REPLY = ("op", "now_us", "at_us"), ("settled",)
 
 _ALGORITHMS = ("rolling_window", "token_bucket", "fixed_window", "concurrency")
@@ -67,7 +72,8 @@ SETTLE = load_script("settle", "clock", "common", *_ALGORITHMS, "settle")
 REPORT = load_script("report", "clock", "circuit", "report")
 FORCE = load_script("force", "clock", "circuit", "force")
 PAUSE = load_script("pause", "clock", "pause")
-SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE)
+GRANT = load_script("grant", "clock", "grant")
+SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE, GRANT)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""
@@ -100,13 +106,22 @@ def decode_admit(reply: Sequence[int], ask: Ask) -> Decision:
     end = 2 + 5 * len(ask.charges)
     standings: tuple[Standing, ...] = ()
     if len(reply) != end or reply[0] == HELD:
+        if reply[0] & GRANTS_FOLLOW:
+            return _decode_grants(reply, ask)
         end = 2 if reply[0] == HELD else end
         if len(reply) < end:
             raise ValueError(f"{len(reply)} integers in the reply for {len(ask.charges)} limits")
         standings = decode_standings(reply[end:], len(ask.guards))
     verdicts = tuple([_new(Verdict, (reply[at] == 1, *reply[at + 1 : at + 5])) for at in range(2, end, 5)])
-    decision: Decision = _new(Decision, (reply[0] == 1, verdicts, reply[1], standings))
+    decision: Decision = _new(Decision, (reply[0] == 1, verdicts, reply[1], standings, ()))
     return decision
+
+
+def _decode_grants(reply: Sequence[int], ask: Ask) -> Decision:
+    ask.watched = True
+    end = len(reply) - len(ask.charges)
+    decision = decode_admit([reply[0] - GRANTS_FOLLOW, *reply[1:end]], ask)
+    return decision._replace(quotas=tuple(reply[end:]))
 
 
 def encode_release(charges: Sequence[Charge], lease: str, prefix: str) -> list[Argument] | None:
@@ -140,6 +155,22 @@ def encode_settle(
         for part in (_rule(limit, cost) + _borders(limit, now_us, ahead_us), delta)
     ]
     return [len(keys), *keys, "settle", now_us, at_us, *pairs]
+
+
+def encode_grant(
+    charge: Charge, grant: Grant | None, for_us: int, prefix: str, *, op: str = "grant", now_us: int = 0
+) -> list[Argument]:
+    """The arguments of GRANT after the sha."""
+    quota, reason = (grant.quota, grant.reason) if grant is not None else (0, "")
+    return [1, prefix + charge.key, op, now_us, quota, min(for_us, MAX_GRANT_US), reason]
+
+
+def unpack_grant(packed: bytes | None, now_us: int) -> Grant | None:
+    """The grant that a partition's string holds, if it holds one that has not ended."""
+    if not packed or packed[0] != _GRANTED:
+        return None
+    quota, until_us = int.from_bytes(packed[1:5], "big"), int.from_bytes(packed[5:12], "big")
+    return Grant(quota, until_us, packed[12:].decode("utf-8", "replace")) if until_us > now_us else None
 
 
 def _concurrency(charges: Sequence[Charge]) -> list[Charge]:

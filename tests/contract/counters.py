@@ -13,6 +13,7 @@ from gateway.core.algorithms import Leases, State
 from gateway.core.ask import Ask
 from gateway.core.breaker import Circuit
 from gateway.core.decision import Kept, decide_call, kept_for
+from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.guards import State as Phase
 from gateway.core.limits import Algorithm, Charge, Decision
@@ -32,6 +33,7 @@ from gateway.store.local import LocalStore
 from gateway.store.scripts import (
     ADMIT,
     FORCE,
+    GRANT,
     PAUSE,
     RELEASE,
     RENEW,
@@ -42,6 +44,7 @@ from gateway.store.scripts import (
     Script,
     decode_admit,
     encode_admit,
+    encode_grant,
     encode_release,
     encode_renew,
     encode_settle,
@@ -65,6 +68,8 @@ class Counter(Protocol):
 
     def reset(self, key: str) -> None: ...
 
+    def grant(self, charge: Charge, quota: int, for_us: int, now_us: int) -> bool: ...
+
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision: ...
 
     def report(self, reports: Sequence[Report], now_us: int) -> tuple[Change | None, ...]: ...
@@ -82,6 +87,7 @@ class CoreModel:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self.guards: dict[str, Kept] = {}
+        self.grants: dict[str, Grant] = {}
 
     def admit(self, charges: Sequence[Charge], lease: str, now_us: int) -> Decision:
         return self.ask(Ask(charges), now_us, lease)
@@ -108,7 +114,29 @@ class CoreModel:
         self.states.pop(key, None)
         self.guards.pop(key, None)
 
+    def grant(self, charge: Charge, quota: int, for_us: int, now_us: int) -> bool:
+        before = self._quota(charge.key, now_us) > 0
+        self.grants.pop(charge.key, None)
+        if quota:
+            self.grants[charge.key] = Grant(quota, now_us + min(for_us, MAX_GRANT_US))
+        return before
+
+    def _quota(self, key: str, now_us: int) -> int:
+        """Of the grant in force; one that was seen to have ended is forgotten, also when the clock steps back."""
+        grant = self.grants.get(key)
+        return grant.quota if grant is not None and grant.until_us > now_us else 0
+
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
+        quotas = tuple(self._quota(charge.key, now_us) for charge in ask.charges)
+        if commit:
+            for charge, quota in zip(ask.charges, quotas, strict=True):
+                if not quota:
+                    self.grants.pop(charge.key, None)
+        if not any(quotas):
+            return self._ask(ask, now_us, lease, commit=commit)
+        return self._ask(under(ask, quotas), now_us, lease, commit=commit)._replace(quotas=quotas)
+
+    def _ask(self, ask: Ask, now_us: int, lease: str, *, commit: bool) -> Decision:
         kept = [self.guards.get(guard.key) for guard in ask.guards]
         states = [self.states.get(charge.key) for charge in ask.charges]
         decision, kept_after, states_after = decide_call(ask, kept, states, now_us, lease, commit=commit)
@@ -182,6 +210,10 @@ class Local:
     def reset(self, key: str) -> None:
         asyncio.run(self.store.reset(Charge(None, key, 1)))  # type: ignore[arg-type]
 
+    def grant(self, charge: Charge, quota: int, for_us: int, now_us: int) -> bool:
+        self.now_us = now_us
+        return asyncio.run(self.store.grant(charge, Grant(quota, 0) if quota else None, for_us))
+
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
         self.now_us = now_us
         return asyncio.run(self.store.admit(ask, lease) if commit else self.store.peek(ask))
@@ -233,7 +265,11 @@ class Scripts:
         self._run(SETTLE, encode_settle(corrections, at_us, PREFIX, now_us=now_us))
 
     def reset(self, key: str) -> None:
-        self.client.delete(PREFIX + key)
+        self._run(GRANT, encode_grant(Charge(None, key, 1), None, 0, PREFIX, op="reset"))  # type: ignore[arg-type]
+
+    def grant(self, charge: Charge, quota: int, for_us: int, now_us: int) -> bool:
+        grant = Grant(quota, 0, "why") if quota else None
+        return self._run(GRANT, encode_grant(charge, grant, for_us, PREFIX, now_us=now_us)) == [1]
 
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
         arguments = encode_admit(ask, lease, prefix=PREFIX, commit=commit, now_us=now_us)
@@ -266,3 +302,4 @@ def queue(pipe: "redis.client.Pipeline", script: Script, arguments: list[Argumen
     pipe.execute_command("EVALSHA", script.sha1_hex, *arguments)
     for key in arguments[1 : 1 + int(arguments[0])]:
         pipe.persist(key)
+        pipe.persist(f"{key}!")

@@ -37,6 +37,7 @@ def arguments(text: str) -> tuple[str, ...]:
         ("admit", scripts.ADMIT_ARGV, scripts.ADMIT_REPLY),
         ("release", scripts.RELEASE_ARGV, scripts.RELEASE_REPLY),
         ("renew", scripts.RENEW_ARGV, scripts.RENEW_REPLY),
+        ("grant", scripts.GRANT_ARGV, scripts.GRANT_REPLY),
         ("settle", scripts.SETTLE_ARGV, scripts.SETTLE_REPLY),
         ("report", guarding.REPORT_ARGV, ()),
         ("force", guarding.FORCE_ARGV, ()),

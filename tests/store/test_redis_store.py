@@ -6,6 +6,7 @@ import random
 import pytest
 
 from gateway.core.ask import Ask
+from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.link import pack
 from gateway.store.scripts import ADMIT
@@ -178,6 +179,7 @@ RIGHTS = (
     "+zadd +zcount +zrange +zrangebyscore +zrem +zremrangebyscore +zscore"
 )
 """What a user of the store needs. `script|load` saves a miss after a restart, and is not needed."""
+FOR_GRANTS = " +mget +pttl +rename"
 
 
 @pytest.mark.parametrize("more", ["", " +script|load"])
@@ -196,4 +198,11 @@ async def test_the_rights_a_user_needs(open_store, own_redis_server, make_charge
     assert (await store.peek(Ask(charges))).verdicts[1].remaining == 9 - 2
     assert [await store.reset(charge) for charge in charges] == [True] * 4
     assert await store.ping() > 0
+    await admin._pipeline.ask(pack(("ACL", "SETUSER", "gw", *FOR_GRANTS.split())))
+    for charge in charges:
+        assert (await store.admit(Ask([charge]), "four")).admitted
+        assert not await store.grant(charge, Grant(3, 0, "a reason"), 60_000_000)
+        assert (await store.admit(Ask([charge]), "five")).quotas == (3,)
+        assert (await store.granted(charge))[1].reason == "a reason"
+        assert await store.grant(charge, None)
     assert events.names == []

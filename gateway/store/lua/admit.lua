@@ -25,7 +25,8 @@
 --
 -- Reply, a flat list of integers:
 --   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
---                   2: a guard holds the call back, and nothing follows about the limits
+--                   2: a guard holds the call back, and nothing follows about the limits; 4 more: grants follow at
+--                   the very end
 --   reply.now_us    the clock at the decision
 -- then for each limit, after its charge if it was charged, else the uncharged present:
 --   verdict.admitted   1: the limit had room for the cost
@@ -41,6 +42,7 @@
 --                        an upstream still lets through, where it said how many; 0 = the call needs none
 --   standing.urgent      1: report the outcome at once, also a good one
 --   standing.moved       1: this call moved the breaker from open to half-open
+-- then for each limit, if any of them is under a grant (see grant.lua): the grant's quota, 0 = it is under none
 --
 -- A refused call writes nothing, except once after the clock stepped back: so that its wait does not begin anew with
 -- every call. Every key ends by itself when it has nothing to say any more (a rolling window's at most two windows
@@ -64,10 +66,38 @@ end
 if held and commit then return {2, now, unpack(standings)} end
 
 local limits = #KEYS - guards
-local waits, finish, admitted = {}, {}, true
+local waits, finish, admitted, quotas = {}, {}, true, nil
 for i = 1, limits do
   local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
-  waits[i], finish[i] = ALGORITHMS[code](KEYS[guards + i], cost, quota, window, a, b, ARGV[4 + i])
+  local algorithm, key, rule = ALGORITHMS[code], KEYS[guards + i], ARGV[4 + i]
+  waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
+  if granted then -- it is the grant that was read: look where the counter is, see grant.lua
+    granted = false
+    local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
+    local beside = key .. '!'
+    if ends > now then
+      if code == 2 then -- a rate changes in the same proportion
+        local common, rest = a * its_quota, b * quota
+        a, b = common, rest
+        while rest > 0 do common, rest = rest, common % rest end
+        a, b = a / common, b / common
+      end
+      quotas = quotas or {}
+      quotas[i] = its_quota
+      local wait, finished = algorithm(beside, math.min(cost, its_quota), its_quota, window, a, b, rule)
+      waits[i], finish[i] = wait, function(charge, may_write)
+        local remaining, reset, more = finished(charge, may_write)
+        if charge then redis.call('PEXPIRE', key, math.max(ttl_ms(ends - now), redis.call('PTTL', beside))) end
+        return remaining, reset, more
+      end
+    else
+      if commit then -- it has ended
+        redis.call('DEL', key)
+        if redis.call('PTTL', beside) ~= -2 then redis.call('RENAME', beside, key) end
+      end
+      waits[i], finish[i] = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
+    end
+  end
   if waits[i] > 0 and enforced == 1 then admitted = false end
 end
 
@@ -81,5 +111,9 @@ end
 if standings then
   if commit and admitted then enter() end
   for _, number in ipairs(standings) do reply[#reply + 1] = number end
+end
+if quotas then
+  reply[1] = reply[1] + 4
+  for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
 end
 return reply

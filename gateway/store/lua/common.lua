@@ -15,9 +15,13 @@ local function expect_foreign(reply)
   if not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply.err, 0) end
 end
 
+local GRANTED = 0x71
+local granted -- true: what was read last is a grant, see grant.lua
+
 -- The first bytes, up to index `last`, of a string that begins with the byte `format`; nil if there is no such thing.
 local function read(key, last, format)
   local packed = redis.pcall('GETRANGE', key, '0', last)
   if type(packed) == 'table' then return expect_foreign(packed) end
   if #packed == last + 1 and string.byte(packed) == format then return packed end
+  granted = string.byte(packed) == GRANTED
 end

@@ -12,6 +12,7 @@ local function concurrency(key, cost, quota, window)
   if newest.err then
     foreign = true
     expect_foreign(newest)
+    read(key, '0', 0)
   elseif newest[2] then
     last = tonumber(newest[2])
     if last > now then used = redis.call('ZCOUNT', key, string.format('(%.0f', now), '+inf') end

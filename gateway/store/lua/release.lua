@@ -13,7 +13,8 @@ local released = 0
 for i, key in ipairs(KEYS) do
   for number = 1, tonumber(ARGV[2 + i]) do
     local slot = number == 1 and ARGV[2] or ARGV[2] .. '#' .. number
-    local gone = redis.pcall('ZREM', key, slot) -- an error: the key has another type, the slot is gone with the old one
+    local gone = redis.pcall('ZREM', key, slot) -- an error: the key has another type
+    if type(gone) ~= 'number' then gone = redis.pcall('ZREM', key .. '!', slot) end -- see grant.lua
     if type(gone) == 'number' then released = released + gone end
   end
 end

@@ -21,13 +21,20 @@ end
 
 local renewed = 0
 for i, key in ipairs(KEYS) do
-  local window = tonumber(ARGV[3 + 2 * i])
+  local window, grant = tonumber(ARGV[3 + 2 * i]), nil
   for number = 1, tonumber(ARGV[2 + 2 * i]) do
     local slot = number == 1 and ARGV[3] or ARGV[3] .. '#' .. number
     local ends = redis.pcall('ZSCORE', key, slot)
+    if type(ends) == 'table' and not grant then -- it holds a string: see grant.lua
+      grant, key = key, key .. '!'
+      ends = redis.pcall('ZSCORE', key, slot)
+    end
     if type(ends) == 'string' and tonumber(ends) > now then
       redis.call('ZADD', key, now + window, slot)
       redis.call('PEXPIRE', key, math.floor((window + 999) / 1000) + SLACK_MS)
+      if grant and redis.call('PTTL', grant) < redis.call('PTTL', key) then
+        redis.call('PEXPIRE', grant, redis.call('PTTL', key))
+      end
       renewed = renewed + 1
     end
   end

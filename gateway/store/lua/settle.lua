@@ -77,14 +77,22 @@ local FORMATS = {{'52', 0x11}, {'20', 0x21}, {'11', 0x31}}
 for i, key in ipairs(KEYS) do
   local code, _, _, quota, window, a, b = struct.unpack(RULE, ARGV[2 + 2 * i])
   local delta = tonumber(ARGV[3 + 2 * i])
-  local format = FORMATS[code]
-  if format and (delta > 0 or delta < 0 and read(key, format[1], format[2])) then
+  local format, grant = FORMATS[code], nil
+  local known = format and delta ~= 0 and read(key, format[1], format[2])
+  if granted then -- the counter is beside it, see grant.lua
+    granted, grant, key = false, key, key .. '!'
+    known = read(key, format[1], format[2])
+  end
+  if known or format and delta > 0 then
     if code == 2 then
       local _, finish = token_bucket(key, delta, quota, window, a, b)
       finish(true, true)
     else
       windows(code == 1 and rolling_window or fixed_window, key, delta, quota, window, a, ARGV[2 + 2 * i])
     end
+  end
+  if grant and redis.call('PTTL', grant) < redis.call('PTTL', key) then
+    redis.call('PEXPIRE', grant, redis.call('PTTL', key))
   end
 end
 return {#KEYS}

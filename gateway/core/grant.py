@@ -1,0 +1,57 @@
+"""A grant: what an operator gives one caller of a limit for a while, instead of the limit's own number.
+
+It is kept where the caller's counter is, so the trip that decides a call finds it, on every gateway from the next call
+on, and nobody else's calls cost anything. What was counted goes on counting under the other number, and under the
+limit's own when the grant has ended.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import gcd
+from typing import NamedTuple
+
+from gateway.core.ask import Ask
+from gateway.core.limits import Algorithm, Charge, Limit
+
+MAX_GRANT_US = 30 * 24 * 3600 * 1_000_000
+MAX_REASON_CHARS = 200
+
+
+class Grant(NamedTuple):
+    """quota: units, as `Limit.quota`. reason: for people."""
+
+    quota: int
+    until_us: int
+    reason: str = ""
+
+
+def granted(limit: Limit, quota: int) -> Limit:
+    """The limit with another number of units. A token bucket's rate changes in the same proportion.
+
+    The answer may be out of bounds: see `core.algorithms.bounds`.
+    """
+    if limit.algorithm is not Algorithm.TOKEN_BUCKET:
+        return replace(limit, quota=quota, overrides=())
+    rate, per_us = limit.rate * quota, limit.per_us * limit.quota
+    common = gcd(rate, per_us)
+    return replace(limit, quota=quota, rate=rate // common, per_us=per_us // common, overrides=())
+
+
+def under(ask: Ask, quotas: Sequence[int]) -> Ask:
+    """The same question with the numbers that grants give; 0 = the limit's own. The same object for the same numbers.
+
+    A cost is what it would be without the grant, or all there is if that is less.
+    """
+    numbers = tuple(quotas)
+    if ask.granted is None or ask.granted[0] != numbers:
+        charges = [_charge(charge, quota) for charge, quota in zip(ask.charges, numbers, strict=True)]
+        ask.granted = (
+            numbers,
+            Ask(charges, ask.guards, breaker=ask.breaker, line=ask.line, skipped=ask.skipped, measures=ask.measures),
+        )
+    return ask.granted[1]
+
+
+def _charge(charge: Charge, quota: int) -> Charge:
+    limit, key, cost = charge
+    return Charge(granted(limit, quota), key, min(cost, limit.quota, quota)) if quota else charge

@@ -1,0 +1,195 @@
+"""Another number for one caller, for a while: at the next call, with what was counted, until it ends."""
+
+from dataclasses import replace
+
+import pytest
+import redis
+
+from gateway.core.algorithms.bounds import out_of_bounds
+from gateway.core.ask import Ask
+from gateway.core.grant import MAX_GRANT_US, Grant, granted, under
+from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.core.settlement import Correction
+from gateway.store.scripts import ADMIT, GRANT, Argument, Script, encode_admit, encode_grant
+from tests.contract.counters import PREFIX, Counter, Scripts
+
+SECOND = 1_000_000
+NOW = 1_764_000_000 * SECOND
+HOUR = 3600 * SECOND
+LIMITS = {
+    Algorithm.ROLLING_WINDOW: Limit("l", Algorithm.ROLLING_WINDOW, 3, HOUR, ("k",)),
+    Algorithm.TOKEN_BUCKET: Limit("l", Algorithm.TOKEN_BUCKET, 3, HOUR, ("k",), rate=1, per_us=HOUR // 3),
+    Algorithm.FIXED_WINDOW: Limit("l", Algorithm.FIXED_WINDOW, 3, 24 * HOUR, ("k",)),
+    Algorithm.CONCURRENCY: Limit("l", Algorithm.CONCURRENCY, 3, HOUR, ("k",)),
+}
+KEY = "l:{=acme}"
+
+
+class Caller:
+    """Calls one partition, each time with a lease of its own."""
+
+    def __init__(self, counter: Counter, limit: Limit) -> None:
+        self.counter, self.charge, self.count = counter, Charge(limit, KEY, 1), 0
+
+    def call(self, at_us: int = 0, cost: int = 1) -> Decision:
+        self.count += 1
+        return self.counter.admit([self.charge._replace(cost=cost)], f"lease-{self.count}", NOW + at_us)
+
+    def calls(self, at_us: int = 0) -> int:
+        """How many get in until one does not."""
+        return next(number for number in range(100) if not self.call(at_us).admitted)
+
+    def grant(self, quota: int, for_us: int = HOUR, at_us: int = 0) -> bool:
+        return self.counter.grant(self.charge, quota, for_us, NOW + at_us)
+
+
+@pytest.fixture(params=list(Algorithm))
+def caller(request: pytest.FixtureRequest, counter: Counter) -> Caller:
+    return Caller(counter, LIMITS[request.param])
+
+
+def more_of(limit: Limit) -> int:
+    """What 5 instead of 3 gives somebody who has used all 3: a bucket is not filled, it fills faster."""
+    return 0 if limit.algorithm is Algorithm.TOKEN_BUCKET else 2
+
+
+def test_a_grant_holds_from_the_next_call_on(caller: Caller) -> None:
+    assert caller.calls() == 3
+    assert not caller.grant(5)
+    assert caller.calls() == more_of(caller.charge.limit)
+    refused = caller.call()
+    assert refused.quotas == (5,)
+    assert refused.verdicts[0].remaining == 0
+
+
+def test_an_unused_counter_under_a_grant(caller: Caller) -> None:
+    caller.grant(5)
+    first = caller.call()
+    assert (first.quotas, first.verdicts[0].remaining) == ((5,), 4)
+    assert caller.calls() == 4
+
+
+def test_less_than_the_limit(caller: Caller) -> None:
+    caller.grant(1)
+    assert caller.calls() == 1
+    assert caller.call().verdicts[0].remaining == 0
+
+
+def test_when_it_ends_what_was_counted_counts_on(caller: Caller) -> None:
+    caller.grant(5, for_us=10)
+    assert caller.calls() == 5
+    ended = caller.call(at_us=10)
+    assert (ended.admitted, ended.quotas, ended.verdicts[0].remaining) == (False, (), 0)
+    assert not caller.call(at_us=11).admitted
+
+
+def test_taken_back_what_was_counted_counts_on(caller: Caller) -> None:
+    caller.grant(5)
+    assert caller.call().admitted
+    assert caller.call().admitted
+    assert caller.grant(0)
+    assert not caller.grant(0)
+    left = 3 if caller.charge.limit.algorithm is Algorithm.TOKEN_BUCKET else 1  # a bucket keeps what is in it
+    after = caller.call()
+    assert (after.admitted, after.quotas, after.verdicts[0].remaining) == (True, (), left - 1)
+    assert caller.calls() == left - 1
+
+
+def test_a_second_grant_replaces_the_first(caller: Caller) -> None:
+    caller.grant(5)
+    assert caller.call().admitted
+    assert caller.grant(2)
+    assert caller.call().quotas == (2,)
+    caller.grant(0)
+    assert caller.calls() == 1
+
+
+def test_a_reset_leaves_the_grant(caller: Caller) -> None:
+    caller.grant(5)
+    caller.call()
+    caller.counter.reset(KEY)
+    assert caller.call().verdicts[0].remaining == 4
+    caller.counter.reset(KEY)
+    caller.grant(0)
+    assert caller.calls() == 3
+
+
+def test_looking_changes_nothing(caller: Caller) -> None:
+    caller.grant(5, for_us=10)
+    assert caller.calls() == 5
+    for at_us, quotas in ((9, (5,)), (10, ())):
+        seen = caller.counter.peek([caller.charge], NOW + at_us)
+        assert (seen.admitted, seen.quotas, seen.verdicts[0].remaining) == (False, quotas, 0)
+
+
+def test_nobody_else_is_under_it(caller: Caller) -> None:
+    caller.grant(5)
+    other = Charge(caller.charge.limit, "l:{=other}", 1)
+    both = caller.counter.admit([other, caller.charge], "both", NOW)
+    assert (both.quotas, [verdict.remaining for verdict in both.verdicts]) == ((0, 5), [2, 4])
+    assert caller.counter.admit([other], "alone", NOW).quotas == ()
+
+
+def test_no_grant_lasts_longer_than_a_month(caller: Caller) -> None:
+    caller.grant(5, for_us=2 * MAX_GRANT_US)
+    assert caller.call(at_us=MAX_GRANT_US - 1).quotas == (5,)
+    assert caller.call(at_us=MAX_GRANT_US).quotas == ()
+
+
+def test_slots_are_given_back_and_renewed_under_a_grant(counter: Counter) -> None:
+    caller = Caller(counter, LIMITS[Algorithm.CONCURRENCY])
+    caller.call()
+    caller.grant(5, for_us=2 * HOUR)
+    caller.call(cost=2)
+    before, during = [caller.charge], [caller.charge._replace(cost=2)]
+    counter.renew(during, "lease-2", NOW + HOUR // 2)
+    assert counter.peek(before, NOW + HOUR).verdicts[0].remaining == 3
+    counter.release(before, "lease-1", NOW + HOUR // 2)
+    counter.release(during, "lease-2", NOW + HOUR // 2)
+    assert counter.peek(before, NOW + HOUR // 2).verdicts[0].remaining == 5
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.ROLLING_WINDOW, Algorithm.TOKEN_BUCKET, Algorithm.FIXED_WINDOW])
+@pytest.mark.parametrize(("delta", "left"), [(-1, 4), (2, 1)])
+def test_a_settlement_finds_the_counter(counter: Counter, algorithm: Algorithm, delta: int, left: int) -> None:
+    caller = Caller(counter, LIMITS[algorithm])
+    caller.grant(5)
+    caller.call(cost=2)
+    (charge,) = under(Ask([caller.charge]), (5,)).charges
+    counter.settle([Correction(charge, delta)], NOW, NOW)
+    assert counter.peek([caller.charge], NOW)[1][0].remaining == left
+    assert counter.peek([caller.charge], NOW).quotas == (5,)
+
+
+def test_a_buckets_rate_changes_in_proportion() -> None:
+    bucket = Limit("b", Algorithm.TOKEN_BUCKET, 40, 2 * SECOND, ("k",), rate=20, per_us=SECOND)
+    twice = granted(bucket, 80)
+    assert (twice.quota, twice.rate, twice.per_us) == (80, 1, SECOND // 40)
+    assert out_of_bounds(granted(replace(bucket, quota=7, rate=3, per_us=HOUR), 3_999_999_979)) is not None
+
+
+def test_the_same_question_under_the_same_grant() -> None:
+    ask = Ask([Charge(LIMITS[Algorithm.FIXED_WINDOW], KEY, 9), Charge(LIMITS[Algorithm.CONCURRENCY], "c:{=x}", 1)])
+    assert under(ask, (2, 0)) is under(ask, (2, 0))
+    first, second = under(ask, (2, 0)).charges
+    assert (first.limit.quota, first.cost, second) == (2, 2, ask.charges[1])
+    assert under(ask, (7, 0)).charges[0].cost == 3
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_the_grant_outlives_the_counter(server: "redis.Redis", algorithm: Algorithm) -> None:
+    """Else the counter would be lost, and its caller get a second allowance."""
+    scripts = Scripts(server)
+    caller = Caller(scripts, LIMITS[algorithm])
+
+    def run(script: Script, arguments: list[Argument]) -> list[int]:
+        return server.evalsha(script.sha1_hex, *arguments)
+
+    assert run(GRANT, encode_grant(caller.charge, Grant(5, 0), SECOND, PREFIX)) == [0]
+    for lease in ("one", "two"):
+        run(ADMIT, encode_admit(Ask([caller.charge]), lease, prefix=PREFIX, commit=True))
+        grant_ms, counter_ms = server.pttl(PREFIX + KEY), server.pttl(PREFIX + KEY + "!")
+        assert grant_ms >= counter_ms > 1_000
+    run(GRANT, encode_grant(caller.charge, None, 0, PREFIX))
+    assert server.keys() == [(PREFIX + KEY).encode()]
+    assert server.pttl(PREFIX + KEY) > 1_000
