@@ -1,4 +1,4 @@
-"""Counters of single callers: what is left of a limit, read without spending; starting over; another number for a while.
+"""Counters of single callers: what is left of a limit, read without spending; starting over; a grant for a while.
 
 A caller is named as in `/-/limits/connection-1m/acme/conn_42`: the limit, then its key parts in their order.
 """
