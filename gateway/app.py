@@ -25,6 +25,7 @@ from gateway.observe.connection_errors import ConnectionErrors
 from gateway.observe.connections import Connections, tell_transition
 from gateway.observe.events import EVENTS
 from gateway.observe.gave_up import gave_up
+from gateway.observe.levels import Levels
 from gateway.observe.log import (
     AccessLog,
     close_logging,
@@ -34,7 +35,7 @@ from gateway.observe.log import (
     reopen_logs,
     use_policy_version,
 )
-from gateway.observe.metrics import Levels, Metrics
+from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
 from gateway.record import CallRecord, RecordSink
@@ -87,7 +88,7 @@ class Worker:
         self._listener: Listener | None = None
         self._gateway: Gateway | None = None
         self._admin: AdminServer | None = None
-        self._metrics = Metrics(policies, levels=self._levels)
+        self._metrics = Metrics(policies, levels=self._levels, worker=index)
         self._store_up = True
 
     async def run(self) -> int:
@@ -240,9 +241,10 @@ class Worker:
         """An operator changed a breaker's state: told like every other change."""
         breaker_changed(self._metrics, guard, change)
 
-    def render_metrics(self, accept: str) -> tuple[bytes, str]:
-        """What `/metrics` answers."""
-        return self._metrics.render(accept)
+    async def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        """What `/metrics` answers. Putting it together is not done in the way of calls."""
+        self._metrics.pour()
+        return await asyncio.to_thread(self._metrics.text, accept)
 
     def _levels(self) -> Levels:
         """What is read off rather than counted."""
@@ -255,6 +257,7 @@ class Worker:
             upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
             store_up=self._store_up,
             breaker_keys=self._census.counts,
+            slots=gateway.leases.slots(),
         )
 
 

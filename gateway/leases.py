@@ -4,6 +4,8 @@ A slot expires by itself when nobody renews it, so a gateway that dies leaks not
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gateway.core.limits import Algorithm
@@ -38,6 +40,16 @@ class Leases:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
         _store_of(call).release(call.ask.charges, call.lease)
+
+    def slots(self) -> Mapping[str, int]:
+        """Slots held now, by limit."""
+        asks = Counter(call.ask for call in self._due)
+        slots: Counter[str] = Counter()
+        for ask, count in asks.items():
+            for limit, _, cost in ask.charges:
+                if limit.algorithm is Algorithm.CONCURRENCY:
+                    slots[limit.name] += cost * count
+        return slots
 
     def close(self) -> None:
         """Stop renewing."""

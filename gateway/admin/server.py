@@ -79,7 +79,7 @@ class AdminServer:
         return answer(document, 200 if status == "ready" else 503)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        body, content_type = self.worker.render_metrics(request.headers.get(hdrs.ACCEPT, ""))
+        body, content_type = await self.worker.render_metrics(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
     # What is in force -----------------------------------------------------------------------------

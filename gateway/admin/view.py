@@ -57,5 +57,5 @@ class AdminView(Protocol):
         """Conditions of readiness besides not draining: `policies`, `listener`, `store` (ok when the limits can do
         without it, by their `on_store_error`)."""
 
-    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+    async def render_metrics(self, accept: str) -> tuple[bytes, str]:
         """Metrics in the format the Accept field asks for: (body, Content-Type)."""

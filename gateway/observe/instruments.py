@@ -55,6 +55,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_limit_near_total": _counter(
         "Admitted calls that found a limit of five or more at least 80 % used", "limit"
     ),
+    "gateway_limit_concurrency_in_use": _gauge("Slots that calls of this gateway hold", "limit"),
     "gateway_store_up": _gauge("1 while every worker can reach the store", together="livemin"),
     "gateway_store_operation_seconds": _histogram("Waiting for the store", STORE_S, "operation"),
     "gateway_store_errors_total": _counter("Times the store was lost", "kind"),
@@ -81,8 +82,12 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_log_lines_dropped_total": _counter("Log lines that could not be written"),
     "gateway_worker_restarts_total": _counter("Workers that died and were replaced"),
     "gateway_event_loop_lag_seconds": _histogram("How late the event loop ran a timer", LAG_S),
-    "process_cpu_seconds_total": _counter("CPU seconds of the workers"),
-    "process_resident_memory_bytes": _gauge("Resident memory of the workers"),
+    "process_cpu_seconds_total": _counter("CPU seconds, of each worker and its forerunners", "worker"),
+    "process_resident_memory_bytes": _gauge("Resident memory", "worker"),
+    "process_virtual_memory_bytes": _gauge("Virtual memory", "worker"),
+    "process_start_time_seconds": _gauge("When the worker started", "worker"),
+    "process_open_fds": _gauge("Open files and sockets", "worker"),
+    "process_max_fds": _gauge("How many it may have", "worker"),
 }
 
 

@@ -10,20 +10,20 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import __version__
 from gateway.core.limits import Charge, Limit, Mode
 from gateway.core.policy import PolicySet
 from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
+from gateway.observe.levels import Gauges, Levels
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
-from gateway.observe.process import cpu_s, resident_bytes
+from gateway.observe.process import cpu_s
 from gateway.observe.tally import Calls, Distribution, Traffic
+from gateway.observe.together import Together
 from gateway.record import CallRecord
 
 TICK_S = 0.5
@@ -35,33 +35,21 @@ METHODS = {
 FOLD_AT = 0xFF  # calls that are alike between two foldings, less one
 
 
-class Levels(NamedTuple):
-    """What is not counted but read off when it is asked for.
-
-    open_connections      by listener
-    upstream_connections  by upstream: (active, idle)
-    breaker_keys          by breaker and state
-    """
-
-    in_flight: int = 0
-    open_connections: Mapping[str, int] = {}
-    upstream_connections: Mapping[str, tuple[int, int]] = {}
-    store_up: bool = True
-    breaker_keys: Mapping[tuple[str, str], int] = {}
-
-
 class Metrics:
-    """A `RecordSink`. `levels` may be replaced by whoever knows them.
+    """A `RecordSink`. `levels` may be replaced by whoever knows them; `worker` is the number of this one.
 
     Reporting is for the event loop's thread. Nothing here raises on odd records, and the number of series does not
     depend on what callers send.
     """
 
-    def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels) -> None:
+    def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels, worker: int = 0) -> None:
         self.levels = levels
-        self._shared = shared()
+        self._worker = str(worker)
         self._registry = CollectorRegistry()
-        registry = None if self._shared else self._registry
+        together = shared()
+        registry = None if together else self._registry
+        if together:
+            self._registry.register(Together())
         self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
         self._calls: dict[tuple[str, str, int, str, str, int], Calls] = {}
         self._traffic: dict[str, Traffic] = {}
@@ -70,7 +58,7 @@ class Metrics:
         self._near: Counter[str] = Counter()
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
-        self._level_series: set[tuple[str, ...]] = set()
+        self._gauges = Gauges(self._worker, self._set)
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
@@ -222,7 +210,7 @@ class Metrics:
                 tally.pour()
         self._pour_verdicts()
         self._pour_process()
-        self._read_levels()
+        self._gauges.read(self.levels())
 
     def _pour_verdicts(self) -> None:
         """What was decided together, for each limit by itself; no answers = all admitted."""
@@ -237,38 +225,21 @@ class Metrics:
 
     def _pour_process(self) -> None:
         cpu, dropped = cpu_s(), dropped_lines()
-        self._inc("process_cpu_seconds_total", by=cpu - self._poured_cpu_s)
+        self._inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
         self._inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
         self._poured_cpu_s, self._poured_dropped = cpu, dropped
-        self._set("process_resident_memory_bytes", resident_bytes())
-
-    def _read_levels(self) -> None:
-        levels = self.levels()
-        self._set("gateway_requests_in_flight", levels.in_flight)
-        self._set("gateway_store_up", levels.store_up)
-        now: dict[tuple[str, ...], int] = {}
-        for listener, count in levels.open_connections.items():
-            now["gateway_open_connections", listener] = count
-        for upstream, (active, idle) in levels.upstream_connections.items():
-            now["gateway_upstream_connections", upstream, "active"] = active
-            now["gateway_upstream_connections", upstream, "idle"] = idle
-        for (breaker, state), count in levels.breaker_keys.items():
-            now["gateway_breaker_keys", breaker, state] = count
-        self._level_series |= now.keys()
-        for name, *labels in self._level_series:  # those of an upstream that is gone become 0
-            self._set(name, now.get((name, *labels), 0), *labels)
 
     # Scrapes --------------------------------------------------------------------------------------
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """All metrics of all workers in the format the Accept field asks for: (body, Content-Type)."""
         self.pour()
-        registry = self._registry
-        if self._shared:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return self.text(accept)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The same as last poured. For any thread: with many routes and workers it takes a while."""
         encoder, content_type = choose_encoder(accept)
-        return encoder(registry), content_type
+        return encoder(self._registry), content_type
 
     def _child(self, name: str, *labels: str) -> object:
         return self._metrics[name].child(*labels)

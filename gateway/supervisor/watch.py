@@ -220,7 +220,6 @@ class Supervisor:
 
 
 def _forget_metrics(pid: int) -> None:
-    """A dead worker's counters stay in the sums; its gauges (calls in flight) do not."""
-    from prometheus_client import multiprocess
+    from gateway.observe.together import bury
 
-    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    bury(pid)

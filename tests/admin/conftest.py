@@ -73,7 +73,7 @@ class FakeWorker:
     def checks(self) -> list[Check]:
         return [Check(name, name not in self.failing, self.failing.get(name, "")) for name in ("policies", "store")]
 
-    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+    async def render_metrics(self, accept: str) -> tuple[bytes, str]:
         return Metrics(self.policies).render(accept)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import string
+import time
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
@@ -11,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from gateway.core.limits import Posture
 from gateway.observe.instruments import CALL_S, INSTRUMENTS
-from gateway.observe.metrics import Levels, Metrics
+from gateway.observe.levels import Levels
+from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.tally import Distribution
 from gateway.record import CallRecord
@@ -144,6 +146,15 @@ def test_levels_are_read_at_each_scrape(metrics: Metrics) -> None:
     assert found["gateway_store_up"] == 0
     levels = Levels()
     assert samples(metrics)["gateway_store_up"] == 1
+
+
+def test_what_the_system_says_of_the_worker() -> None:
+    found = samples(Metrics(POLICIES, worker=3))
+    assert found['process_resident_memory_bytes{worker="3"}'] > 3 * 1024 * 1024
+    assert found['process_virtual_memory_bytes{worker="3"}'] > found['process_resident_memory_bytes{worker="3"}']
+    assert found['process_cpu_seconds_total{worker="3"}'] > 0
+    assert 0 < time.time() - found['process_start_time_seconds{worker="3"}'] < time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert 3 <= found['process_open_fds{worker="3"}'] <= found['process_max_fds{worker="3"}']
 
 
 def test_levels_of_what_is_gone_become_zero(metrics: Metrics) -> None:

@@ -10,9 +10,10 @@ PROGRAM = '''
 import os, signal, sys
 import prometheus_client  # looks at the variable now, before it is set
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-from gateway.observe.metrics import Levels, Metrics
+from gateway.observe.levels import Levels
+from gateway.observe.metrics import Metrics
 from gateway.observe.restarts import count_restart
-from prometheus_client import multiprocess
+from gateway.observe.together import bury
 from tests.observe.conftest import POLICIES, finished_call
 
 def worker(calls, levels, ending):
@@ -33,12 +34,14 @@ def worker(calls, levels, ending):
     if ending:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        multiprocess.mark_process_dead(pid)
+        bury(pid)
         count_restart()
     return pid, done[1]
 
 count_restart()
 killed = worker(5, Levels(in_flight=50, store_up=False), True)
+killed = worker(1, Levels(in_flight=50, store_up=False), True)
+open(sys.argv[1] + "/counter_99999.db", "wb").close()  # of a worker that begins just now
 first = worker(7, Levels(in_flight=2, open_connections={"calls": 4}), False)
 second = worker(11, Levels(in_flight=3, open_connections={"calls": 1}, store_up=False), False)
 scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight=1))
@@ -46,6 +49,7 @@ for accept in ("", "application/openmetrics-text"):
     sys.stdout.write(scraper.render(accept)[0].decode())
     sys.stdout.write("---\\n")
 os.close(first[1]); os.close(second[1])
+print(os.getpid(), first[0], second[0])  # whose files are left: not those of the dead
 '''
 CALLS = 'gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}'
 
@@ -66,12 +70,15 @@ def test_workers_add_up(tmp_path: Path) -> None:
         for sample in family.samples:
             labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
             found[f"{sample.name}{{{labels}}}"] = sample.value
-    assert found[CALLS] == 5 + 7 + 11
-    assert found['gateway_request_duration_seconds_count{code_class="2xx",route="erp"}'] == 23
-    assert found['gateway_request_duration_seconds_bucket{code_class="2xx",le="+Inf",route="erp"}'] == 23
+    assert found[CALLS] == 5 + 1 + 7 + 11
+    assert found['gateway_request_duration_seconds_count{code_class="2xx",route="erp"}'] == 24
+    assert found['gateway_request_duration_seconds_bucket{code_class="2xx",le="+Inf",route="erp"}'] == 24
     assert found["gateway_requests_in_flight{}"] == 1 + 2 + 3
     assert found['gateway_open_connections{listener="calls"}'] == 5
     assert found["gateway_store_up{}"] == 0
-    assert found["gateway_worker_restarts_total{}"] == 2
+    assert found["gateway_worker_restarts_total{}"] == 3
     assert found['gateway_policy_info{version="0123456789ab"}'] == 1
-    assert found["process_resident_memory_bytes{}"] > 3 * 1024 * 1024
+    assert found['process_resident_memory_bytes{worker="0"}'] > 3 * 1024 * 1024
+    assert {path.name for path in tmp_path.glob("counter_*.db")} - {"counter_dead.db", "counter_99999.db"} == {
+        f"counter_{pid}.db" for pid in map(int, done.stdout.split("---\n")[2].split())
+    }

@@ -1,0 +1,66 @@
+"""What is not counted but read off: how much there is of it now, in this worker."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gateway.observe.process import max_fds, open_fds, resident_bytes, start_time_s, virtual_bytes
+
+FDS_EVERY = 10
+"""Readings between two countings of open files: without a new kernel's help that is work for each of them."""
+
+
+class Levels(NamedTuple):
+    """A worker's levels.
+
+    open_connections      by listener
+    upstream_connections  by upstream: (active, idle)
+    breaker_keys          by breaker and state
+    slots                 by concurrency limit
+    """
+
+    in_flight: int = 0
+    open_connections: Mapping[str, int] = {}
+    upstream_connections: Mapping[str, tuple[int, int]] = {}
+    store_up: bool = True
+    breaker_keys: Mapping[tuple[str, str], int] = {}
+    slots: Mapping[str, int] = {}
+
+
+class Gauges:
+    """Puts levels into gauges. What had a level once and is gone is 0.
+
+    put  sets the value of a series: (metric, value, labels)
+    """
+
+    def __init__(self, worker: str, put: Callable[..., None]) -> None:
+        self._worker = worker
+        self._put = put
+        self._series: set[tuple[str, ...]] = set()
+        self._readings = 0
+        put("process_start_time_seconds", start_time_s(), worker)
+
+    def read(self, levels: Levels) -> None:
+        """Take over the levels, and what the system says of this process."""
+        now: dict[tuple[str, ...], int] = {("gateway_requests_in_flight",): levels.in_flight}
+        now[("gateway_store_up",)] = levels.store_up
+        for listener, count in levels.open_connections.items():
+            now["gateway_open_connections", listener] = count
+        for upstream, (active, idle) in levels.upstream_connections.items():
+            now["gateway_upstream_connections", upstream, "active"] = active
+            now["gateway_upstream_connections", upstream, "idle"] = idle
+        for (breaker, state), count in levels.breaker_keys.items():
+            now["gateway_breaker_keys", breaker, state] = count
+        for limit, count in levels.slots.items():
+            now["gateway_limit_concurrency_in_use", limit] = count
+        self._series |= now.keys()
+        for name, *labels in self._series:
+            self._put(name, now.get((name, *labels), 0), *labels)
+        self._read_process()
+
+    def _read_process(self) -> None:
+        self._put("process_resident_memory_bytes", resident_bytes(), self._worker)
+        self._put("process_virtual_memory_bytes", virtual_bytes(), self._worker)
+        if self._readings % FDS_EVERY == 0:
+            self._put("process_open_fds", open_fds(), self._worker)
+            self._put("process_max_fds", max_fds(), self._worker)
+        self._readings += 1

@@ -1,0 +1,85 @@
+"""The counts of several workers together: each writes a file of its own, whoever is scraped adds the files up.
+
+A worker that dies leaves its counts to a file of the dead, so that the files are as many as the living. The lock keeps
+scrapes from seeing counts twice, or not at all, while that happens.
+"""
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+COUNTED = ("counter", "histogram")
+LOCK = "lock"
+PATIENCE_S = 0.5
+"""How long the supervisor waits for those who read: a worker that was stopped in the middle of it may never end."""
+
+
+class Together:
+    """A collector of prometheus_client over all files of PROMETHEUS_MULTIPROC_DIR."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known beforehand; without this, registering would read the files."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, added up. Earlier versions of the policies, which are 0, are left out."""
+        directory = _directory()
+        with _locked(directory, fcntl.LOCK_SH):
+            begun = [str(path) for path in directory.glob("*.db") if path.stat().st_size]
+            metrics = MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call]
+        for metric in metrics:
+            if metric.name == "gateway_policy_info":
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
+
+
+def bury(pid: int) -> None:
+    """A worker has died: its counters stay in the sums, its gauges do not. Never raises, never waits long."""
+    directory = _directory()
+    with suppress(OSError):
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB, PATIENCE_S):  # else its own files go on being read
+            for type_ in COUNTED:
+                left = directory / f"{type_}_{pid}.db"
+                if left.exists():
+                    with suppress(OSError, RuntimeError, ValueError, struct.error):  # what cannot be read is lost
+                        _add(left, directory / f"{type_}_dead.db")
+                    left.unlink()
+
+
+def _add(left: Path, dead: Path) -> None:
+    counts = [*MmapedDict.read_all_values_from_file(str(left))]  # type: ignore[no-untyped-call]
+    sums = MmapedDict(str(dead))  # type: ignore[no-untyped-call]
+    try:
+        for key, count, _, _ in counts:
+            sums.write_value(key, sums.read_value(key)[0] + count, 0.0)  # type: ignore[no-untyped-call]
+    finally:
+        sums.close()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _locked(directory: Path, how: int, patience_s: float = 0.0) -> Iterator[None]:
+    """Raises BlockingIOError when LOCK_NB is asked for and somebody else keeps the lock for longer than that."""
+    by = time.monotonic() + patience_s
+    with (directory / LOCK).open("ab") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, how)
+                break
+            except BlockingIOError:
+                if time.monotonic() > by:
+                    raise
+                time.sleep(0.005)
+        yield
+
+
+def _directory() -> Path:
+    return Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
