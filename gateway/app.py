@@ -41,7 +41,7 @@ from gateway.observe.pauses import upstream_paused
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.siblings import Siblings
-from gateway.store import StoreDown
+from gateway.store import Store, StoreDown
 from gateway.store.open import open_store
 from gateway.store.status import open_statuses
 
@@ -236,6 +236,12 @@ class Worker:
             Check("listener", listening, str(self.settings.listen)),
             Check("store", self._store_up or not denied, "up" if self._store_up else "down"),
         )
+
+    @property
+    def own_store(self) -> Store:
+        """What this worker counts for itself alone."""
+        assert self._gateway is not None, "the admin listener starts after the gateway is built"
+        return self._gateway.breakers.own
 
     def breaker_changed(self, guard: Guard, change: Change) -> None:
         """An operator changed a breaker's state: told like every other change."""

@@ -71,18 +71,18 @@ class Breakers:
 
     def __init__(self, own: LocalStore, on_change: OnChange = ignore_change) -> None:
         self.on_change = on_change
-        self._own = own
+        self.own = own
         self._passed: dict[tuple[int, str, int], _Passed] = {}
         self._telling: set[asyncio.Future[Changes]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def ask_own(self, guard: Guard) -> Decision:
         """Ask a breaker that each worker has for itself. Does not wait for anything."""
-        return await self._own.admit(Ask((), (guard,)), "")
+        return await self.own.admit(Ask((), (guard,)), "")
 
     def let_in(self, guard: Guard, standings: Sequence[Standing], judge: Judge | None = None) -> Passage:
         """A call was admitted. `standings` end with the breaker's, or are empty; None = it is one of our own."""
-        judge = self._own if judge is None else judge  # an empty local store is false
+        judge = self.own if judge is None else judge  # an empty local store is false
         if not standings:
             return Passage(guard, CLEAR, judge)
         standing = standings[-1]

@@ -31,6 +31,11 @@ class Target(NamedTuple):
     parts: Parts
     guard: Guard
 
+    @property
+    def shared(self) -> bool:
+        """Whether it is one for the whole fleet; else each worker has its own."""
+        return isinstance(self.guard.rule, Breaker) and self.guard.rule.shared
+
 
 class Order(NamedTuple):
     """What an operator wants: a state held for so long; None = the breaker decides for itself again."""
@@ -77,8 +82,6 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     breaker = policies.breakers.get(name)
     if breaker is None:
         raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r}; GET /-/breakers lists them.")
-    if not breaker.shared:
-        raise AdminProblem(409, "LOCAL_BREAKER", f"Breaker {name} is of `scope: local`: each worker has its own.")
     parts = read_parts("breaker", name, breaker.key, words[1:])
     return Target(parts, Guard(breaker, partition(f"breaker:{name}", breaker.key, parts)))
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from gateway.admin import breakers, connections, counters, describe
+from gateway.admin import breakers, connections, counters, describe, local_breakers
 from gateway.admin.guard import MAX_BODY_BYTES, Guard
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
@@ -41,6 +41,7 @@ class AdminServer:
     def __init__(self, worker: AdminView) -> None:
         """Raises gateway.admin.guard.TokenMissing for an address that others can reach and no (or a weak) token."""
         self.worker = worker
+        local_breakers.answer_siblings(worker)
         app = web.Application(middlewares=[Guard(worker.settings).middleware()], client_max_size=MAX_BODY_BYTES)
         for endpoint in ENDPOINTS:
             handler = partial(endpoint.handler, self)
@@ -115,20 +116,29 @@ class AdminServer:
         return answer({"breakers": breakers.breaker_documents(self.worker.policies)})
 
     async def _breaker(self, request: web.Request) -> web.StreamResponse:
-        target = breakers.find(self.worker.policies, _segments(request, BREAKERS))
+        words = _segments(request, BREAKERS)
+        target = breakers.find(self.worker.policies, words)
+        if not target.shared:
+            return answer(await local_breakers.look_everywhere(self.worker, target, words))
         return answer(await breakers.look(self.worker.store, target))
 
     async def _force(self, request: web.Request) -> web.StreamResponse:
-        target, store = breakers.find(self.worker.policies, _segments(request, BREAKERS)), self.worker.store
+        worker, store, words = self.worker, self.worker.store, _segments(request, BREAKERS)
+        target = breakers.find(worker.policies, words)
         if request.content_type != "application/json":
             raise AdminProblem(415, "JSON_REQUIRED", "Send the body as application/json.")
         order = breakers.read_order(await request.read())
-        before = await breakers.look(store, target)
-        change = await breakers.force(store, target, order)
-        after = await breakers.look(store, target)
+        if target.shared:
+            before = await breakers.look(store, target)
+            change = await breakers.force(store, target, order)
+            after = await breakers.look(store, target)
+        else:
+            before = await local_breakers.look_everywhere(worker, target, words)
+            change = None  # each worker tells its own
+            after = await local_breakers.force_everywhere(worker, target, words, order)
         _audit(request, "Breaker forced", "breaker.force", before, after)
         if change is not None:
-            self.worker.breaker_changed(target.guard, change)
+            worker.breaker_changed(target.guard, change)
         return answer({"before": before, "after": after})
 
     # Connections ----------------------------------------------------------------------------------

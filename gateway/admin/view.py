@@ -35,6 +35,10 @@ class AdminView(Protocol):
         """Where counters are read and reset."""
 
     @property
+    def own_store(self) -> Store:
+        """What this worker counts for itself alone: breakers of `scope: local`."""
+
+    @property
     def statuses(self) -> Statuses:
         """How connections are doing."""
 

@@ -20,6 +20,7 @@ from gateway.policy.settings_file import load_settings
 from gateway.settings import Listen, Logging, Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
+from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore
 from gateway.store.status import LocalStatuses, RedisStatuses, Statuses
 
@@ -63,6 +64,7 @@ class FakeWorker:
     policies: PolicySet = POLICIES
     worker: int = 1
     siblings: Siblings = field(default_factory=lambda: Siblings(1))
+    own_store: Store = field(default_factory=LocalStore)
     draining: bool = False
     failing: Mapping[str, str] = field(default_factory=dict)
     changes: list[tuple[Guard, Change]] = field(default_factory=list)

@@ -127,7 +127,7 @@ async def test_one_for_everybody_needs_no_key(admin: Admin) -> None:
         ("/-/breakers/connection/acme", 400, "WRONG_KEY"),
         ("/-/breakers/connection/acme/", 400, "WRONG_KEY"),
         ("/-/breakers/slow/acme", 400, "WRONG_KEY"),
-        ("/-/breakers/own/conn_42", 409, "LOCAL_BREAKER"),
+        ("/-/breakers/own/conn_42/x", 400, "WRONG_KEY"),
     ],
 )
 async def test_names_that_lead_nowhere(admin: Admin, path: str, status: int, code: str) -> None:
@@ -156,6 +156,23 @@ async def test_orders_that_make_no_sense(admin: Admin, body: object) -> None:
     assert (status, document["code"]) == (400, "BAD_ORDER")
     assert (await admin.ask(PATH))[1]["state"] == "closed"
     assert admin.worker.changes == []
+
+
+async def test_each_workers_own_are_asked_and_told_one_by_one(admin: Admin) -> None:
+    path = "/-/breakers/own/conn_42"
+    status, body, _ = await admin.ask(path)
+    about = {"key": {"connection": "conn_42"}, "name": "own", "scope": "local"}
+    assert (status, body) == (200, {**about, "workers": [{"worker": 1, "state": "closed"}]})
+    status, body = await order(admin, {"state": "open", "ttl": "1m"}, path)
+    (one,) = body["after"]["workers"]
+    assert 59 <= one["next_probe_s"] <= 60
+    assert (status, one["state"], one["reason"]) == (200, "open", "forced")
+    assert body["before"]["workers"] == [{"worker": 1, "state": "closed"}]
+    assert [(guard.key, change.state) for guard, change in admin.worker.changes] == [
+        ("breaker:own:{=conn_42}", State.OPEN)
+    ]
+    await order(admin, {"state": "auto"}, path)
+    assert (await admin.ask(path))[1]["workers"][0]["state"] == "open", "until a probe says otherwise"
 
 
 async def test_a_page_cannot_send_orders(admin: Admin) -> None:

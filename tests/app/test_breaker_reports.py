@@ -9,6 +9,7 @@ import pytest
 from gateway.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
+from gateway.core.learning import Heed
 from gateway.pauses import Pauses
 from gateway.store import StoreDown
 from gateway.store.local import LocalStore
@@ -54,7 +55,7 @@ async def test_a_store_that_holds_nothing_yet_is_told_all_the_same() -> None:
     await breakers.close()
     assert (len(own), len(store)) == (0, 1)
     store = LocalStore()
-    pauses.begin(Guard(Pausing("up", 1_000_000), "p"), 1_000_000, store)
+    pauses.begin(Guard(Pausing("up", 1_000_000), "p"), Heed(1_000_000), store)
     await pauses.close()
     assert (len(own), len(store)) == (0, 1)
 

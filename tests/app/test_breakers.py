@@ -69,7 +69,7 @@ def changes(gateway: Running) -> list[tuple[str, Change]]:
 
 async def ready_to_probe(gateway: Running) -> None:
     """As if the time for which it is open were over."""
-    store = gateway.gateway.breakers._own if GUARD_IS_OWN(gateway) else gateway.gateway.store
+    store = gateway.gateway.breakers.own if GUARD_IS_OWN(gateway) else gateway.gateway.store
     await store.force(GUARD, State.OPEN, 1)
 
 

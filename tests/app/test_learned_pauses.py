@@ -50,7 +50,7 @@ class Slow:
         gateway = self.running.gateway
         store = LocalStore(lambda: self.now_us)
         gateway.store = store
-        gateway.breakers._own._clock = lambda: self.now_us
+        gateway.breakers.own._clock = lambda: self.now_us
         gateway.clock, gateway.sleep = lambda: self.now_us / 1e6, self.sleep
         gateway.random_bits = lambda _bits: 0
         gateway.pauses.on_pause = lambda guard, for_us: self.began.append((guard.rule.name, for_us // 1_000_000))
