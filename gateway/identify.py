@@ -9,14 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
+from gateway.core.asking import key_values
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
-from gateway.core.doubts import said_twice
-from gateway.core.keys import read_key, vouched
-from gateway.core.policy import VOUCHED
-from gateway.core.problems import BAD_REQUESTS, LOOP, Refusal
+from gateway.core.problems import LOOP, Refusal
+from gateway.core.way import Way, find_way
 from gateway.record import OWN
-from gateway.way import Way, find_way
 
 MOST_PEERS = 16  # that send one and the same head; more are forgotten
 
@@ -58,13 +56,8 @@ async def _find_caller(call: Call, way: Way) -> Refusal | None:
         if isinstance(known, Refusal):
             return known
         identity = known
-    if said_twice(route, headers, way.query):
-        return Refusal(BAD_REQUESTS[400], "A field or parameter that says who is calling is repeated.")
-    client_ip = call.record.client_ip
-    parts = {part.name: read_key(part, headers, way.parameters, way.query, client_ip) for part in route.keys}
-    if identity is not None:
-        parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
-    return _know(call, parts)
+    parts = key_values(way, headers, call.record.client_ip, identity)
+    return parts if isinstance(parts, Refusal) else _know(call, parts)
 
 
 def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:

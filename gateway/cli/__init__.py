@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import health, keys, run, tell
+from gateway.cli import explain, health, keys, run, tell
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def _gateway(
 
 app.command()(run.run)
 app.command()(tell.check)
+app.command()(explain.explain)
 app.command()(tell.schema)
 app.command()(health.healthcheck)
 app.command()(keys.hash_key)

@@ -31,6 +31,12 @@ def read_policies(settings: "Settings", env_file: Path | None, upstream: str) ->
         return load_default(upstream) if upstream else load([settings.policies], env=env)
 
 
+def read_chosen(config: Path | None, env_file: Path | None, policies: Path | None) -> "tuple[Settings, PolicySet]":
+    """Settings, and the policies that they or `policies` name, for commands that only look at them."""
+    settings = read_settings(config, env_file, {"policies": policies} if policies else {})
+    return settings, read_policies(settings, env_file, "")
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turn what is wrong with files into messages."""
@@ -46,4 +52,4 @@ def told() -> Iterator[None]:
         count = len(invalid.errors)
         what = f"{count} problems" if count > 1 else "one problem"
         lines = (line for error in invalid.errors for line in (str(error), *excerpt(error)))
-        fail(FAILED, f"nothing started: {what} in the configuration", *lines)
+        fail(FAILED, f"{what} in the configuration", *lines)

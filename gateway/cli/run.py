@@ -1,28 +1,20 @@
 """`gateway run`: start serving, in one command, with a useful default for everything."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.failing import NOT_STARTED, fail
+from gateway.cli.options import Config, EnvFile, Policies
 
 if TYPE_CHECKING:
     from gateway.supervisor import Running
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "-c", "--config", metavar="FILE", help="Settings. Default: ./config/gateway.yaml, else the shipped ones."
-    ),
-]
-Policies = Annotated[Path | None, typer.Option("-p", "--policies", metavar="PATH", help="Policy file or directory.")]
 Upstream = Annotated[str, typer.Option(metavar="URL", help="Put the shipped default policy in front of this API.")]
 Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where callers reach the gateway.")]
 Admin = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where health, metrics and the admin API are.")]
 Workers = Annotated[str, typer.Option(metavar="N|auto", help="Processes that serve calls; auto: one per CPU.")]
 StoreUrl = Annotated[str, typer.Option(metavar="URL", help="Where counters live: embedded, local, redis://...")]
-EnvFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File of GATEWAY_* variables. Default: ./.env")]
 LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 Dev = Annotated[bool, typer.Option("--dev", help="Logs for people to read, also when not on a terminal.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Do not tell on stderr what has started.")]

@@ -7,7 +7,8 @@ from typing import Any
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
-from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route, Upstream
+from gateway.core.mismatch import path_text
+from gateway.core.policy import Match, Operation, PolicySet, Route, Upstream
 from gateway.core.retry import Retry
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings
@@ -89,7 +90,7 @@ def _route_values(route: Route) -> dict[str, Any]:
     """Upstream, limits and key parts by name: they are listed in full beside the routes."""
     return {
         "name": route.name,
-        "match": _match_text(route.match),
+        "match": match_text(route.match),
         "upstream": route.upstream.name,
         "strip_prefix": route.strip_prefix,
         "authenticate": [scheme.name for scheme in route.authenticate],
@@ -100,7 +101,7 @@ def _route_values(route: Route) -> dict[str, Any]:
         "keys": [part.name for part in route.keys],
         "cost": _cost_values(route),
         "operations": [
-            {"name": one.name, "entity": one.entity, "match": _match_text(one.match), "cost": _cost_values(one)}
+            {"name": one.name, "entity": one.entity, "match": match_text(one.match), "cost": _cost_values(one)}
             for one in route.operations
         ],
         "source": route.source,
@@ -136,10 +137,10 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
         yield from (f"  {one.name:<24} {_retry_text(one)}  # {one.source}" for one in policies.retries.values())
     yield "upstreams:"
     for upstream in policies.upstreams.values():
-        yield f"  {upstream.name:<24} {_place(upstream)}{_patience(upstream)}  # {upstream.source}"
+        yield f"  {upstream.name:<24} {place(upstream)}{_patience(upstream)}  # {upstream.source}"
     yield "routes, first match wins:"
     for route in policies.routes:
-        what = f"{_match_text(route.match)} -> {route.upstream.name} ({_rules(route)})"
+        what = f"{match_text(route.match)} -> {route.upstream.name} ({_rules(route)})"
         yield f"  {route.name:<24} {what}  # {route.source}"
 
 
@@ -212,7 +213,7 @@ def duration(time_us: int) -> str:
     return f"{time_us}us" if time_us else "0s"
 
 
-def _place(upstream: Upstream) -> str:
+def place(upstream: Upstream) -> str:
     if upstream.builtin_echo:
         return "builtin:echo"
     if upstream.unix_path:
@@ -227,12 +228,8 @@ def _patience(upstream: Upstream) -> str:
     return text + (f"; paced at {pace.rate} per {duration(pace.per_us)}" if pace else "")
 
 
-def _match_text(match: Match) -> str:
+def match_text(match: Match) -> str:
     """Conditions in one line: `GET,POST api.example/erp/ X-Beta: on`."""
     headers = [f"{name}: {'*' if value is None else value}" for name, value in match.headers]
-    where = (match.host or "") + (_path_text(match.path) if match.path else "")
+    where = (match.host or "") + (path_text(match.path) if match.path else "")
     return " ".join(word for word in (",".join(sorted(match.methods)), where, *headers) if word) or "every call"
-
-
-def _path_text(path: PathPattern) -> str:
-    return path.prefix + "**" if path.prefix is not None else "/" + "/".join(path.segments or ())

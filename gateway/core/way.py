@@ -1,13 +1,29 @@
 """Where a request line leads: its route, its operation, and what the upstream is asked for."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gateway.core.doubts import ODD, ambiguous, dearest, leaves
 from gateway.core.match import find_operation, find_route
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
-from gateway.wire.request_head import RequestHead
+
+
+class Asking(Protocol):
+    """A request, as far as it decides where it leads and who is asking.
+
+    method   as it came; target: raw
+    headers  case-insensitive; `get` gives the first of a repeated field, `getall` each
+    """
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def headers(self) -> Any: ...
 
 
 class Way(NamedTuple):
@@ -15,6 +31,7 @@ class Way(NamedTuple):
 
     target      what the upstream is asked for (raw)
     parameters  path parameters as raw segments; query: raw text behind the `?`
+    rest        the path behind `strip_prefix`: what operations are matched with
     """
 
     route: Route
@@ -22,13 +39,14 @@ class Way(NamedTuple):
     target: str
     parameters: Mapping[str, str]
     query: str
+    rest: str
 
 
-def find_way(policies: PolicySet, head: RequestHead, http_host: str) -> Way | Refusal:
+def find_way(policies: PolicySet, head: Asking, http_host: str) -> Way | Refusal:
     """The way of a request, or why there is none."""
     headers = head.headers
     path, question, query = head.target.partition("?")
-    method, host = head.method.upper(), _host_name(http_host)
+    method, host = head.method.upper(), host_name(http_host)
     found = find_route(policies, method, host, "/" if path == "*" else path, headers)
     if found is None:
         return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
@@ -44,10 +62,10 @@ def find_way(policies: PolicySet, head: RequestHead, http_host: str) -> Way | Re
     if odd and route.operations:
         operation = dearest(route, operation, method, rest, headers)
     target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
-    return Way(route, operation, target, parameters, query)
+    return Way(route, operation, target, parameters, query, rest)
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
     name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
     return name.lower().removesuffix(".")

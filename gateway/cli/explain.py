@@ -1,0 +1,189 @@
+"""`gateway explain`: what would happen to a call, and why. Charges nothing, neither offline nor live."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.failing import FAILED, OK, USAGE, fail
+from gateway.cli.options import Admin, Config, EnvFile, Json, Policies
+
+if TYPE_CHECKING:
+    from gateway.core.authentication import Denied, Identity
+    from gateway.core.policy import PolicySet, Route
+
+MOST_LINES = 1_000
+MOST_BYTES = 1 << 20
+
+Fields = Annotated[
+    list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="A header field; may repeat.")
+]
+Keys = Annotated[
+    list[str] | None, typer.Option("-k", "--key", metavar="PART=VALUE", help="A key part that headers do not say.")
+]
+
+
+def explain(
+    call: Annotated[
+        str | None,
+        typer.Argument(metavar="'METHOD PATH'", help="The call, or - for access log lines on standard input."),
+    ] = None,
+    header: Fields = None,
+    key: Keys = None,
+    policies: Policies = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+    live: Annotated[bool, typer.Option("--live", help="Ask the running gateway: with counters and states.")] = False,
+    admin: Admin = "",
+    client_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="Where the call comes from.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Tell what would happen to a call, and why: route, key, every limit, breaker, retries, upstream.
+
+    Without a call: lines of the access log from standard input. Exit code 1: it would be refused.
+    """
+    if call is None and sys.stdin.isatty():
+        raise typer.BadParameter("give a call: gateway explain 'GET /path' -H 'X-Tenant-Id: acme'")
+    if live and policies:
+        raise typer.BadParameter("--live asks the running gateway about its own policies: leave --policies out")
+    keys = dict(_pair(text, "=", "--key") for text in key or ())
+    fields = [_pair(text, ":", "--header") for text in header or ()]
+    if live:
+        documents = _live(_one_call(call), fields, keys, client_ip, (config, env_file, admin))
+    else:
+        documents = _offline(call, fields, keys, client_ip, (config, env_file, policies))
+    raise typer.Exit(_tell(documents, as_json))
+
+
+def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
+    name, found, value = text.partition(separator)
+    if not found or not name.strip():
+        raise typer.BadParameter(f"{text!r}: expected NAME{separator}VALUE", param_hint=option)
+    return name.strip(), value.strip()
+
+
+def _one_call(call: str | None) -> tuple[str, str]:
+    """Method and path."""
+    words = (call or "").split()
+    if len(words) == 1 and words[0].startswith(("/", "http")):
+        words = ["GET", *words]
+    if len(words) != 2:
+        raise typer.BadParameter(f"{call!r}: expected a method and a path, such as 'GET /erp/items'")
+    return words[0], words[1]
+
+
+def _offline(
+    call: str | None,
+    fields: Sequence[tuple[str, str]],
+    keys: Mapping[str, str],
+    client_ip: str,
+    where: tuple[Path | None, Path | None, Path | None],
+) -> Iterator[dict[str, Any]]:
+    from gateway.cli.loading import read_chosen
+
+    settings, loaded = read_chosen(*where)
+    if call is None or call == "-":
+        yield from _of_lines(loaded, keys)
+        return
+    from gateway.core.explain import explain as explain_call
+    from gateway.core.problems import Refusal
+    from gateway.core.way import find_way
+    from gateway.policy.explained import explained
+    from gateway.wire.asked import BadAsked, asked
+
+    try:
+        request = asked(*_one_call(call), fields)
+    except BadAsked as bad:
+        fail(USAGE, str(bad))
+    way = find_way(loaded, request, request.http_host)
+    identity = None if isinstance(way, Refusal) else _identity(way.route, request.headers)
+    explanation = explain_call(
+        loaded,
+        request,
+        request.http_host,
+        client_ip=client_ip,
+        identity=identity,
+        known=keys,
+        realm=settings.name,
+    )
+    yield explained(request, request.http_host, explanation)
+
+
+def _identity(route: "Route", headers: Any) -> "Identity | Denied | None":
+    """Who the API key says is calling. Tokens are not checked here: their keys may be far away."""
+    from gateway.core.authentication import NO_CREDENTIALS, ApiKeys, Denied, credential, find_entry
+
+    denied: Denied = NO_CREDENTIALS
+    for scheme in route.authenticate:
+        shown = credential(scheme.header, headers)
+        if shown is None:
+            continue
+        if not isinstance(scheme, ApiKeys):
+            return None
+        found = find_entry(scheme, shown)
+        if not isinstance(found, Denied):
+            return found
+        denied = max(denied, found)
+    return denied if route.authenticate else None
+
+
+def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Explain calls by their lines in the access log."""
+    from gateway.core.explain import explain as explain_call
+    from gateway.core.recorded import recorded
+    from gateway.policy.explained import explained
+
+    for number in range(1, MOST_LINES + 1):
+        text = sys.stdin.buffer.readline(MOST_BYTES)
+        if not text:
+            if number == 1:
+                fail(USAGE, "expected a line of the access log on standard input")
+            return
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        call = recorded(policies, line) if isinstance(line, dict) else None
+        if call is None:
+            fail(USAGE, f"line {number} is no line of the access log in native format")
+        explanation = explain_call(
+            policies, call, call.http_host, client_ip=call.client_ip, known={**call.known, **keys}
+        )
+        yield explained(call, call.http_host, explanation)
+
+
+def _live(
+    call: tuple[str, str],
+    fields: Sequence[tuple[str, str]],
+    keys: Mapping[str, str],
+    client_ip: str,
+    where: tuple[Path | None, Path | None, str],
+) -> Iterator[dict[str, Any]]:
+    from gateway.cli.client import AdminClient
+
+    method, path = call
+    asked: dict[str, Any] = {"method": method, "path": path, "headers": [list(pair) for pair in fields]}
+    if keys:
+        asked["keys"] = dict(keys)
+    if client_ip:
+        asked["client_ip"] = client_ip
+    yield AdminClient(*where).post("/-/explain", asked)
+
+
+def _tell(documents: Iterator[dict[str, Any]], as_json: bool) -> int:
+    from gateway.cli.explanation import lines
+
+    refused = False
+    for number, document in enumerate(documents):
+        refused |= "refused" in document or not document.get("decision", {}).get("admitted", True)
+        if as_json:
+            typer.echo(json.dumps(document))
+            continue
+        if number:
+            typer.echo("")
+        for line in lines(document):
+            typer.echo(line)
+    return FAILED if refused else OK

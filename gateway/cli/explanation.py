@@ -1,0 +1,101 @@
+"""An explanation for people: one line a fact, in the order in which the gateway finds out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Document = dict[str, Any]
+WIDTH = 12
+
+
+def lines(document: Document) -> Iterator[str]:
+    """Plain text. `document` as `policy.explained` makes it, here or in a running gateway."""
+    yield _row("call", " ".join(filter(None, (document["request"]["method"], document["request"]["target"]))))
+    yield _row("outcome", _outcome(document))
+    for passed in document.get("passed_routes", ()):
+        yield _row("", f"not route {passed['name']}" + (f": {passed['why']}" if passed["why"] else ""))
+    route = document.get("route")
+    if route is None:
+        return
+    yield _row("route", f"{route['name']} ({route['match']})", route["source"])
+    for passed in document.get("passed_operations", ()):
+        yield _row("", f"not operation {passed['name']}" + (f": {passed['why']}" if passed["why"] else ""))
+    if "operation" in document:
+        entity = f" on {document['entity']}" if "entity" in document else ""
+        yield _row("operation", document["operation"] + entity)
+    if "credentials" in document:
+        checked = "" if document["credentials"]["checked"] else ", not checked"
+        yield _row("credentials", f"{' or '.join(document['credentials']['schemes'])}{checked}")
+    for key in document["keys"]:
+        value = "none" if key["value"] is None else key["value"]
+        yield _row("key", f"{key['name']} = {value} ({key['from']}, when missing: {key['on_missing']})")
+    for limit in document["limits"]:
+        yield from _limit(limit)
+    yield from _beyond(document)
+
+
+def _row(name: str, text: str, source: str = "") -> str:
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return f"{name:<{WIDTH}}{shown}" + (f"  # {source}" if source else "")
+
+
+def _outcome(document: Document) -> str:
+    if "refused" in document:
+        refused = document["refused"]
+        return f"refused with {refused['status']} {refused['code']}: {refused['detail']}"
+    decision = document.get("decision")
+    asked = sum(limit["asked"] for limit in document["limits"])
+    if decision is None:
+        return f"asks {asked} limit{'' if asked == 1 else 's'}; with --live also what they answer"
+    if decision["admitted"]:
+        return "admitted, if it came now"
+    why = decision.get("held_by") or ", ".join(decision["limits"])
+    return f"refused by {why}; again in {decision['retry_after_s']} s"
+
+
+def _limit(limit: Document) -> Iterator[str]:
+    if not limit["asked"]:
+        yield _row("limit", f"{limit['name']}: not asked, {limit['why_not']}", limit["source"])
+        return
+    who = limit["for"] if limit["key"] else "everybody"
+    cost = f", costs {limit['cost']}" if limit["cost"] != 1 or "cost_from" in limit else ""
+    cost += f" until {limit['cost_from']} tells more" if "cost_from" in limit else ""
+    mode = "" if limit["mode"] == "enforce" else f", {limit['mode']} only"
+    text = f"{limit['name']}: {limit['algorithm']} {limit['amount']} for {who}{cost}{mode}{_state(limit)}"
+    yield _row("limit", text, limit["source"])
+    if "override" in limit:
+        yield _row(
+            "", f"by its override for {', '.join(f'{name}={value}' for name, value in limit['override'].items())}"
+        )
+    if "shadow" in limit:
+        shadow = limit["shadow"]
+        yield _row("", f"in shadow: {shadow['algorithm']} {shadow['amount']}{_state(shadow)}")
+
+
+def _state(limit: Document) -> str:
+    if "remaining" not in limit:
+        return ""
+    wait = "" if limit["has_room"] else f", room again in {limit['retry_after_s']} s"
+    return f"; {limit['remaining']} left{wait}"
+
+
+def _beyond(document: Document) -> Iterator[str]:
+    for kind in ("pause", "breaker"):
+        guard = document.get(kind)
+        if guard is not None:
+            name = guard.get("name") or f"asked by {guard['upstream']}, at most {guard['at_most_s']} s"
+            state = f"; {guard['state']}" if "state" in guard else ""
+            state += f", next try in {guard['wait_s']} s" if guard.get("wait_s") else ""
+            yield _row(kind, f"{name} for {guard['for'] or 'everybody'}{state}", guard.get("source", ""))
+    retry = document.get("retry")
+    if retry is not None:
+        what = f"{retry['attempts']} attempts, waits {', '.join(retry['waits'])}, on {_list(retry)}"
+        yield _row("retry", f"{retry['name']}: {retry.get('why_not', what)}", retry["source"])
+    if "pace" in document:
+        pace = document["pace"]
+        yield _row("pace", f"{pace['amount']} by {', '.join(pace['key']) or 'everybody together'}")
+    upstream = document["upstream"]
+    yield _row("upstream", f"{upstream['name']}: {document['request']['method']} {upstream['url']}", upstream["source"])
+
+
+def _list(retry: Document) -> str:
+    return ", ".join(map(str, [*retry["on_status"], *retry["on_error"]]))

@@ -1,0 +1,116 @@
+"""Who is asking, and what the store is asked about such a call: the work of `identify` that needs nobody else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.core.ask import Ask
+from gateway.core.authentication import Identity
+from gateway.core.challenges import not_vouched
+from gateway.core.doubts import said_twice
+from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
+from gateway.core.keys import partition, partition_key, read_key, vouched
+from gateway.core.limits import Charge, Mode
+from gateway.core.measure import Measure
+from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
+from gateway.core.problems import BAD_REQUESTS, KEY_MISSING, Refusal
+from gateway.core.way import Way
+
+Parts = Mapping[str, str | None]
+"""Values of key parts by name; None = the caller has none."""
+
+
+def key_values(way: Way, headers: Any, client_ip: str, identity: Identity | None) -> Parts | Refusal:
+    """The route's key parts in order, or why it cannot be said who is asking.
+
+    headers   as in `way.Asking`
+    identity  what credentials have proven; None = nothing
+    """
+    route = way.route
+    if said_twice(route, headers, way.query):
+        return Refusal(BAD_REQUESTS[400], "A field or parameter that says who is calling is repeated.")
+    parts = {part.name: read_key(part, headers, way.parameters, way.query, client_ip) for part in route.keys}
+    if identity is not None:
+        parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
+    return parts
+
+
+def ask_for(policies: PolicySet, route: Route, operation: Operation | None, parts: Parts) -> Ask | Refusal:
+    """What one call asks the store, or the refusal for a missing key part.
+
+    Each limit and guard is asked whose key parts are known; a missing part rejects, skips or counts as anonymous.
+    """
+    priced = operation or route
+    costs = priced.cost
+    values = {name: value for name, value in parts.items() if value is not None}
+    charges: list[Charge] = []
+    skipped = False
+    for limit in route.limits:
+        lacking = missing(policies, limit.key, values)
+        if lacking is OnMissing.SKIP:
+            skipped = True
+            continue
+        if isinstance(lacking, Refusal):
+            return lacking
+        mine = limit.for_caller(values)
+        cost = costs.get(limit.name, 1)
+        if mine.mode is not Mode.OFF:
+            charges.append(Charge(mine, partition_key(mine, parts), cost))
+            if mine.shadow is not None:
+                charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), cost))
+    guards: list[Guard] = []
+    for guard in _guards(policies, route, operation, parts):
+        if isinstance(guard, Refusal):
+            return guard
+        guards.append(guard)
+    breaker = guards[-1] if guards and isinstance(guards[-1].rule, Breaker) else None
+    own = route.breaker is not None and not route.breaker.shared
+    asked = guards[:-1] if breaker and own else guards
+    pace = route.upstream.pace
+    line = [parts.get(name) for name in pace.key] if pace is not None else ()
+    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped, measures=_measures(priced, charges))
+
+
+def _measures(priced: Route | Operation, charges: Sequence[Charge]) -> dict[str, Measure]:
+    """What is put right later, of the limits that are asked; a variant in shadow like the limit it is one of."""
+    found: dict[str, Measure] = {}
+    for limit, _, _ in charges:
+        measure = priced.measures.get(limit.name)
+        if measure is not None:
+            found[limit.name] = measure
+            if limit.shadow is not None:
+                found[limit.shadow.name] = measure
+    return found
+
+
+def _guards(policies: PolicySet, route: Route, operation: Operation | None, parts: Parts) -> Iterator[Guard | Refusal]:
+    """The pause and the breaker of this caller, in this order; a refusal where a key part must not be missing."""
+    parts = {OPERATION: operation.name if operation is not None else None, **parts}
+    values = {name: value for name, value in parts.items() if value is not None}
+    rules: list[tuple[str, Pausing | Breaker, Sequence[str]]] = []
+    learning = route.upstream.learning
+    if learning is not None:
+        rules.append(("pause", Pausing(route.upstream.name, learning.max_us), (learning.scope,)))
+    if route.breaker is not None:
+        rules.append(("breaker", route.breaker, route.breaker.key))
+    for kind, rule, key in rules:
+        lacking = missing(policies, key, values)
+        if isinstance(lacking, Refusal):
+            yield lacking
+        elif lacking is not OnMissing.SKIP:
+            yield Guard(rule, partition(f"{kind}:{rule.name}", key, parts))
+
+
+def missing(policies: PolicySet, key: Sequence[str], values: Mapping[str, str]) -> OnMissing | Refusal | None:
+    """What follows from the parts of a key that the caller does not have: the refusal, SKIP, or nothing."""
+    lacking = [policies.keys[name] for name in key if name not in values and name in policies.keys]
+    rejecting = [part for part in lacking if part.on_missing is OnMissing.REJECT]
+    if rejecting:
+        return _key_missing(rejecting[0])
+    return OnMissing.SKIP if any(part.on_missing is OnMissing.SKIP for part in lacking) else None
+
+
+def _key_missing(part: KeyPart) -> Refusal:
+    if part.source in VOUCHED:
+        return not_vouched(part.name)
+    where = part.source.value if part.source is KeyFrom.CLIENT_IP else f"{part.source.value} {part.source_name}"
+    return Refusal(KEY_MISSING, f"The key part {part.name} ({where}) is missing.")

@@ -1,0 +1,205 @@
+"""An explanation as one JSON document, the same for the command line and the admin API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.core.explain import Explanation, LimitCase, Passed
+from gateway.core.guards import Breaker, Guard, Standing
+from gateway.core.headers import retry_after_s, violated, whole_seconds
+from gateway.core.keys import readable
+from gateway.core.limits import Decision, Verdict
+from gateway.core.policy import KeyFrom, KeyPart, Pace, Route
+from gateway.core.retry import Repeat, Retry
+from gateway.core.way import Asking, Way
+from gateway.policy.effective import amount, duration, match_text, place
+
+Document = dict[str, Any]
+MOST_PASSED = 20
+"""Routes and operations that are named as passed by."""
+
+
+def explained(asking: Asking, http_host: str, explanation: Explanation, decision: Decision | None = None) -> Document:
+    """The whole document. What does not apply is left out.
+
+    asking, http_host  what was explained, as `core.explain` got it
+    decision  what the store's `peek` answered to `explanation.ask`; None = nobody asked it: then it says nothing of
+              counters, breaker states and whether the call would be admitted
+    """
+    way, refusal = explanation.way, explanation.refusal
+    request = {"method": asking.method, "target": asking.target, "host": http_host}
+    document: Document = {"request": request}
+    if refusal is not None:
+        document["refused"] = {"status": refusal.kind.status, "code": refusal.kind.code, "detail": refusal.detail}
+    elif decision is not None:
+        document["decision"] = _decision(explanation, decision)
+    if explanation.passed:
+        document["passed_routes"] = _passed(explanation.passed)
+    if way is None:
+        return document
+    document["route"] = {"name": way.route.name, "match": match_text(way.route.match), "source": way.route.source}
+    if explanation.passed_operations:
+        document["passed_operations"] = _passed(explanation.passed_operations)
+    if way.operation is not None:
+        document["operation"] = way.operation.name
+        if way.operation.entity:
+            document["entity"] = way.operation.entity
+    if way.route.authenticate:
+        schemes = [scheme.name for scheme in way.route.authenticate]
+        document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
+    document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in way.route.keys]
+    document["limits"] = _limits(explanation, decision)
+    return document | _guards(explanation, decision) | _beyond(way, asking)
+
+
+def _decision(explanation: Explanation, decision: Decision) -> Document:
+    ask = explanation.ask
+    if decision.admitted or ask is None:
+        return {"admitted": decision.admitted}
+    waits = [standing.wait_us for standing in decision.standings]
+    if any(waits):
+        guard = ask.guards[waits.index(max(waits))]
+        kind = "breaker" if isinstance(guard.rule, Breaker) else "pause"
+        return {"admitted": False, "held_by": f"{kind} {guard.rule.name}", "retry_after_s": whole_seconds(max(waits))}
+    names = [limit.name for limit in violated(ask.charges, decision)]
+    return {"admitted": False, "limits": names, "retry_after_s": retry_after_s(ask.charges, decision)}
+
+
+def _passed(passed: tuple[Passed, ...]) -> list[Document]:
+    more = len(passed) - MOST_PASSED
+    found: list[Document] = [{"name": one.name, "why": one.why} for one in passed[:MOST_PASSED]]
+    return [*found, {"name": f"{more} more", "why": ""}] if more > 0 else found
+
+
+def _key(part: KeyPart, value: str | None) -> Document:
+    where = part.source.value if part.source is KeyFrom.CLIENT_IP else f"{part.source.value} {part.source_name}".strip()
+    return {"name": part.name, "from": where, "value": value, "on_missing": part.on_missing.value}
+
+
+def _limits(explanation: Explanation, decision: Decision | None) -> list[Document]:
+    """Each limit of the route, a variant in shadow inside its limit."""
+    verdicts: dict[str, Verdict] = {}
+    if explanation.ask is not None and decision is not None:
+        verdicts = dict(zip(explanation.ask.names, decision.verdicts, strict=bool(decision.verdicts)))
+    return [_limit(case, verdicts) for case in explanation.limits]
+
+
+def _limit(case: LimitCase, verdicts: Mapping[str, Verdict]) -> Document:
+    limit = case.limit
+    document: Document = {
+        "name": limit.name,
+        "asked": not case.why_not,
+        "mode": limit.mode.value,
+        "algorithm": limit.algorithm.value,
+        "amount": amount(limit),
+        "key": list(limit.key),
+        "cost": case.cost,
+        "charge": limit.charge.value,
+        "on_store_error": limit.on_store_error.value,
+        "source": limit.source,
+    }
+    if case.why_not:
+        document["why_not"] = case.why_not
+    else:
+        document |= {"for": readable(case.partition), "partition": case.partition}
+    if case.override is not None:
+        document["override"] = dict(case.override.match)
+    if case.measure is not None:
+        document["cost_from"] = case.measure.source.value
+    document |= _verdict(verdicts.get(limit.name))
+    if limit.shadow is not None and not case.why_not:
+        variant = limit.shadow
+        document["shadow"] = {
+            "algorithm": variant.algorithm.value,
+            "amount": amount(variant),
+            **_verdict(verdicts.get(variant.name)),
+        }
+    return document
+
+
+def _verdict(verdict: Verdict | None) -> Document:
+    if verdict is None:
+        return {}
+    return {
+        "has_room": verdict.admitted,
+        "remaining": verdict.remaining,
+        "reset_s": whole_seconds(verdict.reset_us),
+        "retry_after_s": whole_seconds(verdict.retry_us),
+    }
+
+
+def _guards(explanation: Explanation, decision: Decision | None) -> Document:
+    """The breaker and the pause that may hold the call back."""
+    ask, way = explanation.ask, explanation.way
+    if ask is None or way is None:
+        return {}
+    standings = decision.standings if decision is not None else ()
+    states = dict(zip((guard.key for guard in ask.guards), standings, strict=bool(standings)))
+    document: Document = {}
+    for guard in (*ask.guards, *([ask.own] if ask.own is not None else [])):
+        document |= _guard(guard, states.get(guard.key), looked=decision is not None and guard is not ask.own)
+    return document
+
+
+def _guard(guard: Guard, standing: Standing | None, *, looked: bool) -> Document:
+    rule = guard.rule
+    if isinstance(rule, Breaker):
+        described: Document = {"name": rule.name, "scope": "shared" if rule.shared else "local", "source": rule.source}
+    else:
+        described = {"upstream": rule.name, "at_most_s": whole_seconds(rule.max_us)}
+    described |= {"for": readable(guard.key), "partition": guard.key}
+    if looked:
+        state = (standing or Standing()).state
+        described |= {"state": state.name.lower(), "wait_s": whole_seconds(standing.wait_us if standing else 0)}
+    return {"breaker" if isinstance(rule, Breaker) else "pause": described}
+
+
+def _beyond(way: Way, asking: Asking) -> Document:
+    """What follows once a call is admitted: retries, pace, and where it goes."""
+    route = way.route
+    document: Document = {}
+    if route.retry is not None:
+        document["retry"] = _retry(route.retry, asking.method.upper(), bool(asking.headers.get("idempotency-key")))
+    if route.upstream.pace is not None:
+        document["pace"] = _pace(route.upstream.pace)
+    document["upstream"] = {"name": route.upstream.name, "url": _url(way, route), "source": route.upstream.source}
+    return document
+
+
+def _url(way: Way, route: Route) -> str:
+    base = place(route.upstream)
+    return base.removesuffix(route.upstream.base_path) + way.target if route.upstream.base_path else base + way.target
+
+
+def _retry(retry: Retry, method: str, has_key: bool) -> Document:
+    repeats = retry.repeats(method, has_key)
+    document: Document = {
+        "name": retry.name,
+        "repeats": repeats,
+        "attempts": retry.attempts if repeats else 1,
+        "waits": _waits(retry) if repeats else [],
+        "on_status": sorted(retry.statuses),
+        "on_error": sorted(retry.errors),
+        "honor": sorted(retry.honor),
+        "max_wait": duration(retry.max_wait_us),
+        "source": retry.source,
+    }
+    if not repeats:
+        key = " without Idempotency-Key" if retry.others is Repeat.WITH_IDEMPOTENCY_KEY else ""
+        document["why_not"] = f"{method} is not repeated{key}"
+    return document
+
+
+def _waits(retry: Retry) -> list[str]:
+    """Before each further attempt, without jitter."""
+    backoff, further = retry.backoff, range(retry.attempts - 1)
+    if not backoff.schedule_us:
+        return [f"up to {duration(min(backoff.max_us, backoff.base_us << at))}" for at in further]
+    return [duration(backoff.schedule_us[min(at, len(backoff.schedule_us) - 1)]) for at in further]
+
+
+def _pace(pace: Pace) -> Document:
+    return {
+        "amount": f"{pace.rate} per {duration(pace.per_us)}, burst {pace.burst}",
+        "key": list(pace.key),
+        "max_wait": duration(pace.max_wait_us),
+    }
