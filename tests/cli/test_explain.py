@@ -1,0 +1,152 @@
+"""`gateway explain`: offline, from log lines, and what it says when it cannot."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import gateway
+
+POLICY = """
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  tenant-10m:
+    algorithm: rolling_window
+    limit: 500
+    window: 10m
+    key: [tenant]
+    overrides: [{match: {tenant: acme}, limit: 2000}]
+    shadow: {limit: 400}
+  connection-1m: {algorithm: token_bucket, rate: 60, per: 1m, burst: 20, key: [connection]}
+breakers:
+  fragile: {key: [connection], consecutive_failures: 3}
+retries:
+  gentle: {attempts: 3, backoff: {schedule: [1s, 2s]}}
+upstreams:
+  erp: {url: "https://erp.example/v1", pace: {rate: 5, per: 1s}, learn_limits: {from: [Retry-After], scope: connection}}
+routes:
+  - name: erp
+    match: {path_prefix: /erp/}
+    strip_prefix: /erp
+    upstream: erp
+    limits: [tenant-10m, connection-1m]
+    breaker: fragile
+    retry: gentle
+    operations: [{name: batch, entity: product, match: {method: POST}, cost: {connection-1m: 5}}]
+"""
+LINE = {"event_name": "http.access", "method": "POST", "path": "/erp/a", "tenant": "acme", "connection": "c1"}
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    path = tmp_path / "policies.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+def test_every_fact_has_a_line(policies: Path) -> None:
+    done = gateway("explain", "POST /erp/a?b=1", "-H", "X-Tenant-Id: beta", "-H", "X-Connection-Id: c1", "-p", policies)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = done.stdout.replace(str(policies), "p")
+    for fact in (
+        "call        POST /erp/a?b=1\n",
+        "outcome     asks 2 limits",
+        "route       erp (/erp/**)  # p:",
+        "operation   batch on product\n",
+        "key         tenant = beta (header x-tenant-id, when missing: reject)\n",
+        "limit       tenant-10m: rolling_window 500 per 10m for beta  # p:",
+        "            in shadow: rolling_window 400 per 10m\n",
+        "limit       connection-1m: token_bucket 1 per 1s, burst 20 for c1, costs 5  # p:",
+        "pause       asked by erp, at most 900 s for c1\n",
+        "breaker     fragile for c1  # p:",
+        "retry       gentle: POST is not repeated without Idempotency-Key  # p:",
+        "pace        5 per 1s, burst 1 by everybody together\n",
+        "upstream    erp: POST https://erp.example/v1/a?b=1  # p:",
+    ):
+        assert fact in shown, shown
+
+
+def test_an_override_is_named(policies: Path) -> None:
+    done = gateway("explain", "/erp/a", "-H", "X-Tenant-Id: acme", "-p", policies)
+    assert "rolling_window 2000 per 10m for acme" in done.stdout
+    assert "            by its override for tenant=acme\n" in done.stdout
+
+
+def test_what_is_missing_is_the_answer_and_the_exit_code(policies: Path) -> None:
+    done = gateway("explain", "GET /erp/a", "-p", policies)
+    assert done.returncode == 1
+    assert "refused with 400 RATE_LIMIT_KEY_MISSING" in done.stdout
+    assert "tenant-10m: not asked, a key part is missing" in done.stdout
+
+
+def test_as_json_it_is_one_document(policies: Path) -> None:
+    done = gateway("explain", "/erp/a", "-k", "tenant=acme", "-p", policies, "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [limit["asked"] for limit in document["limits"]] == [True, False]
+    assert document["limits"][1]["why_not"] == "skipped: the call has no connection"
+    assert document["retry"]["waits"] == ["1s", "2s"]
+
+
+def test_lines_of_the_log_are_explained_one_by_one(policies: Path) -> None:
+    lines = json.dumps(LINE) + "\n" + json.dumps({**LINE, "tenant": ""}) + "\n"
+    done = gateway("explain", "-p", policies, "--json", stdin=lines)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 1
+    assert first["limits"][0]["partition"] == "tenant-10m:{=acme}"
+    assert second["refused"]["code"] == "RATE_LIMIT_KEY_MISSING"
+
+
+@pytest.mark.parametrize(
+    "stdin", ["", "hello\n", "[1]\n", '{"event_name": "gateway.ready"}\n', "\x00\xff{" * 99, "[" * 99_999]
+)
+def test_what_is_no_line_of_the_log_is_a_usage_error(policies: Path, stdin: str) -> None:
+    done = gateway("explain", "-p", policies, stdin=stdin)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "line" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["GET erp/a"], ["G=T /erp/a"], ["GET /a b"], ["GET /erp\x07"], ["GET http://[x/"], ["GET /a", "-H", "no-colon"], ["GET /a", "-H", "bad name: x"], ["GET /a", "-k", "tenant"], ["GET /a", "--live", "-p", "x"]],
+)  # fmt: skip
+def test_what_nobody_could_send_is_a_usage_error(policies: Path, words: list[str]) -> None:
+    done = gateway("explain", *words, *([] if "-p" in words else ["-p", policies]))
+    assert done.returncode == 2, done.stdout
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_letters_beyond_ascii_are_sent_as_browsers_send_them(policies: Path) -> None:
+    done = gateway("explain", "GET https://gw.example/erp/ü?x=ö", "-k", "tenant=ü", "-p", policies, "--json")
+    document = json.loads(done.stdout)
+    assert document["request"] == {"method": "GET", "target": "/erp/%C3%BC?x=%C3%B6", "host": "gw.example"}
+    assert document["limits"][0]["for"].startswith("#")
+
+
+def test_api_keys_are_looked_at_and_never_shown(tmp_path: Path) -> None:
+    key = "k" * 32
+    hashed = gateway("hash-key", stdin=key).stdout.strip()
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "authentication:\n  keys: {type: api_keys, keys: [{id: a, hash: '" + hashed + "', "
+        "claims: {tenant: acme}}]}\nkeys: {tenant: {from: api_key_entry, on_missing: reject}}\n"
+        "limits: {l: {algorithm: concurrency, limit: 1, key: [tenant]}}\nupstreams: {u: {url: 'builtin:echo'}}\n"
+        "routes: [{name: r, upstream: u, authenticate: [keys], limits: [l]}]\n"
+    )
+    good = gateway("explain", "GET /", "-H", f"X-Api-Key: {key}", "-p", path)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "concurrency 1 at once, lease 1m for acme" in good.stdout
+    assert key not in good.stdout
+    bad = gateway("explain", "GET /", "-H", f"X-Api-Key: {key}x", "-p", path)
+    assert bad.returncode == 1
+    assert "refused with 401" in bad.stdout
+
+
+def test_a_gateway_that_is_not_there_is_unreachable() -> None:
+    done = gateway("explain", "GET /", "--live", "--admin", "127.0.0.1:1")
+    assert done.returncode == 3
+    assert done.stderr.startswith("gateway: no answer from the admin listener at 127.0.0.1:1")
