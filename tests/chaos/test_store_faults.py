@@ -1,0 +1,240 @@
+"""What callers see of a store that dies, hangs, forgets, fills up or refuses: nothing, or what its posture says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from tests.chaos.conftest import Figures, Fleet
+from tests.chaos.outage import RATE, TENANTS, TIMEOUT_S, Outage, policies
+from tests.fakes.ledger import Ledger
+from tests.fakes.load import Load
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import until
+from tests.fakes.wire import Wire
+
+WORKERS = 4
+
+Stage = Callable[..., Any]
+
+
+@pytest.fixture
+async def client(own_redis_server: RedisServer) -> AsyncIterator["redis.asyncio.Redis"]:
+    """Somebody who administers the server."""
+    async with redis.asyncio.Redis.from_url(own_redis_server.url) as one:
+        yield one
+
+
+@pytest.fixture
+async def stage(fleet: Fleet, ledger: Ledger) -> Stage:
+    """`async with stage() as outage`: the body is what happens to the store, under constant load."""
+
+    @asynccontextmanager
+    async def begin(**options: Any) -> AsyncIterator[Outage]:
+        text = policies(ledger.url)
+        one = await fleet(text, "--workers", str(WORKERS), patience=f"{TIMEOUT_S * 1000:g}ms", **options)
+        async with Load([one.port], sockets=64) as load:
+            outage = Outage(load, ledger, [one])
+            async with outage.under_load():
+                yield outage
+        await one.stop()  # what it had to say is said
+
+    return begin
+
+
+def survived(outage: Outage, *, forgotten: int = 0) -> None:
+    """What every fault has to leave true."""
+    outage.nobody_saw_an_error()
+    outage.stayed_within_limits(forgotten=forgotten)
+    outage.is_over()
+    assert outage.events("store.degraded") == outage.events("store.recovered")
+
+
+def survived_without_store(outage: Outage, *, forgotten: int = 0) -> None:
+    """What a fault in which no decision can be had has to leave true besides."""
+    survived(outage, forgotten=forgotten)
+    outage.nothing_passed_unchecked()
+    outage.nobody_was_told_guesses()
+    outage.cost_one_timeout_each()
+    assert WORKERS <= outage.events("store.degraded") <= 2 * WORKERS  # told when it changes, not with each call
+
+
+async def start_again(server: RedisServer) -> None:
+    """Without holding up the load."""
+    server.spawn()
+    await asyncio.to_thread(server.wait_until_it_answers)
+
+
+async def test_killed_and_started_again(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
+    async with stage() as outage:
+        own_redis_server.kill()
+        await asyncio.sleep(10)
+        outage.ends()
+        await start_again(own_redis_server)
+    figures("kill -9, 10 s", **outage.figures())
+    survived_without_store(outage, forgotten=1)
+
+
+async def test_stopped_and_continued(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
+    async with stage() as outage:
+        own_redis_server.freeze()
+        await asyncio.sleep(5)
+        outage.ends()
+        own_redis_server.thaw()
+    figures("SIGSTOP, 5 s", **outage.figures())
+    survived_without_store(outage)
+
+
+async def test_no_packet_arrives(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
+    async with Wire(own_redis_server.path) as wire:
+        async with stage(store=wire.url) as outage:
+            wire.whole.clear()
+            dialled = len(wire.dialled)
+            await asyncio.sleep(10)
+            dialled = len(wire.dialled) - dialled
+            outage.ends()
+            wire.whole.set()
+        figures("blackhole, 10 s", **outage.figures(), dials=dialled)
+        assert dialled <= 2 * 10 * WORKERS
+        assert wire.open == WORKERS
+        survived_without_store(outage)
+
+
+async def test_clients_paused(stage: Stage, client: Any, figures: Figures) -> None:
+    async with stage() as outage:
+        await client.execute_command("CLIENT", "PAUSE", 4000, "ALL")
+        outage.begins()
+        await asyncio.sleep(3.9)
+        outage.ends()
+        await client.ping()
+    figures("CLIENT PAUSE, 4 s", **outage.figures())
+    survived_without_store(outage)
+
+
+async def test_memory_full(stage: Stage, client: Any, figures: Figures) -> None:
+    async with stage() as outage:
+        await client.config_set("maxmemory-policy", "noeviction")
+        await client.config_set("maxmemory", 1)
+        outage.begins()
+        await asyncio.sleep(4)
+        outage.ends()
+        await client.config_set("maxmemory", 0)
+    figures("maxmemory reached, 4 s", **outage.figures())
+    survived_without_store(outage)
+
+
+async def test_read_only(stage: Stage, client: Any, figures: Figures) -> None:
+    async with stage() as outage:
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        outage.begins()
+        await asyncio.sleep(4)
+        outage.ends()
+        await client.execute_command("REPLICAOF", "NO", "ONE")
+    figures("READONLY, 4 s", **outage.figures())
+    survived_without_store(outage)
+
+
+async def test_password_changed(stage: Stage, client: Any, figures: Figures) -> None:
+    async with stage() as outage:
+        await client.config_set("requirepass", "other")
+        await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        outage.begins()
+        await asyncio.sleep(4)
+        outage.ends()
+        await client.config_set("requirepass", "")
+    figures("another password, 4 s", **outage.figures())
+    survived_without_store(outage)
+
+
+async def test_loading(stage: Stage, start_redis_server: Callable[..., RedisServer], figures: Figures) -> None:
+    """It answers, and says that it is still reading its data."""
+    small_steps = ("--loading-process-events-interval-bytes", "1024")
+    server = start_redis_server("--enable-debug-command", "yes", *small_steps)
+    async with redis.asyncio.Redis.from_url(server.url) as client, stage(store=server.url) as outage:
+        many = "for i = 1, 2000 do redis.call('SET', 'other' .. i, string.rep('x', 100), 'EX', 60) end"
+        await client.eval(many, 0)
+        await client.config_set("key-load-delay", 2000)
+        reading = asyncio.create_task(client.execute_command("DEBUG", "RELOAD"))
+        await asyncio.sleep(0.5)
+        outage.begins()
+        await asyncio.sleep(2)
+        outage.ends()
+        await reading
+    figures("LOADING, 4 s", **outage.figures())
+    survived_without_store(outage)
+
+
+async def repeat(command: Callable[[], Awaitable[object]], every_s: float, times: int) -> None:
+    for _ in range(times):
+        await command()
+        await asyncio.sleep(every_s)
+
+
+async def test_scripts_flushed(stage: Stage, client: Any, figures: Figures) -> None:
+    """Nobody notices: `deny` would show it."""
+    async with stage() as outage:
+        await repeat(client.script_flush, 0.1, 40)
+    figures("SCRIPT FLUSH every 100 ms, 4 s", **outage.figures(), reloaded=outage.events("store.script_reloaded"))
+    survived(outage)
+    assert {call.status for call in outage.calls("deny")} == {200}
+    assert outage.events("store.degraded") == 0
+    assert outage.events("store.script_reloaded") > 0
+
+
+async def test_connections_killed(stage: Stage, client: Any, figures: Figures) -> None:
+    async with stage() as outage:
+        await repeat(lambda: client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"), 1.0, 4)
+    figures("CLIENT KILL every second, 4 s", **outage.figures())
+    survived(outage)
+    assert outage.events("store.degraded") >= WORKERS
+
+
+async def test_keys_of_another_type(stage: Stage, client: Any, figures: Figures) -> None:
+    """They count as nothing, and are replaced."""
+    async with stage() as outage:
+        for tenant in range(TENANTS):
+            for limit in ("local", "deny"):
+                await client.delete(f"gw:{limit}:{{=t{tenant}}}")
+                await client.rpush(f"gw:{limit}:{{=t{tenant}}}", "not", "a", "log")
+        await asyncio.sleep(1)
+    figures("keys of another type", **outage.figures())
+    survived(outage, forgotten=1)
+    assert {call.status for call in outage.calls("deny")} == {200}
+
+
+async def test_a_primary_dies(stage: Stage, start_sentinel: Callable[..., Any], figures: Figures) -> None:
+    group = start_sentinel(replicas=1, sentinels=3, down_after_ms=500)
+    async with stage(store=group.url) as outage:
+        lost = group.primary
+        lost.kill()
+        await asyncio.to_thread(group.wait_for_promotion, lost)
+    figures("Sentinel: primary killed", **outage.figures())
+    survived(outage, forgotten=1)
+
+
+async def test_a_primary_hands_over(stage: Stage, start_sentinel: Callable[..., Any], figures: Figures) -> None:
+    group = start_sentinel(replicas=1, sentinels=3, down_after_ms=500)
+    async with stage(store=group.url) as outage:
+        before = group.primary
+        await asyncio.to_thread(group.fail_over)
+        await asyncio.to_thread(until, lambda: before.role == "slave", "the Sentinels tell it that it is a replica")
+    figures("Sentinel: SENTINEL FAILOVER", **outage.figures())
+    survived(outage, forgotten=1)
+
+
+async def test_a_slow_uneven_wire(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
+    """As slow as a store may be: every call waits for it, and none is decided without it."""
+    async with Wire(own_redis_server.path) as wire:
+        async with stage(store=wire.url) as outage:
+            wire.delay_s, wire.jitter_s = TIMEOUT_S / 5, TIMEOUT_S / 5
+            await asyncio.sleep(4)
+            open_sockets = wire.open
+            wire.delay_s = wire.jitter_s = 0.0
+        figures("store 20 ms away, jitter 20 ms, 4 s", **outage.figures(), rate=RATE)
+        assert open_sockets == WORKERS
+        survived(outage)
+        assert {call.status for call in outage.calls("deny")} == {200}
+        assert outage.events("store.degraded") == 0
