@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import explain, health, keys, run, tell
+from gateway.cli import diff, explain, health, keys, run, tell
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def _gateway(
 app.command()(run.run)
 app.command()(tell.check)
 app.command()(explain.explain)
+app.command()(diff.diff)
 app.command()(tell.schema)
 app.command()(health.healthcheck)
 app.command()(keys.hash_key)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli.env_file import BadEnvFile, environment
 from gateway.cli.failing import FAILED, fail
@@ -35,6 +35,20 @@ def read_chosen(config: Path | None, env_file: Path | None, policies: Path | Non
     """Settings, and the policies that they or `policies` name, for commands that only look at them."""
     settings = read_settings(config, env_file, {"policies": policies} if policies else {})
     return settings, read_policies(settings, env_file, "")
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Policy files put together as one document, for a gateway to check; only what makes them unreadable is told."""
+    from gateway.policy import PolicyErrors
+    from gateway.policy.findings import Findings
+    from gateway.policy.gather import gather, plain
+
+    findings = Findings()
+    with told():
+        draft = gather([path], findings)
+        if not draft.complete:
+            raise PolicyErrors(findings.sorted_errors(), ())
+    return plain(draft)
 
 
 @contextmanager

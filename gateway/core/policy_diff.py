@@ -9,7 +9,7 @@ from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Posture
-from gateway.core.policy import PolicySet, Route
+from gateway.core.policy import KeyPart, PolicySet, Route
 
 
 class What(StrEnum):
@@ -101,7 +101,7 @@ def _sections(old: PolicySet, new: PolicySet) -> Iterator[Difference]:
 def _compared(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
-        source = getattr(before if after is None else after, "source", "")
+        source = _source(before if after is None else after)
         if before is None:
             gained = Effect.TIGHTER if section == "limits" else Effect.NONE
             yield Difference(section, name, What.ADDED, gained, (), source)
@@ -130,11 +130,22 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
         yield Field("type", type(before).__name__, type(after).__name__)
         return
     for field in fields(before):
-        if not field.init or field.name == "source":
+        if not field.init or (field.name == "source" and not isinstance(before, KeyPart)):
             continue
-        old, new = _plain(getattr(before, field.name)), _plain(getattr(after, field.name))
+        old, new = _shown(before, field.name), _shown(after, field.name)
         if old != new:
             yield Field(field.name, None, None) if secret else Field(field.name, old, new)
+
+
+def _source(thing: Any) -> str:
+    """Where it stands; "" where that is not known. The `source` of a key part is something else."""
+    return "" if isinstance(thing, KeyPart) else getattr(thing, "source", "")
+
+
+def _shown(thing: Any, name: str) -> Any:
+    """One field. The limits of a route by name: how they changed is told of them."""
+    value = getattr(thing, name)
+    return [limit.name for limit in value] if isinstance(thing, Route) and name == "limits" else _plain(value)
 
 
 def _plain(value: Any) -> Any:

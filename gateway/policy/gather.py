@@ -95,6 +95,16 @@ def gather(
     return draft
 
 
+def plain(draft: Draft) -> dict[str, Any]:
+    """Everything that was written, as one document. References to secrets stay references."""
+    sections: dict[str, Any] = {"version": 1}
+    for name, entries in draft.sections.items():
+        if entries:
+            written = {entry.name: entry.node.plain() for entry in entries.values()}
+            sections[name] = list(written.values()) if name == "routes" else written
+    return sections
+
+
 def _read(path: Path, draft: Draft) -> Node | None:
     """The mapping that the file holds."""
     findings = draft.findings

@@ -60,6 +60,18 @@ def test_a_lowered_limit_is_one_tighter_limit() -> None:
     }
 
 
+def test_routes_that_ask_a_changed_limit_are_as_they_were() -> None:
+    assert [one.section for one in diff(SET, with_limit(replace(WINDOW, quota=300)))] == ["limits"]
+
+
+def test_where_a_key_part_is_read_from_is_a_difference() -> None:
+    part = KeyPart("tenant", KeyFrom.HEADER, "tenant", OnMissing.REJECT)
+    old, new = (replace(SET, keys={"tenant": one}) for one in (part, replace(part, source=KeyFrom.QUERY)))
+    (found,) = diff(old, new)
+    assert [tuple(one) for one in found.fields] == [("source", "header", "query")]
+    assert found.source == ""
+
+
 def test_what_came_and_went_is_told_by_name() -> None:
     other = replace(WINDOW, name="v")
     found = [(one.section, one.name, one.what, one.effect) for one in diff(SET, with_limit(other))]

@@ -1,0 +1,73 @@
+"""`gateway diff`: what is told of two sets, and the exit code for scripts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import gateway
+
+OLD = """
+keys: {tenant: {from: header, name: X-Tenant-Id, on_missing: reject}}
+limits:
+  a: {algorithm: rolling_window, limit: 500, window: 10m, key: [tenant]}
+  b: {algorithm: token_bucket, rate: 60, per: 1m, key: [tenant]}
+upstreams: {up: {url: "builtin:echo"}}
+routes: [{name: all, upstream: up, limits: [a, b]}]
+"""
+NEW = OLD.replace("limit: 500, window: 10m", "limit: 400, window: 600s").replace("rate: 60", "rate: 90")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(OLD)
+    new.write_text(NEW)
+    return old, new
+
+
+def test_each_change_is_told_with_what_it_means(files: tuple[Path, Path]) -> None:
+    done = gateway("diff", *files)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        f"limits a: changed, tighter  # {files[1]}:4",
+        "    quota: 500 -> 400",
+        f"limits b: changed, looser  # {files[1]}:5",
+        "    quota: 60 -> 90",
+        "    rate: 1 -> 3",
+        "    per: 1s -> 2s",
+        "2 differences; limits: 1 tighter, 1 looser",
+    ]
+
+
+def test_scripts_can_ask_whether_there_is_any(files: tuple[Path, Path]) -> None:
+    old, new = files
+    assert gateway("diff", old, new, "--exit-code").returncode == 1
+    same = gateway("diff", old, old, "--exit-code")
+    assert (same.returncode, same.stdout) == (0, "no difference\n")
+
+
+def test_as_json(files: tuple[Path, Path]) -> None:
+    document = json.loads(gateway("diff", *files, "--json").stdout)
+    assert document["different"]
+    assert [(one["name"], one["effect"]) for one in document["differences"]] == [("a", "tighter"), ("b", "looser")]
+
+
+def test_without_old_it_is_what_the_settings_name(files: tuple[Path, Path], tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text("version: 1\npolicies: old.yaml\n")
+    assert "1 tighter, 1 looser" in gateway("diff", files[1], "-c", config).stdout
+
+
+def test_a_candidate_that_is_not_valid_is_told_as_check_would(files: tuple[Path, Path], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(OLD.replace("limit: 500", "limit: 0"))
+    done = gateway("diff", files[0], bad)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"{bad}:4:" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b", "c"], ["--running", "a", "b"]])
+def test_other_numbers_of_paths_are_usage_errors(words: list[str]) -> None:
+    assert gateway("diff", *words).returncode == 2
