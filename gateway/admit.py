@@ -50,10 +50,10 @@ async def admit(call: Call) -> Refusal | None:
         refusal = guarded(call, call.decision)
         if refusal is not None or not call.ask.charges:
             return refusal
-    record.ask = call.ask
-    record.decision = call.decision
+    record.ask = ask = call.ask
+    record.decision = ask.seen = call.decision
     refusal = _refusal(call, call.decision)
-    if refusal is not None and call.ask is ask:
+    if refusal is not None and record.store == gateway.store.kind:
         _remember(ask, call.decision, refusal, started)
     return refusal
 

@@ -17,6 +17,7 @@ from gateway.core.connection_outcome import Outcomes
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
+from gateway.core.shares import Fleet
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.observe.batch import Batch
@@ -38,6 +39,7 @@ from gateway.observe.log import (
 from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
+from gateway.outage import Outage
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.siblings import Siblings
@@ -89,7 +91,6 @@ class Worker:
         self._gateway: Gateway | None = None
         self._admin: AdminServer | None = None
         self._metrics = Metrics(policies, levels=self._levels, worker=index)
-        self._store_up = True
 
     async def run(self) -> int:
         """Serve. Signals are heard before anything slow starts."""
@@ -119,12 +120,17 @@ class Worker:
 
     async def _build(self) -> Gateway:
         """Everything that calls need, started. A store that is down does not stop us: it keeps trying."""
-        self.store = open_store(self.settings.store, url=self._store_url, on_event=self._store_event)
+        self.store = open_store(
+            self.settings.store,
+            url=self._store_url,
+            on_event=self._hear_store,
+        )
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
         self._connections = self._watch_connections()
         sinks: list[RecordSink] = [access, self._metrics, NearLimit(self._metrics.on_near), self._connections]
         batch = self._batch = Batch(sinks)
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, [batch], self.worker)
+        self.outage = self._watch_store(gateway)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
         gateway.breakers.on_change = partial(breaker_changed, self._metrics)
@@ -137,8 +143,20 @@ class Worker:
         event("policy.loaded", "Policy loaded", version=self.policies.version, files=list(self.policies.files))
         with suppress(StoreDown):
             await self.store.start()
+        self.outage.start()
         self._census = Census(self.store, self.policies.breakers)
         return gateway
+
+    def _watch_store(self, gateway: Gateway) -> Outage:
+        return Outage(
+            self.store,
+            gateway.fallback,
+            gateway.leases,
+            Fleet(self.settings.workers, self.worker),
+            tell=self._store_event,
+            asks=gateway.callers.asks,
+            use=partial(setattr, gateway, "store"),
+        )
 
     def _watch_connections(self) -> Connections:
         statuses = self.statuses = open_statuses(self.store, tell_transition)
@@ -164,14 +182,17 @@ class Worker:
         await gateway.breakers.close()
         await gateway.pauses.close()
         await self._connections.close()
+        await self.outage.close()
         await self.store.close()
         self._metrics.close()
 
+    def _hear_store(self, name: str, fields: Mapping[str, object]) -> None:
+        self.outage.on_store_event(name, fields)
+
     def _store_event(self, name: str, fields: Mapping[str, object]) -> None:
-        self._store_up = name != "store.degraded"
         self._metrics.on_store_event(name, fields)
         lasting = any(word in str(fields.get("detail")) for word in LASTING)
-        level = "info" if self._store_up else "error" if lasting else "warning"
+        level = "info" if name != "store.degraded" else "error" if lasting else "warning"
         _tell(name, level, fields)
 
     def _hear_signals(self) -> None:
@@ -234,7 +255,7 @@ class Worker:
         return (
             Check("policies", True, self.policies.version),
             Check("listener", listening, str(self.settings.listen)),
-            Check("store", self._store_up or not denied, "up" if self._store_up else "down"),
+            Check("store", self.outage.up or not denied, self.outage.in_words()),
         )
 
     @property
@@ -261,7 +282,7 @@ class Worker:
             in_flight=gateway.in_flight,
             open_connections={"calls": listener.open_sockets},
             upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
-            store_up=self._store_up,
+            store_up=self.outage.up,
             breaker_keys=self._census.counts,
             slots=gateway.leases.slots(),
         )

@@ -13,6 +13,7 @@ from gateway.callers import Callers
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
 from gateway.core.policy import PolicySet
+from gateway.core.shares import Fleet
 from gateway.handle import handle, handle_bad_head
 from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
@@ -45,7 +46,7 @@ def build_gateway(
     gateway.policies = policies
     gateway.store = store
     own = LocalStore()
-    gateway.fallback = Fallback(own, settings.workers, worker)
+    gateway.fallback = Fallback(own, Fleet(settings.workers, worker))
     gateway.breakers = Breakers(own)
     gateway.pauses = Pauses(own)
     gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)

@@ -22,6 +22,10 @@ class Callers:
     def __len__(self) -> int:
         return len(self._remembered)
 
+    def asks(self) -> Iterator[Ask]:
+        """What the callers that are remembered have the store asked."""
+        return (ask for _, _, ask in self._remembered.values())
+
     def asked(
         self, policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
     ) -> Ask | Refusal:

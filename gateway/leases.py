@@ -4,27 +4,37 @@ A slot expires by itself when nobody renews it, so a gateway that dies leaks not
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gateway.core.limits import Algorithm
+from gateway.core.ask import Ask
+from gateway.core.limits import Algorithm, Charge
 
 if TYPE_CHECKING:
     from gateway.call import Call
     from gateway.store import Store
-    from gateway.store.fallback import Fallback
 
 TICK_S = 1.0
 RENEW_AT = 3  # parts of a lease after which it is renewed
+AT_ONCE = 100
+MOST_UNSAID = 10_000
+"""Beyond it, slots come back by themselves when their leases lapse."""
 
 
 class Leases:
-    """Calls that hold slots. `hold` when admitted, `give_back` when over."""
+    """Calls that hold slots. `hold` when admitted, `give_back` when over.
+
+    While the store is away, slots held in it go on to be counted here (`store_left`); what should have been given back
+    to it is, when it is there again, and slots taken here are taken there (`store_returned`).
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._due: dict[Call, float] = {}
+        self._both: set[Call] = set()
+        self._away = False
+        self._unsaid: deque[tuple[Sequence[Charge], str]] = deque(maxlen=MOST_UNSAID)
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -39,7 +49,42 @@ class Leases:
     def give_back(self, call: "Call") -> None:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
-        _store_of(call).release(call.ask.charges, call.lease)
+        here = _is_here(call)
+        if call in self._both:
+            self._both.discard(call)
+            self._release(call, not here)
+        self._release(call, here)
+
+    def _release(self, call: "Call", here: bool) -> None:
+        gateway, charges = call.gateway, call.ask.charges
+        (gateway.fallback if here else gateway.store).release(charges, call.lease)
+        if self._away and not here:
+            self._unsaid.append((charges, call.lease))
+
+    def store_left(self) -> None:
+        """The store is away: the slots that calls hold in it are taken here too, as far as this worker's share goes."""
+        self._away = True
+        for call in self._due:
+            if call not in self._both and not _is_here(call):
+                self._both.add(call)
+                call.gateway.fallback.take_slots(call.ask.charges, call.lease)
+
+    async def store_returned(self, store: "Store") -> None:
+        """The store is back: give back what is over, take what is held as far as there is room. Raises StoreDown."""
+        while self._unsaid:
+            for _ in range(min(AT_ONCE, len(self._unsaid))):
+                store.release(*self._unsaid.popleft())
+            await store.ping()
+        self._away = False
+        held = list(self._due)
+        for first in range(0, len(held), AT_ONCE):
+            await asyncio.gather(*(self._take(store, call) for call in held[first : first + AT_ONCE]))
+
+    async def _take(self, store: "Store", call: "Call") -> None:
+        slots = [charge for charge in call.ask.charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
+        if call in self._due:
+            self._both.add(call)
+            await store.admit(Ask(slots), call.lease)
 
     def slots(self) -> Mapping[str, int]:
         """Slots held now, by limit."""
@@ -61,8 +106,10 @@ class Leases:
         now = self._loop.time()
         for call, due in self._due.items():
             if due <= now:
-                _store_of(call).renew(call.ask.charges, call.lease)
                 self._due[call] = now + _renew_after_s(call)
+                gateway, here = call.gateway, _is_here(call)
+                for place in (here, not here) if call in self._both else (here,):
+                    (gateway.fallback if place else gateway.store).renew(call.ask.charges, call.lease)
         self._timer = self._loop.call_later(TICK_S, self._renew) if self._due else None
 
 
@@ -71,8 +118,6 @@ def _renew_after_s(call: "Call") -> float:
     return shortest / 1e6 / RENEW_AT
 
 
-def _store_of(call: "Call") -> "Store | Fallback":
-    """Where the slots were asked for: also before any answer came, that is the store."""
-    gateway = call.gateway
-    degraded = call.record.store == "local" and gateway.store.kind != "local"
-    return gateway.fallback if degraded else gateway.store
+def _is_here(call: "Call") -> bool:
+    """Whether the slots were asked for in this worker. Before any answer came, that is the store."""
+    return call.record.store == "local" and call.gateway.store.kind != "local"

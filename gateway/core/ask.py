@@ -54,6 +54,7 @@ class Ask:
     refusal      the last one that a call of this caller got
     used_up      what the store answered when it refused one, and until when it could not answer otherwise; None = it
                  could
+    seen         the store's last answer; None = there was none yet
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
@@ -74,6 +75,7 @@ class Ask:
         "passage",
         "passage_by",
         "refusal",
+        "seen",
         "shadows",
         "shown",
         "skipped",
@@ -117,6 +119,7 @@ class Ask:
         self.passage_by = ""
         self.refusal: Any = None
         self.used_up: UsedUp | None = None
+        self.seen: Decision | None = None
         self.packed: Any = None
 
 

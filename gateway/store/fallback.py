@@ -1,40 +1,93 @@
 """What each limit does while the store does not answer: its posture, and this worker's share for `local`.
 
-Breakers and pauses go on in this worker alone, from nothing.
+A share is this worker's part of the limit, or, of a partition that it has seen in the store lately, its part of what
+was left there. What it spends it owes: `take_debts` says what the store has to be told when it is back.
+
+Breakers and pauses go on in this worker alone.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, cast
 
+from gateway.core.algorithms import State
 from gateway.core.ask import Ask
+from gateway.core.decision import units
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
 from gateway.core.settlement import Correction
-from gateway.store.local import LocalStore
+from gateway.core.shares import Fleet, begun_with, owed, part, place_of, share
+from gateway.store.debts import Debts
+from gateway.store.local import LocalStore, steady_us
 
 NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
 """This worker's share is smaller than the call costs; when the store is back there may be room at once."""
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
+MOST_SHARES = 10_000
 
 
-def share(limit: Limit, workers: int, index: int) -> Limit:
-    """Worker `index`'s part of a limit. All workers' parts add up to exactly the limit; a part may be 0."""
-    quota = limit.quota // workers + (index < limit.quota % workers)
-    if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        return replace(limit, quota=quota, per_us=limit.per_us * workers)
-    return replace(limit, quota=quota)
+class Seen(NamedTuple):
+    """What the store said of a partition last: units left, when all would be back, and when it said so."""
+
+    remaining: int
+    full_us: int
+    at_us: int
 
 
 class Fallback:
-    """Decides calls without the store. Spends only this worker's share, so one gateway stays within its limits.
+    """Decides calls without the store. Spends only this worker's shares, so that the fleet stays within its limits.
 
-    Several gateways do not know of each other meanwhile: each has the whole limit to share among its workers.
+    local  where it counts; what breakers and pauses of this worker need is there as well
+    fleet  among how many workers limits are shared
+    clock  that of `local`
     """
 
-    def __init__(self, local: LocalStore, workers: int, index: int = 0) -> None:
+    def __init__(self, local: LocalStore, fleet: Fleet, clock: Callable[[], int] = steady_us) -> None:
         self._local = local
-        self._workers = workers
-        self._index = index
-        self._shares: dict[int, tuple[Limit, Limit]] = {}  # by identity; holding the limit keeps its id
+        self._fleet = fleet
+        self._clock = clock
+        self._shares: dict[tuple[int, int], tuple[Limit, Limit]] = {}  # by identity; holding the limit keeps its id
+        self._whole: dict[int, Limit] = {}  # by identity of the share
+        self._seen: dict[str, Seen] = {}
+        self._debts = Debts()
+
+    @property
+    def fleet(self) -> Fleet:
+        """Among how many workers limits are shared, and which one this is."""
+        return self._fleet
+
+    @property
+    def owing(self) -> int:
+        """How many partitions the store has to be told of."""
+        return len(self._debts)
+
+    def share_with(self, fleet: Fleet) -> None:
+        """The fleet has changed."""
+        if fleet != self._fleet:
+            self._fleet = fleet
+            self._forget_shares()
+
+    def remember(self, asks: Iterable[Ask], ahead_us: int) -> None:
+        """The store went away: this is what it has told of the callers lately.
+
+        ahead_us  what the store's clock shows more than ours
+        """
+        seen = self._seen
+        seen.clear()
+        now_us = self._clock()
+        for ask in asks:
+            decision = ask.seen
+            if decision is None:
+                continue
+            at_us = decision.now_us - ahead_us
+            for charge, verdict in zip(ask.charges, decision.verdicts, strict=False):
+                full_us = at_us + verdict.reset_us
+                known = seen.get(charge.key)
+                if full_us > now_us and (known is None or known.at_us < at_us):
+                    seen[charge.key] = Seen(verdict.remaining, full_us, at_us)
+
+    def forget(self) -> None:
+        """The store is back, and knows everything."""
+        self._seen = {}
+        self._local.forget_charges()
 
     def denies(self, charges: Sequence[Charge]) -> bool:
         """Whether an enforced limit wants calls refused while the store is down."""
@@ -42,18 +95,89 @@ class Fallback:
 
     async def admit(self, ask: Ask, lease: str) -> tuple[Ask, Decision | None]:
         """Decide guards and `local` limits here, leave the `allow` ones out: (what was asked, the answer or None)."""
-        asked = [
-            Charge(self._share(limit), key, cost)
-            for limit, key, cost in ask.charges
-            if limit.on_store_error is Posture.LOCAL and (limit.mode is Mode.ENFORCE or self._fits(limit, cost))
-        ]
+        whole = [charge for charge in ask.charges if self._asked(charge)]
+        asked = [Charge(self._share(limit, key), key, cost) for limit, key, cost in whole]
         if not asked and not ask.guards:
             return Ask((), breaker=ask.breaker), None
         mine = Ask(asked, ask.guards, breaker=ask.breaker, measures=ask.measures)
-        if all(charge.cost <= charge.limit.quota for charge in asked):
-            return mine, await self._local.admit(mine, lease)
-        verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
-        return mine, Decision(False, tuple(verdicts), 0)
+        if not all(charge.cost <= charge.limit.quota for charge in asked):
+            verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
+            return mine, Decision(False, tuple(verdicts), 0)
+        for charge in whole:
+            self._begin(charge)
+        decision = await self._local.admit(mine, lease)
+        if decision.admitted:
+            self._owe(whole, decision)
+        return mine, decision
+
+    def _asked(self, charge: Charge) -> bool:
+        limit, key, cost = charge
+        if limit.on_store_error is not Posture.LOCAL:
+            return False
+        return limit.mode is Mode.ENFORCE or cost <= self._share(limit, key).quota
+
+    def _begin(self, charge: Charge) -> None:
+        """Of a partition that is met for the first time, only what was left in the store can be shared."""
+        limit, key, _ = charge
+        seen = self._seen.pop(key, None)
+        if seen is None or self._local.state_of(key) is not None:
+            return
+        now_us, mine = self._clock(), self._share(limit, key)
+        left = part(self._left(limit, seen, now_us), self._fleet.workers, place_of(key, self._fleet))
+        reset_us = seen.full_us - now_us
+        state = begun_with(mine, left, reset_us, now_us)
+        if state is not None:
+            self._local.begin(key, state, reset_us)
+
+    def _left(self, limit: Limit, seen: Seen, now_us: int) -> int:
+        """A bucket has gone on filling since."""
+        if limit.algorithm is not Algorithm.TOKEN_BUCKET:
+            return seen.remaining
+        return min(limit.quota, seen.remaining + limit.rate * max(0, now_us - seen.at_us) // limit.per_us)
+
+    def _owe(self, whole: Sequence[Charge], decision: Decision) -> None:
+        for (limit, key, cost), verdict in zip(whole, decision.verdicts, strict=True):
+            if verdict.admitted and limit.algorithm is not Algorithm.CONCURRENCY:
+                self._debts.add(limit, key, units(limit, cost))
+
+    # -- when the store is back
+
+    def take_debts(self, most: int) -> list[Charge]:
+        """Some of what the store has to be told: each limit and partition, and the units spent of it."""
+        return self._debts.take(most)
+
+    def due(self, debts: Iterable[Charge]) -> list[Correction]:
+        """What of these debts still counts."""
+        now_us = self._clock()
+        found = []
+        for limit, key, spent in debts:
+            state = cast("State | None", self._local.state_of(key))
+            units_due = owed(self._share(limit, key), spent, state, now_us)
+            if units_due:
+                found.append(Correction(Charge(limit, key, 1), units_due))
+        return found
+
+    def still_owe(self, debts: Iterable[Charge]) -> None:
+        """The store could not be told of these."""
+        for limit, key, spent in debts:
+            self._debts.add(limit, key, spent)
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        """Put right what was charged here; the charges are those of the question that `admit` gave back."""
+        self._local.settle(corrections, at_us)
+        for (mine, key, _), delta in corrections:
+            whole = self._whole.get(id(mine))
+            if whole is not None:
+                self._debts.add(whole, key, delta)
+
+    # -- concurrency slots taken here
+
+    def take_slots(self, charges: Sequence[Charge], lease: str) -> None:
+        """Count slots here that were taken in the store, as far as the share goes."""
+        for limit, key, cost in charges:
+            mine = self._share(limit, key)
+            if limit.algorithm is Algorithm.CONCURRENCY and cost <= mine.quota:
+                self._local.take_slots(Charge(mine, key, cost), lease)
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         """Give back concurrency slots taken here."""
@@ -63,17 +187,18 @@ class Fallback:
         """Extend concurrency slots taken here."""
         self._local.renew(charges, lease)
 
-    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
-        """Put right what was charged here; the charges are those of the question that `admit` gave back."""
-        self._local.settle(corrections, at_us)
-
-    def _fits(self, limit: Limit, cost: int) -> bool:
-        return cost <= self._share(limit).quota
-
-    def _share(self, limit: Limit) -> Limit:
-        known = self._shares.get(id(limit))
+    def _share(self, limit: Limit, key: str) -> Limit:
+        workers = self._fleet.workers
+        place = place_of(key, self._fleet)
+        quota = part(limit.quota, workers, place)
+        known = self._shares.get((id(limit), quota))
         if known is None:
-            if len(self._shares) > 10_000:
-                self._shares.clear()
-            known = self._shares[id(limit)] = (limit, share(limit, self._workers, self._index))
+            if len(self._shares) >= MOST_SHARES:
+                self._forget_shares()
+            known = self._shares[id(limit), quota] = (limit, share(limit, workers, place))
+            self._whole[id(known[1])] = limit
         return known[1]
+
+    def _forget_shares(self) -> None:
+        self._shares.clear()
+        self._whole.clear()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.core import guards as core
-from gateway.core.algorithms import Leases, State
+from gateway.core.algorithms import Bucket, Leases, Log, State, Tally, state_for
 from gateway.core.ask import Ask
 from gateway.core.breaker import Circuit
 from gateway.core.decision import Kept, decide_call, kept_for, units
@@ -176,6 +176,30 @@ class LocalStore:
     async def ping(self) -> float:
         """There is no way to go."""
         return 0.0
+
+    def state_of(self, key: str) -> State | Kept | None:
+        """What is remembered of a partition that still says something; else None."""
+        partition = self._partitions.get(key)
+        return partition.state if partition is not None and partition.ends_us > self._clock() else None
+
+    def begin(self, key: str, state: State, reset_us: int) -> None:
+        """Go on with a partition from what somebody else knows of it, for so long."""
+        self._keep(key, state, self._clock(), reset_us)
+
+    def take_slots(self, charge: Charge, lease: str) -> None:
+        """Slots of a concurrency limit, if there are some left."""
+        now_us = self._clock()
+        limit, key, cost = charge
+        leases = state_for(limit, cast("State | None", self._state(key)))
+        if not leases.retry_us(limit, cost, now_us):
+            self._keep(key, leases.charged(limit, cost, now_us, lease), now_us, limit.window_us)
+
+    def forget_charges(self) -> None:
+        """Forget what windows and buckets have counted. Slots in use, breakers and pauses stay."""
+        counted = (Log, Bucket, Tally)
+        self._partitions = {k: known for k, known in self._partitions.items() if not isinstance(known.state, counted)}
+        self._endings = [entry for entry in self._endings if self._partitions.get(entry[2]) is entry[3]]
+        heapq.heapify(self._endings)
 
     def __len__(self) -> int:
         return len(self._partitions)

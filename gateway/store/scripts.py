@@ -72,8 +72,9 @@ SETTLE = load_script("settle", "clock", "common", *_ALGORITHMS, "settle")
 REPORT = load_script("report", "clock", "circuit", "report")
 FORCE = load_script("force", "clock", "circuit", "force")
 PAUSE = load_script("pause", "clock", "pause")
+HEARTBEAT = load_script("heartbeat", "clock", "heartbeat")
 GRANT = load_script("grant", "clock", "grant")
-SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE, GRANT)
+SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE, GRANT, HEARTBEAT)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""

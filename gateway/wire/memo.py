@@ -1,6 +1,6 @@
 """A bounded memory of what was worked out before, for things that are asked for again and again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -37,6 +37,11 @@ class Memo(Generic[Key, Value]):
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
+
+    def values(self) -> Iterator[Value]:
+        """All that is remembered, in no order. Not for use while something is being remembered."""
+        yield from self.young.values()
+        yield from self._old.values()
 
     def recall(self, key: Key) -> Value | None:
         """The value of a key that is not among the young ones."""

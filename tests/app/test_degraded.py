@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.callers import MAX_VALUE_CHARS, Callers
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
-from gateway.store.fallback import Fallback, share
+from gateway.core.shares import Fleet, share
+from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
@@ -94,14 +95,14 @@ def test_shares_add_up_to_exactly_the_limit(quota: int, workers: int) -> None:
 
 
 async def test_a_call_that_costs_more_than_the_share_is_refused() -> None:
-    fallback = Fallback(LocalStore(), workers=8, index=7)
+    fallback = Fallback(LocalStore(), Fleet(8, 7))
     _, decision = await fallback.admit(Ask([Charge(WINDOW, "k", 100)]), "")
     assert decision is not None
     assert not decision.admitted
     one = replace(WINDOW, quota=1, on_store_error=Posture.LOCAL)
     admitted = 0
     for index in range(8):
-        _, decision = await Fallback(LocalStore(), 8, index).admit(Ask([Charge(one, "k", 1)]), "")
+        _, decision = await Fallback(LocalStore(), Fleet(8, index)).admit(Ask([Charge(one, "k", 1)]), "")
         assert decision is not None
         admitted += decision.admitted
     assert admitted == 1

@@ -9,6 +9,7 @@ from gateway.core.algorithms.rolling_window import MOST_MOVED
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
 from gateway.core.settlement import Correction
+from gateway.core.shares import Fleet
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore
@@ -91,7 +92,7 @@ async def test_through_the_real_store_on_its_own_clock(redis_url: str, server: "
 
 
 def test_while_the_store_is_down_the_worker_settles_its_share() -> None:
-    fallback = Fallback(LocalStore(clock=lambda: NOW_US), workers=2)
+    fallback = Fallback(LocalStore(clock=lambda: NOW_US), Fleet(2, 0), lambda: NOW_US)
     ask, decision = asyncio.run(fallback.admit(Ask([Charge(fixed(100), "k", 40)]), ""))
     assert decision is not None
     fallback.settle([Correction(ask.charges[0], -30)], decision.now_us)

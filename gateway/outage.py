@@ -1,0 +1,240 @@
+"""What a worker does when its store goes, and when it comes back.
+
+It goes: calls are decided by postures and shares at once (`store/fallback.py`), beginning from what the store has told
+last. It comes back: before calls are decided by it again, it is told what was spent meanwhile, and the other workers
+get a moment to do the same. Until then shares go on to decide.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Any, cast
+
+from gateway.core.ask import Ask
+from gateway.core.limits import Charge
+from gateway.core.shares import Fleet
+from gateway.leases import Leases
+from gateway.store import Store, StoreDown
+from gateway.store.fallback import Fallback
+from gateway.store.heartbeat import Heartbeat, Scripted
+from gateway.store.local import LocalStore
+
+HAND_OVER_S = 0.6
+"""The longest that a store which is back is not asked for decisions yet."""
+ASK_AGAIN_S = 0.03
+AT_ONCE = 100
+"""Debts in one command: a script is not to hold the store up for longer than some decisions do."""
+PAUSE_S = 0.005
+REST_PAUSE_S = 0.02
+"""Between such commands: while calls wait for them, and while they do not."""
+
+Tell = Callable[[str, Mapping[str, object]], None]
+
+
+class NotYet:
+    """The store as callers see it while it is being told what was spent: it decides nothing, and does the rest."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def admit(self, _ask: Ask, _lease: str) -> Any:
+        """See `Store.admit`."""
+        raise StoreDown("other", "back, and being told what was spent meanwhile")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class Outage:
+    """One worker's side of its store's absence.
+
+    own    this worker among those of its own gateway
+    tell   told of `store.degraded` and `store.recovered`, once for each change, and of the store's other events
+    asks   what callers have the store asked, with its last answers
+    use    makes calls be decided by this store from now on
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fallback: Fallback,
+        leases: Leases,
+        own: Fleet,
+        *,
+        tell: Tell,
+        asks: Callable[[], Iterable[Ask]],
+        use: Callable[[Store], None],
+    ) -> None:
+        self._store = store
+        self._fallback = fallback
+        self._leases = leases
+        self._tell = tell
+        self._asks = asks
+        self._use = use
+        self._store_scripted = cast("Scripted", store)  # one that is never away is never asked for it
+        self._heartbeat = Heartbeat(self._store_scripted, own, self._beaten)
+        self._away_since: float | None = None
+        self._reason: Mapping[str, object] = {}
+        self._gone_us = 0
+        self._work: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether the store decides calls."""
+        return self._away_since is None
+
+    def start(self) -> None:
+        """Begin to be known to other workers, if there can be any. Needs the running loop."""
+        if not isinstance(self._store, LocalStore):
+            self._heartbeat.start()
+
+    async def close(self) -> None:
+        """Tell the store what it does not know yet, if it is there. Idempotent."""
+        await self._stop_work()
+        if isinstance(self._store, LocalStore):
+            return
+        until_s = monotonic() + HAND_OVER_S
+        with suppress(StoreDown):
+            while self._fallback.owing and self._store_there and monotonic() < until_s:
+                await self._pay_some()
+        await self._heartbeat.close()
+
+    def status(self) -> dict[str, object]:
+        """For those who look: whether the store is there, since when it is not and why, and who shares its limits."""
+        status: dict[str, object] = {"kind": self._store.kind, "up": self.up}
+        if self._away_since is not None:
+            status |= {"down_s": round(monotonic() - self._away_since, 3), **self._reason}
+        fleet = self._fallback.fleet
+        return status | {
+            "fleet": {"workers": fleet.workers, "rank": fleet.rank, "known": self._heartbeat.known},
+            "owing": self._fallback.owing,
+        }
+
+    def in_words(self) -> str:
+        """The same for people, in a line."""
+        if self._away_since is None:
+            return "up"
+        detail = ": ".join(str(self._reason[name]) for name in ("kind", "detail") if self._reason.get(name))
+        return f"down for {monotonic() - self._away_since:.0f} s ({detail})"
+
+    # -- events of the store
+
+    def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
+        """`on_event` of the store."""
+        if name == "store.degraded":
+            self._left(fields)
+        elif name == "store.recovered":
+            self._returned()
+        else:
+            self._tell(name, fields)
+
+    def _left(self, fields: Mapping[str, object]) -> None:
+        if self._work is not None:
+            self._work.cancel()
+        if self._away_since is None:
+            self._away_since = monotonic()
+            self._reason = dict(fields)
+            self._gone_us = self._heartbeat.store_us()
+            if self._heartbeat.ahead_us is not None:
+                self._fallback.remember(self._asks(), self._heartbeat.ahead_us)
+            self._leases.store_left()
+            self._tell("store.degraded", fields)
+
+    def _returned(self) -> None:
+        """Called before any caller can ask the store."""
+        self._use(cast("Store", NotYet(self._store)))
+        self._start_work(self._hand_over())
+
+    def _beaten(self, fleet: Fleet) -> None:
+        if not self.up:
+            return
+        self._fallback.share_with(fleet)
+        if self._fallback.owing and self._work is None:
+            self._start_work(self._pay_the_rest())
+
+    # -- back to the store
+
+    async def _hand_over(self) -> None:
+        """Whatever goes wrong on the way: as long as the store is there, it is used in the end."""
+        last: list[Charge] = []
+        try:
+            await self._catch_up(monotonic() + HAND_OVER_S)
+            last = self._fallback.take_debts(AT_ONCE)
+            self._charge(last)  # in front of whatever is asked from now on
+        finally:
+            if self._store_there and not self.up:
+                self._open()
+        await self._confirm(last)
+        await self._pay_the_rest()
+
+    async def _catch_up(self, until_s: float) -> None:
+        while self._fallback.owing and monotonic() < until_s:
+            await self._pay_some()
+            await asyncio.sleep(PAUSE_S)
+        await self._leases.store_returned(self._store)
+        await self._wait_for_others(until_s)
+
+    async def _wait_for_others(self, until_s: float) -> None:
+        """Until as many workers as there were have paid, too: their first beat comes behind their debts."""
+        workers = self._fallback.fleet.workers
+        while workers > 1 and monotonic() < until_s:
+            beat = await self._heartbeat.beat(self._gone_us)
+            if beat.back >= workers:
+                break
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    def _open(self) -> None:
+        assert self._away_since is not None, "nobody comes back who was not away"
+        down_s, self._away_since, self._reason = round(monotonic() - self._away_since, 3), None, {}
+        self._use(self._store)
+        self._tell("store.recovered", {"down_s": down_s})
+
+    async def _pay_the_rest(self) -> None:
+        while self._fallback.owing:
+            await self._pay_some()
+            await asyncio.sleep(REST_PAUSE_S)
+        if self.up:
+            self._fallback.forget()
+
+    async def _pay_some(self) -> None:
+        some = self._fallback.take_debts(AT_ONCE)
+        self._charge(some)
+        await self._confirm(some)
+
+    def _charge(self, debts: list[Charge]) -> None:
+        due = self._fallback.due(debts)
+        if due:
+            self._store.settle(due, 0)
+
+    async def _confirm(self, debts: list[Charge]) -> None:
+        """The store answers in order: who answers now has been told. Else it may have been, and is told once more."""
+        try:
+            await self._store.ping()
+        except BaseException:
+            self._fallback.still_owe(debts)
+            raise
+
+    @property
+    def _store_there(self) -> bool:
+        return self._store_scripted.up
+
+    def _start_work(self, work: Any) -> None:
+        if self._work is not None:
+            self._work.cancel()
+        self._work = task = asyncio.create_task(_until_down(work), name="hand over to the store")
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: "asyncio.Task[None]") -> None:
+        if self._work is task:
+            self._work = None
+
+    async def _stop_work(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait((self._work,))
+
+
+async def _until_down(work: Any) -> None:
+    with suppress(StoreDown):
+        await work

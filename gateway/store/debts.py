@@ -1,0 +1,40 @@
+"""What this worker's shares have spent while the store was away, and the store does not know of yet."""
+
+from itertools import islice
+
+from gateway.core.limits import Charge, Limit
+
+MOST_DEBTS = 200_000
+"""Beyond it those are forgotten that were made first."""
+
+
+class Debts:
+    """Units by partition. Bounded: `forgotten` counts what did not fit."""
+
+    def __init__(self, most: int = MOST_DEBTS) -> None:
+        self._most = most
+        self._units: dict[str, tuple[Limit, int]] = {}
+        self.forgotten = 0
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def add(self, limit: Limit, key: str, units: int) -> None:
+        """So many units more (less: below 0) of one partition. `limit` is the whole one, not the share."""
+        known = self._units.get(key)
+        if known is not None:
+            self._units[key] = (limit, max(0, known[1] + units))
+            return
+        if units <= 0:
+            return
+        if len(self._units) >= self._most:
+            del self._units[next(iter(self._units))]
+            self.forgotten += 1
+        self._units[key] = (limit, units)
+
+    def take(self, count: int) -> list[Charge]:
+        """Some of those that were made first: the whole limit, the partition, its units. `add` puts them back."""
+        taken = [Charge(limit, key, units) for key, (limit, units) in islice(self._units.items(), count)]
+        for charge in taken:
+            del self._units[charge.key]
+        return taken

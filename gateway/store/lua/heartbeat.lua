@@ -1,0 +1,47 @@
+---- Which workers are alive ------------------------------------------------------------------------------------------
+--
+-- Runs as one text: clock.lua, this.
+--
+-- KEYS[1]  sorted set: each worker, scored by when it was last heard of
+-- KEYS[2]  sorted set: each worker, scored by when it came; so those that come later have later ranks
+--
+-- ARGV[1]  op        beat; or leave: it does not count any more
+-- ARGV[2]  now_us    0 = the server's clock; anything else is for tests
+-- ARGV[3]  worker    its name, which nobody else has
+-- ARGV[4]  lives_us  for how long a worker counts that is not heard of
+-- ARGV[5]  sent_us   the server's clock as the worker believes it to be; 0 = it does not know
+-- ARGV[6]  since_us  see reply.back
+--
+-- Reply, a flat list of integers:
+--   reply.now_us   the clock
+--   reply.workers  how many are alive
+--   reply.rank     of this worker among them, from 0
+--   reply.back     how many of them were heard of after since_us
+--
+-- A beat that lay in a frozen server's socket says nothing about now: it is answered, but nothing is written.
+
+local STALE_US = 250000
+
+local heard, came, worker = KEYS[1], KEYS[2], ARGV[3]
+local lives, sent = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local function score(us)
+  return string.format('%.0f', us)
+end
+
+if ARGV[1] == 'leave' then
+  redis.call('ZREM', heard, worker)
+  redis.call('ZREM', came, worker)
+elseif sent == 0 or now - sent < STALE_US then
+  redis.call('ZADD', heard, score(now), worker)
+  redis.call('ZADD', came, 'NX', score(now), worker)
+  redis.call('PEXPIRE', heard, ttl_ms(lives))
+  redis.call('PEXPIRE', came, ttl_ms(lives))
+end
+
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', heard, '-inf', score(now - lives))) do
+  redis.call('ZREM', heard, gone)
+  redis.call('ZREM', came, gone)
+end
+local back = redis.call('ZCOUNT', heard, '(' .. score(tonumber(ARGV[6])), '+inf')
+return {now, redis.call('ZCARD', heard), redis.call('ZRANK', came, worker) or 0, back}

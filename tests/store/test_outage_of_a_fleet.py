@@ -1,0 +1,225 @@
+"""Several workers on one real server that freezes, is killed and comes back: what they admit together.
+
+The workers are what `gateway.app` makes of them, without listeners: a store, shares, leases, and an `Outage`.
+"""
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from gateway import outage
+from gateway.core.ask import Ask
+from gateway.core.limits import Algorithm, Charge, Limit
+from gateway.core.shares import Fleet
+from gateway.leases import Leases
+from gateway.outage import Outage
+from gateway.store import StoreDown, pipeline
+from gateway.store.fallback import Fallback
+from gateway.store.local import LocalStore
+from gateway.store.redis import RedisStore
+from tests.store.conftest import Events
+
+SHORT_US = 200_000
+WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 100, 600_000_000, ("tenant",))
+BUCKET = Limit("b", Algorithm.TOKEN_BUCKET, 100, 100_000_000_000, ("tenant",), rate=1, per_us=1_000_000_000)
+FIXED = replace(WINDOW, name="f", algorithm=Algorithm.FIXED_WINDOW, window_us=86_400_000_000)
+
+
+@pytest.fixture(autouse=True)
+def patient_handover(monkeypatch):
+    """The machine may be busy: the last worker to come back is waited for."""
+    monkeypatch.setattr(outage, "HAND_OVER_S", 20.0)
+
+
+class Worker:
+    """One worker, and its callers."""
+
+    def __init__(self, url: str, own: Fleet, most_keys: int = 100_000) -> None:
+        self.events = Events()
+        self.below = RedisStore(url, timeout_us=SHORT_US, on_event=lambda *event: self.outage.on_store_event(*event))
+        self.store = self.below
+        self.fallback = Fallback(LocalStore(max_keys=most_keys), own)
+        self.asks: dict[tuple[Charge, ...], Ask] = {}
+        self.gateway = SimpleNamespace(store=self.below, fallback=self.fallback)
+        self.leases = Leases()
+        self.outage = Outage(
+            self.below,
+            self.fallback,
+            self.leases,
+            own,
+            tell=self.events,
+            asks=self.asks.values,
+            use=lambda store: setattr(self, "store", store),
+        )
+
+    async def call(self, *charges: Charge) -> bool:
+        ask = self.asks.setdefault(charges, Ask(charges))
+        try:
+            decision = ask.seen = await self.store.admit(ask, "")
+        except StoreDown:
+            _, decision = await self.fallback.admit(ask, "")
+        return decision.admitted
+
+    async def calls(self, count: int, *charges: Charge) -> int:
+        return sum([await self.call(*charges) for _ in range(count)])
+
+
+@pytest.fixture
+async def start_workers(own_redis_server):
+    """Function that starts so many workers, each of a gateway of its own, which know of each other."""
+    started: list[Worker] = []
+
+    async def start(count: int) -> list[Worker]:
+        workers = [Worker(own_redis_server.url, Fleet(1, 0)) for _ in range(count)]
+        started.extend(workers)
+        for worker in workers:
+            await worker.below.start()
+            worker.outage.start()
+        for worker in workers * 2:
+            await worker.outage._heartbeat.beat()
+        assert all(worker.fallback.fleet.workers == count for worker in workers)
+        return workers
+
+    yield start
+    for worker in started:
+        await worker.outage.close()
+        await worker.below.close()
+        worker.leases.close()
+
+
+async def all_lost(workers: list[Worker]) -> None:
+    for worker in workers:
+        with pytest.raises(StoreDown):
+            await worker.below.ping()
+
+
+async def all_back(workers: list[Worker]) -> None:
+    await asyncio.gather(*(worker.events.wait_for("store.recovered") for worker in workers))
+
+
+@pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
+async def test_never_more_than_the_limit_across_an_outage(start_workers, own_redis_server, limit: Limit) -> None:
+    workers = await start_workers(4)
+    charge = Charge(limit, f"{limit.name}:{{t}}", 1)
+    before = sum([await worker.calls(10, charge) for worker in workers])
+    for worker in workers:  # everybody hears what is left, and nobody is charged
+        assert not await worker.call(charge._replace(cost=100))
+    own_redis_server.freeze()
+    await all_lost(workers)
+    during = sum([await worker.calls(40, charge) for worker in workers])
+    own_redis_server.thaw()
+    await all_back(workers)
+    after = sum([await worker.calls(40, charge) for worker in workers])
+    assert (before, during, after) == (40, 60, 0)
+    assert all(worker.events.names == ["store.degraded", "store.recovered"] for worker in workers)
+
+
+async def test_who_has_heard_of_a_partition_long_ago_shares_out_what_was_left_then(
+    start_workers, own_redis_server
+) -> None:
+    workers = await start_workers(4)
+    charge = Charge(WINDOW, "w:{t}", 1)
+    assert [await worker.calls(20, charge) for worker in workers] == [20] * 4
+    own_redis_server.freeze()
+    await all_lost(workers)
+    during = [await worker.calls(100, charge) for worker in workers]
+    own_redis_server.thaw()
+    assert sum(during) == 50  # quarters of 80, 60, 40 and 20: 30 too many
+
+
+async def test_what_was_spent_is_charged_when_the_store_is_back(start_workers, own_redis_server) -> None:
+    workers = await start_workers(2)
+    charge = Charge(WINDOW, "w:{t}", 1)
+    own_redis_server.freeze()
+    await all_lost(workers)
+    assert sum([await worker.calls(30, charge) for worker in workers]) == 60
+    own_redis_server.thaw()
+    await all_back(workers)
+    decision = await workers[0].below.peek(Ask([charge]))
+    assert decision.verdicts[0].remaining == 40
+    while any(worker.fallback.owing for worker in workers):
+        await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_forgot_everything_is_told_all_the_same(start_workers, own_redis_server) -> None:
+    workers = await start_workers(4)
+    charge = Charge(WINDOW, "w:{t}", 1)
+    own_redis_server.kill()
+    await all_lost(workers)
+    during = sum([await worker.calls(40, charge) for worker in workers])
+    own_redis_server.start()
+    await all_back(workers)
+    after = sum([await worker.calls(100, charge) for worker in workers])
+    assert (during, after) == (100, 0)
+
+
+async def test_more_workers_than_units(start_workers, own_redis_server) -> None:
+    workers = await start_workers(4)
+    own_redis_server.freeze()
+    await all_lost(workers)
+    for tenant in range(20):
+        charge = Charge(replace(WINDOW, quota=3), f"w:{{t{tenant}}}", 1)
+        assert sum([await worker.calls(3, charge) for worker in workers]) == 3
+    own_redis_server.thaw()
+
+
+async def test_debts_of_many_partitions_are_paid_bit_by_bit(start_workers, own_redis_server) -> None:
+    (worker,) = await start_workers(1)
+    own_redis_server.freeze()
+    await all_lost([worker])
+    charges = [Charge(WINDOW, f"w:{{t{n}}}", 1) for n in range(1050)]
+    assert sum([await worker.call(charge) for charge in charges]) == 1050
+    own_redis_server.thaw()
+    await all_back([worker])
+    while worker.fallback.owing:
+        await asyncio.sleep(0.01)
+    await worker.below.ping()
+    for charge in (charges[0], charges[-1]):
+        assert (await worker.below.peek(Ask([charge]))).verdicts[0].remaining == 99
+
+
+async def test_a_second_loss_while_it_is_being_told(start_workers, own_redis_server) -> None:
+    """Nothing that the store may not have heard is forgotten; the error is towards counting too much."""
+    (worker,) = await start_workers(1)
+    charge = Charge(WINDOW, "w:{t}", 1)
+    own_redis_server.freeze()
+    await all_lost([worker])
+    assert await worker.calls(30, charge) == 30
+    own_redis_server.kill()
+    own_redis_server.start()
+    while worker.outage._work is None:
+        await asyncio.sleep(0)
+    own_redis_server.kill()
+    await all_lost([worker])
+    own_redis_server.start()
+    await all_back([worker])
+    while worker.fallback.owing:
+        await asyncio.sleep(0.01)
+    await worker.below.ping()
+    assert (await worker.below.peek(Ask([charge]))).verdicts[0].remaining <= 70
+
+
+async def test_nothing_is_left_when_all_is_over(start_workers, own_redis_server) -> None:
+    (worker,) = await start_workers(1)
+    own_redis_server.freeze()
+    await all_lost([worker])
+    await worker.calls(5, Charge(WINDOW, "w:{t}", 1))
+    assert worker.outage.status()["up"] is False
+    assert "timeout" in worker.outage.in_words()
+    own_redis_server.thaw()
+    await all_back([worker])
+    while worker.outage._work is not None:
+        await asyncio.sleep(0.01)
+    assert len(worker.fallback._local) == 0
+    assert worker.outage.status() == {
+        "kind": "redis",
+        "up": True,
+        "fleet": {"workers": 1, "rank": 0, "known": True},
+        "owing": 0,
+    }
+
+
+def test_shorter_gaps_do_not_mean_more_than_two_dials_a_second() -> None:
+    assert pipeline.MIN_DIAL_GAP_S >= 0.5
