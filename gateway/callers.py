@@ -1,6 +1,6 @@
 """What each caller's limits and guards are asked: computed once per caller, remembered while callers keep calling."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from gateway.core.ask import Ask
 from gateway.core.asking import ask_for
