@@ -275,6 +275,33 @@ async def test_bodies_of_callers_and_refusals_of_ours_do_not_count(start: Start,
     assert (kept.state, kept.in_a_row) == (State.CLOSED, 0)
 
 
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nha"])
+async def test_callers_that_leave_before_or_inside_the_answer_do_not_count(
+    start: Start, upstream: Upstream, begun: bytes
+) -> None:
+    gateway = await start(policies(upstream))
+    never = asyncio.Event()
+
+    async def hang(_request: Received, socket: Socket) -> None:
+        await socket.send(begun)
+        await never.wait()
+
+    upstream.script = hang
+    for number in range(1, 6):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\nX-Connection-Id: c1\r\n\r\n")
+        await upstream.until(lambda number=number: len(upstream.received) == number)
+        if begun:
+            await reader.readuntil(b"ha")
+        writer.close()
+        await gateway.records.wait(number)
+    await told(gateway)
+    assert {record.aborted_by for record in gateway.records.all} == {"client"}
+    kept = (await gateway.gateway.store.guards([GUARD]))[1][0]
+    assert (kept.state, kept.in_a_row) == (State.CLOSED, 0)
+    never.set()
+
+
 async def test_a_caller_that_leaves_while_probing_gives_its_permit_back(start: Start, upstream: Upstream) -> None:
     gateway = await start(policies(upstream))
     upstream.script = always(BAD)

@@ -81,8 +81,11 @@ Begin = Callable[..., "asyncio.Future[Watched]"]
 def begin(start: Start, upstream: Upstream) -> Callable[..., object]:
     """`await begin(", total: 10s")`: a gateway whose retry policy says this too."""
 
-    async def of(retry: str = "", *, url: str = "", source: int = 1000) -> Watched:
-        return Watched(await start(POLICIES % {"retry": retry, "url": url or upstream.url, "source": source}))
+    async def of(
+        retry: str = "", *, url: str = "", source: int = 1000, backoff: str = "{schedule: [1s, 2s, 4s, 8s]}"
+    ) -> Watched:
+        text = POLICIES.replace("{schedule: [1s, 2s, 4s, 8s]}", backoff)
+        return Watched(await start(text % {"retry": retry, "url": url or upstream.url, "source": source}))
 
     return of
 
@@ -124,6 +127,19 @@ async def test_the_vendors_table(begin: Begin, upstream: Upstream) -> None:
     waits = [None, 1000, 2000, 4000, 8000]
     assert entries == [(n, 503, "server_error", wait) for n, wait in enumerate(waits, 1)]
     assert gateway.retries == [("server_error", "server_error")] * 4
+
+
+@pytest.mark.parametrize("chance", [0, 1 << 30, (1 << 32) - 1])
+async def test_sleeps_are_inside_the_bounds_of_full_jitter(begin: Begin, upstream: Upstream, chance: int) -> None:
+    """Anything from nothing to the base, doubled each time, and never more than the most."""
+    gateway = await begin(", total: 60s", backoff="{base: 2s, max: 10s}")
+    gateway.running.gateway.random_bits = lambda bits: chance >> (32 - bits) if bits <= 32 else chance
+    upstream.script = always(DOWN)
+    _, record = await gateway.call()
+    waits = [one["wait_ms"] for one in (record.attempts or ())[1:] if "wait_ms" in one]
+    most = [2000, 4000, 8000, 10_000]
+    assert waits == [pytest.approx(bound * chance / 2**32, abs=0.01) for bound in most][: len(waits)]
+    assert (len(upstream.received), len(waits)) == (5, 4 if chance else 0)
 
 
 async def test_a_call_that_succeeds_at_last_is_a_success_charged_once(begin: Begin, upstream: Upstream) -> None:
