@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from tests.chaos.conftest import Figures, Fleet
+from tests.chaos.exact import evenly, judge, policies, spans
 from tests.fakes.exactness import (
-    Span,
-    most_in_any,
     most_surely_in_any,
     needlessly_refused,
     needlessly_refused_by_bucket,
@@ -20,74 +19,18 @@ from tests.fakes.load import Call, Load, by_status
 
 WINDOW_S, LIMIT, TENANTS, GATEWAYS = 5.0, 40, 8, 4
 
-POLICIES = """
-version: 1
-keys:
-  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
-limits:
-%(limits)s
-upstreams:
-  up: {url: "%(url)s"}
-routes:
-%(routes)s
-"""
-
-
-def policies(url: str, limits: dict[str, str]) -> str:
-    """A route `/name/` for each limit."""
-    return POLICIES % {
-        "url": url,
-        "limits": "\n".join(f"  {name}: {{{numbers}, key: [tenant]}}" for name, numbers in limits.items()),
-        "routes": "\n".join(
-            f"  - {{name: {name}, match: {{path_prefix: /{name}/}}, upstream: up, limits: [{name}]}}" for name in limits
-        ),
-    }
-
-
-def spans(calls: Sequence[Call], ledger: Ledger) -> tuple[list[Span], list[Span]]:
-    """When the admitted and the refused of these calls were decided. Each call had one answer and one effect."""
-    admitted, refused = [], []
-    for call in calls:
-        came = ledger.arrivals.get(call.target, [])
-        assert (call.status, len(came)) in ((200, 1), (429, 0)), call
-        if came:
-            admitted.append(Span(call.sent_s, came[0]))
-        else:
-            refused.append(Span(call.sent_s, call.ended_s))
-    return admitted, refused
-
 
 async def test_eight_tenants_at_three_times_their_limit(fleet: Fleet, ledger: Ledger, figures: Figures) -> None:
     text = policies(ledger.url, {"w": f"algorithm: rolling_window, limit: {LIMIT}, window: {WINDOW_S:g}s"})
     gateways = await asyncio.gather(*(fleet(text, "--workers", "2") for _ in range(GATEWAYS)))
-    rate = 3 * LIMIT * TENANTS / WINDOW_S
-    draw = random.Random(1)
-
-    def plan() -> Iterator[tuple[float, Call]]:
-        for number in range(int(2 * WINDOW_S * rate)):
-            tenant = f"t{number % TENANTS}"
-            yield number / rate, Call(f"/w/{tenant}/{number}", tenant, gateway=draw.randrange(GATEWAYS))
-
+    tenants = [f"t{number}" for number in range(TENANTS)]
     async with Load([one.port for one in gateways]) as load:
-        await load.run(plan())
-    seen, surely, needless = [], [], 0
-    for tenant in range(TENANTS):
-        mine = [call for call in load.calls if call.tenant == f"t{tenant}"]
-        admitted, refused = spans(mine, ledger)
-        seen.append(most_in_any(ledger.times(f"/w/t{tenant}/"), WINDOW_S))
-        surely.append(most_surely_in_any(admitted, WINDOW_S))
-        needless += len(needlessly_refused(admitted, refused, LIMIT, WINDOW_S))
-        assert len(admitted) >= 2 * LIMIT - 1  # the last may fall due with the last call
-    figures(
-        f"{GATEWAYS} gateways x 2 workers, {TENANTS} tenants at 3 x {LIMIT}",
-        calls=len(load.calls),
-        answers=by_status(load.calls),
-        most_in_any_window=max(surely),
-        by_times_of_arrival=max(seen),
-        needless_refusals=needless,
-    )
-    assert max(surely) <= LIMIT
-    assert needless == 0
+        await load.run(evenly(tenants, 3 * LIMIT / WINDOW_S, 2 * WINDOW_S, GATEWAYS))
+    found = judge(load.calls, ledger, LIMIT, WINDOW_S)
+    figures(f"{GATEWAYS} gateways x 2 workers, {TENANTS} tenants at 3 x {LIMIT}", calls=len(load.calls), **found)
+    assert found["most_in_any_window"] <= LIMIT
+    assert found["needless_refusals"] == 0
+    assert min(ledger.count(f"/w/{tenant}/") for tenant in tenants) >= 2 * LIMIT - 1  # the last may be due with the end
     workers = {(line["instance"], line["worker"]) for one in gateways for line in one.calls()}
     assert len(workers) > GATEWAYS
 
