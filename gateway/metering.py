@@ -31,7 +31,7 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
     record, decision = call.record, call.decision
     if decision is None or not decision.admitted:
         return
-    corrections: list[Correction] = []
+    corrections: dict[int, list[Correction]] = {}  # by the store's clock when the charge was made
     costs: dict[str, int] = {}
     for charge, verdict in zip(call.ask.charges, decision.verdicts, strict=True):
         measure = call.ask.measures.get(charge.limit.name)
@@ -44,12 +44,15 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
         costs[charge.limit.name] = real
         delta = real - units(charge.limit, charge.cost)
         if delta:
-            corrections.append(Correction(charge, delta))
+            at_us = decision.charged_at_us(call.ask.charges.index(charge))
+            corrections.setdefault(at_us, []).append(Correction(charge, delta))
     record.costs = costs
     if corrections:
         gateway = call.gateway
         here = record.store == "local" and gateway.store.kind != "local"
-        (gateway.fallback if here else gateway.store).settle(corrections, decision.now_us)
+        keeper = gateway.fallback if here else gateway.store
+        for at_us, some in corrections.items():
+            keeper.settle(some, at_us)
 
 
 def _real(call: "Call", answer: "ResponseHead | None", measure: Measure, reserved: int) -> int | str:

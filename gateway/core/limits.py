@@ -152,3 +152,7 @@ class Decision(NamedTuple):
     now_us: int
     standings: tuple[Standing, ...] = ()
     quotas: tuple[int, ...] = ()
+
+    def charged_at_us(self, index: int) -> int:
+        """The store's clock when the charge of this index was made. Stores on several servers have several clocks."""
+        return self.now_us

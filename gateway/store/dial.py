@@ -71,6 +71,25 @@ class Dialer:
             await self._sentinel.aclose()
 
 
+async def ask_once(url: StoreUrl, *command: str) -> Any:
+    """The answer of one server to one command, over a connection of its own.
+
+    Raises StoreDown as `Dialer.connect` does, and for an error reply.
+    """
+    connection = _direct(url)
+    try:
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_command(*command)
+            return await connection.read_response()
+    except TimeoutError:
+        raise StoreDown("connect", f"no answer within {DIAL_TIMEOUT_S:g} s") from None
+    except (RedisError, OSError) as error:
+        raise StoreDown("connect", str(error) or type(error).__name__) from None
+    finally:
+        await connection.disconnect(nowait=True)
+
+
 def _common(url: StoreUrl) -> dict[str, Any]:
     return {
         "db": url.db,

@@ -5,14 +5,18 @@ of a command inside a script as `ERR Error running script ... OOM command not al
 """
 
 import re
+from contextlib import suppress
 
 from gateway.store import StoreDown
 
-BUSY = frozenset({"BUSY", "LOADING", "TRYAGAIN"})
-"""Passes by itself: a script runs too long, the data set is being read, slots are moving."""
+BUSY = frozenset({"BUSY", "LOADING", "CLUSTERDOWN"})
+"""Passes by itself: a script runs too long, the data set is being read, the cluster has lost a primary."""
 
-REDIAL = frozenset({"READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS", "NOPERM", "CLUSTERDOWN", "MOVED"})
+REDIAL = frozenset({"READONLY", "MASTERDOWN", "NOAUTH", "WRONGPASS", "NOPERM", "MOVED", "ASK"})
 """Wrong server or wrong rights: a new connection (which asks the Sentinels anew) may help, this one will not."""
+
+REDIRECTS = frozenset({"MOVED", "ASK", "TRYAGAIN"})
+"""Where slots are, says a server of a Redis Cluster: about one command, and nothing is wrong with the server."""
 
 REFUSING = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
 """The server takes no writes: memory is full, saving fails, too few replicas."""
@@ -34,14 +38,39 @@ def fault_of(text: str) -> StoreDown:
     detail = text.partition(", with args beginning with")[0][:_DETAIL_CHARS]
     if code in BUSY:
         return StoreDown("busy", detail)
+    if code in REDIRECTS:
+        return StoreDown("other", f"{detail}: a server of a Redis Cluster, its URL begins with redis+cluster://")
     if code in REDIAL or code in REFUSING:
         return StoreDown("other", detail)
     return StoreDown("script", detail)
 
 
+class Redirected(StoreDown):
+    """The answer of a cluster's server to a command that another one should get. Never leaves the store.
+
+    code     MOVED: ask that server from now on; ASK: ask it this time; TRYAGAIN: the keys of the command are on their
+             way, some here and some there
+    host     "" = the server that says so
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("busy", text[:_DETAIL_CHARS])
+        self.code, *rest = text.split(" ")
+        host, _, port = rest[1].rpartition(":") if self.code != "TRYAGAIN" else ("", "", "0")
+        self.host, self.port = host, int(port)
+
+
+def cluster_fault_of(text: str) -> StoreDown:
+    """`fault_of`, for a server of a Redis Cluster."""
+    if code_of(text) in REDIRECTS:
+        with suppress(ValueError, IndexError):
+            return Redirected(text)
+    return fault_of(text)
+
+
 def is_about_the_store(fault: StoreDown) -> bool:
     """Whether the next command would fail alike: the store counts as down until it has proved itself."""
-    return fault.kind != "script"
+    return fault.kind != "script" and not isinstance(fault, Redirected)
 
 
 def needs_redial(fault: StoreDown) -> bool:

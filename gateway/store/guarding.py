@@ -18,6 +18,7 @@ Argument = bytes | str | int
 
 GUARD_FIELDS = (("kind", 1), ("most", 2), ("probe_us", 6), ("longest_us", 6))
 REPORT_ARGV, FORCE_ARGV = ("op", "now_us"), ("op", "now_us", "state", "for_us")
+LIST_ARGV = ("op", "now_us", "breaker", "for_us")
 PAUSE_ARGV, PAUSE_REPLY = ("op", "now_us", "for_us", "longest_us", "left"), ("began", "wait_us")
 _NUMBERS = (
     ("window_us", 6),
@@ -76,9 +77,12 @@ def decode_standings(numbers: Sequence[int], guards: int) -> tuple[Standing, ...
     )
 
 
-def encode_report(reports: Sequence[Report], prefix: str, *, now_us: int = 0) -> list[Argument]:
-    """The arguments of REPORT after the sha."""
-    keys = [*(prefix + report.guard.key for report in reports), prefix + LIST]
+def encode_report(reports: Sequence[Report], prefix: str, *, listed: bool = True, now_us: int = 0) -> list[Argument]:
+    """The arguments of REPORT after the sha.
+
+    listed  False: the list of breakers is somewhere else; see `encode_list`
+    """
+    keys = [*(prefix + report.guard.key for report in reports), *([prefix + LIST] if listed else ())]
     return [len(keys), *keys, "report", now_us, *map(_report, reports)]
 
 
@@ -92,9 +96,17 @@ def _numbers(breaker: Breaker) -> bytes:
     return _packed([getattr(breaker, name) for name, _ in _NUMBERS], _NUMBERS)
 
 
-def encode_force(guard: Guard, state: State | None, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
-    """The arguments of FORCE after the sha."""
-    return [2, prefix + guard.key, prefix + LIST, "force", now_us, _STATE_CODES[state], for_us]
+def encode_force(
+    guard: Guard, state: State | None, for_us: int, prefix: str, *, listed: bool = True, now_us: int = 0
+) -> list[Argument]:
+    """The arguments of FORCE after the sha; `listed` as with `encode_report`."""
+    keys = [prefix + guard.key, *([prefix + LIST] if listed else ())]
+    return [len(keys), *keys, "force", now_us, _STATE_CODES[state], for_us]
+
+
+def encode_list(guard: Guard, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
+    """The arguments of LIST_ONE after the sha: what REPORT and FORCE do with the list when it is with the breakers."""
+    return [1, prefix + LIST, "list", now_us, prefix + guard.key, for_us]
 
 
 def decode_changes(reply: Sequence[int], reports: int) -> tuple[Change | None, ...]:

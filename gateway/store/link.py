@@ -56,12 +56,21 @@ class Link(asyncio.Protocol):
     timeout_s  a command without an answer for so long puts a trusted link into trouble: every waiter gets
                StoreDown("timeout"), the owner is told, and the link is not trusted any more
     dead_s     a command without an answer for so long loses a link that is not trusted
+    fault_of   what an error reply means
 
     So a server that pauses for a moment costs no reconnect, and one that is gone is given up soon.
     """
 
-    def __init__(self, owner: LinkOwner, *, timeout_s: float, dead_s: float) -> None:
+    def __init__(
+        self,
+        owner: LinkOwner,
+        *,
+        timeout_s: float,
+        dead_s: float,
+        fault_of: Callable[[str], StoreDown] = fault_of,
+    ) -> None:
         self.lost = False
+        self._fault_of = fault_of
         self._owner = owner
         self._timeout_s = timeout_s
         self._dead_s = dead_s
@@ -156,7 +165,7 @@ class Link(asyncio.Protocol):
             command = pack(("EVAL", again.source, *again.arguments))
             self._enqueue(command, (promise, decode, context, sent, None))
             return
-        fault = fault_of(text)
+        fault = self._fault_of(text)
         if is_about_the_store(fault):
             self._owner.on_trouble(fault)
         if promise is not None:

@@ -2,9 +2,11 @@
 
 from gateway.settings import StoreSettings
 from gateway.store import Store
+from gateway.store.cluster import ClusterStore
 from gateway.store.local import LocalStore
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import RedisStore
+from gateway.store.url import parse_url
 
 
 def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event) -> Store:
@@ -20,6 +22,8 @@ def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ig
         return LocalStore()
     if place == "embedded":
         raise ValueError("the embedded store is not running: nobody gave its URL")
+    if parse_url(place).cluster:
+        return ClusterStore(place, key_prefix=settings.key_prefix, timeout_us=settings.timeout_us, on_event=on_event)
     kind = "embedded" if settings.url == "embedded" else "redis"
     return RedisStore(
         place, key_prefix=settings.key_prefix, timeout_us=settings.timeout_us, kind=kind, on_event=on_event

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.store import StoreDown
 from gateway.store.dial import Dialer
-from gateway.store.faults import needs_redial
+from gateway.store.faults import fault_of, needs_redial
 from gateway.store.link import Again, Decode, Link
 
 MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 1.0
@@ -40,16 +40,25 @@ class Pipeline:
     timeout_s  the most that any caller waits
     prepare    sends what a link needs before its first command, and again when the server forgot its scripts
     probe      sends one command that shows whether decisions work; its errors are StoreDown
+    fault_of   what an error reply means
     """
 
     def __init__(
-        self, dialer: Dialer, *, timeout_s: float, prepare: Callable[[Link], None], probe: Probe, on_event: OnEvent
+        self,
+        dialer: Dialer,
+        *,
+        timeout_s: float,
+        prepare: Callable[[Link], None],
+        probe: Probe,
+        on_event: OnEvent,
+        fault_of: Callable[[str], StoreDown] = fault_of,
     ) -> None:
         self._dialer = dialer
         self._timeout_s = timeout_s
         self._prepare = prepare
         self._probe = probe
         self._on_event = on_event
+        self._fault_of = fault_of
         self._link: Link | None = None
         self._fault: StoreDown | None = StoreDown("connect", "not started")
         self._down_since: float | None = None
@@ -82,10 +91,18 @@ class Pipeline:
 
     # -- life
 
+    def launch(self) -> None:
+        """Start keeping the link."""
+        self._keeper = asyncio.create_task(self._keep(), name="store link")
+
+    async def tried(self) -> None:
+        """Wait until the first attempt has succeeded or failed."""
+        await self._tried.wait()
+
     async def start(self) -> None:
         """Start keeping the link; returns when the first attempt is done. Raises StoreDown when that failed."""
-        self._keeper = asyncio.create_task(self._keep(), name="store link")
-        await self._tried.wait()
+        self.launch()
+        await self.tried()
         if self._fault is not None:
             raise StoreDown(self._fault.kind, self._fault.detail)
 
@@ -114,7 +131,7 @@ class Pipeline:
     async def _attempt(self) -> bool:
         """One link from its dialling to its loss. Whether it ever was good."""
         self._trouble.clear()
-        link = Link(self, timeout_s=self._timeout_s, dead_s=self._dead_s)
+        link = Link(self, timeout_s=self._timeout_s, dead_s=self._dead_s, fault_of=self._fault_of)
         try:
             await self._dialer.connect(link)
             self._link = link

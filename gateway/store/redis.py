@@ -3,15 +3,16 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from time import monotonic, time_ns
+from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.decision import Kept
 from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
-from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
+from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.dial import Dialer
 from gateway.store.guarding import (
     LIST,
@@ -26,30 +27,24 @@ from gateway.store.guarding import (
 from gateway.store.link import Again, Argument, Decode, Link, pack
 from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
 from gateway.store.scripts import (
-    ADMIT,
     FORCE,
     GRANT,
     PAUSE,
     RELEASE,
     RENEW,
     REPORT,
-    SCRIPTS,
     SETTLE,
     Script,
-    decode_admit,
-    encode_admit,
     encode_grant,
     encode_release,
     encode_renew,
     encode_settle,
     unpack_grant,
 )
-from gateway.store.status_wire import STATUS
 from gateway.store.url import parse_url
 
 _EVALSHA = "EVALSHA"
 MOST_LISTED = 10_000
-_PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 
 
@@ -78,11 +73,11 @@ class RedisStore:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
         self.kind = kind
         self._prefix = key_prefix
-        self._ahead_us = 0
+        self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
             Dialer(parse_url(url)),
             timeout_s=timeout_us / 1_000_000,
-            prepare=_load_scripts,
+            prepare=load_scripts,
             probe=self._probe,
             on_event=on_event,
         )
@@ -105,32 +100,12 @@ class RedisStore:
 
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
         if lease:
-            return self._pipeline.ask(*self._admission(ask, lease, commit=True))
-        packed: Any = ask.packed or self._remember(ask)
+            return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True))
+        packed: Any = ask.packed or self._admissions.remember(ask)
         return self._pipeline.ask(*packed)
 
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
-        return self._pipeline.ask(*self._admission(ask, "", commit=False))
-
-    def _admission(self, ask: Ask, lease: str, *, commit: bool) -> tuple[bytes, Decode, Ask, Again]:
-        """The arguments of `Pipeline.ask` for one decision."""
-        arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit, ahead_us=self._ahead_us)
-        command = pack((_EVALSHA, ADMIT.sha1_hex, *arguments))
-        decode = self._decode_by_calendar if ask.by_calendar else decode_admit
-        return command, decode, ask, Again(ADMIT.source, arguments)
-
-    def _remember(self, ask: Ask) -> Any:
-        """Without a lease all calls of one caller send the same bytes, unless these say which days it is about."""
-        admission = self._admission(ask, "", commit=True)
-        if not ask.by_calendar:
-            ask.packed = admission
-        return admission
-
-    def _decode_by_calendar(self, reply: Sequence[int], ask: Ask) -> Decision:
-        """Learns from the answer what the server's clock says: the next borders are those around it."""
-        decision = decode_admit(reply, ask)
-        self._ahead_us = decision.now_us - time_ns() // 1000
-        return decision
+        return self._pipeline.ask(*self._admissions.write(ask, "", commit=False))
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         self._tell(RELEASE, encode_release(charges, lease, self._prefix))
@@ -139,7 +114,7 @@ class RedisStore:
         self._tell(RENEW, encode_renew(charges, lease, self._prefix))
 
     def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
-        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, ahead_us=self._ahead_us))
+        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, ahead_us=self._admissions.ahead_us))
 
     async def reset(self, charge: Charge) -> bool:
         return await self._grant(charge, None, 0, "reset")
@@ -197,18 +172,4 @@ class RedisStore:
             self._pipeline.tell(command, Again(script.source, arguments))
 
     def _probe(self, link: Link) -> "asyncio.Future[Decision]":
-        """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.
-
-        On a new key each time, because a refusal writes nothing.
-        """
-        ask = Ask([Charge(_PROBE, f"{_PROBE.name}:{{{secrets.token_hex(8)}}}", 1)])
-        return link.send(*self._admission(ask, "", commit=True))
-
-
-def _load_scripts(link: Link) -> None:
-    """So that the first use of each is not a miss, whose second sending would come after later commands.
-
-    Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one.
-    """
-    for script in (*SCRIPTS, STATUS):
-        link.offer(pack(("SCRIPT", "LOAD", script.source)))
+        return link.send(*self._admissions.probe(f"{{{secrets.token_hex(8)}}}"))

@@ -74,7 +74,8 @@ FORCE = load_script("force", "clock", "circuit", "force")
 PAUSE = load_script("pause", "clock", "pause")
 HEARTBEAT = load_script("heartbeat", "clock", "heartbeat")
 GRANT = load_script("grant", "clock", "grant")
-SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE, GRANT, HEARTBEAT)
+LIST_ONE = load_script("list", "clock", "circuit", "list")
+SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE, GRANT, HEARTBEAT, LIST_ONE)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""

@@ -21,6 +21,7 @@ from gateway.core.connection_state import (
     settled,
 )
 from gateway.store import Store, StoreDown
+from gateway.store.cluster import ClusterStore
 from gateway.store.redis import RedisStore
 from gateway.store.status_wire import (
     LETTERS,
@@ -72,13 +73,15 @@ class Statuses(Protocol):
 
 def open_statuses(store: Store, on_transition: OnTransition) -> Statuses:
     """Statuses live where the counters live."""
-    return RedisStatuses(store, on_transition) if isinstance(store, RedisStore) else LocalStatuses(on_transition)
+    if isinstance(store, RedisStore | ClusterStore):
+        return RedisStatuses(store, on_transition)
+    return LocalStatuses(on_transition)
 
 
 class RedisStatuses:
-    """`Statuses` on the link of a RedisStore. now_us: 0 = the server's clock; anything else is for tests."""
+    """`Statuses` over the links of the store. now_us: 0 = the server's clock; anything else is for tests."""
 
-    def __init__(self, store: RedisStore, on_transition: OnTransition, *, now_us: int = 0) -> None:
+    def __init__(self, store: RedisStore | ClusterStore, on_transition: OnTransition, *, now_us: int = 0) -> None:
         self.on_transition = on_transition
         self.now_us = now_us
         self._store = store

@@ -1,8 +1,9 @@
 """The URL that says where the store is: split into what is needed to connect, and its form without secrets.
 
-`redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS, `unix://[user[:password]@]/path[?db=1]`, and
-`redis+sentinel://[user[:password]@]host[:port],host[:port]/service[/db]` (`rediss+sentinel://` for TLS). Credentials
-and paths are percent-encoded. Options of the query are those of `OPTIONS`.
+`redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS, `unix://[user[:password]@]/path[?db=1]`,
+`redis+sentinel://[user[:password]@]host[:port],host[:port]/service[/db]`, and
+`redis+cluster://[user[:password]@]host[:port],host[:port]` (`rediss+...://` for TLS). Credentials and paths are
+percent-encoded. Options of the query are those of `OPTIONS`.
 """
 
 import re
@@ -30,7 +31,7 @@ OPTIONS = frozenset(
     }
 )
 _SHOWN_OPTIONS = frozenset({"db", "protocol", "ssl_cert_reqs", "ssl_check_hostname"})
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _PLAIN_HOSTS = re.compile(r"[A-Za-z0-9.,:\[\]_-]*\Z")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 
@@ -39,9 +40,10 @@ _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 class StoreUrl:
     """What a store URL says. Its `repr` shows no secrets.
 
-    hosts    (host, port) of the server, or of every Sentinel; empty for a unix socket
+    hosts    (host, port) of the server, of every Sentinel, or of some servers of a cluster; empty for a unix socket
     path     of the unix socket, else empty
     service  name the Sentinels know the primary by, else empty
+    cluster  whether it is a Redis Cluster
     resp     protocol version, 2 or 3
     tls      None, or redis-py's `ssl_*` connection arguments
     """
@@ -49,6 +51,7 @@ class StoreUrl:
     hosts: tuple[tuple[str, int], ...] = ()
     path: str = ""
     service: str = ""
+    cluster: bool = False
     db: int = 0
     resp: int = 2
     tls: dict[str, str | bool] | None = None
@@ -92,8 +95,6 @@ def _shown_option(option: str) -> str:
 def parse_url(url: str) -> StoreUrl:
     """Split a store URL. Raises ValueError with a text that shows no secret."""
     scheme, separator, rest = url.partition("://")
-    if scheme in ("redis+cluster", "rediss+cluster"):
-        raise ValueError(f"store URL {redact_url(url)}: Redis Cluster is not supported yet")
     if not separator or scheme not in _SCHEMES:
         raise ValueError(
             f"store URL {redact_url(url)}: must start with one of {', '.join(s + '://' for s in _SCHEMES)}"
@@ -110,7 +111,7 @@ def _parse(scheme: str, rest: str) -> StoreUrl:
     authority, slash, path = place.partition("/")
     credentials, _, hosts = authority.rpartition("@")
     username, _, password = (unquote(part) for part in credentials.partition(":"))
-    unix, sentinel = scheme == "unix", scheme.endswith("+sentinel")
+    unix, sentinel, cluster = scheme == "unix", scheme.endswith("+sentinel"), scheme.endswith("+cluster")
     service, db = "", ""
     if unix:
         if hosts or not path:
@@ -121,11 +122,16 @@ def _parse(scheme: str, rest: str) -> StoreUrl:
             raise ValueError("the name of the service is missing: redis+sentinel://host:26379/mymaster")
     else:
         db = path
+    number = _number("db", options.get("db") or db or "0")
+    if cluster and number:
+        raise ValueError("a Redis Cluster has no database but 0")
+    port = SENTINEL_PORT if sentinel else REDIS_PORT
     return StoreUrl(
-        hosts=() if unix else _hosts(hosts, many=sentinel),
+        hosts=() if unix else _hosts(hosts, port, many=sentinel or cluster),
         path=unquote(slash + path) if unix else "",
         service=unquote(service),
-        db=_number("db", options.get("db") or db or "0"),
+        cluster=cluster,
+        db=number,
         resp=_number("protocol", options.get("protocol", "2"), allowed=(2, 3)),
         tls=_tls(options) if scheme.startswith("rediss") else None,
         username=options.get("username") or username or None,
@@ -143,17 +149,17 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
-def _hosts(text: str, *, many: bool) -> tuple[tuple[str, int], ...]:
-    """`host`, `host:port`, `[v6]:port`; several only for Sentinels. Never quotes the text: it may hold a password
-    whose `@` or `/` was not percent-encoded."""
+def _hosts(text: str, port: int, *, many: bool) -> tuple[tuple[str, int], ...]:
+    """`host`, `host:port`, `[v6]:port`; several only if `many`. Never quotes the text: it may hold a password whose `@`
+    or `/` was not percent-encoded."""
     found = []
     for part in text.split(","):
         match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", part)
         if match is None or not 0 < int(match[3] or REDIS_PORT) < 65536:
             raise ValueError("not host[:port]; `@ : / ?` inside a user name or password must be percent-encoded")
-        found.append((match[1] or match[2], int(match[3] or (SENTINEL_PORT if many else REDIS_PORT))))
+        found.append((match[1] or match[2], int(match[3] or port)))
     if len(found) > 1 and not many:
-        raise ValueError("several hosts are only possible with redis+sentinel://")
+        raise ValueError("several hosts are only possible with redis+sentinel:// and redis+cluster://")
     return tuple(found)
 
 

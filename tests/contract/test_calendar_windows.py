@@ -140,7 +140,7 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
     """A caller is remembered for days; the server's clock decides, and ours is a year behind it, then right."""
     ask, store = Ask(asked(by_calendar(Unit.DAY, "Asia/Kathmandu"))), RedisStore(redis_url, key_prefix="calendar:")
     real = time.time_ns
-    monkeypatch.setattr("gateway.store.redis.time_ns", lambda: real() - 365 * DAY_US * 1000)
+    monkeypatch.setattr("gateway.store.admissions.time_ns", lambda: real() - 365 * DAY_US * 1000)
     monkeypatch.setattr("gateway.store.scripts.time_ns", lambda: real() - 365 * DAY_US * 1000)
     await store.start()
     try:
@@ -149,7 +149,7 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
         now_us = (await store.admit(ask, "")).now_us
         assert sent == borders_us(ask.charges[0].limit.calendar, now_us)
         monkeypatch.undo()
-        store._ahead_us = 10 * DAY_US
+        store._admissions.ahead_us = 10 * DAY_US
         assert sent_borders(store, ask)[0] > now_us
         await store.admit(ask, "")
         assert sent_borders(store, ask) == sent
@@ -160,7 +160,7 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
 
 def sent_borders(store: RedisStore, ask: Ask) -> tuple[int, ...]:
     """What the next admission would say."""
-    again = store._remember(ask)[3]
+    again = store._admissions.remember(ask)[3]
     packed = again.arguments[-1][28:]
     return tuple(int.from_bytes(packed[at : at + 7], "big") for at in range(0, len(packed), 7))
 
@@ -169,7 +169,7 @@ async def test_other_asks_are_packed_once(redis_url: str) -> None:
     store = RedisStore(redis_url)
     plain, dated = Ask(asked(fixed())), Ask(asked(by_calendar()))
     for ask in (plain, dated):
-        store._remember(ask)
+        store._admissions.remember(ask)
     assert plain.packed is not None
     assert dated.packed is None
 

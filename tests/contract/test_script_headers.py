@@ -41,6 +41,7 @@ def arguments(text: str) -> tuple[str, ...]:
         ("settle", scripts.SETTLE_ARGV, scripts.SETTLE_REPLY),
         ("report", guarding.REPORT_ARGV, ()),
         ("force", guarding.FORCE_ARGV, ()),
+        ("list", guarding.LIST_ARGV, ()),
         ("pause", guarding.PAUSE_ARGV, guarding.PAUSE_REPLY),
     ],
 )

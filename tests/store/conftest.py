@@ -9,8 +9,10 @@ import uvloop
 
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store import StoreDown
+from gateway.store.cluster import ClusterStore
 from gateway.store.redis import RedisStore
 from tests.fakes import ports
+from tests.fakes.redis_cluster import RedisCluster
 
 PATIENT_US = 20_000_000
 """A store timeout that a busy machine does not reach, for tests in which nothing is meant to be late."""
@@ -51,11 +53,13 @@ async def events() -> Events:
 
 @pytest.fixture
 async def open_store(events: Events) -> AsyncIterator[Callable[..., Any]]:
-    """Function that opens a RedisStore: `await open_store(url, start=True, **options)`; all are closed with the test."""
-    stores: list[RedisStore] = []
+    """Function that opens the store of a URL: `await open_store(url, start=True, **options)`; all are closed with the
+    test."""
+    stores: list[RedisStore | ClusterStore] = []
 
-    async def open_one(url: str, *, start: bool = True, **options: Any) -> RedisStore:
-        store = RedisStore(url, **{"timeout_us": PATIENT_US, "on_event": events, **options})
+    async def open_one(url: str, *, start: bool = True, **options: Any) -> RedisStore | ClusterStore:
+        kind = ClusterStore if "+cluster" in url else RedisStore
+        store = kind(url, **{"timeout_us": PATIENT_US, "on_event": events, **options})
         stores.append(store)
         if start:
             await store.start()
@@ -64,6 +68,14 @@ async def open_store(events: Events) -> AsyncIterator[Callable[..., Any]]:
     yield open_one
     for store in stores:
         await store.close()
+
+
+@pytest.fixture
+def emptied_cluster(redis_cluster: RedisCluster) -> RedisCluster:
+    """The shared cluster, emptied."""
+    for node in redis_cluster.primaries:
+        node.command("FLUSHALL")
+    return redis_cluster
 
 
 def window(quota: int = 500, name: str = "w") -> Limit:

@@ -31,7 +31,7 @@ def test_inside_this_process():
 
 @pytest.mark.parametrize(
     ("url", "text"),
-    [("embedded", "not running"), ("redis://:s3cret", "not host"), ("redis+cluster://a", "not supported")],
+    [("embedded", "not running"), ("redis://:s3cret", "not host"), ("redis+cluster://a/1", "no database")],
 )
 def test_a_url_that_cannot_be_used(url, text):
     with pytest.raises(ValueError, match=text) as caught:

@@ -32,6 +32,11 @@ from gateway.store.url import HIDDEN, StoreUrl, parse_url, redact_url
             "redis+sentinel://:pw@a,b:26380/main/4?sentinel_password=spw",
             StoreUrl(hosts=(("a", 26379), ("b", 26380)), service="main", db=4, password="pw", sentinel_password="spw"),
         ),
+        ("redis+cluster://a,b:7001", StoreUrl(hosts=(("a", 6379), ("b", 7001)), cluster=True)),
+        (
+            "rediss+cluster://u:pw@a/0",
+            StoreUrl(hosts=(("a", 6379),), cluster=True, username="u", password="pw", tls={}),
+        ),
         ("rediss+sentinel://a/main", StoreUrl(hosts=(("a", 26379),), service="main", tls={})),
     ],
 )
@@ -56,7 +61,8 @@ def test_forms(url, meaning):
         ("unix://run/redis.sock", "three slashes"),
         ("unix://", "three slashes"),
         ("redis+sentinel://a:26379", "name of the service is missing"),
-        ("redis+cluster://a", "not supported yet"),
+        ("redis+cluster://a,b/1", "no database but 0"),
+        ("redis+cluster://", "not host"),
         ("rediss://h?ssl_check_hostname=maybe", "ssl_check_hostname must be"),
         ("rediss://h?ssl_cert_reqs=sometimes", "ssl_cert_reqs must be"),
     ],

@@ -45,8 +45,9 @@ local function circuits()
     redis.call('SET', key, header .. probes .. c.tallies, 'PX', ttl_ms(lives))
   end
 
-  -- `ends` as in the header; nil: it is closed.
+  -- `ends` as in the header; nil: it is closed. Without a key nothing is listed.
   local function list(key, member, ends)
+    if not key then return end
     if not ends then return redis.call('ZREM', key, member) end
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
     redis.call('ZADD', key, ends + REMEMBERED, member)

@@ -1,7 +1,7 @@
 ---- An operator holds a breaker, or gives it back: see Circuit.forced in gateway/core/breaker.py ------------------
 --
 -- KEYS[1]  the breaker's partition
--- KEYS[2]  the list of breakers that are not closed, or held: see circuit.lua
+-- KEYS[2]  the list of breakers that are not closed, or held: see circuit.lua; or nothing, as for a report
 --
 -- ARGV[1]  op      force
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests

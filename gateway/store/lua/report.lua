@@ -1,7 +1,7 @@
 ---- How calls ended: see Circuit.reported in gateway/core/breaker.py -----------------------------------------------
 --
--- KEYS[i]  the breaker's partition that the i-th report is about; the same may come several times. The last key is the
---          list of breakers that are not closed: see circuit.lua.
+-- KEYS[i]  the breaker's partition that the i-th report is about; the same may come several times. Behind them the list
+--          of breakers that are not closed, see circuit.lua; or nothing: then whoever asks keeps the list.
 --
 -- ARGV[1]  op      report
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
@@ -112,7 +112,7 @@ local function closed(c)
   return known
 end
 
-for i = 1, #KEYS - 1 do
+for i = 1, #ARGV - 2 do
   local key = KEYS[i]
   local f = {struct.unpack(REPORT, ARGV[2 + i])}
   report = {
@@ -134,7 +134,7 @@ for i = 1, #KEYS - 1 do
     if after.state ~= state then
       local told = {i, after.state, after.reason, calls or after.calls, after.failed, after.slow, after.open}
       for _, number in ipairs(told) do changes[#changes + 1] = number end
-      list(KEYS[#KEYS], key, after.state ~= CLOSED and after.ends)
+      list(KEYS[#ARGV - 1], key, after.state ~= CLOSED and after.ends)
     end
   end
 end

@@ -1,0 +1,63 @@
+"""What a decision is asked with: one command for the admit script, whichever server it goes to."""
+
+from collections.abc import Callable, Sequence
+from time import time_ns
+from typing import Any
+
+from gateway.core.ask import Ask
+from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.store.link import Again, Decode, Link, pack
+from gateway.store.scripts import ADMIT, SCRIPTS, decode_admit, encode_admit
+from gateway.store.status_wire import STATUS
+
+Admission = tuple[bytes, Decode, Ask, Again]
+"""The arguments of `Pipeline.ask`."""
+
+_PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
+
+
+class Admissions:
+    """Writes them for keys with one prefix.
+
+    ahead_us  by how much the server's clock is ahead of ours, as far as is known. Only windows by the calendar need it
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.ahead_us = 0
+
+    def write(self, ask: Ask, lease: str, *, commit: bool, now_us: int = 0) -> Admission:
+        """One decision; commit False = peek. now_us: 0 = the server's clock; anything else is for tests."""
+        arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit, now_us=now_us, ahead_us=self.ahead_us)
+        command = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
+        decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.by_calendar else decode_admit
+        return command, decode, ask, Again(ADMIT.source, arguments)
+
+    def remember(self, ask: Ask) -> Any:
+        """Without a lease all calls of one caller send the same bytes, unless these say which days it is about."""
+        admission = self.write(ask, "", commit=True)
+        if not ask.by_calendar:
+            ask.packed = admission
+        return admission
+
+    def probe(self, name: str) -> Admission:
+        """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.
+
+        name  what follows the limit's name in the key. A new one each time, because a refusal writes nothing
+        """
+        return self.write(Ask([Charge(_PROBE, f"{_PROBE.name}:{name}", 1)]), "", commit=True)
+
+    def _decode_by_calendar(self, reply: Sequence[int], ask: Ask) -> Decision:
+        """Learns from the answer what the server's clock says: the next borders are those around it."""
+        decision = decode_admit(reply, ask)
+        self.ahead_us = decision.now_us - time_ns() // 1000
+        return decision
+
+
+def load_scripts(link: Link) -> None:
+    """So that the first use of each is not a miss, whose second sending would come after later commands.
+
+    Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one.
+    """
+    for script in (*SCRIPTS, STATUS):
+        link.offer(pack(("SCRIPT", "LOAD", script.source)))

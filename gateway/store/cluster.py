@@ -1,0 +1,330 @@
+"""Limits decided by a Redis Cluster: one script for what is in one slot, several for what is not."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any, cast
+
+from gateway.core.ask import Ask
+from gateway.core.decision import Kept
+from gateway.core.grant import Grant
+from gateway.core.guards import Change, Guard, Report, State
+from gateway.core.limits import Charge, Decision
+from gateway.core.settlement import Correction
+from gateway.store import StoreDown
+from gateway.store.admissions import Admissions, load_scripts
+from gateway.store.faults import Redirected
+from gateway.store.groups import Group, by_slot, corrections_of, one_by_one, permits_of, together
+from gateway.store.guarding import (
+    LIST,
+    decode_changes,
+    decode_pause,
+    encode_force,
+    encode_list,
+    encode_pause,
+    encode_report,
+    kept_keys,
+    unpack_kept,
+)
+from gateway.store.link import Again, Argument, Decode, Link, pack
+from gateway.store.nodes import Message, Nodes
+from gateway.store.pipeline import OnEvent, ignore_event
+from gateway.store.redis import MOST_LISTED
+from gateway.store.scripts import (
+    FORCE,
+    GRANT,
+    LIST_ONE,
+    PAUSE,
+    RELEASE,
+    RENEW,
+    REPORT,
+    SETTLE,
+    Script,
+    encode_grant,
+    encode_release,
+    encode_renew,
+    encode_settle,
+    unpack_grant,
+)
+from gateway.store.topology import slot_of
+from gateway.store.url import parse_url
+
+Groups = tuple[Group, ...]
+
+_PING, _TIME = pack(("PING",)), pack(("TIME",))
+
+
+class ClusterStore:
+    """The `Store` on a Redis Cluster.
+
+    What one call asks of one slot is decided by one script in one trip, as on one server. A call whose guards and
+    limits are in several slots takes two trips: all of them are asked, and charged only if all would admit. What was
+    charged while another one, a moment later, refuses after all, is given back. So nobody is ever let in too much;
+    between the two moments somebody else may be refused.
+
+    now_us  0 = the servers' clocks; anything else is for tests
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self, url: str, *, key_prefix: str = "gw:", timeout_us: int = 20_000, on_event: OnEvent = ignore_event
+    ) -> None:
+        """Raises ValueError for a URL it cannot use; the text shows no secret."""
+        self.now_us = 0
+        self._prefix = key_prefix
+        self._admissions = Admissions(key_prefix)
+        self._telling: set[asyncio.Task[None]] = set()
+        self._nodes = Nodes(
+            parse_url(url),
+            timeout_s=timeout_us / 1_000_000,
+            prepare=load_scripts,
+            probe=self._probe,
+            on_event=on_event,
+        )
+
+    @property
+    def key_prefix(self) -> str:
+        """What every key begins with."""
+        return self._prefix
+
+    @property
+    def up(self) -> bool:
+        """Whether all decisions flow right now."""
+        return self._nodes.fault is None
+
+    async def start(self) -> None:
+        await self._nodes.start()
+
+    async def close(self) -> None:
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=1.0)
+        await self._nodes.close()
+
+    # -- decisions
+
+    def admit(self, ask: Ask, lease: str) -> Awaitable[Decision]:
+        groups = self._groups(ask)
+        if len(groups) == 1:
+            return self._in_one_slot(ask, groups[0], lease, commit=True)
+        return self._in_several(ask, groups, lease)
+
+    async def peek(self, ask: Ask) -> Decision:
+        groups = self._groups(ask)
+        if len(groups) == 1:
+            return await self._in_one_slot(ask, groups[0], "", commit=False)
+        groups, seen = await self._look(ask, groups)
+        return together(ask, groups, seen, commit=False)
+
+    def _groups(self, ask: Ask) -> Groups:
+        groups: Groups | None = ask.packed
+        if groups is None:
+            groups = ask.packed = by_slot(ask, self._slot)
+        return groups
+
+    def _slot(self, key: str) -> int:
+        return slot_of(self._prefix + key)
+
+    async def _in_one_slot(self, ask: Ask, group: Group, lease: str, *, commit: bool) -> Decision:
+        try:
+            return cast("Decision", await self._nodes.ask(group.slot, self._question(group, lease, commit=commit)))
+        except Redirected:
+            groups = one_by_one(ask, self._slot)
+        if commit:
+            return await self._in_several(ask, groups, lease)
+        groups, seen = await self._look(ask, groups)
+        return together(ask, groups, seen, commit=False)
+
+    async def _in_several(self, ask: Ask, groups: Groups, lease: str) -> Decision:
+        """Look at all; if all would admit, charge all; if then not all did after all, give back."""
+        groups, seen = await self._look(ask, groups)
+        if not all(decision.admitted for decision in seen):
+            return together(ask, groups, seen, commit=True)
+        taken = await self._each(groups, lease, commit=True)
+        faults = [answer for answer in taken if isinstance(answer, StoreDown)]
+        if not faults and all(answer.admitted for answer in taken if isinstance(answer, Decision)):
+            return together(ask, groups, _decisions(taken), commit=True)
+        for at, (group, answer) in enumerate(zip(groups, taken, strict=True)):
+            if isinstance(answer, Decision) and answer.admitted:
+                self._give_back(group, answer, lease)
+                taken[at] = seen[at]
+        if faults:
+            raise _plain(faults[0])
+        return together(ask, groups, _decisions(taken), commit=True)
+
+    async def _look(self, ask: Ask, groups: Groups) -> tuple[Groups, list[Decision]]:
+        """What each group would answer; with a group a key, if keys are on their way to another server."""
+        seen = await self._each(groups, "", commit=False)
+        if any(isinstance(answer, Redirected) for answer in seen):
+            groups = one_by_one(ask, self._slot)
+            seen = await self._each(groups, "", commit=False)
+        for answer in seen:
+            if isinstance(answer, StoreDown):
+                raise _plain(answer)
+        return groups, _decisions(seen)
+
+    async def _each(self, groups: Groups, lease: str, *, commit: bool) -> list[Decision | StoreDown]:
+        """All groups' answers, asked at once."""
+        questions = [self._question(group, lease, commit=commit) for group in groups]
+        sent = [self._nodes.send(group.slot, question) for group, question in zip(groups, questions, strict=True)]
+        answers: list[Decision | StoreDown] = []
+        try:
+            for group, question, future in zip(groups, questions, sent, strict=True):
+                try:
+                    answers.append(await self._nodes.answer(group.slot, question, future))
+                except StoreDown as fault:
+                    answers.append(fault)
+        finally:
+            for future in sent[len(answers) :]:
+                future.cancel()
+        return answers
+
+    def _question(self, group: Group, lease: str, *, commit: bool) -> Message:
+        if commit and not self.now_us and not group.ask.takes_slots:
+            return cast("Message", group.ask.packed or self._admissions.remember(group.ask))
+        return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us)
+
+    def _give_back(self, group: Group, taken: Decision, lease: str) -> None:
+        self.release(group.ask.charges, lease)
+        self.settle(corrections_of(group, taken), taken.now_us)
+        for permit in permits_of(group, taken):
+            self._tell(REPORT, encode_report([permit], self._prefix, listed=False, now_us=self.now_us))
+
+    # -- what is told of calls
+
+    def release(self, charges: Sequence[Charge], lease: str) -> None:
+        for charge in charges:
+            self._tell(RELEASE, encode_release([charge], lease, self._prefix))
+
+    def renew(self, charges: Sequence[Charge], lease: str) -> None:
+        for charge in charges:
+            self._tell(RENEW, encode_renew([charge], lease, self._prefix, now_us=self.now_us))
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        for correction in corrections:
+            arguments = encode_settle(
+                [correction], at_us, self._prefix, now_us=self.now_us, ahead_us=self._admissions.ahead_us
+            )
+            self._tell(SETTLE, arguments)
+
+    async def reset(self, charge: Charge) -> bool:
+        return await self._grant(charge, None, 0, "reset")
+
+    async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
+        return await self._grant(charge, grant, for_us)
+
+    async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
+        arguments = encode_grant(charge, grant, for_us, self._prefix, op=op, now_us=self.now_us)
+        (existed,) = await self.run(GRANT, arguments)
+        return bool(existed)
+
+    async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
+        now_us, (packed,) = await _all([self._now_us(charge.key), self._ask_about(charge.key, "MGET")])
+        return now_us, unpack_grant(packed, now_us)
+
+    # -- guards
+
+    async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:
+        told = [
+            self.run(REPORT, encode_report([report], self._prefix, listed=False, now_us=self.now_us), decode_changes, 1)
+            for report in reports
+        ]
+        changes = [change for (change,) in await _all(told)]
+        for report, change in zip(reports, changes, strict=True):
+            if change is not None:
+                self._list(report.guard, change.wait_us if change.state is State.OPEN else -1)
+        return tuple(changes)
+
+    async def pause(self, guard: Guard, for_us: int, left: int = 0) -> tuple[bool, int]:
+        arguments = encode_pause(guard, for_us, self._prefix, now_us=self.now_us, left=left)
+        return cast("tuple[bool, int]", await self.run(PAUSE, arguments, decode_pause))
+
+    async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:
+        arguments = encode_force(guard, state, for_us, self._prefix, listed=False, now_us=self.now_us)
+        (change,) = await self.run(FORCE, arguments, decode_changes, 1)
+        if state is not None:
+            self._list(guard, for_us)
+        return cast("Change | None", change)
+
+    def _list(self, guard: Guard, for_us: int) -> None:
+        self._tell(LIST_ONE, encode_list(guard, for_us, self._prefix, now_us=self.now_us))
+
+    async def troubled(self) -> tuple[str, ...]:
+        listed = await self._ask_about(LIST, "ZRANGE", 0, MOST_LISTED - 1)
+        begin = len(self._prefix)
+        return tuple(key.decode()[begin:] for key in listed)
+
+    async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
+        kept_keys(guards, self._prefix)
+        now = self._now_us(guards[0].key if guards else LIST)
+        now_us, *packed = await _all([now, *(self._ask_about(guard.key, "MGET") for guard in guards)])
+        return now_us, tuple(unpack_kept(guard.rule, one) for guard, (one,) in zip(guards, packed, strict=True))
+
+    async def _now_us(self, key: str) -> int:
+        """By the clock that decides about this key."""
+        seconds, micros = await self._nodes.ask(self._slot(key), (_TIME, None, None, None))
+        return self.now_us or int(seconds) * 1_000_000 + int(micros)
+
+    async def ping(self) -> float:
+        """Of the slowest primary. Whatever was told before has been done then."""
+        if self._telling:
+            await asyncio.wait(self._telling)
+        started = monotonic()
+        if self._nodes.fault is not None:
+            raise _plain(self._nodes.fault)
+        await asyncio.gather(*(node.pipeline.ask(_PING) for node in self._nodes.primaries))
+        return monotonic() - started
+
+    # -- the way there
+
+    async def run(
+        self, script: Script, arguments: Sequence[Argument], decode: Decode | None = None, context: Any = None
+    ) -> Any:
+        """Run a script whose keys are all in one slot. Its answer is decode(reply, context). Raises StoreDown."""
+        command = pack(("EVALSHA", script.sha1_hex, *arguments))
+        slot = slot_of(str(arguments[1]))
+        try:
+            return await self._nodes.ask(slot, (command, decode, context, Again(script.source, arguments)))
+        except Redirected as redirected:
+            raise _plain(redirected) from None
+
+    async def _ask_about(self, key: str, command: str, *arguments: Argument) -> Any:
+        return await self._nodes.ask(
+            self._slot(key), (pack((command, self._prefix + key, *arguments)), None, None, None)
+        )
+
+    def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
+        """In a task of its own, because it may be sent on; what is lost is lost, as on one server."""
+        if arguments is not None:
+            task = asyncio.create_task(self._run_for_nobody(script, arguments), name="told the store")
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _run_for_nobody(self, script: Script, arguments: list[Argument]) -> None:
+        with suppress(StoreDown):
+            await self.run(script, arguments)
+
+    def _probe(self, link: Link, tag: str) -> "asyncio.Future[Any]":
+        if not tag:
+            return link.send(_PING)
+        return link.send(*self._admissions.probe(f"{secrets.token_hex(8)}:{{{tag}}}"))
+
+
+async def _all(awaited: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """All answers; raises the first StoreDown when the others are here too."""
+    answers = await asyncio.gather(*awaited, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
+def _decisions(answers: Sequence[Decision | StoreDown]) -> list[Decision]:
+    return [answer for answer in answers if isinstance(answer, Decision)]
+
+
+def _plain(fault: StoreDown) -> StoreDown:
+    """As callers may see it."""
+    return StoreDown(fault.kind, fault.detail)

@@ -1,0 +1,294 @@
+"""The servers of a Redis Cluster: a link to each primary, which slots it serves, and the way after what has moved.
+
+Every primary has a pipeline of its own, so that one that is gone costs only the calls whose limits it counts. Who
+serves what is asked anew when a link is in trouble, when a server sends us elsewhere, and now and then.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from gateway.store import StoreDown
+from gateway.store.dial import Dialer
+from gateway.store.faults import Redirected, cluster_fault_of, code_of
+from gateway.store.link import Again, Decode, Link, pack
+from gateway.store.pipeline import OnEvent, Pipeline
+from gateway.store.topology import SLOTS, Address, discover, tag_within
+from gateway.store.url import StoreUrl
+
+MAX_REDIRECTS = 5
+LOOK_S = 10.0
+"""Between two looks at the topology while all is well."""
+MIN_GAP_S, MAX_GAP_S = 0.4, 0.6
+"""Between two looks whatever happens: the first after some time of peace begins at once."""
+
+_ASKING = pack(("ASKING",))
+
+Message = tuple[bytes, Decode | None, Any, Again | None]
+"""The arguments of `Pipeline.ask`."""
+
+ProbeNode = Callable[[Link, str], Awaitable[object]]
+"""Sends one command over the link that shows whether decisions work; the text is a hash tag of the server's, "" = it
+has no slots."""
+
+
+class Node:
+    """One server.
+
+    tag      a hash tag whose slot it serves; "" = none is known
+    used_at  when a command was last sent there that the topology would have sent elsewhere
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.name = "{}:{}".format(*address)
+        self.pipeline: Pipeline
+        self.tag = ""
+        self.used_at = 0.0
+
+
+class Nodes:
+    """The cluster as seen by one worker. `prepare` and `timeout_s` are those of `Pipeline`."""
+
+    def __init__(
+        self,
+        url: StoreUrl,
+        *,
+        timeout_s: float,
+        prepare: Callable[[Link], None],
+        probe: ProbeNode,
+        on_event: OnEvent,
+    ) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._prepare = prepare
+        self._probe = probe
+        self._on_event = on_event
+        self._nodes: dict[Address, Node] = {}
+        self._owners: list[Node | None] = [None] * SLOTS
+        self._primaries: tuple[Node, ...] = ()
+        self._unknown: StoreDown | None = StoreDown("connect", "not started")
+        self._down_since: float | None = None
+        self._stale = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    # -- for callers
+
+    @property
+    def fault(self) -> StoreDown | None:
+        """Why some commands fail right now; None while every slot is served and every primary is up."""
+        if self._unknown is not None:
+            return self._unknown
+        for node in self._primaries:
+            if node.pipeline.fault is not None:
+                return _at(node, node.pipeline.fault)
+        return None
+
+    @property
+    def primaries(self) -> Sequence[Node]:
+        """Those that serve slots."""
+        return self._primaries
+
+    def send(self, slot: int, message: Message) -> "asyncio.Future[Any]":
+        """Send a packed command to the server of the slot. `answer` has the rest."""
+        node = self._owners[slot]
+        if node is not None:
+            return node.pipeline.ask(*message)
+        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        unknown = self._unknown or StoreDown("other", f"no primary serves slot {slot}")
+        refused.set_exception(StoreDown(unknown.kind, unknown.detail))
+        return refused
+
+    async def answer(self, slot: int, message: Message, sent: "asyncio.Future[Any]") -> Any:
+        """What `send` was answered in the end, wherever it was sent on to.
+
+        Raises StoreDown; Redirected("TRYAGAIN") while some of the command's keys have moved and some have not.
+        """
+        node = self._owners[slot]
+        try:
+            return await sent
+        except Redirected as redirected:
+            if redirected.code == "TRYAGAIN":
+                raise
+            # In a task: a call's coroutine cannot have a deadline of its own.
+            return await asyncio.create_task(self._follow(slot, message, node, redirected), name="redirected")
+
+    async def ask(self, slot: int, message: Message) -> Any:
+        """`send` and `answer`."""
+        return await self.answer(slot, message, self.send(slot, message))
+
+    # -- redirects
+
+    async def _follow(self, slot: int, message: Message, node: Node | None, redirected: Redirected) -> Any:
+        """Ask where a server says, and where that one says, for so long at most as a caller waits at all."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for _ in range(MAX_REDIRECTS):
+                    node = self._node(redirected.host or (node.address[0] if node else ""), redirected.port)
+                    try:
+                        if redirected.code == "ASK":
+                            return await self._ask_this_time(node, message)
+                        return await self._ask_from_now_on(slot, node, message)
+                    except Redirected as once_more:
+                        if once_more.code == "TRYAGAIN":
+                            raise
+                        redirected = once_more
+        except TimeoutError:
+            raise StoreDown("timeout", f"no answer within {self._timeout_s * 1000:g} ms, also elsewhere") from None
+        raise StoreDown("other", f"sent on {MAX_REDIRECTS} times, at last with {redirected.detail}")
+
+    async def _ask_from_now_on(self, slot: int, node: Node, message: Message) -> Any:
+        node.used_at = monotonic()
+        self._owners[slot] = node
+        self._stale.set()
+        await node.pipeline.tried()
+        return await node.pipeline.ask(*message)
+
+    async def _ask_this_time(self, node: Node, message: Message) -> Any:
+        """ASKING holds for the next command, so a script that is not known has to be told of behind another one."""
+        node.used_at = monotonic()
+        command, decode, context, again = message
+        await node.pipeline.tried()
+        node.pipeline.tell(_ASKING)
+        try:
+            return await node.pipeline.ask(command, decode, context)
+        except StoreDown as fault:
+            if again is None or code_of(fault.detail) != "NOSCRIPT":
+                raise
+        node.pipeline.tell(_ASKING)
+        return await node.pipeline.ask(pack(("EVAL", again.source, *again.arguments)), decode, context)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start keeping the links; returns when the first attempt is done. Raises StoreDown when that failed."""
+        self._keeper = asyncio.create_task(self._keep(), name="cluster topology")
+        await self._looked.wait()
+        if self.fault is not None:
+            raise StoreDown(self.fault.kind, self.fault.detail)
+
+    async def close(self) -> None:
+        """Send what is queued and stop. Commands fail from now on. Idempotent."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait((keeper,))
+        for task in self._retiring:
+            task.cancel()
+        self._unknown = StoreDown("connect", "the store is closed")
+        self._owners = [None] * SLOTS
+        nodes, self._nodes, self._primaries = [*self._nodes.values()], {}, ()
+        await asyncio.gather(*(node.pipeline.close() for node in nodes), *self._retiring, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        """Look at the topology, whenever there is reason to, until cancelled."""
+        while True:
+            try:
+                await self._look()
+            except StoreDown as fault:
+                if not self._primaries:
+                    self._unknown = fault
+            except Exception as error:  # even a mistake of ours: nothing but the next look can bring the store back
+                self._unknown = StoreDown("other", f"{type(error).__name__}: {error}")
+            self._judge()
+            self._looked.set()
+            gap_s = random.uniform(MIN_GAP_S, MAX_GAP_S)  # noqa: S311
+            await asyncio.sleep(gap_s)
+            if self.fault is None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stale.wait(), LOOK_S - gap_s)
+
+    async def _look(self) -> None:
+        """Ask who serves what; go over to it when all who are new have been tried."""
+        self._stale.clear()
+        shares = await discover(self._url, self._whom_to_ask())
+        served = {self._node(*address): slots for address, slots in shares.items()}
+        for node, slots in served.items():
+            if not node.tag:
+                node.tag = tag_within(slots)
+        await asyncio.gather(*(node.pipeline.tried() for node in served))
+        owners: list[Node | None] = [None] * SLOTS
+        for node, slots in served.items():
+            for slot in slots:
+                owners[slot] = node
+        self._owners, self._primaries = owners, tuple(served)
+        missing = owners.count(None)
+        self._unknown = StoreDown("other", f"no primary serves {missing} of {SLOTS} slots") if missing else None
+        self._retire()
+
+    def _whom_to_ask(self) -> list[Address]:
+        """All servers that were ever of use, the well ones first: one that is frozen costs a whole timeout."""
+        known = {*self._nodes, *self._url.hosts}
+        down = {address for address, node in self._nodes.items() if node.pipeline.fault is not None}
+        return sorted(known, key=lambda address: (address in down, address not in self._nodes, random.random()))  # noqa: S311
+
+    def _node(self, host: str, port: int) -> Node:
+        """The server at this address, on its way to being linked if it is new."""
+        node = self._nodes.get((host, port))
+        if node is None:
+            node = self._nodes[host, port] = Node((host, port))
+            node.pipeline = Pipeline(
+                Dialer(replace(self._url, hosts=((host, port),))),
+                timeout_s=self._timeout_s,
+                prepare=self._prepare,
+                probe=partial(self._prove, node),
+                on_event=partial(self._hear, node),
+                fault_of=cluster_fault_of,
+            )
+            node.pipeline.launch()
+        return node
+
+    async def _prove(self, node: Node, link: Link) -> None:
+        """A server that says that the probe's slot has moved is well; which slots it has now we shall know soon."""
+        try:
+            await self._probe(link, node.tag)
+        except Redirected:
+            node.tag = ""
+            self._stale.set()
+
+    def _retire(self) -> None:
+        """Let go of servers that serve nothing, when the answers on their way must have come."""
+        idle_since = monotonic() - 2 * LOOK_S
+        for address, node in [*self._nodes.items()]:
+            if node not in self._primaries and node.used_at < idle_since:
+                del self._nodes[address]
+                task = asyncio.create_task(self._close_later(node), name="retired store link")
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+
+    async def _close_later(self, node: Node) -> None:
+        try:
+            await asyncio.sleep(self._timeout_s)
+        finally:
+            await node.pipeline.close()
+
+    # -- what happens to links
+
+    def _hear(self, node: Node, name: str, fields: Mapping[str, object]) -> None:
+        if name == "store.script_reloaded":
+            self._on_event(name, fields)
+        elif node in self._primaries:
+            if name == "store.degraded":
+                self._stale.set()
+            self._judge()
+
+    def _judge(self) -> None:
+        """Tell when the first thing went wrong, and when the last is well again."""
+        fault = self.fault
+        if fault is not None and self._down_since is None:
+            self._down_since = monotonic()
+            self._on_event("store.degraded", {"kind": fault.kind, "detail": fault.detail})
+        elif fault is None and self._down_since is not None:
+            self._on_event("store.recovered", {"down_s": round(monotonic() - self._down_since, 3)})
+            self._down_since = None
+
+
+def _at(node: Node, fault: StoreDown) -> StoreDown:
+    return StoreDown(fault.kind, f"{node.name}: {fault.detail}")

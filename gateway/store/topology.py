@@ -1,0 +1,50 @@
+"""Which server of a Redis Cluster serves which slots, as any of its servers tells it, and which slot a key is in."""
+
+from binascii import crc_hqx
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+
+from redis.cluster import parse_cluster_slots
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
+from redis.crc import key_slot
+
+from gateway.store import StoreDown
+from gateway.store.dial import ask_once
+from gateway.store.url import StoreUrl
+
+__all__ = ["SLOTS", "Address", "discover", "slot_of", "tag_within"]
+
+Address = tuple[str, int]
+"""(host, port)"""
+
+
+def slot_of(key: str) -> int:
+    """The slot of a key: of what stands between its first braces, else of all (Redis Cluster specification)."""
+    return key_slot(key.encode())
+
+
+def tag_within(slots: Collection[int]) -> str:
+    """Text that, as a hash tag, makes keys of one of these slots. Not for none."""
+    return next(text for text in map(str, count()) if crc_hqx(text.encode(), 0) % SLOTS in slots)
+
+
+async def discover(url: StoreUrl, addresses: Sequence[Address]) -> Mapping[Address, Collection[int]]:
+    """{address of a primary: its slots}, as the first of these servers says that answers.
+
+    Raises StoreDown when none does: with what the last one said.
+    """
+    fault = StoreDown("connect", "no server of the cluster is known")
+    for host, port in addresses:
+        try:
+            told = await ask_once(replace(url, hosts=((host, port),)), "CLUSTER", "SLOTS")
+        except StoreDown as down:
+            fault = StoreDown(down.kind, f"{host}:{port}: {down.detail}")
+            continue
+        found: dict[Address, set[int]] = {}
+        for (first, last), servers in parse_cluster_slots(told, current_host=host).items():
+            found.setdefault(servers["primary"], set()).update(range(first, last + 1))
+        if found:
+            return found
+        fault = StoreDown("other", f"{host}:{port}: no slots are assigned in the cluster")
+    raise fault
