@@ -28,9 +28,9 @@ def settle(call: Call, exchange: Exchange | HeldAnswer | None, upload: Upload | 
             exchange.release()
     if call.lease:
         gateway.leases.give_back(call)
+    gateway.in_flight -= 1
     if call.ask.measures:
         settle_costs(call, exchange.head if exchange is not None else None)
-    gateway.in_flight -= 1
     body = call.request.body
     if body is not None and not record.bytes_in:
         record.bytes_in = body.size

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil, isfinite
+from itertools import islice
+from math import ceil
 from typing import Any
 
 KEPT_BYTES = 64 * 1024
 """So much of a body is looked at: of a JSON document all of it, of an event stream what came last."""
+MOST_EVENTS = 100
+"""So many events of a stream are looked at, the last first: a stream of nothing but empty ones must not hold us up."""
 _MOST_DIGITS = 15
 
 
@@ -71,7 +74,7 @@ class Tail:
 
     def number(self, pointer: tuple[str, ...]) -> int | None:
         """The number that stands there, rounded up; in a stream the last one that did. None when there is none."""
-        texts = _last_events(self._data) if self._events else iter((self._data,))
+        texts = islice(_last_events(self._data), MOST_EVENTS) if self._events else iter((self._data,))
         return next((number for text in texts if (number := _number_at(text, pointer)) is not None), None)
 
 
@@ -101,6 +104,6 @@ def _number_at(text: bytes | bytearray, pointer: tuple[str, ...]) -> int | None:
             value = value[int(token)] if token.isascii() and token.isdigit() and int(token) < len(value) else None
         else:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return ceil(value) if 0 <= value < 10**_MOST_DIGITS else None
+    return ceil(value) if 0 <= value < 10**_MOST_DIGITS else None  # which NaN and infinities are not

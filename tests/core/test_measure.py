@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.measure import KEPT_BYTES, Measure, Source, Tail, field_number
+from gateway.core.measure import KEPT_BYTES, MOST_EVENTS, Measure, Source, Tail, field_number
 
 TOTAL = ("usage", "total")
 JSON, EVENTS = "application/json", "text/event-stream; charset=utf-8"
@@ -45,7 +45,9 @@ def test_a_field(value: str | None, said: int | None) -> None:
         (b"[7]", None),
         (b'{"usage": {"total": 7}', None),
         (b"[" * 60_000, None),
+        (b'{"usage": {"total": ' + b"9" * 400 + b"}}", None),
         (b'{"usage": {"total": ' + b"9" * 5000 + b"}}", None),
+        (b'{"usage": {"total": Infinity}}', None),
         (b"\xff\xfe", None),
         (b"", None),
     ],
@@ -87,6 +89,13 @@ def test_the_last_event_that_says_it(end: bytes, piece: int) -> None:
 def test_an_event_that_was_not_finished_says_nothing() -> None:
     assert number(b'data: {"usage": {"total": 3}}\n\ndata: {"usage": {"tot', EVENTS) == 3
     assert number(b'data: {"usage": {"total": 3}}', EVENTS) == 3
+
+
+@pytest.mark.parametrize("empty", [b"data:\n\n", b"data: {}\n\n", b"data: [\n\n"])
+def test_only_the_last_hundred_events_are_looked_at(empty: bytes) -> None:
+    said = b'data: {"usage": {"total": 7}}\n\n'
+    assert number(said + empty * (MOST_EVENTS - 1), EVENTS) == 7
+    assert number(said + empty * MOST_EVENTS, EVENTS) is None
 
 
 def test_of_a_long_stream_the_end_is_kept() -> None:
