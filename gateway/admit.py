@@ -35,7 +35,7 @@ async def admit(call: Call) -> Refusal | None:
         call.decision = await gateway.store.admit(ask, call.lease)
         record.store = gateway.store.kind
     except StoreDown as down:
-        record.error_detail = str(down)
+        record.store_error, record.error_detail = down.kind, str(down)
         gateway.on_fallback(ask.charges)
         if call.lease:
             gateway.store.release(ask.charges, call.lease)  # it may have charged us all the same

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
-from gateway.core.limits import Charge
+from gateway.core.limits import Charge, Posture
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
@@ -33,14 +33,17 @@ Tell = Callable[[str, Mapping[str, object]], None]
 
 
 class NotYet:
-    """The store as callers see it while it is being told what was spent: it decides nothing, and does the rest."""
+    """The store as callers see it while it is being told what was spent: nothing is decided by it that shares decide
+    meanwhile."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def admit(self, _ask: Ask, _lease: str) -> Any:
+    def admit(self, ask: Ask, lease: str) -> Any:
         """See `Store.admit`."""
-        raise StoreDown("other", "back, and being told what was spent meanwhile")
+        if any(charge.limit.on_store_error is Posture.LOCAL for charge in ask.charges):
+            raise StoreDown("other", "it is back, and being told what was spent meanwhile")
+        return self._store.admit(ask, lease)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -104,7 +107,8 @@ class Outage:
         """For those who look: whether the store is there, since when it is not and why, and who shares its limits."""
         status: dict[str, object] = {"kind": self._store.kind, "up": self.up}
         if self._away_since is not None:
-            status |= {"down_s": round(monotonic() - self._away_since, 3), **self._reason}
+            status["down_s"] = round(monotonic() - self._away_since, 3)
+            status |= {"reason": self._reason.get("kind", "other"), "detail": self._reason.get("detail", "")}
         fleet = self._fallback.fleet
         return status | {
             "fleet": {"workers": fleet.workers, "rank": fleet.rank, "known": self._heartbeat.known},

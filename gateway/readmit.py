@@ -50,7 +50,10 @@ async def _ask_store(call: "Call", again: Ask) -> Stop | int | None:
     judge: Judge | None = gateway.store
     try:
         decision = await gateway.store.admit(again, "")
-    except StoreDown:
+    except StoreDown as down:
+        record = call.record
+        record.store_error, record.error_detail = down.kind, record.error_detail or str(down)
+        gateway.on_fallback(again.charges)
         if gateway.fallback.denies(again.charges):
             return Stop.LIMIT
         _, decision = await gateway.fallback.admit(again, "")

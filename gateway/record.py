@@ -58,6 +58,7 @@ class CallRecord:
     breaker: str = ""
     breaker_state: str = ""  # closed | open | half_open
     store: str = "none"  # redis | embedded | local | none
+    store_error: str = ""  # why the store did not decide: timeout | connect | busy | script | other
     # forward
     attempts: list[dict[str, Any]] | None = None  # only when more than one
     upstream_status: int = 0

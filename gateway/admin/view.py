@@ -1,6 +1,6 @@
 """What the admin listener needs to know of the worker it runs in; `gateway/app.py` provides it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.guards import Change, Guard
@@ -17,6 +17,18 @@ class Check(NamedTuple):
     name: str
     ok: bool
     detail: str = ""
+
+
+class StoreWatch(Protocol):
+    """This worker's view of its store."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the store decides calls."""
+
+    def status(self) -> Mapping[str, object]:
+        """A small document: `kind`, `up`, `fleet` {workers, rank, known}, `owing` (partitions the store has to be told
+        of); while it is away also `down_s`, `reason`, `detail`."""
 
 
 class AdminView(Protocol):
@@ -37,6 +49,10 @@ class AdminView(Protocol):
     @property
     def own_store(self) -> Store:
         """What this worker counts for itself alone: breakers of `scope: local`."""
+
+    @property
+    def outage(self) -> StoreWatch:
+        """Whether the store decides calls, and who shares its limits while it does not."""
 
     @property
     def statuses(self) -> Statuses:

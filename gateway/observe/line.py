@@ -210,6 +210,8 @@ def _add_outcome(line: Line, record: CallRecord) -> None:
         line["error_class"] = record.error_class
     if record.error_detail:
         line["error_detail"] = record.error_detail
+        if record.store_error:  # which has a detail
+            line["store_error"] = record.store_error
     if record.code:
         line["problem_code"] = record.code
     if record.aborted_by:

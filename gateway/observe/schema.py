@@ -125,6 +125,12 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "Why not: no_answer, no_number, encoded, too_large, cut.",
     ),
     "store": Field("string", "labels.store", "gateway.store", "Where it was decided: redis, embedded, local or none."),
+    "store_error": Field(
+        "string",
+        "labels.store_error",
+        "gateway.store_error",
+        "Only when the store did not decide it: timeout, connect, busy, script, other. `error_detail` says more.",
+    ),
     "attempts": Field(
         "array",
         "gateway.attempts",

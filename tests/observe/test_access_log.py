@@ -31,6 +31,7 @@ RARE: dict[str, Any] = {
     "upstream_limit_remaining": 0,
     "error_class": "server_error",
     "error_detail": "the upstream says 503",
+    "store_error": "timeout",
     "code": "UPSTREAM_UNREACHABLE",
     "aborted_by": "upstream",
     "costs": {"connection-1m": 3},
