@@ -4,15 +4,17 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from gateway.admin.server import AdminServer
+from gateway.admin.switching import Switches
 from gateway.admin.view import Check
 from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
 from gateway.census import Census
+from gateway.core.ask import Ask
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
@@ -34,6 +36,7 @@ from gateway.observe.log import (
     envelope,
     event,
     reopen_logs,
+    use_level,
     use_policy_version,
 )
 from gateway.observe.metrics import Metrics
@@ -77,7 +80,7 @@ class Worker:
         self.settings = settings
         self.policies = policies
         self.worker = index
-        self.draining = False
+        self._draining = False
         self.siblings = siblings or Siblings(index)
         self._listen_socket = listen_socket
         self._admin_socket = admin_socket
@@ -126,6 +129,7 @@ class Worker:
             on_event=self._hear_store,
         )
         access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
+        self.switches = Switches(self.siblings, self.settings.logging.level, partial(_use_level, access), self._rest)
         self._connections = self._watch_connections()
         sinks: list[RecordSink] = [access, self._metrics, NearLimit(self._metrics.on_near), self._connections]
         batch = self._batch = Batch(sinks)
@@ -144,6 +148,7 @@ class Worker:
         with suppress(StoreDown):
             await self.store.start()
         self.outage.start()
+        self.siblings.on("forget_refusals", lambda _: forget_refusals(gateway.callers.asks()))
         self._census = Census(self.store, self.policies.breakers)
         return gateway
 
@@ -171,6 +176,7 @@ class Worker:
             return
         self._admin = AdminServer(self)
         await self.siblings.start()
+        await self.switches.learn()
         await self._admin.start(listening, self._certificates.context(listen.tls))
 
     async def _close(self, gateway: Gateway) -> None:
@@ -224,7 +230,7 @@ class Worker:
 
         Returns how many sockets had to be cut.
         """
-        self.draining = True
+        self._draining = True
         event("gateway.draining", "Worker drains")
         listener.retire()
         with suppress(TimeoutError):
@@ -247,6 +253,20 @@ class Worker:
             self._gateway.cut_at = self._gateway.clock() + grace_s
 
     # What the admin listener sees (`gateway.admin.view.AdminView`)
+
+    @property
+    def draining(self) -> bool:
+        """Told to stop, or to look as if."""
+        return self._draining or self.switches.draining
+
+    def _rest(self, resting: bool) -> None:
+        """A drain that an operator began, or ended: callers should look for other gateways meanwhile."""
+        if self._listener is not None and self._listener.accepting:
+            self._listener.keeping_alive = not resting
+
+    async def forget_refusals(self) -> None:
+        """What was used up may be so no more."""
+        await self.siblings.ask_all("forget_refusals", {}, timeout_s=SETTLE_S)
 
     def checks(self) -> Sequence[Check]:
         """Conditions of readiness. A store that is down sends callers away only when a limit denies then."""
@@ -305,6 +325,17 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def forget_refusals(asks: Iterable[Ask]) -> None:
+    """Somebody has changed what is counted: ask the store again, also about those whom it has just refused."""
+    for ask in asks:
+        ask.used_up = None
+
+
+def _use_level(access: AccessLog, level: str) -> None:
+    use_level(level)
+    access.use_level(level)
 
 
 def _report_crash(crash: BaseException, record: CallRecord) -> None:

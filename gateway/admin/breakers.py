@@ -6,20 +6,20 @@ A caller is named as in `/-/breakers/connection/conn_42`: the breaker, then its 
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import orjson
-
+from gateway.admin.endpoint import check_members
 from gateway.admin.guards import breaker_document
 from gateway.admin.keys import Parts, read_parts, shown
 from gateway.admin.problems import AdminProblem, unavailable
+from gateway.admin.ttl import read_ttl
 from gateway.core.breaker import Circuit
 from gateway.core.guards import Breaker, Change, Guard, State
 from gateway.core.keys import partition
 from gateway.core.policy import PolicySet
-from gateway.policy.scalars import Unfit, parse_duration
 from gateway.store import Store, StoreDown
 
 SECOND_US = 1_000_000
 MILLION = 1_000_000
+WANTED = '{"state": "open", "ttl": "10m"}'
 STATES = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}
 
 Document = dict[str, Any]
@@ -99,23 +99,15 @@ async def look(store: Store, target: Target) -> Document:
     return {"key": shown(target.parts), **breaker_document(rule.name, circuit, standing)}
 
 
-def read_order(body: bytes) -> Order:
+def read_force(order: Document) -> Order:
     """From `{"state": "open", "ttl": "10m"}`. Raises AdminProblem."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict) or not {"state"} <= document.keys() <= {"state", "ttl"}:
-        raise AdminProblem(400, "BAD_ORDER", 'The body is an object like {"state": "open", "ttl": "10m"}.')
-    state, ttl = document["state"], document.get("ttl")
+    check_members(order, {"state"}, {"ttl"}, WANTED)
+    state, ttl = order["state"], order.get("ttl")
     if not isinstance(state, str) or state not in STATES:
         raise AdminProblem(400, "BAD_ORDER", "`state` is open, closed or auto.")
     if (ttl is None) != (state == "auto"):
         raise AdminProblem(400, "BAD_ORDER", "`ttl` says how long it is held open or closed; auto has none.")
-    try:
-        return Order(STATES[state], 0 if ttl is None else parse_duration(ttl))
-    except Unfit as unfit:
-        raise AdminProblem(400, "BAD_ORDER", f"`ttl`: {unfit.message()}") from None
+    return Order(STATES[state], 0 if ttl is None else read_ttl(ttl))
 
 
 async def force(store: Store, target: Target, order: Order) -> Change | None:

@@ -9,13 +9,19 @@ import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
+from aiohttp import web
+
+from gateway.admin.endpoint import Endpoint, Query, Schema, segments
 from gateway.admin.guards import counts_by_connection, guard_documents
-from gateway.admin.problems import AdminProblem, unavailable
+from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
 from gateway.core.connection_counts import WINDOW_US, Counts, Pair, totals
 from gateway.core.connection_names import name_of
 from gateway.core.connection_state import SECOND_US, ConnectionState, Status, Track, states_matching
+from gateway.core.grant import under
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Limit
@@ -144,7 +150,10 @@ async def _limits(store: Store, policies: PolicySet, parts: Mapping[str, str | N
     charges = [_charge(limit, parts) for limit in policies.limits.values() if counts_by_connection(limit.key, parts)]
     if not charges:
         return {}
-    decision = await store.peek(Ask(charges))
+    ask = Ask(charges)
+    decision = await store.peek(ask)
+    if decision.quotas:
+        charges = list(under(ask, decision.quotas).charges)
     return {
         charge.limit.name: {
             "limit": charge.limit.quota,
@@ -165,3 +174,55 @@ def _time(at_us: int) -> str | None:
     if at_us < 0:
         return None
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def listed(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """A page of the list."""
+    return answer(await page(view.statuses, request.query))
+
+
+async def named(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """One connection in full."""
+    segment, *more = segments(request, BEHIND)
+    if more:
+        raise web.HTTPNotFound
+    name, tenant = unquote(segment, errors="surrogateescape"), request.query.get("tenant")
+    return answer(await one(view.statuses, view.store, view.policies, name, tenant))
+
+
+BEHIND = "/-/connections/"
+SUMMARY: Schema = {
+    "type": "object",
+    "required": ["connection", "tenant", "state", "since", "last_success_at", "last_failure"],
+    "properties": {"state": {"enum": list(ConnectionState)}},
+}
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/-/connections",
+        listed,
+        "How connections are doing, those in trouble first. `?state=!online`: only those.",
+        query=(
+            Query("state", {"type": "string"}, "Names of states separated by commas; `!` takes one out."),
+            Query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, "How many on a page."),
+            Query("cursor", {"type": "string"}, "What `next` of the page before said."),
+        ),
+        answers={
+            200: {
+                "type": "object",
+                "required": ["connections"],
+                "properties": {"connections": {"type": "array", "items": SUMMARY}, "next": {"type": "string"}},
+            }
+        },
+        errors=(400, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/-/connections/{id}",
+        named,
+        "One connection: state, last success and failure, counts, what is left. Costs nothing.",
+        query=(Query("tenant", {"type": "string"}, "Whose, if several tenants have one of this name."),),
+        answers={200: SUMMARY},
+        errors=(404, 409, 503),
+    ),
+)

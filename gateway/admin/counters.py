@@ -1,4 +1,4 @@
-"""Counters of single callers: what is left of a limit, read without spending; starting over; a grant for a while.
+"""Counters of single callers: what is left of a limit, read without spending; starting over; an override for a while.
 
 A caller is named as in `/-/limits/connection-1m/acme/conn_42`: the limit, then its key parts in their order.
 """
@@ -6,14 +6,27 @@ A caller is named as in `/-/limits/connection-1m/acme/conn_42`: the limit, then 
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from aiohttp import web
+
+from gateway.admin.audit import audit
+from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order, segments
 from gateway.admin.keys import Parts, read_parts, shown
-from gateway.admin.problems import AdminProblem, unavailable
+from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.ttl import TTL, read_ttl
+from gateway.admin.view import AdminView
+from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
+from gateway.core.grant import MAX_REASON_CHARS, Grant, granted, under
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Verdict
 from gateway.core.policy import PolicySet
 from gateway.store import Store, StoreDown
+
+BEHIND, OVERRIDE = "/-/limits/", "override"
+WANTED = '{"limit": 1000, "ttl": "2h", "reason": "migration"}'
+
+Document = dict[str, Any]
 
 
 class Target(NamedTuple):
@@ -37,26 +50,33 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     return Target(parts, tuple(charges))
 
 
-async def peek(store: Store, target: Target) -> dict[str, Any]:
+async def peek(store: Store, target: Target) -> Document:
     """What the target's callers have left. Raises AdminProblem when the store does not answer."""
+    ask, override = Ask(target.charges), {}
     try:
-        decision = await store.peek(Ask(target.charges))
+        decision = await store.peek(ask)
+        if decision.quotas and decision.quotas[0]:
+            override = await _override(store, target.charges[0])
     except StoreDown as down:
         raise unavailable(down) from None
-    states = [_state(charge, verdict) for charge, verdict in zip(target.charges, decision.verdicts, strict=True)]
-    document = {"name": states[0].pop("name"), "key": shown(target.parts), **states[0], "store": store.kind}
+    charges = under(ask, decision.quotas).charges if decision.quotas else ask.charges
+    states = [_state(charge, verdict) for charge, verdict in zip(charges, decision.verdicts, strict=True)]
+    document = {"name": states[0].pop("name"), "key": shown(target.parts), **states[0], **override, "store": store.kind}
     return document | ({"shadow": states[1]} if len(states) > 1 else {})
 
 
-async def reset(store: Store, target: Target) -> bool:
-    """Forget what was counted. Whether there was anything. Raises AdminProblem when the store does not answer."""
-    try:
-        return any([await store.reset(charge) for charge in target.charges])
-    except StoreDown as down:
-        raise unavailable(down) from None
+async def _override(store: Store, charge: Charge) -> Document:
+    now_us, grant = await store.granted(charge)
+    if grant is None:  # it has ended meanwhile
+        return {}
+    ends_in_s = whole_seconds(grant.until_us - now_us)
+    return {
+        "override": {"limit": grant.quota, "instead_of": charge.limit.quota, "ends_in_s": ends_in_s}
+        | {"reason": grant.reason}
+    }
 
 
-def _state(charge: Charge, verdict: Verdict) -> dict[str, Any]:
+def _state(charge: Charge, verdict: Verdict) -> Document:
     limit = charge.limit
     return {
         "name": limit.name,
@@ -69,3 +89,136 @@ def _state(charge: Charge, verdict: Verdict) -> dict[str, Any]:
         "mode": limit.mode.value,
         "partition": charge.key,
     }
+
+
+async def look(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """What one caller has left."""
+    return answer(await peek(view.store, find(view.policies, segments(request, BEHIND))))
+
+
+async def start_over(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Forget what was counted."""
+    target = find(view.policies, segments(request, BEHIND))
+    before = await peek(view.store, target)
+    try:
+        existed = any([await view.store.reset(charge) for charge in target.charges])
+    except StoreDown as down:
+        raise unavailable(down) from None
+    return await _changed(view, request, target, ("Counter reset", "limit.reset"), before, {"reset": existed})
+
+
+async def give(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Another number for a while."""
+    target = find(view.policies, _without_override(request))
+    grant, for_us = _read_grant(await read_order(request, WANTED), target.charges[0])
+    return await _override_with(view, request, target, grant, for_us)
+
+
+async def take_back(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """The limit's own number again. A caller may be called `override`: then the path is that of its counter."""
+    words = segments(request, BEHIND)
+    limit = view.policies.limits.get(unquote(words[0]))
+    if limit is not None and len(words) - 1 == len(limit.key):
+        return await start_over(view, request)
+    return await _override_with(view, request, find(view.policies, _without_override(request)), None, 0)
+
+
+def _without_override(request: web.Request) -> list[str]:
+    return segments(request, BEHIND)[:-1]
+
+
+def _read_grant(order: Document, charge: Charge) -> tuple[Grant, int]:
+    check_members(order, {"limit", "ttl", "reason"}, set(), WANTED)
+    quota, reason, for_us = order["limit"], order["reason"], read_ttl(order["ttl"])
+    if type(quota) is not int or quota < 1:
+        raise AdminProblem(400, "BAD_ORDER", "`limit` is a number of units, at least 1.")
+    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= MAX_REASON_CHARS:
+        raise AdminProblem(400, "BAD_ORDER", f"`reason` is a text of at most {MAX_REASON_CHARS} characters.")
+    problem = out_of_bounds(granted(charge.limit, quota))
+    if problem:
+        raise AdminProblem(400, "BAD_ORDER", f"`limit`: {problem}.")
+    return Grant(quota, 0, reason.strip()), for_us
+
+
+async def _override_with(
+    view: AdminView, request: web.Request, target: Target, grant: Grant | None, for_us: int
+) -> web.StreamResponse:
+    before = await peek(view.store, target)
+    try:
+        await view.store.grant(target.charges[0], grant, for_us)
+    except StoreDown as down:
+        raise unavailable(down) from None
+    what = ("Limit overridden", "limit.override") if grant else ("Limit no longer overridden", "limit.override_end")
+    return await _changed(view, request, target, what, before, {})
+
+
+async def _changed(
+    view: AdminView, request: web.Request, target: Target, what: tuple[str, str], before: Document, more: Document
+) -> web.StreamResponse:
+    """Told, and true at the next call: no worker repeats a refusal from before."""
+    await view.forget_refusals()
+    after = await peek(view.store, target)
+    audit(request, *what, before, after)
+    return answer({**more, "before": before, "after": after})
+
+
+STATE: Schema = {
+    "type": "object",
+    "required": ["name", "limit", "remaining", "used", "reset_s", "retry_after_s", "algorithm", "mode", "partition"],
+    "properties": {
+        "name": {"type": "string"},
+        "key": {"type": "object"},
+        **{name: {"type": "integer", "minimum": 0} for name in ("limit", "remaining", "reset_s", "retry_after_s")},
+        "used": {"type": "integer"},
+        "override": {"type": "object", "required": ["limit", "instead_of", "ends_in_s", "reason"]},
+    },
+}
+BOTH: Schema = {"type": "object", "required": ["before", "after"], "properties": {"before": STATE, "after": STATE}}
+ORDER = Body(
+    {
+        "type": "object",
+        "required": ["limit", "ttl", "reason"],
+        "properties": {
+            "limit": {"type": "integer", "minimum": 1},
+            "ttl": TTL,
+            "reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON_CHARS},
+        },
+        "additionalProperties": False,
+    },
+    {"limit": 1000, "ttl": "2h", "reason": "migration"},
+)
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/-/limits/{limit}/{key}",
+        look,
+        "What one caller has left. Costs nothing.",
+        answers={200: STATE},
+        errors=(400, 404, 503),
+    ),
+    Endpoint(
+        "DELETE",
+        "/-/limits/{limit}/{key}",
+        start_over,
+        "Forget what one caller has used.",
+        answers={200: {**BOTH, "required": ["reset", "before", "after"]}},
+        errors=(400, 404, 503),
+    ),
+    Endpoint(
+        "PUT",
+        "/-/limits/{limit}/{key}/override",
+        give,
+        "Another number for one caller for a while, on every gateway from the next call on.",
+        body=ORDER,
+        answers={200: BOTH},
+        errors=(400, 404, 415, 503),
+    ),
+    Endpoint(
+        "DELETE",
+        "/-/limits/{limit}/{key}/override",
+        take_back,
+        "The limit's own number again.",
+        answers={200: BOTH},
+        errors=(400, 404, 503),
+    ),
+)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.admin.switching import Switches
 from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
@@ -79,3 +80,10 @@ class AdminView(Protocol):
 
     async def render_metrics(self, accept: str) -> tuple[bytes, str]:
         """Metrics in the format the Accept field asks for: (body, Content-Type)."""
+
+    async def forget_refusals(self) -> None:
+        """From now on no worker of this gateway repeats what the store answered before."""
+
+    @property
+    def switches(self) -> Switches:
+        """What operators have switched here. The sibling question `switch` does it in every worker."""

@@ -45,6 +45,10 @@ class AccessLog:
         self._encode = _encoder(logging, constant, self._head)
         self._in_parts = self._encode == self._head.encode_all
 
+    def use_level(self, level: str) -> None:
+        """The lowest level of lines that are written from now on."""
+        self._lowest = LEVELS[level]
+
     def emit(self, record: CallRecord) -> None:
         """Write the record's line. Never raises, never blocks."""
         own_failure = record.status >= 500 and record.response_source != "upstream"

@@ -34,6 +34,7 @@ __all__ = [
     "event_destination",
     "flush_logs",
     "reopen_logs",
+    "use_level",
     "use_policy_version",
 ]
 
@@ -68,6 +69,11 @@ def event(event_name: str, message: str, level: str = "info", **fields: Any) -> 
     fields  JSON values, units in their names; None is left out; `exc_info=True` adds the traceback
     """
     _state.event(event_name, message, level, fields)
+
+
+def use_level(level: str) -> None:
+    """The lowest level of events that are reported from now on."""
+    _state.use_level(level)
 
 
 def use_policy_version(version: str) -> None:
@@ -134,10 +140,17 @@ class _State:
         hidden = hidden_fields(settings)
         self._hidden = hidden | {"caller"} if hidden & NAMING_CALLERS else hidden
         describe_dropped_with(self.chain.dropped)
+        self._wrap(settings.level)
+
+    def use_level(self, level: str) -> None:
+        self.bridge.install(self.chain, self._writer, LEVELS[level])
+        self._wrap(level)
+
+    def _wrap(self, level: str) -> None:
         self._logger = structlog.wrap_logger(
             _Writing(self._writer),
             processors=self.chain.processors,
-            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
             cache_logger_on_first_use=True,
         ).bind()
 

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from gateway.admin.server import AdminServer
+from gateway.admin.switching import Switches
 from gateway.admin.view import Check
 from gateway.core.ask import Ask
 from gateway.core.guards import Change, Guard
@@ -68,6 +69,13 @@ class FakeWorker:
     draining: bool = False
     failing: Mapping[str, str] = field(default_factory=dict)
     changes: list[tuple[Guard, Change]] = field(default_factory=list)
+    levels: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.switches = Switches(self.siblings, "info", self.levels.append)
+
+    async def forget_refusals(self) -> None:
+        pass
 
     def breaker_changed(self, guard: Guard, change: Change) -> None:
         self.changes.append((guard, change))

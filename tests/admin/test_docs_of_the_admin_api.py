@@ -4,14 +4,14 @@ import re
 from pathlib import Path
 
 import gateway.admin
-from gateway.admin.server import ENDPOINTS
+from gateway.admin.table import ENDPOINTS
 
 DOC = (Path(__file__).parents[2] / "docs" / "admin-api.md").read_text()
 
 
 def test_routes() -> None:
-    described = re.findall(r"^\| (GET|PUT|POST|DELETE) \| `(\S+)` \|", DOC, re.MULTILINE)
-    assert described == [(endpoint.method, endpoint.path) for endpoint in ENDPOINTS]
+    described = re.findall(r"^\| (GET|PUT|POST|DELETE) \| `(\S+)` \| (.*) \|$", DOC, re.MULTILINE)
+    assert described == [(endpoint.method, endpoint.path, endpoint.about) for endpoint in ENDPOINTS]
 
 
 def test_errors() -> None:

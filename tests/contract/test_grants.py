@@ -1,13 +1,10 @@
 """Another number for one caller, for a while: at the next call, with what was counted, until it ends."""
 
-from dataclasses import replace
-
 import pytest
 import redis
 
-from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
-from gateway.core.grant import MAX_GRANT_US, Grant, granted, under
+from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.core.settlement import Correction
 from gateway.store.scripts import ADMIT, GRANT, Argument, Script, encode_admit, encode_grant
@@ -159,21 +156,6 @@ def test_a_settlement_finds_the_counter(counter: Counter, algorithm: Algorithm, 
     counter.settle([Correction(charge, delta)], NOW, NOW)
     assert counter.peek([caller.charge], NOW)[1][0].remaining == left
     assert counter.peek([caller.charge], NOW).quotas == (5,)
-
-
-def test_a_buckets_rate_changes_in_proportion() -> None:
-    bucket = Limit("b", Algorithm.TOKEN_BUCKET, 40, 2 * SECOND, ("k",), rate=20, per_us=SECOND)
-    twice = granted(bucket, 80)
-    assert (twice.quota, twice.rate, twice.per_us) == (80, 1, SECOND // 40)
-    assert out_of_bounds(granted(replace(bucket, quota=7, rate=3, per_us=HOUR), 3_999_999_979)) is not None
-
-
-def test_the_same_question_under_the_same_grant() -> None:
-    ask = Ask([Charge(LIMITS[Algorithm.FIXED_WINDOW], KEY, 9), Charge(LIMITS[Algorithm.CONCURRENCY], "c:{=x}", 1)])
-    assert under(ask, (2, 0)) is under(ask, (2, 0))
-    first, second = under(ask, (2, 0)).charges
-    assert (first.limit.quota, first.cost, second) == (2, 2, ask.charges[1])
-    assert under(ask, (7, 0)).charges[0].cost == 3
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))

@@ -1,0 +1,20 @@
+"""Who changed what through the admin listener is on record: the event `admin.mutation`. Never a token."""
+
+from aiohttp import web
+
+from gateway.observe.log import event
+from gateway.observe.text import readable
+
+
+def audit(request: web.Request, message: str, action: str, before: object, after: object) -> None:
+    """Tell of one change, when it has been made."""
+    event(
+        "admin.mutation",
+        message,
+        "warning",
+        actor=request.remote,
+        action=action,
+        target=readable(request.raw_path.partition("?")[0]),
+        before=before,
+        after=after,
+    )

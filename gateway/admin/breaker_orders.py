@@ -1,0 +1,86 @@
+"""The operations on circuit breakers: those of the fleet are in the store, those of `scope: local` in every worker."""
+
+from aiohttp import web
+
+from gateway.admin.audit import audit
+from gateway.admin.breakers import WANTED, Document, Target, breaker_documents, find, force, look, read_force
+from gateway.admin.endpoint import Body, Endpoint, Schema, read_order, segments
+from gateway.admin.local_breakers import force_everywhere, look_everywhere
+from gateway.admin.problems import answer
+from gateway.admin.ttl import TTL
+from gateway.admin.view import AdminView
+
+
+async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
+    """The breakers of the loaded set."""
+    return answer({"breakers": breaker_documents(view.policies)})
+
+
+async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """How one caller's breaker stands."""
+    words = segments(request, BEHIND)
+    return answer(await _standing(view, find(view.policies, words), words))
+
+
+async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Force it, or give it back."""
+    words = segments(request, BEHIND)
+    target = find(view.policies, words)
+    order = read_force(await read_order(request, WANTED))
+    before = await _standing(view, target, words)
+    if target.shared:
+        change = await force(view.store, target, order)
+        after = await look(view.store, target)
+    else:
+        change = None  # each worker tells its own
+        after = await force_everywhere(view, target, words, order)
+    audit(request, "Breaker forced", "breaker.force", before, after)
+    if change is not None:
+        view.breaker_changed(target.guard, change)
+    return answer({"before": before, "after": after})
+
+
+async def _standing(view: AdminView, target: Target, words: list[str]) -> Document:
+    return await (look(view.store, target) if target.shared else look_everywhere(view, target, words))
+
+
+BEHIND = "/-/breakers/"
+STANDING: Schema = {
+    "type": "object",
+    "required": ["key", "name"],
+    "properties": {"state": {"enum": ["closed", "open", "half_open"]}, "workers": {"type": "array"}},
+}
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/-/breakers",
+        every,
+        "Every breaker with its numbers, and where it is defined.",
+        answers={200: {"type": "object", "required": ["breakers"]}},
+    ),
+    Endpoint(
+        "GET",
+        "/-/breakers/{breaker}/{key}",
+        one,
+        "How one caller's breaker stands. Costs nothing.",
+        answers={200: STANDING},
+        errors=(400, 404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/-/breakers/{breaker}/{key}",
+        hold,
+        "Hold it open or closed for a while, or give it back.",
+        body=Body(
+            {
+                "type": "object",
+                "required": ["state"],
+                "properties": {"state": {"enum": ["open", "closed", "auto"]}, "ttl": TTL},
+                "additionalProperties": False,
+            },
+            {"state": "open", "ttl": "10m"},
+        ),
+        answers={200: {"type": "object", "required": ["before", "after"]}},
+        errors=(400, 404, 415, 503),
+    ),
+)

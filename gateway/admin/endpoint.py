@@ -1,0 +1,92 @@
+"""One operation of the admin API, declared once: the router, the OpenAPI document and the tests of the docs read it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from aiohttp import hdrs, web
+
+from gateway.admin.problems import AdminProblem
+from gateway.admin.view import AdminView
+
+Schema = Mapping[str, Any]
+Handler = Callable[[AdminView, web.Request], Awaitable[web.StreamResponse]]
+
+OBJECT: Schema = {"type": "object"}
+JSON = "application/json"
+
+
+class Query(NamedTuple):
+    """A parameter behind the `?`. Unknown ones are not looked at."""
+
+    name: str
+    schema: Schema
+    about: str
+
+
+class Body(NamedTuple):
+    """What an operation wants to be sent."""
+
+    schema: Schema
+    example: Any
+    content: str = JSON
+
+
+class Endpoint(NamedTuple):
+    """One operation. A GET also answers HEAD.
+
+    path     `{name}` is one segment; `{key}` any number of them
+    about    one sentence for people, as `docs/admin-api.md` has it
+    answers  JSON Schema of the document by status
+    content  media type of what is answered
+    errors   statuses of problems of its own, besides those that every operation can have
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    about: str
+    query: tuple[Query, ...] = ()
+    body: Body | None = None
+    answers: Mapping[int, Schema] = {200: OBJECT}
+    content: str = JSON
+    errors: tuple[int, ...] = ()
+
+
+async def read_order(request: web.Request, wanted: str) -> dict[str, Any]:
+    """The JSON object that was sent. `wanted` is one for people. Raises AdminProblem."""
+    if request.content_type != JSON:
+        raise AdminProblem(415, "JSON_REQUIRED", "Send the body as application/json.")
+    try:
+        document = orjson.loads(await request.read())
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {wanted}.")
+    return document
+
+
+def check_members(order: Mapping[str, Any], needed: set[str], optional: set[str], wanted: str) -> None:
+    """Raise AdminProblem unless the order has these members and no others."""
+    if not needed <= order.keys() <= needed | optional:
+        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {wanted}.")
+
+
+def segments(request: web.Request, behind: str) -> list[str]:
+    """Of the raw path: decoded, `%2F` inside a value would look like a border between two. Raises AdminProblem."""
+    path = request.raw_path.partition("?")[0]
+    if not path.startswith(behind):
+        raise AdminProblem(400, "BAD_REQUEST", "The request target must be a plain path.")
+    return path.removeprefix(behind).split("/")
+
+
+def unchanged(request: web.Request, tag: str) -> web.Response | None:
+    """304 for whoever has this version already (RFC 9110 §13.1.2); None when it has to be sent."""
+    known = {one.strip().removeprefix("W/") for one in request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")}
+    return web.Response(status=304, headers={hdrs.ETAG: f'"{tag}"'}) if known & {f'"{tag}"', "*"} else None
+
+
+def tagged(response: web.Response, tag: str) -> web.Response:
+    """The answer, with the version that it has."""
+    response.headers[hdrs.ETAG] = f'"{tag}"'
+    return response

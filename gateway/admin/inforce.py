@@ -1,0 +1,134 @@
+"""What is in force: the policy set, the settings, the schema of policies; and what a candidate would change."""
+
+import asyncio
+import tempfile
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway.admin.describe import config_document, limit_documents, policy_document
+from gateway.admin.endpoint import OBJECT, Body, Endpoint, Schema, tagged, unchanged
+from gateway.admin.problems import AdminProblem, answer
+from gateway.admin.view import AdminView
+from gateway.core.policy import PolicySet
+from gateway.core.policy_diff import diff
+from gateway.policy import check
+from gateway.policy.schema import policy_schema
+
+YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+CANDIDATE = "policy.yaml"
+_one_at_a_time = asyncio.Semaphore(1)
+"""Reading YAML takes a worker's processor away from calls: nobody gets more of it by asking more often."""
+
+
+async def policy(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """The whole loaded set."""
+    version = view.policies.version
+    return unchanged(request, version) or tagged(answer(policy_document(view.policies)), version)
+
+
+async def config(view: AdminView, _request: web.Request) -> web.StreamResponse:
+    """Every setting."""
+    return answer(config_document(view.settings))
+
+
+async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
+    """Only the limits of the set."""
+    return answer({"limits": limit_documents(view.policies)})
+
+
+async def schema(_view: AdminView, request: web.Request) -> web.StreamResponse:
+    """For editors."""
+    document, tag = _schema()
+    response = unchanged(request, tag) or web.Response(body=document, content_type="application/schema+json")
+    return tagged(response, tag)
+
+
+@cache
+def _schema() -> tuple[bytes, str]:
+    document = orjson.dumps(policy_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return document, blake2b(document, digest_size=8).hexdigest()
+
+
+async def candidate(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Check a policy file that is sent, and compare it with the set in force. Changes nothing."""
+    if request.content_type not in YAML:
+        raise AdminProblem(415, "YAML_REQUIRED", "Send the policy file as application/yaml.")
+    content = await request.read()
+    async with _one_at_a_time:
+        return answer(await asyncio.to_thread(_checked, content, view.policies))
+
+
+def _checked(content: bytes, running: PolicySet) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="gateway-check-") as directory:
+        path = Path(directory) / CANDIDATE
+        path.write_bytes(content)
+        report = check([path])
+    document: dict[str, Any] = {
+        "valid": report.policies is not None,
+        "errors": [{**error.as_dict(), "file": CANDIDATE} for error in report.errors],
+        "warnings": [{**warning.as_dict(), "file": CANDIDATE} for warning in report.warnings],
+    }
+    if report.policies is not None:
+        document["version"] = report.policies.version
+        document["diff"] = [
+            {**one._asdict(), "fields": [field._asdict() for field in one.fields]}
+            for one in diff(running, report.policies)
+        ]
+    return document
+
+
+_FINDINGS: Schema = {
+    "type": "array",
+    "items": {"type": "object", "required": ["file", "line", "col", "code", "message", "hint"]},
+}
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/-/policy",
+        policy,
+        "The loaded policy set: version, files, each limit with its numbers and where it is defined.",
+        answers={200: {"type": "object", "required": ["version", "loaded_at", "files", "limits", "routes"]}},
+    ),
+    Endpoint(
+        "POST",
+        "/-/policy/check",
+        candidate,
+        "Check the policy file in the body, and what it would change. Changes nothing.",
+        body=Body({"type": "string"}, "limits: {}\n", YAML[0]),
+        answers={
+            200: {
+                "type": "object",
+                "required": ["valid", "errors", "warnings"],
+                "properties": {"valid": {"type": "boolean"}, "errors": _FINDINGS, "warnings": _FINDINGS},
+            }
+        },
+        errors=(415,),
+    ),
+    Endpoint(
+        "GET",
+        "/-/config",
+        config,
+        "Every setting in force, with where it came from; secrets masked.",
+        answers={200: {"type": "object", "required": ["settings"]}},
+    ),
+    Endpoint(
+        "GET",
+        "/-/schema/policies.json",
+        schema,
+        "JSON Schema of policy files.",
+        answers={200: OBJECT},
+        content="application/schema+json",
+    ),
+    Endpoint(
+        "GET",
+        "/-/limits",
+        limits,
+        "Every limit, as in `/-/policy`.",
+        answers={200: {"type": "object", "required": ["limits"]}},
+    ),
+)

@@ -1,0 +1,28 @@
+"""What another number makes of a limit, and of a question. How it is kept: tests/contract/test_grants.py."""
+
+from dataclasses import replace
+
+from gateway.core.algorithms.bounds import out_of_bounds
+from gateway.core.ask import Ask
+from gateway.core.grant import granted, under
+from gateway.core.limits import Algorithm, Charge, Limit
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+TALLY = Limit("l", Algorithm.FIXED_WINDOW, 3, HOUR, ("k",))
+SLOTS = Limit("c", Algorithm.CONCURRENCY, 3, HOUR, ("k",))
+
+
+def test_a_buckets_rate_changes_in_proportion() -> None:
+    bucket = Limit("b", Algorithm.TOKEN_BUCKET, 40, 2 * SECOND, ("k",), rate=20, per_us=SECOND)
+    twice = granted(bucket, 80)
+    assert (twice.quota, twice.rate, twice.per_us) == (80, 1, SECOND // 40)
+    assert out_of_bounds(granted(replace(bucket, quota=7, rate=3, per_us=HOUR), 3_999_999_979)) is not None
+
+
+def test_the_same_question_under_the_same_grant() -> None:
+    ask = Ask([Charge(TALLY, "l:{=acme}", 9), Charge(SLOTS, "c:{=x}", 1)])
+    assert under(ask, (2, 0)) is under(ask, (2, 0))
+    first, second = under(ask, (2, 0)).charges
+    assert (first.limit.quota, first.cost, second) == (2, 2, ask.charges[1])
+    assert under(ask, (7, 0)).charges[0].cost == 3
