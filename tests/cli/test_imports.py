@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "gateway"
 
 PURE = {
     "array",
+    "binascii",
     "bisect",
     "collections",
     "dataclasses",
