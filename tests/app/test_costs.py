@@ -220,3 +220,34 @@ async def test_without_the_store_the_share_is_settled(start: Start, upstream: Up
     assert [got.split(b" ")[1] for got in answers] == [b"200"] * 6, "six reserves are more than the limit"
     assert {record.store for record in gateway.records.all} == {"local"}
     own_redis_server.thaw()
+
+
+@pytest.mark.parametrize("total", [3, 90])
+async def test_a_store_that_lost_everything_meanwhile_gives_nothing_back(
+    start: Start, upstream: Upstream, own_redis_server: Any, total: int
+) -> None:
+    """Killed and started again between the reserve and the settlement: nobody has more than the limit, or owes twice."""
+    text = {"url": upstream.url, "algorithm": "rolling_window, limit: 100, window: 7d", "shadow": "limit: 200"}
+    gateway = await start(POLICIES % text)
+    await gateway.gateway.store.close()
+    store = gateway.gateway.store = RedisStore(own_redis_server.url, timeout_us=2_000_000)
+    await store.start()
+    go_on = asyncio.Event()
+
+    async def script(_request: Received, _socket: Socket) -> bytes:
+        await go_on.wait()
+        return answer(used(total))
+
+    upstream.script = script
+    under_way = asyncio.create_task(call(gateway))
+    await upstream.until(lambda: len(upstream.received) == 1)
+    own_redis_server.kill()
+    while store.up:
+        await asyncio.sleep(0.01)
+    own_redis_server.start()
+    while not store.up:
+        await asyncio.sleep(0.01)
+    go_on.set()
+    assert b" 200 " in await under_way
+    await last(gateway)
+    assert await left(gateway) == ([100, 200] if total < 40 else [50, 150])
