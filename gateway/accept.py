@@ -1,6 +1,6 @@
 """Accept: a request becomes a call. Request id, trace, client address, and the bounds on calls in flight."""
 
-from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Call, Gateway
+from gateway.call import MOST_ALIKE, Call, Gateway
 from gateway.core.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
 from gateway.core.problems import OVERLOADED, Refusal, body_problem
 from gateway.core.trace import continue_or_start
@@ -37,8 +37,8 @@ def _get_to_know(call: Call) -> None:
         _look_at(call)
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
-        known = remembered[peer_ip] = (call.policies, call.peer_trusted, vars(record).copy())
-        request.head.block.grow(ALIKE_WEIGHT)
+        known = remembered[peer_ip] = (call.policies, call.peer_trusted, call.gateway.facts.shared(record))
+        request.head.block.grow(1)
     else:
         _, call.peer_trusted, facts = known
         vars(record).update(facts)

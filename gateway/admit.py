@@ -29,7 +29,7 @@ async def admit(call: Call) -> Refusal | None:
         record.store, record.ask = gateway.store.kind, ask
         call.decision = record.decision = known.decision
         return _refused(call, known.refusal)
-    if ask.takes_slots:
+    if ask.kind.takes_slots:
         call.lease = gateway.new_id()
     try:
         call.decision = await gateway.store.admit(ask, call.lease)
@@ -71,7 +71,7 @@ async def _admit_without_store(call: Call) -> None:
     call.record.store = "local"
     lease, limited = gateway.new_id(), bool(call.ask.charges)
     call.ask, call.decision = await gateway.fallback.admit(call.ask, lease)
-    call.lease = lease if call.ask.takes_slots else ""
+    call.lease = lease if call.ask.kind.takes_slots else ""
     if limited and not call.ask.charges:  # every limit says allow: nobody decided anything
         call.record.store = "none"
         call.record.verdict = "skipped"
@@ -119,7 +119,7 @@ def _refused(call: Call, refusal: Refusal) -> Refusal:
 
 def _over_limit(ask: Ask, decision: Decision, wait_s: int) -> Refusal:
     """The refusal; the same object as for the caller's last call, if there is nothing else to say."""
-    names = tuple([ask.names[at] for at, _ in ask.near_at if not decision.verdicts[at].admitted])
+    names = tuple([ask.kind.names[at] for at, _ in ask.kind.near_at if not decision.verdicts[at].admitted])
     last: Refusal | None = ask.refusal
     if last is not None and last.retry_after_s == wait_s and last.violated == names:
         return last

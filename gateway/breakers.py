@@ -143,10 +143,14 @@ class Breakers:
         reports: dict[int, tuple[Judge, list[Report]]] = {}
         for passed in self._passed.values():
             passed.told = True
-            guard, standing, judge = passed.passage.guard, passed.passage.standing, passed.passage.judge
+            passage = passed.passage
+            guard, judge = passage.guard, passage.judge
             if isinstance(guard.rule, Breaker) and guard.rule.counts_rates:
-                report = Report(guard, standing.generation, 0, passed.calls, 0, passed.slow)
-                reports.setdefault(id(judge), (judge, []))[1].append(report)
+                report = Report(guard, passage.standing.generation, 0, passed.calls, 0, passed.slow)
+                of = reports.get(id(judge))
+                if of is None:
+                    of = reports[id(judge)] = (judge, [])
+                of[1].append(report)
         self._passed.clear()
         for judge, some in reports.values():
             for first in range(0, len(some), MOST_REPORTS):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gateway.breakers import Breakers
-from gateway.call import Gateway
+from gateway.call import Facts, Gateway
 from gateway.callers import Callers
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
@@ -60,6 +60,7 @@ def build_gateway(
     gateway.hop = Hop(settings)
     gateway.leases = Leases()
     gateway.callers = Callers()
+    gateway.facts = Facts()
     gateway.authenticator = Authenticator()
     gateway.trusted_proxies = networks(settings.trusted_proxies)
     gateway.new_id = new_ids()

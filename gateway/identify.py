@@ -6,7 +6,6 @@ at once (`accept`).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
 from gateway.core.asking import key_values
@@ -14,7 +13,6 @@ from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.problems import LOOP, Refusal
 from gateway.core.way import Way, find_way
-from gateway.record import OWN
 
 MOST_PEERS = 16  # that send one and the same head; more are forgotten
 
@@ -81,11 +79,11 @@ def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
 def _remember(call: Call) -> None:
     """For as long as credentials hold is not for ever: calls that showed some are identified each time."""
     record, route = call.record, call.route
-    notes: dict[Any, Any] | None = None if route.authenticate else {}
-    record.notes = notes
-    alike = call.alike = Alike(call, {name: value for name, value in vars(record).items() if name not in OWN})
-    if notes is None:
+    if route.authenticate:
+        call.alike = Alike(call, None)
         return
+    record.notes = {}
+    alike = call.alike = Alike(call, record.notes)
     _remember_line(call, alike)
     if not route.line_keys:
         remembered = call.request.head.block.remembered
@@ -97,8 +95,10 @@ def _remember(call: Call) -> None:
 
 def _remember_line(call: Call, alike: Alike) -> None:
     head = call.request.head
-    if head.remembered is None or len(head.remembered) >= MOST_PEERS:
-        head.remembered = {}
+    if head.remembered is None:
+        return
+    if len(head.remembered) >= MOST_PEERS:
+        head.remembered.clear()
     head.remembered[call.record.peer_ip] = (alike, call.target)
     head.block.grow(1)
 

@@ -1,11 +1,12 @@
 """What the store is asked about one call: everything that is the same for all calls of one caller on one route."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from gateway.core.guards import Guard
-from gateway.core.limits import Algorithm, Charge, Decision, Mode
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
 from gateway.core.measure import Measure
 from gateway.core.problems import Refusal
 
@@ -30,6 +31,35 @@ class UsedUp:
         self.lines = b""
 
 
+class Kind:
+    """What follows from the limits and costs alone: one for all the callers who are asked the same.
+
+    by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
+    takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
+    names        of the limits, in the order asked; `limits` are their names and modes
+    near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
+    shadows      whether limits are among them that never refuse
+    shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
+    """
+
+    __slots__ = ("by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots")
+
+    def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
+        limits = [limit for limit, _ in asked]
+        self.by_calendar = any(limit.calendar is not None for limit in limits)
+        self.takes_slots = any(limit.algorithm is Algorithm.CONCURRENCY for limit in limits)
+        self.names = tuple(limit.name for limit in limits)
+        self.limits = tuple((limit.name, limit.mode) for limit in limits)
+        self.near_at = tuple((at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE)
+        self.shadows = any(limit.mode is Mode.SHADOW for limit in limits)
+        self.shown: Any = None
+        self.said: Any = None
+
+
+_kind = lru_cache(maxsize=4_096)(Kind)
+"""Callers are many, what is asked of them is one of a few."""
+
+
 class Ask:
     """Made once per caller and remembered while the caller keeps calling, so that nobody works it out twice.
 
@@ -38,17 +68,12 @@ class Ask:
     breaker      the breaker: the last of the guards, unless each worker has its own; None = there is none
     own          the breaker, if each worker has its own: then it is asked for itself, before the store
     empty        whether there is nothing to ask anybody
-    by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
-    takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     line         the caller's values of what its upstream's pace counts by
     measures     by name the limits whose charge is an estimate, put right when the answer has ended
     skipped      whether a limit was left out because a key part is missing
-    names        of the limits, in the order asked; `limits` are their names and modes
-    near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
-    shadows      whether limits are among them that never refuse
+    kind         what it has in common with other callers' asks
     watched      whether there may be something to see when the call is admitted: shadows, or once a grant was seen
     granted      the numbers of the last grant (`core.grant`), and what is asked under it; None = there was none
-    shown        for whoever tells callers about limits: what is the same each time
     passage      for whoever lets calls through breakers: what all calls get while nothing is known against them, and
                  by whom they were let through (`passage_by`)
     refusal      the last one that a call of this caller got
@@ -60,26 +85,20 @@ class Ask:
 
     __slots__ = (
         "breaker",
-        "by_calendar",
         "charges",
         "empty",
         "granted",
         "guards",
-        "limits",
+        "kind",
         "line",
         "measures",
-        "names",
-        "near_at",
         "own",
         "packed",
         "passage",
         "passage_by",
         "refusal",
         "seen",
-        "shadows",
-        "shown",
         "skipped",
-        "takes_slots",
         "used_up",
         "watched",
     )
@@ -100,21 +119,11 @@ class Ask:
         self.line = tuple(line)
         self.own = breaker if breaker not in self.guards else None
         self.empty = not (charges or guards or breaker)
-        self.by_calendar = any(charge.limit.calendar is not None for charge in charges)
-        self.takes_slots = any(charge.limit.algorithm is Algorithm.CONCURRENCY for charge in charges)
+        self.kind = _kind(tuple([(limit, cost) for limit, _, cost in charges]))
         self.skipped = skipped
         self.measures = measures
-        self.names = tuple(charge.limit.name for charge in charges)
-        self.limits = tuple((charge.limit.name, charge.limit.mode) for charge in charges)
-        self.near_at = tuple(
-            (position, charge.limit.quota // NEAR or -1)
-            for position, charge in enumerate(charges)
-            if charge.limit.mode is Mode.ENFORCE
-        )
-        self.shadows = any(charge.limit.mode is Mode.SHADOW for charge in charges)
-        self.watched = self.shadows
+        self.watched = self.kind.shadows
         self.granted: tuple[tuple[int, ...], Ask] | None = None
-        self.shown: Any = None
         self.passage: Any = None
         self.passage_by = ""
         self.refusal: Any = None

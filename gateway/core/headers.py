@@ -148,7 +148,7 @@ class FieldWriter:
 
         now_us  the decision's, for windows by the calendar
         """
-        known: Any = ask.shown
+        known: Any = ask.kind.shown
         policy_line, shown = known or self._remember(ask, now_us)
         if not shown:
             return b""
@@ -178,6 +178,6 @@ class FieldWriter:
         limits = [(at, as_of(limit, now_us)) for at, limit in enforced]
         line = f"RateLimit-Policy: {', '.join(policy_item(limit) for _, limit in limits)}\r\n"
         known = (line, [(at, f'"{limit.name}";r=', limit) for at, limit in limits])
-        if not ask.by_calendar:
-            ask.shown = known
+        if not ask.kind.by_calendar:
+            ask.kind.shown = known
         return known

@@ -154,21 +154,14 @@ def _add_limits(line: Line, record: CallRecord, decision: Decision) -> None:
 def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
     """Tightest is what has least remaining, then the longer window."""
     line: Line = {}
-    ask, notes = record.ask, record.notes
-    if record.costs is not None:
-        notes = None  # each call's own
-    known: tuple[Ask, list[tuple[str, str]]] | None = notes.get("limits") if notes is not None else None
-    if known is None or known[0] is not ask:  # while the store is down, each call asks something of its own
-        known = (ask, _starts(ask, record.costs or {}))
-        if notes is not None:
-            notes["limits"] = known
+    ask = record.ask
     texts = [
         f'{start[not admitted]},"remaining":{remaining},"reset_s":{full_us // 1000 / 1e3}}}'
-        for start, (admitted, remaining, full_us, _, _) in zip(known[1], verdicts, strict=True)
+        for start, (admitted, remaining, full_us, _, _) in zip(_starts(ask, record.costs), verdicts, strict=True)
     ]
     line["limits"] = orjson.Fragment(f"[{','.join(texts)}]")
     least, tight = -1, None
-    for position, _ in ask.near_at:
+    for position, _ in ask.kind.near_at:
         remaining = verdicts[position][1]
         if least < 0 or remaining < least or (remaining == least and _longer(ask, position, tight)):
             least, tight = remaining, position
@@ -182,10 +175,19 @@ def _longer(ask: Ask, position: int, other: int | None) -> bool:
     return other is not None and ask.charges[position].limit.window_us > ask.charges[other].limit.window_us
 
 
-def _starts(ask: Ask, costs: Mapping[str, int]) -> list[tuple[str, str]]:
-    """The beginnings of what is said of each limit: when it had room, and when it had none."""
-    asked = [(limit, costs.get(limit.name, cost)) for limit, _, cost in ask.charges]
-    return [(_start(limit, cost, "allowed"), _start(limit, cost, REFUSED[limit.mode])) for limit, cost in asked]
+def _starts(ask: Ask, costs: Mapping[str, int] | None) -> Sequence[tuple[str, str]]:
+    """The beginnings of what is said of each limit: when it had room, and when it had none.
+
+    costs  real ones, where they are known only now: then it is said of this call alone
+    """
+    if costs is None and ask.kind.said is not None:
+        said: Sequence[tuple[str, str]] = ask.kind.said
+        return said
+    asked = [(limit, (costs or {}).get(limit.name, cost)) for limit, _, cost in ask.charges]
+    starts = [(_start(limit, cost, "allowed"), _start(limit, cost, REFUSED[limit.mode])) for limit, cost in asked]
+    if costs is None:
+        ask.kind.said = starts
+    return starts
 
 
 def _start(limit: Limit, cost: int, decision: str) -> str:

@@ -70,13 +70,10 @@ class Metrics:
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
-        method, source = METHODS.get(record.method, OTHER), record.response_source
-        notes, outcome = record.notes, (record.status, source, record.upstream_status, method)
-        calls: Calls | None = None if notes is None else notes.get(outcome)
-        if calls is None:
-            calls = self._calls_like(record, method)
-            if notes is not None:
-                notes[outcome] = calls
+        source = record.response_source
+        method = METHODS.get(record.method, OTHER)
+        key = (record.route, method, record.status, source, record.upstream, record.upstream_status)
+        calls = self._calls.get(key) or self._new_calls(key)
         total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
         calls.count += 1
         if not calls.count & FOLD_AT:
@@ -93,15 +90,10 @@ class Metrics:
         decision = record.decision
         if decision is not None:
             ask = record.ask
-            admitted = () if decision.admitted and not ask.shadows else tuple([one[0] for one in decision.verdicts])
-            self._verdicts[ask.limits, admitted, record.store] += 1
+            admitted = () if decision.admitted and not ask.kind.shadows else tuple([one[0] for one in decision.verdicts])
+            self._verdicts[ask.kind.limits, admitted, record.store] += 1
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
-
-    def _calls_like(self, record: CallRecord, method: str) -> Calls:
-        status, source = record.status, record.response_source
-        key = (record.route, method, status, source, record.upstream, record.upstream_status)
-        return self._calls.get(key) or self._new_calls(key)
 
     def _fold(self) -> None:
         for distribution in self._distributions.values():

@@ -26,7 +26,7 @@ class NearLimit:
         if decision is None or not decision.admitted:
             return
         verdicts = decision.verdicts
-        for position, level in record.ask.near_at:
+        for position, level in record.ask.kind.near_at:
             if verdicts[position].remaining <= level:
                 limit, key, _ = record.charges[position]
                 self._on_near(limit)

@@ -79,7 +79,7 @@ def _limits(explanation: Explanation, decision: Decision | None) -> list[Documen
     """Each limit of the route, a variant in shadow inside its limit."""
     verdicts: dict[str, Verdict] = {}
     if explanation.ask is not None and decision is not None:
-        verdicts = dict(zip(explanation.ask.names, decision.verdicts, strict=bool(decision.verdicts)))
+        verdicts = dict(zip(explanation.ask.kind.names, decision.verdicts, strict=bool(decision.verdicts)))
     return [_limit(case, verdicts) for case in explanation.limits]
 
 

@@ -30,13 +30,13 @@ class Admissions:
         """One decision; commit False = peek. now_us: 0 = the server's clock; anything else is for tests."""
         arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit, now_us=now_us, ahead_us=self.ahead_us)
         command = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
-        decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.by_calendar else decode_admit
+        decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
         return command, decode, ask, Again(ADMIT.source, arguments)
 
     def remember(self, ask: Ask) -> Any:
         """Without a lease all calls of one caller send the same bytes, unless these say which days it is about."""
         admission = self.write(ask, "", commit=True)
-        if not ask.by_calendar:
+        if not ask.kind.by_calendar:
             ask.packed = admission
         return admission
 

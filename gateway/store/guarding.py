@@ -5,8 +5,7 @@ a test holds their headers and the names here together.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from struct import unpack_from
+from struct import Struct, unpack_from
 
 from gateway.core.breaker import Circuit
 from gateway.core.decision import check_distinct
@@ -32,7 +31,9 @@ _NUMBERS = (
     ("close_after", 4),
 )
 _HAPPENED = (("generation", 4), ("probe", 7), ("passed", 4), ("failed", 4), ("slow", 4))
+_HAPPENED_FORMAT = Struct(">IQIII")
 REPORT_FIELDS = _NUMBERS + _HAPPENED
+MOST_PACKED = 1_000
 CHANGE_FIELDS = ("report", *Change._fields)
 
 LIST = "breakers"
@@ -87,13 +88,24 @@ def encode_report(reports: Sequence[Report], prefix: str, *, listed: bool = True
 
 
 def _report(report: Report) -> bytes:
-    assert isinstance(report.guard.rule, Breaker), "a pause hears of no outcomes"
-    return _numbers(report.guard.rule) + _packed(report[1:], _HAPPENED)
+    happened = _HAPPENED_FORMAT.pack(*report[1:])
+    return _numbers(report.guard.rule) + happened[:4] + happened[5:]  # the probe has 7 bytes
 
 
-@lru_cache(maxsize=1000)
-def _numbers(breaker: Breaker) -> bytes:
-    return _packed([getattr(breaker, name) for name, _ in _NUMBERS], _NUMBERS)
+def _numbers(rule: Breaker | Pausing) -> bytes:
+    """Packed once for each rule: a flood of callers makes as many reports."""
+    known = _packed_rules.get(id(rule))
+    if known is None:
+        assert isinstance(rule, Breaker), "a pause hears of no outcomes"
+        if len(_packed_rules) >= MOST_PACKED:
+            _packed_rules.clear()
+        packed = _packed([getattr(rule, name) for name, _ in _NUMBERS], _NUMBERS)
+        known = _packed_rules[id(rule)] = (rule, packed)
+    return known[1]
+
+
+_packed_rules: dict[int, tuple[Breaker, bytes]] = {}
+"""By identity of the rule; holding it keeps its identity from being used again."""
 
 
 def encode_force(

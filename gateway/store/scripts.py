@@ -97,7 +97,7 @@ def encode_admit(
     check_distinct(keys)
     op = "admit" if commit else "peek"
     rules = [_rule(limit, cost) for limit, _, cost in ask.charges]
-    if ask.by_calendar:
+    if ask.kind.by_calendar:
         dates = [_borders(limit, now_us, ahead_us) for limit, _, _ in ask.charges]
         rules = [rule + dated for rule, dated in zip(rules, dates, strict=True)]
     return [len(keys), *keys, op, now_us, lease, pack_guards(ask.guards), *rules]

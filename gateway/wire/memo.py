@@ -1,6 +1,6 @@
-"""A bounded memory of what was worked out before, for things that are asked for again and again."""
+"""Bounded memories of what was worked out before, for things that are asked for again and again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -63,3 +63,33 @@ class Memo(Generic[Key, Value]):
                 self._drop(value)
             self._old, self.young = self.young, {}
             self._weight = weight
+
+
+class Doorkeeper:
+    """Tells apart what comes again from what comes once and is not worth remembering: TinyLFU's doorkeeper (Einziger,
+    Friedman, Manes 2017), with one hash.
+
+    What it knows may be forgotten, and a stranger may be taken for somebody it knows: both cost a little and harm
+    nobody.
+    """
+
+    __slots__ = ("_left", "_seen")
+
+    _CELLS = 1 << 18
+    _MOST = _CELLS >> 2
+
+    def __init__(self) -> None:
+        self._seen = bytearray(self._CELLS)
+        self._left = self._MOST
+
+    def knows(self, thing: Hashable) -> bool:
+        """Whether this came before, lately."""
+        at = hash(thing) & (self._CELLS - 1)
+        if self._seen[at]:
+            return True
+        if not self._left:
+            self._seen = bytearray(self._CELLS)
+            self._left = self._MOST
+        self._seen[at] = 1
+        self._left -= 1
+        return False

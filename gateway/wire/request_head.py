@@ -14,9 +14,9 @@ from aiohttp.http_parser import HttpRequestParser
 
 from gateway.core.framing import ChunkedBody, Decoder, Fields, NoBody
 from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
-from gateway.wire.memo import Memo
+from gateway.wire.memo import Doorkeeper, Memo
 
-MEMO_FIELDS = 40_000  # what is remembered weighs at most twice as much as so many fields, some 50 MiB
+MEMO_FIELDS = 100_000  # what is remembered weighs at most twice as much as so many fields, some 100 MiB
 MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
 MEMO_LINES = 64  # of one block
 MEMO_LINE_BYTES = 512
@@ -76,7 +76,7 @@ class RequestHead:
 
     fields      the raw (name, value) pairs in order; `headers` the same, case-insensitive
     length      of a body that is not chunked; 0 = there is none
-    remembered  what the stages know about calls with this head, by peer; theirs alone
+    remembered  what the stages know about calls with this head, by peer; theirs alone. None: no other call will share it
     """
 
     __slots__ = (
@@ -112,6 +112,7 @@ class RequestHeadParser:
         self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
         self._header_count = header_count
         self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, _weight, _drop)
+        self._lines = Doorkeeper()
 
     def parse(self, head: bytes) -> RequestHead:
         """`head` ends with the empty line and holds nothing behind it. Raises BadHead."""
@@ -160,10 +161,13 @@ class RequestHeadParser:
         method, target = _check_line(head)
         new = RequestHead(method, _checked_target(method, target, block.headers), block)
         if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
-            if len(block.heads) >= MEMO_LINES:
-                block.heads.clear()
-            block.heads[head[:border]] = new
-            block.grow(_LINE_WEIGHT)
+            line = head[:border]
+            if self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
+                if len(block.heads) >= MEMO_LINES:
+                    block.heads.clear()
+                block.heads[line] = new
+                new.remembered = {}
+                block.grow(_LINE_WEIGHT)
         return new
 
 

@@ -17,11 +17,18 @@ def charges(*limits: Limit) -> list[Charge]:
 
 def test_what_follows_from_the_limits() -> None:
     ask = Ask(charges(SHADOW, WINDOW, SLOTS))
-    assert ask.names == ("tighter", "window", "parallel")
-    assert ask.near_at == ((1, 100), (2, 1))
-    assert (ask.shadows, ask.takes_slots, ask.empty) == (True, True, False)
+    assert ask.kind.names == ("tighter", "window", "parallel")
+    assert ask.kind.near_at == ((1, 100), (2, 1))
+    assert (ask.kind.shadows, ask.kind.takes_slots, ask.empty) == (True, True, False)
     plain = Ask(charges(WINDOW))
-    assert (plain.shadows, plain.takes_slots, plain.empty) == (False, False, False)
+    assert (plain.kind.shadows, plain.kind.takes_slots, plain.empty) == (False, False, False)
+
+
+def test_callers_who_are_asked_the_same_share_what_follows_from_it() -> None:
+    ask, other = Ask([Charge(WINDOW, "a", 1)]), Ask([Charge(WINDOW, "b", 1)])
+    assert ask.kind is other.kind
+    assert Ask([Charge(WINDOW, "a", 2)]).kind is not ask.kind
+    assert Ask(charges(SHADOW)).kind is not ask.kind
 
 
 def test_a_breaker_is_asked_with_the_limits_or_is_each_workers_own() -> None:

@@ -90,7 +90,7 @@ def test_each_limit_is_asked_or_says_why_not() -> None:
     assert why_not(found) == {"by-tenant": "", "by-connection": "skipped: the call has no connection"}
     assert [case.partition for case in found.limits] == ["by-tenant:{=a}", ""]
     assert found.ask is not None
-    assert found.ask.names == ("by-tenant", "by-tenant.shadow")
+    assert found.ask.kind.names == ("by-tenant", "by-tenant.shadow")
 
 
 @pytest.mark.parametrize(
