@@ -50,7 +50,9 @@ class Kind:
         self.takes_slots = any(limit.algorithm is Algorithm.CONCURRENCY for limit in limits)
         self.names = tuple(limit.name for limit in limits)
         self.limits = tuple((limit.name, limit.mode) for limit in limits)
-        self.near_at = tuple((at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE)
+        self.near_at = tuple(
+            (at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE
+        )
         self.shadows = any(limit.mode is Mode.SHADOW for limit in limits)
         self.shown: Any = None
         self.said: Any = None

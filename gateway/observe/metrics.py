@@ -90,7 +90,9 @@ class Metrics:
         decision = record.decision
         if decision is not None:
             ask = record.ask
-            admitted = () if decision.admitted and not ask.kind.shadows else tuple([one[0] for one in decision.verdicts])
+            admitted = (
+                () if decision.admitted and not ask.kind.shadows else tuple([one[0] for one in decision.verdicts])
+            )
             self._verdicts[ask.kind.limits, admitted, record.store] += 1
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.wire.memo import Memo
+from gateway.wire.memo import Doorkeeper, Memo
 from gateway.wire.request_head import MEMO_FIELDS, RequestHeadParser
 
 REGULAR = b"GET /regular HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
@@ -57,7 +57,37 @@ def test_many_fields_of_many_callers(parser: RequestHeadParser) -> None:
 def test_many_lines_of_many_callers(parser: RequestHeadParser) -> None:
     regular = parser.parse(REGULAR)
     for number in range(60_000):
-        parser.parse(b"GET /%d HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: t%d\r\n\r\n" % (number, number // 64))
+        head = b"GET /%d HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: t%d\r\n\r\n" % (number, number // 64)
+        parser.parse(head)
+        parser.parse(head)
         if not number % 100:
             assert parser.parse(REGULAR).block is regular.block
     assert held(parser) <= 2 * MEMO_FIELDS / 4 * 1.1
+
+
+def test_lines_that_come_once_are_not_remembered(parser: RequestHeadParser) -> None:
+    """Else the number of something in each of them would push out all other callers."""
+    block = parser.parse(REGULAR).block
+    for number in range(1_000):
+        parser.parse(b"GET /?call=%d HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n" % number)
+    assert len(block.heads) < 20
+    again = b"GET /again HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
+    first, second, third = (parser.parse(again) for _ in range(3))
+    assert first.remembered is None
+    assert second is third is block.heads[b"GET /again "]
+
+
+def test_a_doorkeeper_knows_most_of_what_came_lately() -> None:
+    doorkeeper = Doorkeeper()
+    assert not doorkeeper.knows("a")
+    assert doorkeeper.knows("a")
+    strangers = sum(not doorkeeper.knows(f"once-{number}") for number in range(10_000))
+    assert strangers > 9_500  # some are taken for others
+    assert sum(doorkeeper.knows(f"once-{number}") for number in range(10_000)) > 9_500
+
+
+def test_what_a_doorkeeper_knows_is_bounded() -> None:
+    doorkeeper = Doorkeeper()
+    for number in range(300_000):
+        doorkeeper.knows(f"once-{number}")
+    assert sum(doorkeeper._seen) <= len(doorkeeper._seen) / 4
