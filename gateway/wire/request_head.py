@@ -76,7 +76,7 @@ class RequestHead:
 
     fields      the raw (name, value) pairs in order; `headers` the same, case-insensitive
     length      of a body that is not chunked; 0 = there is none
-    remembered  what the stages know about calls with this head, by peer; theirs alone. None: no other call will share it
+    remembered  what the stages know about calls with this head, by peer; theirs alone; None: it is not kept
     """
 
     __slots__ = (
