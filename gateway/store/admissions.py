@@ -33,12 +33,14 @@ class Admissions:
         decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
         return command, decode, ask, Again(ADMIT.source, arguments)
 
-    def remember(self, ask: Ask) -> Any:
-        """Without a lease all calls of one caller send the same bytes, unless these say which days it is about."""
-        admission = self.write(ask, "", commit=True)
-        if not ask.kind.by_calendar:
-            ask.packed = admission
-        return admission
+    def remember(self, ask: Ask) -> tuple[bytes, Again]:
+        """(command, how to say it again): without a lease all calls of one caller send the same bytes.
+
+        Not for limits by the calendar: which days it is about changes.
+        """
+        command, _, _, again = self.write(ask, "", commit=True)
+        packed = ask.packed = (command, again)
+        return packed
 
     def probe(self, name: str) -> Admission:
         """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.

@@ -42,6 +42,7 @@ from gateway.store.scripts import (
     REPORT,
     SETTLE,
     Script,
+    decode_admit,
     encode_grant,
     encode_release,
     encode_renew,
@@ -182,8 +183,10 @@ class ClusterStore:
         return answers
 
     def _question(self, group: Group, lease: str, *, commit: bool) -> Message:
-        if commit and not self.now_us and not group.ask.takes_slots:
-            return cast("Message", group.ask.packed or self._admissions.remember(group.ask))
+        kind = group.ask.kind
+        if commit and not (self.now_us or kind.takes_slots or kind.by_calendar):
+            command, again = group.ask.packed or self._admissions.remember(group.ask)
+            return command, decode_admit, group.ask, again
         return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us)
 
     def _give_back(self, group: Group, taken: Decision, lease: str) -> None:

@@ -35,6 +35,7 @@ from gateway.store.scripts import (
     REPORT,
     SETTLE,
     Script,
+    decode_admit,
     encode_grant,
     encode_release,
     encode_renew,
@@ -99,10 +100,10 @@ class RedisStore:
         await self._pipeline.close()
 
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
-        if lease:
+        if lease or ask.kind.by_calendar:
             return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True))
-        packed: Any = ask.packed or self._admissions.remember(ask)
-        return self._pipeline.ask(*packed)
+        command, again = ask.packed or self._admissions.remember(ask)
+        return self._pipeline.ask(command, decode_admit, ask, again)
 
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
         return self._pipeline.ask(*self._admissions.write(ask, "", commit=False))

@@ -160,18 +160,24 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
 
 def sent_borders(store: RedisStore, ask: Ask) -> tuple[int, ...]:
     """What the next admission would say."""
-    again = store._admissions.remember(ask)[3]
+    again = store._admissions.write(ask, "", commit=True)[3]
     packed = again.arguments[-1][28:]
     return tuple(int.from_bytes(packed[at : at + 7], "big") for at in range(0, len(packed), 7))
 
 
 async def test_other_asks_are_packed_once(redis_url: str) -> None:
-    store = RedisStore(redis_url)
+    store = RedisStore(redis_url, key_prefix="calendar:")
     plain, dated = Ask(asked(fixed())), Ask(asked(by_calendar()))
-    for ask in (plain, dated):
-        store._admissions.remember(ask)
-    assert plain.packed is not None
-    assert dated.packed is None
+    await store.start()
+    try:
+        for ask in (plain, dated):
+            await store.admit(ask, "")
+        assert plain.packed is not None
+        assert dated.packed is None
+    finally:
+        for ask in (plain, dated):
+            await store.reset(ask.charges[0])
+        await store.close()
 
 
 def test_the_key_ends_with_the_window(server: "redis.Redis") -> None:
