@@ -29,6 +29,11 @@ Argument = bytes | str | int
 pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub takes 1-tuples
 """One command as the protocol's bytes."""
 
+HELD_UP_S = 0.005
+"""A timer that comes so late says that the process was held up."""
+MOST_EXCUSES = 3
+"""In a row."""
+
 _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
 
@@ -80,6 +85,8 @@ class Link(asyncio.Protocol):
         self._pending: deque[Slot] = deque()
         self._unsent: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._look_due_s = self._listening_since_s = 0.0
+        self._excuses = 0
         self._transport: asyncio.Transport | None = None
         self._script_missing = False
         self._closed = self._loop.create_future()
@@ -112,7 +119,7 @@ class Link(asyncio.Protocol):
         self._unsent.append(command)
         self._pending.append(slot)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_s, self._look)
+            self._look_in(self._timeout_s)
 
     def _flush(self) -> None:
         commands, self._unsent = self._unsent, []
@@ -188,13 +195,29 @@ class Link(asyncio.Protocol):
         if not self._pending or self.lost:
             return
         oldest = self._pending[0]
-        left_s = oldest[3] + (self._timeout_s if self._trusted else self._dead_s) - monotonic()
+        now_s = monotonic()
+        self._excuse(now_s)
+        patience_s = self._timeout_s if self._trusted else self._dead_s
+        left_s = max(oldest[3], self._listening_since_s) + patience_s - now_s
         if left_s > 0:
-            self._timer = self._loop.call_later(max(left_s, 0.001), self._look)
+            self._look_in(max(left_s, 0.001))
         else:
             # When this process itself was held up, the answer may be lying in the socket: two turns of the loop
             # have one look at the sockets between them.
             self._loop.call_soon(self._loop.call_soon, self._judge, oldest)
+
+    def _look_in(self, delay_s: float) -> None:
+        self._look_due_s = monotonic() + delay_s
+        self._timer = self._loop.call_later(delay_s, self._look)
+
+    def _excuse(self, now_s: float) -> None:
+        """The timer itself came late: this process was held up, by work or by the collector, and so may have been the
+        command on its way out. The server gets its time from now on; not for ever, it may be gone as well."""
+        if now_s - self._look_due_s < HELD_UP_S:
+            self._excuses = 0
+        elif self._excuses < MOST_EXCUSES:
+            self._excuses += 1
+            self._listening_since_s = now_s
 
     def _judge(self, oldest: Slot) -> None:
         if self.lost:
@@ -208,7 +231,7 @@ class Link(asyncio.Protocol):
             self._owner.on_trouble(fault)
             self._fail_waiters(fault)
         if self._pending and self._timer is None:
-            self._timer = self._loop.call_later(0.001, self._look)
+            self._look_in(0.001)
 
     def _fail_waiters(self, fault: StoreDown) -> None:
         for slot in list(self._pending):  # who goes on may have something to tell

@@ -304,3 +304,27 @@ async def test_an_answer_that_lay_in_the_socket_while_this_process_was_held_up_i
     for sock in (theirs, other, bell):
         sock.close()
     await line.link.close()
+
+
+async def test_a_command_held_up_with_this_process_on_its_way_out_gets_its_time():
+    line = Line(timeout_s=0.04)
+    future = line.ask("a")
+    time.sleep(0.1)  # a collection, a busy loop: nothing was sent yet
+    while not line.wire.writes:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.02)  # timer and judge have had their turns
+    assert line.owner.troubles == []
+    line.hear(bulk("a"))
+    assert future.result() == b"a"
+
+
+async def test_a_process_that_is_held_up_all_the_time_finds_a_dead_server_all_the_same():
+    line = Line(timeout_s=0.01)
+    future = line.ask("a")
+    held_up = 0
+    while not line.owner.troubles:
+        time.sleep(0.02)
+        held_up += 1
+        await asyncio.sleep(0)
+    assert failure(future).kind == "timeout"
+    assert held_up < 50
