@@ -105,6 +105,24 @@ def redis_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def _replicated_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
+    with contextlib.ExitStack() as stack:
+        cluster = RedisCluster(_server_directory / "replicated", 3, replicas=1, node_timeout_ms=500)
+        stack.callback(cluster.close)
+        cluster.start()
+        yield cluster
+
+
+@pytest.fixture
+def broken_cluster(_replicated_cluster: RedisCluster) -> RedisCluster:
+    """A cluster of three primaries, each with a replica, shared by tests that break it. Works when they begin."""
+    _replicated_cluster.mend()
+    for node in _replicated_cluster.primaries:
+        node.command("FLUSHALL")
+    return _replicated_cluster
+
+
 @pytest.fixture
 def start_cluster(_server_directory: Path) -> Iterator[StartCluster]:
     """Function that starts a cluster, `start_cluster(3, replicas=1)` (see `RedisCluster`); it ends with the test."""

@@ -28,7 +28,9 @@ class Admissions:
 
     def write(self, ask: Ask, lease: str, *, commit: bool, now_us: int = 0) -> Admission:
         """One decision; commit False = peek. now_us: 0 = the server's clock; anything else is for tests."""
-        arguments = encode_admit(ask, lease, prefix=self._prefix, commit=commit, now_us=now_us, ahead_us=self.ahead_us)
+        arguments = encode_admit(
+            ask, lease, prefix=self._prefix, commit=commit, now_us=now_us, ahead_us=0 if now_us else self.ahead_us
+        )
         command = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
         decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
         return command, decode, ask, Again(ADMIT.source, arguments)

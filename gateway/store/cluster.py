@@ -206,11 +206,9 @@ class ClusterStore:
             self._tell(RENEW, encode_renew([charge], lease, self._prefix, now_us=self.now_us))
 
     def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        now_us, ahead_us = self.now_us, 0 if self.now_us else self._admissions.ahead_us
         for correction in corrections:
-            arguments = encode_settle(
-                [correction], at_us, self._prefix, now_us=self.now_us, ahead_us=self._admissions.ahead_us
-            )
-            self._tell(SETTLE, arguments)
+            self._tell(SETTLE, encode_settle([correction], at_us, self._prefix, now_us=now_us, ahead_us=ahead_us))
 
     async def reset(self, charge: Charge) -> bool:
         return await self._grant(charge, None, 0, "reset")

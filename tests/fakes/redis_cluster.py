@@ -4,6 +4,7 @@ Everything here blocks. In a coroutine that must go on meanwhile: `await asyncio
 `start`, `start_node` and `RedisServer.start` are for the main thread: a server ends with the thread that started it.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -126,6 +127,15 @@ class RedisCluster:
 
         until(lambda: all(works(node) for node in self.running), "the cluster works")
 
+    def mend(self) -> None:
+        """Thaw and start whatever is not running, and wait until all works: for the next test."""
+        for node in self.nodes:
+            if node.frozen:
+                node.thaw()
+            elif not node.running:
+                node.start()
+        self.wait_until_it_works()
+
     def close(self) -> None:
         for node in self.nodes:
             node.kill()
@@ -187,8 +197,14 @@ class RedisCluster:
     def fail_over(self, primary: ClusterNode, how: str = "") -> ClusterNode:
         """A replica takes over from a primary; returns it. `how`: "" in order, `FORCE`, or `TAKEOVER` without a vote."""
         replica = self.replicas_of(primary)[0]
-        replica.command("CLUSTER", "FAILOVER", *how.split())
-        until(lambda: replica.role == "master", "the replica is promoted")
+
+        def promoted() -> bool:
+            if replica.role == "slave":
+                replica.command("CLUSTER", "FAILOVER", *how.split())  # may come to nothing, without a word
+                time.sleep(0.2)
+            return replica.role == "master"
+
+        until(promoted, "the replica is promoted")
         return replica
 
     def wait_for_promotion(self, replicas: Sequence[ClusterNode]) -> ClusterNode:

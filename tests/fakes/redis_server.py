@@ -56,6 +56,7 @@ class RedisServer:
         self.directory = directory
         self.path = directory / "s.sock"
         self.arguments = arguments
+        self.frozen = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,7 +70,8 @@ class RedisServer:
 
     @property
     def running(self) -> bool:
-        return self._process is not None
+        """Whether it was started, and neither killed nor frozen since."""
+        return self._process is not None and not self.frozen
 
     def client(self, **options: Any) -> "redis.Redis":
         """A client that waits a second at most and repeats nothing. Replies are text. Close it, or use `command`."""
@@ -132,7 +134,7 @@ class RedisServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+            self._process, self.frozen = None, False
         self.path.unlink(missing_ok=True)
 
     def restart(self) -> None:
@@ -143,6 +145,8 @@ class RedisServer:
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and connects succeed, but nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        self.frozen = True
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+        self.frozen = False

@@ -1,0 +1,133 @@
+"""A Redis Cluster under load that loses primaries and moves slots: nobody is let in too much, and it comes back."""
+
+import asyncio
+
+import pytest
+from redis.crc import key_slot
+
+from gateway.core.ask import Ask
+from gateway.store import StoreDown
+
+KEY = "gw:w:{{={}}}"
+SHORT_US = 300_000
+
+
+@pytest.fixture
+def cluster(broken_cluster):
+    return broken_cluster
+
+
+class Load:
+    """Callers that ask over and over, each about the limits of another tenant."""
+
+    def __init__(self, store, asks):
+        self.admitted = [0] * len(asks)
+        self.faults = []
+        self._tasks = [asyncio.create_task(self._go(store, at, ask)) for at, ask in enumerate(asks)]
+
+    async def _go(self, store, at, ask):
+        while True:
+            try:
+                self.admitted[at] += (await store.admit(ask, "")).admitted
+            except StoreDown as fault:
+                self.faults.append(fault)
+            await asyncio.sleep(0.001)
+
+    async def passes(self, calls):
+        """Until every caller was admitted so many times more."""
+        wanted = [count + calls for count in self.admitted]
+        while any(count < want for count, want in zip(self.admitted, wanted, strict=True)):
+            await asyncio.sleep(0.005)
+
+    async def stop(self):
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+
+async def test_slots_that_move_under_load_cost_no_call_and_no_count(open_store, cluster, make_charge):
+    store = await open_store(cluster.url)
+    first, second, third = cluster.primaries
+    tenants = [cluster.text_at(first, KEY), cluster.text_at(second, KEY)]
+    asks = [Ask([make_charge(1_000_000, tenants[0])]), Ask([make_charge(1_000_000, tenant) for tenant in tenants])]
+    load = Load(store, asks)
+    await load.passes(20)
+    slot = key_slot(KEY.format(tenants[0]).encode())
+    for target in (second, third, first, third):
+        await asyncio.to_thread(cluster.move_slot, slot, target)
+        await load.passes(20)
+    await load.stop()
+    assert load.faults == []
+    left = await store.peek(asks[1])
+    used = [1_000_000 - verdict.remaining for verdict in left.verdicts]
+    assert used[1] == load.admitted[1]
+    assert used[0] - sum(load.admitted) in range(3), "and the two that were on their way when the load stopped"
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2], ids=["no key has moved", "one of two", "both"])
+async def test_a_slot_on_its_way_still_decides(open_store, cluster, make_charge, make_slot, moved):
+    """Scripts with two keys find neither server with both: then each key is asked for where it is."""
+    store = await open_store(cluster.url)
+    first, second, _ = cluster.primaries
+    tenant = cluster.text_at(first, KEY)
+    ask = Ask([make_charge(100, tenant), make_slot(100, tenant)])
+    assert (await store.admit(ask, "one")).admitted
+    slot = key_slot(KEY.format(tenant).encode())
+    source = cluster.begin_move(slot, second)
+    keys = [KEY.format(tenant), KEY.format(tenant).replace(":w:", ":c:")]
+    if moved:
+        cluster.move_keys(slot, source, second, keys[:moved])
+    decision = await store.admit(ask, "two")
+    assert decision.admitted
+    assert [verdict.remaining for verdict in decision.verdicts] == [98, 98]
+    store.renew(ask.charges, "two")
+    store.release(ask.charges, "two")
+    await store.ping()
+    assert [verdict.remaining for verdict in (await store.peek(ask)).verdicts] == [98, 99]
+    fresh = Ask(
+        [
+            make_charge(5, tenant)._replace(key=f"new:{{={tenant}}}"),
+            make_slot(5, tenant)._replace(key=f"neu:{{={tenant}}}"),
+        ]
+    )
+    assert [verdict.remaining for verdict in (await store.admit(fresh, "three")).verdicts] == [4, 4]
+    cluster.move_keys(slot, source, second)
+    cluster.end_move(slot, second)
+    assert [verdict.remaining for verdict in (await store.peek(ask)).verdicts] == [98, 99]
+    assert cluster.owner(slot) is second
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+async def test_a_primary_that_is_lost_is_replaced(open_store, cluster, make_charge, events, how):
+    store = await open_store(cluster.url, timeout_us=SHORT_US)
+    first, second, _ = cluster.primaries
+    tenants = [cluster.text_at(first, KEY), cluster.text_at(second, KEY)]
+    load = Load(store, [Ask([make_charge(1_000_000, tenant)]) for tenant in tenants])
+    await load.passes(20)
+    replicas = cluster.replicas_of(first)
+    getattr(first, how)()
+    promoted = await asyncio.to_thread(cluster.wait_for_promotion, replicas)
+    began = asyncio.get_running_loop().time()
+    await load.passes(20)
+    took_s = asyncio.get_running_loop().time() - began
+    await load.stop()
+    assert took_s < 3
+    assert promoted.command("EXISTS", KEY.format(tenants[0])) == 1
+    assert events.names[0] == "store.degraded"
+    await events.wait_for("store.recovered")
+    assert store.up
+
+
+async def test_a_primary_that_hands_over_in_order_loses_nothing(open_store, cluster, make_charge):
+    store = await open_store(cluster.url)
+    first = cluster.primaries[0]
+    tenant = cluster.text_at(first, KEY)
+    load = Load(store, [Ask([make_charge(1_000_000, tenant)])] * 5)
+    await load.passes(20)
+    promoted = await asyncio.to_thread(cluster.fail_over, first)
+    await load.passes(20)
+    await load.stop()
+    assert load.faults == []
+    assert cluster.owner(KEY.format(tenant)) is promoted
+    used = 1_000_000 - (await store.peek(Ask([make_charge(1_000_000, tenant)]))).verdicts[0].remaining
+    assert sum(load.admitted) <= used <= sum(load.admitted) + 5
