@@ -144,7 +144,10 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "integer", "gateway.upstream_retry_after_s", "gateway.upstream_retry_after_s", "The upstream's `Retry-After`."
     ),
     "upstream_limit_remaining": Field(
-        "integer", "gateway.upstream_limit_remaining", "gateway.upstream_limit_remaining", "What it says is left."
+        "integer",
+        "gateway.upstream_limit_remaining",
+        "gateway.upstream_limit_remaining",
+        "Its `X-RateLimit-Remaining`.",
     ),
     "error_class": Field(
         "string",
