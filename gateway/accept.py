@@ -23,7 +23,9 @@ def accept(request: Request, gateway: Gateway) -> Call:
     record.started = request.received
     given, traceparent = request.ids
     record.request_id = given or gateway.new_id()
-    record.trace_id, record.span_id, call.trace_flags = continue_or_start(traceparent, gateway.random_bits(128))
+    record.trace_id, record.span_id, record.trace_flags, record.parent_span_id = continue_or_start(
+        traceparent, gateway.random_bits(128), gateway.sampled_below
+    )
     gateway.in_flight += 1
     return call
 

@@ -42,6 +42,7 @@ from gateway.observe.log import (
 from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
+from gateway.observe.traces import open_spans
 from gateway.outage import Outage
 from gateway.record import CallRecord, RecordSink
 from gateway.settings import Settings
@@ -132,6 +133,10 @@ class Worker:
         self.switches = Switches(self.siblings, self.settings.logging.level, partial(_use_level, access), self._rest)
         self._connections = self._watch_connections()
         sinks: list[RecordSink] = [access, self._metrics, NearLimit(self._metrics.on_near), self._connections]
+        self._spans = open_spans(self.settings, self.worker)
+        if self._spans is not None:
+            self._metrics.traced = self._spans.counts
+            sinks.append(self._spans)
         batch = self._batch = Batch(sinks)
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, [batch], self.worker)
         self.outage = self._watch_store(gateway)
@@ -183,6 +188,8 @@ class Worker:
         await gateway.upstreams.close()
         await gateway.authenticator.close()
         self._batch.flush()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         gateway.leases.close()
         await self._census.close()
         await gateway.breakers.close()

@@ -14,6 +14,7 @@ from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
 from gateway.core.policy import PolicySet
 from gateway.core.shares import Fleet
+from gateway.core.trace import ALL_SAMPLED
 from gateway.handle import handle, handle_bad_head
 from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
@@ -65,6 +66,8 @@ def build_gateway(
     gateway.trusted_proxies = networks(settings.trusted_proxies)
     gateway.new_id = new_ids()
     gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
+    if settings.traces.endpoint is not None:
+        gateway.sampled_below = int(settings.traces.sample * ALL_SAMPLED)
     gateway.clock = time.monotonic
     gateway.wall_clock = time.time
     gateway.pacing = Pacing()

@@ -66,6 +66,7 @@ class Gateway:
     cut_at       when a drain's grace is over: calls that end from then on were cut by us
     new_id       a text that no other call on any gateway has
     reported_from  status from which on an upstream's answer is told of in fields of ours
+    sampled_below  share of the traces begun here that are recorded (`core.trace`)
     sleep        waits between attempts
     on_fallback  told of every decision made without the store
     on_retry     told of every attempt behind the first: upstream, why there was one, what came of it
@@ -91,6 +92,7 @@ class Gateway:
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
     reported_from: int
+    sampled_below: int = 0
     cut_at: float = float("inf")
     new_id: Callable[[], str]
     random_bits: Callable[[int], int]
@@ -110,12 +112,12 @@ class Alike:
     facts     what is known of such a call's record: its attributes, without `record.OWN` and the caller; see `Facts`
     pool             of sockets to the route's upstream
     upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
-                     forwarded
+                     forwarded, and so is `tracestate`: what goes with the caller's trace, if that is continued
     """
 
     __slots__ = (
         "account", "ask", "connection", "facts", "notes", "operation", "peer_trusted", "policies", "pool", "route",
-        "tenant", "upstream_fields",
+        "tenant", "tracestate", "upstream_fields",
     )  # fmt: skip
 
     def __init__(self, call: "Call", notes: dict[Any, Any] | None) -> None:
@@ -133,6 +135,7 @@ class Alike:
         self.ask = call.ask
         self.pool = call.gateway.upstreams.pool(call.route.upstream)
         self.upstream_fields = b""
+        self.tracestate = b""
 
     def lend(self, call: "Call") -> None:
         """Make a call one of these."""
@@ -159,7 +162,6 @@ class Call:
     ask       what `admit` asks the store; `decision` is its answer
     lease     names the concurrency slots; "" when there are none to give back
     passage   through the breaker, which waits to hear how the call ended; None when none does
-    trace_flags  of the call's trace; our span in it (`record.span_id`) is the parent of what we send upstream
     """
 
     __slots__ = (
@@ -177,12 +179,10 @@ class Call:
         "request",
         "route",
         "target",
-        "trace_flags",
     )
 
     route: Route
     operation: Operation | None
-    trace_flags: str
 
     def __init__(self, request: Request, gateway: Gateway, record: CallRecord) -> None:
         self.request = request

@@ -11,6 +11,7 @@ from gateway.core.fields import (
     OURS_UPSTREAM,
     connection_named,
     keep,
+    lower,
     text,
     tokens,
 )
@@ -155,8 +156,11 @@ def _head(call: Call, span_id: str) -> bytes:
     fields = alike.upstream_fields
     if not fields:
         fields = alike.upstream_fields = _fields(call)
+        alike.tracestate = text([field for field in call.request.head.fields if lower[field[0]] == b"tracestate"])
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
-    parent = parent_field(record.trace_id, span_id, call.trace_flags)
+    if alike.tracestate and record.parent_span_id:  # W3C Trace Context §4.3: not without its traceparent
+        fields += alike.tracestate
+    parent = parent_field(record.trace_id, span_id, record.trace_flags)
     ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: {parent}\r\n\r\n"
     return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
 

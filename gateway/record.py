@@ -26,6 +26,8 @@ class CallRecord:
     request_id: str = ""
     trace_id: str = ""
     span_id: str = ""
+    trace_flags: str = ""  # 01, 03: recorded
+    parent_span_id: str = ""  # the caller's; "" = the trace begins here
     method: str = ""
     target: str = ""  # raw target, query included; sinks remove the query unless told otherwise
     scheme: str = "http"
@@ -89,7 +91,7 @@ class CallRecord:
         return self.ask.charges
 
 
-OWN = ("method", "target", "request_id", "trace_id", "span_id", "started")
+OWN = ("method", "target", "request_id", "trace_id", "span_id", "trace_flags", "parent_span_id", "started")
 """What each call has of its own when it has been identified; all that is known by then besides is common to calls with
 the same fields from the same peer on the same route."""
 

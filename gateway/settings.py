@@ -89,6 +89,15 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """Spans for OpenTelemetry. `endpoint` is a collector's base URL; None = no spans. `sample`: share of the traces
+    begun here."""
+
+    endpoint: str | None = None
+    sample: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One gateway process's settings. `sources` maps a dotted key to where its value came from."""
 
@@ -104,4 +113,5 @@ class Settings:
     bounds: Bounds = field(default_factory=Bounds)
     drain: Drain = field(default_factory=Drain)
     logging: Logging = field(default_factory=Logging)
+    traces: Traces = field(default_factory=Traces)
     sources: tuple[tuple[str, str], ...] = ()

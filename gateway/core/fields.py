@@ -26,7 +26,7 @@ def lookalikes(name: bytes) -> frozenset[bytes]:
     return frozenset(found) - {name}
 
 
-OURS_UPSTREAM = frozenset({b"host", b"expect", b"x-request-id", b"traceparent"})
+OURS_UPSTREAM = frozenset({b"host", b"expect", b"x-request-id", b"traceparent", b"tracestate"})
 """Request fields the gateway writes itself."""
 
 ADDRESS_FIELDS = frozenset(

@@ -46,6 +46,8 @@ EVENTS: Mapping[str, str] = {
     "call.crashed": "A call met an error of ours; its caller got a 500 or a cut connection.",
     "admin.mutation": "Somebody changed something through the admin listener.",
     "admin.failed": "A request to the admin listener met an error of ours.",
+    "traces.failed": "The collector of spans does not take them; `count` says of how many calls they are lost so far.",
+    "traces.recovered": "The collector of spans takes them again.",
     "log.dropped": "Lines could not be written; `count` says how many.",
     LIBRARY: "A library logged something; `logger` says which.",
 }

@@ -80,6 +80,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_policy_info": _gauge("1 for the version in force, 0 for earlier ones", "version", together="livemax"),
     "gateway_build_info": _gauge("Always 1", "version", "python", together="livemax"),
     "gateway_log_lines_dropped_total": _counter("Log lines that could not be written"),
+    "gateway_traced_calls_total": _counter("Calls whose spans were sent, or lost", "result"),
     "gateway_worker_restarts_total": _counter("Workers that died and were replaced"),
     "gateway_event_loop_lag_seconds": _histogram("How late the event loop ran a timer", LAG_S),
     "process_cpu_seconds_total": _counter("CPU seconds, of each worker and its forerunners", "worker"),

@@ -59,6 +59,8 @@ class Metrics:
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._set)
+        self.traced: Counter[str] = Counter()
+        self._poured_traced: Counter[str] = Counter()
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
@@ -222,6 +224,10 @@ class Metrics:
         self._inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
         self._inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
         self._poured_cpu_s, self._poured_dropped = cpu, dropped
+        traced = Counter(self.traced)
+        for result, count in (traced - self._poured_traced).items():
+            self._inc("gateway_traced_calls_total", result, by=count)
+        self._poured_traced = traced
 
     # Scrapes --------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from gateway.policy.validate import validate
 
 CONFIG = Path("config/gateway.yaml")
 MIN_TOKEN_CHARS = 16
-_SECTIONS = ("store", "headers", "bounds", "drain", "logging")
+_SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces")
 _PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
 
@@ -111,6 +111,7 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         bounds=frozen.Bounds(**_with_units(model.bounds.model_dump())),
         drain=frozen.Drain(drain.delay, drain.grace),
         logging=frozen.Logging(**model.logging.model_dump()),
+        traces=frozen.Traces(model.traces.endpoint, model.traces.sample),
     )
     return replace(settings, sources=tuple(_sources(settings, root)))
 

@@ -1,5 +1,6 @@
 """What may stand in the settings file, with every default. One model per section of `config/gateway.yaml`."""
 
+import importlib.util
 import re
 from ipaddress import ip_network
 from typing import Annotated, Literal
@@ -13,6 +14,8 @@ from gateway.policy.secret import is_reference
 from gateway.policy.strict import Items, Strict
 
 STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+_COLLECTOR = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(?:/[!-~]*)?").fullmatch
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})").fullmatch
 
 
@@ -102,6 +105,40 @@ def parse_pretty(value: object) -> bool | None:
     return words[value]
 
 
+def parse_collector(value: object) -> str | None:
+    """The base URL of an OTLP/HTTP collector, or `none`."""
+    if value == "none":
+        return None
+    text = expect_text(value, "the URL of a collector or none")
+    if _COLLECTOR(text) is None:
+        raise Unfit("bad-url", f"{quoted(text)} is not the URL of a collector", "write it like http://127.0.0.1:4318")
+    if not spans_possible():
+        hint = "pip install 'ratelimit-gateway[otel]'"
+        raise Unfit(
+            "missing-library", "spans need the OpenTelemetry SDK and its OTLP exporter, which are missing", hint
+        )
+    return text
+
+
+def spans_possible() -> bool:
+    """Whether the libraries of the extra `otel` are there."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in _OTEL)
+    except ModuleNotFoundError:
+        return False
+
+
+def parse_share(value: object) -> float:
+    """A number from 0 to 1."""
+    try:
+        share = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise Unfit("out-of-range", f"expected a share between 0 and 1, got {quoted(value)}")
+    return share
+
+
 def _as_listener(value: object) -> object:
     return {"address": value} if isinstance(value, str) else value
 
@@ -178,6 +215,13 @@ class Logging(Strict):
     pretty: Annotated[bool | None, BeforeValidator(parse_pretty)] = None
 
 
+class Traces(Strict):
+    """Spans for OpenTelemetry."""
+
+    endpoint: Annotated[str | None, BeforeValidator(parse_collector)] = None
+    sample: Annotated[float, BeforeValidator(parse_share)] = 1.0
+
+
 class SettingsFile(Strict):
     """The settings of one gateway process."""
 
@@ -196,3 +240,4 @@ class SettingsFile(Strict):
     bounds: Bounds = Bounds()
     drain: Drain = Drain()
     logging: Logging = Logging()
+    traces: Traces = Traces()

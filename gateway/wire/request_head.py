@@ -236,7 +236,8 @@ def _block(message: Any, http10: bool) -> FieldBlock:
 
 def _ids(headers: Headers) -> Ids:
     request_id = headers.get("X-Request-Id", "")
-    return Ids(request_id if _REQUEST_ID.fullmatch(request_id) else None, headers.get("traceparent"))
+    parents = headers.getall("traceparent", ())
+    return Ids(request_id if _REQUEST_ID.fullmatch(request_id) else None, parents[0] if len(parents) == 1 else None)
 
 
 def _upgrade(headers: Headers) -> str:

@@ -378,3 +378,35 @@ async def test_more_calls_than_allowed(start: Start, upstream: Upstream) -> None
     assert b"Retry-After: 1\r\n" in answer
     go.set()
     assert status_of(await first) == 200
+
+
+# Traces
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("parents", "continued"),
+    [
+        ([f"00-{TRACE}-00f067aa0ba902b7-01"], True),
+        ([f"cc-{TRACE}-00f067aa0ba902b7-01-later"], True),
+        ([], False),
+        ([f"00-{TRACE}-0000000000000000-01"], False),
+        ([f"00-{TRACE}-00f067aa0ba902b7-01", f"00-{TRACE}-00f067aa0ba902b8-01"], False),
+    ],
+)
+async def test_tracestate_goes_with_its_trace_or_not_at_all(
+    gateway: Running, upstream: Upstream, parents: list[str], continued: bool
+) -> None:
+    reader, writer = await connected(gateway)
+    fields = "".join([f"traceparent: {parent}\r\n" for parent in parents])
+    for _ in range(2):  # the second one meets what was remembered of the first
+        writer.write(f"GET /x HTTP/1.1\r\nHost: a\r\n{fields}tracestate: a=1\r\nTraceState: b=2\r\n\r\n".encode())
+        assert status_of(await reader.readuntil(b"ok")) == 200
+    writer.close()
+    for request in upstream.received:
+        (parent,) = request.fields("traceparent")
+        version, trace, _, flags = parent.split("-")
+        assert (version, trace == TRACE, flags) == ("00", continued, "01" if continued else "00")
+        assert request.fields("tracestate") == (["a=1", "b=2"] if continued else [])
