@@ -106,12 +106,13 @@ def parse_pretty(value: object) -> bool | None:
 
 
 def parse_collector(value: object) -> str | None:
-    """The base URL of an OTLP/HTTP collector, or `none`."""
+    """The base URL of an OTLP/HTTP collector, or `none`. The message never contains the value: it may hold a secret."""
     if value == "none":
         return None
     text = expect_text(value, "the URL of a collector or none")
     if _COLLECTOR(text) is None:
-        raise Unfit("bad-url", f"{quoted(text)} is not the URL of a collector", "write it like http://127.0.0.1:4318")
+        hint = "write it like http://127.0.0.1:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+        raise Unfit("bad-url", "this is not the URL of a collector", hint)
     if not spans_possible():
         hint = "pip install 'ratelimit-gateway[otel]'"
         raise Unfit(

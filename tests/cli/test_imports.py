@@ -30,6 +30,7 @@ PURE = {
 """Of the standard library, what the core may use: nothing here does I/O, reads a clock or throws dice."""
 
 USERS = {
+    "opentelemetry": {"observe"},
     "aiohappyeyeballs": {"upstream"},
     "aiohttp": {"admin", "identity", "upstream", "wire"},
     "aiolimiter": {"pacing"},

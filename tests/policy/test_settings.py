@@ -308,3 +308,29 @@ def test_numbers_and_names_from_options(load: Load) -> None:
     settings = load("admin: localhost:9090\n", **{"bounds.sockets_per_ip": 5, "drain.delay": "0s", "name": None})
     assert (settings.bounds.sockets_per_ip, settings.drain.delay_us, settings.name) == (5, 0, "gateway")
     assert settings.admin == Listen("localhost", 9090)
+
+
+@pytest.mark.parametrize(
+    ("text", "there", "error"),
+    [
+        ("traces: {endpoint: localhost:4318}", True, "s.yaml:1:20: this is not the URL of a collector"),
+        ("traces: {endpoint: 'http://u:pw@c:4318'}", True, "this is not the URL of a collector"),
+        ("traces: {endpoint: 'http://c:4318'}", False, "which are missing"),
+        ("traces: {sample: 1.5}", True, "s.yaml:1:18: expected a share between 0 and 1, got '1.5'"),
+        ("traces: {sample: often}", True, "expected a share between 0 and 1, got 'often'"),
+    ],
+)
+def test_spans_that_cannot_be_sent(
+    errors: Errors, monkeypatch: pytest.MonkeyPatch, text: str, there: bool, error: str
+) -> None:
+    monkeypatch.setattr("gateway.policy.settings_model.spans_possible", lambda: there)
+    (found,) = errors(text + "\nversion: 1\n")
+    assert error in found
+    assert "pw" not in found
+
+
+def test_spans_that_can(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.policy.settings_model.spans_possible", lambda: True)
+    settings = load(env={"GATEWAY_TRACES__ENDPOINT": "https://[::1]:4318/otlp", "GATEWAY_TRACES__SAMPLE": "0.25"})
+    assert (settings.traces.endpoint, settings.traces.sample) == ("https://[::1]:4318/otlp", 0.25)
+    assert load().traces.endpoint is None
