@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-import gateway.store.redis as redis_store
+from gateway.store.admissions import Admissions
 from gateway.store.local import LocalStore
 from tests.app.conftest import Running, Start
 from tests.app.test_rate_limit_answers import parse
@@ -62,12 +62,12 @@ def begin(request: pytest.FixtureRequest, start: Start, upstream: Upstream, monk
         if request.param == "local":
             await quota.running.gateway.store.close()
             quota.running.gateway.store = LocalStore(lambda: quota.now_us)
-        encode = redis_store.encode_admit
+        write = Admissions.write
 
         def at_that_time(*what: Any, **named: Any) -> Any:
-            return encode(*what, **{**named, "now_us": quota.now_us, "ahead_us": 0})
+            return write(*what, **{**named, "now_us": quota.now_us})
 
-        monkeypatch.setattr(redis_store, "encode_admit", at_that_time)
+        monkeypatch.setattr(Admissions, "write", at_that_time)
         return quota
 
     return begun
