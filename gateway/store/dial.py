@@ -30,12 +30,18 @@ class Dialer:
     """Connects to one server, or to whichever server the Sentinels name. One connection at a time."""
 
     def __init__(self, url: StoreUrl) -> None:
+        self._service = url.service
         self._sentinel = _sentinel(url) if url.service else None
         if self._sentinel is None:
             self._connection = _direct(url)
         else:
             self._pool = SentinelConnectionPool(url.service, self._sentinel, ssl=url.tls is not None, **_common(url))  # type: ignore[no-untyped-call]
             self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+
+    @property
+    def watches(self) -> bool:
+        """Whether `changed` is worth asking."""
+        return self._sentinel is not None
 
     async def connect(self, protocol: asyncio.Protocol) -> None:
         """Open a connection and make `protocol` its owner. The previous one must be closed or aborted by now.
@@ -59,6 +65,19 @@ class Dialer:
         assert writer is not None, "redis-py says it is connected"
         writer.transport.set_protocol(protocol)
         protocol.connection_made(writer.transport)
+
+    async def changed(self) -> bool:
+        """Whether the Sentinels name another primary by now than the one that is connected; a primary that was
+        replaced while it lives takes writes for seconds. False without Sentinels, and when they say nothing."""
+        if self._sentinel is None:
+            return False
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT_S):
+                host, port = await self._sentinel.discover_master(self._service)
+        except (RedisError, OSError, TimeoutError):
+            return False
+        linked: Any = self._connection
+        return (host, port) != (linked.host, linked.port)
 
     async def forget(self) -> None:
         """Close what redis-py still holds, at once."""

@@ -139,7 +139,7 @@ class Link(asyncio.Protocol):
             while (reply := gets()) is not _INCOMPLETE:
                 self._settle(reply)
         except (hiredis.ProtocolError, IndexError):
-            self._lose(StoreDown("connect", "the server does not speak the protocol"))
+            self.lose(StoreDown("connect", "the server does not speak the protocol"))
 
     def _settle(self, reply: Any) -> None:
         """Give one reply to the oldest slot. RESP3 push messages belong to no slot. IndexError: nothing was asked."""
@@ -224,7 +224,7 @@ class Link(asyncio.Protocol):
             return
         if self._pending and self._pending[0] is oldest:
             if not self._trusted:
-                self._lose(StoreDown("timeout", f"no answer for {self._dead_s * 1000:.0f} ms"))
+                self.lose(StoreDown("timeout", f"no answer for {self._dead_s * 1000:.0f} ms"))
                 return
             self._trusted = False
             fault = StoreDown("timeout", f"no answer within {self._timeout_s * 1000:g} ms")
@@ -242,13 +242,13 @@ class Link(asyncio.Protocol):
     # -- the end
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(StoreDown("connect", "the connection was lost"))
+        self.lose(StoreDown("connect", "the connection was lost"))
         if not self._closed.done():
             self._closed.set_result(None)
 
     def abort(self) -> None:
         """Drop the connection now; what is not sent yet stays unsent."""
-        self._lose(StoreDown("connect", "the connection was given up"))
+        self.lose(StoreDown("connect", "the connection was given up"))
 
     async def close(self, grace_s: float = 1.0) -> None:
         """Send what is queued, then close; aborts when that takes longer than `grace_s`."""
@@ -256,9 +256,10 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
             await asyncio.wait((self._closed,), timeout=grace_s)
-        self._lose(StoreDown("connect", "the store is closed"))
+        self.lose(StoreDown("connect", "the store is closed"))
 
-    def _lose(self, fault: StoreDown) -> None:
+    def lose(self, fault: StoreDown) -> None:
+        """`abort`, for a reason that whoever waits is told. Without effect on a link that is lost."""
         if self.lost:
             return
         self.lost = True

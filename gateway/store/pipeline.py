@@ -20,6 +20,8 @@ MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 1.0
 HERD_JITTER_S = 0.05
 """Before the first new attempt: the workers of a fleet see the same loss at the same moment."""
 MIN_PROBE_GAP_S, MAX_PROBE_GAP_S = 0.01, 0.5
+WATCH_S = 1.0
+"""Between two looks at who is the primary, where that can change without a word."""
 DEAD_AFTER_TIMEOUTS = 10
 MIN_DEAD_S = 0.25
 
@@ -154,9 +156,19 @@ class Pipeline:
         while not link.lost:
             if await self._prove(link):
                 was_good = True
-                await self._trouble.wait()
+                await self._watch(link)
                 self._trouble.clear()
         return was_good
+
+    async def _watch(self, link: Link) -> None:
+        """Until there is trouble; a server that is not the primary any more is trouble."""
+        while not self._trouble.is_set():
+            try:
+                async with asyncio.timeout(WATCH_S if self._dialer.watches else None):
+                    await self._trouble.wait()
+            except TimeoutError:
+                if await self._dialer.changed():
+                    link.lose(StoreDown("connect", "the Sentinels name another primary"))
 
     async def _prove(self, link: Link) -> bool:
         """Probe until an answer is right and in time (True), or the link is lost or useless (False)."""
