@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import diff, explain, health, keys, run, tell
+from gateway.cli import diff, explain, health, keys, replay, run, tell
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command()(run.run)
 app.command()(tell.check)
 app.command()(explain.explain)
 app.command()(diff.diff)
+app.command()(replay.replay)
 app.command()(tell.schema)
 app.command()(health.healthcheck)
 app.command()(keys.hash_key)

@@ -4,8 +4,9 @@ A line does not have everything that a request had: of the header fields only wh
 routes ask of other fields is taken to have been as the route of the same name asks for it, since that route was found.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gateway.core.asking import Parts
@@ -40,22 +41,35 @@ class Recorded:
     known: Parts = field(default_factory=dict)
 
 
-def recorded(policies: PolicySet, line: Mapping[str, Any]) -> Recorded | None:
-    """What a line of the access log (native format) tells; None when it is none, or tells of no request."""
+def recorded(policies: PolicySet, line: Mapping[str, Any], assume: "Assume | None" = None) -> Recorded | None:
+    """What a line of the access log (native format) tells; None when it is none, or tells of no request.
+
+    assume  in the place of `assumed` with this set, for who remembers what that says
+    """
     method, path = line.get("method"), line.get("path")
     if line.get("event_name") != ACCESS or not isinstance(method, str) or not isinstance(path, str):
         return None
-    headers = Said()
-    route = next((one for one in policies.routes if one.name == line.get("route")), None)
-    if route is not None:
-        _assume(headers, route.match)
-        for operation in route.operations:
-            if operation.name == line.get("operation"):
-                _assume(headers, operation.match)
+    found = assume if assume is not None else partial(assumed, policies)
+    headers = found(_text(line, "route"), _text(line, "operation"))
     known = {name: _text(line, name) or None for name in PARTS}
     query = _text(line, "query")
     target = path + (f"?{query}" if query else "")
     return Recorded(method, target, _text(line, "http_host"), _text(line, "client_ip"), headers, known)
+
+
+Assume = Callable[[str, str], Said]
+
+
+def assumed(policies: PolicySet, route_name: str, operation_name: str) -> Said:
+    """The fields that a call of this route and operation must have had."""
+    headers = Said()
+    route = next((one for one in policies.routes if one.name == route_name), None)
+    if route is not None:
+        _assume(headers, route.match)
+        for operation in route.operations:
+            if operation.name == operation_name:
+                _assume(headers, operation.match)
+    return headers
 
 
 def _assume(headers: Said, match: Match) -> None:

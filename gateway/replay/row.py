@@ -1,0 +1,182 @@
+"""Lines of the access log as rows of numbers: when, who and what came of it, as a candidate policy sees it."""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.core.asking import key_values
+from gateway.core.policy import PolicySet
+from gateway.core.problems import (
+    AUTHENTICATION_UNAVAILABLE,
+    BAD_REQUESTS,
+    CIRCUIT_OPEN,
+    FORBIDDEN,
+    KEY_MISSING,
+    LOOP,
+    NO_ROUTE,
+    OVERLOADED,
+    PAUSED,
+    STORE_DOWN,
+    UNAUTHENTICATED,
+    Refusal,
+)
+from gateway.core.recorded import ACCESS, assumed, recorded
+from gateway.core.way import find_way
+
+MOST_KNOWN = 50_000
+_ADMITTED, _REFUSED = 0, 1
+_NEVER_ASKED = frozenset(
+    kind.code
+    for kind in (
+        *BAD_REQUESTS.values(),
+        UNAUTHENTICATED,
+        FORBIDDEN,
+        AUTHENTICATION_UNAVAILABLE,
+        LOOP,
+        OVERLOADED,
+        CIRCUIT_OPEN,
+        PAUSED,
+        STORE_DOWN,
+    )
+)
+"""Codes of answers that say nothing about limits: no other limit would have changed them."""
+_NOT_IDENTIFIED = frozenset({NO_ROUTE.code, KEY_MISSING.code})
+
+
+class Kind(NamedTuple):
+    """Calls that are alike to the candidate: same route, operation, caller. refused: code of its own refusal, or "".
+
+    route, operation  positions in the policy set and in the route; -1 = none
+    """
+
+    route: int
+    operation: int
+    parts: tuple[str | None, ...]
+    tenant: str
+    refused: str
+
+
+class Extra(NamedTuple):
+    """What few lines have. attempts: microseconds from the beginning to each further one. costs: real ones."""
+
+    fired: str = ""
+    attempts: tuple[int, ...] = ()
+    costs: tuple[tuple[str, int], ...] = ()
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class Rows:
+    """The calls of some lines, in their order. Row i: began_us[i], lasted_us[i], kind[i] in `kinds`, refused[i].
+
+    extras        by row
+    unreadable    lines that are no JSON object, or lack what a call must have
+    other         lines about something else
+    never_asked   calls that were answered before any limit was asked
+    """
+
+    began_us: "array[int]" = field(default_factory=lambda: array("q"))
+    lasted_us: "array[int]" = field(default_factory=lambda: array("q"))
+    kind: "array[int]" = field(default_factory=lambda: array("q"))
+    refused: bytearray = field(default_factory=bytearray)
+    kinds: list[Kind] = field(default_factory=list)
+    extras: dict[int, Extra] = field(default_factory=dict)
+    unreadable: int = 0
+    other: int = 0
+    never_asked: int = 0
+
+
+class Reader:
+    """Understands lines for one candidate policy."""
+
+    def __init__(self, policies: PolicySet) -> None:
+        self._policies = policies
+        self._routes = {id(route): number for number, route in enumerate(policies.routes)}
+        self._assume = lru_cache(MOST_KNOWN)(partial(assumed, policies))
+        self._known: dict[tuple[Any, ...], Kind] = {}
+
+    def rows(self, text: bytes) -> Rows:
+        """The rows of whole lines. Never raises for what stands in them."""
+        rows, numbers = Rows(), dict[Kind, int]()
+        for one in text.split(b"\n"):
+            if not one.strip():
+                continue
+            try:
+                line = orjson.loads(one)
+                self._add(rows, numbers, line)
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+                rows.unreadable += 1
+        rows.kinds = list(numbers)
+        return rows
+
+    def _add(self, rows: Rows, numbers: dict[Kind, int], line: Mapping[str, Any]) -> None:
+        if line.get("event_name") != ACCESS:
+            rows.other += 1
+            return
+        code, decision = line.get("problem_code", ""), line["decision"]
+        if decision == "held" or code in _NEVER_ASKED or "method" not in line:
+            rows.never_asked += 1
+            return
+        lasted_us = round(line["duration_ms"] * 1000)
+        began_us = int(datetime.fromisoformat(line["timestamp"]).timestamp() * 1e6 + 0.5) - lasted_us
+        kind = self._kind(line)
+        number = numbers.setdefault(kind, len(numbers))
+        refused = decision == "limited" or code in _NOT_IDENTIFIED
+        if refused or "attempts" in line or "cost_settled" in line:
+            rows.extras[len(rows.kind)] = _extra(line, code)
+        rows.began_us.append(began_us)
+        rows.lasted_us.append(lasted_us)
+        rows.kind.append(number)
+        rows.refused.append(_REFUSED if refused else _ADMITTED)
+
+    def _kind(self, line: Mapping[str, Any]) -> Kind:
+        get = line.get
+        what = (
+            line["method"], line["path"], get("query"), get("http_host"), get("route"), get("operation"),
+            get("tenant"), get("account"), get("connection"), get("client_ip"),
+        )  # fmt: skip
+        known = self._known.get(what)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[what] = self._identify(line)
+        return known
+
+    def _identify(self, line: Mapping[str, Any]) -> Kind:
+        policies, call = self._policies, recorded(self._policies, line, self._assume)
+        if call is None:
+            raise ValueError("a line about a call without its request")
+        tenant = call.known.get("tenant") or ""
+        way = find_way(policies, call, call.http_host)
+        if isinstance(way, Refusal):
+            return Kind(-1, -1, (), tenant, way.kind.code)
+        parts = key_values(way, call.headers, call.client_ip, None)
+        if isinstance(parts, Refusal):
+            return Kind(-1, -1, (), tenant, parts.kind.code)
+        operation = way.route.operations.index(way.operation) if way.operation is not None else -1
+        values = tuple(call.known.get(name, value) for name, value in parts.items())
+        return Kind(self._routes[id(way.route)], operation, values, tenant, "")
+
+
+def _extra(line: Mapping[str, Any], code: str) -> Extra:
+    costs: tuple[tuple[str, int], ...] = ()
+    if line.get("cost_settled"):
+        costs = tuple((one["name"], int(one["cost"])) for one in line.get("limits", ()))
+    fired = line.get("limit_fired") or code
+    return Extra(fired, tuple(_starts(line.get("attempts", ()))), costs, line.get("request_id", ""))
+
+
+def _starts(attempts: Any) -> "list[int]":
+    """When each further attempt began, in microseconds from the first one's beginning."""
+    found, at_ms = [], 0.0
+    for number, attempt in enumerate(attempts):
+        at_ms += attempt.get("wait_ms", 0.0)
+        if number:
+            found.append(round(at_ms * 1000))
+        at_ms += attempt.get("upstream_ms", 0.0)
+    return found

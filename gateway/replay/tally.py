@@ -1,0 +1,128 @@
+"""What a replay found: what would change, by which limit, for whom. Bounded, however many callers there are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.core.limits import Mode
+from gateway.core.policy import PolicySet
+from gateway.core.replay import SHADOW
+from gateway.replay.play import Outcome
+
+MOST_TENANTS = 50_000
+OTHERS = "(others)"
+NOBODY = "(none)"
+EXAMPLES = 5
+
+
+@dataclass(slots=True)
+class Counts:
+    """Calls that were, or would be, refused."""
+
+    then: int = 0
+    now: int = 0
+    newly_refused: int = 0
+    newly_admitted: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """For JSON."""
+        return {
+            "refused_then": self.then,
+            "refused_now": self.now,
+            "newly_refused": self.newly_refused,
+            "newly_admitted": self.newly_admitted,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """The sum of all outcomes.
+
+    by_limit   by name of a limit, or code of a refusal before any limit
+    by_tenant  only tenants that were or would be refused
+    examples   request ids of calls that would be refused and were not, the first few
+    """
+
+    calls: int = 0
+    total: Counts = field(default_factory=Counts)
+    by_limit: dict[str, Counts] = field(default_factory=dict)
+    by_tenant: dict[str, Counts] = field(default_factory=dict)
+    first_us: int = 0
+    last_us: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, outcomes: Iterable[Outcome]) -> None:
+        """Count these too."""
+        for outcome in outcomes:
+            self.calls += 1
+            if outcome.refused_then or outcome.code or outcome.judged.lacking:
+                self._count(outcome)
+            if not self.first_us:
+                self.first_us = outcome.began_us
+            self.last_us = outcome.began_us
+
+    def _count(self, outcome: Outcome) -> None:
+        then, now = outcome.refused_then, outcome.refused_now
+        limits = [limit.name for limit in outcome.judged.lacking if not now or limit.mode is Mode.ENFORCE]
+        names = [outcome.code] if outcome.code else limits
+        for name in names:
+            one = self._limit(name)
+            one.now += 1
+            one.newly_refused += now and not then
+        if then:
+            fired = self._limit(outcome.extra.fired or NOBODY)
+            fired.then += 1
+            fired.newly_admitted += not now
+        if not (then or now):
+            return
+        for counts in (self.total, self._tenant(outcome.kind.tenant)):
+            counts.then += then
+            counts.now += now
+            counts.newly_refused += now and not then
+            counts.newly_admitted += then and not now
+        if now and not then and len(self.examples) < EXAMPLES:
+            at = moment(outcome.began_us)
+            self.examples.append({"at": at, "tenant": outcome.kind.tenant or NOBODY, "refused_by": names})
+
+    def _limit(self, name: str) -> Counts:
+        return self.by_limit.setdefault(name, Counts())
+
+    def _tenant(self, name: str) -> Counts:
+        name = name or NOBODY
+        if name not in self.by_tenant and len(self.by_tenant) >= MOST_TENANTS:
+            name = OTHERS
+        return self.by_tenant.setdefault(name, Counts())
+
+    def as_dict(self, policies: PolicySet, top: int) -> dict[str, Any]:
+        """For JSON: limits as the policy lists them, tenants by how much changes for them."""
+        order = {name: number for number, name in enumerate(policies.limits)}
+        limits = sorted(self.by_limit, key=lambda name: (order.get(name, len(order)), name))
+        tenants = sorted(self.by_tenant, key=self._weight)[:top]
+        document: dict[str, Any] = {
+            "policy_version": policies.version,
+            "calls": self.calls,
+            **self.total.as_dict(),
+            "limits": [{"name": name, **_shadow(policies, name), **self.by_limit[name].as_dict()} for name in limits],
+            "tenants": [{"tenant": name, **self.by_tenant[name].as_dict()} for name in tenants],
+            "tenants_affected": len(self.by_tenant),
+            "examples": self.examples,
+        }
+        if self.calls:
+            document |= {"from": moment(self.first_us), "to": moment(self.last_us)}
+        return document
+
+    def _weight(self, tenant: str) -> tuple[int, int, int, str]:
+        counts = self.by_tenant[tenant]
+        return -counts.newly_refused, -counts.newly_admitted, -counts.now, tenant
+
+
+def _shadow(policies: PolicySet, name: str) -> dict[str, str]:
+    limit = policies.limits.get(name)
+    shadow = name.endswith(SHADOW) or (limit is not None and limit.mode is Mode.SHADOW)
+    return {"mode": "shadow"} if shadow else {}
+
+
+def moment(time_us: int) -> str:
+    """RFC 3339 in UTC, milliseconds."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
