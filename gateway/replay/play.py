@@ -100,10 +100,10 @@ class Theatre:
         if judged.admitted:
             for after_us in extra.attempts:
                 self._player.later(ask, began_us + after_us, lease)
-            if ask.takes_slots or ask.measures:
+            if ask.kind.takes_slots or ask.measures:
                 lasts_us = self._usual(kind.route) if refused else lasted_us
                 self._player.ends(ask, judged, lease, began_us, began_us + lasts_us, extra.costs)
-        if not refused and ask.takes_slots:
+        if not refused and ask.kind.takes_slots:
             self._learn(kind.route, lasted_us)
         return judged
 
