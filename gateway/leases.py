@@ -81,9 +81,10 @@ class Leases:
             await asyncio.gather(*(self._take(store, call) for call in held[first : first + AT_ONCE]))
 
     async def _take(self, store: "Store", call: "Call") -> None:
-        slots = [charge for charge in call.ask.charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
         if call in self._due:
             self._both.add(call)
+            charges = call.gateway.fallback.whole(call.ask.charges)
+            slots = [charge for charge in charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
             await store.admit(Ask(slots), call.lease)
 
     def slots(self) -> Mapping[str, int]:

@@ -179,6 +179,10 @@ class Fallback:
             if limit.algorithm is Algorithm.CONCURRENCY and cost <= mine.quota:
                 self._local.take_slots(Charge(mine, key, cost), lease)
 
+    def whole(self, charges: Sequence[Charge]) -> list[Charge]:
+        """The same charges of the whole limits, where some are of shares."""
+        return [Charge(self._whole.get(id(limit), limit), key, cost) for limit, key, cost in charges]
+
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         """Give back concurrency slots taken here."""
         self._local.release(charges, lease)
