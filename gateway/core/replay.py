@@ -21,13 +21,13 @@ SWEEP_FROM = 200_000
 
 
 class Cell:
-    """What is remembered of one partition; `charge` names it, with the numbers of whoever was seen last."""
+    """What is remembered of one partition; `limit` has the numbers of whoever called last (overrides may differ)."""
 
-    __slots__ = ("charge", "state")
+    __slots__ = ("limit", "state")
 
-    def __init__(self, charge: Charge) -> None:
-        self.charge = charge
-        self.state: State = state_for(charge.limit, None)
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.state: State = state_for(limit, None)
 
 
 class Judged(NamedTuple):
@@ -131,16 +131,14 @@ class Player:
         for charge in charges:
             cell = self._cells.get(charge.key)
             if cell is None:
-                cell = self._cells[charge.key] = Cell(charge)
+                cell = self._cells[charge.key] = Cell(charge.limit)
             limit = charge.limit
             play.append((cell, limit, units(limit, charge.cost), limit.mode is Mode.ENFORCE))
         return tuple(play)
 
     def _sweep(self, now_us: int) -> None:
         """Forget partitions that are as if nobody had ever called, and how asks are played."""
-        self._cells = {
-            key: cell for key, cell in self._cells.items() if cell.state.present(cell.charge.limit, now_us)[1]
-        }
+        self._cells = {key: cell for key, cell in self._cells.items() if cell.state.present(cell.limit, now_us)[1]}
         self._plays.clear()
         self._sweep_at = max(SWEEP_FROM, 2 * len(self._cells))
 
@@ -154,6 +152,8 @@ def _judge(play: _Play, now_us: int, lease: str) -> Judged:
     admitted, lacking = True, False
     waits = []
     for cell, limit, cost, enforced in play:
+        if limit is not cell.limit:
+            cell.state, cell.limit = cell.state.settled(limit, now_us), limit
         wait = cell.state.retry_us(limit, cost, now_us)
         waits.append(wait)
         if wait:
