@@ -141,3 +141,7 @@ def test_who_waits_the_longest_of_the_waits_is_admitted(limits: list[Limit], pat
         if retry_us:
             assert not caller.ask(*costs, after_us=retry_us - 1, commit=False).admitted
             assert caller.ask(*costs, after_us=1).admitted
+
+
+def test_all_that_one_store_charged_was_charged_at_one_time() -> None:
+    assert Decision(True, (), NOW).charged_at_us(3) == NOW
