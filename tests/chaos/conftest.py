@@ -2,14 +2,18 @@
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import RedisServer
+from tests.chaos.outage import TIMEOUT_S, Outage, policies
+from tests.chaos.stage import WORKERS, Stage
 from tests.fakes.gateways import Process, start_gateway
 from tests.fakes.ledger import Ledger
+from tests.fakes.load import Load
+from tests.fakes.redis_server import RedisServer
 
 FIGURES = pytest.StashKey[list[str]]()
 PATIENCE_S = 300
@@ -73,3 +77,24 @@ async def ledger() -> AsyncIterator[Ledger]:
     """An upstream that notes what came when."""
     async with Ledger() as upstream:
         yield upstream
+
+
+@pytest.fixture
+async def stage(fleet: Fleet, ledger: Ledger) -> Stage:
+    """`async with stage() as outage`: the body is what happens to the store, under constant load.
+
+    gateways  among which the WORKERS are divided
+    """
+
+    @asynccontextmanager
+    async def begin(gateways: int = 1, **options: Any) -> AsyncIterator[Outage]:
+        text, workers, patience = policies(ledger.url), str(WORKERS // gateways), f"{TIMEOUT_S * 1000:g}ms"
+        started = [await fleet(text, "--workers", workers, patience=patience, **options) for _ in range(gateways)]
+        async with Load([one.port for one in started], sockets=64) as load:
+            outage = Outage(load, ledger, started)
+            async with outage.under_load():
+                yield outage
+        for one in started:
+            await one.stop()  # what it had to say is said
+
+    return begin

@@ -78,7 +78,7 @@ async def test_a_gateway_is_killed(fleet: Fleet, ledger: Ledger, figures: Figure
 def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

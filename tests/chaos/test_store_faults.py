@@ -2,23 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import redis.asyncio
 
-from tests.chaos.conftest import Figures, Fleet
-from tests.chaos.outage import RATE, TENANTS, TIMEOUT_S, Outage, policies
-from tests.fakes.ledger import Ledger
-from tests.fakes.load import Load
+from tests.chaos.conftest import Figures
+from tests.chaos.outage import RATE, TENANTS, TIMEOUT_S
+from tests.chaos.stage import WORKERS, Stage, survived, survived_without_store
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import until
 from tests.fakes.wire import Wire
-
-WORKERS = 4
-
-Stage = Callable[..., Any]
 
 
 @pytest.fixture
@@ -28,63 +22,35 @@ async def client(own_redis_server: RedisServer) -> AsyncIterator["redis.asyncio.
         yield one
 
 
-@pytest.fixture
-async def stage(fleet: Fleet, ledger: Ledger) -> Stage:
-    """`async with stage() as outage`: the body is what happens to the store, under constant load."""
-
-    @asynccontextmanager
-    async def begin(**options: Any) -> AsyncIterator[Outage]:
-        text = policies(ledger.url)
-        one = await fleet(text, "--workers", str(WORKERS), patience=f"{TIMEOUT_S * 1000:g}ms", **options)
-        async with Load([one.port], sockets=64) as load:
-            outage = Outage(load, ledger, [one])
-            async with outage.under_load():
-                yield outage
-        await one.stop()  # what it had to say is said
-
-    return begin
-
-
-def survived(outage: Outage, *, forgotten: int = 0) -> None:
-    """What every fault has to leave true."""
-    outage.nobody_saw_an_error()
-    outage.stayed_within_limits(forgotten=forgotten)
-    outage.is_over()
-    assert outage.events("store.degraded") == outage.events("store.recovered")
-
-
-def survived_without_store(outage: Outage, *, forgotten: int = 0) -> None:
-    """What a fault in which no decision can be had has to leave true besides."""
-    survived(outage, forgotten=forgotten)
-    outage.nothing_passed_unchecked()
-    outage.nobody_was_told_guesses()
-    outage.cost_one_timeout_each()
-    assert WORKERS <= outage.events("store.degraded") <= 2 * WORKERS  # told when it changes, not with each call
-
-
 async def start_again(server: RedisServer) -> None:
     """Without holding up the load."""
     server.spawn()
     await asyncio.to_thread(server.wait_until_it_answers)
 
 
-async def test_killed_and_started_again(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
-    async with stage() as outage:
+@pytest.mark.parametrize("gateways", [1, 2])
+async def test_killed_and_started_again(
+    gateways: int, stage: Stage, own_redis_server: RedisServer, figures: Figures
+) -> None:
+    async with stage(gateways) as outage:
         own_redis_server.kill()
         await asyncio.sleep(10)
         outage.ends()
         await start_again(own_redis_server)
-    figures("kill -9, 10 s", **outage.figures())
+    figures(f"kill -9, 10 s, {gateways} gateways", **outage.figures())
     survived_without_store(outage, forgotten=1)
 
 
-async def test_stopped_and_continued(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
-    async with stage() as outage:
+@pytest.mark.parametrize("gateways", [1, 2])
+async def test_stopped_and_continued(
+    gateways: int, stage: Stage, own_redis_server: RedisServer, figures: Figures
+) -> None:
+    async with stage(gateways) as outage:
         own_redis_server.freeze()
         await asyncio.sleep(5)
         outage.ends()
         own_redis_server.thaw()
-    figures("SIGSTOP, 5 s", **outage.figures())
+    figures(f"SIGSTOP, 5 s, {gateways} gateways", **outage.figures())
     survived_without_store(outage)
 
 
@@ -212,7 +178,7 @@ async def test_a_primary_dies(stage: Stage, start_sentinel: Callable[..., Any], 
         lost.kill()
         await asyncio.to_thread(group.wait_for_promotion, lost)
     figures("Sentinel: primary killed", **outage.figures())
-    survived(outage, forgotten=1)
+    survived(outage, forgotten=1, partly=True)
 
 
 async def test_a_primary_hands_over(stage: Stage, start_sentinel: Callable[..., Any], figures: Figures) -> None:
@@ -222,7 +188,7 @@ async def test_a_primary_hands_over(stage: Stage, start_sentinel: Callable[..., 
         await asyncio.to_thread(group.fail_over)
         await asyncio.to_thread(until, lambda: before.role == "slave", "the Sentinels tell it that it is a replica")
     figures("Sentinel: SENTINEL FAILOVER", **outage.figures())
-    survived(outage, forgotten=1)
+    survived(outage, forgotten=1, partly=True)
 
 
 async def test_a_slow_uneven_wire(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:
