@@ -10,13 +10,10 @@ from collections.abc import Callable, Sequence
 from gateway.breakers import Breakers
 from gateway.call import Facts, Gateway
 from gateway.callers import Callers
-from gateway.core.client_address import networks
-from gateway.core.headers import FieldWriter
 from gateway.core.policy import PolicySet
 from gateway.core.shares import Fleet
 from gateway.core.trace import ALL_SAMPLED
 from gateway.handle import handle, handle_bad_head
-from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
@@ -28,6 +25,7 @@ from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
+from gateway.swap import use_settings
 from gateway.upstream.directory import Upstreams
 
 
@@ -43,7 +41,7 @@ def build_gateway(
 ) -> Gateway:
     """The parts that stages use, with nothing started yet. Needs a running event loop."""
     gateway = Gateway()
-    gateway.settings = settings
+    use_settings(gateway, settings)
     gateway.policies = policies
     gateway.store = store
     own = LocalStore()
@@ -52,18 +50,10 @@ def build_gateway(
     gateway.pauses = Pauses(own)
     gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
     gateway.sinks = sinks
-    gateway.fields = FieldWriter(
-        draft=settings.headers.ratelimit == "draft",
-        legacy=settings.headers.legacy == "x-ratelimit",
-        epoch_reset=settings.headers.legacy_reset == "epoch_seconds",
-    )
-    gateway.reported_from = _reported_from(settings)
-    gateway.hop = Hop(settings)
     gateway.leases = Leases()
     gateway.callers = Callers()
     gateway.facts = Facts()
     gateway.authenticator = Authenticator()
-    gateway.trusted_proxies = networks(settings.trusted_proxies)
     gateway.new_id = new_ids()
     gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
     if settings.traces.endpoint is not None:
@@ -77,12 +67,6 @@ def build_gateway(
     gateway.on_stop = lambda _record, _retry, _stop: None
     gateway.on_crash = lambda _crash, _record: None
     return gateway
-
-
-def _reported_from(settings: Settings) -> int:
-    if settings.headers.server_timing:
-        return 0
-    return {"off": 1000, "errors": 500, "always": 1}[settings.headers.proxy_status]
 
 
 def build_listener(gateway: Gateway, certificates: Certificates | None = None) -> Listener:

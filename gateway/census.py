@@ -22,14 +22,20 @@ class Census:
 
     def __init__(self, store: Store, breakers: Mapping[str, Breaker]) -> None:
         self._store = store
-        self._breakers = {name: breaker for name, breaker in breakers.items() if breaker.shared}
-        self.counts: Mapping[tuple[str, str], int] = self._summed(Counter())
+        self._breakers: Mapping[str, Breaker] = {}
+        self.counts: Mapping[tuple[str, str], int] = {}
+        self.use(breakers)
         self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look, if there is anything to look for. Needs the running loop."""
-        if self._breakers:
-            self._looking = asyncio.create_task(self._look_on(), name="census of breakers")
+        """Begin to look, whenever there is anything to look for. Needs the running loop."""
+        self._looking = asyncio.create_task(self._look_on(), name="census of breakers")
+
+    def use(self, breakers: Mapping[str, Breaker]) -> None:
+        """Look for these from now on."""
+        self._breakers = {name: breaker for name, breaker in breakers.items() if breaker.shared}
+        known = self.counts
+        self.counts = {key: known.get(key, 0) for key in self._summed(Counter())}
 
     async def close(self) -> None:
         """Stop. Idempotent."""
@@ -52,7 +58,8 @@ class Census:
     async def _look_on(self) -> None:
         while True:
             with suppress(StoreDown):
-                await self.look()
+                if self._breakers:
+                    await self.look()
             await asyncio.sleep(LOOK_S)
 
     def _guard(self, key: str) -> Guard | None:

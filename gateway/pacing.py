@@ -5,7 +5,7 @@ the order in which they came, as long as not too many wait and none would wait t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aiolimiter import AsyncLimiter
 
@@ -61,6 +61,10 @@ class Pacing:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def keep(self, paces: Collection[Pace]) -> None:
+        """Forget the lines of other paces, except where somebody waits."""
+        self._lines = {key: line for key, line in self._lines.items() if key[1] in paces or line.waiting}
 
     async def turn(self, upstream: Upstream, whose: Sequence[str | None]) -> None:
         """Wait until an attempt at this upstream may begin. Raises UpstreamFailed when it would take too long.

@@ -31,7 +31,7 @@ def _no_event(_name: str, _fields: Mapping[str, object]) -> None: ...
 
 
 class Authenticator:
-    """Checks by scheme. A reload keeps schemes that did not change, with their keys and the tokens they know.
+    """Checks by scheme, for one policy set: a call that waits for keys goes on with the schemes it began with.
 
     on_event    told of `authentication.keys_loaded` and `authentication.keys_failed`
     wall_clock  epoch seconds
@@ -46,27 +46,34 @@ class Authenticator:
         self.on_event: OnEvent = _no_event
         self._wall_clock = wall_clock
         self._clock = clock
-        self._schemes: Mapping[str, Scheme] = {}
+        self._schemes: dict[str, Scheme] = {}
         self._checks: dict[str, Check] = {}
         self._remotes: dict[str, RemoteKeys] = {}
 
     async def load(self, policies: PolicySet) -> None:
-        """Make the schemes of this set ready, remote keys fetched if they can be; forget those it does not have."""
-        old = self._schemes
-        gone = [name for name, scheme in old.items() if policies.authentication.get(name) != scheme]
-        for name in gone:
-            self._checks.pop(name)
-        new = [scheme for name, scheme in policies.authentication.items() if old.get(name) != scheme]
-        closing = [remote.close() for name in gone if (remote := self._remotes.pop(name, None)) is not None]
-        self._schemes = policies.authentication
+        """Make the schemes of a set ready that are not yet, remote keys fetched if they can be."""
+        new = [scheme for name, scheme in policies.authentication.items() if name not in self._schemes]
         for scheme in new:
+            self._schemes[scheme.name] = scheme
             self._checks[scheme.name] = self._tokens(scheme) if isinstance(scheme, Jwt) else partial(find_entry, scheme)
-        starting = [self._remotes[scheme.name].start() for scheme in new if scheme.name in self._remotes]
-        await asyncio.gather(*closing, *starting)
+        await asyncio.gather(*[self._remotes[scheme.name].start() for scheme in new if scheme.name in self._remotes])
 
-    async def close(self) -> None:
-        """Stop fetching keys."""
-        await asyncio.gather(*(remote.close() for remote in self._remotes.values()))
+    async def successor(self, policies: PolicySet) -> "Authenticator":
+        """One for another set. Schemes that did not change are shared, with their keys and the tokens they know."""
+        after = Authenticator(self._wall_clock, self._clock)
+        after.on_event = self.on_event
+        for name, scheme in self._schemes.items():
+            if policies.authentication.get(name) == scheme:
+                after._schemes[name], after._checks[name] = scheme, self._checks[name]
+                if name in self._remotes:
+                    after._remotes[name] = self._remotes[name]
+        await after.load(policies)
+        return after
+
+    async def close(self, shared_with: "Authenticator | None" = None) -> None:
+        """Stop fetching keys, but for those that another one goes on using."""
+        others = shared_with._remotes.values() if shared_with is not None else ()
+        await asyncio.gather(*[remote.close() for remote in self._remotes.values() if remote not in others])
 
     async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
         """Who is calling, by the first scheme that knows. Waits only for keys that a token names and nobody knows."""

@@ -63,6 +63,8 @@ class RemoteKeys:
 
     async def renew(self) -> bool:
         """A token names a key that is not known: wait for a fetch. False: it is too early for another one."""
+        if self._session is None or self._session.closed:  # its scheme has left the policies meanwhile
+            return False
         if self._flight is None:
             now = self._clock()
             if now - self._renewed < RENEW_INTERVAL_S:

@@ -38,7 +38,6 @@ class Listener:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._bounds = bounds
         self._tls = tls
         self._connections: set[Connection] = set()
         self._per_ip: Counter[str] = Counter()
@@ -53,11 +52,16 @@ class Listener:
         self.refuse_head = on_bad_head
         self.scheme = "https" if tls else "http"
         self._parser = RequestHeadParser(self._loop, bounds.header_count)
+        self.use(bounds)
+
+    def use(self, bounds: Bounds) -> None:
+        """Other bounds from now on, except on the number of fields; what is remembered of requests is forgotten."""
+        self._bounds = bounds
         self.header_time_s = bounds.header_time_us / 1e6
-        self.body_time_s = bounds.body_time_us / 1e6
+        self.body_time_s = self.send_time_s = bounds.body_time_us / 1e6
         self.idle_time_s = bounds.idle_time_us / 1e6
-        self.send_time_s = bounds.body_time_us / 1e6
         self.body_bytes = bounds.body_bytes
+        self._parser.forget()
 
     @property
     def open_sockets(self) -> int:

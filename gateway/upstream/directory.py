@@ -2,11 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from gateway.core.policy import PolicySet, Upstream
 from gateway.upstream.echo import EchoUpstream
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
+
+
+class Ready(NamedTuple):
+    """Pools for the upstreams of one set, made but not in use yet."""
+
+    pools: Mapping[Upstream, Pool]
+    by_name: Mapping[str, Pool]
+    by_identity: Mapping[int, tuple[Upstream, Pool]]
 
 
 class Upstreams:
@@ -15,36 +25,49 @@ class Upstreams:
     def __init__(self, response_header_bytes: int = 64 * 1024) -> None:
         self._header_bytes = response_header_bytes
         self._parser = ResponseHeadParser(asyncio.get_running_loop())
-        self._pools: dict[Upstream, Pool] = {}
-        self._by_name: dict[str, Pool] = {}
-        self._by_identity: dict[int, tuple[Upstream, Pool]] = {}
+        self._now = Ready({}, {}, {})
+        self._retired: WeakValueDictionary[Upstream, Pool] = WeakValueDictionary()  # calls under way hold them
         self._echo: EchoUpstream | None = None
 
     async def load(self, policies: PolicySet) -> None:
-        """Make the pools of this set ready; close those it does not use. Raises OSError for unusable TLS files."""
+        """`prepare` and `use` in one."""
+        self.use(await self.prepare(policies))
+
+    async def prepare(self, policies: PolicySet) -> Ready:
+        """Pools for this set; nothing is different before `use`. Raises OSError for unusable TLS files."""
         pools: dict[Upstream, Pool] = {}
         by_name: dict[str, Pool] = {}
         for name, upstream in policies.upstreams.items():
-            target = await self._echo_address(upstream) if upstream.builtin_echo else upstream
-            pool = self._pools.get(target) or Pool(target, self._parser, self._header_bytes)
-            pools[target] = by_name[name] = pool
-            self._by_identity[id(upstream)] = (upstream, pool)
-        for upstream, pool in self._pools.items():
-            if upstream not in pools:
-                pool.close()  # keeps no sockets; calls in flight still open and use them
-        self._pools, self._by_name = pools, by_name
+            pool = self._now.pools.get(upstream)
+            if pool is None:
+                target = await self._echo_address(upstream) if upstream.builtin_echo else upstream
+                pool = Pool(target, self._parser, self._header_bytes)
+            pools[upstream] = by_name[name] = pool
+        by_identity = {id(upstream): (upstream, pool) for upstream, pool in pools.items()}
+        return Ready(pools, by_name, by_identity)
+
+    def use(self, ready: Ready) -> None:
+        """From now on these pools. The others keep no sockets; calls under way still open and use them."""
+        for upstream, pool in self._now.pools.items():
+            if ready.pools.get(upstream) is not pool:
+                pool.close()
+                self._retired[upstream] = pool
+        self._now = ready
 
     def pool(self, upstream: Upstream) -> Pool:
-        """The pool of an upstream of any set loaded so far: a call keeps the set it began with."""
-        return self._by_identity[id(upstream)][1]
+        """The pool of an upstream of the set in use, or of the earlier one that a call under way began with."""
+        known = self._now.by_identity.get(id(upstream))
+        if known is not None:
+            return known[1]
+        return self._now.pools.get(upstream) or self._retired[upstream]
 
     def pools(self) -> Mapping[str, Pool]:
         """All pools by upstream name, for metrics and status."""
-        return self._by_name
+        return self._now.by_name
 
     async def close(self) -> None:
         """Close every socket that is not in use, and the echo upstream."""
-        for pool in self._pools.values():
+        for pool in self._now.pools.values():
             pool.close()
         if self._echo is not None:
             await self._echo.close()

@@ -55,6 +55,13 @@ class Memo(Generic[Key, Value]):
         self.grow(self._weigh(value))
         self.young[key] = value
 
+    def forget(self) -> None:
+        """Begin anew."""
+        for generation in (self.young, self._old):
+            for value in generation.values():
+                self._drop(value)
+        self._old, self.young, self._weight = {}, {}, 0
+
     def grow(self, weight: int) -> None:
         """Something that is remembered weighs more by so much."""
         self._weight += weight

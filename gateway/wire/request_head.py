@@ -132,6 +132,10 @@ class RequestHeadParser:
             return self._new_head(head, border, block), block.ids
         return self._read_apart(head, border)
 
+    def forget(self) -> None:
+        """Nothing that was worked out before is true any more."""
+        self._blocks.forget()
+
     def _read_apart(self, head: bytes, border: int) -> tuple[RequestHead, Ids]:
         """Read a head whose block is not known as it stands: most often only the ids in it are new."""
         if border < 0:
@@ -177,8 +181,10 @@ def _weight(block: FieldBlock) -> int:
 
 
 def _drop(block: FieldBlock) -> None:
-    """A block and its heads refer to each other."""
+    """A block and its heads refer to each other; and somebody may hold on to it for long: a call that streams."""
     block.heads.clear()
+    block.remembered.clear()
+    block.grow = _weightless
 
 
 def _weightless(_weight: int) -> None:

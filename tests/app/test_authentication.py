@@ -338,11 +338,12 @@ routes: [{{name: r, upstream: up, authenticate: [by-file, by-secret]}}]
 async def test_a_reload_keeps_what_did_not_change(guarded: Running, issuer: Issuer) -> None:
     authenticator, policies = guarded.gateway.authenticator, guarded.gateway.policies
     fetches = issuer.fetches
-    await authenticator.load(policies)
+    same = await authenticator.successor(policies)
     assert issuer.fetches == fetches
-    without = type(policies)("0", policies.routes[:0], {}, {}, {})
-    await authenticator.load(without)
-    await authenticator.load(policies)
+    await authenticator.close(shared_with=same)
+    without = await same.successor(type(policies)("0", policies.routes[:0], {}, {}, {}))
+    await same.close(shared_with=without)
+    guarded.gateway.authenticator = await without.successor(policies)
     assert issuer.fetches == fetches + 1
     assert (await ask(guarded, "/staff/x", **bearer(token()))).status == 200
 

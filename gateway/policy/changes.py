@@ -1,0 +1,75 @@
+"""Which settings take effect while the gateway serves, which with new workers, and which when it is started again."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, NamedTuple
+
+from gateway.settings import Bounds, Listen, Settings
+
+AT_ONCE = ("policies", "trusted_proxies", "headers", "bounds", "drain", "logging.level")
+"""Keys and sections that a reload puts in place."""
+FIXED_AT_START = ("listen", "admin", "workers", "store")
+"""What sockets, processes and counters hang on: only a restart changes it. Everything else comes with new workers."""
+_OF_A_WORKER = ("bounds.sockets", "bounds.response_header_bytes", "bounds.header_count")
+_BOUNDS = tuple(key.partition(".")[2] for key in _OF_A_WORKER)
+
+
+class Changes(NamedTuple):
+    """What is different, by dotted key, and when it takes effect. `settings` are to be in force after a reload."""
+
+    settings: Settings
+    at_once: tuple[str, ...] = ()
+    new_workers: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """For JSON; what is empty is left out."""
+        told = {"changed": self.at_once, "needs_new_workers": self.new_workers, "needs_restart": self.restart}
+        return {name: list(keys) for name, keys in told.items() if keys}
+
+
+def changes(old: Settings, new: Settings) -> Changes:
+    """What a reload makes of settings that were read again."""
+    kinds: dict[str, list[str]] = {"at_once": [], "new_workers": [], "restart": []}
+    for key in _different(old, new):
+        kinds[_kind(key)].append(key)
+    settings = replace(
+        old,
+        policies=new.policies,
+        trusted_proxies=new.trusted_proxies,
+        headers=new.headers,
+        bounds=_bounds(old.bounds, new.bounds),
+        drain=new.drain,
+        logging=replace(old.logging, level=new.logging.level),
+    )
+    return Changes(settings, **{kind: tuple(keys) for kind, keys in kinds.items()})
+
+
+def for_new_workers(old: Settings, fresh: Settings) -> Settings:
+    """Settings of workers that are forked beside sockets and a store that are as they were."""
+    return replace(fresh, listen=old.listen, admin=old.admin, workers=old.workers, store=old.store)
+
+
+def _kind(key: str) -> str:
+    section = key.partition(".")[0]
+    if section in FIXED_AT_START:
+        return "restart"
+    at_once = (section in AT_ONCE or key in AT_ONCE) and key not in _OF_A_WORKER
+    return "at_once" if at_once else "new_workers"
+
+
+def _bounds(old: Bounds, new: Bounds) -> Bounds:
+    return replace(new, **{name: getattr(old, name) for name in _BOUNDS})
+
+
+def _different(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Dotted keys, named as in the file."""
+    for field in fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if field.name == "sources" or before == after:
+            continue
+        name = field.name.removesuffix("_us")
+        if is_dataclass(before) and is_dataclass(after) and not isinstance(before, Listen):
+            yield from _different(before, after, (*path, name))
+        else:
+            yield ".".join((*path, name))

@@ -1,0 +1,313 @@
+"""Reload as a transaction: what operators have edited is in force on every worker, or on none.
+
+One worker leads: it watches the files, reads them when they have changed or somebody asks (in a thread: reading takes
+time), and compares. Then every worker gets the new set ready; only when all have, the supervisor is told, keeps it for
+the workers it will fork, and tells all workers to put it in place. A worker that dies in between is no obstacle: its
+successor begins with what the supervisor keeps. Whatever goes wrong, the set in force stays.
+
+The set travels as a file in the gateway's private directory; messages only name it.
+"""
+
+import asyncio
+import os
+import pickle
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from gateway.core.policy import PolicySet
+from gateway.core.policy_diff import counts, diff
+from gateway.observe.log import event
+from gateway.policy.sources import Reading, Sources, Stamp
+from gateway.policy.changes import Changes, changes
+from gateway.settings import Settings
+from gateway.siblings import Answer, Siblings
+
+LOOK_S = 0.25
+"""Between two looks at the files. A change is read when two looks in a row find the same."""
+PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
+MOST_SHOWN = 100
+"""Errors, and differences, in an answer."""
+
+
+class Edition(NamedTuple):
+    """What workers are to put in place. `fresh`: the settings as read, for workers that are still to be forked."""
+
+    settings: Settings
+    fresh: Settings
+    policies: PolicySet
+
+
+class Worker(Protocol):
+    """What a worker does with an edition; `gateway.app` provides it."""
+
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+
+    @property
+    def policies(self) -> PolicySet:
+        """In force."""
+
+    async def prepare(self, edition: Edition) -> Callable[[], Awaitable[None]]:
+        """Get it ready, changing nothing. Raises OSError. Returns what gives it up again."""
+
+    def commit(self, edition: Edition) -> None:
+        """Put in place what was prepared last. Cannot fail."""
+
+    def reloaded(self, outcome: "Outcome", *, led: bool) -> None:
+        """Something came of a reload; `led`: of one that this worker led."""
+
+
+class Outcome(NamedTuple):
+    """What came of a reload.
+
+    result   loaded, unchanged, rejected (the files are wrong) or failed (a worker did not get it ready)
+    version  of the policy set in force now
+    why      who asked: watch, signal, admin
+    errors   as `PolicyError.as_dict`
+    diff     as `Difference.as_dict`
+    """
+
+    result: str
+    version: str
+    why: str
+    at: str
+    took_ms: int = 0
+    errors: Sequence[Mapping[str, Any]] = ()
+    warnings: int = 0
+    changes: Mapping[str, int] = {}
+    diff: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Sequence[str]] = {}
+    detail: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether what is in force is what the files say."""
+        return self.result in ("loaded", "unchanged")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; what is empty is left out."""
+        return {name: value for name, value in self._asdict().items() if value or name == "result"}
+
+
+class Reload:
+    """One worker's part in reloads, and the lead if it is told to take it.
+
+    directory  private to this gateway; all workers see it
+    reloading  told when a reload begins (True) and has ended (False)
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        siblings: Siblings,
+        sources: Sources | None,
+        directory: Path,
+        reloading: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self.last: Outcome | None = None
+        self._worker = worker
+        self._siblings = siblings
+        self._sources = sources
+        self._directory = directory
+        self._reloading = reloading
+        self._prepared: tuple[str, Edition, Callable[[], Awaitable[None]]] | None = None
+        self._one_by_one = asyncio.Lock()
+        self._leading: asyncio.Task[None] | None = None
+        self._asked = asyncio.Event()
+        siblings.on("reload", self._reload_asked)
+        siblings.on("reload.lead", self._lead)
+        siblings.on("reload.prepare", self._prepare)
+        siblings.on("reload.forget", self._forget)
+        siblings.on("reload.commit", self._commit)
+        siblings.on("reload.version", lambda _: {"version": worker.policies.version})
+        siblings.on("reload.outcome", self._hear)
+
+    def start(self) -> None:
+        """Serving begins. With no other worker this one leads."""
+        if self._siblings.alone:
+            self._lead({})
+
+    async def close(self) -> None:
+        """Idempotent."""
+        if self._leading is not None:
+            self._leading.cancel()
+            await asyncio.wait((self._leading,))
+        await self._forget({})
+
+    def signalled(self) -> None:
+        """SIGHUP came, to all workers: the one that leads reads the files."""
+        self._asked.set()
+
+    async def ask(self, why: str) -> Outcome:
+        """Read the files now, on the worker that leads. Never raises."""
+        answer = await self._siblings.ask_leader("reload", {"why": why}, timeout_s=ASK_S)
+        if answer.missing:
+            return self._outcome("failed", why, monotonic(), detail=f"the worker that reloads: {answer.missing}")
+        return Outcome(**answer.payload)
+
+    # Leading --------------------------------------------------------------------------------------
+
+    def _lead(self, _told: Mapping[str, Any]) -> None:
+        if self._leading is None and self._sources is not None:
+            self._leading = asyncio.create_task(self._watch(self._sources), name="watch of the policies")
+
+    async def _watch(self, sources: Sources) -> None:
+        """Look at the files for ever. The first look is what the set in force was read from, give or take a moment."""
+        seen = before = await self._stamp(sources)
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), LOOK_S)
+            now = await self._stamp(sources)
+            if self._asked.is_set():
+                self._asked.clear()
+                seen = now
+                await self._reload("signal")
+            elif now == before != seen:
+                seen = now
+                await self._reload("watch")
+            before = now
+
+    async def _stamp(self, sources: Sources) -> Stamp:
+        return await asyncio.to_thread(sources.stamp, self._worker.settings)
+
+    async def _reload_asked(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        return (await self._reload(str(asked["why"])))._asdict()
+
+    async def _reload(self, why: str) -> Outcome:
+        """One after the other; whoever asked meanwhile has his own."""
+        async with self._one_by_one:
+            self._reloading(True)
+            began = monotonic()
+            try:
+                outcome = await self._read(why, began)
+            except Exception as error:  # an error of ours: the set in force stays
+                event("policy.failed", "Reload met an error of ours", "error", exc_info=error)
+                outcome = self._outcome("failed", why, began, detail=f"{type(error).__name__}: {error}")
+            finally:
+                self._reloading(False)
+            self._siblings.tell_all("reload.outcome", outcome._asdict())
+            self._worker.reloaded(outcome, led=True)
+            return outcome
+
+    async def _read(self, why: str, began: float) -> Outcome:
+        if self._sources is None:
+            return self._outcome("failed", why, began, detail="this gateway was not started from files")
+        reading = await asyncio.to_thread(self._sources.read)
+        if reading.settings is None or reading.policies is None:
+            errors = [error.as_dict() for error in reading.errors[:MOST_SHOWN]]
+            more = f"{len(reading.errors)} errors" if len(reading.errors) > MOST_SHOWN else ""
+            return self._outcome("rejected", why, began, errors=errors, warnings=len(reading.warnings), detail=more)
+        return await self._offer(reading, reading.settings, reading.policies, why, began)
+
+    async def _offer(
+        self, reading: Reading, settings: Settings, policies: PolicySet, why: str, began: float
+    ) -> Outcome:
+        worker = self._worker
+        merged = changes(worker.settings, settings)
+        told = merged.as_dict()
+        if policies.version == worker.policies.version and not merged.at_once:
+            return self._outcome("unchanged", why, began, settings=told, warnings=len(reading.warnings))
+        before = worker.policies
+        reason = await self._put_in_place(Edition(merged.settings, settings, policies))
+        if reason:
+            return self._outcome("failed", why, began, detail=reason)
+        found = diff(before, policies)
+        return self._outcome(
+            "loaded",
+            why,
+            began,
+            warnings=len(reading.warnings),
+            changes=counts(found),
+            diff=[one.as_dict() for one in found[:MOST_SHOWN]],
+            settings=told,
+        )
+
+    async def _put_in_place(self, edition: Edition) -> str:
+        """"" or why it is not in force anywhere."""
+        name = f"edition-{os.getpid()}-{secrets.token_hex(4)}"
+        path = self._directory / name
+        await asyncio.to_thread(_write, path, edition)
+        try:
+            answers = await self._siblings.ask_all("reload.prepare", {"file": name}, timeout_s=PREPARE_S)
+            reasons = [_reason(one) for one in answers if one.missing not in ("", "gone")]
+            if not reasons:
+                reasons = await self._order(name)
+            if reasons:
+                self._siblings.tell_all("reload.forget", {"file": name})
+                path.unlink(missing_ok=True)
+        except BaseException:
+            self._siblings.tell_all("reload.forget", {"file": name})
+            raise
+        return "; ".join(reasons)
+
+    async def _order(self, name: str) -> list[str]:
+        """The point of no return: all workers put it in place, those that are forked later begin with it."""
+        if self._siblings.alone:
+            await self._commit({"file": name})
+            (self._directory / name).unlink(missing_ok=True)
+            return []
+        answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)
+        if answer.missing:
+            return [f"the supervisor: {answer.missing}"]
+        await self._siblings.ask_all("reload.version", {}, timeout_s=COMMIT_S)  # by then everybody has heard of it
+        return []
+
+    def _outcome(self, result: str, why: str, began: float, **more: Any) -> Outcome:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        took_ms = round((monotonic() - began) * 1000)
+        return Outcome(result, self._worker.policies.version, why, now, took_ms, **more)
+
+    # Every worker ---------------------------------------------------------------------------------
+
+    async def _prepare(self, asked: Mapping[str, Any]) -> None:
+        await self._forget({})
+        name = str(asked["file"])
+        edition = await asyncio.to_thread(_load, self._directory / name)
+        self._prepared = (name, edition, await self._worker.prepare(edition))
+
+    async def _forget(self, told: Mapping[str, Any]) -> None:
+        """Give up what was prepared: the edition that is named, or whichever."""
+        if self._prepared is not None and told.get("file", self._prepared[0]) == self._prepared[0]:
+            _, _, give_up = self._prepared
+            self._prepared = None
+            await give_up()
+
+    async def _commit(self, told: Mapping[str, Any]) -> None:
+        """The supervisor has decided. Who was not there to prepare, because it is new, does it now."""
+        if self._prepared is None or self._prepared[0] != told["file"]:
+            await self._prepare(told)
+        assert self._prepared is not None, "just prepared"
+        _, edition, _ = self._prepared
+        self._prepared = None
+        self._worker.commit(edition)
+
+    def _hear(self, told: Mapping[str, Any]) -> None:
+        self.last = Outcome(**told)
+        self._worker.reloaded(self.last, led=False)
+
+
+def _write(path: Path, edition: Edition) -> None:
+    """For this user only; complete before it has its name."""
+    hidden = path.with_name(f".{path.name}")
+    with os.fdopen(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        pickle.dump(tuple(edition), file, pickle.HIGHEST_PROTOCOL)
+    hidden.rename(path)
+
+
+def _load(path: Path) -> Edition:
+    with path.open("rb") as file:
+        return Edition(*pickle.load(file))  # noqa: S301 - our own, from a directory that only we can enter
+
+
+read_edition = _load
+"""For the supervisor, which keeps what it orders."""
+
+
+def _reason(answer: Answer) -> str:
+    return f"worker {answer.worker}: {answer.missing}"
