@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from gateway.admin.server import AdminServer
 from gateway.admin.switching import Switches
@@ -20,6 +21,7 @@ from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.core.shares import Fleet
+from gateway.editions import Editions
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.observe.batch import Batch
@@ -44,7 +46,9 @@ from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
 from gateway.observe.traces import open_spans
 from gateway.outage import Outage
+from gateway.policy.sources import Sources
 from gateway.record import CallRecord, RecordSink
+from gateway.reload import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store, StoreDown
@@ -63,6 +67,9 @@ class Worker:
     listen_socket, admin_socket  bound by the supervisor
     store_url   where the counters live when the settings only say `embedded`
     siblings    the line to the other workers
+    sources     where settings and policies are read again; None = never
+    directory   private to this gateway, for what workers hand each other; None = there is only this one
+    reloading   told when a reload begins and when it has ended
     on_ready    called once, when calls are served
     """
 
@@ -76,6 +83,9 @@ class Worker:
         index: int = 0,
         store_url: str = "",
         siblings: Siblings | None = None,
+        sources: Sources | None = None,
+        directory: Path | None = None,
+        reloading: Callable[[bool], None] = lambda _: None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
@@ -95,6 +105,8 @@ class Worker:
         self._gateway: Gateway | None = None
         self._admin: AdminServer | None = None
         self._metrics = Metrics(policies, levels=self._levels, worker=index)
+        self.reload: Reload
+        self._make_reload = partial(Reload, sources=sources, directory=directory, reloading=reloading)
 
     async def run(self) -> int:
         """Serve. Signals are heard before anything slow starts."""
@@ -104,6 +116,10 @@ class Worker:
         event("gateway.started", "Worker started", listen=str(self.settings.listen))
         gateway = await self._build()
         listener = self._listener = build_listener(gateway, self._certificates)
+        parts = (listener, self._metrics, self._census, self._connections, self.switches.use)
+        editions = Editions(self, gateway, *parts)
+        self.reload = self._make_reload(editions, self.siblings)
+        self.siblings.on("retire", self._retire)
         await listener.start(self._listen_socket)
         await self._start_admin()
         self._metrics.start()
@@ -112,7 +128,9 @@ class Worker:
         _calm_collector()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
+        self.reload.start()
         await self._stop.wait()
+        await self.reload.close()
         cut = await self._drain(listener)
         await self._close(gateway)
         if self._admin is not None:
@@ -213,7 +231,21 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, False)
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, True)
         loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_certificates)
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+
+    def _asked_to_reload(self) -> None:
+        """Everything that is read from files."""
+        self._reload_certificates()
+        if self.reload is not None:
+            self.reload.signalled()
+
+    async def _retire(self, _told: object) -> None:
+        """Our successor serves: nobody asks us any more how we are, and we end what we have begun."""
+        if self.reload is not None:
+            await self.reload.close()
+        if self._admin is not None:
+            await self._admin.close()
+        self._asked_to_stop(True)
 
     def _reload_certificates(self) -> None:
         """Handshakes from now on show what the files say now; while they cannot be used, what they said before."""

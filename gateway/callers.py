@@ -19,6 +19,10 @@ class Callers:
     def __init__(self) -> None:
         self._remembered: Memo[tuple[object, ...], tuple[Route, Operation | None, Ask]] = Memo(MOST_CALLERS)
 
+    def forget(self) -> None:
+        """Other policies are in force."""
+        self._remembered.forget()
+
     def __len__(self) -> int:
         return len(self._remembered)
 

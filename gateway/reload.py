@@ -12,6 +12,7 @@ import asyncio
 import os
 import pickle
 import secrets
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,17 +21,17 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from gateway.core.policy import PolicySet
-from gateway.core.policy_diff import counts, diff
+from gateway.core.policy_diff import Difference, counts, diff
 from gateway.observe.log import event
+from gateway.policy.changes import changes
 from gateway.policy.sources import Reading, Sources, Stamp
-from gateway.policy.changes import Changes, changes
 from gateway.settings import Settings
-from gateway.siblings import Answer, Siblings
+from gateway.siblings import Siblings
 
 LOOK_S = 0.25
 """Between two looks at the files. A change is read when two looks in a row find the same."""
 PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
-MOST_SHOWN = 100
+MOST_SHOWN, MOST_SHOWN_CHARS = 100, 200_000
 """Errors, and differences, in an answer."""
 
 
@@ -59,8 +60,8 @@ class Worker(Protocol):
     def commit(self, edition: Edition) -> None:
         """Put in place what was prepared last. Cannot fail."""
 
-    def reloaded(self, outcome: "Outcome", *, led: bool) -> None:
-        """Something came of a reload; `led`: of one that this worker led."""
+    def reloaded(self, outcome: "Outcome") -> None:
+        """Something came of a reload that this worker led: the one to say so."""
 
 
 class Outcome(NamedTuple):
@@ -98,7 +99,7 @@ class Outcome(NamedTuple):
 class Reload:
     """One worker's part in reloads, and the lead if it is told to take it.
 
-    directory  private to this gateway; all workers see it
+    directory  private to this gateway; all workers see it. None = there is only this one
     reloading  told when a reload begins (True) and has ended (False)
     """
 
@@ -107,7 +108,7 @@ class Reload:
         worker: Worker,
         siblings: Siblings,
         sources: Sources | None,
-        directory: Path,
+        directory: Path | None,
         reloading: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.last: Outcome | None = None
@@ -119,6 +120,7 @@ class Reload:
         self._prepared: tuple[str, Edition, Callable[[], Awaitable[None]]] | None = None
         self._one_by_one = asyncio.Lock()
         self._leading: asyncio.Task[None] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
         siblings.on("reload", self._reload_asked)
         siblings.on("reload.lead", self._lead)
@@ -127,17 +129,21 @@ class Reload:
         siblings.on("reload.commit", self._commit)
         siblings.on("reload.version", lambda _: {"version": worker.policies.version})
         siblings.on("reload.outcome", self._hear)
+        siblings.on("reload.last", lambda _: self.last._asdict() if self.last is not None else None)
 
     def start(self) -> None:
-        """Serving begins. With no other worker this one leads."""
+        """Serving begins. With no other worker this one leads; else it asks how the last reload went."""
         if self._siblings.alone:
             self._lead({})
+        else:
+            self._catching_up = asyncio.create_task(self._catch_up())
 
     async def close(self) -> None:
         """Idempotent."""
-        if self._leading is not None:
-            self._leading.cancel()
-            await asyncio.wait((self._leading,))
+        for task in (self._leading, self._catching_up):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
         await self._forget({})
 
     def signalled(self) -> None:
@@ -158,8 +164,9 @@ class Reload:
             self._leading = asyncio.create_task(self._watch(self._sources), name="watch of the policies")
 
     async def _watch(self, sources: Sources) -> None:
-        """Look at the files for ever. The first look is what the set in force was read from, give or take a moment."""
+        """Look at the files for ever; read them once to begin with, for they may have changed before we led."""
         seen = before = await self._stamp(sources)
+        await self._reload("watch", quiet=True)
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), LOOK_S)
@@ -179,8 +186,8 @@ class Reload:
     async def _reload_asked(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return (await self._reload(str(asked["why"])))._asdict()
 
-    async def _reload(self, why: str) -> Outcome:
-        """One after the other; whoever asked meanwhile has his own."""
+    async def _reload(self, why: str, *, quiet: bool = False) -> Outcome:
+        """One after the other; whoever asked meanwhile has his own. `quiet`: not told when nothing has changed."""
         async with self._one_by_one:
             self._reloading(True)
             began = monotonic()
@@ -191,8 +198,9 @@ class Reload:
                 outcome = self._outcome("failed", why, began, detail=f"{type(error).__name__}: {error}")
             finally:
                 self._reloading(False)
-            self._siblings.tell_all("reload.outcome", outcome._asdict())
-            self._worker.reloaded(outcome, led=True)
+            if not (quiet and outcome.result == "unchanged"):
+                self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
+                self._worker.reloaded(outcome)
             return outcome
 
     async def _read(self, why: str, began: float) -> Outcome:
@@ -209,54 +217,44 @@ class Reload:
         self, reading: Reading, settings: Settings, policies: PolicySet, why: str, began: float
     ) -> Outcome:
         worker = self._worker
-        merged = changes(worker.settings, settings)
-        told = merged.as_dict()
-        if policies.version == worker.policies.version and not merged.at_once:
-            return self._outcome("unchanged", why, began, settings=told, warnings=len(reading.warnings))
-        before = worker.policies
+        assert self._sources is not None, "they were read"
+        merged = changes(worker.settings, settings, self._sources.began)
+        about = {"settings": merged.as_dict(), "warnings": len(reading.warnings)}
+        found = await asyncio.to_thread(diff, worker.policies, policies)  # secrets are not part of the version
+        if not found and not merged.at_once and policies.version == worker.policies.version:
+            return self._outcome("unchanged", why, began, **about)
         reason = await self._put_in_place(Edition(merged.settings, settings, policies))
         if reason:
             return self._outcome("failed", why, began, detail=reason)
-        found = diff(before, policies)
-        return self._outcome(
-            "loaded",
-            why,
-            began,
-            warnings=len(reading.warnings),
-            changes=counts(found),
-            diff=[one.as_dict() for one in found[:MOST_SHOWN]],
-            settings=told,
-        )
+        return self._outcome("loaded", why, began, changes=counts(found), diff=_shown(found), **about)
 
     async def _put_in_place(self, edition: Edition) -> str:
-        """"" or why it is not in force anywhere."""
+        """ "" or why it is not in force anywhere."""
+        if self._siblings.alone or self._directory is None:
+            try:
+                await self._worker.prepare(edition)
+            except OSError as error:
+                return str(error)
+            self._worker.commit(edition)
+            return ""
         name = f"edition-{os.getpid()}-{secrets.token_hex(4)}"
         path = self._directory / name
         await asyncio.to_thread(_write, path, edition)
-        try:
-            answers = await self._siblings.ask_all("reload.prepare", {"file": name}, timeout_s=PREPARE_S)
-            reasons = [_reason(one) for one in answers if one.missing not in ("", "gone")]
-            if not reasons:
-                reasons = await self._order(name)
-            if reasons:
-                self._siblings.tell_all("reload.forget", {"file": name})
-                path.unlink(missing_ok=True)
-        except BaseException:
-            self._siblings.tell_all("reload.forget", {"file": name})
-            raise
+        reasons = await self._prepare_all(name)
+        if not reasons:
+            answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)
+            if answer.missing in ("", "gone", "no answer in time"):  # what it has heard it does, if it lives
+                await self._siblings.ask_all("reload.version", {}, timeout_s=COMMIT_S)  # until all have heard of it
+                return "the supervisor does not answer" if answer.missing else ""
+            reasons = [f"the supervisor: {answer.missing}"]
+        self._siblings.tell_all("reload.forget", {"file": name})
+        path.unlink(missing_ok=True)
         return "; ".join(reasons)
 
-    async def _order(self, name: str) -> list[str]:
-        """The point of no return: all workers put it in place, those that are forked later begin with it."""
-        if self._siblings.alone:
-            await self._commit({"file": name})
-            (self._directory / name).unlink(missing_ok=True)
-            return []
-        answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)
-        if answer.missing:
-            return [f"the supervisor: {answer.missing}"]
-        await self._siblings.ask_all("reload.version", {}, timeout_s=COMMIT_S)  # by then everybody has heard of it
-        return []
+    async def _prepare_all(self, name: str) -> list[str]:
+        """Why not all could. Who has gone is no reason: its successor begins with what the supervisor keeps."""
+        answers = await self._siblings.ask_all("reload.prepare", {"file": name}, timeout_s=PREPARE_S)
+        return [f"worker {one.worker}: {one.missing}" for one in answers if one.missing not in ("", "gone")]
 
     def _outcome(self, result: str, why: str, began: float, **more: Any) -> Outcome:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -266,6 +264,7 @@ class Reload:
     # Every worker ---------------------------------------------------------------------------------
 
     async def _prepare(self, asked: Mapping[str, Any]) -> None:
+        assert self._directory is not None, "editions come in files"
         await self._forget({})
         name = str(asked["file"])
         edition = await asyncio.to_thread(_load, self._directory / name)
@@ -279,17 +278,38 @@ class Reload:
             await give_up()
 
     async def _commit(self, told: Mapping[str, Any]) -> None:
-        """The supervisor has decided. Who was not there to prepare, because it is new, does it now."""
+        """The supervisor has decided. Who was not there to prepare, because it is new, does it now, or makes room."""
         if self._prepared is None or self._prepared[0] != told["file"]:
-            await self._prepare(told)
+            try:
+                await self._prepare(told)
+            except Exception as error:
+                event("policy.failed", "Policy not put in place", "error", reason=repr(error))
+                signal.raise_signal(signal.SIGTERM)
+                return
         assert self._prepared is not None, "just prepared"
         _, edition, _ = self._prepared
         self._prepared = None
         self._worker.commit(edition)
 
+    async def _catch_up(self) -> None:
+        answer = await self._siblings.ask_leader("reload.last", {}, timeout_s=ASK_S)
+        if answer.payload and self.last is None:
+            self._hear(answer.payload)
+
     def _hear(self, told: Mapping[str, Any]) -> None:
         self.last = Outcome(**told)
-        self._worker.reloaded(self.last, led=False)
+
+
+def _shown(found: Sequence[Difference]) -> list[dict[str, Any]]:
+    """As many differences as fit an answer; `changes` counts them all."""
+    shown, room = [], MOST_SHOWN_CHARS
+    for one in found[:MOST_SHOWN]:
+        document = one.as_dict()
+        room -= len(str(document))
+        if room < 0:
+            break
+        shown.append(document)
+    return shown
 
 
 def _write(path: Path, edition: Edition) -> None:
@@ -307,7 +327,3 @@ def _load(path: Path) -> Edition:
 
 read_edition = _load
 """For the supervisor, which keeps what it orders."""
-
-
-def _reason(answer: Answer) -> str:
-    return f"worker {answer.worker}: {answer.missing}"

@@ -8,7 +8,6 @@ set is forgotten, so that nothing of it stays when the last of those calls has e
 from typing import NamedTuple
 
 from gateway.call import Gateway
-from gateway.callers import Callers
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
 from gateway.core.policy import PolicySet
@@ -44,7 +43,7 @@ def swap(gateway: Gateway, prepared: Prepared) -> Authenticator:
     use_settings(gateway, prepared.settings)
     gateway.upstreams.use(prepared.upstreams)
     gateway.authenticator = prepared.authenticator
-    gateway.callers = Callers()
+    gateway.callers.forget()
     gateway.pacing.keep({upstream.pace for upstream in prepared.policies.upstreams.values() if upstream.pace})
     gateway.policies = prepared.policies
     return before

@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.problems import answer
+from gateway.admin.reloading import last
 from gateway.admin.view import AdminView
 
 CHECK: Schema = {
@@ -21,6 +22,7 @@ READY: Schema = {
         "checks": {"type": "array", "items": CHECK},
         "worker": {"type": "integer"},
         "policy_version": {"type": "string"},
+        "last_reload": {"type": "object", "required": ["result"]},
     },
 }
 VERBOSE = Query("verbose", {"type": "string"}, "With it all checks are listed, not only those that fail.")
@@ -42,6 +44,7 @@ async def ready(view: AdminView, request: web.Request) -> web.StreamResponse:
         document["checks"] = [check._asdict() for check in shown]
     if "verbose" in request.query:
         document |= {"worker": view.worker, "policy_version": view.policies.version}
+        document["last_reload"] = last(view.reload)
     return answer(document, 200 if status == "ready" else 503)
 
 

@@ -59,6 +59,12 @@ class Switches:
             self._use(switch["log_level"])
             self._back = asyncio.get_running_loop().call_later(switch["for_s"], self._usual_again)
 
+    def use(self, level: str) -> None:
+        """The settings say another level. One that an operator has put in force for a while stays until then."""
+        self._usual = level
+        if self._back is None:
+            self._use(level)
+
     def _usual_again(self) -> None:
         self._back = None
         self._use(self._usual)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.admin.reloading import Reloads
 from gateway.admin.switching import Switches
 from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet
@@ -58,6 +59,10 @@ class AdminView(Protocol):
     @property
     def statuses(self) -> Statuses:
         """How connections are doing."""
+
+    @property
+    def reload(self) -> Reloads:
+        """Reads the files again."""
 
     @property
     def siblings(self) -> Siblings:

@@ -40,8 +40,10 @@ def healthcheck(
     typer.echo(body)
 
 
-def ask(admin: "Listen", path: str, token: str | None, timeout_s: float) -> tuple[int, str]:
-    """Status and start of the body of a GET to an admin listener of this host. Raises OSError, HTTPException."""
+def ask(
+    admin: "Listen", path: str, token: str | None, timeout_s: float, method: str = "GET", most_bytes: int = 4_096
+) -> tuple[int, str]:
+    """Status and start of the body of a request to an admin listener of this host. Raises OSError, HTTPException."""
     import ssl
     from http.client import HTTPConnection, HTTPSConnection
 
@@ -52,8 +54,8 @@ def ask(admin: "Listen", path: str, token: str | None, timeout_s: float) -> tupl
     else:
         connection = HTTPConnection(host, admin.port, timeout=timeout_s)
     try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
-        return answer.status, answer.read(4_096).decode("utf-8", "replace").strip()
+        return answer.status, answer.read(most_bytes).decode("utf-8", "replace").strip()
     finally:
         connection.close()

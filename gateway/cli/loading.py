@@ -11,6 +11,7 @@ from gateway.cli.failing import FAILED, fail
 
 if TYPE_CHECKING:
     from gateway.core.policy import PolicySet
+    from gateway.policy.sources import Sources
     from gateway.settings import Settings
 
 
@@ -49,6 +50,21 @@ def read_plain(path: Path) -> dict[str, Any]:
         if not draft.complete:
             raise PolicyErrors(findings.sorted_errors(), ())
     return plain(draft)
+
+
+def sources_of(config: Path | None, env_file: Path | None, options: Mapping[str, object], upstream: str) -> "Sources":
+    """Where `read_settings` and `read_policies` read, for a gateway that reads it again while it runs."""
+    from gateway.policy.sources import Sources
+
+    def environ() -> Mapping[str, str]:
+        from gateway.policy import PolicyError, PolicyErrors
+
+        try:
+            return environment(os.environ, env_file)
+        except BadEnvFile as error:
+            raise PolicyErrors([PolicyError(str(env_file or ".env"), 0, 0, "bad-env-file", str(error))]) from error
+
+    return Sources(config, options, environ, upstream, beside=(env_file or Path(".env"),))
 
 
 @contextmanager

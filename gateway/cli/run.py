@@ -1,5 +1,6 @@
 """`gateway run`: start serving, in one command, with a useful default for everything."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +37,7 @@ def run(
     """Serve calls until SIGTERM or Ctrl-C. Without options: the shipped policies and a sample upstream."""
     if upstream and policies:
         raise typer.BadParameter("give either --policies or --upstream: the latter brings its own policy")
-    from gateway.cli.loading import read_policies, read_settings
+    from gateway.cli.loading import read_policies, read_settings, sources_of
 
     options = {
         "policies": policies,
@@ -47,13 +48,16 @@ def run(
         "logging.level": log_level,
         "logging.pretty": dev,
     }
-    settings = read_settings(config, env_file, {name: value for name, value in options.items() if value})
+    given = {name: value for name, value in options.items() if value}
+    settings = read_settings(config, env_file, given)
     loaded = read_policies(settings, env_file, upstream)
+    sources = replace(sources_of(config, env_file, given, upstream), began=settings)
     _need_c_parser()
     from gateway import supervisor
 
     try:
-        code = supervisor.run(settings, loaded, announce=(lambda _: None) if quiet else _announce)
+        announce = (lambda _: None) if quiet else _announce
+        code = supervisor.run(settings, loaded, announce=announce, sources=sources)
     except supervisor.StartFailed as error:
         fail(NOT_STARTED, str(error))
     raise typer.Exit(code)

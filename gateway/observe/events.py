@@ -16,10 +16,14 @@ EVENTS: Mapping[str, str] = {
     "worker.started": "The supervisor has forked a worker.",
     "worker.exited": "A worker has ended or died, with its exit code and when its successor follows.",
     "worker.failed": "A worker died of an error of ours.",
+    "worker.replaced": "A worker has ended because its successor serves: a rolling restart.",
     "worker.cut": "A worker did not end in time and was killed.",
-    "config.loaded": "The settings in force, with where each file came from.",
+    "config.loaded": "The settings in force; after a reload which of them changed, and which wait for new workers or a "
+    "restart.",
     "policy.loaded": "A policy set is in force from now on.",
     "policy.rejected": "A policy set has errors; the one before stays in force.",
+    "policy.failed": "A worker could not use a policy set, or an error of ours came in between; the one before stays "
+    "in force everywhere.",
     "policy.unchanged": "The policy files say what is in force already.",
     "certificates.loaded": "The listeners' certificates were read again; new handshakes show them.",
     "certificates.rejected": "A listener's certificate cannot be used; those before stay in use.",

@@ -126,7 +126,7 @@ class Metrics:
 
     # What is not a call ---------------------------------------------------------------------------
 
-    def policy_loaded(self, policies: PolicySet) -> None:
+    def policy_loaded(self, policies: PolicySet, *, counted: bool = True) -> None:
         """A set is in force. Its limits get their series now, so that a rate is right from the first refusal on."""
         if self._version:
             self._set("gateway_policy_info", 0, self._version)
@@ -134,19 +134,15 @@ class Metrics:
         self._set("gateway_policy_info", 1, policies.version)
         self._set("gateway_policy_last_reload_successful", 1)
         self._set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
-        self._inc("gateway_policy_reloads_total", "loaded")
+        if counted:
+            self._inc("gateway_policy_reloads_total", "loaded")
         for limit in policies.limits.values():
             self._child("gateway_limit_near_total", limit.name)
 
-    def policy_rejected(self) -> None:
-        """A set had errors; the one before stays."""
-        self._set("gateway_policy_last_reload_successful", 0)
-        self._inc("gateway_policy_reloads_total", "rejected")
-
-    def policy_unchanged(self) -> None:
-        """A set was what is in force already."""
-        self._set("gateway_policy_last_reload_successful", 1)
-        self._inc("gateway_policy_reloads_total", "unchanged")
+    def count_reload(self, result: str) -> None:
+        """A set was offered: loaded, unchanged, rejected (it has errors) or failed (a worker could not use it)."""
+        self._set("gateway_policy_last_reload_successful", result in ("loaded", "unchanged"))
+        self._inc("gateway_policy_reloads_total", result)
 
     def on_near(self, limit: Limit) -> None:
         """An admitted call left at most a fifth of this limit."""

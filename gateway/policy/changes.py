@@ -24,15 +24,20 @@ class Changes(NamedTuple):
 
     def as_dict(self) -> dict[str, list[str]]:
         """For JSON; what is empty is left out."""
-        told = {"changed": self.at_once, "needs_new_workers": self.new_workers, "needs_restart": self.restart}
+        told = {"settings_changed": self.at_once, "needs_new_workers": self.new_workers, "needs_restart": self.restart}
         return {name: list(keys) for name, keys in told.items() if keys}
 
 
-def changes(old: Settings, new: Settings) -> Changes:
-    """What a reload makes of settings that were read again."""
+def changes(old: Settings, new: Settings, began: Settings) -> Changes:
+    """What a reload makes of settings that were read again.
+
+    began  as they were read at the start: what is fixed then may be in force in another form, with a port of its own
+    """
     kinds: dict[str, list[str]] = {"at_once": [], "new_workers": [], "restart": []}
     for key in _different(old, new):
-        kinds[_kind(key)].append(key)
+        if _kind(key) != "restart":
+            kinds[_kind(key)].append(key)
+    kinds["restart"] = [key for key in _different(began, new) if _kind(key) == "restart"]
     settings = replace(
         old,
         policies=new.policies,
@@ -41,6 +46,7 @@ def changes(old: Settings, new: Settings) -> Changes:
         bounds=_bounds(old.bounds, new.bounds),
         drain=new.drain,
         logging=replace(old.logging, level=new.logging.level),
+        sources=new.sources,
     )
     return Changes(settings, **{kind: tuple(keys) for kind, keys in kinds.items()})
 

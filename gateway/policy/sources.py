@@ -33,6 +33,7 @@ class Sources:
     environment  gives the variables that settings and secrets may refer to. Raises PolicyErrors
     upstream     URL in front of which the shipped policy is put instead of the settings' policies; "" = none
     beside       files that are read by `environment`
+    began        the settings as they were read at the start
     """
 
     config: Path | None = None
@@ -40,6 +41,7 @@ class Sources:
     environment: Callable[[], Mapping[str, str]] = dict
     upstream: str = ""
     beside: tuple[Path, ...] = ()
+    began: Settings = field(default_factory=Settings)
 
     def settings(self) -> Settings:
         """The settings. Raises PolicyErrors."""

@@ -20,7 +20,7 @@ from inspect import isawaitable
 from itertools import count
 from typing import Any, NamedTuple
 
-from gateway.siblings.frames import ALL, SUPERVISOR, Decoder, Kind, Message, pack, unpack
+from gateway.siblings.frames import ALL, LEADER, SUPERVISOR, Decoder, Kind, Message, pack, unpack
 
 __all__ = ["Answer", "Siblings"]
 
@@ -93,6 +93,11 @@ class Siblings:
         self._working: set[asyncio.Future[Any]] = set()
         self._transport: asyncio.WriteTransport | None = None
 
+    @property
+    def alone(self) -> bool:
+        """Whether this is the only worker."""
+        return self._line is None
+
     def on(self, what: str, handler: Handler) -> None:
         """Answer this question, or hear of what is told under this name. One handler a name.
 
@@ -126,6 +131,14 @@ class Siblings:
         answer, missing = own.result() if done else ({}, "no answer in time")
         return sorted([Answer(self.index, os.getpid(), answer, missing), *others], key=lambda one: one[:2])
 
+    async def ask_leader(self, what: str, payload: Payload, *, timeout_s: float) -> Answer:
+        """Ask the one worker that leads, which may be this one. Missing at once while there is none."""
+        if self.alone:
+            answer, missing = await self._own_answer(what, dict(payload))
+            return Answer(self.index, os.getpid(), answer, missing)
+        answers = await self._ask(LEADER, what, payload, timeout_s)
+        return answers[0] if answers else Answer(-1, 0, {}, "nobody leads right now")
+
     async def ask_supervisor(self, what: str, payload: Payload, *, timeout_s: float) -> Answer:
         """Ask the process that forked us. Missing at once when there is none."""
         if self._transport is None:
@@ -137,6 +150,10 @@ class Siblings:
         """Tell every worker that lives, this one included. Waits for nothing; see `dropped`."""
         self._tell(ALL, what, payload)
         self._hear(what, dict(payload))
+
+    def tell_supervisor(self, what: str, payload: Payload) -> None:
+        """Tell the process that forked us. Waits for nothing."""
+        self._tell(SUPERVISOR, what, payload)
 
     def tell(self, worker: int, what: str, payload: Payload) -> None:
         """Tell one worker, by index. Waits for nothing; see `dropped`."""

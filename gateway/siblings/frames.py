@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import orjson
 
 MAX_BODY_BYTES = 1024 * 1024
-ALL, SUPERVISOR, FIRST_LINE = 0xFFFF_FFFF, 0xFFFF_FFFE, 0x1_0000
-"""Addresses. Below FIRST_LINE: whoever is worker of that index; from there on: one process, by its line."""
+ALL, SUPERVISOR, LEADER = 0xFFFF_FFFF, 0xFFFF_FFFE, 0xFFFF_FFFD
+FIRST_LINE, LAST_LINE = 0x1_0000, 0xFFFF_0000
+"""Addresses. Below FIRST_LINE: whoever is worker of that index; from there on: one process, by its line. LEADER: the
+one worker that the supervisor has told to lead, for what only one may do."""
 
 _HEAD = Struct(">BIIII")
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.core.policy import PolicySet
-from gateway.observe.log import close_logging, configure_logging, envelope, event
+from gateway.observe.log import close_logging, configure_logging, envelope, event, use_policy_version
+from gateway.policy.sources import Sources
 from gateway.settings import Logging, Settings
 from gateway.store.url import redact_url
 from gateway.supervisor import notify
@@ -47,11 +48,13 @@ def run(
     *,
     announce: Callable[[Running], None] = lambda _: None,
     serve: Serve = serve_calls,
+    sources: Sources | None = None,
 ) -> int:
     """Serve until told to stop; returns the exit code (0 after a clean drain).
 
     announce  called once, when the first worker is ready
     serve     one worker's whole life; another one is for tests only
+    sources   where both are read again; None = never
 
     Raises StartFailed when nothing can be started.
     """
@@ -77,11 +80,12 @@ def run(
             announce(Running(settings, policies, plan.note))
 
         posts = [
-            Post(settings, policies, index, listening, doors.admin, store.url)
+            Post(settings, policies, index, listening, doors.admin, store.url, sources=sources, directory=directory)
             for index, listening in enumerate(doors.listening)
         ]
         if len(posts) == 1:
             return run_worker(replace(posts[0], ready=ready, beside=store.keep_mended), serve)
+        use_policy_version(policies.version)
         share_metrics(directory)
         import gateway.app  # noqa: F401 - once, for all workers: they share its memory and start at once
 

@@ -2,12 +2,18 @@
 
 import os
 import socket
+import time
 from contextlib import suppress
 
 
 def ready() -> None:
     """Serving has begun."""
     _send("READY=1")
+
+
+def reloading() -> None:
+    """Files are being read again; `ready` says when that is over. The time is what systemd wants to see (its v253)."""
+    _send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def stopping() -> None:

@@ -1,6 +1,6 @@
 """One worker's place: which process sits there now, how its predecessors fared, when a successor is due."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.supervisor.switchboard import Line
 from gateway.supervisor.worker import Post
@@ -23,8 +23,20 @@ def backoff_s(quick_deaths: int, chance: float) -> float:
 
 
 @dataclass(slots=True)
+class Former:
+    """A worker that goes on serving until its successor on the same seat is ready, and then ends in peace.
+
+    cut_at  monotonic seconds when it is killed; inf = it was not asked to end yet
+    """
+
+    pid: int
+    line: Line | None
+    cut_at: float = float("inf")
+
+
+@dataclass(slots=True)
 class Seat:
-    """Times are monotonic seconds. `pid` 0 = empty."""
+    """Times are monotonic seconds. `pid` 0 = empty. `formers`: whom a rolling restart replaces, still alive."""
 
     post: Post
     pid: int = 0
@@ -34,6 +46,12 @@ class Seat:
     quick_deaths: int = 0
     queue_paused: bool = False
     line: Line | None = None
+    formers: list[Former] = field(default_factory=list)
+
+    def make_room(self) -> None:
+        """A successor is about to be forked beside the worker that sits here."""
+        self.formers.append(Former(self.pid, self.line))
+        self.pid, self.line, self.ready, self.quick_deaths = 0, None, False, 0
 
     def taken(self, pid: int, now: float) -> None:
         """A worker process has begun."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from gateway.siblings.frames import ALL, FIRST_LINE, SUPERVISOR, Decoder, Kind, Message, pack, unpack
+from gateway.siblings.frames import ALL, FIRST_LINE, LAST_LINE, LEADER, SUPERVISOR, Decoder, Kind, Message, pack, unpack
 
 MOST_WAITING_BYTES = 2 * 1024 * 1024
 READ_BYTES = 64 * 1024
@@ -40,10 +40,11 @@ class Line:
 
 
 class Switchboard:
-    """All lines. `poll` is where the supervisor's own descriptors are watched too."""
+    """All lines. `poll` is where the supervisor's own descriptors are watched too; `leader`: see `lead`."""
 
     def __init__(self) -> None:
         self.poll = select.poll()
+        self.leader: Line | None = None
         self._lines: dict[int, Line] = {}
         self._by_fd: dict[int, Line] = {}
         self._numbers = count(FIRST_LINE)
@@ -71,6 +72,8 @@ class Switchboard:
         """Its worker is gone, or as good as. Everybody who waits for its answers hears of it. Idempotent."""
         if self._lines.pop(line.number, None) is None:
             return
+        if line is self.leader:
+            self.leader = None
         del self._by_fd[line.ours.fileno()]
         if line.pid:
             self.poll.unregister(line.ours.fileno())
@@ -111,6 +114,11 @@ class Switchboard:
         """As `tell_all`, to one."""
         self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, pack([what, payload])))
 
+    def lead(self, line: Line) -> None:
+        """Let this worker do from now on what only one may do."""
+        self.leader = line
+        self.tell(line, "reload.lead", {})
+
     def _read(self, line: Line) -> None:
         try:
             received = line.ours.recv(READ_BYTES)
@@ -129,7 +137,9 @@ class Switchboard:
 
     def _pass_on(self, line: Line, message: Message) -> None:
         if message.to == SUPERVISOR:
-            if message.kind is Kind.ASK and not line.full:
+            if message.kind is Kind.TELL:
+                self._call(message)
+            elif message.kind is Kind.ASK and not line.full:
                 self._answer(line, message)
             return
         others = self._meant(message.to, line)
@@ -144,7 +154,9 @@ class Switchboard:
                 self._send(other, message)
 
     def _meant(self, to: int, sender: Line) -> list[Line]:
-        if to >= FIRST_LINE and to != ALL:
+        if to == LEADER:
+            return [self.leader] if self.leader is not None else []
+        if FIRST_LINE <= to <= LAST_LINE:
             return [line for line in self.lines() if line.number == to]
         return [line for line in self.lines() if line is not sender and to in (ALL, line.index)]
 
@@ -160,15 +172,16 @@ class Switchboard:
     def _answer(self, line: Line, message: Message) -> None:
         expected = pack([(SUPERVISOR, -1, 0)])
         self._send(line, Message(Kind.EXPECT, SUPERVISOR, line.number, message.question, expected))
-        answer: Mapping[str, Any] = {}
-        missing = ""
+        body = pack(self._call(message))
+        self._send(line, Message(Kind.ANSWER, SUPERVISOR, line.number, message.question, body))
+
+    def _call(self, message: Message) -> tuple[Mapping[str, Any], str]:
+        """(answer, what went wrong): whatever that is, the supervisor goes on."""
         try:
             what, payload = unpack(message.body)
-            answer = self._handlers[what](payload) or {}
-        except Exception as error:  # told to who asked; the others must not suffer
-            missing = f"{type(error).__name__}: {error}"
-        body = pack([answer, missing])
-        self._send(line, Message(Kind.ANSWER, SUPERVISOR, line.number, message.question, body))
+            return self._handlers[what](payload) or {}, ""
+        except Exception as error:
+            return {}, f"{type(error).__name__}: {error}"
 
     def _send(self, line: Line, message: Message) -> None:
         line.waiting += message.encode()

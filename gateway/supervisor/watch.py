@@ -12,14 +12,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from gateway.observe.log import close_logging, event
+from gateway.observe.log import close_logging, event, use_policy_version
 from gateway.observe.restarts import count_restart
 from gateway.supervisor import notify
+from gateway.supervisor.edition import as_successor, commit
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
-from gateway.supervisor.seat import Seat
+from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
 from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
@@ -50,11 +52,14 @@ class Supervisor:
         self._serve = serve
         self._on_ready = on_ready
         self._mend_store = mend_store
-        self._drain = posts[0].settings.drain
         self._switchboard = Switchboard()
         self._ready_fd, self._tell_ready_fd = os.pipe()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
         self._any_ready = False
+        self._to_replace: list[Seat] = []
+        self._switchboard.on("reload.commit", self._commit)
+        self._switchboard.on("reloading", lambda told: notify.reloading() if told["began"] else notify.ready())
+        self._switchboard.on("workers.replace", self._replace_all)
         self._stop_by: float | None = None
         self._exit_code = 0
 
@@ -65,7 +70,7 @@ class Supervisor:
             for watched in (heard.fileno(), self._ready_fd):
                 self._switchboard.poll.register(watched, select.POLLIN)
             self._fill(self._seats[0])  # alone first: what keeps it from starting is said once
-            while self._stop_by is None or any(seat.pid for seat in self._seats):
+            while self._stop_by is None or any(seat.pid or seat.formers for seat in self._seats):
                 self._turn(heard)
         return self._exit_code
 
@@ -82,14 +87,18 @@ class Supervisor:
                 self._switchboard.serve(fd, what)
         self._bury()
         self._fill_due()
+        self._replace_next()
         self._cut_overdue()
 
     def _wait_s(self) -> float | None:
         """Seconds until something is due; None = nothing is."""
+        due = [former.cut_at for seat in self._seats for former in seat.formers]
         if self._stop_by is not None:
-            return max(0.0, self._stop_by - time.monotonic())
-        due = [seat.due for seat in self._seats if not seat.pid] if self._any_ready else []
-        return max(0.0, min(due) - time.monotonic()) if due else None
+            due.append(self._stop_by)
+        elif self._any_ready:
+            due += [seat.due for seat in self._seats if not seat.pid]
+        wait_s = min(due, default=math.inf) - time.monotonic()
+        return max(0.0, wait_s) if wait_s < math.inf else None
 
     # Workers come ---------------------------------------------------------------------------------
 
@@ -151,12 +160,17 @@ class Supervisor:
         if not self._any_ready:
             self._any_ready = True
             self._on_ready()
+        self._appoint()
 
     # Workers go -----------------------------------------------------------------------------------
 
     def _bury(self) -> None:
         """Take note of every worker that has ended."""
         for seat in self._seats:
+            for former in tuple(seat.formers):
+                pid, status = os.waitpid(former.pid, os.WNOHANG)
+                if pid:
+                    self._former_ended(seat, former, os.waitstatus_to_exitcode(status))
             if seat.pid:
                 pid, status = os.waitpid(seat.pid, os.WNOHANG)
                 if pid:
@@ -169,6 +183,7 @@ class Supervisor:
         if seat.line is not None:
             self._switchboard.close(seat.line)
             seat.line = None
+            self._appoint()
         if self._stop_by is not None:
             self._exit_code = self._exit_code or (EXIT_FAILED if code < 0 else code)
             event("worker.exited", "Worker ended", worker=seat.post.index, pid=pid, exit_code=code)
@@ -181,9 +196,23 @@ class Supervisor:
             event(
                 "worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart
             )
-            if delay > PAUSE_FROM_S and not self._shares_queue:
+            if delay > PAUSE_FROM_S and not self._shares_queue and not seat.formers:
                 pause_queue(seat.post.listening)
                 seat.queue_paused = True
+
+    def _former_ended(self, seat: Seat, former: Former, code: int) -> None:
+        seat.formers.remove(former)
+        _forget_metrics(former.pid)
+        if former.line is not None:
+            self._switchboard.close(former.line)
+        event(
+            "worker.replaced",
+            "Worker ended, its successor serves",
+            worker=seat.post.index,
+            pid=former.pid,
+            exit_code=code,
+        )
+        self._appoint()
 
     @property
     def _shares_queue(self) -> bool:
@@ -197,26 +226,94 @@ class Supervisor:
             return
         if number in STOPS and self._stop_by is None:
             self._stop()
+        for pid in self._pids():
+            os.kill(pid, number)
+
+    def _pids(self) -> Iterator[int]:
+        """Of all workers that live."""
         for seat in self._seats:
+            yield from (former.pid for former in seat.formers)
             if seat.pid:
-                os.kill(seat.pid, number)
+                yield seat.pid
 
     def _stop(self) -> None:
         """From now on nobody is replaced, and only the workers hold the listening sockets, until they drain."""
         notify.stopping()
-        drain_s = (self._drain.delay_us + self._drain.grace_us) / 1e6
+        drain = self._seats[0].post.settings.drain
+        drain_s = (drain.delay_us + drain.grace_us) / 1e6
         self._stop_by = time.monotonic() + drain_s + LAST_RESORT_S
         for sock in self._doors.all():
             sock.close()
 
     def _cut_overdue(self) -> None:
-        if self._stop_by is None or time.monotonic() < self._stop_by:
+        now = time.monotonic()
+        for seat in self._seats:
+            for former in seat.formers:
+                if former.cut_at <= now:
+                    self._cut(seat, former.pid)
+                    former.cut_at = now + LAST_RESORT_S
+        if self._stop_by is None or now < self._stop_by:
             return
         for seat in self._seats:
-            if seat.pid:
-                event("worker.cut", "Worker did not end in time", "error", worker=seat.post.index, pid=seat.pid)
-                os.kill(seat.pid, signal.SIGKILL)
-        self._stop_by = time.monotonic() + LAST_RESORT_S
+            for pid in (*(former.pid for former in seat.formers), *([seat.pid] if seat.pid else [])):
+                self._cut(seat, pid)
+        self._stop_by = now + LAST_RESORT_S
+
+    def _cut(self, seat: Seat, pid: int) -> None:
+        event("worker.cut", "Worker did not end in time", "error", worker=seat.post.index, pid=pid)
+        os.kill(pid, signal.SIGKILL)
+
+    # What workers ask -----------------------------------------------------------------------------
+
+    def _appoint(self) -> None:
+        """Somebody has to lead, as soon as anybody can."""
+        if self._switchboard.leader is None:
+            ready = [seat.line for seat in self._seats if seat.ready and seat.line is not None]
+            if ready:
+                self._switchboard.lead(ready[0])
+
+    def _commit(self, told: Mapping[str, Any]) -> None:
+        """All workers have got a policy set ready: from now on it is what workers begin with. Raises OSError."""
+        name = str(told["file"])
+        posts = commit([seat.post for seat in self._seats], name)
+        for seat, post in zip(self._seats, posts, strict=True):
+            seat.post = post
+        use_policy_version(posts[0].policies.version)
+        self._switchboard.tell_all("reload.commit", {"file": name})
+
+    def _replace_all(self, _asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Fork a successor for every worker, one after the other. Nobody stops before his successor serves."""
+        if self._stop_by is not None:
+            raise RuntimeError("the gateway is stopping")
+        self._to_replace = [seat for seat in self._seats if seat.pid and seat.ready and not seat.formers]
+        return {"workers": len(self._to_replace)}
+
+    def _replace_next(self) -> None:
+        if self._stop_by is not None:
+            return
+        unfinished = False
+        for seat in self._seats:
+            for former in seat.formers:
+                if former.cut_at == math.inf:
+                    unfinished = unfinished or not seat.ready
+                    if seat.ready:
+                        self._retire(seat, former)
+        if self._to_replace and not unfinished:
+            seat = self._to_replace.pop(0)
+            if seat.pid and seat.ready:
+                seat.post = as_successor(seat.post)
+                seat.make_room()
+                self._fill(seat)
+
+    def _retire(self, seat: Seat, former: Former) -> None:
+        """Its successor is ready: let it end what it has begun."""
+        former.cut_at = time.monotonic() + seat.post.settings.drain.grace_us / 1e6 + LAST_RESORT_S
+        if former.line is None:
+            return
+        if self._switchboard.leader is former.line:
+            self._switchboard.leader = None
+        self._switchboard.tell(former.line, "retire", {})
+        self._appoint()
 
 
 def _forget_metrics(pid: int) -> None:

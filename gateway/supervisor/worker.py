@@ -8,12 +8,19 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.policy import PolicySet
+from gateway.policy.sources import Sources
 from gateway.settings import Settings
+from gateway.supervisor import notify
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.signals import keep_signals
+
+if TYPE_CHECKING:
+    from gateway.siblings import Siblings
 
 EXIT_FAILED = 1
 EXIT_NOT_STARTED = 4
@@ -26,6 +33,10 @@ class Post:
     store_url  where the counters live; differs from the settings when the gateway started the store itself
     ready      to be called once, when the worker serves calls
     line       to the supervisor, for `gateway.siblings`; None = this is the only worker
+    sources    where settings and policies are read again; None = they are not
+    directory  private to this gateway
+    edition    the file that `policies` came in, "" = they are the first
+    fresh      the settings as they were read then; `settings` are those of them that could be put in place
     beside     coroutine function to run beside the worker, cancelled when it ends
     """
 
@@ -36,6 +47,10 @@ class Post:
     admin: socket.socket | None
     store_url: str
     line: socket.socket | None = None
+    sources: Sources | None = None
+    directory: Path | None = None
+    edition: str = ""
+    fresh: Settings | None = None
     ready: Callable[[], None] = lambda: None
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
@@ -51,6 +66,7 @@ async def serve_calls(post: Post) -> int:
     from gateway.app import Worker
     from gateway.siblings import Siblings
 
+    siblings = Siblings(post.index, post.line)
     worker = Worker(
         post.settings,
         post.policies,
@@ -58,10 +74,21 @@ async def serve_calls(post: Post) -> int:
         admin_socket=post.admin,
         index=post.index,
         store_url=post.store_url,
-        siblings=Siblings(post.index, post.line),
+        siblings=siblings,
+        sources=post.sources,
+        directory=post.directory,
+        reloading=partial(_tell_reloading, siblings),
         on_ready=post.ready,
     )
     return await worker.run()
+
+
+def _tell_reloading(siblings: "Siblings", began: bool) -> None:
+    """The service manager only listens to the first process."""
+    if siblings.alone:
+        notify.reloading() if began else notify.ready()
+    else:
+        siblings.tell_supervisor("reloading", {"began": began})
 
 
 def run_worker(post: Post, serve: Serve) -> int:

@@ -66,6 +66,7 @@ class FakeWorker:
     worker: int = 1
     siblings: Siblings = field(default_factory=lambda: Siblings(1))
     own_store: Store = field(default_factory=LocalStore)
+    reload: Any = None
     draining: bool = False
     failing: Mapping[str, str] = field(default_factory=dict)
     changes: list[tuple[Guard, Change]] = field(default_factory=list)

@@ -169,12 +169,12 @@ def test_levels_of_what_is_gone_become_zero(metrics: Metrics) -> None:
 def test_policy_sets_as_they_come(metrics: Metrics) -> None:
     from dataclasses import replace
 
-    metrics.policy_rejected()
+    metrics.count_reload("rejected")
     found = samples(metrics)
     assert found["gateway_policy_last_reload_successful"] == 0
     assert found['gateway_policy_info{version="0123456789ab"}'] == 1
     metrics.policy_loaded(replace(POLICIES, version="ba9876543210"))
-    metrics.policy_unchanged()
+    metrics.count_reload("unchanged")
     found = samples(metrics)
     assert found["gateway_policy_last_reload_successful"] == 1
     assert found["gateway_policy_last_reload_success_timestamp_seconds"] > 1.7e9

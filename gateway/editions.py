@@ -1,0 +1,91 @@
+"""A worker's policies and settings, one edition after the other: here is put in place what `gateway.reload` decides."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol
+
+from gateway.call import Gateway
+from gateway.census import Census
+from gateway.core.connection_outcome import Outcomes
+from gateway.core.policy import PolicySet
+from gateway.listener.listener import Listener
+from gateway.observe.connections import Connections
+from gateway.observe.log import use_policy_version
+from gateway.observe.metrics import Metrics
+from gateway.observe.reloads import tell_reload
+from gateway.reload import Edition, Outcome
+from gateway.settings import Settings
+from gateway.swap import Prepared, discard, prepare, swap
+
+
+class Holder(Protocol):
+    """Who shows others what is in force."""
+
+    settings: Settings
+    policies: PolicySet
+    worker: int
+
+
+class Editions:
+    """The parts of one worker that depend on what is in force. `gateway.reload.Worker` says what it can do.
+
+    use_level  told of another lowest level of the log
+    """
+
+    def __init__(
+        self,
+        holder: Holder,
+        gateway: Gateway,
+        listener: Listener,
+        metrics: Metrics,
+        census: Census,
+        connections: Connections,
+        use_level: Callable[[str], None],
+    ) -> None:
+        self._holder = holder
+        self._gateway = gateway
+        self._listener = listener
+        self._metrics = metrics
+        self._census = census
+        self._connections = connections
+        self._use_level = use_level
+        self._prepared: Prepared | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+        return self._holder.settings
+
+    @property
+    def policies(self) -> PolicySet:
+        """In force."""
+        return self._holder.policies
+
+    async def prepare(self, edition: Edition) -> Callable[[], Awaitable[None]]:
+        """See `gateway.reload.Worker`."""
+        prepared = self._prepared = await prepare(self._gateway, edition.settings, edition.policies)
+        return partial(discard, self._gateway, prepared)
+
+    def commit(self, edition: Edition) -> None:
+        """See `gateway.reload.Worker`."""
+        prepared, self._prepared = self._prepared, None
+        assert prepared is not None, "it was prepared"
+        before = swap(self._gateway, prepared)
+        self._listener.use(edition.settings.bounds)
+        self._connections.outcomes = Outcomes(edition.policies.classes)
+        self._census.use(edition.policies.breakers)
+        self._metrics.policy_loaded(edition.policies, counted=False)
+        use_policy_version(edition.policies.version)
+        if edition.settings.logging.level != self._holder.settings.logging.level:
+            self._use_level(edition.settings.logging.level)
+        self._holder.settings, self._holder.policies = edition.settings, edition.policies
+        closing = asyncio.create_task(before.close(shared_with=prepared.authenticator))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def reloaded(self, outcome: Outcome) -> None:
+        """See `gateway.reload.Worker`."""
+        self._metrics.count_reload(outcome.result)
+        tell_reload(outcome.as_dict(), self.policies.files)
