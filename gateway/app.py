@@ -120,6 +120,7 @@ class Worker:
         editions = Editions(self, gateway, *parts)
         self.reload = self._make_reload(editions, self.siblings)
         self.siblings.on("retire", self._retire)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         await listener.start(self._listen_socket)
         await self._start_admin()
         self._metrics.start()
@@ -231,18 +232,16 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, False)
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, True)
         loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
-        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_certificates)
 
     def _asked_to_reload(self) -> None:
         """Everything that is read from files."""
         self._reload_certificates()
-        if self.reload is not None:
-            self.reload.signalled()
+        self.reload.signalled()
 
     async def _retire(self, _told: object) -> None:
         """Our successor serves: nobody asks us any more how we are, and we end what we have begun."""
-        if self.reload is not None:
-            await self.reload.close()
+        await self.reload.close()
         if self._admin is not None:
             await self._admin.close()
         self._asked_to_stop(True)

@@ -18,6 +18,7 @@ from gateway.core.policy import Match, PolicySet, Route, Upstream
 from gateway.observe.log import close_logging, configure_logging
 from gateway.observe.metrics import Metrics
 from gateway.policy.settings_file import load_settings
+from gateway.reload import Outcome
 from gateway.settings import Listen, Logging, Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
@@ -56,6 +57,20 @@ POLICIES = PolicySet(
 
 
 @dataclass
+class FakeReloads:
+    """Answers with `outcome` when it is asked to reload."""
+
+    outcome: Outcome = field(
+        default_factory=lambda: Outcome("unchanged", "0123456789ab", "admin", "2026-11-21T05:30:00Z")
+    )
+    last: Outcome | None = None
+
+    async def ask(self, _why: str) -> Outcome:
+        self.last = self.outcome
+        return self.outcome
+
+
+@dataclass
 class FakeWorker:
     """The admin listener's view of a worker, every part of it up to the test."""
 
@@ -66,7 +81,7 @@ class FakeWorker:
     worker: int = 1
     siblings: Siblings = field(default_factory=lambda: Siblings(1))
     own_store: Store = field(default_factory=LocalStore)
-    reload: Any = None
+    reload: "FakeReloads" = field(default_factory=lambda: FakeReloads())
     draining: bool = False
     failing: Mapping[str, str] = field(default_factory=dict)
     changes: list[tuple[Guard, Change]] = field(default_factory=list)
