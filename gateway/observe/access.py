@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from gateway.observe.clock import Clock
-from gateway.observe.encode import NativeHead, encode
+from gateway.observe.encode import HEADS
 from gateway.observe.events import ACCESS
 from gateway.observe.line import Line, call_line, common_line, own_line
 from gateway.observe.pretty import access_line
-from gateway.observe.schema import SCHEMA, renaming
+from gateway.observe.schema import SCHEMA
 from gateway.observe.writer import is_terminal, writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging
@@ -41,9 +41,10 @@ class AccessLog:
         self._hidden = tuple(hidden_fields(logging))
         self._now = Clock().now
         constant = {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope}
-        self._head = NativeHead(constant)
-        self._encode = _encoder(logging, constant, self._head)
-        self._in_parts = self._encode == self._head.encode_all
+        self._head = HEADS[logging.format](constant)
+        self._in_parts = not wants_pretty(logging)
+        self._failed, self._fine = [(level, f"{level} {logging.format}") for level in ("warning", "info")]
+        self._encode: Encode = self._head.encode_all if self._in_parts else access_line
 
     def use_level(self, level: str) -> None:
         """The lowest level of lines that are written from now on."""
@@ -54,12 +55,12 @@ class AccessLog:
         own_failure = record.status >= 500 and record.response_source != "upstream"
         if (WARNING if own_failure else INFO) < self._lowest:
             return
-        level = "warning" if own_failure else "info"
+        level, key = self._failed if own_failure else self._fine
         data: bytes | None = None
         if self._in_parts and record.notes is not None:
-            start = record.notes.get(level)
+            start = record.notes.get(key)
             if start is None:
-                start = record.notes[level] = self._head.start(level, self._shown(common_line, record))
+                start = record.notes[key] = self._head.start(level, self._shown(common_line, record))
             data = (
                 self._head.encode(self._now(), start, own_line(record, with_query=self._with_query)) if start else None
             )
@@ -70,15 +71,6 @@ class AccessLog:
         for name in self._hidden:
             line.pop(name, None)
         return line
-
-
-def _encoder(logging: Logging, constant: Mapping[str, str | int], head: NativeHead) -> Encode:
-    if wants_pretty(logging):
-        return access_line
-    rename = renaming(logging.format)
-    if rename is None:
-        return head.encode_all
-    return lambda now, level, line: encode({"timestamp": now, "level": level, **constant, **line}, rename)
 
 
 def wants_pretty(logging: Logging) -> bool:

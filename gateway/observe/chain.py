@@ -10,7 +10,8 @@ from gateway.observe.clock import Clock
 from gateway.observe.crash import traceback_text
 from gateway.observe.encode import encode
 from gateway.observe.events import LIBRARY
-from gateway.observe.schema import SCHEMA, renaming
+from gateway.observe.formats import renaming
+from gateway.observe.schema import SCHEMA
 from gateway.observe.text import REDACTED, is_secret, printable, without_userinfo
 
 TRACEBACK_CHARS = 8_192

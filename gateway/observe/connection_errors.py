@@ -10,8 +10,9 @@ from gateway.observe.attempts import Attempt
 from gateway.observe.clock import Clock
 from gateway.observe.encode import Line, encode
 from gateway.observe.events import CONNECTION_ERROR
+from gateway.observe.formats import renaming
 from gateway.observe.pretty import error_line
-from gateway.observe.schema import SCHEMA, renaming
+from gateway.observe.schema import SCHEMA
 from gateway.observe.writer import writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging

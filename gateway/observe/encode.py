@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from gateway.observe.schema import Renaming
+from gateway.observe.formats import Ecs, Otel, Renaming
 from gateway.observe.text import encodable, quiet
 
 LINE_BYTES = 16 * 1024
@@ -37,9 +37,7 @@ class NativeHead:
 
     def start(self, level: str, common: Line) -> bytes:
         """What lines of this level with `common` in them begin with, after their time; b"" when it takes more care."""
-        start = encode({"level": level, **self._constant, **common})[1:-2]
-        simple = len(start) <= LINE_BYTES // 2 and b'"truncated":true' not in start and start.isascii()
-        return start if simple else b""
+        return _simple(encode({"level": level, **self._constant, **common})[1:-2])
 
     def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
         """The line that begins so and goes on with `own`, as `encode` would; None when it takes more care."""
@@ -52,6 +50,70 @@ class NativeHead:
     def encode_all(self, now: str, level: str, line: Line) -> bytes:
         """A whole line. Never raises."""
         return encode({"timestamp": now, "level": level, **self._constant, **line})
+
+
+class EcsHead:
+    """The same of ECS lines."""
+
+    def __init__(self, constant: Mapping[str, str | int]) -> None:
+        self._constant = dict(constant)
+        self._rename = Ecs()
+
+    def start(self, level: str, common: Line) -> bytes:
+        return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1:-2])
+
+    def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
+        try:
+            encoded = orjson.dumps(self._rename(own), option=_NEWLINE)[1:]
+        except TypeError:
+            return None
+        data = b'{"@timestamp":"%b",%b,%b' % (now.encode(), start, encoded)
+        return data if data.isascii() and len(data) <= LINE_BYTES else None
+
+    def encode_all(self, now: str, level: str, line: Line) -> bytes:
+        return encode({"timestamp": now, "level": level, **self._constant, **line}, self._rename)
+
+
+class OtelHead:
+    """The same of OpenTelemetry's log records. What they begin with ends within `Attributes`."""
+
+    def __init__(self, constant: Mapping[str, str | int]) -> None:
+        self._constant = dict(constant)
+        self._rename = Otel()
+
+    def start(self, level: str, common: Line) -> bytes:
+        return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1:-3])
+
+    def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
+        try:
+            attributes = self._rename.flat(own)
+            ids = b'"TraceId":"%b","SpanId":"%b",' % (
+                attributes.pop("TraceId").encode(),
+                attributes.pop("SpanId").encode(),
+            )
+            encoded = orjson.dumps(attributes)[1:]
+        except (TypeError, KeyError):
+            return None
+        data = b'{"Timestamp":"%b",%b%b,%b}\n' % (now.encode(), ids, start, encoded)
+        return data if data.isascii() and len(data) <= LINE_BYTES else None
+
+    def encode_all(self, now: str, level: str, line: Line) -> bytes:
+        return encode({"timestamp": now, "level": level, **self._constant, **line}, self._rename)
+
+
+Head = NativeHead | EcsHead | OtelHead
+HEADS: Mapping[str, type[NativeHead] | type[EcsHead] | type[OtelHead]] = {
+    "native": NativeHead,
+    "ecs": EcsHead,
+    "otel": OtelHead,
+}
+"""By `logging.format`."""
+
+
+def _simple(start: bytes) -> bytes:
+    """What can be the start of many lines; b"" for what takes more care."""
+    simple = len(start) <= LINE_BYTES // 2 and b'truncated":true' not in start and start.isascii()
+    return start if simple else b""
 
 
 def _encode_safely(line: Line, rename: Renaming | None) -> bytes:

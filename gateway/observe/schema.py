@@ -1,16 +1,14 @@
 """The fields of log lines and what each is called in the three formats: native, ECS 8, OpenTelemetry.
 
-Native names are flat and carry their unit. A format is chosen when the settings are read; its table turns native keys
-(and the few values whose unit differs) into its own. `docs/logs.md` lists exactly these fields.
+Native names are flat and carry their unit. `formats` turns them, and the few values whose unit differs, into
+the others. `docs/logs.md` lists exactly these fields.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 SCHEMA = 1
 """Rises when a field is renamed, removed or changes its meaning; new fields do not raise it."""
-
-Convert = Callable[[Any], Any]
 
 
 class Field(NamedTuple):
@@ -193,39 +191,3 @@ CONNECTION_ERROR_FIELDS: Mapping[str, Field] = {
     )
 }
 """Of the lines of the log of connection errors, besides the envelope."""
-
-
-def _nanoseconds(duration_ms: float) -> int:
-    return round(duration_ms * 1_000_000)
-
-
-def _version_number(protocol: str) -> str:
-    return protocol.removeprefix("HTTP/")
-
-
-_CONVERSIONS: Mapping[str, Mapping[str, Convert]] = {
-    "ecs": {"duration_ms": _nanoseconds, "protocol": _version_number},
-    "otel": {"protocol": _version_number},
-}
-
-
-class Renaming:
-    """Native lines in another format. Fields without a name of their own there go below `gateway.`."""
-
-    def __init__(self, format_: str) -> None:
-        """Raises KeyError for a format other than `ecs` and `otel`."""
-        self._convert = _CONVERSIONS[format_]
-        self._names = {name: getattr(field, format_) for name, field in FIELDS.items()}
-
-    def __call__(self, native: dict[str, Any]) -> dict[str, Any]:
-        names = self._names
-        renamed = {names.get(key) or f"gateway.{key}": value for key, value in native.items()}
-        for key, convert in self._convert.items():
-            if key in native:
-                renamed[names[key]] = convert(native[key])
-        return renamed
-
-
-def renaming(format_: str) -> Renaming | None:
-    """The table of a `logging.format`; None for native."""
-    return None if format_ == "native" else Renaming(format_)

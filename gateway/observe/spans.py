@@ -17,7 +17,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS",
 OTHER = "_OTHER"
 """What the semantic conventions call a method that is not well known, so that names of spans stay few."""
 MAX_CHARS = 4_096
-_NOT_ATTRIBUTES = ("TraceId", "SpanId", "http.request.method", "network.peer.address", "gateway.attempts")
+_NOT_ATTRIBUTES = ("TraceId", "SpanId", "http.request.method", "gateway.attempts")
 _SERVER_FAILED, _CLIENT_FAILED = 500, 400
 """Statuses from which on a span counts as failed: a caller's own mistake is no failure of the server."""
 
@@ -77,11 +77,6 @@ def _call_attributes(record: CallRecord, line: Mapping[str, Any], method: str) -
     for name, value in line.items():
         if name not in _NOT_ATTRIBUTES and value is not None:
             attributes[name] = _attribute(value)
-    if "network.peer.address" in line:
-        attributes["network.peer.address"] = line["network.peer.address"]
-    host, colon, port = record.http_host.rpartition(":")
-    if colon and port.isdigit():
-        attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
     return attributes
 
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 
 from gateway.core.trace import SAMPLED
 from gateway.observe.access import hidden_fields
+from gateway.observe.formats import Otel
 from gateway.observe.line import call_line
 from gateway.observe.log import envelope, event
-from gateway.observe.schema import ENVELOPE, renaming
+from gateway.observe.schema import ENVELOPE
 from gateway.observe.spans import Span, spans_of
 from gateway.record import CallRecord
 from gateway.settings import Settings
@@ -57,9 +58,7 @@ class Spans:
         self._tell = tell
         self._with_query = "query" not in redact
         self._hidden = tuple(redact)
-        rename = renaming("otel")
-        assert rename is not None
-        self._rename = rename
+        self._renamed = Otel().flat
         self._waiting: deque[CallRecord] = deque()
         self._wake = threading.Event()
         self._ended = False
@@ -110,7 +109,7 @@ class Spans:
         line = call_line(record, with_query=self._with_query)
         for name in self._hidden:
             line.pop(name, None)
-        return spans_of(record, self._rename(line))
+        return spans_of(record, self._renamed(line))
 
 
 def open_spans(settings: Settings, worker: int) -> Spans | None:

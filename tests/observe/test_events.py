@@ -166,7 +166,7 @@ def test_other_formats_rename_events_too(lines: Lines) -> None:
     event("worker.started", "Worker started", pid=12, restart_in_s=0.5)
     ecs, otel = lines()
     assert (ecs["event.action"], ecs["process.pid"], ecs["gateway.restart_in_s"]) == ("worker.started", 12, 0.5)
-    assert (otel["EventName"], otel["service.instance.id"]) == ("worker.started", "gw-1")
+    assert (otel["EventName"], otel["Resource"]["service.instance.id"]) == ("worker.started", "gw-1")
 
 
 def test_people_get_short_lines(capfd: pytest.CaptureFixture[str]) -> None:

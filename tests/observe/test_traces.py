@@ -7,8 +7,8 @@ import pytest
 
 from gateway.core.trace import outer_span
 from gateway.observe import traces
+from gateway.observe.formats import Otel
 from gateway.observe.line import call_line
-from gateway.observe.schema import renaming
 from gateway.observe.spans import Span, spans_of
 from gateway.observe.traces import BATCH, MOST_WAITING, Spans
 from gateway.record import CallRecord
@@ -16,9 +16,7 @@ from tests.observe.conftest import finished_call
 
 
 def spans(record: CallRecord) -> list[Span]:
-    rename = renaming("otel")
-    assert rename is not None
-    return spans_of(record, rename(call_line(record, with_query=False)))
+    return spans_of(record, Otel().flat(call_line(record, with_query=False)))
 
 
 def sampled_call() -> CallRecord:
