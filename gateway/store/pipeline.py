@@ -183,7 +183,7 @@ class Pipeline:
             except StoreDown as fault:
                 self._down(fault)
                 if needs_redial(fault):
-                    link.abort()
+                    link.lose(fault)
             self._tried.set()
             await asyncio.sleep(random.uniform(gap_s / 2, gap_s))  # noqa: S311
             gap_s = min(2 * gap_s, MAX_PROBE_GAP_S)

@@ -23,10 +23,11 @@ class Load:
     def __init__(self, store, asks):
         self.admitted = [0] * len(asks)
         self.faults = []
+        self._over = False
         self._tasks = [asyncio.create_task(self._go(store, at, ask)) for at, ask in enumerate(asks)]
 
     async def _go(self, store, at, ask):
-        while True:
+        while not self._over:
             try:
                 self.admitted[at] += (await store.admit(ask, "")).admitted
             except StoreDown as fault:
@@ -40,8 +41,8 @@ class Load:
             await asyncio.sleep(0.005)
 
     async def stop(self):
-        for task in self._tasks:
-            task.cancel()
+        """Let every call that is on its way end."""
+        self._over = True
         await asyncio.wait(self._tasks)
 
 
@@ -60,8 +61,7 @@ async def test_slots_that_move_under_load_cost_no_call_and_no_count(open_store, 
     assert load.faults == []
     left = await store.peek(asks[1])
     used = [1_000_000 - verdict.remaining for verdict in left.verdicts]
-    assert used[1] == load.admitted[1]
-    assert used[0] - sum(load.admitted) in range(3), "and the two that were on their way when the load stopped"
+    assert used == [sum(load.admitted), load.admitted[1]]
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2], ids=["no key has moved", "one of two", "both"])
@@ -130,4 +130,4 @@ async def test_a_primary_that_hands_over_in_order_loses_nothing(open_store, clus
     assert load.faults == []
     assert cluster.owner(KEY.format(tenant)) is promoted
     used = 1_000_000 - (await store.peek(Ask([make_charge(1_000_000, tenant)]))).verdicts[0].remaining
-    assert sum(load.admitted) <= used <= sum(load.admitted) + 5
+    assert used == sum(load.admitted)
