@@ -198,8 +198,8 @@ class Outage:
         while self._fallback.owing:
             await self._pay_some()
             await asyncio.sleep(REST_PAUSE_S)
-        if self.up:
-            self._fallback.forget()
+        for _ in self._fallback.forget():
+            await asyncio.sleep(0)
 
     async def _pay_some(self) -> None:
         some = self._fallback.take_debts(AT_ONCE)

@@ -1,10 +1,10 @@
 """What this worker's shares have spent while the store was away, and the store does not know of yet."""
 
-from itertools import islice
+from collections import OrderedDict
 
 from gateway.core.limits import Charge, Limit
 
-MOST_DEBTS = 200_000
+MOST_DEBTS = 100_000
 """Beyond it those are forgotten that were made first."""
 
 
@@ -13,7 +13,7 @@ class Debts:
 
     def __init__(self, most: int = MOST_DEBTS) -> None:
         self._most = most
-        self._units: dict[str, tuple[Limit, int]] = {}
+        self._units: OrderedDict[str, tuple[Limit, int]] = OrderedDict()
         self.forgotten = 0
 
     def __len__(self) -> int:
@@ -28,13 +28,11 @@ class Debts:
         if units <= 0:
             return
         if len(self._units) >= self._most:
-            del self._units[next(iter(self._units))]
+            self._units.popitem(last=False)
             self.forgotten += 1
         self._units[key] = (limit, units)
 
     def take(self, count: int) -> list[Charge]:
         """Some of those that were made first: the whole limit, the partition, its units. `add` puts them back."""
-        taken = [Charge(limit, key, units) for key, (limit, units) in islice(self._units.items(), count)]
-        for charge in taken:
-            del self._units[charge.key]
-        return taken
+        first = (self._units.popitem(last=False) for _ in range(min(count, len(self._units))))
+        return [Charge(limit, key, units) for key, (limit, units) in first]

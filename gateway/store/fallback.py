@@ -6,7 +6,7 @@ was left there. What it spends it owes: `take_debts` says what the store has to 
 Breakers and pauses go on in this worker alone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 from gateway.core.algorithms import State
@@ -22,6 +22,7 @@ NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
 """This worker's share is smaller than the call costs; when the store is back there may be room at once."""
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
 MOST_SHARES = 10_000
+FORGET_AT_ONCE = 1_000
 
 
 class Seen(NamedTuple):
@@ -84,10 +85,13 @@ class Fallback:
                 if full_us > now_us and (known is None or known.at_us < at_us):
                     seen[charge.key] = Seen(verdict.remaining, full_us, at_us)
 
-    def forget(self) -> None:
-        """The store is back, and knows everything."""
+    def forget(self) -> Iterator[None]:
+        """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
         self._seen = {}
-        self._local.forget_charges()
+        keys = self._local.keys()
+        for first in range(0, len(keys), FORGET_AT_ONCE):
+            yield
+            self._local.forget_charges(keys[first : first + FORGET_AT_ONCE])
 
     def denies(self, charges: Sequence[Charge]) -> bool:
         """Whether an enforced limit wants calls refused while the store is down."""

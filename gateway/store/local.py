@@ -5,7 +5,7 @@ Used where no server can be had, and for a limit whose posture is `local` while 
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from gateway.core import guards as core
@@ -19,6 +19,7 @@ from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
 
+SPARE_ENDINGS = 1_000
 _STARTED_NS = time.time_ns() - time.monotonic_ns()
 
 
@@ -194,12 +195,19 @@ class LocalStore:
         if not leases.retry_us(limit, cost, now_us):
             self._keep(key, leases.charged(limit, cost, now_us, lease), now_us, limit.window_us)
 
-    def forget_charges(self) -> None:
-        """Forget what windows and buckets have counted. Slots in use, breakers and pauses stay."""
-        counted = (Log, Bucket, Tally)
-        self._partitions = {k: known for k, known in self._partitions.items() if not isinstance(known.state, counted)}
-        self._endings = [entry for entry in self._endings if self._partitions.get(entry[2]) is entry[3]]
-        heapq.heapify(self._endings)
+    def keys(self) -> list[str]:
+        """All partitions that something is remembered of."""
+        return list(self._partitions)
+
+    def forget_charges(self, keys: Iterable[str]) -> None:
+        """Forget what windows and buckets have counted of these. Slots in use, breakers and pauses stay."""
+        for key in keys:
+            partition = self._partitions.get(key)
+            if partition is not None and isinstance(partition.state, Log | Bucket | Tally):
+                del self._partitions[key]
+        if len(self._endings) > 2 * len(self._partitions) + SPARE_ENDINGS:
+            self._endings = [entry for entry in self._endings if self._partitions.get(entry[2]) is entry[3]]
+            heapq.heapify(self._endings)
 
     def __len__(self) -> int:
         return len(self._partitions)
