@@ -68,6 +68,8 @@ class Wire(asyncio.Transport):
 class RecordedStore:
     """Stands where the store's dialer does. While `live` it asks a real server and remembers what it said."""
 
+    watches = False
+
     def __init__(self, path: str) -> None:
         self.live = True
         self._replies: dict[bytes, bytes] = {}
