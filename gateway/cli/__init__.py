@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import diff, explain, health, keys, reload, replay, run, tell
+from gateway.cli import diff, explain, health, init, keys, reload, replay, run, tell
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command()(explain.explain)
 app.command()(diff.diff)
 app.command()(replay.replay)
 app.command()(tell.schema)
+app.command()(init.init)
 app.command()(health.healthcheck)
 app.command()(reload.reload)
 app.command()(keys.hash_key)

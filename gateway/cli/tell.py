@@ -40,10 +40,20 @@ def check(
     raise typer.Exit(code)
 
 
-def schema() -> None:
-    """Print the JSON Schema of policy files, for editors."""
+class SchemaOf(StrEnum):
+    """What `schema` describes."""
+
+    POLICIES = "policies"
+    SETTINGS = "settings"
+
+
+def schema(
+    of: Annotated[SchemaOf, typer.Argument(help="Policy files, or the settings file.")] = SchemaOf.POLICIES,
+) -> None:
+    """Print the JSON Schema of policy files, or of the settings file, for editors."""
     import json
 
-    from gateway.policy.schema import policy_schema
+    from gateway.policy.schema import policy_schema, settings_schema
 
-    typer.echo(json.dumps(policy_schema(), indent=2))
+    found = policy_schema() if of is SchemaOf.POLICIES else settings_schema()
+    typer.echo(json.dumps(found, indent=2))

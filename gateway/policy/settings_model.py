@@ -5,7 +5,7 @@ import re
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
@@ -16,6 +16,14 @@ from gateway.policy.strict import Items, Strict
 STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _COLLECTOR = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(?:/[!-~]*)?").fullmatch
+_STORE_SCHEMA = {"type": "string", "examples": ["embedded", "redis://localhost:6379", "env:REDIS_URL"]}
+_SIZE_OR_NONE = {"type": "string", "pattern": "^(none|[0-9]+ ?(B|KiB|MiB|GiB))$"}
+_COUNT_OR_NONE = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}]}
+_COLLECTOR_SCHEMA = {"type": "string", "pattern": "^(none|https?://.+)$"}
+_PRETTY = {"enum": [True, False, "auto"]}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_TOKEN = {"type": "string", "pattern": "^(none|env:.+|file:.+)$"}
+_WORKERS = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})").fullmatch
 
 
@@ -158,14 +166,18 @@ class TlsFiles(Strict):
 class Listener(Strict):
     """One listening address."""
 
-    address: Annotated[tuple[str, int], BeforeValidator(parse_address)]
+    address: Annotated[
+        tuple[str, int],
+        BeforeValidator(parse_address),
+        WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$", "examples": ["127.0.0.1:8080", "[::1]:8080"]}),
+    ]
     tls: TlsFiles | None = None
 
 
 class Store(Strict):
     """Where counters live."""
 
-    url: Annotated[str, BeforeValidator(parse_store_url)] = "embedded"
+    url: Annotated[str, BeforeValidator(parse_store_url), WithJsonSchema(_STORE_SCHEMA)] = "embedded"
     key_prefix: str = Field(default="gw:", pattern=r"^[A-Za-z0-9:._-]{0,32}$")
     timeout: Duration = 20_000
 
@@ -187,14 +199,14 @@ class Bounds(Strict):
 
     header_bytes: Size = 32 * 1024
     target_bytes: Size = 16 * 1024
-    body_bytes: Annotated[int | None, BeforeValidator(parse_size_or_none)] = None
+    body_bytes: Annotated[int | None, BeforeValidator(parse_size_or_none), WithJsonSchema(_SIZE_OR_NONE)] = None
     header_count: Units = 128
     header_time: Duration = 10_000_000
     body_time: Duration = 30_000_000
     idle_time: Duration = 75_000_000
     calls_in_flight: Units = 10_000
     sockets: Units = 20_000
-    sockets_per_ip: Annotated[int | None, BeforeValidator(parse_count_or_none)] = None
+    sockets_per_ip: Annotated[int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)] = None
     response_header_bytes: Size = 64 * 1024
 
 
@@ -213,14 +225,14 @@ class Logging(Strict):
     connection_errors: str = Field(default="stdout", min_length=1)
     redact: Items[str] = ("authorization", "cookie", "query")
     level: Literal["debug", "info", "warning", "error"] = "info"
-    pretty: Annotated[bool | None, BeforeValidator(parse_pretty)] = None
+    pretty: Annotated[bool | None, BeforeValidator(parse_pretty), WithJsonSchema(_PRETTY)] = None
 
 
 class Traces(Strict):
     """Spans for OpenTelemetry."""
 
-    endpoint: Annotated[str | None, BeforeValidator(parse_collector)] = None
-    sample: Annotated[float, BeforeValidator(parse_share)] = 1.0
+    endpoint: Annotated[str | None, BeforeValidator(parse_collector), WithJsonSchema(_COLLECTOR_SCHEMA)] = None
+    sample: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
 
 
 class SettingsFile(Strict):
@@ -232,10 +244,10 @@ class SettingsFile(Strict):
     admin: Annotated[Listener | None, BeforeValidator(_as_admin)] = Field(
         default="127.0.0.1:9090", validate_default=True
     )
-    admin_token: Annotated[str | None, BeforeValidator(parse_token)] = None
-    workers: Annotated[int, BeforeValidator(parse_workers)] = 1
+    admin_token: Annotated[str | None, BeforeValidator(parse_token), WithJsonSchema(_TOKEN)] = None
+    workers: Annotated[int, BeforeValidator(parse_workers), WithJsonSchema(_WORKERS)] = 1
     policies: str = Field(default="../policies", min_length=1)
-    trusted_proxies: Items[Annotated[str, BeforeValidator(parse_network)]] = ()
+    trusted_proxies: Items[Annotated[str, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})]] = ()
     store: Store = Store()
     headers: Headers = Headers()
     bounds: Bounds = Bounds()

@@ -14,7 +14,7 @@ from gateway.policy import check
 from gateway.policy.shipped import shipped
 from gateway.store.local import LocalStore
 
-EXAMPLES = ["vendor-a-integration-platform", "vendor-b-crm", "vendor-c-psa"]
+EXAMPLES = ["starter", "vendor-a-integration-platform", "vendor-b-crm", "vendor-c-psa"]
 MINUTE_US = 60_000_000
 
 
