@@ -6,7 +6,7 @@ get a moment to do the same. Until then shares go on to decide.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
@@ -148,27 +148,30 @@ class Outage:
     def _returned(self) -> None:
         """Called before any caller can ask the store."""
         self._use(cast("Store", NotYet(self._store)))
-        self._start_work(self._hand_over())
+        self._start_work(self._hand_over)
 
     def _beaten(self, fleet: Fleet) -> None:
         if not self.up:
             return
         self._fallback.share_with(fleet)
         if self._fallback.owing and self._work is None:
-            self._start_work(self._pay_the_rest())
+            self._start_work(self._pay_the_rest)
 
     # -- back to the store
 
     async def _hand_over(self) -> None:
         """Whatever goes wrong on the way: as long as the store is there, it is used in the end."""
-        last: list[Charge] = []
         try:
             await self._catch_up(monotonic() + HAND_OVER_S)
-            last = self._fallback.take_debts(AT_ONCE)
-            self._charge(last)  # in front of whatever is asked from now on
-        finally:
-            if self._store_there and not self.up:
-                self._open()
+        except StoreDown:
+            if not self._store_there:
+                return
+        except Exception as crash:
+            about = {"message": "The store could not be told of everything", "exception": crash}
+            asyncio.get_running_loop().call_exception_handler(about)
+        last = self._fallback.take_debts(AT_ONCE)
+        self._charge(last)  # in front of whatever is asked from now on
+        self._open()
         await self._confirm(last)
         await self._pay_the_rest()
 
@@ -223,7 +226,7 @@ class Outage:
     def _store_there(self) -> bool:
         return self._store_scripted.up
 
-    def _start_work(self, work: Any) -> None:
+    def _start_work(self, work: Callable[[], Awaitable[None]]) -> None:
         if self._work is not None:
             self._work.cancel()
         self._work = task = asyncio.create_task(_until_down(work), name="hand over to the store")
@@ -239,6 +242,6 @@ class Outage:
             await asyncio.wait((self._work,))
 
 
-async def _until_down(work: Any) -> None:
+async def _until_down(work: Callable[[], Awaitable[None]]) -> None:
     with suppress(StoreDown):
-        await work
+        await work()

@@ -1,0 +1,106 @@
+"""A fleet whose store freezes, is killed, or was never there: real processes, counted by their upstream."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import redis.asyncio
+
+from tests.e2e.conftest import Launch, Process
+from tests.fakes.gateways import ask_readiness
+from tests.fakes.ports import free_port
+from tests.fakes.upstream import Upstream
+
+POLICIES = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+limits:
+  window: {algorithm: rolling_window, limit: 40, window: 10m, key: [tenant], on_store_error: local}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - {name: all, match: {path_prefix: /}, upstream: up, limits: [window]}
+"""
+IMPATIENT = {"GATEWAY_STORE__TIMEOUT": "300ms"}
+
+
+async def calls(one: Process, count: int, tenant: str) -> Counter[int]:
+    """So many calls, each on a socket of its own, so that every worker gets some."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=20, force_close=True)) as session:
+
+        async def call() -> int:
+            async with session.get(one.url, headers={"X-Tenant-Id": tenant}) as answer:
+                await answer.read()
+                return answer.status
+
+        return Counter(await asyncio.gather(*(call() for _ in range(count))))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():
+        await asyncio.sleep(0.02)
+
+
+async def know_each_other(client: Any, workers: int) -> None:
+    """Every worker has been told of all of them: it was heard of again after all had been."""
+    heard = "gw:{fleet}:heard"
+
+    async def all_there() -> bool:
+        return await client.zcard(heard) == workers
+
+    await until(all_there)
+    latest = (await client.zrange(heard, -1, -1, withscores=True))[0][1]
+
+    async def all_again() -> bool:
+        return await client.zcount(heard, f"({latest}", "+inf") == workers
+
+    await until(all_again)
+
+
+def store_events(fleet: list[Process]) -> Counter[str]:
+    return Counter(
+        line["event_name"] for one in fleet for line in one.events() if line["event_name"].startswith("store.")
+    )
+
+
+async def test_two_gateways_share_a_limit_while_their_store_is_frozen(
+    launch: Launch, upstream: Upstream, own_redis_server: Any
+) -> None:
+    fleet = [
+        await launch(POLICIES % {"url": upstream.url}, "--workers", "2", store=own_redis_server.url, env=IMPATIENT)
+        for _ in range(2)
+    ]
+    async with redis.asyncio.Redis.from_url(own_redis_server.url) as client:
+        await know_each_other(client, 4)
+        own_redis_server.freeze()
+        during = sum([await calls(one, 150, "acme") for one in fleet], Counter())
+        assert during == {200: 40, 429: 260}
+        assert len(upstream.received) == 40
+        own_redis_server.thaw()
+
+        async def all_back() -> bool:
+            return store_events(fleet)["store.recovered"] == 4
+
+        await until(all_back)
+        assert await calls(fleet[0], 20, "acme") == {429: 20}  # it knows what was spent without it
+        assert await calls(fleet[1], 5, "globex") == {200: 5}
+    assert store_events(fleet) == {"store.degraded": 4, "store.recovered": 4}
+    for one in fleet:
+        assert await one.stop() == 0
+        degraded = [line for line in one.calls() if line["store"] == "local"]
+        assert {line["store_error"] for line in degraded} <= {"timeout", "other"}
+        assert len(degraded) >= 140
+
+
+async def test_a_gateway_starts_and_serves_without_its_store(launch: Launch, upstream: Upstream) -> None:
+    store = f"redis://127.0.0.1:{free_port()}/0"
+    gateway = await launch(POLICIES % {"url": upstream.url}, "--workers", "2", store=store)
+    answer = await ask_readiness(gateway, "?verbose")
+    assert b" 200 " in answer.partition(b"\r\n")[0]
+    assert b"down for " in answer
+    assert b"(connect: " in answer
+    assert await calls(gateway, 150, "acme") == {200: 40, 429: 110}
+    assert store_events([gateway]) == {"store.degraded": 2}
