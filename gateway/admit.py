@@ -53,7 +53,7 @@ async def admit(call: Call) -> Refusal | None:
     record.ask = ask = call.ask
     record.decision = ask.seen = call.decision
     refusal = _refusal(call, call.decision)
-    if refusal is not None and record.store == gateway.store.kind:
+    if refusal is not None and record.store == gateway.store.kind and not call.decision.quotas:
         _remember(ask, call.decision, refusal, started)
     return refusal
 

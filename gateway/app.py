@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
 from gateway.admin.switching import Switches
 from gateway.admin.view import Check
@@ -16,6 +18,7 @@ from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
 from gateway.census import Census
 from gateway.core.ask import Ask
+from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
@@ -35,6 +38,7 @@ from gateway.observe.log import (
     AccessLog,
     close_logging,
     configure_logging,
+    dropped_lines,
     envelope,
     event,
     reopen_logs,
@@ -159,6 +163,7 @@ class Worker:
         batch = self._batch = Batch(sinks)
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, [batch], self.worker)
         self.outage = self._watch_store(gateway)
+        self.lookout = Lookout(self.siblings, batch, access, self._metrics.pulse, self._facts)
         gateway.on_crash = _report_crash
         gateway.on_fallback = self._metrics.on_fallback
         gateway.breakers.on_change = partial(breaker_changed, self._metrics)
@@ -301,6 +306,27 @@ class Worker:
         """A drain that an operator began, or ended: callers should look for other gateways meanwhile."""
         if self._listener is not None and self._listener.accepting:
             self._listener.keeping_alive = not resting
+
+    def store_status(self) -> Mapping[str, object]:
+        """Of the store and of this worker's link to it."""
+        return self.outage.status()
+
+    async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
+        """As calls are looked at."""
+        assert self._gateway is not None, "the admin listener starts after the gateway is built"
+        return await self._gateway.authenticator.authenticate(schemes, headers)
+
+    def _facts(self) -> Mapping[str, Any]:
+        """What a report says besides."""
+        levels = self._levels()
+        return {
+            "policy_version": self.policies.version,
+            "draining": self.draining,
+            "in_flight": levels.in_flight,
+            "open_sockets": levels.open_connections.get("calls", 0),
+            "store_up": levels.store_up,
+            "log_lines_dropped": dropped_lines(),
+        }
 
     async def forget_refusals(self) -> None:
         """What was used up may be so no more."""

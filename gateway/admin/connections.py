@@ -45,7 +45,7 @@ async def page(statuses: Statuses, query: Mapping[str, str]) -> Document:
         found = await statuses.page(states, after, count)
     except StoreDown as down:
         raise unavailable(down) from None
-    document: Document = {"connections": [_summary(status) for status in found.statuses]}
+    document: Document = {"connections": [summary(status) for status in found.statuses]}
     if found.after:
         document["next"] = base64.urlsafe_b64encode(found.after.encode()).decode().rstrip("=")
     return document
@@ -86,7 +86,7 @@ async def one(statuses: Statuses, store: Store, policies: PolicySet, name: str, 
         guards = await guard_documents(store, policies, parts)
     except StoreDown as down:
         raise unavailable(down) from None
-    return {**_summary(status), **_counts(status.track), "limits": limits, **guards, "store": store.kind}
+    return {**summary(status), **_counts(status.track), "limits": limits, **guards, "store": store.kind}
 
 
 async def _find(statuses: Statuses, name: str, tenant: str | None) -> Status:
@@ -102,7 +102,8 @@ async def _find(statuses: Statuses, name: str, tenant: str | None) -> Status:
     return found[0]
 
 
-def _summary(status: Status) -> Document:
+def summary(status: Status) -> Document:
+    """What the list says of one."""
     (tenant, connection), track = status
     return {
         "connection": connection,

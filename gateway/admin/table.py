@@ -1,13 +1,29 @@
 """Every operation of the admin API, in the order of `docs/admin-api.md`."""
 
-from gateway.admin import breaker_orders, connections, counters, health, inforce, reload, switches
+from gateway.admin import (
+    breaker_orders,
+    connections,
+    counters,
+    explain,
+    health,
+    inforce,
+    reload,
+    status,
+    stream,
+    switches,
+    top,
+)
 from gateway.admin.endpoint import Endpoint
 from gateway.admin.openapi import openapi_endpoint
 
 _OPERATIONS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
+    *status.ENDPOINTS,
+    *top.ENDPOINTS,
+    *stream.ENDPOINTS,
     *inforce.ENDPOINTS,
     *reload.ENDPOINTS,
+    *explain.ENDPOINTS,
     *counters.ENDPOINTS,
     *breaker_orders.ENDPOINTS,
     *connections.ENDPOINTS,

@@ -1,16 +1,20 @@
 """What the admin listener needs to know of the worker it runs in; `gateway/app.py` provides it."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.admin.reloading import Reloads
 from gateway.admin.switching import Switches
+from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
 from gateway.store.status import Statuses
+
+if TYPE_CHECKING:
+    from gateway.admin.lookout import Lookout
 
 
 class Check(NamedTuple):
@@ -92,3 +96,13 @@ class AdminView(Protocol):
     @property
     def switches(self) -> Switches:
         """What operators have switched here. The sibling question `switch` does it in every worker."""
+
+    @property
+    def lookout(self) -> "Lookout":
+        """What this worker tells of itself."""
+
+    def store_status(self) -> Mapping[str, object]:
+        """Which store there is, whether it is up, and since when not and why."""
+
+    async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
+        """Whom credentials vouch for, as calls are looked at."""

@@ -55,3 +55,12 @@ def under(ask: Ask, quotas: Sequence[int]) -> Ask:
 def _charge(charge: Charge, quota: int) -> Charge:
     limit, key, cost = charge
     return Charge(granted(limit, quota), key, min(cost, limit.quota, quota)) if quota else charge
+
+
+def left_without(limit: Limit, quota: int, remaining: int) -> int:
+    """What would be left of the limit itself where so much is left under a grant of `quota`; 0 = there is none."""
+    if not quota:
+        return remaining
+    if limit.algorithm is Algorithm.TOKEN_BUCKET:
+        return min(limit.quota, remaining)
+    return max(0, limit.quota - (quota - remaining))

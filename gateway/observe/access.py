@@ -40,7 +40,7 @@ class AccessLog:
         self._with_query = "query" not in {name.lower() for name in logging.redact}
         self._hidden = tuple(hidden_fields(logging))
         self._now = Clock().now
-        constant = {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope}
+        constant = self._constant = {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope}
         self._head = HEADS[logging.format](constant)
         self._in_parts = not wants_pretty(logging)
         self._failed, self._fine = [(level, f"{level} {logging.format}") for level in ("warning", "info")]
@@ -65,6 +65,13 @@ class AccessLog:
                 self._head.encode(self._now(), start, own_line(record, with_query=self._with_query)) if start else None
             )
         self._write(data or self._encode(self._now(), level, self._shown(call_line, record)))
+
+    def document(self, record: CallRecord) -> Line:
+        """What a line says in native names, whatever the format of the log is: secrets and all that is redacted are
+        not in it."""
+        own_failure = record.status >= 500 and record.response_source != "upstream"
+        level = "warning" if own_failure else "info"
+        return {"timestamp": self._now(), "level": level, **self._constant, **self._shown(call_line, record)}
 
     def _shown(self, make: Callable[..., Line], record: CallRecord) -> Line:
         line = make(record, with_query=self._with_query)

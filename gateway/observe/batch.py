@@ -5,16 +5,20 @@ keeps that work in the processor's caches: it costs little more than half of doi
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.record import CallRecord, RecordSink
 
 
 class Batch:
-    """A `RecordSink` that passes records on before the loop looks at its sockets again. Needs the running loop."""
+    """A `RecordSink` that passes records on before the loop looks at its sockets again. Needs the running loop.
+
+    takers  whoever takes all records of a turn at once; may change between turns
+    """
 
     def __init__(self, sinks: Sequence[RecordSink]) -> None:
         self._sinks = sinks
+        self.takers: tuple[Callable[[Sequence[CallRecord]], None], ...] = ()
         self._loop = asyncio.get_running_loop()
         self._records: list[CallRecord] = []
 
@@ -31,3 +35,5 @@ class Batch:
             emit = sink.emit
             for record in records:
                 emit(record)
+        for take in self.takers:
+            take(records)

@@ -1,7 +1,7 @@
 """The processors an event goes through on its way to a line: envelope, traceback, secrets, names, JSON or colours."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -39,6 +39,13 @@ class Chain:
         for processor in self.processors:
             line = processor(None, "warning", line)
         return bytes(line)
+
+    def document(self, level: str, message: str, fields: Mapping[str, Any]) -> MutableMapping[str, Any]:
+        """What a line says in native names, whatever the format of the log is; without secrets."""
+        line: Any = {**fields, "event": message}
+        for processor in self.prepare:
+            line = processor(None, level, line)
+        return cast("MutableMapping[str, Any]", line)
 
     def _wrap(self, _logger: WrappedLogger, level: str, given: EventDict) -> EventDict:
         line: dict[str, Any] = {

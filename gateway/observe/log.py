@@ -12,7 +12,7 @@ Before `configure_logging` events already go to standard output in the native fo
 import atexit
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -33,10 +33,13 @@ __all__ = [
     "event",
     "event_destination",
     "flush_logs",
+    "hear_events",
     "reopen_logs",
     "use_level",
     "use_policy_version",
 ]
+
+Listener = Callable[[Mapping[str, Any]], None]
 
 SERVICE = "ratelimit-gateway"
 NAMING_CALLERS = frozenset({"client_ip", "peer_ip", "tenant", "account", "connection"})
@@ -69,6 +72,11 @@ def event(event_name: str, message: str, level: str = "info", **fields: Any) -> 
     fields  JSON values, units in their names; None is left out; `exc_info=True` adds the traceback
     """
     _state.event(event_name, message, level, fields)
+
+
+def hear_events(listener: Listener | None) -> None:
+    """Have this told of every event from now on, of any level, as a line in native names; None: nobody."""
+    _state.listener = listener
 
 
 def use_level(level: str) -> None:
@@ -126,6 +134,7 @@ class _State:
 
     def __init__(self) -> None:
         self.bridge = Bridge()
+        self.listener: Listener | None = None
         self._set(Logging(pretty=False), {"service_name": SERVICE, "service_version": __version__})
 
     def configure(self, settings: Logging, common: Mapping[str, str | int]) -> None:
@@ -158,6 +167,8 @@ class _State:
         known = {name: value for name, value in fields.items() if value is not None and name not in self._hidden}
         try:
             getattr(self._logger, level)(message, event_name=event_name, **known)
+            if self.listener is not None:
+                self.listener(self.chain.document(level, message, {**known, "event_name": event_name}))
         except Exception as error:  # telling must not break what is told about
             print(f"gateway: cannot log {event_name}: {error!r}", file=sys.stderr)  # noqa: T201
 

@@ -22,6 +22,7 @@ from gateway.observe.levels import Gauges, Levels
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
 from gateway.observe.process import cpu_s
+from gateway.observe.pulse import Pulse, Summed, Totals
 from gateway.observe.tally import Calls, Distribution, Traffic
 from gateway.observe.together import Together
 from gateway.record import CallRecord
@@ -56,6 +57,8 @@ class Metrics:
         self._distributions: dict[tuple[str, ...], Distribution] = {}
         self._verdicts: Counter[tuple[tuple[tuple[str, Mode], ...], tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
+        self._totals = Totals()
+        self.pulse = Pulse(self._totals)
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._set)
@@ -180,6 +183,7 @@ class Metrics:
     def start(self) -> None:
         """Begin to pour and to measure the loop's lag. Needs the running loop."""
         loop = asyncio.get_running_loop()
+        self.pulse.beat(loop.time())
         self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
 
     def close(self) -> None:
@@ -193,10 +197,14 @@ class Metrics:
         now = loop.time()
         self._lag.observe(max(0.0, now - due))
         self.pour()
+        self.pulse.beat(now)
         self._timer = loop.call_later(TICK_S, self._tick, loop, now + TICK_S)
 
     def pour(self) -> None:
         """Hand everything counted so far to prometheus_client, and read the levels."""
+        for (_, _, status, source, _, _), calls in self._calls.items():
+            if calls.count:
+                self._totals.outcomes[source, status // 100] += calls.count
         for tallies in (self._calls, self._traffic, self._distributions):
             for tally in tallies.values():
                 tally.pour()
@@ -210,6 +218,7 @@ class Metrics:
             for (name, mode), passed in zip(limits, admitted or [True] * len(limits), strict=bool(admitted)):
                 decision = "allowed" if passed else REFUSED[mode]
                 self._inc("gateway_limit_decisions_total", name, decision, store, by=count)
+                self._totals.decisions[name, decision] += count
         for limit, count in self._near.items():
             self._inc("gateway_limit_near_total", limit, by=count)
         self._verdicts.clear()
@@ -251,5 +260,7 @@ class Metrics:
         known = self._distributions.get(key)
         if known is None:
             metric = self._metrics[name]
-            known = self._distributions[key] = Distribution(metric.instrument.buckets, metric.child(*labels))
+            bounds, stages = metric.instrument.buckets, self._totals.stages
+            together = stages.get(name) or stages.setdefault(name, Summed(bounds))
+            known = self._distributions[key] = Distribution(bounds, metric.child(*labels), together)
         return known

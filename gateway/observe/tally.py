@@ -3,16 +3,20 @@
 from bisect import bisect_right
 from typing import Any
 
+from gateway.observe.pulse import Summed
+
 
 class Distribution:
     """A histogram on its way: how many observations fell into each bucket since it was last poured.
 
     observe  takes one value; who observes without end has to `fold` now and then
+    together  where what is poured is added up with that of other distributions
     """
 
-    __slots__ = ("_bounds", "_child", "_counts", "_sum", "_values", "observe")
+    __slots__ = ("_bounds", "_child", "_counts", "_sum", "_together", "_values", "observe")
 
-    def __init__(self, bounds: tuple[float, ...], child: Any) -> None:
+    def __init__(self, bounds: tuple[float, ...], child: Any, together: Summed | None = None) -> None:
+        self._together = together
         self._bounds = bounds
         self._child = child
         self._counts = [0] * (len(bounds) + 1)
@@ -45,6 +49,8 @@ class Distribution:
                 if count:
                     bucket.inc(count)
             self._child._sum.inc(self._sum)
+            if self._together is not None:
+                self._together.add(self._counts, self._sum)
             self._counts = [0] * len(self._counts)
             self._sum = 0.0
 

@@ -7,11 +7,13 @@ Breakers and pauses go on in this worker alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple, cast
 
 from gateway.core.algorithms import State
 from gateway.core.ask import Ask
 from gateway.core.decision import units
+from gateway.core.grant import left_without
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet, begun_with, owed, part, place_of, share
@@ -79,11 +81,12 @@ class Fallback:
             if decision is None:
                 continue
             at_us = decision.now_us - ahead_us
-            for charge, verdict in zip(ask.charges, decision.verdicts, strict=False):
+            quotas = decision.quotas or repeat(0)
+            for charge, verdict, quota in zip(ask.charges, decision.verdicts, quotas, strict=False):
                 full_us = at_us + verdict.reset_us
                 known = seen.get(charge.key)
                 if full_us > now_us and (known is None or known.at_us < at_us):
-                    seen[charge.key] = Seen(verdict.remaining, full_us, at_us)
+                    seen[charge.key] = Seen(left_without(charge.limit, quota, verdict.remaining), full_us, at_us)
 
     def forget(self) -> Iterator[None]:
         """The store is back, and knows everything: forget it bit by bit, a bit with each step."""

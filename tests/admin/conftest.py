@@ -1,22 +1,27 @@
 """An admin listener on a real socket, over a worker that only has what the admin listener looks at."""
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
 from gateway.admin.switching import Switches
 from gateway.admin.view import Check
 from gateway.core.ask import Ask
+from gateway.core.authentication import NO_CREDENTIALS, Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Algorithm, Charge, Limit, Override
 from gateway.core.policy import Match, PolicySet, Route, Upstream
+from gateway.observe.access import AccessLog
+from gateway.observe.batch import Batch
 from gateway.observe.log import close_logging, configure_logging
 from gateway.observe.metrics import Metrics
+from gateway.observe.pulse import Pulse, Totals
 from gateway.policy.settings_file import load_settings
 from gateway.reload import Outcome
 from gateway.settings import Listen, Logging, Settings
@@ -90,8 +95,22 @@ class FakeWorker:
     def __post_init__(self) -> None:
         self.switches = Switches(self.siblings, "info", self.levels.append)
 
+        self.lookout = Lookout(
+            self.siblings,
+            Batch(()),
+            AccessLog(Logging(access="off"), {}),
+            Pulse(Totals()),
+            lambda: {"in_flight": 0, "open_sockets": 0, "policy_version": self.policies.version},
+        )
+
     async def forget_refusals(self) -> None:
         pass
+
+    def store_status(self) -> Mapping[str, object]:
+        return {"kind": "redis", "up": True}
+
+    async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
+        return NO_CREDENTIALS
 
     def breaker_changed(self, guard: Guard, change: Change) -> None:
         self.changes.append((guard, change))

@@ -112,7 +112,7 @@ def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
     assert required_token(replace(settings, admin_token=TOKEN)) == TOKEN.encode()
 
 
-def test_a_weak_token_is_refused_wherever_it_listens() -> None:
+async def test_a_weak_token_is_refused_wherever_it_listens() -> None:
     with pytest.raises(TokenMissing, match="shorter than 16") as refused:
         AdminServer(FakeWorker(Settings(admin_token="hunter2"), LocalStore()))
     assert "hunter2" not in str(refused.value)

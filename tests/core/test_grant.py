@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
-from gateway.core.grant import granted, under
+from gateway.core.grant import granted, left_without, under
 from gateway.core.limits import Algorithm, Charge, Limit
 
 SECOND = 1_000_000
@@ -26,3 +26,15 @@ def test_the_same_question_under_the_same_grant() -> None:
     first, second = under(ask, (2, 0)).charges
     assert (first.limit.quota, first.cost, second) == (2, 2, ask.charges[1])
     assert under(ask, (7, 0)).charges[0].cost == 3
+
+
+def test_what_is_left_without_the_grant() -> None:
+    bucket = Limit("b", Algorithm.TOKEN_BUCKET, 3, HOUR, ("k",), rate=3, per_us=HOUR)
+    assert [left_without(TALLY, quota, left) for quota, left in ((0, 2), (5, 5), (5, 3), (5, 0), (1, 0))] == [
+        2,
+        3,
+        1,
+        0,
+        2,
+    ]
+    assert [left_without(bucket, 5, left) for left in (5, 2)] == [3, 2]

@@ -1,0 +1,117 @@
+"""What would happen to a call now, and why. Charges nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order
+from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.view import AdminView
+from gateway.core.explain import explain
+from gateway.core.problems import Refusal
+from gateway.core.way import find_way
+from gateway.policy.explained import explained
+from gateway.store import StoreDown
+from gateway.wire.asked import BadAsked, asked
+
+WANTED = '{"method": "POST", "path": "/erp/products", "headers": [["X-Tenant-Id", "acme"]]}'
+MOST_FIELDS = 200
+
+Fields = list[tuple[str, str]]
+
+
+async def explain_call(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """The explanation, with counters and states as they are now."""
+    order = await read_order(request, WANTED)
+    check_members(order, {"method", "path"}, {"headers", "keys", "client_ip"}, WANTED)
+    method, path, client_ip = (_text(order.get(name, ""), name) for name in ("method", "path", "client_ip"))
+    fields, keys = _fields(order.get("headers", [])), _keys(order.get("keys", {}))
+    try:
+        call = asked(method, path, fields)
+    except BadAsked as bad:
+        raise AdminProblem(400, "BAD_ORDER", f"{bad}.") from None
+    policies = view.policies
+    way = find_way(policies, call, call.http_host)
+    schemes = () if isinstance(way, Refusal) else way.route.authenticate
+    identity = await view.authenticate(schemes, call.headers) if schemes else None
+    explanation = explain(
+        policies,
+        call,
+        call.http_host,
+        client_ip=client_ip,
+        identity=identity,
+        known=keys,
+        realm=view.settings.name,
+    )
+    decision = None
+    if explanation.ask is not None and (explanation.ask.charges or explanation.ask.guards):
+        try:
+            decision = await view.store.peek(explanation.ask)
+        except StoreDown as down:
+            raise unavailable(down) from None
+    return answer(explained(call, call.http_host, explanation, decision))
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise AdminProblem(400, "BAD_ORDER", f"`{name}` is a text.")
+    return value
+
+
+def _fields(given: object) -> Fields:
+    """From pairs, or from an object."""
+    pairs: Sequence[Any] = (
+        list(given.items()) if isinstance(given, Mapping) else given if isinstance(given, list) else [0]
+    )
+    if len(pairs) > MOST_FIELDS or not all(_is_pair(pair) for pair in pairs):
+        raise AdminProblem(400, "BAD_ORDER", f"`headers` is a list of at most {MOST_FIELDS} pairs of name and value.")
+    return [(name, value) for name, value in pairs]
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+
+
+def _keys(given: object) -> dict[str, str | None]:
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise AdminProblem(400, "BAD_ORDER", "`keys` is an object of key parts and their values.")
+    return given
+
+
+ORDER = Body(
+    {
+        "type": "object",
+        "required": ["method", "path"],
+        "properties": {
+            "method": {"type": "string"},
+            "path": {"type": "string"},
+            "headers": {
+                "oneOf": [
+                    {
+                        "type": "array",
+                        "maxItems": MOST_FIELDS,
+                        "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+                    },
+                    {"type": "object", "maxProperties": MOST_FIELDS, "additionalProperties": {"type": "string"}},
+                ]
+            },
+            "keys": {"type": "object", "additionalProperties": {"type": "string"}},
+            "client_ip": {"type": "string"},
+        },
+        "additionalProperties": False,
+    },
+    {"method": "POST", "path": "/erp/products", "headers": [["X-Tenant-Id", "acme"]]},
+)
+EXPLANATION: Schema = {"type": "object", "required": ["request"]}
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/-/explain",
+        explain_call,
+        "What would happen to a call, and why: route, limits, keys, counters, breaker, retries. Charges nothing.",
+        body=ORDER,
+        answers={200: EXPLANATION},
+        errors=(400, 415, 503),
+    ),
+)

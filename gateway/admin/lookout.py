@@ -1,0 +1,73 @@
+"""What one worker can tell operators about itself, whichever worker they have asked."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any
+
+from gateway import __version__
+from gateway.admin.heavy_callers import HeavyCallers
+from gateway.admin.stream import Streams
+from gateway.admin.tap import Tap
+from gateway.observe.access import AccessLog
+from gateway.observe.batch import Batch
+from gateway.observe.log import hear_events
+from gateway.observe.process import resident_bytes
+from gateway.observe.pulse import Pulse
+from gateway.siblings import Siblings
+
+LAST = 10
+RELOADS = ("policy.loaded", "policy.rejected")
+_NOT_KEPT = ("schema", "service_name", "service_version", "instance", "message")
+
+
+class Lookout:
+    """Of one worker.
+
+    streams   who listens to the stream, connected to this worker
+    facts     what the worker knows of itself at any time: JSON
+    """
+
+    def __init__(
+        self,
+        siblings: Siblings,
+        batch: Batch,
+        access: AccessLog,
+        pulse: Pulse,
+        facts: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.streams = Streams(siblings)
+        self._siblings = siblings
+        self._pulse = pulse
+        self._facts = facts
+        self._started_at = time()
+        self._reloads: deque[Mapping[str, Any]] = deque(maxlen=LAST)
+        self._heavy = HeavyCallers()
+        self._tap = Tap(siblings, batch, access)
+        batch.takers = (*batch.takers, self._heavy.take)
+        siblings.on("top", lambda asked: self._heavy.found(asked["by"]))
+        siblings.on("report", lambda _: self.report())
+        hear_events(self._hear)
+
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        hear_events(None)
+
+    def report(self) -> dict[str, Any]:
+        """This worker now, and what happened here lately."""
+        return {
+            "worker": self._siblings.index,
+            "pid": os.getpid(),
+            "version": __version__,
+            "uptime_s": round(time() - self._started_at, 3),
+            "memory_bytes": resident_bytes(),
+            **self._facts(),
+            "reloads": list(self._reloads),
+            "lately": self._pulse.lately(),
+        }
+
+    def _hear(self, line: Mapping[str, Any]) -> None:
+        if line["event_name"] in RELOADS:
+            self._reloads.append({name: value for name, value in line.items() if name not in _NOT_KEPT})
+        self._tap.hear(line)

@@ -1,0 +1,182 @@
+"""How the gateway is doing, as one document: what its workers report, added up, and what the store knows."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.admin.connections import summary
+from gateway.admin.endpoint import Endpoint, Schema
+from gateway.admin.problems import answer
+from gateway.admin.top import heaviest
+from gateway.admin.view import AdminView
+from gateway.core.connection_state import ConnectionState
+from gateway.core.keys import readable
+from gateway.store import StoreDown
+
+ANSWER_S = 2.0
+SHOWN = 20
+STAGES = {
+    "total": "gateway_request_duration_seconds",
+    "gateway": "gateway_request_overhead_seconds",
+    "store": "gateway_store_operation_seconds",
+    "upstream": "gateway_upstream_duration_seconds",
+}
+REFUSALS = ("limit", "breaker", "pause")
+TROUBLED = [state for state in ConnectionState if state is not ConnectionState.ONLINE]
+
+Document = dict[str, Any]
+
+
+async def status(view: AdminView, _request: web.Request) -> web.StreamResponse:
+    """The document."""
+    answers, store, connections, breakers, rejected = await asyncio.gather(
+        view.siblings.ask_all("report", {}, timeout_s=ANSWER_S),
+        _store(view),
+        _connections(view),
+        _breakers(view),
+        heaviest(view, "rejected", SHOWN),
+    )
+    reports = [one.payload for one in answers if not one.missing]
+    document = {
+        "name": view.settings.name,
+        "version": __version__,
+        "policy_version": view.policies.version,
+        "loaded_at": view.policies.loaded_at,
+        "switches": view.switches.state(),
+        **_added([report["lately"] for report in reports]),
+        "in_flight": sum(report["in_flight"] for report in reports),
+        "open_sockets": sum(report["open_sockets"] for report in reports),
+        "store": store,
+        "connections": connections,
+        "breakers": breakers,
+        "top_rejected": rejected["callers"],
+        "reloads": _reloads(reports),
+        "workers": [_worker(report) for report in reports],
+        "missing": [{"worker": one.worker, "reason": one.missing} for one in answers if one.missing],
+    }
+    return answer(document)
+
+
+def _worker(report: Document) -> Document:
+    lately = _added([report["lately"]])
+    return {**{name: value for name, value in report.items() if name not in ("lately", "reloads")}, **lately}
+
+
+def _added(latelies: Sequence[Document]) -> Document:
+    """Rates of calls, where time went, and how limits were used, over the last ten seconds."""
+    over_s = max([lately["over_s"] for lately in latelies], default=0.0)
+    sources: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
+    decisions: dict[str, Counter[str]] = {}
+    for lately in latelies:
+        for source, hundreds, count in lately["outcomes"]:
+            sources[source] += count
+            classes[f"{hundreds}xx"] += count
+        for limit, decision, count in lately["decisions"]:
+            decisions.setdefault(limit, Counter())[decision] += count
+    calls, refused = sources.total(), sum(sources[one] for one in REFUSALS)
+    return {
+        "over_s": round(over_s, 3),
+        "calls": calls,
+        "calls_per_s": _per(calls, over_s),
+        "refused_share": _per(refused, calls),
+        "by_source": dict(sources),
+        "by_status": dict(classes),
+        "latency": {name: _stage([one["stages"].get(metric) for one in latelies]) for name, metric in STAGES.items()},
+        "limits": _by_use(decisions),
+    }
+
+
+def _per(count: float, of: float) -> float:
+    return round(count / of, 4) if of else 0.0
+
+
+def _by_use(decisions: dict[str, Counter[str]]) -> list[Document]:
+    """The one that refused most first, then the one that was asked most."""
+    rows = [{"limit": limit, "asked": counts.total(), **counts} for limit, counts in decisions.items()]
+    return sorted(rows, key=lambda row: (-int(row.get("limited", 0)), -int(row["asked"]), row["limit"]))
+
+
+def _stage(parts: Iterable[Document | None]) -> Document:
+    """Mean and quantiles, as far as buckets tell them. No observations: only `count`."""
+    known = [part for part in parts if part is not None]
+    counts = [sum(column) for column in zip(*(part["counts"] for part in known), strict=True)]
+    total = sum(counts)
+    if not total:
+        return {"count": 0}
+    bounds_s = known[0]["bounds_s"]
+    mean_ms = round(sum(part["sum_s"] for part in known) / total * 1e3, 3)
+    return {"count": total, "mean_ms": mean_ms, **{f"p{q}_ms": _quantile(counts, bounds_s, q) for q in (50, 99)}}
+
+
+def _quantile(counts: Sequence[int], bounds_s: Sequence[float], percent: int) -> float:
+    """Between the bounds of its bucket, as if its observations were spread evenly; beyond the last: that one."""
+    rank, below = sum(counts) * percent / 100, 0
+    for position, bound_s in enumerate(bounds_s):
+        if below + counts[position] >= rank and counts[position]:
+            low_s = bounds_s[position - 1] if position else 0.0
+            return round((low_s + (bound_s - low_s) * (rank - below) / counts[position]) * 1e3, 3)
+        below += counts[position]
+    return round(bounds_s[-1] * 1e3, 3)
+
+
+def _reloads(reports: Sequence[Document]) -> list[Document]:
+    """Each once, though every worker tells of it; the last one first."""
+    newest = sorted((one for report in reports for one in report["reloads"]), key=lambda one: str(one["timestamp"]))
+    seen: dict[tuple[str, str], Document] = {}
+    for one in reversed(newest):
+        seen.setdefault((one["event_name"], str(one.get("version", one.get("errors")))), one)
+    return list(seen.values())
+
+
+async def _store(view: AdminView) -> Document:
+    document = dict(view.store_status())
+    try:
+        document["round_trip_ms"] = round(await view.store.ping() * 1e3, 3)
+    except StoreDown as down:
+        document["error"] = down.kind
+    return document
+
+
+async def _connections(view: AdminView) -> Document:
+    try:
+        page = await view.statuses.page(TROUBLED, "", SHOWN)
+    except StoreDown as down:
+        return {"error": down.kind, "not_online": []}
+    return {"not_online": [summary(one) for one in page.statuses], "more": bool(page.after)}
+
+
+async def _breakers(view: AdminView) -> Document:
+    try:
+        keys = await view.store.troubled()
+    except StoreDown as down:
+        return {"error": down.kind, "not_closed": []}
+    shown = [{"breaker": key.split(":", 2)[1], "key": readable(key), "partition": key} for key in keys[:SHOWN]]
+    return {"not_closed": shown, "more": len(keys) > SHOWN}
+
+
+STATUS: Schema = {
+    "type": "object",
+    "required": [
+        *("name", "version", "policy_version", "calls_per_s", "refused_share", "latency", "limits", "store"),
+        *("connections", "breakers", "top_rejected", "reloads", "workers", "missing", "switches"),
+    ],
+    "properties": {
+        "calls_per_s": {"type": "number", "minimum": 0},
+        "refused_share": {"type": "number", "minimum": 0, "maximum": 1},
+        "workers": {"type": "array", "items": {"type": "object", "required": ["worker", "pid", "uptime_s"]}},
+    },
+}
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/-/status",
+        status,
+        "How the gateway is doing: all workers added up, and each; the store, limits, connections, reloads.",
+        answers={200: STATUS},
+    ),
+)

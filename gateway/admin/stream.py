@@ -1,0 +1,139 @@
+"""Calls and events as they happen, from all workers: Server-Sent Events (WHATWG HTML §9.2).
+
+A listener that reads too slowly loses lines, and is told how many. One that does not read at all is cut.
+"""
+
+import asyncio
+import itertools
+import os
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from gateway.admin.endpoint import Endpoint, Query
+from gateway.admin.problems import AdminProblem
+from gateway.admin.tap import LEASE_S
+from gateway.admin.view import AdminView
+from gateway.siblings import Siblings
+
+MOST_LISTENERS = 32
+"""At one worker: each costs every worker a little."""
+MOST_QUEUED = 2_000
+MOST_EVENTS = 32
+QUIET_S = LEASE_S / 4
+STALLED_S = 15.0
+DROPPED = "stream.dropped"
+
+
+class _Reader:
+    """One listener's queue."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque()
+        self.dropped = 0
+        self.something = asyncio.Event()
+
+    def take(self, lines: list[str], dropped: int) -> None:
+        self.dropped += dropped
+        for line in lines:
+            if len(self.lines) < MOST_QUEUED:
+                self.lines.append(line)
+            else:
+                self.dropped += 1
+        self.something.set()
+
+    def taken(self) -> bytes:
+        """Everything that waits, as it is written."""
+        self.something.clear()
+        written = [f"data: {line}\n\n" for line in self.lines]
+        self.lines.clear()
+        if self.dropped:
+            written.append(f'data: {{"event_name":"{DROPPED}","count":{self.dropped}}}\n\n')
+            self.dropped = 0
+        return "".join(written).encode()
+
+
+class Streams:
+    """The listeners that are connected to one worker."""
+
+    def __init__(self, siblings: Siblings) -> None:
+        self._siblings = siblings
+        self._readers: dict[str, _Reader] = {}
+        self._numbers = itertools.count()
+        siblings.on("stream.lines", self._lines)
+
+    async def serve(self, request: web.Request, wanted: Mapping[str, Any]) -> web.StreamResponse:
+        """Until the listener goes, or does not read any more. Raises AdminProblem when there are too many."""
+        if len(self._readers) >= MOST_LISTENERS:
+            retry = {"Retry-After": "5"}
+            raise AdminProblem(503, "TOO_MANY_LISTENERS", f"{MOST_LISTENERS} listen to this worker already.", retry)
+        name, reader = f"{self._siblings.index}-{os.getpid()}-{next(self._numbers)}", _Reader()
+        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"})
+        self._readers[name] = reader
+        try:
+            await response.prepare(request)
+            await self._pass_on(response, reader, {"id": name, "home": self._siblings.index, **wanted})
+        except (TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            del self._readers[name]
+            self._siblings.tell_all("stream.end", {"id": name})
+        return response
+
+    async def _pass_on(self, response: web.StreamResponse, reader: _Reader, listening: Mapping[str, Any]) -> None:
+        """Tells all workers now and then that somebody listens: they forget it otherwise."""
+        loop = asyncio.get_running_loop()
+        told_s = -QUIET_S
+        await response.write(b": listening\n\n")
+        while True:
+            if loop.time() >= told_s + QUIET_S:
+                told_s = loop.time()
+                self._siblings.tell_all("stream.listen", listening)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIET_S):
+                    await reader.something.wait()
+            async with asyncio.timeout(STALLED_S):
+                await response.write(reader.taken() or b":\n\n")
+
+    def _lines(self, told: dict[str, Any]) -> None:
+        reader = self._readers.get(told["id"])
+        if reader is not None:
+            reader.take(told["lines"], told["dropped"])
+
+
+async def stream(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """What happens from now on."""
+    names = [name for text in request.query.getall("event", []) for name in text.split(",") if name]
+    if len(names) > MOST_EVENTS:
+        raise AdminProblem(400, "BAD_QUESTION", f"`event` may name at most {MOST_EVENTS}.")
+    limited = request.query.get("limited", "0") not in ("0", "false", "")
+    wanted = {"events": names, "limited": limited, "tenant": request.query.get("tenant")}
+    if request.method == hdrs.METH_HEAD:
+        return web.Response(content_type="text/event-stream")
+    return await view.lookout.streams.serve(request, wanted)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/-/stream",
+        stream,
+        "Calls and events of all workers as they happen, as Server-Sent Events.",
+        query=(
+            Query(
+                "event", {"type": "string"}, "Only events of these names, separated by commas; `breaker.*`: of a kind."
+            ),
+            Query(
+                "limited", {"type": "string"}, "`1`: only calls that a limit, breaker or pause refused or would have."
+            ),
+            Query("tenant", {"type": "string"}, "Only what is about this tenant."),
+        ),
+        answers={200: {"type": "string"}},
+        content="text/event-stream",
+        errors=(400, 503),
+    ),
+)
