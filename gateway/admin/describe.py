@@ -4,9 +4,9 @@ from typing import Any
 
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import PolicySet, Route, Upstream
+from gateway.core.store_url import redact_url
 from gateway.policy.effective import settings_values
 from gateway.settings import Settings
-from gateway.store.url import redact_url
 
 SECOND_US = 1_000_000
 

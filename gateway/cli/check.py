@@ -182,8 +182,8 @@ def _property(text: str) -> str:
 
 
 def _effective(result: _Result) -> Iterator[str]:
+    from gateway.core.store_url import redact_url
     from gateway.policy.effective import policy_lines, settings_lines
-    from gateway.store.url import redact_url
 
     for settings in result.settings:
         yield from settings_lines(settings, redact_url(settings.store.url))
@@ -192,8 +192,8 @@ def _effective(result: _Result) -> Iterator[str]:
 
 
 def _effective_values(result: _Result) -> dict[str, Any]:
+    from gateway.core.store_url import redact_url
     from gateway.policy.effective import policy_values, settings_values
-    from gateway.store.url import redact_url
 
     return {
         "settings": [settings_values(one, redact_url(one.store.url)) for one in result.settings],

@@ -20,7 +20,7 @@ from gateway.policy.findings import Findings, TooManyErrors, Where
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
 from gateway.policy.secret import dereference, is_inline
-from gateway.policy.settings_model import Listener, SettingsFile, is_store_url
+from gateway.policy.settings_model import NO_STORE_URL, Listener, SettingsFile, store_url_problem
 from gateway.policy.shipped import shipped
 from gateway.policy.validate import validate
 
@@ -132,8 +132,10 @@ def _with_units(bounds: Mapping[str, Any]) -> dict[str, Any]:
 def _store_url(model: SettingsFile, root: Node, env: Mapping[str, str], findings: Findings) -> str:
     url, node = model.store.url, root.at("store", "url")
     found = dereference(url, node, env, findings)
-    if found is not None and not is_store_url(found):
-        findings.error(node.where, "bad-store-url", f"what {url} holds is not the URL of a store")
+    problem = store_url_problem(found) if found is not None else None
+    if problem and found != url:
+        said = f"what {url} holds {problem}" if problem == NO_STORE_URL else f"what {url} holds: {problem}"
+        findings.error(node.where, "bad-store-url", said)
     return found or url
 
 

@@ -7,13 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from gateway.core.store_url import SCHEMES, parse_url, redact_url
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
 from gateway.policy.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
 from gateway.policy.secret import is_reference
 from gateway.policy.strict import Items, Strict
 
-STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+STORE_URLS = (
+    "embedded, local, redis://host:6379, unix:///path, redis+sentinel://host:26379/name, redis+cluster://host:6379, "
+    "env:NAME or file:/path"
+)
+NO_STORE_URL = "is not the URL of a store"
 _OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _COLLECTOR = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(?:/[!-~]*)?").fullmatch
 _STORE_SCHEMA = {"type": "string", "examples": ["embedded", "redis://localhost:6379", "env:REDIS_URL"]}
@@ -65,12 +70,28 @@ def parse_network(value: object) -> str:
 
 
 def parse_store_url(value: object) -> str:
-    """`embedded`, `local`, a URL, or a reference to one. The message never contains the value: it may be secret."""
+    """`embedded`, `local`, a URL, or a reference to one. The message never contains what may be secret in it."""
     text = expect_text(value, "embedded or a URL like redis://localhost:6379")
-    if is_reference(text) or is_store_url(text):
-        return text
-    hint = "embedded, local, redis://host:6379, unix:///path, redis+sentinel://host:26379/name, env:NAME or file:/path"
-    raise Unfit("bad-store-url", "this is not the URL of a store", hint)
+    problem = None if is_reference(text) else store_url_problem(text)
+    if problem == NO_STORE_URL:
+        raise Unfit("bad-store-url", f"this {problem}", STORE_URLS)
+    if problem:
+        raise Unfit("bad-store-url", problem)
+    return text
+
+
+def store_url_problem(text: str) -> str | None:
+    """Why this cannot be the place of a store; None when it can. Shows no secret."""
+    if text in ("embedded", "local"):
+        return None
+    scheme, separator, _ = text.partition("://")
+    if not separator or scheme not in SCHEMES:
+        return NO_STORE_URL
+    try:
+        parse_url(text)
+    except ValueError as error:
+        return str(error).removeprefix(f"store URL {redact_url(text)}: ")
+    return None
 
 
 def parse_token(value: object) -> str | None:
@@ -80,12 +101,6 @@ def parse_token(value: object) -> str | None:
     if not isinstance(value, str) or not value:
         raise Unfit("inline-secret", "expected env:NAME or file:/path of a token")
     return value
-
-
-def is_store_url(text: str) -> bool:
-    """Whether it looks like one; the store itself reads it in full."""
-    scheme, separator, _ = text.partition("://")
-    return text in ("embedded", "local") or bool(separator and scheme in STORE_SCHEMES)
 
 
 def parse_size_or_none(value: object) -> int | None:

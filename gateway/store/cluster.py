@@ -13,6 +13,7 @@ from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
+from gateway.core.store_url import parse_url
 from gateway.store import StoreDown
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.faults import Redirected
@@ -50,7 +51,6 @@ from gateway.store.scripts import (
     unpack_grant,
 )
 from gateway.store.topology import slot_of
-from gateway.store.url import parse_url
 
 Groups = tuple[Group, ...]
 

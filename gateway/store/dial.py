@@ -20,8 +20,8 @@ from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError
 
 from gateway import __version__
+from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
-from gateway.store.url import StoreUrl
 
 DIAL_TIMEOUT_S = 1.0
 

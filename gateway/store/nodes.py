@@ -13,13 +13,13 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of, code_of
 from gateway.store.link import Again, Decode, Link, pack
 from gateway.store.pipeline import OnEvent, Pipeline
 from gateway.store.topology import SLOTS, Address, discover, tag_within
-from gateway.store.url import StoreUrl
 
 MAX_REDIRECTS = 5
 LOOK_S = 10.0

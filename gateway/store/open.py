@@ -1,12 +1,12 @@
 """Chooses the store by its URL."""
 
+from gateway.core.store_url import parse_url
 from gateway.settings import StoreSettings
 from gateway.store import Store
 from gateway.store.cluster import ClusterStore
 from gateway.store.local import LocalStore
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import RedisStore
-from gateway.store.url import parse_url
 
 
 def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event) -> Store:

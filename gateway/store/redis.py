@@ -12,6 +12,7 @@ from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
+from gateway.core.store_url import parse_url
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.dial import Dialer
 from gateway.store.guarding import (
@@ -42,7 +43,6 @@ from gateway.store.scripts import (
     encode_settle,
     unpack_grant,
 )
-from gateway.store.url import parse_url
 
 _EVALSHA = "EVALSHA"
 MOST_LISTED = 10_000

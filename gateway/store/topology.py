@@ -9,9 +9,9 @@ from redis.cluster import parse_cluster_slots
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
 
+from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.dial import ask_once
-from gateway.store.url import StoreUrl
 
 __all__ = ["SLOTS", "Address", "discover", "slot_of", "tag_within"]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.core.policy import PolicySet
+from gateway.core.store_url import redact_url
 from gateway.observe.log import close_logging, configure_logging, envelope, event, use_policy_version
 from gateway.policy.sources import Sources
 from gateway.settings import Logging, Settings
-from gateway.store.url import redact_url
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed

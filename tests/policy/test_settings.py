@@ -183,7 +183,11 @@ BAD = {
     "trusted_proxies: [proxy]\n": "s.yaml:1:19: 'proxy' is not a network (write it like 10.0.0.0/8) [bad-network]",
     "store: redis\n": "s.yaml:1:8: expected a mapping, got the text 'redis' [wrong-type]",
     "store: {url: redis}\n": "s.yaml:1:14: this is not the URL of a store (embedded, local, redis://host:6379, "
-    "unix:///path, redis+sentinel://host:26379/name, env:NAME or file:/path) [bad-store-url]",
+    "unix:///path, redis+sentinel://host:26379/name, redis+cluster://host:6379, env:NAME or file:/path) [bad-store-url]",
+    "store: {url: 'redis+cluster://a,b/3'}\n": "s.yaml:1:14: a Redis Cluster has no database but 0 [bad-store-url]",
+    "store: {url: 'redis://h?tiemout=3'}\n": "s.yaml:1:14: unknown option in the query; the "
+    "options are db, password, protocol, sentinel_password, sentinel_username, ssl_ca_certs, ssl_cert_reqs, ssl_certfile, "
+    "ssl_check_hostname, ssl_keyfile, ssl_password, username [bad-store-url]",
     "store: {url: 'env:NOWHERE'}\n": "s.yaml:1:14: environment variable NOWHERE is not set [missing-secret]",
     "store: {url: 'file:nowhere'}\n": "s.yaml:1:14: the file nowhere cannot be read: No such file or directory "
     "[missing-secret]",

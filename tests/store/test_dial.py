@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import redis.asyncio.connection
 
+from gateway.core.store_url import parse_url
 from gateway.store import StoreDown
 from gateway.store.dial import Dialer
 from gateway.store.link import pack
-from gateway.store.url import parse_url
 
 TLS = Path(__file__).parent / "tls"
 

@@ -31,7 +31,7 @@ OPTIONS = frozenset(
     }
 )
 _SHOWN_OPTIONS = frozenset({"db", "protocol", "ssl_cert_reqs", "ssl_check_hostname"})
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _PLAIN_HOSTS = re.compile(r"[A-Za-z0-9.,:\[\]_-]*\Z")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 
@@ -95,10 +95,8 @@ def _shown_option(option: str) -> str:
 def parse_url(url: str) -> StoreUrl:
     """Split a store URL. Raises ValueError with a text that shows no secret."""
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        raise ValueError(
-            f"store URL {redact_url(url)}: must start with one of {', '.join(s + '://' for s in _SCHEMES)}"
-        )
+    if not separator or scheme not in SCHEMES:
+        raise ValueError(f"store URL {redact_url(url)}: must start with one of {', '.join(s + '://' for s in SCHEMES)}")
     try:
         return _parse(scheme, rest)
     except ValueError as error:
@@ -156,7 +154,7 @@ def _hosts(text: str, port: int, *, many: bool) -> tuple[tuple[str, int], ...]:
     for part in text.split(","):
         match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", part)
         if match is None or not 0 < int(match[3] or REDIS_PORT) < 65536:
-            raise ValueError("not host[:port]; `@ : / ?` inside a user name or password must be percent-encoded")
+            raise ValueError("not host[:port]; signs in a user name or password must be percent-encoded (%40 for at)")
         found.append((match[1] or match[2], int(match[3] or port)))
     if len(found) > 1 and not many:
         raise ValueError("several hosts are only possible with redis+sentinel:// and redis+cluster://")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.store.url import HIDDEN, StoreUrl, parse_url, redact_url
+from gateway.core.store_url import HIDDEN, StoreUrl, parse_url, redact_url
 
 
 @pytest.mark.parametrize(
