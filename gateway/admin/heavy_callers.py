@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
+from gateway.core.ask import Ask
 from gateway.core.heavy import Heavy
 from gateway.record import CallRecord
 
@@ -43,12 +44,17 @@ class HeavyCallers:
         self._turn_over()
         requests = self._now["requests"].counts
         for (ask, verdict, fired), times in Counter(seen).items():
-            for key in ask.keys:
+            for _, key, _ in ask.charges:
                 requests[key] = requests.get(key, 0) + times
-            if verdict in _REFUSING and fired in ask.names:
-                self._now[_REFUSING[verdict]].add(ask.keys[ask.names.index(fired)], times)
+            if verdict in _REFUSING:
+                self._refused(ask, _REFUSING[verdict], fired, times)
         for heavy in self._now.values():
             heavy.prune()
+
+    def _refused(self, ask: Ask, how: str, fired: str, times: int) -> None:
+        for limit, key, _ in ask.charges:
+            if limit.name == fired:
+                self._now[how].add(key, times)
 
     def _turn_over(self) -> None:
         now_s = self._loop.time()

@@ -36,7 +36,7 @@ class Kind:
 
     by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
-    names        of the limits, in the order asked; `keys` are their partitions, `limits` their names and modes
+    names        of the limits, in the order asked; `limits` their names and modes
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
