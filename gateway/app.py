@@ -48,6 +48,7 @@ from gateway.observe.log import (
 from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.pauses import upstream_paused
+from gateway.observe.sampling import SampledLog, access_log
 from gateway.observe.traces import open_spans
 from gateway.outage import Outage
 from gateway.policy.sources import Sources
@@ -152,13 +153,15 @@ class Worker:
             url=self._store_url,
             on_event=self._hear_store,
         )
-        access = AccessLog(self.settings.logging, envelope(self.settings, worker=self.worker))
+        access = access_log(self.settings.logging, envelope(self.settings, worker=self.worker))
+        if isinstance(access, SampledLog):
+            self._metrics.follow("gateway_log_lines_sampled_out_total", access.left_out)
         self.switches = Switches(self.siblings, self.settings.logging.level, partial(_use_level, access), self._rest)
         self._connections = self._watch_connections()
         sinks: list[RecordSink] = [access, self._metrics, NearLimit(self._metrics.on_near), self._connections]
         self._spans = open_spans(self.settings, self.worker)
         if self._spans is not None:
-            self._metrics.traced = self._spans.counts
+            self._metrics.follow("gateway_traced_calls_total", self._spans.counts)
             sinks.append(self._spans)
         batch = self._batch = Batch(sinks)
         gateway = self._gateway = build_gateway(self.settings, self.policies, self.store, [batch], self.worker)

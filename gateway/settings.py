@@ -86,6 +86,8 @@ class Logging:
     redact: tuple[str, ...] = ("authorization", "cookie", "query")
     level: str = "info"
     pretty: bool | None = None  # None: pretty when stdout is a terminal
+    sample_success: float = 1.0  # share of the lines about calls that went well
+    sample_limited_per_s: int | None = None  # lines a second and worker about refused calls; None = all
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,11 @@ class AccessLog:
         level = "warning" if own_failure else "info"
         return {"timestamp": self._now(), "level": level, **self._constant, **self._shown(call_line, record)}
 
+    def emit_whole(self, record: CallRecord, more: Line) -> None:
+        """Write the line of a call that is no failure of ours, with `more` in it."""
+        if self._lowest <= INFO:
+            self._write(self._encode(self._now(), "info", {**self._shown(call_line, record), **more}))
+
     def _shown(self, make: Callable[..., Line], record: CallRecord) -> Line:
         line = make(record, with_query=self._with_query)
         for name in self._hidden:

@@ -62,8 +62,7 @@ class Metrics:
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._set)
-        self.traced: Counter[str] = Counter()
-        self._poured_traced: Counter[str] = Counter()
+        self._followed: list[tuple[str, Counter[str], Counter[str]]] = []
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
@@ -178,6 +177,10 @@ class Metrics:
         if name == "store.degraded":
             self._inc("gateway_store_errors_total", str(fields.get("kind", "other")))
 
+    def follow(self, name: str, counts: Counter[str]) -> None:
+        """`counts` grow elsewhere, by the metric's one label."""
+        self._followed.append((name, counts, Counter()))
+
     # Time -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -229,10 +232,11 @@ class Metrics:
         self._inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
         self._inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
         self._poured_cpu_s, self._poured_dropped = cpu, dropped
-        traced = Counter(self.traced)
-        for result, count in (traced - self._poured_traced).items():
-            self._inc("gateway_traced_calls_total", result, by=count)
-        self._poured_traced = traced
+        for name, counts, poured in self._followed:
+            more = Counter(counts) - poured
+            for label, count in more.items():
+                self._inc(name, label, by=count)
+            poured.update(more)
 
     # Scrapes --------------------------------------------------------------------------------------
 

@@ -158,6 +158,9 @@ ACCESS_FIELDS: Mapping[str, Field] = {
     "aborted_by": Field(
         "string", "labels.aborted_by", "gateway.aborted_by", "client, upstream or gateway, when cut short."
     ),
+    "sampled_out": Field(
+        "integer", "gateway.sampled_out", "gateway.sampled_out", "Lines like this one that were left out before it."
+    ),
     "truncated": Field("boolean", "labels.truncated", "gateway.truncated", "true when texts were cut to fit 16 KiB."),
 }
 

@@ -241,6 +241,10 @@ class Logging(Strict):
     redact: Items[str] = ("authorization", "cookie", "query")
     level: Literal["debug", "info", "warning", "error"] = "info"
     pretty: Annotated[bool | None, BeforeValidator(parse_pretty), WithJsonSchema(_PRETTY)] = None
+    sample_success: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
+    sample_limited_per_s: Annotated[
+        int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)
+    ] = None
 
 
 class Traces(Strict):
