@@ -1,0 +1,253 @@
+"""Policies that are edited while a gateway serves: real processes, real files, callers that never stop calling."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Process, Start, until
+
+POLICY = """\
+keys:
+  tenant: {{from: header, name: X-Tenant-Id, on_missing: reject}}
+limits:
+  calls: {{algorithm: rolling_window, limit: {limit}, window: 10m, key: [tenant]}}
+upstreams:
+  sample: {{url: "builtin:echo"}}
+routes:
+  - {{name: all, match: {{path_prefix: /}}, upstream: sample, limits: [calls]}}
+"""
+BAD = POLICY.replace("limit: {limit}", "limt: {limit}")
+MANY = 900_000
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    save(folder, MANY)
+    return folder
+
+
+@pytest.fixture
+def serving(start_gateway: Start, policies: Path) -> Process:
+    return start_gateway("-p", str(policies), "--workers", "2", env={"GATEWAY_DRAIN__DELAY": "0s"})
+
+
+def save(folder: Path, limit: int, policy: str = POLICY) -> None:
+    """As a careful editor does: whole, under another name first."""
+    (folder / ".new").write_text(policy.format(limit=limit))
+    (folder / ".new").rename(folder / "policy.yaml")
+
+
+def ask(process: Process, method: str, path: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", process.admin_port, timeout=30)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def limit_of(process: Process, tenant: str = "probe") -> int:
+    return int(process.get("/x", {"X-Tenant-Id": tenant}).headers["X-RateLimit-Limit"])
+
+
+def everywhere(process: Process, limit: int) -> bool:
+    """Connections of their own reach both workers, sooner or later."""
+    return all(limit_of(process) == limit for _ in range(8))
+
+
+@contextmanager
+def calling(process: Process, callers: int = 3) -> Iterator[Counter[str]]:
+    """Callers on kept connections, one call after the other; what became of their calls."""
+    seen: Counter[str] = Counter()
+    over = threading.Event()
+
+    def call(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)
+        while not over.is_set():
+            try:
+                connection.request("GET", "/x", headers={"X-Tenant-Id": f"t{number}"})
+                answer = connection.getresponse()
+                answer.read()
+                seen[str(answer.status)] += 1
+            except (OSError, http.client.HTTPException) as error:
+                seen[repr(error)] += 1
+                connection.close()
+        connection.close()
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(callers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def command(process: Process, *options: str) -> "subprocess.CompletedProcess[str]":
+    arguments = [sys.executable, "-m", "gateway", "reload", "--admin", f"127.0.0.1:{process.admin_port}", *options]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+
+
+def test_edits_of_every_kind_are_in_force_on_every_worker(serving: Process, policies: Path) -> None:
+    with calling(serving) as seen:
+        save(policies, 400_000)
+        serving.wait_for("policy.loaded", 3)
+        assert everywhere(serving, 400_000)
+        with (policies / "policy.yaml").open("r+") as file:  # in place
+            file.write(POLICY.format(limit=300_000))
+            file.truncate()
+        loaded = serving.wait_for("policy.loaded", 4)[-1]
+        assert everywhere(serving, 300_000)
+        assert loaded["changes"] == {"changed": 1, "tighter": 1} | loaded["changes"]
+        assert loaded["policy_version"] == loaded["version"]
+    assert set(seen) == {"200"}
+    assert serving.events("http.access")[-1]["policy_version"] == loaded["version"]
+
+
+def test_a_mounted_config_map_is_followed_when_its_link_moves(start_gateway: Start, tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    for name, limit in (("..v1", 500), ("..v2", 600)):
+        (mount / name).mkdir(parents=True)
+        (mount / name / "policy.yaml").write_text(POLICY.format(limit=limit))
+    (mount / "..data").symlink_to("..v1")
+    (mount / "policy.yaml").symlink_to("..data/policy.yaml")
+    process = start_gateway("-p", str(mount))
+    assert limit_of(process) == 500
+    (mount / "..next").symlink_to("..v2")
+    (mount / "..next").rename(mount / "..data")
+    process.wait_for("policy.loaded", 2)
+    assert limit_of(process) == 600
+
+
+def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, policies: Path) -> None:
+    version = ask(serving, "GET", "/-/policy")[1]["version"]
+    with calling(serving) as seen:
+        save(policies, 5, BAD)
+        told = serving.wait_for("policy.rejected")[0]
+        place = f"{policies / 'policy.yaml'}:4:3: "
+        assert told["errors"][0].startswith(place)
+        assert told["version"] == version
+        status, body = ask(serving, "POST", "/-/reload")
+        assert (status, body["result"], body["version"]) == (422, "rejected", version)
+        assert {(error["line"], error["code"]) for error in body["errors"]} >= {(4, "unknown-key")}
+        assert ask(serving, "GET", "/readyz?verbose")[1]["last_reload"]["result"] == "rejected"
+        assert "gateway_policy_last_reload_successful 0.0" in serving.get("/metrics", admin=True).body.decode()
+        done = command(serving)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert place in done.stderr
+    assert set(seen) == {"200"}
+    assert serving.get("/readyz", admin=True).status == 200
+    save(policies, MANY)
+    serving.wait_for("policy.unchanged")
+    until("the metric to be well", lambda: "successful 1.0" in serving.get("/metrics", admin=True).body.decode())
+
+
+def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) -> None:
+    done = command(serving)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("unchanged: ")
+    save(policies, 7)
+    done = command(serving, "--json")
+    document = json.loads(done.stdout)
+    assert document["result"] in ("loaded", "unchanged"), "the watch may have been quicker"
+    assert everywhere(serving, 7)
+    before = len(serving.events("policy.unchanged"))
+    serving.popen.send_signal(signal.SIGHUP)
+    serving.wait_for("policy.unchanged", before + 1)
+    serving.popen.send_signal(signal.SIGTERM)
+    serving.ends_well()
+    assert command(serving).returncode == 3
+
+
+def test_counters_survive_a_changed_number(serving: Process, policies: Path) -> None:
+    def used(limit: int) -> int:
+        save(policies, limit)
+        assert ask(serving, "POST", "/-/reload")[0] == 200
+        return limit - int(serving.get("/x", {"X-Tenant-Id": "acme"}).headers["X-RateLimit-Remaining"])
+
+    assert [used(500), used(300), used(500)] == [1, 2, 3]
+
+
+def test_a_hundred_reloads_under_load_lose_no_call(serving: Process, policies: Path) -> None:
+    with calling(serving) as seen:
+        for number in range(100):
+            save(policies, MANY + number + 1)
+            assert ask(serving, "POST", "/-/reload")[1]["result"] in ("loaded", "unchanged")
+        assert everywhere(serving, MANY + 100)
+    assert set(seen) == {"200"}
+
+
+def test_workers_are_replaced_without_losing_a_call(serving: Process) -> None:
+    pids = {event["pid"] for event in serving.wait_for("worker.started", 2)}
+    with calling(serving) as seen:
+        done = command(serving, "--workers")
+        assert done.returncode == 0
+        assert "2 workers are being replaced" in done.stdout
+        ended = serving.wait_for("worker.replaced", 2)
+        after = sum(seen.values())
+        until("calls by the new ones", lambda: sum(seen.values()) > after + 20)
+    assert set(seen) == {"200"}
+    assert {event["pid"] for event in ended} == pids
+    assert {event["exit_code"] for event in ended} == {0}
+    assert not serving.events("worker.exited")
+    serving.popen.send_signal(signal.SIGTERM)
+    serving.ends_well()
+
+
+def test_a_worker_that_dies_meanwhile_has_a_successor_with_the_new_set(serving: Process, policies: Path) -> None:
+    pids = {event["worker"]: event["pid"] for event in serving.wait_for("worker.started", 2)}
+    serving.wait_for("gateway.ready", 2)
+    os.kill(pids[1], signal.SIGSTOP)  # it does not get ready
+    results: list[Any] = []
+    save(policies, 77)
+    asking = threading.Thread(target=lambda: results.append(ask_until_answered(serving)))
+    asking.start()
+    os.kill(pids[1], signal.SIGKILL)
+    asking.join()
+    assert results[0]["result"] in ("loaded", "unchanged")
+    serving.wait_for("gateway.ready", 3)
+    until("both workers with the new set", lambda: everywhere(serving, 77))
+
+
+def ask_until_answered(process: Process) -> Any:
+    """The admin listener is one socket for all workers: the one that is stopped may have taken the question along."""
+
+    def answered() -> Any:
+        try:
+            return ask(process, "POST", "/-/reload")[1]
+        except (OSError, http.client.HTTPException):
+            return None
+
+    return until("an answer", answered)
+
+
+def test_settings_that_may_change_do_and_the_others_are_named(
+    start_gateway: Start, policies: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text("version: 1\nheaders: {legacy: off}\n")
+    process = start_gateway("-c", str(config), "-p", str(policies))
+    assert "X-RateLimit-Limit" not in process.get("/x", {"X-Tenant-Id": "a"}).headers
+    config.write_text("version: 1\nheaders: {legacy: x-ratelimit}\nname: other\nstore: {key_prefix: 'x:'}\n")
+    told = process.wait_for("config.loaded", 2)[-1]
+    assert told["settings_changed"] == ["headers.legacy"]
+    assert told["needs_new_workers"] == ["name"]
+    assert told["needs_restart"] == ["store.key_prefix"]
+    assert "X-RateLimit-Limit" in process.get("/x", {"X-Tenant-Id": "a"}).headers
+    assert ask(process, "POST", "/-/reload?workers")[0] == 409
