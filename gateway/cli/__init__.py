@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import diff, explain, health, init, keys, reload, replay, run, tell
+from gateway.cli import diff, explain, health, init, keys, operate, reload, replay, run, tell, watch
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -44,6 +44,13 @@ app.command()(init.init)
 app.command()(health.healthcheck)
 app.command()(reload.reload)
 app.command()(keys.hash_key)
+app.command()(watch.status)
+app.command()(watch.top)
+app.command()(watch.tail)
+app.add_typer(operate.limits, name="limits")
+app.add_typer(operate.breaker, name="breaker")
+app.command()(operate.connections)
+app.command()(operate.drain)
 
 
 def main() -> None:

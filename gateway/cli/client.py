@@ -39,6 +39,10 @@ class AdminClient:
         """What the gateway answers to an order."""
         return self._ask("POST", path, document)
 
+    def post_yaml(self, path: str, document: Any) -> Any:
+        """What the gateway says to a policy file."""
+        return self._ask("POST", path, document, "application/yaml")
+
     def put(self, path: str, document: Any) -> Any:
         """As `post`."""
         return self._ask("PUT", path, document)
@@ -54,17 +58,19 @@ class AdminClient:
                 if line.startswith(b"data:"):
                     yield _document(line[5:].decode("utf-8", "replace"), self._listen)
 
-    def _ask(self, method: str, path: str, document: Any = None) -> Any:
-        with self._answer(method, path, document) as answer:
+    def _ask(self, method: str, path: str, document: Any = None, kind: str = "application/json") -> Any:
+        with self._answer(method, path, document, kind) as answer:
             return _document(answer.read(MOST_BYTES).decode("utf-8", "replace"), self._listen)
 
     @contextmanager
-    def _answer(self, method: str, path: str, document: Any, *, stream: bool = False) -> "Iterator[HTTPResponse]":
+    def _answer(
+        self, method: str, path: str, document: Any, kind: str = "application/json", *, stream: bool = False
+    ) -> "Iterator[HTTPResponse]":
         from http.client import HTTPException
 
         connection = self._connection()
         try:
-            connection.request(method, path, *self._said(method, document))
+            connection.request(method, path, *self._said(method, document, kind))
             answer = connection.getresponse()
             if stream and connection.sock is not None:
                 connection.sock.settimeout(None)  # a quiet gateway is none that is gone
@@ -77,12 +83,12 @@ class AdminClient:
         finally:
             connection.close()
 
-    def _said(self, method: str, document: Any) -> tuple[bytes | None, dict[str, str]]:
+    def _said(self, method: str, document: Any, kind: str) -> tuple[bytes | None, dict[str, str]]:
         fields = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if method in ("GET", "DELETE"):
             return None, fields
         body = json.dumps(document if document is not None else {}).encode()
-        return body, {**fields, "Content-Type": "application/json"}
+        return body, {**fields, "Content-Type": kind}
 
     def _connection(self) -> "HTTPConnection":
         import ssl

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.failing import FAILED, OK
+from gateway.cli.failing import FAILED, OK, fail
 from gateway.cli.options import Admin, Config, EnvFile, Json
 
 Document = dict[str, Any]
@@ -50,8 +50,10 @@ def _running(path: Path, config: Path | None, env_file: Path | None, admin: str)
     from gateway.cli.client import AdminClient
     from gateway.cli.loading import read_plain
 
-    answer = AdminClient(config, env_file, admin).post("/-/policy/check", read_plain(path))
-    return list(answer.get("diff", ()))
+    answer = AdminClient(config, env_file, admin).post_yaml("/-/policy/check", read_plain(path))
+    if not answer["valid"]:
+        fail(FAILED, "the running gateway does not accept it", *(str(error["message"]) for error in answer["errors"]))
+    return list(answer["diff"])
 
 
 def lines(differences: Sequence[Document]) -> Iterator[str]:

@@ -1,0 +1,217 @@
+"""Commands that look at, or change, what a running gateway counts: limits, breakers, connections, drain."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+
+from gateway.cli.options import Admin, Config, EnvFile, Json
+from gateway.cli.table import plain, table
+
+Document = dict[str, Any]
+Limit = Annotated[str, typer.Argument(metavar="LIMIT", help="Name of the limit.")]
+Key = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY...", help="Values of its key parts in order; ~ = without one.")
+]
+
+limits = typer.Typer(help="What callers have left: show, reset, grant.", no_args_is_help=True)
+breaker = typer.Typer(help="Circuit breakers: show, open, close, auto.", no_args_is_help=True)
+
+
+def _path(*words: str) -> str:
+    return "/-/" + "/".join(quote(word, safe="") for word in words)
+
+
+@limits.command("show")
+def show_limit(
+    limit: Annotated[str, typer.Argument(metavar="[LIMIT]", help="Name of the limit; all if left out.")] = "",
+    key: Key = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show the limits, or what one caller has left. Spends nothing."""
+    from gateway.cli.client import AdminClient
+
+    client = AdminClient(config, env_file, admin)
+    if limit:
+        _tell(client.get(_path("limits", limit, *key or ())), as_json)
+        return
+    found = client.get("/-/limits")
+    rows = [
+        [one["name"], one["algorithm"], one["limit"], ", ".join(one["key"]) or "-", one["mode"], one["source"]]
+        for one in found["limits"]
+    ]
+    _tell(found, as_json, table(("limit", "algorithm", "amount", "key", "mode", "source"), rows))
+
+
+@limits.command("reset")
+def reset_limit(
+    limit: Limit,
+    key: Key = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Forget what one caller has used."""
+    from gateway.cli.client import AdminClient
+
+    found = AdminClient(config, env_file, admin).delete(_path("limits", limit, *key or ()))
+    _tell(found, as_json, ["reset" if found["reset"] else "there was nothing to reset"])
+
+
+@limits.command("grant")
+def grant(
+    limit: Limit,
+    key: Key = None,
+    number: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Units instead of the limit's own.")] = 0,
+    ttl: Annotated[str, typer.Option(metavar="DURATION", help="For how long: 30m, 2h, 7d.")] = "1h",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="For whoever looks.")] = "",
+    end: Annotated[bool, typer.Option("--end", help="Take it back.")] = False,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Give one caller another number for a while, on every gateway."""
+    from gateway.cli.client import AdminClient
+
+    if end == bool(number):
+        raise typer.BadParameter("give either --limit N or --end")
+    if number and not reason:
+        raise typer.BadParameter("say why: --reason TEXT")
+    client, path = AdminClient(config, env_file, admin), _path("limits", limit, *key or (), "override")
+    found = client.delete(path) if end else client.put(path, {"limit": number, "ttl": ttl, "reason": reason})
+    _tell(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
+
+
+def _force(state: str, name: str, key: list[str], ttl: str, where: tuple[Any, Any, str], as_json: bool) -> None:
+    from gateway.cli.client import AdminClient
+
+    order = {"state": state} if state == "auto" else {"state": state, "ttl": ttl}
+    found = AdminClient(*where).post(_path("breakers", name, *key), order)
+    _tell(found, as_json, _facts(found["after"]))
+
+
+Name = Annotated[str, typer.Argument(metavar="BREAKER", help="Name of the breaker.")]
+Ttl = Annotated[str, typer.Option(metavar="DURATION", help="For how long: 30m, 2h, 7d.")]
+
+
+@breaker.command("show")
+def show_breaker(
+    name: Annotated[str, typer.Argument(metavar="[BREAKER]", help="Name of the breaker; all if left out.")] = "",
+    key: Key = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show the breakers, or how one caller's stands."""
+    from gateway.cli.client import AdminClient
+
+    client = AdminClient(config, env_file, admin)
+    if name:
+        _tell(client.get(_path("breakers", name, *key or ())), as_json)
+        return
+    found = client.get("/-/breakers")
+    rows = [[one["name"], ", ".join(one["key"]) or "-", one["scope"], one["source"]] for one in found["breakers"]]
+    _tell(found, as_json, table(("breaker", "key", "scope", "source"), rows))
+
+
+@breaker.command("open")
+def open_breaker(
+    name: Name, key: Key = None, ttl: Ttl = "10m", config: Config = None, env_file: EnvFile = None,
+    admin: Admin = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let no call through for a while."""
+    _force("open", name, key or [], ttl, (config, env_file, admin), as_json)
+
+
+@breaker.command("close")
+def close_breaker(
+    name: Name, key: Key = None, ttl: Ttl = "10m", config: Config = None, env_file: EnvFile = None,
+    admin: Admin = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let every call through for a while, whatever happens to it."""
+    _force("closed", name, key or [], ttl, (config, env_file, admin), as_json)
+
+
+@breaker.command("auto")
+def free_breaker(
+    name: Name, key: Key = None, config: Config = None, env_file: EnvFile = None, admin: Admin = "",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Give it back: it opens and closes by itself again."""
+    _force("auto", name, key or [], "", (config, env_file, admin), as_json)
+
+
+def connections(
+    connection: Annotated[str, typer.Argument(metavar="[ID]", help="One connection; a list if left out.")] = "",
+    state: Annotated[str, typer.Option(metavar="STATES", help="Only these: offline,degraded or !online.")] = "",
+    tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose connection is meant.")] = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show how connections are doing, those in trouble first."""
+    from gateway.cli.client import AdminClient
+
+    client = AdminClient(config, env_file, admin)
+    asked = {"state": state, "tenant": tenant}
+    query = urlencode(
+        {name: value for name, value in asked.items() if value is not None and (value or name == "tenant")}
+    )
+    path = _path("connections", connection) if connection else "/-/connections"
+    found = client.get(f"{path}?{query}" if query else path)
+    if connection:
+        _tell(found, as_json)
+        return
+    rows = [
+        [one["connection"], one["tenant"], one["state"], one["since"], _failure(one)] for one in found["connections"]
+    ]
+    lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows)]
+    _tell(found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else []))
+
+
+def _failure(one: Document) -> str:
+    failure = one.get("last_failure")
+    return f"{failure['class']} {failure.get('status') or ''} {failure['at']}" if failure else "-"
+
+
+def drain(
+    end: Annotated[bool, typer.Option("--end", help="Be ready again.")] = False,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Fail readiness so that callers go elsewhere; calls that come all the same are served."""
+    from gateway.cli.client import AdminClient
+
+    client = AdminClient(config, env_file, admin)
+    found = client.delete("/-/drain") if end else client.post("/-/drain")
+    _tell(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])
+
+
+def _tell(found: Any, as_json: bool, lines: Any = None) -> None:
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in _facts(found) if lines is None else lines:
+        typer.echo(line)
+
+
+def _facts(document: Document, margin: str = "") -> Iterator[str]:
+    """One line a member."""
+    for name, value in document.items():
+        if isinstance(value, dict) and value:
+            yield f"{margin}{plain(name)}"
+            yield from _facts(value, margin + "  ")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield f"{margin}{plain(name):<{max(1, 18 - len(margin))}} {plain(text)}"

@@ -1,0 +1,22 @@
+"""Columns for people."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Titles and rows, each column as wide as what stands in it; numbers to the right."""
+    cells = [[plain(f"{cell:,}" if isinstance(cell, int | float) else str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+    numeric = [all(isinstance(row[at], int | float) for row in rows) and bool(rows) for at in range(len(titles))]
+    for line in ([*titles], *cells):
+        fitted = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        yield "  ".join(fitted).rstrip()
+
+
+def plain(text: str) -> str:
+    """Names that callers chose must not move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,148 @@
+"""Views of a running gateway: how it is doing, who calls most, and calls as they happen."""
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
+
+from gateway.cli.options import Admin, Config, EnvFile, Json
+from gateway.cli.table import plain, table
+
+Document = dict[str, Any]
+
+
+def status(config: Config = None, env_file: EnvFile = None, admin: Admin = "", as_json: Json = False) -> None:
+    """Show how the gateway is doing: calls, refusals, latency, store, breakers, connections, reloads."""
+    from gateway.cli.client import AdminClient
+
+    found = AdminClient(config, env_file, admin).get("/-/status")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in status_lines(found):
+        typer.echo(line)
+
+
+def status_lines(found: Document) -> Iterator[str]:
+    """The document of `GET /-/status` for people."""
+    store = found["store"]
+    yield _row("gateway", f"{found['name']} {found['version']}, {len(found['workers'])} workers" + _missing(found))
+    yield _row("policy", f"{found['policy_version']} since {found['loaded_at']}")
+    calls = f"{found['calls_per_s']:,} a second, {found['refused_share']:.1%} refused, {found['in_flight']} in flight"
+    yield _row("calls", calls)
+    yield _row("latency", ", ".join(_stages(found["latency"])) or "no calls lately")
+    yield _row("store", ", ".join(f"{name} {_text(value)}" for name, value in store.items()))
+    for one in found["breakers"]["not_closed"]:
+        yield _row("breaker", f"{one['breaker']} of {one['key'] or 'everybody'} is not closed")
+    for one in found["connections"]["not_online"]:
+        yield _row("connection", f"{one['connection']} is {one['state']} since {one['since']}")
+    for one in found["reloads"][:3]:
+        yield _row("reload", f"{one['timestamp']} {one['event_name']} {one.get('version', '')}")
+    if found["limits"]:
+        yield ""
+        rows = [
+            [one["limit"], one["asked"], one.get("limited", 0), one.get("shadow_limited", 0)] for one in found["limits"]
+        ]
+        yield from table(("limit", "asked", "limited", "in shadow"), rows)
+    if found["top_rejected"]:
+        yield ""
+        yield from _callers(found["top_rejected"])
+
+
+def _stages(latency: Document) -> Iterator[str]:
+    for name, stage in latency.items():
+        if stage["count"]:
+            yield f"{name} {stage['p50_ms']} ms (p99 {stage['p99_ms']} ms)"
+
+
+def _missing(found: Document) -> str:
+    missing = found["missing"]
+    return f", {len(missing)} do not answer" if missing else ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _row(name: str, text: str) -> str:
+    return f"{name:<12}{plain(text)}".rstrip()
+
+
+class By(StrEnum):
+    """What the heaviest callers are counted by."""
+
+    REJECTED = "rejected"
+    REQUESTS = "requests"
+    SHADOW_REJECTED = "shadow_rejected"
+
+
+def top(
+    by: Annotated[By, typer.Option(help="What is counted.")] = By.REJECTED,
+    count: Annotated[int, typer.Option("-n", "--number", min=1, max=200, metavar="N", help="How many.")] = 20,
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show who is refused most, calls most, or would be refused most by limits in shadow."""
+    from gateway.cli.client import AdminClient
+
+    query = urlencode({"by": by.value, "limit": count})
+    found = AdminClient(config, env_file, admin).get(f"/-/top?{query}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in _callers(found["callers"]):
+        typer.echo(line)
+
+
+def _callers(callers: list[Document]) -> Iterator[str]:
+    rows = [[one["limit"], one["key"] or "everybody", one["count"], one["per_s"]] for one in callers]
+    return table(("limit", "caller", "count", "per second"), rows)
+
+
+def tail(
+    limited: Annotated[
+        bool, typer.Option("--limited", help="Only calls that were, or in shadow would be, refused.")
+    ] = False,
+    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Only this tenant's.")] = "",
+    event: Annotated[str, typer.Option(metavar="NAMES", help="Only these events: http.access, breaker.*")] = "",
+    config: Config = None,
+    env_file: EnvFile = None,
+    admin: Admin = "",
+    as_json: Json = False,
+) -> None:
+    """Show calls and events as they happen, until Ctrl-C."""
+    from gateway.cli.client import AdminClient
+
+    asked = {"limited": "1" if limited else "", "tenant": tenant, "event": event}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    try:
+        for line in AdminClient(config, env_file, admin).events("/-/stream" + (f"?{query}" if query else "")):
+            typer.echo(json.dumps(line) if as_json else line_text(line))
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def line_text(line: Document) -> str:
+    """A line of the log for people."""
+    at = str(line.get("timestamp", ""))[11:23]
+    if line.get("event_name") != "http.access":
+        rest = {name: value for name, value in line.items() if name not in _ENVELOPE}
+        return plain(
+            f"{at} {line.get('event_name', '')} " + " ".join(f"{name}={_text(value)}" for name, value in rest.items())
+        )
+    who = " ".join(str(line[name]) for name in ("tenant", "connection") if name in line)
+    why = f" by {line['limit_fired']}" if "limit_fired" in line else ""
+    return plain(
+        f"{at} {line.get('status', '')} {line.get('method', '-')} {line.get('path', '-')} {who or '-'} "
+        f"{line.get('decision', '')}{why} {line.get('duration_ms', 0)} ms"
+    )
+
+
+_ENVELOPE = frozenset(
+    ("timestamp", "level", "message", "event_name", "schema", "service_name", "service_version", "instance")
+)
