@@ -1,0 +1,155 @@
+"""docs/cli.md: every command is told of, and every example works."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from gateway.cli import app
+from tests.cli.command import Done, gateway
+from tests.cli.conftest import Process, Start, until
+from tests.fakes.ports import free_port
+
+TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+EXAMPLES = re.findall(r"^\$ gateway (.*)$", TEXT, re.MULTILINE)
+BREAKERS = "\nbreakers:\n  fragile: {key: [connection], consecutive_failures: 3}\n"
+
+
+def example(text: str) -> Done:
+    """Run a line of the document, with its redirections, where the test is."""
+    command = text.partition("#")[0].strip()
+    command, _, source = command.partition(" < ")
+    command, _, target = command.partition(" > ")
+    done = gateway(*shlex.split(command), stdin=Path(source).read_text() if source else "")
+    if target:
+        Path(target).write_text(done.stdout)
+    return done
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with what the examples speak of."""
+    monkeypatch.chdir(tmp_path)
+    gateway("init", "demo")
+    new = Path("new-policies")
+    new.mkdir()
+    text = Path("demo/policies/policies.yaml").read_text()
+    text = text.replace("# How much.", BREAKERS + "# How much.").replace(
+        "    retry: standard", "    retry: standard\n    breaker: fragile"
+    )
+    Path("demo/policies/policies.yaml").write_text(text)
+    (new / "policies.yaml").write_text(text.replace("limit: 500", "limit: 400"))
+    line = {"event_name": "http.access", "method": "GET", "path": "/x", "tenant": "acme", "decision": "allowed"}
+    line |= {"timestamp": "2026-11-21T05:00:00.000000Z", "duration_ms": 1.0, "status": 200}
+    Path("access.jsonl").write_text(json.dumps(line) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def running(place: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> Process:
+    port, admin = free_port(), free_port()
+    words = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--store", "local"]
+    process = start(
+        "-m", "gateway", "run", "-q", *words, cwd=place / "demo", env={"PYTHONPATH": str(Path(__file__).parents[2])}
+    )
+    process.port, process.admin_port = port, admin
+    process.wait_for("gateway.ready")
+    monkeypatch.setenv("GATEWAY_ADMIN", f"127.0.0.1:{admin}")
+    return process
+
+
+def test_every_example_works(running: Process) -> None:
+    assert running.get("/hello", {"X-Tenant-Id": "acme", "X-Connection-Id": "c1"}).status == 200
+    assert len(EXAMPLES) > 20
+    Path("demo").rename("served")
+    for text in EXAMPLES:
+        done = example(text)
+        wanted = 1 if "# exit code 1" in text else 0
+        assert done.returncode == wanted, f"{text}\n{done.stdout}{done.stderr}"
+        assert done.stdout, text
+        if text.startswith("init "):  # the examples speak of what it has just written; here with a breaker
+            Path("demo/policies/policies.yaml").write_text(Path("served/policies/policies.yaml").read_text())
+
+
+def test_every_command_is_told_of() -> None:
+    command = typer.main.get_command(app)
+    names = list(command.commands)  # type: ignore[attr-defined]
+    assert [name for name in names if not re.search(rf"gateway {name}\b", TEXT)] == []
+
+
+def test_what_is_counted_can_be_seen_and_changed(running: Process) -> None:
+    caller = {"X-Tenant-Id": "acme", "X-Connection-Id": "c 1/ü"}
+    for _ in range(3):
+        assert (
+            running.get("/hello", {name: value.encode().decode("latin-1") for name, value in caller.items()}).status
+            == 200
+        )
+    assert json.loads(gateway("limits", "show", "tenant-10m", "acme", "--json").stdout)["used"] == 3
+    assert json.loads(
+        gateway("limits", "grant", "tenant-10m", "acme", "--limit", "7", "--reason", "x", "--json").stdout
+    )
+    assert json.loads(gateway("limits", "show", "tenant-10m", "acme", "--json").stdout)["limit"] == 7
+    live = json.loads(gateway("explain", "GET /a", "-H", "X-Tenant-Id: acme", "--live", "--json").stdout)
+    assert live["decision"] == {"admitted": True}
+    assert live["limits"][0]["remaining"] == 4
+    assert gateway("limits", "reset", "tenant-10m", "acme").stdout == "reset\n"
+    assert gateway("limits", "reset", "tenant-10m", "acme").stdout == "there was nothing to reset\n"
+    opened = gateway("breaker", "open", "fragile", "c1", "--ttl", "5m")
+    assert "open" in opened.stdout
+    refused = gateway("explain", "GET /a", "-H", "X-Connection-Id: c1", "--live")
+    assert refused.returncode == 1
+    assert "refused by breaker fragile; again in" in refused.stdout
+    assert gateway("breaker", "auto", "fragile", "c1").returncode == 0
+    assert gateway("explain", "GET /a", "-H", "X-Connection-Id: c1", "--live").returncode == 0
+    shown = gateway("status").stdout
+    assert "gateway     gateway" in shown
+    assert "tenant-10m" in gateway("limits", "show").stdout
+
+
+def test_what_the_gateway_refuses_is_told_in_one_line(running: Process) -> None:
+    for words in (
+        ["limits", "show", "no-such"],
+        ["limits", "show", "tenant-10m"],
+        ["breaker", "open", "fragile", "c", "--ttl", "x"],
+    ):
+        done = gateway(*words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("gateway: the gateway at 127.0.0.1:")
+    assert gateway("connections", "nobody").returncode == 1
+
+
+@pytest.mark.parametrize("words", [["limits", "grant", "l"], ["limits", "grant", "l", "--limit", "5"], ["limits", "grant", "l", "--limit", "5", "--end"], ["top", "-n", "0"], ["top", "--by", "x"], ["limits"], ["statsu"]])  # fmt: skip
+def test_wrong_use(words: list[str]) -> None:
+    assert gateway(*words).returncode == 2
+
+
+@pytest.mark.parametrize("words", [["status"], ["top"], ["tail"], ["limits", "show"], ["breaker", "show"], ["connections"], ["drain"], ["diff", "--running", "p.yaml"]])  # fmt: skip
+def test_a_gateway_that_is_not_there(words: list[str], place: Path) -> None:
+    Path("p.yaml").write_text("version: 1\n")
+    done = gateway(*words, "--admin", "127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "gateway: no answer from the admin listener at 127.0.0.1:1: Connection refused\n"
+
+
+def test_tail_shows_calls_as_they_happen_until_it_is_interrupted(running: Process, tmp_path: Path) -> None:
+    out = tmp_path / "tail.out"
+    with out.open("wb") as file:
+        command = [sys.executable, "-m", "gateway", "tail", "--tenant", "acme"]
+        tail = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, env={"PYTHONPATH": str(Path(__file__).parents[2]), "GATEWAY_ADMIN": f"127.0.0.1:{running.admin_port}", "PYTHONUNBUFFERED": "1"})  # fmt: skip
+
+    def seen() -> bool:
+        running.get("/hello/there", {"X-Tenant-Id": "acme"})
+        running.get("/other", {"X-Tenant-Id": "b"})
+        return b"200 GET /hello/there acme allowed" in out.read_bytes()
+
+    until("the call in the tail", seen)
+    tail.send_signal(signal.SIGINT)
+    _, err = tail.communicate(timeout=10)
+    assert (tail.returncode, err) == (0, b"")
+    assert b"/other" not in out.read_bytes()
