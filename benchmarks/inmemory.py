@@ -203,6 +203,8 @@ async def _serving(file: Path, *, ticking: bool) -> AsyncIterator[Connection]:
         _keep_one_socket(gateway.upstreams.pools()["up"])
         connection = Connection(listener, asyncio.get_running_loop())
         yield connection
+        if not worker.store.up:
+            raise SystemExit("calls were decided without the store: what they cost is not what was asked for")
         connection.connection_lost(None)
         os.kill(os.getpid(), signal.SIGINT)
         await running
