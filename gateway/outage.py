@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Posture
+from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
@@ -25,6 +26,7 @@ HAND_OVER_S = 0.6
 ASK_AGAIN_S = 0.03
 AT_ONCE = 100
 """Debts in one command: a script is not to hold the store up for longer than some decisions do."""
+MOST_RESTORED = 2_000
 PAUSE_S = 0.005
 REST_PAUSE_S = 0.02
 """Between such commands: while calls wait for them, and while they do not."""
@@ -176,11 +178,29 @@ class Outage:
         await self._pay_the_rest()
 
     async def _catch_up(self, until_s: float) -> None:
+        if await self._heartbeat.has_lost_data():
+            await self._restore(until_s)
         while self._fallback.owing and monotonic() < until_s:
             await self._pay_some()
             await asyncio.sleep(PAUSE_S)
         await self._leases.store_returned(self._store)
         await self._wait_for_others(until_s)
+
+    async def _restore(self, until_s: float) -> None:
+        """The store begins anew: what it had counted, as far as it is known here, is charged again. Others may have
+        done so before; if they do at the same moment, too much is counted."""
+        before = self._fallback.in_use_before(MOST_RESTORED)
+        for first in range(0, len(before), AT_ONCE):
+            if monotonic() > until_s:
+                break
+            some = before[first : first + AT_ONCE]
+            now = await asyncio.gather(*(self._store.peek(Ask([charge._replace(cost=1)])) for charge in some))
+            lacking = [
+                Correction(charge, charge.cost - (charge.limit.quota - decision.verdicts[0].remaining))
+                for charge, decision in zip(some, now, strict=True)
+            ]
+            self._settle([one for one in lacking if one.delta > 0])
+            await asyncio.sleep(PAUSE_S)
 
     async def _wait_for_others(self, until_s: float) -> None:
         """Until as many workers as there were have paid, too: their first beat comes behind their debts."""
@@ -210,9 +230,11 @@ class Outage:
         await self._confirm(some)
 
     def _charge(self, debts: list[Charge]) -> None:
-        due = self._fallback.due(debts)
-        if due:
-            self._store.settle(due, 0)
+        self._settle(self._fallback.due(debts))
+
+    def _settle(self, corrections: list[Correction]) -> None:
+        if corrections:
+            self._store.settle(corrections, 0)
 
     async def _confirm(self, debts: list[Charge]) -> None:
         """The store answers in order: who answers now has been told. Else it may have been, and is told once more."""

@@ -30,9 +30,17 @@ FORGET_AT_ONCE = 1_000
 class Seen(NamedTuple):
     """What the store said of a partition last: units left, when all would be back, and when it said so."""
 
+    limit: Limit
     remaining: int
     full_us: int
     at_us: int
+
+    def left(self, now_us: int) -> int:
+        """Units that are there now at least, as far as one knows. A bucket has gone on filling since."""
+        limit = self.limit
+        if limit.algorithm is not Algorithm.TOKEN_BUCKET:
+            return self.remaining
+        return min(limit.quota, self.remaining + limit.rate * max(0, now_us - self.at_us) // limit.per_us)
 
 
 class Fallback:
@@ -86,7 +94,8 @@ class Fallback:
                 full_us = at_us + verdict.reset_us
                 known = seen.get(charge.key)
                 if full_us > now_us and (known is None or known.at_us < at_us):
-                    seen[charge.key] = Seen(left_without(charge.limit, quota, verdict.remaining), full_us, at_us)
+                    left = left_without(charge.limit, quota, verdict.remaining)
+                    seen[charge.key] = Seen(charge.limit, left, full_us, at_us)
 
     def forget(self) -> Iterator[None]:
         """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
@@ -126,21 +135,15 @@ class Fallback:
     def _begin(self, charge: Charge) -> None:
         """Of a partition that is met for the first time, only what was left in the store can be shared."""
         limit, key, _ = charge
-        seen = self._seen.pop(key, None)
+        seen = self._seen.get(key)
         if seen is None or self._local.state_of(key) is not None:
             return
         now_us, mine = self._clock(), self._share(limit, key)
-        left = part(self._left(limit, seen, now_us), self._fleet.workers, place_of(key, self._fleet))
+        left = part(seen.left(now_us), self._fleet.workers, place_of(key, self._fleet))
         reset_us = seen.full_us - now_us
         state = begun_with(mine, left, reset_us, now_us)
         if state is not None:
             self._local.begin(key, state, reset_us)
-
-    def _left(self, limit: Limit, seen: Seen, now_us: int) -> int:
-        """A bucket has gone on filling since."""
-        if limit.algorithm is not Algorithm.TOKEN_BUCKET:
-            return seen.remaining
-        return min(limit.quota, seen.remaining + limit.rate * max(0, now_us - seen.at_us) // limit.per_us)
 
     def _owe(self, whole: Sequence[Charge], decision: Decision) -> None:
         for (limit, key, cost), verdict in zip(whole, decision.verdicts, strict=True):
@@ -163,6 +166,17 @@ class Fallback:
             if units_due:
                 found.append(Correction(Charge(limit, key, 1), units_due))
         return found
+
+    def in_use_before(self, most: int) -> list[Charge]:
+        """What was in use of some partitions when the store went, and is still: those with the least left first."""
+        now_us = self._clock()
+        found = []
+        for key, seen in self._seen.items():
+            used = seen.limit.quota - seen.left(now_us)
+            if used > 0 and seen.full_us > now_us and seen.limit.algorithm is not Algorithm.CONCURRENCY:
+                found.append((used / seen.limit.quota, Charge(seen.limit, key, used)))
+        found.sort(key=lambda one: one[0], reverse=True)
+        return [charge for _, charge in found[:most]]
 
     def still_owe(self, debts: Iterable[Charge]) -> None:
         """The store could not be told of these."""

@@ -20,8 +20,8 @@ from gateway.store.link import Argument, Decode
 from gateway.store.local import steady_us
 from gateway.store.scripts import HEARTBEAT, Script
 
-HEARTBEAT_ARGV = ("op", "now_us", "worker", "lives_us", "sent_us", "since_us")
-HEARTBEAT_REPLY = ("now_us", "workers", "rank", "back")
+HEARTBEAT_ARGV = ("op", "now_us", "worker", "lives_us", "sent_us", "since_us", "data")
+HEARTBEAT_REPLY = ("now_us", "workers", "rank", "back", "data")
 TAG = "{fleet}:"
 """Behind the prefix, in front of everything: one hash tag. The names of limits cannot begin like this."""
 
@@ -34,12 +34,14 @@ LEAVE_S = 0.2
 
 
 class Beat(NamedTuple):
-    """What a beat's answer says: the store's clock, workers alive, this one's rank, how many of them are back."""
+    """What a beat's answer says: the store's clock, workers alive, this one's rank, how many of them are back, and a
+    number that is another one when the store has lost its data."""
 
     now_us: int
     workers: int
     rank: int
     back: int
+    data: int
 
 
 class Scripted(Protocol):
@@ -66,11 +68,13 @@ class Heartbeat:
               are never less than these
     on_beat   told of the fleet after every beat that was answered
     ahead_us  what the store's clock shows more than `steady_us`; None = not known yet
+    data      tells the store's data from any that it begins with anew
     """
 
     def __init__(self, store: Scripted, own: Fleet, on_beat: Callable[[Fleet], None]) -> None:
         self.fleet = own
         self.ahead_us: int | None = None
+        self.data: int | None = None
         self.worker = secrets.token_hex(8)
         self._store = store
         self._own = own
@@ -105,6 +109,7 @@ class Heartbeat:
         """
         beat = await self._ask("beat", since_us)
         self.ahead_us = beat.now_us - steady_us()
+        self.data = beat.data
         self._believe(Fleet(beat.workers, beat.rank) if beat.workers > self._own.workers else self._own)
         self._on_beat(self.fleet)
         return beat
@@ -119,6 +124,10 @@ class Heartbeat:
         elif now_s - self._fewer_since_s >= FEWER_BEATS * self._every_s:
             self.fleet, self._fewer_since_s = said, None
 
+    async def has_lost_data(self) -> bool:
+        """Whether the store does not have what it had at the last beat. Raises StoreDown."""
+        return self.data is not None and (await self._ask("look", 0)).data != self.data
+
     def store_us(self) -> int:
         """What the store's clock shows now, as far as it is known; else 0."""
         return steady_us() + self.ahead_us if self.ahead_us is not None else 0
@@ -126,8 +135,9 @@ class Heartbeat:
     def _ask(self, op: str, since_us: int) -> "asyncio.Future[Beat]":
         base = self._store.key_prefix + TAG
         lives_us = int(LIVES_BEATS * self._every_s * 1e6)
-        arguments = (2, base + "heard", base + "came", op, 0, self.worker, lives_us, self.store_us(), since_us)
-        return self._store.run(HEARTBEAT, arguments, _decode)
+        keys = (base + "heard", base + "came", base + "data")
+        said = (op, 0, self.worker, lives_us, self.store_us(), since_us, secrets.randbits(50))
+        return self._store.run(HEARTBEAT, (len(keys), *keys, *said), _decode)
 
     @property
     def _every_s(self) -> float:

@@ -7,6 +7,7 @@ import pytest
 from gateway.core.shares import Fleet
 from gateway.store import StoreDown, heartbeat
 from gateway.store.heartbeat import HEARTBEAT, HEARTBEAT_ARGV, HEARTBEAT_REPLY, Heartbeat
+from gateway.store.link import pack
 from gateway.store.redis import RedisStore
 from tests.contract.test_script_headers import arguments, header, named
 
@@ -27,7 +28,7 @@ class Clocked:
 
     def run(self, script, arguments, decode=None, context=None):
         numbered = list(arguments)
-        numbered[4] = self.now_us
+        numbered[5] = self.now_us
         return self.store.run(script, numbered, decode, context)
 
 
@@ -73,7 +74,7 @@ async def test_fewer_is_believed_only_after_a_while(clocked, monkeypatch) -> Non
     await one.beat()
     await other.beat()
     assert (await one.beat()).workers == 2
-    await clocked.store.run(HEARTBEAT, (2, *keys(clocked), "leave", 0, other.worker, 5_000_000, 0, 0))
+    await clocked.store.run(HEARTBEAT, (3, *keys(clocked), "leave", 0, other.worker, 5_000_000, 0, 0, 1))
     assert (await one.beat()).workers == 1
     assert one.fleet.workers == 2
     now_s += heartbeat.FEWER_BEATS * heartbeat.BEAT_S
@@ -90,8 +91,8 @@ async def test_never_fewer_than_its_own_gateway_has(clocked) -> None:
 async def test_a_beat_that_lay_around_does_not_count(clocked) -> None:
     late, reader = Heartbeat(clocked, ALONE, lambda _: None), Heartbeat(clocked, ALONE, lambda _: None)
     clocked.now_us = 1_800_000_000_000_000
-    arguments = ("beat", 0, late.worker, 5_000_000, clocked.now_us - 300_000, 0)
-    await clocked.store.run(HEARTBEAT, (2, *keys(clocked), *arguments))
+    arguments = ("beat", 0, late.worker, 5_000_000, clocked.now_us - 300_000, 0, 1)
+    await clocked.store.run(HEARTBEAT, (3, *keys(clocked), *arguments))
     assert (await reader.beat()).workers == 1
     assert (await reader.beat(clocked.now_us - 1)).back == 1
     assert (await reader.beat(clocked.now_us)).back == 0
@@ -102,7 +103,8 @@ async def test_its_keys_end_by_themselves(clocked, own_redis_server) -> None:
     import redis
 
     with redis.Redis.from_url(own_redis_server.url) as client:
-        assert all(0 < client.pttl(key) <= 5_100 for key in keys(clocked))
+        assert all(0 < client.pttl(key) <= 5_100 for key in keys(clocked)[:2])
+        assert 0 < client.pttl(keys(clocked)[2]) <= 7 * 24 * 3600 * 1000
 
 
 async def test_a_store_that_is_down_is_not_asked(clocked, own_redis_server) -> None:
@@ -120,5 +122,17 @@ async def test_a_store_that_is_down_is_not_asked(clocked, own_redis_server) -> N
         await worker.beat()
 
 
-def keys(clocked) -> tuple[str, str]:
-    return f"{clocked.key_prefix}{{fleet}}:heard", f"{clocked.key_prefix}{{fleet}}:came"
+async def test_lost_data_is_noticed_and_looking_is_not_being_there(clocked) -> None:
+    worker, other = Heartbeat(clocked, ALONE, lambda _: None), Heartbeat(clocked, ALONE, lambda _: None)
+    assert not await worker.has_lost_data()  # it never knew any
+    await worker.beat()
+    assert not await worker.has_lost_data()
+    assert (await other.beat()).data == worker.data
+    await clocked.store._pipeline.ask(pack(("FLUSHALL",)))
+    assert await worker.has_lost_data()
+    assert (await other.beat()).workers == 1
+    assert other.data != worker.data
+
+
+def keys(clocked) -> tuple[str, ...]:
+    return tuple(f"{clocked.key_prefix}{{fleet}}:{name}" for name in ("heard", "came", "data"))
