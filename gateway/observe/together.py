@@ -8,10 +8,11 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import orjson
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -33,12 +34,37 @@ class Together:
         """Every metric, added up. Earlier versions of the policies, which are 0, are left out."""
         directory = _directory()
         with _locked(directory, fcntl.LOCK_SH):
-            begun = [str(path) for path in directory.glob("*.db") if path.stat().st_size]
-            metrics = MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call]
+            begun = [path for path in directory.glob("*.db") if path.stat().st_size]
+            gauges = [str(path) for path in begun if not path.name.startswith(COUNTED)]
+            metrics = [*MultiProcessCollector.merge(gauges)]  # type: ignore[no-untyped-call]
+            counts = {type_: _summed(path for path in begun if path.name.startswith(type_)) for type_ in COUNTED}
+        for type_, sums in counts.items():
+            metrics += MultiProcessCollector._accumulate_metrics(_metrics(type_, sums), accumulate=True)  # type: ignore[no-untyped-call]
         for metric in metrics:
             if metric.name == "gateway_policy_info":
                 metric.samples = [sample for sample in metric.samples if sample.value]
             yield metric
+
+
+def _summed(files: Iterable[Path]) -> dict[str, float]:
+    """Values of all files by their key, before anything is made of the keys: that is most of the work."""
+    sums: dict[str, float] = {}
+    for file in files:
+        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+            sums[key] = sums.get(key, 0.0) + value
+    return sums
+
+
+def _metrics(type_: str, sums: Mapping[str, float]) -> dict[str, Metric]:
+    """As `MultiProcessCollector.merge` has them before it adds up buckets."""
+    metrics: dict[str, Metric] = {}
+    for key, value in sums.items():
+        name, sample, labels, meaning = orjson.loads(key)
+        metric = metrics.get(name)
+        if metric is None:
+            metric = metrics[name] = Metric(name, meaning, type_)
+        metric.add_sample(sample, tuple(sorted(labels.items())), value)  # type: ignore[arg-type]
+    return metrics
 
 
 def bury(pid: int) -> None:
