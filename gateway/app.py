@@ -180,6 +180,7 @@ class Worker:
         with suppress(StoreDown):
             await self.store.start()
         self.outage.start()
+        self.siblings.on("store_left", self.outage.heard)
         self.siblings.on("forget_refusals", lambda _: forget_refusals(gateway.callers.asks()))
         self._census = Census(self.store, self.policies.breakers)
         return gateway
@@ -193,6 +194,7 @@ class Worker:
             tell=self._store_event,
             asks=gateway.callers.asks,
             use=partial(setattr, gateway, "store"),
+            share=partial(self.siblings.tell_all, "store_left"),
         )
 
     def _watch_connections(self) -> Connections:

@@ -58,6 +58,7 @@ class Outage:
     tell   told of `store.degraded` and `store.recovered`, once for each change, and of the store's other events
     asks   what callers have the store asked, with its last answers
     use    makes calls be decided by this store from now on
+    share  tells the other workers of this gateway what this one knows: their `heard`
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Outage:
         tell: Tell,
         asks: Callable[[], Iterable[Ask]],
         use: Callable[[Store], None],
+        share: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._store = store
         self._fallback = fallback
@@ -77,6 +79,7 @@ class Outage:
         self._tell = tell
         self._asks = asks
         self._use = use
+        self._share = share
         self._store_scripted = cast("Scripted", store)  # one that is never away is never asked for it
         self._heartbeat = Heartbeat(self._store_scripted, own, self._beaten)
         self._away_since: float | None = None
@@ -144,8 +147,18 @@ class Outage:
             self._gone_us = self._heartbeat.store_us()
             if self._heartbeat.ahead_us is not None:
                 self._fallback.remember(self._asks(), self._heartbeat.ahead_us)
+                told = self._fallback.tell(MOST_RESTORED)
+                self._share({"ahead_us": self._heartbeat.ahead_us, "left": told})
             self._leases.store_left()
             self._tell("store.degraded", fields)
+
+    def heard(self, told: Mapping[str, Any]) -> None:
+        """Another worker of this gateway lost the store, and says what it knew, by its clock."""
+        if self._heartbeat.ahead_us is not None:
+            by_us = told["ahead_us"] - self._heartbeat.ahead_us
+            self._fallback.hear(
+                (key, left, full_us + by_us, at_us + by_us) for key, left, full_us, at_us in told["left"]
+            )
 
     def _returned(self) -> None:
         """Called before any caller can ask the store."""

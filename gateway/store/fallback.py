@@ -25,6 +25,8 @@ NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
 MOST_SHARES = 10_000
 FORGET_AT_ONCE = 1_000
+MOST_HEARD = 20_000
+MOST_TOLD_CHARS = 200_000
 
 
 class Seen(NamedTuple):
@@ -58,6 +60,7 @@ class Fallback:
         self._shares: dict[tuple[int, int], tuple[Limit, Limit]] = {}  # by identity; holding the limit keeps its id
         self._whole: dict[int, Limit] = {}  # by identity of the share
         self._seen: dict[str, Seen] = {}
+        self._heard: dict[str, tuple[int, int, int]] = {}
         self._debts = Debts()
 
     @property
@@ -97,9 +100,28 @@ class Fallback:
                     left = left_without(charge.limit, quota, verdict.remaining)
                     seen[charge.key] = Seen(charge.limit, left, full_us, at_us)
 
+    def tell(self, most: int) -> list[tuple[str, int, int, int]]:
+        """What other workers may not know, in a message of some size: (key, units left, until full_us, at_us)."""
+        told, chars = [], 0
+        for _, key, _ in self.in_use_before(most):
+            chars += len(key)
+            if chars > MOST_TOLD_CHARS:
+                break
+            seen = self._seen[key]
+            told.append((key, seen.remaining, seen.full_us, seen.at_us))
+        return told
+
+    def hear(self, told: Iterable[tuple[str, int, int, int]]) -> None:
+        """What another worker was told last, by this one's clock. The newest counts."""
+        for key, remaining, full_us, at_us in told:
+            if len(self._heard) >= MOST_HEARD:
+                self._heard.clear()
+            if self._heard.get(key, (0, 0, 0))[2] < at_us:
+                self._heard[key] = (remaining, full_us, at_us)
+
     def forget(self) -> Iterator[None]:
         """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
-        self._seen = {}
+        self._seen, self._heard = {}, {}
         keys = self._local.keys()
         for first in range(0, len(keys), FORGET_AT_ONCE):
             yield
@@ -135,7 +157,9 @@ class Fallback:
     def _begin(self, charge: Charge) -> None:
         """Of a partition that is met for the first time, only what was left in the store can be shared."""
         limit, key, _ = charge
-        seen = self._seen.get(key)
+        seen, heard = self._seen.get(key), self._heard.get(key)
+        if heard is not None and (seen is None or seen.at_us < heard[2]):
+            seen = Seen(limit, *heard)
         if seen is None or self._local.state_of(key) is not None:
             return
         now_us, mine = self._clock(), self._share(limit, key)

@@ -44,6 +44,7 @@ class Worker:
         self.asks: dict[tuple[Charge, ...], Ask] = {}
         self.gateway = SimpleNamespace(store=self.below, fallback=self.fallback)
         self.leases = Leases()
+        self.share = lambda _told: None
         self.outage = Outage(
             self.below,
             self.fallback,
@@ -52,6 +53,7 @@ class Worker:
             tell=self.events,
             asks=self.asks.values,
             use=lambda store: setattr(self, "store", store),
+            share=lambda told: self.share(told),
         )
 
     async def call(self, *charges: Charge) -> bool:
@@ -127,6 +129,21 @@ async def test_who_has_heard_of_a_partition_long_ago_shares_out_what_was_left_th
     during = [await worker.calls(100, charge) for worker in workers]
     own_redis_server.thaw()
     assert sum(during) == 50  # quarters of 80, 60, 40 and 20: 30 too many
+
+
+async def test_workers_of_one_gateway_tell_each_other_what_was_left(start_workers, own_redis_server) -> None:
+    """Also those that never met the caller begin from that."""
+    one, other = await start_workers(2)
+    for worker, sibling in ((one, other), (other, one)):
+        worker.share = sibling.outage.heard
+    charge = Charge(WINDOW, "w:{t}", 1)
+    assert await one.calls(60, charge) == 60
+    own_redis_server.freeze()
+    await all_lost([one, other])
+    assert [await worker.calls(100, charge) for worker in (other, one)] == [20, 20]
+    own_redis_server.thaw()
+    await all_back([one, other])
+    assert await other.calls(5, charge) == 0
 
 
 async def test_what_was_spent_is_charged_when_the_store_is_back(start_workers, own_redis_server) -> None:
