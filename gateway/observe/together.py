@@ -34,7 +34,7 @@ class Together:
         """Every metric, added up. Earlier versions of the policies, which are 0, are left out."""
         directory = _directory()
         with _locked(directory, fcntl.LOCK_SH):
-            begun = [path for path in directory.glob("*.db") if path.stat().st_size]
+            begun = [path for path in directory.glob("*.db") if _begun(path)]
             gauges = [str(path) for path in begun if not path.name.startswith(COUNTED)]
             metrics = [*MultiProcessCollector.merge(gauges)]  # type: ignore[no-untyped-call]
             counts = {type_: _summed(path for path in begun if path.name.startswith(type_)) for type_ in COUNTED}
@@ -44,6 +44,14 @@ class Together:
             if metric.name == "gateway_policy_info":
                 metric.samples = [sample for sample in metric.samples if sample.value]
             yield metric
+
+
+def _begun(path: Path) -> bool:
+    """Whether there is anything in it: workers make their files empty, and gauges of the dead go at any time."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _summed(files: Iterable[Path]) -> dict[str, float]:

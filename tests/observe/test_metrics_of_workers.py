@@ -43,6 +43,7 @@ count_restart()
 killed = worker(5, Levels(in_flight=50, store_up=False), True)
 killed = worker(1, Levels(in_flight=50, store_up=False), True)
 open(sys.argv[1] + "/counter_99999.db", "wb").close()  # of a worker that begins just now
+os.symlink("gone", sys.argv[1] + "/gauge_livesum_99998.db")  # of one that dies just now
 first = worker(7, Levels(in_flight=2, open_connections={"calls": 4}), False)
 second = worker(11, Levels(in_flight=3, open_connections={"calls": 1}, store_up=False), False)
 scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight=1))
@@ -52,6 +53,7 @@ for accept in ("", "application/openmetrics-text"):
 os.close(first[1]); os.close(second[1])
 from prometheus_client import CollectorRegistry, multiprocess
 os.unlink(sys.argv[1] + "/counter_99999.db")
+os.unlink(sys.argv[1] + "/gauge_livesum_99998.db")
 theirs, ours = CollectorRegistry(), CollectorRegistry()
 multiprocess.MultiProcessCollector(theirs)
 ours.register(Together())
