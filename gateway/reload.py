@@ -28,8 +28,9 @@ from gateway.policy.sources import Reading, Sources, Stamp
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 
-LOOK_S = 0.25
-"""Between two looks at the files. A change is read when two looks in a row find the same."""
+LOOK_S, LONGEST_LOOKS = 0.2, 10
+"""Between two looks at the files. A change is read when two looks in a row find the same, or after so many that do not:
+somebody writes without a pause."""
 PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
 MOST_SHOWN, MOST_SHOWN_CHARS = 100, 200_000
 """Errors, and differences, in an answer."""
@@ -166,6 +167,7 @@ class Reload:
     async def _watch(self, sources: Sources) -> None:
         """Look at the files for ever; read them once to begin with, for they may have changed before we led."""
         seen = before = await self._stamp(sources)
+        restless = 0
         await self._reload("watch", quiet=True)
         while True:
             with suppress(TimeoutError):
@@ -175,9 +177,10 @@ class Reload:
                 self._asked.clear()
                 seen = now
                 await self._reload("signal")
-            elif now == before != seen:
+            elif now != seen and (now == before or restless >= LONGEST_LOOKS):
                 seen = now
                 await self._reload("watch")
+            restless = restless + 1 if now not in (seen, before) else 0
             before = now
 
     async def _stamp(self, sources: Sources) -> Stamp:

@@ -29,9 +29,17 @@ def policy_files(paths: Iterable[Path], findings: Findings) -> list[Path]:
 
 
 def _listed(directory: Path) -> list[Path]:
-    """Hidden entries are left out: editors' backups, and the `..data` directories of a mounted ConfigMap."""
+    """Hidden entries are left out: editors' backups, and the `..data` directories of a mounted ConfigMap.
+
+    So are pipes, sockets and devices, which may have nothing to say for ever.
+    """
     entries = (entry for entry in directory.iterdir() if not entry.name.startswith("."))
-    return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and not entry.is_dir())
+    return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and (entry.is_file() or _missing(entry)))
+
+
+def _missing(entry: Path) -> bool:
+    """A link that leads nowhere: its reader will say so."""
+    return not entry.exists()
 
 
 def shown(path: Path) -> str:

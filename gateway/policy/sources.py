@@ -64,6 +64,9 @@ class Sources:
             settings, env = self.settings(), self.environment()
         except PolicyErrors as wrong:
             return Reading(None, None, wrong.errors, wrong.warnings)
+        if settings.policies.is_fifo() and not self.upstream:
+            again = PolicyError(str(settings.policies), 0, 0, "unreadable", "a pipe cannot be read a second time")
+            return Reading(None, None, (again,))
         places = [shipped("policies/default.yaml")] if self.upstream else [settings.policies]
         report = check(places, upstream_url=self.upstream or None, env=env)
         usable = settings if report.policies is not None else None

@@ -1,5 +1,6 @@
 """Reading files: what plain scalars mean, and that nothing large, endless, deep or foreign gets in."""
 
+import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,3 +194,10 @@ def test_a_mounted_directory_of_links_is_read_once(directory: Path) -> None:
 def test_a_file_named_twice_is_read_once(directory: Path) -> None:
     (directory / "p.yaml").write_text(BASE + ROUTE.replace("[per-tenant]", "[]"))
     assert check([Path("p.yaml"), Path("p.yaml")]).files == ("p.yaml",)
+
+
+def test_pipes_in_a_directory_are_left_out_for_they_may_have_nothing_to_say(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "nowhere.yaml").symlink_to("missing.yaml")
+    report = check([tmp_path])
+    assert [(error.code, Path(error.file).name) for error in report.errors] == [("not-found", "nowhere.yaml")]

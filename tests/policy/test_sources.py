@@ -1,0 +1,78 @@
+"""What a running gateway reads again, and which settings it may change by that."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.policy import PolicyError, PolicyErrors
+from gateway.policy.changes import changes, for_new_workers
+from gateway.policy.sources import Sources
+from gateway.settings import Bounds, Listen, Logging, Settings, StoreSettings
+
+
+def test_a_stamp_changes_with_every_kind_of_save(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    settings = Settings(policies=policies)
+    sources = Sources(config=tmp_path / "gateway.yaml")
+    seen = [sources.stamp(settings)]
+
+    def changed() -> bool:
+        seen.append(sources.stamp(settings))
+        return seen[-1] != seen[-2]
+
+    assert not changed()
+    (policies / "a.yaml").write_text("one")
+    assert changed()
+    os.utime(policies / "a.yaml", ns=(1, 1))
+    assert changed()
+    (policies / ".b").write_text("two")
+    (policies / ".b").rename(policies / "a.yaml")
+    assert changed()
+    (tmp_path / "gateway.yaml").write_text("version: 1")
+    assert changed()
+    (policies / "a.yaml").unlink()
+    assert changed()
+    policies.rmdir()
+    assert changed()
+
+
+def test_a_pipe_is_not_read_a_second_time(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gateway.yaml").write_text("version: 1\npolicies: pipe\n")
+    reading = Sources(config=tmp_path / "gateway.yaml").read()
+    assert reading.policies is None
+    assert "a pipe cannot be read a second time" in str(reading.errors[0])
+
+
+def test_what_is_wrong_with_variables_is_told_too(tmp_path: Path) -> None:
+    def environment() -> dict[str, str]:
+        raise PolicyErrors([PolicyError(".env", 0, 0, "bad-env-file", "expected NAME=value")])
+
+    reading = Sources(environment=environment).read()
+    assert [error.code for error in reading.errors] == ["bad-env-file"]
+
+
+def test_each_key_takes_effect_at_once_with_new_workers_or_with_a_restart() -> None:
+    old = Settings()
+    new = replace(
+        old,
+        name="other",
+        listen=Listen("127.0.0.1", 81),
+        trusted_proxies=("10.0.0.0/8",),
+        store=StoreSettings(timeout_us=1),
+        bounds=Bounds(body_bytes=5, sockets=7),
+        logging=Logging(level="debug", access="off"),
+    )
+    found = changes(old, new, old)
+    assert found.at_once == ("trusted_proxies", "bounds.body_bytes", "logging.level")
+    assert found.new_workers == ("name", "bounds.sockets", "logging.access")
+    assert found.restart == ("listen", "store.timeout")
+    kept = replace(new, name=old.name, listen=old.listen, store=old.store)
+    assert found.settings == replace(kept, bounds=Bounds(body_bytes=5), logging=Logging(level="debug"))
+    assert for_new_workers(old, new) == replace(new, listen=old.listen, store=old.store)
+
+
+def test_a_port_that_was_chosen_at_the_start_is_no_change() -> None:
+    read, bound = Settings(listen=Listen("127.0.0.1", 0)), Settings(listen=Listen("127.0.0.1", 4711))
+    assert changes(bound, read, read).restart == ()
