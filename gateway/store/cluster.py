@@ -297,15 +297,18 @@ class ClusterStore:
         )
 
     def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
-        """In a task of its own, because it may be sent on; what is lost is lost, as on one server."""
+        """What is lost is lost, as on one server. Sent at once, and also to a server that is late: it may wake up."""
         if arguments is not None:
-            task = asyncio.create_task(self._run_for_nobody(script, arguments), name="told the store")
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            slot, command = slot_of(str(arguments[1])), pack(("EVALSHA", script.sha1_hex, *arguments))
+            message = (command, None, None, Again(script.source, arguments))
+            if not self._nodes.tell_if_in_trouble(slot, message):
+                task = asyncio.create_task(self._told(slot, message, self._nodes.send(slot, message)))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
 
-    async def _run_for_nobody(self, script: Script, arguments: list[Argument]) -> None:
+    async def _told(self, slot: int, message: Message, sent: "asyncio.Future[Any]") -> None:
         with suppress(StoreDown):
-            await self.run(script, arguments)
+            await self._nodes.answer(slot, message, sent)
 
     def _probe(self, link: Link, tag: str) -> "asyncio.Future[Any]":
         if not tag:

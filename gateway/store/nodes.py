@@ -124,6 +124,15 @@ class Nodes:
         """`send` and `answer`."""
         return await self.answer(slot, message, self.send(slot, message))
 
+    def tell_if_in_trouble(self, slot: int, message: Message) -> bool:
+        """Send a packed command that nobody waits for to a server that is in trouble; False if it is not."""
+        node = self._owners[slot]
+        if node is None or node.pipeline.fault is None:
+            return False
+        command, _, _, again = message
+        node.pipeline.tell(command, again)
+        return True
+
     # -- redirects
 
     async def _follow(self, slot: int, message: Message, node: Node | None, redirected: Redirected) -> Any:

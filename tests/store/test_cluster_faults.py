@@ -131,3 +131,22 @@ async def test_a_primary_that_hands_over_in_order_loses_nothing(open_store, clus
     assert cluster.owner(KEY.format(tenant)) is promoted
     used = 1_000_000 - (await store.peek(Ask([make_charge(1_000_000, tenant)]))).verdicts[0].remaining
     assert used == sum(load.admitted)
+
+
+async def test_slots_of_calls_that_got_no_answer_come_back(open_store, cluster, make_slot):
+    """A frozen server runs what lies in its socket when it wakes up: the admission, and behind it the release."""
+    store = await open_store(cluster.url, timeout_us=SHORT_US)
+    first = cluster.primaries[0]
+    slot = make_slot(1, cluster.text_at(first, "gw:c:{{={}}}"))
+    first.freeze()
+    with pytest.raises(StoreDown):
+        await store.admit(Ask([slot]), "one")
+    store.release([slot], "one")
+    first.thaw()
+    while True:
+        try:
+            decision = await store.admit(Ask([slot]), "two")
+            break
+        except StoreDown:
+            await asyncio.sleep(0.01)
+    assert decision.admitted
