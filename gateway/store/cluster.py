@@ -16,8 +16,9 @@ from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.store import StoreDown
 from gateway.store.admissions import Admissions, load_scripts
+from gateway.store.deciding import Deciding, plain
 from gateway.store.faults import Redirected
-from gateway.store.groups import Group, by_slot, corrections_of, one_by_one, permits_of, together
+from gateway.store.groups import Group, corrections_of, permits_of
 from gateway.store.guarding import (
     LIST,
     decode_changes,
@@ -30,7 +31,8 @@ from gateway.store.guarding import (
     unpack_kept,
 )
 from gateway.store.link import Again, Argument, Decode, Link, pack
-from gateway.store.nodes import Message, Nodes
+from gateway.store.node import Message
+from gateway.store.nodes import Nodes
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import MOST_LISTED
 from gateway.store.scripts import (
@@ -43,7 +45,6 @@ from gateway.store.scripts import (
     REPORT,
     SETTLE,
     Script,
-    decode_admit,
     encode_grant,
     encode_release,
     encode_renew,
@@ -51,8 +52,6 @@ from gateway.store.scripts import (
     unpack_grant,
 )
 from gateway.store.topology import slot_of
-
-Groups = tuple[Group, ...]
 
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 
@@ -64,8 +63,6 @@ class ClusterStore:
     limits are in several slots takes two trips: all of them are asked, and charged only if all would admit. What was
     charged while another one, a moment later, refuses after all, is given back. So nobody is ever let in too much;
     between the two moments somebody else may be refused.
-
-    now_us  0 = the servers' clocks; anything else is for tests
     """
 
     kind = "redis"
@@ -74,7 +71,6 @@ class ClusterStore:
         self, url: str, *, key_prefix: str = "gw:", timeout_us: int = 20_000, on_event: OnEvent = ignore_event
     ) -> None:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
-        self.now_us = 0
         self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
         self._telling: set[asyncio.Task[None]] = set()
@@ -85,6 +81,16 @@ class ClusterStore:
             probe=self._probe,
             on_event=on_event,
         )
+        self._deciding = Deciding(self._nodes, self._admissions, self._slot, self._give_back)
+
+    @property
+    def now_us(self) -> int:
+        """0 = the servers' clocks; anything else is for tests."""
+        return self._deciding.now_us
+
+    @now_us.setter
+    def now_us(self, now_us: int) -> None:
+        self._deciding.now_us = now_us
 
     @property
     def key_prefix(self) -> str:
@@ -107,87 +113,13 @@ class ClusterStore:
     # -- decisions
 
     def admit(self, ask: Ask, lease: str) -> Awaitable[Decision]:
-        groups = self._groups(ask)
-        if len(groups) == 1:
-            return self._in_one_slot(ask, groups[0], lease, commit=True)
-        return self._in_several(ask, groups, lease)
+        return self._deciding.admit(ask, lease)
 
-    async def peek(self, ask: Ask) -> Decision:
-        groups = self._groups(ask)
-        if len(groups) == 1:
-            return await self._in_one_slot(ask, groups[0], "", commit=False)
-        groups, seen = await self._look(ask, groups)
-        return together(ask, groups, seen, commit=False)
-
-    def _groups(self, ask: Ask) -> Groups:
-        groups: Groups | None = ask.packed
-        if groups is None:
-            groups = ask.packed = by_slot(ask, self._slot)
-        return groups
+    def peek(self, ask: Ask) -> Awaitable[Decision]:
+        return self._deciding.peek(ask)
 
     def _slot(self, key: str) -> int:
         return slot_of(self._prefix + key)
-
-    async def _in_one_slot(self, ask: Ask, group: Group, lease: str, *, commit: bool) -> Decision:
-        try:
-            return cast("Decision", await self._nodes.ask(group.slot, self._question(group, lease, commit=commit)))
-        except Redirected:
-            groups = one_by_one(ask, self._slot)
-        if commit:
-            return await self._in_several(ask, groups, lease)
-        groups, seen = await self._look(ask, groups)
-        return together(ask, groups, seen, commit=False)
-
-    async def _in_several(self, ask: Ask, groups: Groups, lease: str) -> Decision:
-        """Look at all; if all would admit, charge all; if then not all did after all, give back."""
-        groups, seen = await self._look(ask, groups)
-        if not all(decision.admitted for decision in seen):
-            return together(ask, groups, seen, commit=True)
-        taken = await self._each(groups, lease, commit=True)
-        faults = [answer for answer in taken if isinstance(answer, StoreDown)]
-        if not faults and all(answer.admitted for answer in taken if isinstance(answer, Decision)):
-            return together(ask, groups, _decisions(taken), commit=True)
-        for at, (group, answer) in enumerate(zip(groups, taken, strict=True)):
-            if isinstance(answer, Decision) and answer.admitted:
-                self._give_back(group, answer, lease)
-                taken[at] = seen[at]
-        if faults:
-            raise _plain(faults[0])
-        return together(ask, groups, _decisions(taken), commit=True)
-
-    async def _look(self, ask: Ask, groups: Groups) -> tuple[Groups, list[Decision]]:
-        """What each group would answer; with a group a key, if keys are on their way to another server."""
-        seen = await self._each(groups, "", commit=False)
-        if any(isinstance(answer, Redirected) for answer in seen):
-            groups = one_by_one(ask, self._slot)
-            seen = await self._each(groups, "", commit=False)
-        for answer in seen:
-            if isinstance(answer, StoreDown):
-                raise _plain(answer)
-        return groups, _decisions(seen)
-
-    async def _each(self, groups: Groups, lease: str, *, commit: bool) -> list[Decision | StoreDown]:
-        """All groups' answers, asked at once."""
-        questions = [self._question(group, lease, commit=commit) for group in groups]
-        sent = [self._nodes.send(group.slot, question) for group, question in zip(groups, questions, strict=True)]
-        answers: list[Decision | StoreDown] = []
-        try:
-            for group, question, future in zip(groups, questions, sent, strict=True):
-                try:
-                    answers.append(await self._nodes.answer(group.slot, question, future))
-                except StoreDown as fault:
-                    answers.append(fault)
-        finally:
-            for future in sent[len(answers) :]:
-                future.cancel()
-        return answers
-
-    def _question(self, group: Group, lease: str, *, commit: bool) -> Message:
-        kind = group.ask.kind
-        if commit and not (self.now_us or kind.takes_slots or kind.by_calendar):
-            command, again = group.ask.packed or self._admissions.remember(group.ask)
-            return command, decode_admit, group.ask, again
-        return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us)
 
     def _give_back(self, group: Group, taken: Decision, lease: str) -> None:
         self.release(group.ask.charges, lease)
@@ -274,7 +206,7 @@ class ClusterStore:
             await asyncio.wait(self._telling)
         started = monotonic()
         if self._nodes.fault is not None:
-            raise _plain(self._nodes.fault)
+            raise plain(self._nodes.fault)
         await asyncio.gather(*(node.pipeline.ask(_PING) for node in self._nodes.primaries))
         return monotonic() - started
 
@@ -289,7 +221,7 @@ class ClusterStore:
         try:
             return await self._nodes.ask(slot, (command, decode, context, Again(script.source, arguments)))
         except Redirected as redirected:
-            raise _plain(redirected) from None
+            raise plain(redirected) from None
 
     async def _ask_about(self, key: str, command: str, *arguments: Argument) -> Any:
         return await self._nodes.ask(
@@ -323,12 +255,3 @@ async def _all(awaited: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
         if isinstance(answer, BaseException):
             raise answer
     return answers
-
-
-def _decisions(answers: Sequence[Decision | StoreDown]) -> list[Decision]:
-    return [answer for answer in answers if isinstance(answer, Decision)]
-
-
-def _plain(fault: StoreDown) -> StoreDown:
-    """As callers may see it."""
-    return StoreDown(fault.kind, fault.detail)

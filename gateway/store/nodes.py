@@ -17,7 +17,8 @@ from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of, code_of
-from gateway.store.link import Again, Decode, Link, pack
+from gateway.store.link import Link, pack
+from gateway.store.node import Message, Node
 from gateway.store.pipeline import OnEvent, Pipeline
 from gateway.store.topology import SLOTS, Address, discover, tag_within
 
@@ -29,27 +30,9 @@ MIN_GAP_S, MAX_GAP_S = 0.4, 0.6
 
 _ASKING = pack(("ASKING",))
 
-Message = tuple[bytes, Decode | None, Any, Again | None]
-"""The arguments of `Pipeline.ask`."""
-
 ProbeNode = Callable[[Link, str], Awaitable[object]]
 """Sends one command over the link that shows whether decisions work; the text is a hash tag of the server's, "" = it
 has no slots."""
-
-
-class Node:
-    """One server.
-
-    tag      a hash tag whose slot it serves; "" = none is known
-    used_at  when a command was last sent there that the topology would have sent elsewhere
-    """
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.name = "{}:{}".format(*address)
-        self.pipeline: Pipeline
-        self.tag = ""
-        self.used_at = 0.0
 
 
 class Nodes:
@@ -87,8 +70,8 @@ class Nodes:
         if self._unknown is not None:
             return self._unknown
         for node in self._primaries:
-            if node.pipeline.fault is not None:
-                return _at(node, node.pipeline.fault)
+            if node.fault is not None:
+                return node.fault
         return None
 
     @property
@@ -297,7 +280,3 @@ class Nodes:
         elif fault is None and self._down_since is not None:
             self._on_event("store.recovered", {"down_s": round(monotonic() - self._down_since, 3)})
             self._down_since = None
-
-
-def _at(node: Node, fault: StoreDown) -> StoreDown:
-    return StoreDown(fault.kind, f"{node.name}: {fault.detail}")
