@@ -9,12 +9,12 @@ from gateway.call import Gateway
 from gateway.census import Census
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.policy import PolicySet
+from gateway.edition import Edition, Outcome
 from gateway.listener.listener import Listener
 from gateway.observe.connections import Connections
 from gateway.observe.log import use_policy_version
 from gateway.observe.metrics import Metrics
 from gateway.observe.reloads import tell_reload
-from gateway.reload import Edition, Outcome
 from gateway.settings import Settings
 from gateway.swap import Prepared, discard, prepare, swap
 

@@ -10,18 +10,18 @@ The set travels as a file in the gateway's private directory; messages only name
 
 import asyncio
 import os
-import pickle
 import secrets
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from gateway.core.policy import PolicySet
-from gateway.core.policy_diff import Difference, counts, diff
+from gateway.core.policy_diff import counts, diff
+from gateway.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.observe.log import event
 from gateway.policy.changes import changes
 from gateway.policy.sources import Reading, Sources, Stamp
@@ -32,16 +32,6 @@ LOOK_S, LONGEST_LOOKS = 0.2, 10
 """Between two looks at the files. A change is read when two looks in a row find the same, or after so many that do not:
 somebody writes without a pause."""
 PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
-MOST_SHOWN, MOST_SHOWN_CHARS = 100, 200_000
-"""Errors, and differences, in an answer."""
-
-
-class Edition(NamedTuple):
-    """What workers are to put in place. `fresh`: the settings as read, for workers that are still to be forked."""
-
-    settings: Settings
-    fresh: Settings
-    policies: PolicySet
 
 
 class Worker(Protocol):
@@ -61,40 +51,8 @@ class Worker(Protocol):
     def commit(self, edition: Edition) -> None:
         """Put in place what was prepared last. Cannot fail."""
 
-    def reloaded(self, outcome: "Outcome") -> None:
+    def reloaded(self, outcome: Outcome) -> None:
         """Something came of a reload that this worker led: the one to say so."""
-
-
-class Outcome(NamedTuple):
-    """What came of a reload.
-
-    result   loaded, unchanged, rejected (the files are wrong) or failed (a worker did not get it ready)
-    version  of the policy set in force now
-    why      who asked: watch, signal, admin
-    errors   as `PolicyError.as_dict`
-    diff     as `Difference.as_dict`
-    """
-
-    result: str
-    version: str
-    why: str
-    at: str
-    took_ms: int = 0
-    errors: Sequence[Mapping[str, Any]] = ()
-    warnings: int = 0
-    changes: Mapping[str, int] = {}
-    diff: Sequence[Mapping[str, Any]] = ()
-    settings: Mapping[str, Sequence[str]] = {}
-    detail: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether what is in force is what the files say."""
-        return self.result in ("loaded", "unchanged")
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; what is empty is left out."""
-        return {name: value for name, value in self._asdict().items() if value or name == "result"}
 
 
 class Reload:
@@ -229,7 +187,7 @@ class Reload:
         reason = await self._put_in_place(Edition(merged.settings, settings, policies))
         if reason:
             return self._outcome("failed", why, began, detail=reason)
-        return self._outcome("loaded", why, began, changes=counts(found), diff=_shown(found), **about)
+        return self._outcome("loaded", why, began, changes=counts(found), diff=shown(found), **about)
 
     async def _put_in_place(self, edition: Edition) -> str:
         """ "" or why it is not in force anywhere."""
@@ -242,7 +200,7 @@ class Reload:
             return ""
         name = f"edition-{os.getpid()}-{secrets.token_hex(4)}"
         path = self._directory / name
-        await asyncio.to_thread(_write, path, edition)
+        await asyncio.to_thread(write_edition, path, edition)
         reasons = await self._prepare_all(name)
         if not reasons:
             answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)
@@ -270,7 +228,7 @@ class Reload:
         assert self._directory is not None, "editions come in files"
         await self._forget({})
         name = str(asked["file"])
-        edition = await asyncio.to_thread(_load, self._directory / name)
+        edition = await asyncio.to_thread(read_edition, self._directory / name)
         self._prepared = (name, edition, await self._worker.prepare(edition))
 
     async def _forget(self, told: Mapping[str, Any]) -> None:
@@ -301,32 +259,3 @@ class Reload:
 
     def _hear(self, told: Mapping[str, Any]) -> None:
         self.last = Outcome(**told)
-
-
-def _shown(found: Sequence[Difference]) -> list[dict[str, Any]]:
-    """As many differences as fit an answer; `changes` counts them all."""
-    shown, room = [], MOST_SHOWN_CHARS
-    for one in found[:MOST_SHOWN]:
-        document = one.as_dict()
-        room -= len(str(document))
-        if room < 0:
-            break
-        shown.append(document)
-    return shown
-
-
-def _write(path: Path, edition: Edition) -> None:
-    """For this user only; complete before it has its name."""
-    hidden = path.with_name(f".{path.name}")
-    with os.fdopen(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        pickle.dump(tuple(edition), file, pickle.HIGHEST_PROTOCOL)
-    hidden.rename(path)
-
-
-def _load(path: Path) -> Edition:
-    with path.open("rb") as file:
-        return Edition(*pickle.load(file))  # noqa: S301 - our own, from a directory that only we can enter
-
-
-read_edition = _load
-"""For the supervisor, which keeps what it orders."""

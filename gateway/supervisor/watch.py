@@ -19,15 +19,15 @@ from typing import Any
 from gateway.observe.log import close_logging, event, use_policy_version
 from gateway.observe.restarts import count_restart
 from gateway.supervisor import notify
-from gateway.supervisor.edition import as_successor, commit
+from gateway.supervisor.edition import commit
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
+from gateway.supervisor.rolling import LAST_RESORT_S, Rolling
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
 from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
-LAST_RESORT_S = 2.0  # beyond the longest drain
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -56,7 +56,7 @@ class Supervisor:
         self._ready_fd, self._tell_ready_fd = os.pipe()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
         self._any_ready = False
-        self._to_replace: list[Seat] = []
+        self._rolling = Rolling(self._seats, self._switchboard, self._fill)
         self._switchboard.on("reload.commit", self._commit)
         self._switchboard.on("reloading", lambda told: notify.reloading() if told["began"] else notify.ready())
         self._switchboard.on("workers.replace", self._replace_all)
@@ -87,7 +87,9 @@ class Supervisor:
                 self._switchboard.serve(fd, what)
         self._bury()
         self._fill_due()
-        self._replace_next()
+        if self._stop_by is None:
+            self._rolling.step()
+        self._appoint()
         self._cut_overdue()
 
     def _wait_s(self) -> float | None:
@@ -160,7 +162,6 @@ class Supervisor:
         if not self._any_ready:
             self._any_ready = True
             self._on_ready()
-        self._appoint()
 
     # Workers go -----------------------------------------------------------------------------------
 
@@ -183,7 +184,6 @@ class Supervisor:
         if seat.line is not None:
             self._switchboard.close(seat.line)
             seat.line = None
-            self._appoint()
         if self._stop_by is not None:
             self._exit_code = self._exit_code or (EXIT_FAILED if code < 0 else code)
             event("worker.exited", "Worker ended", worker=seat.post.index, pid=pid, exit_code=code)
@@ -212,7 +212,6 @@ class Supervisor:
             pid=former.pid,
             exit_code=code,
         )
-        self._appoint()
 
     @property
     def _shares_queue(self) -> bool:
@@ -272,6 +271,11 @@ class Supervisor:
             if ready:
                 self._switchboard.lead(ready[0])
 
+    def _replace_all(self, _asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._stop_by is not None:
+            raise RuntimeError("the gateway is stopping")
+        return {"workers": self._rolling.order()}
+
     def _commit(self, told: Mapping[str, Any]) -> None:
         """All workers have got a policy set ready: from now on it is what workers begin with. Raises OSError."""
         name = str(told["file"])
@@ -280,40 +284,6 @@ class Supervisor:
             seat.post = post
         use_policy_version(posts[0].policies.version)
         self._switchboard.tell_all("reload.commit", {"file": name})
-
-    def _replace_all(self, _asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Fork a successor for every worker, one after the other. Nobody stops before his successor serves."""
-        if self._stop_by is not None:
-            raise RuntimeError("the gateway is stopping")
-        self._to_replace = [seat for seat in self._seats if seat.pid and seat.ready and not seat.formers]
-        return {"workers": len(self._to_replace)}
-
-    def _replace_next(self) -> None:
-        if self._stop_by is not None:
-            return
-        unfinished = False
-        for seat in self._seats:
-            for former in seat.formers:
-                if former.cut_at == math.inf:
-                    unfinished = unfinished or not seat.ready
-                    if seat.ready:
-                        self._retire(seat, former)
-        if self._to_replace and not unfinished:
-            seat = self._to_replace.pop(0)
-            if seat.pid and seat.ready:
-                seat.post = as_successor(seat.post)
-                seat.make_room()
-                self._fill(seat)
-
-    def _retire(self, seat: Seat, former: Former) -> None:
-        """Its successor is ready: let it end what it has begun."""
-        former.cut_at = time.monotonic() + seat.post.settings.drain.grace_us / 1e6 + LAST_RESORT_S
-        if former.line is None:
-            return
-        if self._switchboard.leader is former.line:
-            self._switchboard.leader = None
-        self._switchboard.tell(former.line, "retire", {})
-        self._appoint()
 
 
 def _forget_metrics(pid: int) -> None:

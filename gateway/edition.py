@@ -1,0 +1,82 @@
+"""Editions of what is in force: what is handed from the worker that has read the files to all others, and what came of
+it.
+"""
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.core.policy import PolicySet
+from gateway.core.policy_diff import Difference
+from gateway.settings import Settings
+
+MOST_SHOWN, MOST_SHOWN_CHARS = 100, 200_000
+"""Errors, and differences, in an answer."""
+
+
+class Edition(NamedTuple):
+    """What workers are to put in place. `fresh`: the settings as read, for workers that are still to be forked."""
+
+    settings: Settings
+    fresh: Settings
+    policies: PolicySet
+
+
+class Outcome(NamedTuple):
+    """What came of a reload.
+
+    result   loaded, unchanged, rejected (the files are wrong) or failed (a worker did not get it ready)
+    version  of the policy set in force now
+    why      who asked: watch, signal, admin
+    errors   as `PolicyError.as_dict`
+    diff     as `Difference.as_dict`
+    """
+
+    result: str
+    version: str
+    why: str
+    at: str
+    took_ms: int = 0
+    errors: Sequence[Mapping[str, Any]] = ()
+    warnings: int = 0
+    changes: Mapping[str, int] = {}
+    diff: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Sequence[str]] = {}
+    detail: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether what is in force is what the files say."""
+        return self.result in ("loaded", "unchanged")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; what is empty is left out."""
+        return {name: value for name, value in self._asdict().items() if value or name == "result"}
+
+
+def shown(found: Sequence[Difference]) -> list[dict[str, Any]]:
+    """As many differences as fit an answer; `changes` counts them all."""
+    shown, room = [], MOST_SHOWN_CHARS
+    for one in found[:MOST_SHOWN]:
+        document = one.as_dict()
+        room -= len(str(document))
+        if room < 0:
+            break
+        shown.append(document)
+    return shown
+
+
+def write_edition(path: Path, edition: Edition) -> None:
+    """For this user only; complete before it has its name. Raises OSError."""
+    hidden = path.with_name(f".{path.name}")
+    with os.fdopen(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        pickle.dump(tuple(edition), file, pickle.HIGHEST_PROTOCOL)
+    hidden.rename(path)
+
+
+def read_edition(path: Path) -> Edition:
+    """What was written there. Raises OSError."""
+    with path.open("rb") as file:
+        return Edition(*pickle.load(file))  # noqa: S301 - our own, from a directory that only we can enter

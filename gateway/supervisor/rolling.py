@@ -1,0 +1,52 @@
+"""A rolling restart: a successor for every worker, one after the other. Nobody stops before its successor serves."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.supervisor.edition import as_successor
+from gateway.supervisor.seat import Former, Seat
+from gateway.supervisor.switchboard import Switchboard
+
+LAST_RESORT_S = 2.0  # beyond the longest drain
+
+
+class Rolling:
+    """Works on the supervisor's seats, a step in each of its turns.
+
+    fill  forks a worker for an empty seat
+    """
+
+    def __init__(self, seats: Sequence[Seat], switchboard: Switchboard, fill: Callable[[Seat], None]) -> None:
+        self._seats = seats
+        self._switchboard = switchboard
+        self._fill = fill
+        self._waiting: list[Seat] = []
+
+    def order(self) -> int:
+        """Replace all that serve now; returns how many these are. Those being replaced already are left out."""
+        self._waiting = [seat for seat in self._seats if seat.pid and seat.ready and not seat.formers]
+        return len(self._waiting)
+
+    def step(self) -> None:
+        """Let those end whose successors are ready; when nobody waits for his, fork the next."""
+        unfinished = False
+        for seat in self._seats:
+            for former in seat.formers:
+                if former.cut_at == math.inf and seat.ready:
+                    self._retire(seat, former)
+                unfinished = unfinished or former.cut_at == math.inf
+        if self._waiting and not unfinished:
+            seat = self._waiting.pop(0)
+            if seat.pid and seat.ready:
+                seat.post = as_successor(seat.post)
+                seat.make_room()
+                self._fill(seat)
+
+    def _retire(self, seat: Seat, former: Former) -> None:
+        """It is to end what it has begun, and leads no more."""
+        former.cut_at = time.monotonic() + seat.post.settings.drain.grace_us / 1e6 + LAST_RESORT_S
+        if former.line is not None:
+            if self._switchboard.leader is former.line:
+                self._switchboard.leader = None
+            self._switchboard.tell(former.line, "retire", {})
