@@ -192,6 +192,7 @@ async def named(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 BEHIND = "/-/connections/"
+_ONE = f"!?({'|'.join(ConnectionState)})"
 SUMMARY: Schema = {
     "type": "object",
     "required": ["connection", "tenant", "state", "since", "last_success_at", "last_failure"],
@@ -204,7 +205,11 @@ ENDPOINTS = (
         listed,
         "How connections are doing, those in trouble first. `?state=!online`: only those.",
         query=(
-            Query("state", {"type": "string"}, "Names of states separated by commas; `!` takes one out."),
+            Query(
+                "state",
+                {"type": "string", "pattern": f"^{_ONE}(,{_ONE})*$"},
+                "Names of states separated by commas; `!` takes one out.",
+            ),
             Query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, "How many on a page."),
             Query("cursor", {"type": "string"}, "What `next` of the page before said."),
         ),

@@ -115,11 +115,7 @@ async def give(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 async def take_back(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """The limit's own number again. A caller may be called `override`: then the path is that of its counter."""
-    words = segments(request, BEHIND)
-    limit = view.policies.limits.get(unquote(words[0]))
-    if limit is not None and len(words) - 1 == len(limit.key):
-        return await start_over(view, request)
+    """The limit's own number again."""
     return await _override_with(view, request, find(view.policies, _without_override(request)), None, 0)
 
 

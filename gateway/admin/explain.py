@@ -79,21 +79,29 @@ def _keys(given: object) -> dict[str, str | None]:
     return given
 
 
+_NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+_FIELD: Schema = {"type": "string", "pattern": _NAME}
+_VALUE: Schema = {"type": "string", "pattern": r"^[^\x00-\x08\x0a-\x1f\x7f]*$"}
 ORDER = Body(
     {
         "type": "object",
         "required": ["method", "path"],
         "properties": {
-            "method": {"type": "string"},
-            "path": {"type": "string"},
+            "method": {"type": "string", "pattern": _NAME},
+            "path": {"type": "string", "pattern": "^/[!-~]*$"},
             "headers": {
                 "oneOf": [
                     {
                         "type": "array",
                         "maxItems": MOST_FIELDS,
-                        "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+                        "items": {"type": "array", "prefixItems": [_FIELD, _VALUE], "minItems": 2, "maxItems": 2},
                     },
-                    {"type": "object", "maxProperties": MOST_FIELDS, "additionalProperties": {"type": "string"}},
+                    {
+                        "type": "object",
+                        "maxProperties": MOST_FIELDS,
+                        "propertyNames": _FIELD,
+                        "additionalProperties": _VALUE,
+                    },
                 ]
             },
             "keys": {"type": "object", "additionalProperties": {"type": "string"}},

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from gateway.admin.desk import Desk
 from gateway.admin.problems import AdminProblem
 from gateway.observe.log import event
 from gateway.settings import Settings
@@ -57,12 +58,14 @@ class Guard:
 
     def middleware(self) -> Middleware:
         """As aiohttp wants it."""
+        desk = Desk()
 
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 self.check(request)
-                response = await handler(request)
+                async with desk.place(request.path):
+                    response = await handler(request)
             except AdminProblem as problem:
                 response = problem.response()
             except web.HTTPException as error:

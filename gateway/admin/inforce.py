@@ -99,7 +99,7 @@ ENDPOINTS = (
         "/-/policy/check",
         candidate,
         "Check the policy file in the body, and what it would change. Changes nothing.",
-        body=Body({"type": "string"}, "limits: {}\n", YAML[0]),
+        body=Body({}, "version: 1\n", YAML[0]),
         answers={
             200: {
                 "type": "object",

@@ -24,8 +24,8 @@ PROBLEM: Schema = {
         "code": {"type": "string", "pattern": "^[A-Z_]+$"},
     },
 }
-EVERYWHERE = (400, 401, 421, 429, 500)
-"""Problems that any operation can have."""
+EVERYWHERE = (400, 401, 421, 429)
+"""Problems that any operation can have. A 500 is a mistake of ours, not part of what is described."""
 MUTATIONS = (403, 413)
 TITLES = {
     400: "The request is not one, or its body is not what it should be.",
@@ -38,7 +38,6 @@ TITLES = {
     421: "`Host` is not a name of this host, and there is no token.",
     422: "The policy files have errors.",
     429: "Too many requests at once.",
-    500: "A mistake of ours.",
     503: "The store does not answer, or there is no room.",
 }
 

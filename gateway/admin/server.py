@@ -27,7 +27,7 @@ class AdminServer:
         """Raises gateway.admin.guard.TokenMissing for an address that others can reach and no (or a weak) token."""
         local_breakers.answer_siblings(view)
         app = web.Application(middlewares=[Guard(view.settings).middleware()], client_max_size=MAX_BODY_BYTES)
-        for endpoint in sorted(ENDPOINTS, key=lambda one: -len(one.path)):  # `.../override` before what it could be
+        for endpoint in ENDPOINTS:
             handler = partial(endpoint.handler, view)
             app.router.add_route(endpoint.method, _pattern(endpoint.path), handler)
             if endpoint.method == hdrs.METH_GET:
@@ -47,5 +47,8 @@ class AdminServer:
 
 
 def _pattern(path: str) -> str:
-    """As aiohttp's router wants it: what is in braces may be any number of segments, whatever bytes they stand for."""
-    return re.sub(r"\{.*\}", "{rest:(?s:.+)}", path)
+    """As aiohttp's router wants it: what is in braces may be any number of segments, whatever bytes they stand for.
+
+    `.../override` is never a counter: who is called that is asked for as `%6Fverride`.
+    """
+    return re.sub(r"\{.*\}$", "{rest:(?s:(?!.*/override$).+)}", re.sub(r"\{.*\}(?=/)", "{rest:(?s:.+)}", path))

@@ -21,7 +21,7 @@ from gateway.siblings import Siblings
 
 MOST_LISTENERS = 32
 """At one worker: each costs every worker a little."""
-MOST_QUEUED = 2_000
+MOST_QUEUED = 500
 MOST_EVENTS = 32
 QUIET_S = LEASE_S / 4
 STALLED_S = 15.0

@@ -7,7 +7,11 @@ from gateway.admin.problems import AdminProblem
 from gateway.policy.scalars import Unfit, parse_duration
 
 MAX_TTL_US = 30 * 24 * 3600 * 1_000_000
-TTL: Mapping[str, Any] = {"type": "string", "examples": ["30s", "10m", "2h"]}
+TTL: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": "^[1-9][0-9]{0,5}(ms|s|m|h|d)$",
+    "examples": ["30s", "10m", "2h"],
+}
 
 
 def read_ttl(value: object) -> int:

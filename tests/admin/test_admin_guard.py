@@ -1,11 +1,13 @@
 """Who is let in: no token means this host only, and no page of another site; a token means those who know it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from gateway.admin.desk import MOST_WAITING, PLACES
 from gateway.admin.guard import MAX_BODY_BYTES, TokenMissing, host_name, is_loopback, required_token
 from gateway.admin.server import AdminServer
 from gateway.admin.table import ENDPOINTS
@@ -136,3 +138,21 @@ def test_loopback(host: str, ours: bool) -> None:
 )
 def test_host_names(field: str, name: str) -> None:
     assert host_name(field) == name
+
+
+async def test_a_flood_waits_or_is_sent_away_and_probes_do_not_wait(admin: Admin) -> None:
+    async def ask(path: str) -> int:
+        return (await admin.ask(path))[0]
+
+    flood = [asyncio.create_task(ask("/-/limits")) for _ in range(3 * (MOST_WAITING + PLACES))]
+    await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+    assert await ask("/livez") == 200
+    assert not all(task.done() for task in flood), "the probe did not wait for them"
+    statuses = Counter(await asyncio.gather(*flood))
+    assert statuses.keys() == {200, 429}
+    assert statuses[200] >= MOST_WAITING
+
+
+async def test_a_request_that_fails_leaves_its_place(admin: Admin) -> None:
+    for _ in range(3 * PLACES):
+        assert (await admin.ask("/-/limits/no/such"))[0] == 404
