@@ -150,7 +150,8 @@ class Reload:
     async def _reload(self, why: str, *, quiet: bool = False) -> Outcome:
         """One after the other; whoever asked meanwhile has his own. `quiet`: not told when nothing has changed."""
         async with self._one_by_one:
-            self._reloading(True)
+            if not quiet:
+                self._reloading(True)
             began = monotonic()
             try:
                 outcome = await self._read(why, began)
@@ -158,7 +159,8 @@ class Reload:
                 event("policy.failed", "Reload met an error of ours", "error", exc_info=error)
                 outcome = self._outcome("failed", why, began, detail=f"{type(error).__name__}: {error}")
             finally:
-                self._reloading(False)
+                if not quiet:
+                    self._reloading(False)
             if not (quiet and outcome.result == "unchanged"):
                 self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
                 self._worker.reloaded(outcome)

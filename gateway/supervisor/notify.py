@@ -21,6 +21,18 @@ def stopping() -> None:
     _send("STOPPING=1")
 
 
+def watchdog_s() -> float | None:
+    """How often to say that we live (`WatchdogSec=`): half of what systemd waits; None = it does not ask."""
+    asked = os.environ.get("WATCHDOG_USEC", "")
+    mine = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    return int(asked) / 2e6 if asked.isdigit() and int(asked) and mine else None
+
+
+def alive() -> None:
+    """Still at work."""
+    _send("WATCHDOG=1")
+
+
 def _send(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:

@@ -56,6 +56,8 @@ class Supervisor:
         self._ready_fd, self._tell_ready_fd = os.pipe()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
         self._any_ready = False
+        self._watchdog_s = notify.watchdog_s()
+        self._alive_due = 0.0
         self._rolling = Rolling(self._seats, self._switchboard, self._fill)
         self._switchboard.on("reload.commit", self._commit)
         self._switchboard.on("reloading", lambda told: notify.reloading() if told["began"] else notify.ready())
@@ -87,6 +89,9 @@ class Supervisor:
                 self._switchboard.serve(fd, what)
         self._bury()
         self._fill_due()
+        if self._watchdog_s is not None and self._alive_due <= time.monotonic():
+            notify.alive()
+            self._alive_due = time.monotonic() + self._watchdog_s
         if self._stop_by is None:
             self._rolling.step()
         self._appoint()
@@ -100,6 +105,8 @@ class Supervisor:
         elif self._any_ready:
             due += [seat.due for seat in self._seats if not seat.pid]
         wait_s = min(due, default=math.inf) - time.monotonic()
+        if self._watchdog_s is not None:
+            wait_s = min(wait_s, self._watchdog_s)
         return max(0.0, wait_s) if wait_s < math.inf else None
 
     # Workers come ---------------------------------------------------------------------------------

@@ -106,12 +106,20 @@ async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:
     await asyncio.sleep(0)  # what it does first is to hear signals
     for number in tuple(asked):
         signal.raise_signal(number)
-    beside = asyncio.create_task(post.beside()) if post.beside else None
+    beside = [asyncio.create_task(one()) for one in (post.beside, _tell_alive if post.line is None else None) if one]
     try:
         return await serving
     finally:
-        if beside:
-            beside.cancel()
+        for one in beside:
+            one.cancel()
+
+
+async def _tell_alive() -> None:
+    """The service manager, if it wants to hear it of the only process."""
+    every_s = notify.watchdog_s()
+    while every_s is not None:
+        notify.alive()
+        await asyncio.sleep(every_s)
 
 
 def _run_loop(main: Coroutine[Any, Any, int]) -> int:

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -173,6 +174,17 @@ def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) ->
     serving.popen.send_signal(signal.SIGTERM)
     serving.ends_well()
     assert command(serving).returncode == 3
+
+
+def test_systemd_is_told_while_files_are_read(start_gateway: Start, policies: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        process = start_gateway("-p", str(policies), "--workers", "2", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        assert ask(process, "POST", "/-/reload")[0] == 200
+        said = [manager.recv(200) for _ in range(3)]
+    assert [one.partition(b"\n")[0] for one in said] == [b"READY=1", b"RELOADING=1", b"READY=1"]
+    assert said[1].partition(b"MONOTONIC_USEC=")[2].isdigit()
 
 
 def test_counters_survive_a_changed_number(serving: Process, policies: Path) -> None:

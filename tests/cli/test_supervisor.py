@@ -131,6 +131,17 @@ def test_systemd_is_told_when_calls_are_served_and_when_no_longer(fleet: Start, 
     process.ends_well()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_systemd_hears_that_it_lives_when_it_asks(workers: str, fleet: Start, tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(10)
+        fleet(workers, env={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "100000"})
+        said = [manager.recv(100) for _ in range(4)]
+    assert said.count(b"WATCHDOG=1") >= 3
+
+
 STOPPED_WHILE_STARTING = """
 import asyncio, signal, sys
 import uvloop
@@ -150,7 +161,7 @@ async def serve(post):
     return 7
 
 class Post:
-    beside = None
+    beside = line = None
 
 stop_at_once()
 sys.exit(run_worker(Post(), serve))
