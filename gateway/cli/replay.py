@@ -42,7 +42,7 @@ def replay(
     Callers are taken to call as they did; breakers and pauses to hold back what they held back.
     """
     from gateway.cli.loading import read_chosen
-    from gateway.replay.crew import crew, usual_readers
+    from gateway.replay.crew import ReaderDied, crew, usual_readers
     from gateway.replay.play import Theatre
     from gateway.replay.tally import Report
 
@@ -50,10 +50,13 @@ def replay(
         raise typer.BadParameter(f"at most {MOST_FILES} logs at once")
     loaded = read_chosen(config, env_file, policies)[1]
     theatre, report, reading = Theatre(loaded), Report(), _Reading()
-    with ExitStack() as stack:
-        understand = stack.enter_context(crew(loaded, usual_readers() if readers < 0 else readers))
-        reading.tell = stack.enter_context(_progress(logs, wanted=not quiet and sys.stderr.isatty()))
-        report.take(theatre.play(_merged([_rows(path, understand, reading) for path in logs])))
+    try:
+        with ExitStack() as stack:
+            understand = stack.enter_context(crew(loaded, usual_readers() if readers < 0 else readers))
+            reading.tell = stack.enter_context(_progress(logs, wanted=not quiet and sys.stderr.isatty()))
+            report.take(theatre.play(_merged([_rows(path, understand, reading) for path in logs])))
+    except ReaderDied as died:
+        fail(FAILED, str(died))
     document = {**report.as_dict(loaded, top), **reading.as_dict(), "late": theatre.late, "notes": [*_notes(loaded)]}
     _print(document, as_json=as_json)
     for problem in reading.problems:

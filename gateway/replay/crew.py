@@ -5,8 +5,8 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 from gateway.core.policy import PolicySet
 from gateway.replay.row import Reader, Rows
@@ -14,6 +14,11 @@ from gateway.replay.row import Reader, Rows
 MOST_READERS = 3
 """So many keep one that decides busy."""
 _AHEAD = 2  # pieces for each reader that wait for their turn
+
+
+class ReaderDied(Exception):
+    """The text says what to do."""
+
 
 Understand = Callable[[Iterable[bytes]], Iterator[Rows]]
 _reader: Reader | None = None
@@ -25,12 +30,15 @@ def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
     if readers == 0 or "fork" not in multiprocessing.get_all_start_methods():
         yield lambda texts: map(Reader(policies).rows, texts)
         return
-    pool = multiprocessing.get_context("fork").Pool(readers, _begin, (policies,))
+    pool = ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), _begin, (policies,))
     try:
         yield lambda texts: _ahead(pool, texts, readers * _AHEAD)
+    except BrokenExecutor:
+        raise ReaderDied(
+            "a reading process was killed; was there too little memory? --readers 0 does without"
+        ) from None
     finally:
-        pool.terminate()
-        pool.join()
+        pool.shutdown(cancel_futures=True)
 
 
 def usual_readers() -> int:
@@ -50,12 +58,12 @@ def _understand(text: bytes) -> Rows:
     return _reader.rows(text)
 
 
-def _ahead(pool: Any, texts: Iterable[bytes], most: int) -> Iterator[Rows]:
+def _ahead(pool: Executor, texts: Iterable[bytes], most: int) -> Iterator[Rows]:
     """No more than so many pieces are under way, so that memory is bounded."""
-    under_way: deque[Any] = deque()
+    under_way: deque[Future[Rows]] = deque()
     for text in texts:
-        under_way.append(pool.apply_async(_understand, (text,)))
+        under_way.append(pool.submit(_understand, text))
         if len(under_way) > most:
-            yield under_way.popleft().get()
+            yield under_way.popleft().result()
     while under_way:
-        yield under_way.popleft().get()
+        yield under_way.popleft().result()

@@ -1,8 +1,10 @@
 """`gateway replay`: what was decided is decided again, and whatever stands in a log is told and survived."""
 
+import contextlib
 import gzip
 import http.client
 import json
+import os
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from gateway.replay import lines
 from tests.cli.command import gateway
-from tests.cli.conftest import Start
+from tests.cli.conftest import Start, alive, until
 from tests.fakes.ports import free_port
 
 POLICY = """
@@ -251,6 +253,26 @@ def test_readers_in_other_processes_come_to_the_same(
     alone = gateway("replay", log, "-p", policy, "--json", "--readers", 0)
     assert gateway("replay", log, "-p", policy, "--json", "--readers", 2) == alone
     assert json.loads(alone.stdout)["newly_refused"] == 40
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_it_ends_when_it_or_a_reader_is_killed(policy: Path, tmp_path: Path, start: Start, name: str) -> None:
+    log = tmp_path / "pipe"
+    os.mkfifo(log)
+    process = start("-m", "gateway", "replay", str(log), "-p", str(policy), "--readers", "1")
+    with log.open("w") as writer:  # as soon as it reads; its reader begins with the first piece
+        text = "\n".join(line(number) for number in range(30_000))
+        writer.write(text)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        (reader, *_) = until("a reader", lambda: children.read_text().split())
+        os.kill(process.pid if name == "SIGINT" else int(reader), getattr(signal, name))
+        with contextlib.suppress(BrokenPipeError):
+            writer.write(text)
+            writer.close()
+    assert process.wait() == (130 if name == "SIGINT" else 1)
+    assert not alive(int(reader))
+    assert "Traceback" not in process.stderr()
+    assert name == "SIGINT" or "a reading process was killed" in process.stderr()
 
 
 def test_many_tenants_are_bounded(policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
