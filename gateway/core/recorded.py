@@ -26,7 +26,7 @@ class Said(dict[str, str]):
         return (self[name],) if name in self else default
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     """One call; see `core.way.Asking`.
 

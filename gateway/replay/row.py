@@ -25,8 +25,8 @@ from gateway.core.problems import (
     UNAUTHENTICATED,
     Refusal,
 )
-from gateway.core.recorded import ACCESS, assumed, recorded
-from gateway.core.way import find_way
+from gateway.core.recorded import ACCESS, Recorded, assumed, recorded
+from gateway.core.way import Way, find_way
 
 MOST_KNOWN = 50_000
 _ADMITTED, _REFUSED = 0, 1
@@ -99,10 +99,11 @@ class Reader:
         self._routes = {id(route): number for number, route in enumerate(policies.routes)}
         self._assume = lru_cache(MOST_KNOWN)(partial(assumed, policies))
         self._known: dict[tuple[Any, ...], Kind] = {}
+        self._callers: dict[tuple[Any, ...], Kind] = {}
 
     def rows(self, text: bytes) -> Rows:
         """The rows of whole lines. Never raises for what stands in them."""
-        rows, numbers = Rows(), dict[Kind, int]()
+        rows, numbers = Rows(), dict[int, int]()
         for one in text.split(b"\n"):
             if not one.strip():
                 continue
@@ -111,10 +112,9 @@ class Reader:
                 self._add(rows, numbers, line)
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 rows.unreadable += 1
-        rows.kinds = list(numbers)
         return rows
 
-    def _add(self, rows: Rows, numbers: dict[Kind, int], line: Mapping[str, Any]) -> None:
+    def _add(self, rows: Rows, numbers: dict[int, int], line: Mapping[str, Any]) -> None:
         if line.get("event_name") != ACCESS:
             rows.other += 1
             return
@@ -125,7 +125,10 @@ class Reader:
         lasted_us = round(line["duration_ms"] * 1000)
         began_us = int(datetime.fromisoformat(line["timestamp"]).timestamp() * 1e6 + 0.5) - lasted_us
         kind = self._kind(line)
-        number = numbers.setdefault(kind, len(numbers))
+        number = numbers.get(id(kind))
+        if number is None:
+            number = numbers[id(kind)] = len(rows.kinds)
+            rows.kinds.append(kind)  # holding it keeps its identity its own
         refused = decision == "limited" or code in _NOT_IDENTIFIED
         if refused or "attempts" in line or "cost_settled" in line:
             rows.extras[len(rows.kind)] = _extra(line, code)
@@ -151,14 +154,29 @@ class Reader:
         policies, call = self._policies, recorded(self._policies, line, self._assume)
         if call is None:
             raise ValueError("a line about a call without its request")
-        tenant = call.known.get("tenant") or ""
         way = find_way(policies, call, call.http_host)
         if isinstance(way, Refusal):
-            return Kind(-1, -1, (), tenant, way.kind.code)
+            return Kind(-1, -1, (), call.known["tenant"] or "", way.kind.code)
+        operation = way.route.operations.index(way.operation) if way.operation is not None else -1
+        if way.route.line_keys:
+            return self._caller(way, operation, call)
+        known = call.known
+        alike = (
+            id(way.route), operation, known["tenant"], known["account"], known["connection"], call.client_ip,
+            line.get("route"), line.get("operation"),
+        )  # fmt: skip
+        kind = self._callers.get(alike)
+        if kind is None:
+            if len(self._callers) >= MOST_KNOWN:
+                self._callers.clear()
+            kind = self._callers[alike] = self._caller(way, operation, call)
+        return kind
+
+    def _caller(self, way: Way, operation: int, call: Recorded) -> Kind:
+        tenant = call.known["tenant"] or ""
         parts = key_values(way, call.headers, call.client_ip, None)
         if isinstance(parts, Refusal):
             return Kind(-1, -1, (), tenant, parts.kind.code)
-        operation = way.route.operations.index(way.operation) if way.operation is not None else -1
         values = tuple(call.known.get(name, value) for name, value in parts.items())
         return Kind(self._routes[id(way.route)], operation, values, tenant, "")
 
