@@ -42,7 +42,7 @@ def replay(
     Callers are taken to call as they did; breakers and pauses to hold back what they held back.
     """
     from gateway.cli.loading import read_chosen
-    from gateway.replay.crew import ReaderDied, crew, usual_readers
+    from gateway.replay.crew import ReaderDied, crew, usual_readers, without_collector
     from gateway.replay.play import Theatre
     from gateway.replay.tally import Report
 
@@ -52,6 +52,7 @@ def replay(
     theatre, report, reading = Theatre(loaded), Report(), _Reading()
     try:
         with ExitStack() as stack:
+            stack.enter_context(without_collector())
             understand = stack.enter_context(crew(loaded, usual_readers() if readers < 0 else readers))
             reading.tell = stack.enter_context(_progress(logs, wanted=not quiet and sys.stderr.isatty()))
             report.take(theatre.play(_merged([_rows(path, understand, reading) for path in logs])))
