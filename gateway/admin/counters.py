@@ -114,9 +114,28 @@ async def give(view: AdminView, request: web.Request) -> web.StreamResponse:
     return await _override_with(view, request, target, grant, for_us)
 
 
+async def look_at_override(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Which number a caller has for the time being."""
+    if _names_a_caller(view, request):
+        return await look(view, request)
+    document = await peek(view.store, find(view.policies, _without_override(request)))
+    if "override" not in document:
+        raise AdminProblem(404, "NO_OVERRIDE", "This caller has the limit's own number.")
+    return answer(document["override"])
+
+
 async def take_back(view: AdminView, request: web.Request) -> web.StreamResponse:
     """The limit's own number again."""
+    if _names_a_caller(view, request):
+        return await start_over(view, request)
     return await _override_with(view, request, find(view.policies, _without_override(request)), None, 0)
+
+
+def _names_a_caller(view: AdminView, request: web.Request) -> bool:
+    """Somebody may be called `override`: then the path has as many parts as the limit's key."""
+    words = segments(request, BEHIND)
+    limit = view.policies.limits.get(unquote(words[0]))
+    return limit is not None and len(words) - 1 == len(limit.key)
 
 
 def _without_override(request: web.Request) -> list[str]:
@@ -158,6 +177,7 @@ async def _changed(
     return answer({**more, "before": before, "after": after})
 
 
+GIVEN: Schema = {"type": "object", "required": ["limit", "instead_of", "ends_in_s", "reason"]}
 STATE: Schema = {
     "type": "object",
     "required": ["name", "limit", "remaining", "used", "reset_s", "retry_after_s", "algorithm", "mode", "partition"],
@@ -166,7 +186,7 @@ STATE: Schema = {
         "key": {"type": "object"},
         **{name: {"type": "integer", "minimum": 0} for name in ("limit", "remaining", "reset_s", "retry_after_s")},
         "used": {"type": "integer"},
-        "override": {"type": "object", "required": ["limit", "instead_of", "ends_in_s", "reason"]},
+        "override": GIVEN,
     },
 }
 BOTH: Schema = {"type": "object", "required": ["before", "after"], "properties": {"before": STATE, "after": STATE}}
@@ -208,6 +228,14 @@ ENDPOINTS = (
         body=ORDER,
         answers={200: BOTH},
         errors=(400, 404, 415, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/-/limits/{limit}/{key}/override",
+        look_at_override,
+        "The number that one caller has for the time being, and why.",
+        answers={200: GIVEN},
+        errors=(400, 404, 503),
     ),
     Endpoint(
         "DELETE",

@@ -87,7 +87,7 @@ class Guard:
         if request.method not in SAFE_METHODS:
             check_origin(request)
         if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise AdminProblem(413, "CONTENT_TOO_LARGE", f"Bodies may have at most {MAX_BODY_BYTES} bytes.")
+            raise _too_large()
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")
@@ -122,6 +122,10 @@ def check_origin(request: web.Request) -> None:
         raise AdminProblem(403, "ORIGIN_NOT_ALLOWED", "Pages of other sites may not change anything here.")
 
 
+def _too_large() -> AdminProblem:
+    return AdminProblem(413, "CONTENT_TOO_LARGE", f"Bodies may have at most {MAX_BODY_BYTES} bytes.")
+
+
 def _from_aiohttp(error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
@@ -131,6 +135,8 @@ def _from_aiohttp(error: web.HTTPException) -> web.Response:
         return AdminProblem(
             404, "NOT_FOUND", "There is nothing here; docs/admin-api.md lists what there is."
         ).response()
+    if error.status == 413:
+        return _too_large().response()
     return AdminProblem(error.status, "BAD_REQUEST", error.reason).response()
 
 

@@ -49,6 +49,6 @@ class AdminServer:
 def _pattern(path: str) -> str:
     """As aiohttp's router wants it: what is in braces may be any number of segments, whatever bytes they stand for.
 
-    `.../override` is never a counter: who is called that is asked for as `%6Fverride`.
+    What ends with `/override` has operations of its own, which know that a caller may be called that.
     """
     return re.sub(r"\{.*\}$", "{rest:(?s:(?!.*/override$).+)}", re.sub(r"\{.*\}(?=/)", "{rest:(?s:.+)}", path))

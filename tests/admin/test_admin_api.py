@@ -260,3 +260,79 @@ async def test_answers_say_little_about_the_server_and_are_not_kept(admin: Admin
         _, _, fields = await admin.ask(target)
         assert (fields["Server"], fields["Cache-Control"]) == ("gateway", "no-store")
         assert fields["X-Content-Type-Options"] == "nosniff"
+
+
+WANTED = {"limit": 9, "ttl": "10m", "reason": "a reason"}
+
+
+async def test_an_override_is_told_with_its_reason(admin: Admin) -> None:
+    path = "/-/limits/connection-1m/acme/a%2Fb"
+    assert (await admin.ask(f"{path}/override"))[1]["code"] == "NO_OVERRIDE"
+    status, body, _ = await admin.ask(f"{path}/override", "PUT", json=WANTED)
+    assert (status, body["before"]["limit"], body["after"]["limit"]) == (200, 20, 9)
+    _, given, _ = await admin.ask(f"{path}/override")
+    assert 590 <= given.pop("ends_in_s") <= 600
+    assert given == {"limit": 9, "instead_of": 20, "reason": "a reason"}
+    assert (await admin.ask("/-/limits/connection-1m/acme/a"))[1]["limit"] == 20
+    assert (await admin.ask(f"{path}/override", "DELETE"))[1]["after"]["limit"] == 20
+
+
+async def test_a_limit_of_everybody_can_be_overridden(admin: Admin) -> None:
+    assert (await admin.ask("/-/limits/everybody/override", "PUT", json=WANTED))[1]["after"]["limit"] == 9
+    assert (await admin.ask("/-/limits/everybody"))[1]["override"]["limit"] == 9
+
+
+async def test_who_is_called_override(admin: Admin) -> None:
+    await admin.ask("/-/limits/tenant-10m/override/override", "PUT", json=WANTED)
+    status, body, _ = await admin.ask("/-/limits/tenant-10m/override")
+    assert (status, body["key"], body["limit"]) == (200, {"tenant": "override"}, 9)
+    assert (await admin.ask("/-/limits/tenant-10m/override", "DELETE"))[1]["after"]["limit"] == 9
+    assert (await admin.ask("/-/limits/tenant-10m/override/override", "DELETE"))[1]["after"]["limit"] == 500
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"limit": 0},
+        {"limit": True},
+        {"limit": 1.5},
+        {"limit": 2_000_000},
+        {"ttl": 5},
+        {"ttl": "0s"},
+        {"reason": " "},
+        {"reason": "x" * 201},
+        {"more": 1},
+    ],
+    ids=str,
+)
+async def test_orders_that_are_none(admin: Admin, wrong: dict[str, Any]) -> None:
+    order = {**WANTED, **wrong} if wrong else {"limit": 9}
+    status, body, _ = await admin.ask("/-/limits/tenant-10m/acme/override", "PUT", json=order)
+    assert (status, body["code"]) == (400, "BAD_ORDER")
+    assert (await admin.ask("/-/limits/tenant-10m/acme"))[1]["limit"] == 500
+
+
+async def test_a_candidate_is_checked_and_compared(admin: Admin) -> None:
+    async def check(text: str) -> Any:
+        options = {"data": text, "headers": {"Content-Type": "application/yaml"}}
+        status, body, _ = await admin.ask("/-/policy/check", "POST", **options)
+        assert status == 200
+        return body
+
+    good = await check(
+        "version: 1\nupstreams:\n  erp-api: {url: 'https://erp.example/v2'}\n"
+        "routes:\n  - {name: erp, match: {path_prefix: /}, upstream: erp-api}\n"
+    )
+    assert (good["valid"], good["errors"]) == (True, [])
+    assert ("limits", "tenant-10m", "removed") in [(one["section"], one["name"], one["what"]) for one in good["diff"]]
+    bad = await check("version: 1\nlimitz: {}\n")
+    assert (bad["valid"], bad["errors"][0]["file"], bad["errors"][0]["line"]) == (False, "policy.yaml", 2)
+    assert (await admin.ask("/-/policy/check", "POST", json={}))[1]["code"] == "YAML_REQUIRED"
+
+
+@pytest.mark.parametrize("path", ["/-/policy", "/-/schema/policies.json"])
+async def test_what_is_known_already_is_not_sent_again(admin: Admin, path: str) -> None:
+    _, _, fields = await admin.ask(path)
+    assert (await admin.ask(path, headers={"If-None-Match": fields["ETag"]}))[0] == 304
+    assert (await admin.ask(path, headers={"If-None-Match": '"other"'}))[0] == 200

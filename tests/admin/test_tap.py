@@ -1,0 +1,79 @@
+"""What is passed on to listeners: what they want, and no more than they can take."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.admin.tap import MOST_WAITING, Tap, Wanted
+from gateway.observe.access import AccessLog
+from gateway.observe.batch import Batch
+from gateway.record import CallRecord
+from gateway.settings import Logging
+from gateway.siblings import Siblings
+
+
+class Home:
+    """One worker with a tap, and what a listener at it hears."""
+
+    def __init__(self) -> None:
+        self.siblings, self.batch = Siblings(), Batch(())
+        self.tap = Tap(self.siblings, self.batch, AccessLog(Logging(access="off", redact=("tenant",)), {}))
+        self.heard: list[dict[str, Any]] = []
+        self.something = asyncio.Event()
+        self.siblings.on("stream.lines", self._hear)
+
+    def _hear(self, told: dict[str, Any]) -> None:
+        self.heard.append(told)
+        self.something.set()
+
+    def listen(self, *events: str, limited: bool = False, tenant: str | None = None) -> None:
+        told = {"id": "one", "home": 0, "events": list(events), "limited": limited, "tenant": tenant}
+        self.siblings.tell_all("stream.listen", told)
+
+
+def call(tenant: str = "acme", verdict: str = "allowed") -> CallRecord:
+    record = CallRecord()
+    record.tenant, record.verdict, record.status = tenant, verdict, 200
+    return record
+
+
+async def test_nobody_listens_and_nothing_is_taken() -> None:
+    home = Home()
+    assert home.batch.takers == ()
+    home.listen("breaker.*")
+    assert home.batch.takers == ()
+    home.siblings.tell_all("stream.end", {"id": "one"})
+    home.listen()
+    assert home.batch.takers == (home.tap.take,)
+    home.siblings.tell_all("stream.end", {"id": "one"})
+    assert home.batch.takers == ()
+
+
+async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told() -> None:
+    home = Home()
+    home.listen()
+    home.tap.take([call()] * (MOST_WAITING + 7))
+    await asyncio.wait_for(home.something.wait(), 5)
+    (told,) = home.heard
+    assert (len(told["lines"]), told["dropped"]) == (MOST_WAITING, 7)
+    assert "acme" not in told["lines"][0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [
+        (Wanted(), {"call", "limited", "other", "breaker"}),
+        (Wanted(limited=True), {"limited"}),
+        (Wanted(tenant="acme"), {"call", "limited"}),
+        (Wanted(("breaker.*",)), {"breaker"}),
+        (Wanted(("http.access",), limited=True, tenant="other"), set()),
+    ],
+    ids=str,
+)
+def test_filters(wanted: Wanted, taken: set[str]) -> None:
+    calls = {"call": call(), "limited": call(verdict="limited"), "other": call("other")}
+    found = {name for name, record in calls.items() if wanted.wants_calls and wanted.takes_call(record)}
+    if wanted.takes_event("breaker.opened", {}):
+        found.add("breaker")
+    assert found == taken
