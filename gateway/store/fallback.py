@@ -61,6 +61,7 @@ class Fallback:
         self._whole: dict[int, Limit] = {}  # by identity of the share
         self._seen: dict[str, Seen] = {}
         self._heard: dict[str, tuple[int, int, int]] = {}
+        self._ahead_us: int | None = None
         self._debts = Debts()
 
     @property
@@ -84,21 +85,24 @@ class Fallback:
 
         ahead_us  what the store's clock shows more than ours
         """
-        seen = self._seen
-        seen.clear()
+        self._seen.clear()
+        self._ahead_us = ahead_us
         now_us = self._clock()
         for ask in asks:
-            decision = ask.seen
-            if decision is None:
-                continue
-            at_us = decision.now_us - ahead_us
-            quotas = decision.quotas or repeat(0)
-            for charge, verdict, quota in zip(ask.charges, decision.verdicts, quotas, strict=False):
-                full_us = at_us + verdict.reset_us
-                known = seen.get(charge.key)
-                if full_us > now_us and (known is None or known.at_us < at_us):
-                    left = left_without(charge.limit, quota, verdict.remaining)
-                    seen[charge.key] = Seen(charge.limit, left, full_us, at_us)
+            self._note(ask, ahead_us, now_us)
+
+    def _note(self, ask: Ask, ahead_us: int, now_us: int) -> None:
+        decision, seen = ask.seen, self._seen
+        if decision is None:
+            return
+        at_us = decision.now_us - ahead_us
+        quotas = decision.quotas or repeat(0)
+        for charge, verdict, quota in zip(ask.charges, decision.verdicts, quotas, strict=False):
+            full_us = at_us + verdict.reset_us
+            known = seen.get(charge.key)
+            if full_us > now_us and (known is None or known.at_us < at_us):
+                left = left_without(charge.limit, quota, verdict.remaining)
+                seen[charge.key] = Seen(charge.limit, left, full_us, at_us)
 
     def tell(self, most: int) -> list[tuple[str, int, int, int]]:
         """What other workers may not know, in a message of some size: (key, units left, until full_us, at_us)."""
@@ -121,7 +125,7 @@ class Fallback:
 
     def forget(self) -> Iterator[None]:
         """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
-        self._seen, self._heard = {}, {}
+        self._seen, self._heard, self._ahead_us = {}, {}, None
         keys = self._local.keys()
         for first in range(0, len(keys), FORGET_AT_ONCE):
             yield
@@ -141,6 +145,8 @@ class Fallback:
         if not all(charge.cost <= charge.limit.quota for charge in asked):
             verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
             return mine, Decision(False, tuple(verdicts), 0)
+        if self._ahead_us is not None:  # of a cluster, a part that went later has told more since
+            self._note(ask, self._ahead_us, self._clock())
         for charge in whole:
             self._begin(charge)
         decision = await self._local.admit(mine, lease)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway import outage
 from gateway.core.ask import Ask
-from gateway.core.limits import Algorithm, Charge, Limit
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.outage import Outage
@@ -144,6 +144,17 @@ async def test_workers_of_one_gateway_tell_each_other_what_was_left(start_worker
     own_redis_server.thaw()
     await all_back([one, other])
     assert await other.calls(5, charge) == 0
+
+
+async def test_a_part_of_the_store_that_goes_later_has_told_more() -> None:
+    """A cluster whose first server is gone: the others decide until they notice."""
+    now_us = 10**15
+    fallback = Fallback(LocalStore(lambda: now_us), Fleet(1, 0), lambda: now_us)
+    fallback.remember([], 0)
+    ask = Ask([Charge(WINDOW, "w:{t}", 1)])
+    ask.seen = Decision(True, (Verdict(True, 40, 300_000_000, 300_000_000, 0),), now_us - 1_000_000)
+    answers = [(await fallback.admit(ask, ""))[1] for _ in range(100)]
+    assert sum(answer is not None and answer.admitted for answer in answers) == 40
 
 
 async def test_what_was_spent_is_charged_when_the_store_is_back(start_workers, own_redis_server) -> None:
