@@ -1,16 +1,18 @@
 """Calls to the admin API of a running gateway, with every way they fail told as one line and an exit code."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.cli.failing import FAILED, UNREACHABLE, fail
+from gateway.cli.table import plain
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
+JSON = "application/json"
 MOST_BYTES = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
 
@@ -31,56 +33,73 @@ class AdminClient:
         self._token = settings.admin_token
         self._timeout_s = timeout_s
 
-    def get(self, path: str) -> Any:
-        """The JSON document at this path."""
-        return self._ask("GET", path)
+    def get(self, path: str, *needs: str) -> Any:
+        """The JSON document at this path. needs: members without which it is not what it should be."""
+        return self._ask("GET", path, needs=needs)
 
-    def post(self, path: str, document: Any = None) -> Any:
-        """What the gateway answers to an order."""
-        return self._ask("POST", path, document)
+    def post(self, path: str, document: Any, *needs: str) -> Any:
+        """What the gateway answers to an order; `needs` as for `get`."""
+        return self._ask("POST", path, document, needs=needs)
 
     def post_yaml(self, path: str, document: Any) -> Any:
         """What the gateway says to a policy file."""
-        return self._ask("POST", path, document, "application/yaml")
+        return self._ask("POST", path, document, "application/yaml", ("valid", "errors", "diff"))
 
-    def put(self, path: str, document: Any) -> Any:
+    def put(self, path: str, document: Any, *needs: str) -> Any:
         """As `post`."""
-        return self._ask("PUT", path, document)
+        return self._ask("PUT", path, document, needs=needs)
 
-    def delete(self, path: str) -> Any:
+    def delete(self, path: str, *needs: str) -> Any:
         """As `post`."""
-        return self._ask("DELETE", path)
+        return self._ask("DELETE", path, needs=needs)
 
     def events(self, path: str) -> Iterator[Any]:
-        """The `data` of each event of a stream (WHATWG HTML §9.2.6) as JSON, for as long as it goes on."""
+        """The `data` of each event of a stream (WHATWG HTML §9.2.6) as JSON. A stream that ends is a failure (3)."""
         with self._answer("GET", path, None, stream=True) as answer:
+            if answer.getheader("Content-Type", "").partition(";")[0] != "text/event-stream":
+                self._stranger()
             for line in answer:
                 if line.startswith(b"data:"):
-                    yield _document(line[5:].decode("utf-8", "replace"), self._listen)
+                    yield self._document(line[5:])
+        fail(UNREACHABLE, f"the gateway at {self._listen} has ended the stream")
 
-    def _ask(self, method: str, path: str, document: Any = None, kind: str = "application/json") -> Any:
+    def _ask(self, method: str, path: str, document: Any = None, kind: str = JSON, needs: Sequence[str] = ()) -> Any:
         with self._answer(method, path, document, kind) as answer:
-            return _document(answer.read(MOST_BYTES).decode("utf-8", "replace"), self._listen)
+            found = self._document(answer.read(MOST_BYTES))
+        return found if all(name in found for name in needs) else self._stranger()
+
+    def _document(self, text: bytes) -> Any:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        return found if isinstance(found, dict) else self._stranger()
+
+    def _stranger(self) -> NoReturn:
+        fail(UNREACHABLE, f"what answers at {self._listen} is no admin listener of this version")
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, document: Any, kind: str = "application/json", *, stream: bool = False
+        self, method: str, path: str, document: Any, kind: str = JSON, *, stream: bool = False
     ) -> "Iterator[HTTPResponse]":
         from http.client import HTTPException
 
-        connection = self._connection()
+        connection, answer = self._connection(), None
         try:
             connection.request(method, path, *self._said(method, document, kind))
+            sock = connection.sock
             answer = connection.getresponse()
-            if stream and connection.sock is not None:
-                connection.sock.settimeout(None)  # a quiet gateway is none that is gone
             if answer.status >= 400:
                 self._refused(answer)
+            if stream:
+                sock.settimeout(None)  # a quiet gateway is none that is gone
             yield answer
         except (OSError, HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            fail(UNREACHABLE, f"no answer from the admin listener at {self._listen}: {reason}")
+            fail(UNREACHABLE, f"no answer from the admin listener at {self._listen}: {plain(reason)}")
         finally:
+            if answer is not None:
+                answer.close()
             connection.close()
 
     def _said(self, method: str, document: Any, kind: str) -> tuple[bytes | None, dict[str, str]]:
@@ -110,11 +129,4 @@ class AdminClient:
             more = [str(error.get("text", error)) for error in problem.get("errors", ())]
         except (ValueError, AttributeError):
             reason, more = text.strip()[:200] or answer.reason, []
-        fail(FAILED, f"the gateway at {self._listen} answers {answer.status}: {reason}", *more)
-
-
-def _document(text: str, where: object) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        fail(UNREACHABLE, f"what answers at {where} is no admin listener of a gateway")
+        fail(FAILED, f"the gateway at {self._listen} answers {answer.status}: {plain(str(reason))}", *map(plain, more))

@@ -170,7 +170,7 @@ def _live(
         asked["keys"] = dict(keys)
     if client_ip:
         asked["client_ip"] = client_ip
-    yield AdminClient(*where).post("/-/explain", asked)
+    yield AdminClient(*where).post("/-/explain", asked, "request")
 
 
 def _tell(documents: Iterator[dict[str, Any]], as_json: bool) -> int:

@@ -40,7 +40,7 @@ def show_limit(
     if limit:
         _tell(client.get(_path("limits", limit, *key or ())), as_json)
         return
-    found = client.get("/-/limits")
+    found = client.get("/-/limits", "limits")
     rows = [
         [one["name"], one["algorithm"], one["limit"], ", ".join(one["key"]) or "-", one["mode"], one["source"]]
         for one in found["limits"]
@@ -60,7 +60,7 @@ def reset_limit(
     """Forget what one caller has used."""
     from gateway.cli.client import AdminClient
 
-    found = AdminClient(config, env_file, admin).delete(_path("limits", limit, *key or ()))
+    found = AdminClient(config, env_file, admin).delete(_path("limits", limit, *key or ()), "reset")
     _tell(found, as_json, ["reset" if found["reset"] else "there was nothing to reset"])
 
 
@@ -84,8 +84,9 @@ def grant(
         raise typer.BadParameter("give either --limit N or --end")
     if number and not reason:
         raise typer.BadParameter("say why: --reason TEXT")
+    order = {"limit": number, "ttl": ttl, "reason": reason}
     client, path = AdminClient(config, env_file, admin), _path("limits", limit, *key or (), "override")
-    found = client.delete(path) if end else client.put(path, {"limit": number, "ttl": ttl, "reason": reason})
+    found = client.delete(path, "after") if end else client.put(path, order, "after")
     _tell(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
 
 
@@ -93,7 +94,7 @@ def _force(state: str, name: str, key: list[str], ttl: str, where: tuple[Any, An
     from gateway.cli.client import AdminClient
 
     order = {"state": state} if state == "auto" else {"state": state, "ttl": ttl}
-    found = AdminClient(*where).post(_path("breakers", name, *key), order)
+    found = AdminClient(*where).post(_path("breakers", name, *key), order, "after")
     _tell(found, as_json, _facts(found["after"]))
 
 
@@ -117,7 +118,7 @@ def show_breaker(
     if name:
         _tell(client.get(_path("breakers", name, *key or ())), as_json)
         return
-    found = client.get("/-/breakers")
+    found = client.get("/-/breakers", "breakers")
     rows = [[one["name"], ", ".join(one["key"]) or "-", one["scope"], one["source"]] for one in found["breakers"]]
     _tell(found, as_json, table(("breaker", "key", "scope", "source"), rows))
 
@@ -167,7 +168,7 @@ def connections(
         {name: value for name, value in asked.items() if value is not None and (value or name == "tenant")}
     )
     path = _path("connections", connection) if connection else "/-/connections"
-    found = client.get(f"{path}?{query}" if query else path)
+    found = client.get(f"{path}?{query}" if query else path, "state" if connection else "connections")
     if connection:
         _tell(found, as_json)
         return
@@ -194,7 +195,7 @@ def drain(
     from gateway.cli.client import AdminClient
 
     client = AdminClient(config, env_file, admin)
-    found = client.delete("/-/drain") if end else client.post("/-/drain")
+    found = client.delete("/-/drain", "after") if end else client.post("/-/drain", {}, "after")
     _tell(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])
 
 

@@ -23,9 +23,7 @@ MOST_FILES = 64
 
 
 def replay(
-    logs: Annotated[
-        list[Path], typer.Argument(metavar="ACCESS.jsonl...", help="Access logs, plain or gzip; - = stdin.")
-    ],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG", help="Access logs, plain or gzip; - = stdin.")],
     policies: Policies = None,
     config: Config = None,
     env_file: EnvFile = None,

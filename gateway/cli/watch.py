@@ -14,11 +14,14 @@ from gateway.cli.table import plain, table
 Document = dict[str, Any]
 
 
+NEEDS = ("name", "policy_version", "calls_per_s", "latency", "store", "breakers", "connections", "reloads", "limits")
+
+
 def status(config: Config = None, env_file: EnvFile = None, admin: Admin = "", as_json: Json = False) -> None:
     """Show how the gateway is doing: calls, refusals, latency, store, breakers, connections, reloads."""
     from gateway.cli.client import AdminClient
 
-    found = AdminClient(config, env_file, admin).get("/-/status")
+    found = AdminClient(config, env_file, admin).get("/-/status", *NEEDS)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -91,7 +94,7 @@ def top(
     from gateway.cli.client import AdminClient
 
     query = urlencode({"by": by.value, "limit": count})
-    found = AdminClient(config, env_file, admin).get(f"/-/top?{query}")
+    found = AdminClient(config, env_file, admin).get(f"/-/top?{query}", "callers")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

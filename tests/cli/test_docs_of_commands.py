@@ -1,11 +1,14 @@
 """docs/cli.md: every command is told of, and every example works."""
 
+import contextlib
 import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,56 @@ def test_tail_shows_calls_as_they_happen_until_it_is_interrupted(running: Proces
     _, err = tail.communicate(timeout=10)
     assert (tail.returncode, err) == (0, b"")
     assert b"/other" not in out.read_bytes()
+
+
+STRANGE = {
+    "a page": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm>",
+    "no HTTP": b"SSH-2.0-OpenSSH\r\n",
+    "a list": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+    "an empty object": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "a cut one": b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"a"',
+    "a stream of something": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 5\n\n",
+    "a stream that ends": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("answer", STRANGE.values(), ids=STRANGE)
+def test_what_is_no_gateway_is_told_as_such(answer: bytes, place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    caller = server.accept()[0]
+                    caller.recv(65536)
+                    caller.sendall(answer)
+                    caller.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        admin = f"127.0.0.1:{server.getsockname()[1]}"
+        for words in (["status"], ["top"], ["tail"], ["limits", "show"], ["limits", "reset", "l"], ["breaker", "auto", "b"],
+                      ["connections"], ["drain"], ["explain", "/x", "--live"], ["diff", "--running", "new-policies"]):  # fmt: skip
+            done = gateway(*words, "--admin", admin)
+            assert done.returncode == 3, (words, done)
+            assert done.stderr.startswith("gateway: ")
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_wrong_token_is_told_and_no_token_is_shown(
+    place: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, admin = free_port(), free_port()
+    words = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--store", "local"]
+    env = {"PYTHONPATH": str(Path(__file__).parents[2]), "GATEWAY_ADMIN_TOKEN": "env:TOKEN", "TOKEN": "right" * 5}
+    start("-m", "gateway", "run", "-q", *words, cwd=place / "demo", env=env).wait_for("gateway.ready")
+    monkeypatch.setenv("GATEWAY_ADMIN", f"127.0.0.1:{admin}")
+    assert gateway("status").returncode == 1
+    monkeypatch.setenv("GATEWAY_ADMIN_TOKEN", "env:TOKEN")
+    monkeypatch.setenv("TOKEN", "wrong" * 5)
+    refused = gateway("limits", "show")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "answers 401" in refused.stderr
+    assert "wrong" not in refused.stderr
+    monkeypatch.setenv("TOKEN", "right" * 5)
+    assert gateway("status").returncode == 0
