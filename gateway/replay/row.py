@@ -67,7 +67,6 @@ class Extra(NamedTuple):
     fired: str = ""
     attempts: tuple[int, ...] = ()
     costs: tuple[tuple[str, int], ...] = ()
-    request_id: str = ""
 
 
 @dataclass(slots=True)
@@ -186,7 +185,7 @@ def _extra(line: Mapping[str, Any], code: str) -> Extra:
     if line.get("cost_settled"):
         costs = tuple((one["name"], int(one["cost"])) for one in line.get("limits", ()))
     fired = line.get("limit_fired") or code
-    return Extra(fired, tuple(_starts(line.get("attempts", ()))), costs, line.get("request_id", ""))
+    return Extra(fired, tuple(_starts(line.get("attempts", ()))), costs)
 
 
 def _starts(attempts: Any) -> "list[int]":

@@ -41,7 +41,7 @@ class Report:
 
     by_limit   by name of a limit, or code of a refusal before any limit
     by_tenant  only tenants that were or would be refused
-    examples   request ids of calls that would be refused and were not, the first few
+    examples   the first few calls that would be refused and were not: when, whose, by what
     """
 
     calls: int = 0
