@@ -85,6 +85,30 @@ async def test_an_override_holds_at_the_next_call_of_every_worker(operator: Oper
     assert told == ["limit.override", "limit.override_end"]
 
 
+async def test_overrides_that_come_and_go_during_traffic_lose_no_count(operator: Operator) -> None:
+    admitted, flipped = 0, asyncio.Event()
+
+    async def keep_calling() -> None:
+        nonlocal admitted
+        while not flipped.is_set():
+            status, _ = await operator.call()
+            admitted += status == 200
+
+    async def flip() -> None:
+        for quota in (40, 60, None, 1) * 6:
+            if quota is None:
+                status, _ = await operator.ask(OVERRIDE, "DELETE")
+            else:
+                status, _ = await operator.ask(OVERRIDE, "PUT", json={"limit": quota, "ttl": "50ms", "reason": "x"})
+            assert status == 200
+        flipped.set()
+
+    await asyncio.gather(flip(), *(keep_calling() for _ in range(8)))
+    _, body = await operator.ask(OVERRIDE, "PUT", json={"limit": 1000, "ttl": "1h", "reason": "to see what is used"})
+    assert 3 < admitted <= 60
+    assert body["after"]["used"] == admitted
+
+
 async def test_a_reset_holds_at_the_next_call_of_every_worker(operator: Operator) -> None:
     for _ in range(3 + TIMES):
         await operator.call()
