@@ -9,7 +9,7 @@ from tests.fakes.gateways import Process
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import NO_ANSWER, Call, Load, by_status, percentile_ms
 
-RATE, LIMIT = 300, 60
+RATE, LIMIT = 400, 60
 WARM_S, AFTER_S = 2.0, 4.0
 TENANTS = 4
 TIMEOUT_S = 0.1
@@ -22,16 +22,18 @@ keys:
 limits:
   local: {algorithm: rolling_window, limit: %(limit)d, window: 10m, key: [tenant], on_store_error: local}
   deny: {algorithm: rolling_window, limit: 100000, window: 10m, key: [tenant], on_store_error: deny}
+  allow: {algorithm: rolling_window, limit: 100000, window: 10m, key: [tenant], on_store_error: allow}
 upstreams:
   up: {url: "%(url)s"}
 routes:
   - {name: local, match: {path_prefix: /local/}, upstream: up, limits: [local]}
   - {name: deny, match: {path_prefix: /deny/}, upstream: up, limits: [deny]}
+  - {name: allow, match: {path_prefix: /allow/}, upstream: up, limits: [allow]}
 """
 
 
 def policies(url: str) -> str:
-    """Two routes: one whose limit goes on locally when the store is down, and one whose limit then refuses."""
+    """A route for each posture: when the store is down, the limit goes on locally, refuses, or lets everybody in."""
     return POLICIES % {"url": url, "limit": LIMIT}
 
 
@@ -78,23 +80,24 @@ class Outage:
         await self.load.idle()
 
     def _endless(self) -> Iterator[tuple[float, Call]]:
-        """One in three asks for `deny`; each tenant is asked for in turn, far more often than `local` allows.
+        """Half of them ask for `local`; each tenant is asked for in turn, far more often than `local` allows.
 
         Half of the tenants come only after the fault has begun: the store never heard of them.
         """
         number = 0
         while True:
             known = TENANTS if self.began_s else TENANTS // 2
-            posture, tenant = ("local", "local", "deny")[number % 3], f"t{number // 3 % known}"
-            gateway = number // (3 * known) % len(self.gateways)
+            posture, tenant = ("local", "deny", "local", "allow")[number % 4], f"t{number // 4 % known}"
+            gateway = number // (4 * known) % len(self.gateways)
             yield number / RATE, Call(f"/{posture}/{tenant}/{number}", tenant, gateway=gateway)
             number += 1
 
     # -- what must be true
 
     def nobody_saw_an_error(self) -> None:
-        """With `local`: every call was answered, by the upstream or by the limit."""
+        """With `local`: every call was answered, by the upstream or by the limit; with `allow`: by the upstream."""
         assert set(by_status(self.calls("local"))) <= {200, 429}, by_status(self.calls("local"))
+        assert set(by_status(self.calls("allow"))) == {200}, by_status(self.calls("allow"))
 
     def nobody_was_told_guesses(self) -> None:
         """With `local`: admitted without the store, so no numbers about what is left."""

@@ -65,7 +65,6 @@ async def test_no_packet_arrives(stage: Stage, own_redis_server: RedisServer, fi
             wire.whole.set()
         figures("blackhole, 10 s", **outage.figures(), dials=dialled)
         assert dialled <= 2 * 10 * WORKERS
-        assert wire.open == WORKERS
         survived_without_store(outage)
 
 
