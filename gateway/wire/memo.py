@@ -82,8 +82,8 @@ class Doorkeeper:
 
     __slots__ = ("_left", "_seen")
 
-    _CELLS = 1 << 18
-    _MOST = _CELLS >> 2
+    _CELLS = 1 << 20
+    _MOST = _CELLS >> 4
 
     def __init__(self) -> None:
         self._seen = bytearray(self._CELLS)

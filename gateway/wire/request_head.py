@@ -112,6 +112,7 @@ class RequestHeadParser:
         self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
         self._header_count = header_count
         self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, _weight, _drop)
+        self._came_before = Doorkeeper()
         self._lines = Doorkeeper()
 
     def parse(self, head: bytes) -> RequestHead:
@@ -147,10 +148,15 @@ class RequestHeadParser:
             _check_line(head)
             block = self._block(text, whole, ids)
             if len(text) <= MEMO_BLOCK_BYTES and (text is whole or not block.says_ids):
-                self._blocks.remember(text, block)
-                block.grow = self._blocks.grow
+                self._remember(text, block)
         known = block.heads.get(head[:border])
         return known or self._new_head(head, border, block), block.ids if block.says_ids else ids
+
+    def _remember(self, text: bytes, block: FieldBlock) -> None:
+        """From the second time on: a crowd of callers that come once takes no memory."""
+        if self._came_before.knows(text):
+            self._blocks.remember(text, block)
+            block.grow = self._blocks.grow
 
     def _block(self, text: bytes, whole: bytes, ids: Ids) -> FieldBlock:
         """Parse what is left of the fields; all of them when one that was cut is said a second time."""
