@@ -6,11 +6,11 @@ from typing import Any
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.link import Again, Decode, Link, pack
+from gateway.store.link import Decode, Link, pack
 from gateway.store.scripts import ADMIT, SCRIPTS, decode_admit, encode_admit
 from gateway.store.status_wire import STATUS
 
-Admission = tuple[bytes, Decode, Ask, Again]
+Admission = tuple[bytes, Decode, Ask, str]
 """The arguments of `Pipeline.ask`."""
 
 _PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
@@ -33,16 +33,16 @@ class Admissions:
         )
         command = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
         decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
-        return command, decode, ask, Again(ADMIT.source, arguments)
+        return command, decode, ask, ADMIT.source
 
-    def remember(self, ask: Ask) -> tuple[bytes, Again]:
-        """(command, how to say it again): without a lease all calls of one caller send the same bytes.
+    def remember(self, ask: Ask) -> bytes:
+        """The command: without a lease all calls of one caller send the same bytes.
 
         Not for limits by the calendar: which days it is about changes.
         """
-        command, _, _, again = self.write(ask, "", commit=True)
-        packed = ask.packed = (command, again)
-        return packed
+        command = self.write(ask, "", commit=True)[0]
+        ask.packed = command
+        return command
 
     def probe(self, name: str) -> Admission:
         """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.

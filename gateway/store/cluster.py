@@ -30,7 +30,7 @@ from gateway.store.guarding import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.link import Again, Argument, Decode, Link, pack
+from gateway.store.link import Argument, Decode, Link, pack
 from gateway.store.node import Message
 from gateway.store.nodes import Nodes
 from gateway.store.pipeline import OnEvent, ignore_event
@@ -197,7 +197,7 @@ class ClusterStore:
 
     async def _now_us(self, key: str) -> int:
         """By the clock that decides about this key."""
-        seconds, micros = await self._nodes.ask(self._slot(key), (_TIME, None, None, None))
+        seconds, micros = await self._nodes.ask(self._slot(key), (_TIME, None, None, ""))
         return self.now_us or int(seconds) * 1_000_000 + int(micros)
 
     async def ping(self) -> float:
@@ -219,20 +219,18 @@ class ClusterStore:
         command = pack(("EVALSHA", script.sha1_hex, *arguments))
         slot = slot_of(str(arguments[1]))
         try:
-            return await self._nodes.ask(slot, (command, decode, context, Again(script.source, arguments)))
+            return await self._nodes.ask(slot, (command, decode, context, script.source))
         except Redirected as redirected:
             raise plain(redirected) from None
 
     async def _ask_about(self, key: str, command: str, *arguments: Argument) -> Any:
-        return await self._nodes.ask(
-            self._slot(key), (pack((command, self._prefix + key, *arguments)), None, None, None)
-        )
+        return await self._nodes.ask(self._slot(key), (pack((command, self._prefix + key, *arguments)), None, None, ""))
 
     def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
         """What is lost is lost, as on one server. Sent at once, and also to a server that is late: it may wake up."""
         if arguments is not None:
             slot, command = slot_of(str(arguments[1])), pack(("EVALSHA", script.sha1_hex, *arguments))
-            message = (command, None, None, Again(script.source, arguments))
+            message = (command, None, None, script.source)
             if not self._nodes.tell_if_in_trouble(slot, message):
                 task = asyncio.create_task(self._told(slot, message, self._nodes.send(slot, message)))
                 self._telling.add(task)

@@ -11,7 +11,7 @@ from gateway.store.faults import Redirected
 from gateway.store.groups import Group, by_slot, one_by_one, together
 from gateway.store.node import Message
 from gateway.store.nodes import Nodes
-from gateway.store.scripts import decode_admit
+from gateway.store.scripts import ADMIT, decode_admit
 
 Groups = tuple[Group, ...]
 
@@ -115,8 +115,8 @@ class Deciding:
     def _question(self, group: Group, lease: str, *, commit: bool) -> Message:
         kind = group.ask.kind
         if commit and not (self.now_us or kind.takes_slots or kind.by_calendar):
-            command, again = group.ask.packed or self._admissions.remember(group.ask)
-            return command, decode_admit, group.ask, again
+            command: bytes = group.ask.packed or self._admissions.remember(group.ask)
+            return command, decode_admit, group.ask, ADMIT.source
         return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us)
 
 

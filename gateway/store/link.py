@@ -10,9 +10,9 @@ dropped: replies never shift to another caller.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 
@@ -21,8 +21,9 @@ from gateway.store.faults import fault_of, is_about_the_store
 from gateway.wire.run import Promise
 
 Decode = Callable[[Any, Any], Any]
-Slot = tuple["Promise[Any] | None", Decode | None, Any, float, "Again | None"]
-"""(who waits or None, decode(reply, context) or None for the bare reply, context, when sent, how to say it again)"""
+Slot = tuple["Promise[Any] | None", Decode | None, Any, float, bytes, str]
+"""(who waits or None, decode(reply, context) or None for the bare reply, context, when sent, the command, the source of
+the script that it runs by its sha, or "")"""
 
 Argument = bytes | str | int
 
@@ -34,15 +35,16 @@ HELD_UP_S = 0.005
 MOST_EXCUSES = 3
 """In a row."""
 
+_BY_SHA = b"\r\n$7\r\nEVALSHA\r\n$40\r\n"
 _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
 
 
-class Again(NamedTuple):
-    """What to send when the server does not know the script: EVAL with its source, which also caches it."""
-
-    source: str
-    arguments: Sequence[Argument]
+def with_source(command: bytes, source: str) -> bytes:
+    """What to send when the server does not know the script of an EVALSHA: EVAL, which also caches it."""
+    count, _, rest = command.partition(_BY_SHA)
+    text = source.encode()
+    return b"%b\r\n$4\r\nEVAL\r\n$%d\r\n%b%b" % (count, len(text), text, rest[40:])
 
 
 class LinkOwner(Protocol):
@@ -98,20 +100,23 @@ class Link(asyncio.Protocol):
         command: bytes,
         decode: Decode | None = None,
         context: Any = None,
-        again: Again | None = None,
+        source: str = "",
     ) -> "Promise[Any]":
-        """Queue one packed command; the promise gets decode(reply, context), or StoreDown. Not for a lost link."""
+        """Queue one packed command; the promise gets decode(reply, context), or StoreDown. Not for a lost link.
+
+        source  of the script that an EVALSHA runs: when the server does not know it, it is told
+        """
         promise: Promise[Any] = Promise(loop=self._loop)
-        self._enqueue(command, (promise, decode, context, monotonic(), again))
+        self._enqueue(command, (promise, decode, context, monotonic(), command, source))
         return promise
 
-    def tell(self, command: bytes, again: Again | None = None) -> None:
+    def tell(self, command: bytes, source: str = "") -> None:
         """Queue one packed command whose reply nobody waits for."""
-        self._enqueue(command, (None, None, None, monotonic(), again))
+        self._enqueue(command, (None, None, None, monotonic(), command, source))
 
     def offer(self, command: bytes) -> None:
         """Queue one packed command that the server may as well refuse: nobody hears of it."""
-        self._enqueue(command, (None, None, _MAY_BE_REFUSED, monotonic(), None))
+        self._enqueue(command, (None, None, _MAY_BE_REFUSED, monotonic(), command, ""))
 
     def _enqueue(self, command: bytes, slot: Slot) -> None:
         if not self._unsent:
@@ -150,7 +155,7 @@ class Link(asyncio.Protocol):
         if kind is hiredis.ReplyError:
             self._settle_error(slot, str(reply))
             return
-        promise, decode, context, _, _ = slot
+        promise, decode, context, _, _, _ = slot
         if promise is None or promise.done():
             return
         try:
@@ -161,16 +166,16 @@ class Link(asyncio.Protocol):
             promise.keep(answer)
 
     def _settle_error(self, slot: Slot, text: str) -> None:
-        promise, decode, context, sent, again = slot
+        promise, decode, context, sent, command, source = slot
         if context is _MAY_BE_REFUSED or (promise is not None and promise.done()):
             return
-        if again is not None and text.startswith("NOSCRIPT"):
+        if source and text.startswith("NOSCRIPT"):
             # Nothing ran, so saying it again cannot charge twice.
             if not self._script_missing:
                 self._script_missing = True
                 self._loop.call_soon(self._tell_script_missing)
-            command = pack(("EVAL", again.source, *again.arguments))
-            self._enqueue(command, (promise, decode, context, sent, None))
+            command = with_source(command, source)
+            self._enqueue(command, (promise, decode, context, sent, command, ""))
             return
         fault = self._fault_of(text)
         if is_about_the_store(fault):

@@ -3,11 +3,11 @@
 from typing import Any
 
 from gateway.store import StoreDown
-from gateway.store.link import Again, Decode
+from gateway.store.link import Decode
 from gateway.store.pipeline import Pipeline
 from gateway.store.topology import Address
 
-Message = tuple[bytes, Decode | None, Any, Again | None]
+Message = tuple[bytes, Decode | None, Any, str]
 """The arguments of `Pipeline.ask`."""
 
 

@@ -17,7 +17,7 @@ from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of, code_of
-from gateway.store.link import Link, pack
+from gateway.store.link import Link, pack, with_source
 from gateway.store.node import Message, Node
 from gateway.store.pipeline import OnEvent, Pipeline
 from gateway.store.topology import SLOTS, Address, discover, tag_within
@@ -112,8 +112,8 @@ class Nodes:
         node = self._owners[slot]
         if node is None or node.pipeline.fault is None:
             return False
-        command, _, _, again = message
-        node.pipeline.tell(command, again)
+        command, _, _, source = message
+        node.pipeline.tell(command, source)
         return True
 
     # -- redirects
@@ -146,16 +146,16 @@ class Nodes:
     async def _ask_this_time(self, node: Node, message: Message) -> Any:
         """ASKING holds for the next command, so a script that is not known has to be told of behind another one."""
         node.used_at = monotonic()
-        command, decode, context, again = message
+        command, decode, context, source = message
         await node.pipeline.tried()
         node.pipeline.tell(_ASKING)
         try:
             return await node.pipeline.ask(command, decode, context)
         except StoreDown as fault:
-            if again is None or code_of(fault.detail) != "NOSCRIPT":
+            if not source or code_of(fault.detail) != "NOSCRIPT":
                 raise
         node.pipeline.tell(_ASKING)
-        return await node.pipeline.ask(pack(("EVAL", again.source, *again.arguments)), decode, context)
+        return await node.pipeline.ask(with_source(command, source), decode, context)
 
     # -- life
 

@@ -14,7 +14,7 @@ from typing import Any
 from gateway.store import StoreDown
 from gateway.store.dial import Dialer
 from gateway.store.faults import fault_of, needs_redial
-from gateway.store.link import Again, Decode, Link
+from gateway.store.link import Decode, Link
 
 MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 1.0
 HERD_JITTER_S = 0.05
@@ -76,20 +76,20 @@ class Pipeline:
         return self._fault
 
     def ask(
-        self, command: bytes, decode: Decode | None = None, context: Any = None, again: Again | None = None
+        self, command: bytes, decode: Decode | None = None, context: Any = None, source: str = ""
     ) -> "asyncio.Future[Any]":
         """Send a packed command. The future holds decode(reply, context), or StoreDown after at most the timeout."""
         if self._fault is None:
             assert self._link is not None, "up means linked"
-            return self._link.send(command, decode, context, again)
+            return self._link.send(command, decode, context, source)
         refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         refused.set_exception(StoreDown(self._fault.kind, self._fault.detail))
         return refused
 
-    def tell(self, command: bytes, again: Again | None = None) -> None:
+    def tell(self, command: bytes, source: str = "") -> None:
         """Send a packed command and forget it. Also over a link in trouble; dropped when there is none."""
         if self._link is not None and not self._link.lost:
-            self._link.tell(command, again)
+            self._link.tell(command, source)
 
     # -- life
 

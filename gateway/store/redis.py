@@ -25,9 +25,10 @@ from gateway.store.guarding import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.link import Again, Argument, Decode, Link, pack
+from gateway.store.link import Argument, Decode, Link, pack
 from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
 from gateway.store.scripts import (
+    ADMIT,
     FORCE,
     GRANT,
     PAUSE,
@@ -102,8 +103,8 @@ class RedisStore:
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
         if lease or ask.kind.by_calendar:
             return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True))
-        command, again = ask.packed or self._admissions.remember(ask)
-        return self._pipeline.ask(command, decode_admit, ask, again)
+        command: bytes = ask.packed or self._admissions.remember(ask)
+        return self._pipeline.ask(command, decode_admit, ask, ADMIT.source)
 
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
         return self._pipeline.ask(*self._admissions.write(ask, "", commit=False))
@@ -165,12 +166,12 @@ class RedisStore:
     ) -> "asyncio.Future[Any]":
         """Run a script that is not about limits. The future holds decode(reply, context), or StoreDown."""
         command = pack((_EVALSHA, script.sha1_hex, *arguments))
-        return self._pipeline.ask(command, decode, context, Again(script.source, arguments))
+        return self._pipeline.ask(command, decode, context, script.source)
 
     def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
         if arguments is not None:
             command = pack((_EVALSHA, script.sha1_hex, *arguments))
-            self._pipeline.tell(command, Again(script.source, arguments))
+            self._pipeline.tell(command, script.source)
 
     def _probe(self, link: Link) -> "asyncio.Future[Decision]":
         return link.send(*self._admissions.probe(f"{{{secrets.token_hex(8)}}}"))

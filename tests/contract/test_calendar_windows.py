@@ -160,8 +160,8 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
 
 def sent_borders(store: RedisStore, ask: Ask) -> tuple[int, ...]:
     """What the next admission would say."""
-    again = store._admissions.write(ask, "", commit=True)[3]
-    packed = again.arguments[-1][28:]
+    command = store._admissions.write(ask, "", commit=True)[0]
+    packed = command[:-2].rpartition(b"\r\n$70\r\n")[2][28:]
     return tuple(int.from_bytes(packed[at : at + 7], "big") for at in range(0, len(packed), 7))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.store import StoreDown
-from gateway.store.link import Again, Link, pack
+from gateway.store.link import Link, pack
 
 PATIENT_S = 1_000.0
 
@@ -51,6 +51,10 @@ class Line:
 
     def ask(self, word: str, **options):
         return self.link.send(pack(("ECHO", word)), **options)
+
+    def run(self, *arguments: int | str):
+        """Run a script by its sha that the server may not know."""
+        return self.link.send(pack(("EVALSHA", "0" * 40, *arguments)), source="return 1")
 
     def hear(self, *replies: bytes) -> None:
         self.link.data_received(b"".join(replies))
@@ -152,8 +156,7 @@ async def test_push_messages_are_nobodys_reply():
 
 async def test_an_unknown_script_is_sent_once_more_with_its_source():
     line = Line()
-    again = Again("return 1", (1, "key", "arg"))
-    future = line.ask("sha", again=again)
+    future = line.run(1, "key", "arg")
     behind = line.ask("behind")
     await turn()
     line.hear(b"-NOSCRIPT No matching script. Please use EVAL.\r\n")
@@ -166,7 +169,7 @@ async def test_an_unknown_script_is_sent_once_more_with_its_source():
 
 async def test_a_script_unknown_twice_is_an_error():
     line = Line()
-    future = line.ask("sha", again=Again("return 1", (0,)))
+    future = line.run(0)
     line.hear(b"-NOSCRIPT No matching script.\r\n")
     line.hear(b"-NOSCRIPT No matching script.\r\n")
     assert failure(future).kind == "script"
@@ -175,7 +178,7 @@ async def test_a_script_unknown_twice_is_an_error():
 async def test_a_call_given_up_is_not_sent_again():
     """Nobody would use the answer, but it would be charged."""
     line = Line()
-    future = line.ask("sha", again=Again("return 1", (0,)))
+    future = line.run(0)
     await turn()
     future.cancel()
     line.hear(b"-NOSCRIPT No matching script.\r\n")
@@ -186,7 +189,7 @@ async def test_a_call_given_up_is_not_sent_again():
 async def test_many_commands_that_miss_the_script_are_one_event():
     line = Line()
     for _ in range(10):
-        line.link.tell(pack(("PING",)), Again("return 1", (0,)))
+        line.link.tell(pack(("EVALSHA", "0" * 40, 0)), "return 1")
     line.hear(b"-NOSCRIPT No matching script.\r\n" * 10)
     await turn()
     assert line.owner.scripts_missing == 1
