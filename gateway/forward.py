@@ -4,6 +4,7 @@ import asyncio
 
 from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried, take_turn
 from gateway.call import Call
+from gateway.core.credentials import Credential, with_parameter
 from gateway.core.fields import (
     ADDRESS_FIELDS,
     HOP_BY_HOP,
@@ -155,7 +156,12 @@ def _head(call: Call, span_id: str) -> bytes:
     assert alike is not None, "who was admitted has been identified"
     fields = alike.upstream_fields
     if not fields:
-        fields = alike.upstream_fields = _fields(call)
+        credential = alike.ask.credential
+        fields = _fields(call, credential)
+        if credential is None or credential.lasting:
+            alike.upstream_fields = fields
+        else:
+            call.target = with_parameter(call.target, credential)
         alike.tracestate = text([field for field in call.request.head.fields if lower[field[0]] == b"tracestate"])
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
     if alike.tracestate and record.parent_span_id:  # W3C Trace Context §4.3: not without its traceparent
@@ -165,8 +171,8 @@ def _head(call: Call, span_id: str) -> bytes:
     return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
 
 
-def _fields(call: Call) -> bytes:
-    """The field lines but for the ids."""
+def _fields(call: Call, credential: Credential | None) -> bytes:
+    """The field lines but for the ids. The caller's credentials are replaced by those that are set up for it."""
     gateway, record, head = call.gateway, call.record, call.request.head
     upstream = call.route.upstream
     drop = _DROP_FROM_TRUSTED | gateway.hop.rewritten if call.peer_trusted else _DROP
@@ -174,15 +180,17 @@ def _fields(call: Call) -> bytes:
         drop = drop | call.route.credential_fields
     headers = head.headers
     added = b""
+    if credential is not None:
+        drop, added = drop | credential.replaces, credential.line()
     if "Connection" in headers:
         keys = {
             part.source_name.encode() for part in call.route.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)
         }
         drop = drop | connection_named(",".join(headers.getall("Connection")), keys)
         if head.upgrade:
-            added = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("latin-1", "replace")
+            added += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("latin-1", "replace")
         elif "trailers" in tokens(",".join(headers.getall("TE", ()))):
-            added = b"Connection: TE\r\nTE: trailers\r\n"
+            added += b"Connection: TE\r\nTE: trailers\r\n"
     if head.chunked:
         added += b"Transfer-Encoding: chunked\r\n"
     elif "Trailer" in headers:

@@ -21,7 +21,7 @@ _SETTINGS_KEY = re.compile(
     r"^(name|listen|admin|workers|policies|trusted_proxies|store|headers|bounds|drain|logging)\s*:", re.MULTILINE
 )
 _POLICY_KEY = re.compile(
-    r"^(authentication|keys|limits|breakers|retries|error_classes|upstreams|routes)\s*:", re.MULTILINE
+    r"^(authentication|keys|limits|breakers|retries|error_classes|upstreams|credentials|routes)\s*:", re.MULTILINE
 )
 
 

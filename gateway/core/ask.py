@@ -5,6 +5,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from gateway.core.credentials import Credential
 from gateway.core.guards import Guard
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
 from gateway.core.measure import Measure
@@ -72,6 +73,7 @@ class Ask:
     empty        whether there is nothing to ask anybody
     line         the caller's values of what its upstream's pace counts by
     measures     by name the limits whose charge is an estimate, put right when the answer has ended
+    credential   what the upstream is shown for this caller; None = what the caller sends
     skipped      whether a limit was left out because a key part is missing
     kind         what it has in common with other callers' asks
     watched      whether there may be something to see when the call is admitted: shadows, or once a grant was seen
@@ -88,6 +90,7 @@ class Ask:
     __slots__ = (
         "breaker",
         "charges",
+        "credential",
         "empty",
         "granted",
         "guards",
@@ -114,6 +117,7 @@ class Ask:
         line: Sequence[str | None] = (),
         skipped: bool = False,
         measures: Mapping[str, Measure] = MappingProxyType({}),
+        credential: Credential | None = None,
     ) -> None:
         self.charges = tuple(charges)
         self.guards = tuple(guards)
@@ -124,6 +128,7 @@ class Ask:
         self.kind = _kind(tuple([(limit, cost) for limit, _, cost in charges]))
         self.skipped = skipped
         self.measures = measures
+        self.credential = credential
         self.watched = self.kind.shadows
         self.granted: tuple[tuple[int, ...], Ask] | None = None
         self.passage: Any = None

@@ -6,13 +6,14 @@ from typing import Any
 from gateway.core.ask import Ask
 from gateway.core.authentication import Identity
 from gateway.core.challenges import not_vouched
+from gateway.core.credentials import chosen
 from gateway.core.doubts import said_twice
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import partition, partition_key, read_key, vouched
 from gateway.core.limits import Charge, Mode
 from gateway.core.measure import Measure
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
-from gateway.core.problems import BAD_REQUESTS, KEY_MISSING, Refusal
+from gateway.core.problems import BAD_REQUESTS, CREDENTIALS_MISSING, KEY_MISSING, Refusal
 from gateway.core.way import Way
 
 Parts = Mapping[str, str | None]
@@ -67,7 +68,13 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
     asked = guards[:-1] if breaker and own else guards
     pace = route.upstream.pace
     line = [parts.get(name) for name in pace.key] if pace is not None else ()
-    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped, measures=_measures(priced, charges))
+    credential = chosen(route.upstream.credentials, values)
+    if route.upstream.credentials and credential is None and not route.upstream.credentials_optional:
+        return Refusal(
+            CREDENTIALS_MISSING, f"No credentials for upstream {route.upstream.name} are set up for this caller."
+        )
+    measures = _measures(priced, charges)
+    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped, measures=measures, credential=credential)
 
 
 def _measures(priced: Route | Operation, charges: Sequence[Charge]) -> dict[str, Measure]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from gateway.core.authentication import Scheme
 from gateway.core.classes import DEFAULT, Classes
+from gateway.core.credentials import Credential
 from gateway.core.fields import lookalikes
 from gateway.core.guards import Breaker
 from gateway.core.limits import Limit
@@ -140,8 +141,10 @@ class Upstream:
     allow_private  whether names may resolve to addresses that are not globally routable
     tls_*        PEM files for verification and client authentication, and a server name other than the host
     authority    value of the Host field when host_policy is `rewrite`
-    learning, pace  None = nothing is learned from its answers, attempts are not paced. They do not make it another
-                    upstream: its sockets are kept when they change.
+    learning, pace  None = nothing is learned from its answers, attempts are not paced
+    credentials     what it is shown, in the order in which they are tried; () = what the caller sends. With
+                    `credentials_optional` callers whom none is for are passed on as they come, else refused
+                    These four do not make it another upstream: its sockets are kept when they change.
     """
 
     name: str
@@ -163,6 +166,8 @@ class Upstream:
     source: str = field(default="", compare=False)
     learning: Learning | None = field(default=None, compare=False)
     pace: Pace | None = field(default=None, compare=False)
+    credentials: tuple[Credential, ...] = field(default=(), compare=False)
+    credentials_optional: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +235,7 @@ class PolicySet:
     version  12 hex digits of the content; equal content = equal version
     routes   in the order of precedence: the first that matches wins
     files    the files read, in order
-    authentication, retries, breakers  by name
+    authentication, retries, breakers, credentials  by name
     classes  what outcomes of attempts mean, on every route
     by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
              host or none; segment None the ones whose first segment is not literal, which are also listed, in order
@@ -247,6 +252,7 @@ class PolicySet:
     authentication: Mapping[str, Scheme] = field(default_factory=dict)
     retries: Mapping[str, Retry] = field(default_factory=dict)
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    credentials: Mapping[str, Credential] = field(default_factory=dict)
     classes: Classes = DEFAULT
     by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
 

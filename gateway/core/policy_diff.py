@@ -1,6 +1,6 @@
 """What is different between two policy sets: what came, what went, what changed, and which limits got tighter.
 
-Says nothing about secrets: of schemes of authentication it names what changed, never a value.
+Says nothing about secrets: of schemes of authentication and of credentials it names what changed, never a value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Posture
 from gateway.core.policy import KeyPart, PolicySet, Route
+
+SECRET = ("authentication", "credentials")
+"""Sections of which no value is told."""
 
 
 class What(StrEnum):
@@ -41,7 +44,8 @@ class Field(NamedTuple):
 class Difference(NamedTuple):
     """One named thing that is not as it was.
 
-    section  of the policy files: limits, routes, upstreams, keys, retries, breakers, authentication, error_classes
+    section  of the policy files: limits, routes, upstreams, keys, retries, breakers, authentication, credentials,
+             error_classes
     name     "" for the error classes, which are compared as a whole
     effect   of limits, and of routes by the limits they ask
     fields   what changed; () unless `what` is CHANGED
@@ -94,7 +98,7 @@ def _sections(old: PolicySet, new: PolicySet) -> Iterator[Difference]:
     routes = {route.name: route for route in old.routes}, {route.name: route for route in new.routes}
     yield from _compared("limits", old.limits, new.limits)
     yield from _compared("routes", *routes)
-    for section in ("upstreams", "keys", "retries", "breakers", "authentication"):
+    for section in ("upstreams", "keys", "retries", "breakers", "authentication", "credentials"):
         yield from _compared(section, getattr(old, section), getattr(new, section))
 
 
@@ -109,7 +113,7 @@ def _compared(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> I
             lost = Effect.LOOSER if section == "limits" else Effect.NONE
             yield Difference(section, name, What.REMOVED, lost, (), source)
         else:
-            changed = tuple(_fields(before, after, secret=section == "authentication"))
+            changed = tuple(_fields(before, after, secret=section in SECRET))
             if changed:
                 yield Difference(section, name, What.CHANGED, _effect(before, after), changed, source)
 
@@ -132,9 +136,13 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
     for field in fields(before):
         if not field.init or (field.name == "source" and not isinstance(before, KeyPart)):
             continue
+        if secret:
+            if getattr(before, field.name) != getattr(after, field.name):
+                yield Field(field.name, None, None)
+            continue
         old, new = _shown(before, field.name), _shown(after, field.name)
         if old != new:
-            yield Field(field.name, None, None) if secret else Field(field.name, old, new)
+            yield Field(field.name, old, new)
 
 
 def _source(thing: Any) -> str:

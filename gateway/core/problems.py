@@ -41,6 +41,9 @@ AUTHENTICATION_UNAVAILABLE = Kind(
     "AUTHENTICATION_UNAVAILABLE",
     "proxy_internal_error",
 )
+CREDENTIALS_MISSING = Kind(
+    403, OWN + "credentials-missing", "No credentials for this connection", "CREDENTIALS_MISSING", "http_request_denied"
+)
 NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
 LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
 OVERLOADED = Kind(503, REDUCED_CAPACITY, "Too many calls in flight", "GATEWAY_BUSY", "connection_limit_reached")

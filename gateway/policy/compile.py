@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from gateway.core.policy import PolicySet
 from gateway.policy.breakers import compile_breakers
+from gateway.policy.credentials_of import compile_credentials
 from gateway.policy.findings import Where
 from gateway.policy.gather import SINGULAR, Draft
 from gateway.policy.limits import compile_keys, compile_limits
@@ -19,7 +20,8 @@ def compile_draft(draft: Draft) -> PolicySet:
     """The policy set of a draft. Of use only if there are no errors afterwards."""
     resolve_references(draft)
     classes = compile_classes(draft)
-    upstreams = compile_upstreams(draft, classes)
+    credentials = compile_credentials(draft)
+    upstreams = compile_upstreams(draft, classes, credentials)
     parts = Parts(
         keys=compile_keys(draft),
         limits=compile_limits(draft),
@@ -44,6 +46,7 @@ def compile_draft(draft: Draft) -> PolicySet:
         authentication=parts.schemes,
         retries=parts.retries,
         breakers=parts.breakers,
+        credentials=credentials,
         classes=classes,
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

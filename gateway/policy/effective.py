@@ -1,10 +1,11 @@
 """What will really be run: the merged, compiled set and the settings, each value with the place it comes from."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
+from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.mismatch import path_text
@@ -63,7 +64,8 @@ def policy_values(policies: PolicySet) -> dict[str, Any]:
         "breakers": {name: asdict(breaker) for name, breaker in policies.breakers.items()},
         "error_classes": {str(status): one.name for status, one in sorted(policies.classes.statuses.items())}
         | {error: one.name for error, one in policies.classes.errors.items()},
-        "upstreams": {name: asdict(upstream) for name, upstream in policies.upstreams.items()},
+        "upstreams": {name: _upstream_values(upstream) for name, upstream in policies.upstreams.items()},
+        "credentials": {name: credential_values(one) for name, one in policies.credentials.items()},
         "routes": [_route_values(route) for route in policies.routes],
     }
 
@@ -72,6 +74,23 @@ def _scheme_values(scheme: Scheme) -> dict[str, Any]:
     """Without hashes, keys and secrets."""
     shown = {field.name: getattr(scheme, field.name) for field in fields(scheme) if field.name not in _NOT_SHOWN}
     return {**shown, "claims": sorted(scheme.claims)} if isinstance(scheme, Jwt) else shown
+
+
+def _upstream_values(upstream: Upstream) -> dict[str, Any]:
+    """Its credentials by name."""
+    bare = asdict(replace(upstream, credentials=()))
+    return {**bare, "credentials": [one.name for one in upstream.credentials]}
+
+
+def credential_values(credential: Credential) -> dict[str, Any]:
+    """Without the secret."""
+    return {
+        "upstream": credential.upstream,
+        "match": dict(credential.match),
+        "type": credential.kind,
+        "in": credential.header or f"parameter {credential.parameter}",
+        "source": credential.source,
+    }
 
 
 def _limit_values(limit: Limit) -> dict[str, Any]:
@@ -138,6 +157,11 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
     yield "upstreams:"
     for upstream in policies.upstreams.values():
         yield f"  {upstream.name:<24} {place(upstream)}{_patience(upstream)}  # {upstream.source}"
+    if policies.credentials:
+        yield "credentials:"
+        yield from (
+            f"  {one.name:<24} {_credential_text(one)}  # {one.source}" for one in policies.credentials.values()
+        )
     yield "routes, first match wins:"
     for route in policies.routes:
         what = f"{match_text(route.match)} -> {route.upstream.name} ({_rules(route)})"
@@ -211,6 +235,12 @@ def duration(time_us: int) -> str:
         if time_us and time_us % size == 0:
             return f"{time_us // size}{unit}"
     return f"{time_us}us" if time_us else "0s"
+
+
+def _credential_text(credential: Credential) -> str:
+    whose = ", ".join(f"{name}={value}" for name, value in credential.match) or "everybody"
+    where = credential.header or f"parameter {credential.parameter}"
+    return f"{credential.kind} in {where} for {credential.upstream}, of {whose}"
 
 
 def place(upstream: Upstream) -> str:

@@ -132,14 +132,15 @@ _QUERY = re.compile(r"""(://[^\s'"?]*\?)[^\s'"]+""")
 _PRIVATE = r"\w*(?:credential|hash|passw|pep+er|secret|tok)\w*"
 _VALUE = r"""["']?[ \t]*:[ \t]+)(?!env:|file:)("[^"]*"?|'[^']*'?|[\[{].*|[^,}\s][^,}]*)"""
 _SECRETS = re.compile(rf"({_PRIVATE}{_VALUE}", re.IGNORECASE)
-_SECRETS_AND_KEYS = re.compile(rf"((?:{_PRIVATE}|\bkeys?){_VALUE}", re.IGNORECASE)
+_SECRETS_AND_KEYS = re.compile(rf"((?:{_PRIVATE}|\b(?:keys?|v\w+)){_VALUE}", re.IGNORECASE)
 _QUOTED = re.compile(r"'(.+?)…?'")
 
 
 def _private_names(lines: Sequence[str], number: int) -> re.Pattern[str]:
-    """What finds secrets in a line, counted from 1: below `authentication` the values of `key` and `keys` too."""
+    """What finds secrets in a line, counted from 1: below the sections with secrets the values of `key`,
+    `keys` and what is spelled like `value` too."""
     first = next((line for line in reversed(lines[:number]) if line[:1] not in ("", " ", "\t", "#", "-")), "")
-    return _SECRETS_AND_KEYS if first.startswith("authentication") else _SECRETS
+    return _SECRETS_AND_KEYS if first.startswith(("authentication", "credentials")) else _SECRETS
 
 
 def _only_secret(text: str, line: str, excerpt: str) -> bool:

@@ -22,6 +22,7 @@ SINGULAR = {
     "retries": "retry policy",
     "error_classes": "error class",
     "upstreams": "upstream",
+    "credentials": "credential",
     "routes": "route",
 }
 RESERVED_SUFFIX = ".shadow"
@@ -139,7 +140,8 @@ def _add_sections(root: Node, draft: Draft) -> None:
             if node.value != 1 or node.value is True:
                 draft.findings.error(node.where, "unknown-version", "the version of the language must be 1")
         elif name not in ENTRY_TYPES:
-            hint = did_you_mean(name, ("version", *ENTRY_TYPES))
+            known = sorted(("version", *ENTRY_TYPES))
+            hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
             draft.findings.error(node.named, "unknown-key", f"unknown section {quoted(name)}", hint)
         elif node.value is not None:  # a section whose entries are all commented out
             _add_section(name, node, draft)

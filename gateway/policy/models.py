@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.policy.attempts import Breaker, ErrorClass, LearnLimits, Pace, Retry
 from gateway.policy.authentication import Required, Scheme
 from gateway.policy.costs import Cost
+from gateway.policy.credentials import Credential
 from gateway.policy.later import Modules
 from gateway.policy.scalars import (
     Duration,
@@ -231,6 +232,10 @@ class Upstream(Strict):
     tls: UpstreamTls = UpstreamTls()
     learn_limits: LearnLimits | None = None
     pace: Pace | None = None
+    credentials: Literal["required", "optional"] = Field(
+        default="required",
+        description="what becomes of callers whom no entry of `credentials` is for: refused, passed on",
+    )
 
 
 # --- routes
@@ -290,6 +295,7 @@ class PolicyFile(BaseModel):
     retries: dict[str, Retry] = {}
     error_classes: dict[str, ErrorClass] = {}
     upstreams: dict[str, Upstream] = {}
+    credentials: dict[str, Credential] = {}
     routes: Items[Route] = ()
 
 
@@ -301,6 +307,7 @@ ENTRY_TYPES: dict[str, Any] = {
     "retries": Retry,
     "error_classes": ErrorClass,
     "upstreams": Upstream,
+    "credentials": Credential,
     "routes": Route,
 }
 """What one entry of each section is, in the order in which the sections are explained."""

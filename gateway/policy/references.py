@@ -19,6 +19,8 @@ _REFERENCES = (
     ("error_classes", ("pause",), "keys"),
     ("upstreams", ("learn_limits", "scope"), "keys"),
     ("upstreams", ("pace", "key", _EACH), "keys"),
+    ("credentials", ("upstream",), "upstreams"),
+    ("credentials", ("match", _KEYS), "keys"),
     ("routes", ("upstream",), "upstreams"),
     ("routes", ("authenticate", _EACH), "authentication"),
     ("routes", ("limits", _EACH), "limits"),

@@ -6,12 +6,14 @@ from typing import NamedTuple
 from gateway.core import policy as core
 from gateway.core.authentication import Scheme
 from gateway.core.classes import Classes
+from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
 from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
 from gateway.policy import models
 from gateway.policy.beside import beside
 from gateway.policy.costs import check_costs, priced
+from gateway.policy.credentials_of import credentials_for
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
@@ -34,12 +36,17 @@ class Parts(NamedTuple):
     schemes: Mapping[str, Scheme]
 
 
-def compile_upstreams(draft: Draft, classes: Classes) -> dict[str, core.Upstream]:
+def compile_upstreams(
+    draft: Draft, classes: Classes, credentials: Mapping[str, Credential]
+) -> dict[str, core.Upstream]:
     """The upstreams by name."""
-    return {entry.name: _upstream(entry, classes, draft) for entry in draft.valid("upstreams")}
+    return {
+        entry.name: _upstream(entry, classes, credentials_for(entry.name, credentials), draft)
+        for entry in draft.valid("upstreams")
+    }
 
 
-def _upstream(entry: Entry, classes: Classes, draft: Draft) -> core.Upstream:
+def _upstream(entry: Entry, classes: Classes, credentials: tuple[Credential, ...], draft: Draft) -> core.Upstream:
     model: models.Upstream = entry.model
     place, tls = model.url, model.tls
     if bool(tls.certificate) != bool(tls.key):
@@ -68,6 +75,8 @@ def _upstream(entry: Entry, classes: Classes, draft: Draft) -> core.Upstream:
         source=entry.source,
         learning=learning(entry, classes, draft),
         pace=pace(entry),
+        credentials=credentials,
+        credentials_optional=model.credentials == "optional",
     )
 
 
@@ -185,7 +194,7 @@ def _may_act(limit: Limit) -> bool:
 def _key_parts(
     limits: Iterable[Limit], breaker: Breaker | None, upstream: core.Upstream, keys: Mapping[str, core.KeyPart]
 ) -> tuple[core.KeyPart, ...]:
-    """What limits with their overrides, breaker, pauses and pace ask for, and the parts that logs show."""
+    """What limits with their overrides, breaker, pauses, pace and credentials ask for, and the parts that logs show."""
     needed = {*WELL_KNOWN_KEYS, *(breaker.key if breaker else ())}
     for limit in limits:
         needed.update(limit.key, *((name for name, _ in override.match) for override in limit.overrides))
@@ -193,6 +202,7 @@ def _key_parts(
         needed.add(upstream.learning.scope)
     if upstream.pace is not None:
         needed.update(upstream.pace.key)
+    needed.update(name for credential in upstream.credentials for name, _ in credential.match)
     return tuple(part for name, part in keys.items() if name in needed)
 
 

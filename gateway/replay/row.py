@@ -15,6 +15,7 @@ from gateway.core.problems import (
     AUTHENTICATION_UNAVAILABLE,
     BAD_REQUESTS,
     CIRCUIT_OPEN,
+    CREDENTIALS_MISSING,
     FORBIDDEN,
     KEY_MISSING,
     LOOP,
@@ -45,7 +46,7 @@ _NEVER_ASKED = frozenset(
     )
 )
 """Codes of answers that say nothing about limits: no other limit would have changed them."""
-_NOT_IDENTIFIED = frozenset({NO_ROUTE.code, KEY_MISSING.code})
+_NOT_IDENTIFIED = frozenset({NO_ROUTE.code, KEY_MISSING.code, CREDENTIALS_MISSING.code})
 
 
 class Kind(NamedTuple):

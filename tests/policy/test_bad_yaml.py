@@ -17,19 +17,19 @@ BAD = {
     ),
     "a list": (
         "- a\n",
-        "p.yaml:1:1: expected a mapping of sections (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, routes) [wrong-type]",
+        "p.yaml:1:1: expected a mapping of sections (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, credentials, routes) [wrong-type]",
     ),
     "a word": (
         "hello\n",
-        "p.yaml:1:1: expected a mapping of sections (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, routes) [wrong-type]",
+        "p.yaml:1:1: expected a mapping of sections (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, credentials, routes) [wrong-type]",
     ),
     "an empty file": (
         "",
-        "p.yaml:1:1: the file is empty (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, routes) [empty]",
+        "p.yaml:1:1: the file is empty (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, credentials, routes) [empty]",
     ),
     "only comments": (
         "# nothing\n",
-        "p.yaml:1:1: the file is empty (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, routes) [empty]",
+        "p.yaml:1:1: the file is empty (sections: authentication, keys, limits, breakers, retries, error_classes, upstreams, credentials, routes) [empty]",
     ),
     "half-written": (
         a_limit(LIMIT)[:-20],

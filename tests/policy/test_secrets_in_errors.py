@@ -54,6 +54,11 @@ POLICIES = [
     f"authentication: {{a: {{type: jwt, issuer: 'https://u:{NEEDLE}@h', audience: a, algorithms: [X], jwks: 'x'}}}}",
     f"authentication: {{a: {{type: jwt, issuer: i, audience: a, algorithms: [RS256], keys: ['-----BEGIN {NEEDLE}']}}}}",
     f"authentication: {{a: {{type: jwt, token: {NEEDLE}}}}}",
+    f"credentials: {{a: {{type: bearer, token: {NEEDLE}}}}}",
+    f"credentials: {{a: {{type: header, name: X, vlaue: 1, value: {NEEDLE}}}}}",
+    f"credentials:\n  a:\n    type: header\n    value: {NEEDLE}: x",
+    f"credentials:\n  a: {{type: query, value: {NEEDLE}, valu: {NEEDLE}}}",
+    f"credentials: {{a: {{type: basic, username: a, password: [{NEEDLE}]}}}}",
 ]
 
 

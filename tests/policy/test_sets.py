@@ -46,7 +46,7 @@ def test_everything_wrong_is_said_at_once_in_file_order(report_of: Check) -> Non
         "q.yaml:2:42: expected a whole number, got the text 'x' [wrong-type]",
         "q.yaml:2:52: unknown unit 'w' in '1w' (units: ms, s, m, h, d) [bad-duration]",
         "q.yaml:2:62: key part 'tenent' is not defined (did you mean 'tenant'?) [undefined-name]",
-        "q.yaml:3:1: unknown section 'foo' (known: authentication, breakers, error_classes, keys, limits, retries, routes, upstreams, "
+        "q.yaml:3:1: unknown section 'foo' (known: authentication, breakers, credentials, error_classes, keys, limits, retries, routes, upstreams, "
         "version) [unknown-key]",
     ]
 
