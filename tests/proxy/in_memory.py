@@ -17,6 +17,7 @@ from gateway.listener.connection import Connection
 from gateway.record import CallRecord
 from gateway.settings import Settings
 from gateway.store.local import LocalStore
+from gateway.upstream.directory import Ready
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
@@ -133,7 +134,7 @@ class Proxy:
         self.far = Far()
         upstream = self.gateway.policies.upstreams["up"]
         self.pool = self._pool(upstream)
-        self.gateway.upstreams._by_identity[id(upstream)] = (upstream, self.pool)
+        self.gateway.upstreams.use(Ready({upstream: self.pool}, {"up": self.pool}, {id(upstream): (upstream, self.pool)}))
         self.listener = build_listener(self.gateway)
 
     def _pool(self, upstream: Upstream) -> MemoryPool:
