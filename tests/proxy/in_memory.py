@@ -134,7 +134,9 @@ class Proxy:
         self.far = Far()
         upstream = self.gateway.policies.upstreams["up"]
         self.pool = self._pool(upstream)
-        self.gateway.upstreams.use(Ready({upstream: self.pool}, {"up": self.pool}, {id(upstream): (upstream, self.pool)}))
+        self.gateway.upstreams.use(
+            Ready({upstream: self.pool}, {"up": self.pool}, {id(upstream): (upstream, self.pool)})
+        )
         self.listener = build_listener(self.gateway)
 
     def _pool(self, upstream: Upstream) -> MemoryPool:
