@@ -8,11 +8,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.core.keys import partition_key
 from gateway.observe.instruments import INSTRUMENTS
-from gateway.observe.log import configure_logging, envelope
+from gateway.observe.log import close_logging, configure_logging, envelope
 from gateway.settings import Logging
 from tests.admin.conftest import BUCKET, EVERYBODY, TRIAL, WINDOW, Admin
 
 HEALTH = ["/readyz", "/healthz", "/-/health"]
+
+
+def written(capfd: pytest.CaptureFixture[str]) -> str:
+    """All that was logged, once the writing thread is done: `capfd` loses what is written while it reads."""
+    close_logging()
+    return capfd.readouterr().out
 
 
 def key(limit: Any, **parts: str | None) -> str:
@@ -188,9 +194,7 @@ async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.
     assert (body["before"]["shadow"]["used"], body["after"]["shadow"]["used"]) == (3, 0)
     assert (await admin.ask("/-/limits/tenant-10m/other"))[1]["used"] == 1
     assert (await admin.ask("/-/limits/tenant-10m/acme", "DELETE"))[1]["reset"] is False
-    text = capfd.readouterr().out
-    while text.count("\n") < 2:
-        text += capfd.readouterr().out
+    text = written(capfd)
     first = orjson.loads(text.splitlines()[0])
     assert (first["event_name"], first["level"]) == ("admin.mutation", "warning")
     assert (first["actor"], first["action"], first["target"]) == (
@@ -242,9 +246,7 @@ async def test_an_error_of_ours_is_a_problem_and_an_event(
     status, body, _ = await admin.ask("/readyz")
     assert (status, body["code"]) == (500, "INTERNAL_ERROR")
     assert "odd" not in str(body)
-    text = ""
-    while "\n" not in text:
-        text += capfd.readouterr().out
+    text = written(capfd)
     assert orjson.loads(text)["event_name"] == "admin.failed"
     assert "s3cret" not in text
 
