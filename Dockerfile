@@ -2,7 +2,9 @@
 # Run:   docker run --rm -p 8080:8080 --read-only --tmpfs /tmp ratelimit-gateway
 # Own policies: add `-v "$PWD/policies:/etc/gateway/policies:ro"` and `run -q --listen 0.0.0.0:8080 -p /etc/gateway/policies`.
 #
-# Callers with tokens (`type: jwt`): add `--build-arg EXTRAS=jwt` to the build.
+# Callers with tokens (`type: jwt`): add `--build-arg EXTRAS=jwt` to the build. Spans: `EXTRAS=otel`. Both: `EXTRAS=jwt,otel`.
+#
+# `.ci/image` does what stands here in a bare Debian root, without a container engine.
 #
 # Debian slim, not Alpine: the embedded store has no build for musl.
 
