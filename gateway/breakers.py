@@ -54,10 +54,12 @@ class Passage:
 class _Passed:
     """Successes of one breaker's generation that it was not told of yet. `told` ends its use."""
 
-    __slots__ = ("calls", "passage", "slow", "told")
+    __slots__ = ("calls", "generation", "guard", "judge", "slow", "told")
 
-    def __init__(self, passage: Passage) -> None:
-        self.passage = passage
+    def __init__(self, guard: Guard, generation: int, judge: Judge) -> None:
+        self.guard = guard
+        self.generation = generation
+        self.judge = judge
         self.calls = self.slow = 0
         self.told = False
 
@@ -129,10 +131,11 @@ class Breakers:
         passed.slow += slow
 
     def _passed_of(self, passage: Passage) -> _Passed:
-        key = (id(passage.judge), passage.guard.key, passage.standing.generation)
+        guard, generation, judge = passage.guard, passage.standing.generation, passage.judge
+        key = (id(judge), guard.key, generation)
         passed = self._passed.get(key)
         if passed is None:
-            passed = self._passed[key] = _Passed(passage)
+            passed = self._passed[key] = _Passed(guard, generation, judge)
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
         return passed
@@ -143,10 +146,9 @@ class Breakers:
         reports: dict[int, tuple[Judge, list[Report]]] = {}
         for passed in self._passed.values():
             passed.told = True
-            passage = passed.passage
-            guard, judge = passage.guard, passage.judge
+            guard, judge = passed.guard, passed.judge
             if isinstance(guard.rule, Breaker) and guard.rule.counts_rates:
-                report = Report(guard, passage.standing.generation, 0, passed.calls, 0, passed.slow)
+                report = Report(guard, passed.generation, 0, passed.calls, 0, passed.slow)
                 of = reports.get(id(judge))
                 if of is None:
                     of = reports[id(judge)] = (judge, [])

@@ -98,6 +98,11 @@ class ConnectionTally:
         self.pairs.append(PairTally(self, operation, entity))
         return self.pairs[-1]
 
+    def fall_apart(self) -> None:
+        """Nothing is counted here any more: the pairs refer to this, and only the collector, which seldom runs, would
+        give their memory back."""
+        self.pairs.clear()
+
     def learn(self, state: ConnectionState) -> None:
         """The store has told the state."""
         self.state = state

@@ -24,7 +24,7 @@ IDLE_TICKS = 10
 BATCH, MOST_AT_ONCE = 25, 100
 """Connections in one report, which the store takes in as one piece of work, and in a tick: more active ones are
 reported as much later."""
-MAX_PAIRS = 20_000
+MAX_PAIRS = 16_000
 """Pairs of connection and operation counted at once; beyond it counting begins anew, without what was not reported."""
 LIMITED_S = 60
 """How long a connection counts as rate limited when the upstream did not say."""
@@ -136,9 +136,14 @@ class Connections:
 
     def _let_go(self) -> None:
         """Begin anew. What waits for its report still gets it, unless that is as much again."""
+        for of in self._tallies.values():
+            if not of.touched:
+                of.fall_apart()
         self._pairs.clear()
         self._tallies.clear()
         if len(self._waiting) >= MAX_PAIRS:
+            for of in self._waiting:
+                of.fall_apart()
             self._waiting.clear()
             self._urgent.clear()
 
@@ -195,6 +200,9 @@ class Connections:
             states = await self._push([(of.named, of.take(now)) for of in batch])
             for of, state in zip(batch, states, strict=False):
                 of.learn(state)
+            for of in batch:
+                if self._tallies.get(of.named) is not of:
+                    of.fall_apart()
 
 
 def _limited_s(record: CallRecord, attempt: Attempt) -> float:

@@ -1,6 +1,7 @@
 """What breakers are told, when, and how much of it in one command."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -144,3 +145,18 @@ async def test_who_moves_a_breaker_tells_it(breakers: Breakers, judge: Judge) ->
     breakers.let_in(guard, (CLEAR, moved._replace(moved=False)), judge)
     breakers.let_in(guard, (), judge)
     assert seen == [Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER)]
+
+
+async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -> None:
+    """The collector looks seldom: what only it could give back adds up."""
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(100):
+            one = passage(judge, RATE, f"k{number}")
+            breakers.ended(one, SUCCESS, 0.0)
+        breakers._flush()
+        del one
+        assert gc.collect() < 100
+    finally:
+        gc.enable()

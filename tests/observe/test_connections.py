@@ -1,6 +1,7 @@
 """How calls become reports about connections: counted on the way, sent together, at once when a state may change."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,24 @@ async def test_memory_is_bounded(store: Store, connections: Connections, monkeyp
         assert len(connections._tallies) <= 9
         assert len(connections._waiting) <= 18
         assert all(len(key[1]) <= 128 for key in connections._pairs)
+
+
+async def test_what_is_forgotten_is_free_at_once(
+    store: Store, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector looks seldom: what only it could give back adds up."""
+    monkeypatch.setattr(module, "MAX_PAIRS", 8)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(100):
+            store.up = number > 50
+            connections.emit(call(store, connection=f"c{number}"))
+            connections._tick()
+            await asyncio.sleep(0)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 async def test_long_names_are_counted_under_their_hash(store: Store, connections: Connections) -> None:
