@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.admin.audit import audit
-from gateway.admin.breakers import WANTED, Document, Target, breaker_documents, find, force, look, read_force
+from gateway.admin.breakers import WANTED, Document, Order, Target, breaker_documents, find, force, look, read_force
 from gateway.admin.endpoint import Body, Endpoint, Schema, read_order, segments
 from gateway.admin.local_breakers import force_everywhere, look_everywhere
 from gateway.admin.problems import answer
@@ -18,30 +18,35 @@ async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
 
 async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     """How one caller's breaker stands."""
-    words = segments(request, BEHIND)
-    return answer(await _standing(view, find(view.policies, words), words))
+    return answer(await standing(view, find(view.policies, segments(request, BEHIND))))
 
 
 async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
     """Force it, or give it back."""
-    words = segments(request, BEHIND)
-    target = find(view.policies, words)
+    target = find(view.policies, segments(request, BEHIND))
     order = read_force(await read_order(request, WANTED))
-    before = await _standing(view, target, words)
+    before, after = await obey(view, request, target, order)
+    return answer({"before": before, "after": after})
+
+
+async def obey(view: AdminView, request: web.Request, target: Target, order: Order) -> tuple[Document, Document]:
+    """Hold it as ordered, on record; how it stood before, and stands now. Raises AdminProblem."""
+    before = await standing(view, target)
     if target.shared:
         change = await force(view.store, target, order)
         after = await look(view.store, target)
     else:
         change = None  # each worker tells its own
-        after = await force_everywhere(view, target, words, order)
+        after = await force_everywhere(view, target, order)
     audit(request, "Breaker forced", "breaker.force", before, after)
     if change is not None:
         view.breaker_changed(target.guard, change)
-    return answer({"before": before, "after": after})
+    return before, after
 
 
-async def _standing(view: AdminView, target: Target, words: list[str]) -> Document:
-    return await (look(view.store, target) if target.shared else look_everywhere(view, target, words))
+async def standing(view: AdminView, target: Target) -> Document:
+    """How it stands, in the store or in every worker. Raises AdminProblem."""
+    return await (look(view.store, target) if target.shared else look_everywhere(view, target))
 
 
 BEHIND = "/-/breakers/"

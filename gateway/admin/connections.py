@@ -80,7 +80,7 @@ async def one(statuses: Statuses, store: Store, policies: PolicySet, name: str, 
     Raises AdminProblem.
     """
     try:
-        status = await _find(statuses, name, tenant)
+        status = await find(statuses, name, tenant)
         parts = {"connection": name, "tenant": (tenant or status.named.tenant) or None}
         limits = await _limits(store, policies, parts)
         guards = await guard_documents(store, policies, parts)
@@ -89,7 +89,8 @@ async def one(statuses: Statuses, store: Store, policies: PolicySet, name: str, 
     return {**summary(status), **_counts(status.track), "limits": limits, **guards, "store": store.kind}
 
 
-async def _find(statuses: Statuses, name: str, tenant: str | None) -> Status:
+async def find(statuses: Statuses, name: str, tenant: str | None) -> Status:
+    """The connection of that name. Raises AdminProblem when there is none, or several; StoreDown."""
     named = name_of(tenant or "", name)
     found = await statuses.find(named.connection, None if tenant is None else named.tenant)
     if not found:

@@ -1,7 +1,7 @@
 """However many requests come to the admin listener, calls keep most of the processor.
 
 There are a few places, and each rests behind a request for a multiple of what that took. Whoever asks now and then does
-not notice; a flood waits, and beyond a bound is sent away. Probes of health and the stream do not come here: they are
+not notice; a flood waits, and beyond a bound is sent away. Probes of health and the streams do not come here: they are
 cheap, or bounded by themselves.
 """
 
@@ -16,7 +16,7 @@ REST = 9
 """Times as long as the request took: with all places taken, requests get four tenths of the time."""
 MOST_REST_S = 0.25
 MOST_WAITING = 64
-FREE = frozenset({"/livez", "/readyz", "/healthz", "/-/health", "/-/stream"})
+FREE = frozenset({"/livez", "/readyz", "/healthz", "/-/health", "/-/stream", "/live"})
 
 
 class Desk:

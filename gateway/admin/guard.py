@@ -13,15 +13,19 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from gateway.admin.desk import Desk
-from gateway.admin.problems import AdminProblem
+from gateway.admin.page import session
+from gateway.admin.problems import AdminProblem, unavailable
 from gateway.observe.log import event
 from gateway.settings import Settings
+from gateway.store import StoreDown
 
 MAX_BODY_BYTES = 64 * 1024
 MIN_TOKEN_CHARS = 16
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+API = "/-/"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Tell = Callable[[web.Request, AdminProblem], web.StreamResponse]
 
 
 class TokenMissing(Exception):
@@ -51,8 +55,9 @@ def required_token(settings: Settings) -> bytes | None:
 class Guard:
     """aiohttp middleware around every route, unknown ones included. Turns all errors into problems."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises TokenMissing."""
+    def __init__(self, settings: Settings, tell: Tell = lambda _, problem: problem.response()) -> None:
+        """`tell`: how a problem is answered. Raises TokenMissing."""
+        self._tell = tell
         self._token = required_token(settings)
         self._bound = settings.admin.host.lower() if settings.admin is not None else ""
 
@@ -67,12 +72,15 @@ class Guard:
                 async with desk.place(request.path):
                     response = await handler(request)
             except AdminProblem as problem:
-                response = problem.response()
+                response = self._tell(request, problem)
+            except StoreDown as down:
+                response = self._tell(request, unavailable(down))
             except web.HTTPException as error:
-                response = _from_aiohttp(error)
+                response = self._tell(request, _from_aiohttp(error))
             except Exception:
                 event("admin.failed", "Admin request failed", "error", path=request.path, exc_info=True)
-                response = AdminProblem(500, "INTERNAL_ERROR", "The gateway failed to handle this request.").response()
+                failed = AdminProblem(500, "INTERNAL_ERROR", "The gateway failed to handle this request.")
+                response = self._tell(request, failed)
             _harden(response)
             return response
 
@@ -81,13 +89,17 @@ class Guard:
     def check(self, request: web.Request) -> None:
         """Raise AdminProblem when this request may not be served."""
         if self._token is not None:
-            self._check_token(request.headers.get(hdrs.AUTHORIZATION, ""))
+            if not is_public(request.path) and not session.let_in(request, self._token):
+                self._check_token(request.headers.get(hdrs.AUTHORIZATION, ""))
         elif not self._is_ours(host_name(request.headers.get(hdrs.HOST, ""))):
             raise AdminProblem(421, "HOST_NOT_ALLOWED", "Without a token this listener only answers to loopback names.")
-        if request.method not in SAFE_METHODS:
-            check_origin(request)
         if (request.content_length or 0) > MAX_BODY_BYTES:
             raise _too_large()
+        if request.method not in SAFE_METHODS:
+            check_origin(request)
+            shows_token = self._token is not None and hdrs.AUTHORIZATION in request.headers
+            if (self._token is not None and not shows_token) or not request.path.startswith(API):
+                check_own_page(request)
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")
@@ -126,21 +138,30 @@ def _too_large() -> AdminProblem:
     return AdminProblem(413, "CONTENT_TOO_LARGE", f"Bodies may have at most {MAX_BODY_BYTES} bytes.")
 
 
-def _from_aiohttp(error: web.HTTPException) -> web.Response:
+def check_own_page(request: web.Request) -> None:
+    """What a browser sends by itself, a cookie or a form, is only taken from our own pages, and it has to say so."""
+    if hdrs.ORIGIN not in request.headers and request.headers.get("Sec-Fetch-Site") != "same-origin":
+        raise AdminProblem(403, "ORIGIN_NOT_ALLOWED", "Only the dashboard's own pages may send its forms.")
+
+
+def is_public(path: str) -> bool:
+    """What a browser needs before it can show a token."""
+    return path == "/login" or path.startswith("/assets/")
+
+
+def _from_aiohttp(error: web.HTTPException) -> AdminProblem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"{error.method} is not allowed here; {allowed} would be."
-        return AdminProblem(405, "METHOD_NOT_ALLOWED", detail, {hdrs.ALLOW: allowed}).response()
+        return AdminProblem(405, "METHOD_NOT_ALLOWED", detail, {hdrs.ALLOW: allowed})
     if error.status == 404:
-        return AdminProblem(
-            404, "NOT_FOUND", "There is nothing here; docs/admin-api.md lists what there is."
-        ).response()
+        return AdminProblem(404, "NOT_FOUND", "There is nothing here; docs/admin-api.md lists what there is.")
     if error.status == 413:
-        return _too_large().response()
-    return AdminProblem(error.status, "BAD_REQUEST", error.reason).response()
+        return _too_large()
+    return AdminProblem(error.status, "BAD_REQUEST", error.reason)
 
 
 def _harden(response: web.StreamResponse) -> None:
-    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers[hdrs.SERVER] = "gateway"

@@ -5,10 +5,11 @@ at a time. What is not asked any limit is not seen.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from time import time
+from typing import Any, NamedTuple
 
 from gateway.core.ask import Ask
 from gateway.core.heavy import Heavy
@@ -18,9 +19,18 @@ MOST = 1_000
 """Partitions that are kept: whoever makes up a thousandth of the calls is among them."""
 AT_ONCE = 4_096
 WINDOW_S = 60.0
+MINUTES, MOST_A_MINUTE = 15, 200
+"""What is remembered of minutes that are over, and of how many callers each: a megabyte at most."""
 BY = ("requests", "rejected", "shadow_rejected")
 _REFUSING = {"limited": "rejected", "shadow_limited": "shadow_rejected"}
 _facts = attrgetter("ask", "verdict", "limit_fired")
+
+
+class Minute(NamedTuple):
+    """The heaviest of one minute that is over. `number`: minutes since 1970, when it began."""
+
+    number: int
+    counts: dict[str, dict[str, int]]
 
 
 class HeavyCallers:
@@ -29,6 +39,7 @@ class HeavyCallers:
     def __init__(self) -> None:
         self._seen: list[Any] = []
         self._now, self._before = _empty(), _empty()
+        self._past: deque[Minute] = deque(maxlen=MINUTES)
         self._loop = asyncio.get_running_loop()
         self._began_s = self._before_began_s = self._loop.time()
 
@@ -60,9 +71,28 @@ class HeavyCallers:
         now_s = self._loop.time()
         if now_s >= self._began_s + WINDOW_S:
             fresh = now_s < self._began_s + 2 * WINDOW_S
+            self._remember(now_s)
             self._before = self._now if fresh else _empty()
             self._before_began_s = self._began_s if fresh else now_s
             self._now, self._began_s = _empty(), now_s
+
+    def _remember(self, now_s: float) -> None:
+        number = int((time() - (now_s - self._began_s)) // WINDOW_S)
+        counts = {by: dict(heavy.top(MOST_A_MINUTE)) for by, heavy in self._now.items() if heavy.counts}
+        self._past.append(Minute(number, counts))
+
+    def minutes(self, partition: str) -> list[list[int]]:
+        """[minute since 1970, calls, refused, refused in shadow] of one caller, the oldest first, the present one last.
+
+        A minute in which it was not among the heaviest has zeros.
+        """
+        self.count()
+        present = {by: heavy.counts for by, heavy in self._now.items()}
+        number = int((time() - (self._loop.time() - self._began_s)) // WINDOW_S)
+        return [
+            [minute, *(counts.get(by, {}).get(partition, 0) for by in BY)]
+            for minute, counts in (*self._past, Minute(number, present))
+        ]
 
     def found(self, by: str) -> dict[str, Any]:
         """What can be added up with what other workers found: counts by partition, and how much they may lack."""

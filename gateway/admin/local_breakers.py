@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from gateway.admin.breakers import Document, Order, Target, find, force, look
+from gateway.admin.breakers import Document, Order, Target, force, look
 from gateway.admin.keys import shown
+from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
-from gateway.core.guards import State
+from gateway.core.guards import Guard, State
+from gateway.core.policy import PolicySet
 
 LOOK, FORCE = "breaker.look", "breaker.force"
 PATIENCE_S = 1.0
@@ -17,10 +19,10 @@ def answer_siblings(worker: AdminView) -> None:
     """Let every worker say how its own stand, and do as it is told."""
 
     async def look_here(asked: Asked) -> Document:
-        return await look(worker.own_store, find(worker.policies, asked["words"]))
+        return await look(worker.own_store, _target(worker.policies, asked))
 
     async def force_here(asked: Asked) -> Document:
-        target, state = find(worker.policies, asked["words"]), asked["state"]
+        target, state = _target(worker.policies, asked), asked["state"]
         order = Order(None if state is None else State(state), asked["for_us"])
         change = await force(worker.own_store, target, order)
         if change is not None:
@@ -31,18 +33,26 @@ def answer_siblings(worker: AdminView) -> None:
     worker.siblings.on(FORCE, force_here)
 
 
-async def look_everywhere(worker: AdminView, target: Target, words: list[str]) -> Document:
-    """How it stands in each worker. `words` are the raw path segments that name it."""
-    return await _everywhere(worker, target, LOOK, {"words": words})
+def _target(policies: PolicySet, asked: Asked) -> Target:
+    breaker = policies.breakers.get(asked["breaker"])
+    if breaker is None:
+        raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {asked['breaker']!r} here.")
+    return Target({}, Guard(breaker, asked["partition"]))
 
 
-async def force_everywhere(worker: AdminView, target: Target, words: list[str], order: Order) -> Document:
+async def look_everywhere(worker: AdminView, target: Target) -> Document:
+    """How it stands in each worker."""
+    return await _everywhere(worker, target, LOOK, {})
+
+
+async def force_everywhere(worker: AdminView, target: Target, order: Order) -> Document:
     """Do what the operator wants in each worker; how it stands there afterwards."""
-    return await _everywhere(worker, target, FORCE, {"words": words, "state": order.state, "for_us": order.for_us})
+    return await _everywhere(worker, target, FORCE, {"state": order.state, "for_us": order.for_us})
 
 
 async def _everywhere(worker: AdminView, target: Target, what: str, asked: Asked) -> Document:
-    answers = await worker.siblings.ask_all(what, asked, timeout_s=PATIENCE_S)
+    named = {"breaker": target.guard.rule.name, "partition": target.guard.key}
+    answers = await worker.siblings.ask_all(what, {**named, **asked}, timeout_s=PATIENCE_S)
     here = [
         {"worker": one.worker, "missing": one.missing} if one.missing else {"worker": one.worker, **_own(one.payload)}
         for one in answers

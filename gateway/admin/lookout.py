@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.admin.heavy_callers import HeavyCallers
 from gateway.admin.stream import Streams
 from gateway.admin.tap import Tap
+from gateway.core.connection_state import ConnectionState
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.observe.log import hear_events
@@ -18,7 +19,14 @@ from gateway.observe.pulse import Pulse
 from gateway.siblings import Siblings
 
 LAST = 10
+LAST_EVENTS = 200
 RELOADS = ("policy.loaded", "policy.rejected")
+TOLD = (
+    *("breaker.", "upstream.paused", "store.", "policy.", "config.", "certificates.", "authentication."),
+    *("admin.mutation", "gateway.", "worker.", "call.crashed"),
+    *(f"connection.{state}" for state in ConnectionState),
+)
+"""Beginnings of names of events that are kept for a while. The others come with single calls."""
 _NOT_KEPT = ("schema", "service_name", "service_version", "instance", "message")
 
 
@@ -43,10 +51,14 @@ class Lookout:
         self._facts = facts
         self._started_at = time()
         self._reloads: deque[Mapping[str, Any]] = deque(maxlen=LAST)
+        self._events: deque[Mapping[str, Any]] = deque(maxlen=LAST_EVENTS)
         self._heavy = HeavyCallers()
         self._tap = Tap(siblings, batch, access)
         batch.takers = (*batch.takers, self._heavy.take)
         siblings.on("top", lambda asked: self._heavy.found(asked["by"]))
+        siblings.on("minutes", lambda asked: {"minutes": self._heavy.minutes(asked["partition"])})
+        siblings.on("history", lambda _: {"points": self._pulse.history.points()})
+        siblings.on("events", self._told)
         siblings.on("report", lambda _: self.report())
         hear_events(self._hear)
 
@@ -70,4 +82,11 @@ class Lookout:
     def _hear(self, line: Mapping[str, Any]) -> None:
         if line["event_name"] in RELOADS:
             self._reloads.append({name: value for name, value in line.items() if name not in _NOT_KEPT})
+        if line["event_name"].startswith(TOLD):
+            self._events.append({name: value for name, value in line.items() if name not in _NOT_KEPT})
         self._tap.hear(line)
+
+    def _told(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The last events, or the last of those whose fields have these values."""
+        about, most = asked["about"].items(), asked["most"]
+        return {"events": [one for one in self._events if about <= one.items()][-most:]}

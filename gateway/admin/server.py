@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from gateway.admin import local_breakers
 from gateway.admin.guard import MAX_BODY_BYTES, Guard
+from gateway.admin.page.routes import add_pages, told
 from gateway.admin.table import ENDPOINTS
 from gateway.admin.view import AdminView
 
@@ -26,7 +27,9 @@ class AdminServer:
     def __init__(self, view: AdminView) -> None:
         """Raises gateway.admin.guard.TokenMissing for an address that others can reach and no (or a weak) token."""
         local_breakers.answer_siblings(view)
-        app = web.Application(middlewares=[Guard(view.settings).middleware()], client_max_size=MAX_BODY_BYTES)
+        guard = Guard(view.settings, partial(told, view))
+        app = web.Application(middlewares=[guard.middleware()], client_max_size=MAX_BODY_BYTES)
+        add_pages(app.router, view)
         for endpoint in ENDPOINTS:
             handler = partial(endpoint.handler, view)
             app.router.add_route(endpoint.method, _pattern(endpoint.path), handler)

@@ -10,10 +10,14 @@ from aiohttp import web
 from gateway import __version__
 from gateway.admin.connections import summary
 from gateway.admin.endpoint import Endpoint, Schema
+from gateway.admin.guards import breaker_document
 from gateway.admin.problems import answer
 from gateway.admin.top import heaviest
 from gateway.admin.view import AdminView
+from gateway.core.breaker import Circuit
 from gateway.core.connection_state import ConnectionState
+from gateway.core.decision import Kept
+from gateway.core.guards import Guard
 from gateway.core.keys import readable
 from gateway.store import StoreDown
 
@@ -33,21 +37,26 @@ Document = dict[str, Any]
 
 async def status(view: AdminView, _request: web.Request) -> web.StreamResponse:
     """The document."""
+    return answer(await overview(view))
+
+
+async def overview(view: AdminView) -> Document:
+    """What all workers say, added up, and what the store knows."""
     answers, store, connections, breakers, rejected = await asyncio.gather(
         view.siblings.ask_all("report", {}, timeout_s=ANSWER_S),
         _store(view),
         _connections(view),
-        _breakers(view),
+        troubled(view),
         heaviest(view, "rejected", SHOWN),
     )
     reports = [one.payload for one in answers if not one.missing]
-    document = {
+    return {
         "name": view.settings.name,
         "version": __version__,
         "policy_version": view.policies.version,
         "loaded_at": view.policies.loaded_at,
         "switches": view.switches.state(),
-        **_added([report["lately"] for report in reports]),
+        **added_up([report["lately"] for report in reports]),
         "in_flight": sum(report["in_flight"] for report in reports),
         "open_sockets": sum(report["open_sockets"] for report in reports),
         "store": store,
@@ -58,15 +67,14 @@ async def status(view: AdminView, _request: web.Request) -> web.StreamResponse:
         "workers": [_worker(report) for report in reports],
         "missing": [{"worker": one.worker, "reason": one.missing} for one in answers if one.missing],
     }
-    return answer(document)
 
 
 def _worker(report: Document) -> Document:
-    lately = _added([report["lately"]])
+    lately = added_up([report["lately"]])
     return {**{name: value for name, value in report.items() if name not in ("lately", "reloads")}, **lately}
 
 
-def _added(latelies: Sequence[Document]) -> Document:
+def added_up(latelies: Sequence[Document]) -> Document:
     """Rates of calls, where time went, and how limits were used, over the last ten seconds."""
     over_s = max([lately["over_s"] for lately in latelies], default=0.0)
     sources: Counter[str] = Counter()
@@ -150,13 +158,29 @@ async def _connections(view: AdminView) -> Document:
     return {"not_online": [summary(one) for one in page.statuses], "more": bool(page.after)}
 
 
-async def _breakers(view: AdminView) -> Document:
+async def troubled(view: AdminView) -> Document:
+    """The breakers that are not closed, those of `scope: local` apart."""
+    rules = view.policies.breakers
     try:
-        keys = await view.store.troubled()
+        keys = [(key.split(":", 2)[1], key) for key in await view.store.troubled()]
+        guards = [Guard(rules[name], key) for name, key in keys[:SHOWN] if name in rules]
+        now_us, kept = await view.store.guards(guards) if guards else (0, ())
     except StoreDown as down:
         return {"error": down.kind, "not_closed": []}
-    shown = [{"breaker": key.split(":", 2)[1], "key": readable(key), "partition": key} for key in keys[:SHOWN]]
+    stand = {guard.key: _standing(guard, one, now_us) for guard, one in zip(guards, kept, strict=True)}
+    shown = [
+        {"breaker": name, "key": readable(key), "partition": key, **stand.get(key, {})} for name, key in keys[:SHOWN]
+    ]
     return {"not_closed": shown, "more": len(keys) > SHOWN}
+
+
+def _standing(guard: Guard, kept: Kept, now_us: int) -> Document:
+    """Nothing is known of a breaker that the loaded set no longer has."""
+    settled = kept.settled(guard.rule, now_us)
+    standing = settled.standing(guard.rule, now_us)
+    assert isinstance(settled, Circuit), "a breaker's guard keeps circuits"
+    document = breaker_document(guard.rule.name, settled, standing)
+    return {name: value for name, value in document.items() if name != "name"}
 
 
 STATUS: Schema = {

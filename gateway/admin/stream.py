@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from gateway.admin.endpoint import Endpoint, Query
 from gateway.admin.problems import AdminProblem
-from gateway.admin.tap import LEASE_S
+from gateway.admin.tap import EVERY_S, LEASE_S, MOST_WAITING
 from gateway.admin.view import AdminView
 from gateway.siblings import Siblings
 
@@ -23,6 +23,7 @@ MOST_LISTENERS = 32
 """At one worker: each costs every worker a little."""
 MOST_QUEUED = 500
 MOST_EVENTS = 32
+LEAST_PER_S, MOST_PER_S = round(1 / EVERY_S), round(MOST_WAITING / EVERY_S)
 QUIET_S = LEASE_S / 4
 STALLED_S = 15.0
 DROPPED = "stream.dropped"
@@ -111,10 +112,17 @@ async def stream(view: AdminView, request: web.Request) -> web.StreamResponse:
     if len(names) > MOST_EVENTS:
         raise AdminProblem(400, "BAD_QUESTION", f"`event` may name at most {MOST_EVENTS}.")
     limited = request.query.get("limited", "0") not in ("0", "false", "")
-    wanted = {"events": names, "limited": limited, "tenant": request.query.get("tenant")}
+    wanted = {"events": names, "limited": limited, "tenant": request.query.get("tenant"), "most": _most(request)}
     if request.method == hdrs.METH_HEAD:
         return web.Response(content_type="text/event-stream")
     return await view.lookout.streams.serve(request, wanted)
+
+
+def _most(request: web.Request) -> int:
+    text = request.query.get("per_s", str(MOST_PER_S))
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and LEAST_PER_S <= int(text) <= MOST_PER_S):
+        raise AdminProblem(400, "BAD_QUESTION", f"`per_s` is a number from {LEAST_PER_S} to {MOST_PER_S}.")
+    return round(int(text) * EVERY_S)
 
 
 ENDPOINTS = (
@@ -131,6 +139,11 @@ ENDPOINTS = (
                 "limited", {"type": "string"}, "`1`: only calls that a limit, breaker or pause refused or would have."
             ),
             Query("tenant", {"type": "string"}, "Only what is about this tenant."),
+            Query(
+                "per_s",
+                {"type": "integer", "minimum": LEAST_PER_S, "maximum": MOST_PER_S},
+                "At most so many lines a second from each worker; the rest is counted.",
+            ),
         ),
         answers={200: {"type": "string"}},
         content="text/event-stream",

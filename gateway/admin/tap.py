@@ -24,11 +24,16 @@ LIMITED = frozenset({"limited", "shadow_limited", "held"})
 
 
 class Wanted(NamedTuple):
-    """What a listener wants to hear. events: names; `breaker.*` all that begin so; () = all."""
+    """What a listener wants to hear.
+
+    events  names; `breaker.*` all that begin so; () = all
+    most    lines in EVERY_S; what is more is only counted
+    """
 
     events: tuple[str, ...] = ()
     limited: bool = False
     tenant: str | None = None
+    most: int = MOST_WAITING
 
     def takes_event(self, name: str, fields: Mapping[str, Any]) -> bool:
         """Whether it wants this event."""
@@ -69,7 +74,7 @@ class _Listener:
         self.lines.append(line.decode("utf-8", "replace").rstrip())
 
     def full(self) -> bool:
-        return len(self.lines) >= MOST_WAITING or self.size >= MOST_BYTES
+        return len(self.lines) >= self.wanted.most or self.size >= MOST_BYTES
 
 
 class Tap:
@@ -111,7 +116,7 @@ class Tap:
     def _listen(self, told: dict[str, Any]) -> None:
         known = self._listeners.get(told["id"])
         if known is None:
-            wanted = Wanted(tuple(told["events"]), told["limited"], told["tenant"])
+            wanted = Wanted(tuple(told["events"]), told["limited"], told["tenant"], told["most"])
             known = self._listeners[told["id"]] = _Listener(told["home"], wanted)
             self._attach()
         known.heard_of_s = self._loop.time()

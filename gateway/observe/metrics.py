@@ -22,9 +22,10 @@ from gateway.observe.levels import Gauges, Levels
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
 from gateway.observe.process import cpu_s
-from gateway.observe.pulse import Pulse, Summed, Totals
+from gateway.observe.pulse import Pulse
 from gateway.observe.tally import Calls, Distribution, Traffic
 from gateway.observe.together import Together
+from gateway.observe.totals import Summed, Totals
 from gateway.record import CallRecord
 
 TICK_S = 0.5
@@ -186,7 +187,7 @@ class Metrics:
     def start(self) -> None:
         """Begin to pour and to measure the loop's lag. Needs the running loop."""
         loop = asyncio.get_running_loop()
-        self.pulse.beat(loop.time())
+        self.pulse.beat(loop.time(), time.time())
         self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
 
     def close(self) -> None:
@@ -200,7 +201,7 @@ class Metrics:
         now = loop.time()
         self._lag.observe(max(0.0, now - due))
         self.pour()
-        self.pulse.beat(now)
+        self.pulse.beat(now, time.time())
         self._timer = loop.call_later(TICK_S, self._tick, loop, now + TICK_S)
 
     def pour(self) -> None:

@@ -3,49 +3,26 @@
 Costs nothing per call: it is read off what metrics count anyway, when they are poured.
 """
 
-from collections import Counter, deque
+from collections import deque
 from typing import Any
+
+from gateway.observe.history import History
+from gateway.observe.totals import Totals
 
 WINDOW_S = 10.0
 
 
-class Summed:
-    """All distributions of one metric together: observations by bucket, and their sum in seconds."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum_s = 0.0
-
-    def add(self, counts: list[int], sum_s: float) -> None:
-        """More observations."""
-        self.counts = [old + new for old, new in zip(self.counts, counts, strict=True)]
-        self.sum_s += sum_s
-
-
-class Totals:
-    """Everything that one worker has counted since it began.
-
-    outcomes   calls by (source of the answer, hundreds of the status)
-    decisions  by (limit, decision)
-    stages     durations, by the name of their metric
-    """
-
-    def __init__(self) -> None:
-        self.outcomes: Counter[tuple[str, int]] = Counter()
-        self.decisions: Counter[tuple[str, str]] = Counter()
-        self.stages: dict[str, Summed] = {}
-
-
 class Pulse:
-    """Remembers moments of the last `WINDOW_S` seconds."""
+    """Remembers moments of the last `WINDOW_S` seconds, and has the history of what was before."""
 
     def __init__(self, totals: Totals) -> None:
+        self.history = History(totals)
         self._totals = totals
         self._moments: deque[tuple[float, Any]] = deque()
 
-    def beat(self, now_s: float) -> None:
-        """Remember this moment, and forget those that are out of sight but one."""
+    def beat(self, now_s: float, at: float) -> None:
+        """Remember this moment, and forget those that are out of sight but one. `at`: its wall-clock time."""
+        self.history.beat(at)
         self._moments.append((now_s, self._moment()))
         while len(self._moments) > 2 and self._moments[1][0] <= now_s - WINDOW_S:
             self._moments.popleft()

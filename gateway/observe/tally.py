@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from typing import Any
 
-from gateway.observe.pulse import Summed
+from gateway.observe.totals import Summed
 
 
 class Distribution:

@@ -22,7 +22,8 @@ from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.observe.log import close_logging, configure_logging
 from gateway.observe.metrics import Metrics
-from gateway.observe.pulse import Pulse, Totals
+from gateway.observe.pulse import Pulse
+from gateway.observe.totals import Totals
 from gateway.policy.settings_file import load_settings
 from gateway.settings import Listen, Logging, Settings
 from gateway.siblings import Siblings
@@ -95,9 +96,10 @@ class FakeWorker:
     def __post_init__(self) -> None:
         self.switches = Switches(self.siblings, "info", self.levels.append)
 
+        self.batch = Batch(())
         self.lookout = Lookout(
             self.siblings,
-            Batch(()),
+            self.batch,
             AccessLog(Logging(access="off"), {}),
             Pulse(Totals()),
             lambda: {"in_flight": 0, "open_sockets": 0, "policy_version": self.policies.version},

@@ -217,7 +217,6 @@ async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.
         ("/-/limits/connection-1m//x", 400, "WRONG_KEY"),
         ("/-/limits/everybody/x", 400, "WRONG_KEY"),
         ("/nothing", 404, "NOT_FOUND"),
-        ("/", 404, "NOT_FOUND"),
     ],
 )
 async def test_questions_that_make_no_sense(admin: Admin, target: str, status: int, code: str) -> None:

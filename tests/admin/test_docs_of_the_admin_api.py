@@ -21,7 +21,7 @@ def test_errors() -> None:
         (int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([A-Z_]+)` \|", DOC, re.MULTILINE)
     }
     raised = set()
-    for path in Path(gateway.admin.__file__).parent.glob("*.py"):
+    for path in Path(gateway.admin.__file__).parent.rglob("*.py"):
         raised |= set(re.findall(r'AdminProblem\(\s*(\d{3}|error\.status), "([A-Z_]+)"', path.read_text()))
     assert described == {(400 if status == "error.status" else int(status), code) for status, code in raised}
 

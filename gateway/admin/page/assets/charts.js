@@ -1,0 +1,70 @@
+// Draws what the server has put into `data-chart`: [[times], [values], ...] with the columns' names in `data-names`.
+/* global uPlot */
+const HEIGHT = 190;
+const drawn = new Map();
+
+export function drawCharts(root) {
+  for (const place of root.querySelectorAll("[data-chart]")) draw(place);
+  for (const [place, known] of drawn) if (!place.isConnected) { known.plot.destroy(); drawn.delete(place); }
+}
+
+function draw(place) {
+  const text = place.dataset.chart;
+  let known = drawn.get(place);
+  if (known?.text === text) return;
+  const data = JSON.parse(text);
+  if (!known) {
+    known = { plot: build(place, data) };
+    drawn.set(place, known);
+  } else known.plot.setData(data);
+  known.text = text;
+}
+
+function build(place, data) {
+  const names = place.dataset.names.split(" ");
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const axis = { stroke: () => colour("--faint"), grid: { stroke: () => colour("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  const paths = "bars" in place.dataset ? uPlot.paths.bars({ size: [0.8, 40] }) : undefined;
+  place.classList.add("drawn");
+  const plot = new uPlot({
+    width: place.clientWidth,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { show: false },
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    axes: [{ ...axis, space: 60, incrs: [60, 120, 300, 600, 3600], values: (_, times) => times.map((at) => new Date(at * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 55 }],
+    series: [{}, ...names.map((label, at) => series(label, at, colour, paths))],
+  }, data, place);
+  place.append(legend(names, place.dataset.unit));
+  new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
+  document.addEventListener("theme", () => plot.redraw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
+  return plot;
+}
+
+const DASHES = [[], [6, 3], [2, 3]]; // told apart without colours too
+
+function series(label, at, colour, paths) {
+  const stroke = () => colour(`--series-${at + 1}`);
+  return { label, stroke, fill: paths ? stroke : undefined, width: 2, dash: paths ? undefined : DASHES[at], paths, points: { show: false } };
+}
+
+function legend(names, unit) {
+  const list = document.createElement("ul");
+  list.className = "legend";
+  const svg = "http://www.w3.org/2000/svg";
+  names.forEach((name, at) => {
+    const item = document.createElement("li");
+    const swatch = document.createElementNS(svg, "svg");
+    const rect = document.createElementNS(svg, "rect");
+    swatch.setAttribute("aria-hidden", "true");
+    rect.setAttribute("width", "100%");
+    rect.setAttribute("height", "100%");
+    rect.setAttribute("class", ["one", "two", "three"][at]);
+    swatch.append(rect);
+    item.append(swatch, `${name} (${unit})`);
+    list.append(item);
+  });
+  return list;
+}

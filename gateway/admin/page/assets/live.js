@@ -1,0 +1,78 @@
+// How an open page is kept true. A page that nobody sees asks for nothing: browsers open six connections to a host at most.
+import { morph } from "./morph.js";
+
+const AGAIN_MS = 5000;
+const link = document.getElementById("link");
+
+function say(state, text) {
+  link.hidden = false;
+  link.className = `link ${state}`;
+  if (link.textContent !== text) link.textContent = text;
+}
+
+// Calls `begin` while the page is seen, and what that returned when it no longer is.
+export function whileSeen(begin) {
+  let end = null;
+  const look = () => {
+    if (!document.hidden && !end) end = begin();
+    else if (document.hidden && end) { end(); end = null; }
+  };
+  document.addEventListener("visibilitychange", look);
+  addEventListener("pagehide", () => { end?.(); end = null; });
+  addEventListener("pageshow", look);
+  look();
+}
+
+// The browser dials again by itself when a stream breaks, not when the server said no: then we do.
+export function listen(url, onMessage, onState) {
+  let source = null;
+  let timer = 0;
+  const dial = () => {
+    source = new EventSource(url);
+    source.onopen = () => onState("live");
+    source.onmessage = (message) => onMessage(JSON.parse(message.data));
+    source.onerror = () => {
+      onState("lost");
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(dial, AGAIN_MS);
+    };
+  };
+  dial();
+  return () => { clearTimeout(timer); source.close(); };
+}
+
+export function keepLive(url, onChange) {
+  const take = ({ parts }) => {
+    for (const [name, html] of Object.entries(parts)) {
+      const section = document.getElementById(name);
+      if (section) morph(section, html);
+    }
+    onChange();
+  };
+  const tell = (state) => say(state, state === "live" ? "live" : "connection lost, trying again");
+  whileSeen(() => listen(url, take, tell));
+}
+
+// Asks for the page itself every few seconds and takes over what has changed, but for the feed, which is not the server's.
+export function keepFresh(main, everySeconds, onChange) {
+  const load = async () => {
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (answer.status === 401) return location.reload();
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const section of page.querySelectorAll("main [data-live]")) {
+        const here = document.getElementById(section.id);
+        if (here) morph(here, section.outerHTML);
+      }
+      say("live", "live");
+      onChange();
+    } catch {
+      say("lost", "connection lost, trying again");
+    }
+  };
+  whileSeen(() => {
+    let timer = 0;
+    const again = async () => { await load(); timer = setTimeout(again, everySeconds * 1000); };
+    timer = setTimeout(again, everySeconds * 1000);
+    return () => { clearTimeout(timer); timer = 0; };
+  });
+}

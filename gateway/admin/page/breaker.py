@@ -1,0 +1,191 @@
+"""Breakers: the list, the page of one, and holding it by hand: asked first, done by POST, on record."""
+
+from typing import Any
+from urllib.parse import quote, unquote
+
+from aiohttp import web
+
+from gateway.admin.breaker_orders import obey, standing
+from gateway.admin.breakers import Target, breaker_documents, read_force
+from gateway.admin.endpoint import segments
+from gateway.admin.keys import shown
+from gateway.admin.page import layout, overview, trouble
+from gateway.admin.page.caller import REFRESH_S, refreshed
+from gateway.admin.page.login import read_form
+from gateway.admin.page.markup import Html, element, joined
+from gateway.admin.page.paths import SAFE, partition_of, path_of, values_of
+from gateway.admin.page.tables import facts, mark, panel, quiet, table
+from gateway.admin.page.words import NOTHING, lasting, share
+from gateway.admin.problems import AdminProblem
+from gateway.admin.status import troubled
+from gateway.admin.view import AdminView
+from gateway.core.guards import Guard
+from gateway.core.keys import encode_part
+
+BEHIND = "/breakers/"
+WORDS = {
+    "open": ("Hold it open", "No calls pass, whatever the breaker would decide."),
+    "closed": ("Hold it closed", "All calls pass, whatever the breaker would decide."),
+    "auto": ("Give it back", "The breaker decides for itself again."),
+}
+
+Document = dict[str, Any]
+
+
+async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
+    """Every breaker of the loaded set; those not closed first."""
+    rules = breaker_documents(view.policies)
+    rows = [
+        (
+            rule["name"],
+            ", ".join(rule["key"]) or "everybody together",
+            rule["scope"],
+            _trips(rule),
+            lasting(rule["open_for_s"]),
+            ", ".join(rule["routes"]) or NOTHING,
+            rule["source"],
+        )
+        for rule in rules
+    ]
+    heads = ("breaker", "counts by", "scope", "opens when", "for", "routes", "defined at")
+    listed = table("Of the loaded policies", heads, rows) if rows else quiet("There are none.")
+    found = (trouble.breakers(await troubled(view)), panel("all-breakers", f"{len(rows)} breakers", listed, wide=True))
+    return layout.page(view, "Breakers", refreshed(*found, feed=_search(view)), path="/breakers", refresh_s=REFRESH_S)
+
+
+def _trips(rule: Document) -> str:
+    found = []
+    if "consecutive_failures" in rule:
+        found.append(f"{rule['consecutive_failures']} fail in a row")
+    if "failure_rate" in rule:
+        found.append(f"{share(rule['failure_rate'])} fail")
+    if "slow_rate" in rule:
+        found.append(f"{share(rule['slow_rate'])} take over {lasting(rule['slow_s'])}")
+    return " or ".join(found)
+
+
+def _search(view: AdminView) -> Html | None:
+    if not view.policies.breakers:
+        return None
+    options = [element("option", name, value=name) for name in view.policies.breakers]
+    return element(
+        "section",
+        element("h2", "Look up a breaker"),
+        element(
+            "form",
+            element("label", "Breaker", for_="breaker"),
+            element("select", *options, name="breaker", id="breaker"),
+            element(
+                "label", "Key: values of its parts in order, separated by /; ~ is the caller without one", for_="key"
+            ),
+            element("input", name="key", id="key", autocomplete="off"),
+            element("button", "Show"),
+            action="/breaker",
+        ),
+        class_="panel",
+    )
+
+
+async def look_up(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """On to the page of the breaker that the form names."""
+    name, key = request.query.get("breaker", ""), request.query.get("key", "")
+    parts = [word if word == "~" else encode_part(word) for word in key.strip().split("/") if word]
+    words = [quote(name, safe=""), *(quote(part, safe=SAFE) for part in parts)]
+    target = _target(view, words)
+    return layout.to(path_of("breakers", target.guard.key))
+
+
+def _target(view: AdminView, words: list[str]) -> Target:
+    """The circuit that raw path segments behind `/breakers/` name. Raises AdminProblem."""
+    name = unquote(words[0])
+    breaker = view.policies.breakers.get(name)
+    if breaker is None:
+        raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r} any more.")
+    key = partition_of(f"breaker:{name}", breaker.key, words[1:])
+    return Target(values_of(breaker.key, words[1:], {}), Guard(breaker, key))
+
+
+async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """How it stands; with `?hold=open` the question whether to hold it so."""
+    words = segments(request, BEHIND)
+    target, hold = _target(view, words), request.query.get("hold", "")
+    document = await standing(view, target)
+    path, names = path_of("breakers", target.guard.key), _names(target)
+    about = {name: value for name, value in target.parts.items() if name in ("tenant", "connection") and value}
+    parts = [_standing(document, path), _workers(document)]
+    if hold in WORDS:
+        parts.insert(0, _question(path, hold, f"{target.guard.rule.name} of {names}"))
+    told = [one for one in await overview.recent(view, about) if one["event_name"].startswith("breaker.")]
+    body = joined((*parts, trouble.events(told, title="Events about it")))
+    title = f"Breaker {target.guard.rule.name}: {names}"
+    if hold in WORDS:  # while somebody reads a question, it stays
+        return layout.page(view, title, element("div", body, class_="grid"))
+    return layout.page(view, title, refreshed(body), refresh_s=REFRESH_S)
+
+
+def _names(target: Target) -> str:
+    return (
+        ", ".join("anonymous" if value is None else str(value) for value in shown(target.parts).values()) or "everybody"
+    )
+
+
+def _standing(document: Document, path: str) -> Html:
+    if "state" not in document:
+        return panel("standing", "Held by each worker for itself", trouble.force_buttons(path))
+    next_s = document.get("next_probe_s")
+    pairs = (
+        ("state", mark(trouble.kind_of(document["state"]), document["state"].replace("_", " "))),
+        ("why", document.get("reason", "nothing has happened").replace("_", " ")),
+        (
+            "counted",
+            f"{document['calls']} calls, {document['failed']} failed, {document['slow']} slow"
+            if "calls" in document
+            else None,
+        ),
+        ("next probe", f"in {lasting(next_s)}" if next_s else None),
+    )
+    return panel("standing", "State", facts(pairs), trouble.force_buttons(path))
+
+
+def _workers(document: Document) -> Html | None:
+    if "workers" not in document:
+        return None
+    rows = [
+        (one["worker"], one.get("state", one.get("missing", "")), one.get("reason", NOTHING))
+        for one in document["workers"]
+    ]
+    return panel("workers", "Workers", table("Each has its own", ("worker", "state", "why"), rows))
+
+
+def _question(path: str, hold: str, what: str) -> Html:
+    """The form that does it."""
+    title, meaning = WORDS[hold]
+    spans = ("1m", "10m", "1h", "8h")
+    choice = (
+        element("label", "For how long", for_="ttl"),
+        element(
+            "select", *(element("option", one, value=one, selected=one == "10m") for one in spans), name="ttl", id="ttl"
+        ),
+    )
+    form = element(
+        "form",
+        element("p", element("b", what), ". ", meaning, " On all gateways that share the store; it is on record."),
+        *(choice if hold != "auto" else ()),
+        element("input", type="hidden", name="state", value=hold),
+        element("button", f"Yes, {title[0].lower()}{title[1:]}", class_="act"),
+        element("a", "No", href=path, class_="button", data_cancel=True),
+        method="post",
+        action=path,
+    )
+    return element("section", element("h2", f"{title}?"), form, id="question", class_="panel wide ask")
+
+
+async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Do it, and show how it stands then."""
+    words = segments(request, BEHIND)
+    target = _target(view, words)
+    sent = await read_form(request)
+    state = sent.get("state", "")
+    order = read_force({"state": state} if state == "auto" else {"state": state, "ttl": sent.get("ttl", "")})
+    await obey(view, request, target, order)
+    return layout.to(path_of("breakers", target.guard.key))

@@ -1,0 +1,164 @@
+"""Limits and their callers: the list of limits, and the page of one counter."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from gateway.admin.counters import Target, find, peek
+from gateway.admin.endpoint import segments
+from gateway.admin.keys import shown
+from gateway.admin.page import layout, overview, trouble, use
+from gateway.admin.page.markup import Html, element, joined
+from gateway.admin.page.past import minutes_columns
+from gateway.admin.page.paths import counter, path_of
+from gateway.admin.page.tables import facts, link, panel, quiet, table
+from gateway.admin.page.words import lasting, moment_of, number
+from gateway.admin.problems import AdminProblem
+from gateway.admin.status import ANSWER_S
+from gateway.admin.view import AdminView
+from gateway.core.limits import Limit
+
+BEHIND = "/callers/"
+REFRESH_S = 5
+
+Document = dict[str, Any]
+
+
+async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
+    """Every limit of the loaded set, with how it was used lately."""
+    lately = await overview.lately(view)
+    used = {one["limit"]: one for one in lately["limits"]}
+    nothing: Document = {"asked": 0}
+    rows = [
+        (
+            *use.use_row({"limit": name, **used.get(name, nothing)}, limit, lately["over_s"]),
+            ", ".join(limit.key) or "everybody together",
+            limit.source,
+        )
+        for name, limit in view.policies.limits.items()
+    ]
+    heads = (*use.USE_HEADS, "counts by", "defined at")
+    listed = (
+        table("Use in the last ten seconds", heads, rows, numbers=range(2, 6)) if rows else quiet("There are none.")
+    )
+    found = [panel("all-limits", f"{len(rows)} limits", listed, wide=True), _search(view)]
+    return layout.page(view, "Limits", refreshed(*found), path="/limits", refresh_s=REFRESH_S)
+
+
+def _search(view: AdminView) -> Html:
+    """By the values that a caller sends, which may be longer than what stands in a path."""
+    options = [element("option", name, value=name) for name in view.policies.limits]
+    return element(
+        "section",
+        element("h2", "Look up a caller"),
+        element(
+            "form",
+            element("label", "Limit", for_="limit"),
+            element("select", *options, name="limit", id="limit"),
+            element(
+                "label", "Key: values of its parts in order, separated by /; ~ is the caller without one", for_="key"
+            ),
+            element("input", name="key", id="key", autocomplete="off"),
+            element("button", "Show"),
+            action="/callers",
+        ),
+        class_="panel",
+    )
+
+
+async def look_up(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """On to the page of the caller that the form names."""
+    name, key = request.query.get("limit", ""), request.query.get("key", "")
+    words = [quote(word, safe="~", errors="surrogateescape") for word in key.strip().split("/") if word]
+    target = find(view.policies, [quote(name, safe=""), *words])
+    return layout.to(path_of("callers", target.charges[0].key))
+
+
+async def caller(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """One counter: what is left, the last minutes, events about its tenant, calls as they happen."""
+    target = counter(view.policies, segments(request, BEHIND))
+    limit, tenant = target.charges[0].limit, target.parts.get("tenant")
+    about = {name: value for name, value in target.parts.items() if name in ("tenant", "connection") and value}
+    events = overview.recent(view, about) if about else _nothing()
+    state, minutes, told = await asyncio.gather(_state(view, target), _minutes(view, target.charges[0].key), events)
+    found = (state, _rule(limit), _past(minutes), trouble.events(told, title="Events about it"))
+    feed = overview.feed(tenant) if tenant else None
+    names = ", ".join("anonymous" if value is None else str(value) for value in shown(target.parts).values())
+    title = f"{limit.name}: {names or 'everybody'}"
+    return layout.page(view, title, refreshed(*found, feed=feed), refresh_s=REFRESH_S)
+
+
+async def _nothing() -> list[Document]:
+    return []
+
+
+def refreshed(*parts: Html, feed: Html | None = None) -> Html:
+    """A page that its scripts load again now and then."""
+    return element("div", joined(parts), feed, class_="grid", data_refresh=2)
+
+
+async def _state(view: AdminView, target: Target) -> Html:
+    try:
+        state = await peek(view.store, target)
+    except AdminProblem as problem:
+        return panel("counter", "Counter", quiet(problem.detail))
+    meter = element(
+        "meter", f"{state['used']} of {state['limit']}", value=state["used"], max=state["limit"], aria_label="used"
+    )
+    override, shadow = state.get("override"), state.get("shadow")
+    pairs = (
+        ("used", joined((f"{state['used']:,} of {state['limit']:,} ", meter))),
+        ("left", f"{state['remaining']:,}"),
+        ("everything is back in", lasting(state["reset_s"])),
+        ("one more in", lasting(state["retry_after_s"]) if state["retry_after_s"] else "now"),
+        ("override", _override(override) if override else None),
+        ("its shadow", f"{shadow['used']:,} of {shadow['limit']:,} used" if shadow else None),
+        ("counted in", state["store"]),
+    )
+    return panel("counter", "Counter", facts(pairs))
+
+
+def _override(override: Document) -> str:
+    until = lasting(override["ends_in_s"])
+    return f"{override['limit']:,} instead of {override['instead_of']:,} for {until}: {override['reason']}"
+
+
+def _rule(limit: Limit) -> Html:
+    pairs = (
+        ("allows", use.amount(limit)),
+        ("algorithm", limit.algorithm.value.replace("_", " ")),
+        ("counts by", ", ".join(limit.key) or "everybody together"),
+        ("when the store is down", limit.on_store_error.value),
+        ("defined at", limit.source),
+    )
+    return panel("rule", "Limit", facts(pairs), element("p", link("/limits", "All limits")))
+
+
+async def _minutes(view: AdminView, partition: str) -> list[list[int]]:
+    """[minute, calls, refused, refused in shadow] of all workers, the oldest first."""
+    answers = await view.siblings.ask_all("minutes", {"partition": partition}, timeout_s=ANSWER_S)
+    sums: dict[int, Counter[int]] = {}
+    for one in answers:
+        for minute, *counts in () if one.missing else one.payload["minutes"]:
+            sums.setdefault(minute, Counter()).update(dict(enumerate(counts)))
+    return [[minute, *(sums[minute][at] for at in range(3))] for minute in sorted(sums)]
+
+
+def _past(minutes: list[list[int]]) -> Html:
+    drawn = element(
+        "div",
+        class_="chart",
+        data_chart=minutes_columns(minutes, 2),
+        data_names="calls refused",
+        data_unit="a minute",
+        data_bars=True,
+        role="img",
+        aria_label="Calls by minute; the table has the same numbers",
+    )
+    rows = [(moment_of(one[0] * 60), *map(number, one[1:])) for one in reversed(minutes)]
+    text = table("By minute, UTC", ("minute", "calls", "refused", "in shadow"), rows, numbers=(1, 2, 3))
+    note = quiet("Of each minute the 200 heaviest callers are remembered; the others count as 0.")
+    return panel("past", "The last quarter of an hour", drawn, text, note, wide=True)

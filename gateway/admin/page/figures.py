@@ -1,0 +1,101 @@
+"""The numbers at the top of the overview, and how they came about."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from gateway.admin.page.markup import Html, element
+from gateway.admin.page.past import by_minute, columns
+from gateway.admin.page.tables import panel, quiet, table
+from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment_of, number, share
+
+Document = dict[str, Any]
+WHERE = {"total": "whole call", "gateway": "gateway", "store": "store", "upstream": "upstream"}
+
+
+def figures(facts: Document) -> Html:
+    """Calls, refusals, failures, latency: of the last ten seconds."""
+    failed = sum(count for name, count in facts["by_status"].items() if name == "5xx")
+    refused = facts["refused_share"]
+    shown = [
+        _figure("calls / s", number(facts["calls_per_s"])),
+        _figure("refused", share(refused), "warn" if refused >= 0.2 else None),
+        _figure("5xx", share(failed / facts["calls"] if facts["calls"] else 0.0), "bad" if failed else None),
+        _figure("in flight", number(facts["in_flight"])),
+        *(_latency(name, facts["latency"][name]) for name in ("gateway", "store", "upstream")),
+    ]
+    return element("section", element("h2", "Now", class_="away"), element("dl", *shown), id="figures", data_live=True)
+
+
+def _figure(name: str, value: str, kind: str | None = None, more: str | None = None) -> Html:
+    detail = element("dd", more, class_="more") if more else None
+    return element("div", element("dt", name), element("dd", value, class_=kind), detail)
+
+
+def _latency(name: str, stage: Document) -> Html:
+    if not stage["count"]:
+        return _figure(name, NOTHING, more="no calls")
+    return _figure(name, milliseconds(stage["p50_ms"]), more=f"p99 {milliseconds(stage['p99_ms'])}")
+
+
+def notices(facts: Document) -> Html:
+    """What somebody has to know before everything else."""
+    found = list(_notices(facts))
+    return element("div", *found, id="notices", data_live=True, role="status")
+
+
+def _notices(facts: Document) -> Iterator[Html]:
+    store = facts["store"]
+    if not store.get("up", True):
+        why = store.get("detail") or store.get("reason") or "it does not answer"
+        since = lasting(float(store.get("down_s", 0)))
+        yield _notice(
+            "bad", f"The store has been down for {since}: {why}. Each limit does what its on_store_error says."
+        )
+    newest = facts["reloads"][0] if facts["reloads"] else None
+    if newest is not None and newest["event_name"] != "policy.loaded":
+        yield _notice("bad", "The last reload was rejected; the policies from before stay in force.")
+    if facts["switches"].get("draining"):
+        yield _notice("warn", "Draining: readiness fails, calls that come are served.")
+    for one in facts["missing"]:
+        yield _notice("bad", f"Worker {one['worker']} does not answer: {one['reason']}.")
+
+
+def _notice(kind: str, text: str) -> Html:
+    return element("p", text, class_=f"notice {kind}")
+
+
+def charts(points: list[Document]) -> Html:
+    """A quarter of an hour as two charts, and as a table by minute for those who cannot see them."""
+    calls = _chart("Calls a second", "calls / s", points, ("admitted", "refused", "failed"))
+    latency = _chart("Where the time goes (mean)", "ms", points, ("gateway", "store", "upstream"))
+    rows = [
+        (
+            moment_of(one["at"]),
+            *(number(one[name]) for name in ("admitted", "refused", "failed")),
+            *(NOTHING if one[part] is None else milliseconds(one[part]) for part in ("gateway", "store", "upstream")),
+        )
+        for one in by_minute(points)
+    ]
+    heads = ("minute", "admitted / s", "refused / s", "failed / s", "gateway", "store", "upstream")
+    text = (
+        table("The last quarter of an hour, by minute", heads, rows, numbers=range(1, 7))
+        if rows
+        else quiet("Nothing yet: a point is added every five seconds.")
+    )
+    words = element("details", element("summary", "By minute, as a table"), text, id="minutes")
+    return panel(
+        "past", "The last quarter of an hour", element("div", calls, latency, class_="charts"), words, wide=True
+    )
+
+
+def _chart(title: str, unit: str, points: list[Document], names: tuple[str, ...]) -> Html:
+    drawn = element(
+        *("div",),
+        class_="chart",
+        data_chart=columns(points, names),
+        data_names=" ".join(names),
+        data_unit=unit,
+        role="img",
+        aria_label=f"{title}; the table below has the same numbers by minute",
+    )
+    return element("figure", element("figcaption", title), drawn)

@@ -1,0 +1,77 @@
+"""The overview: everything at a glance, for the first answer and for keeping it up to date."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.admin.page import figures, trouble, use
+from gateway.admin.page.markup import Html, element, joined
+from gateway.admin.page.past import added
+from gateway.admin.page.tables import quiet
+from gateway.admin.status import ANSWER_S, SHOWN, added_up, overview
+from gateway.admin.top import heaviest
+from gateway.admin.view import AdminView
+
+EVENTS_SHOWN = 20
+
+Document = dict[str, Any]
+
+
+async def gathered(view: AdminView) -> Document:
+    """What all workers and the store know, for one moment."""
+    facts, requests, points, events = await asyncio.gather(
+        overview(view), heaviest(view, "requests", SHOWN), past(view), recent(view, {})
+    )
+    return {**facts, "top_requests": requests, "points": points, "events": events}
+
+
+async def lately(view: AdminView) -> Document:
+    """How limits were used in the last ten seconds, all workers added up."""
+    answers = await view.siblings.ask_all("report", {}, timeout_s=ANSWER_S)
+    return added_up([one.payload["lately"] for one in answers if not one.missing])
+
+
+async def past(view: AdminView) -> list[Document]:
+    """The last quarter of an hour."""
+    answers = await view.siblings.ask_all("history", {}, timeout_s=ANSWER_S)
+    return added(point for one in answers if not one.missing for point in one.payload["points"])
+
+
+async def recent(view: AdminView, about: Mapping[str, str]) -> list[Document]:
+    """Events whose fields have these values, the last first."""
+    asked = {"about": about, "most": EVENTS_SHOWN}
+    answers = await view.siblings.ask_all("events", asked, timeout_s=ANSWER_S)
+    found = [line for one in answers if not one.missing for line in one.payload["events"]]
+    return sorted(found, key=lambda line: str(line["timestamp"]), reverse=True)[:EVENTS_SHOWN]
+
+
+def sections(view: AdminView, facts: Document) -> dict[str, Html]:
+    """The parts of the page by their id, in order."""
+    requests = facts["top_requests"]
+    return {
+        "notices": figures.notices(facts),
+        "figures": figures.figures(facts),
+        "past": figures.charts(facts["points"]),
+        "connections": trouble.connections(facts["connections"]),
+        "breakers": trouble.breakers(facts["breakers"]),
+        "limits": use.limits(facts, view.policies.limits),
+        "callers": use.callers(facts["top_rejected"], requests["callers"], requests["over_s"]),
+        "store": trouble.store(facts["store"]),
+        "workers": trouble.workers(facts["workers"]),
+        "reloads": trouble.reloads(facts["reloads"]),
+        "events": trouble.events(facts["events"]),
+    }
+
+
+def body(view: AdminView, facts: Document) -> Html:
+    """All of it, with the place where the feed begins when there are scripts."""
+    return element("div", joined(sections(view, facts).values()), feed(), class_="grid", data_stream="/live")
+
+
+def feed(tenant: str | None = None) -> Html:
+    """Calls as they happen; the scripts fill it. It cannot be without them, and says what can."""
+    without = element(
+        "noscript", quiet("Calls as they happen need JavaScript here; `gateway tail` shows them in a terminal.")
+    )
+    title = element("h2", "Calls as they happen")
+    return element("section", title, without, id="feed", class_="panel wide", data_feed="/-/stream", data_tenant=tenant)

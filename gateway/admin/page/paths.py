@@ -1,0 +1,80 @@
+"""Pages of single counters, breakers and connections: their paths.
+
+A counter is named by its partition as the store has it, as in `/callers/tenant-10m/=acme`: a part is a value that
+stands for itself, `~` for the caller without one, or the hash of a longer value, which nobody can turn back.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, unquote
+
+from gateway.admin.counters import Target
+from gateway.admin.keys import Parts
+from gateway.admin.problems import AdminProblem
+from gateway.core.keys import ANONYMOUS, encode_part
+from gateway.core.limits import Charge, Limit
+from gateway.core.policy import PolicySet
+
+_PART = re.compile(r"=[A-Za-z0-9._~-]{1,64}|#[0-9a-f]{32}|~").fullmatch
+SAFE = "=~"
+
+
+def path_of(kind: str, partition: str) -> str:
+    """Of the page of a partition: `kind` is `callers` (of a limit) or `breakers`."""
+    name, _, others = partition.removeprefix("breaker:").partition(":{")
+    first, _, rest = others.partition("}")
+    words = [name, *(word for word in (first, *rest.split(":")) if word and word != "*")]
+    return f"/{kind}/" + "/".join(quote(word, safe=SAFE) for word in words)
+
+
+def connection_path(connection: object, tenant: object) -> str:
+    """Of a connection's page."""
+    owner = f"?tenant={quote(str(tenant or ''), safe='', errors='surrogateescape')}"
+    return f"/connections/{quote(str(connection), safe='', errors='surrogateescape')}{owner}"
+
+
+def partition_of(name: str, key: Sequence[str], words: Sequence[str]) -> str:
+    """Of raw path segments behind the name. Raises AdminProblem when they are not what `path_of` makes."""
+    parts = [unquote(word) for word in words if word]
+    if len(parts) != len(key) or not all(map(_PART, parts)):
+        raise AdminProblem(404, "NOT_FOUND", f"{name} counts by {', '.join(key) or 'nothing'}.")
+    first, *others = parts or ["*"]
+    return ":".join((f"{name}:{{{first}}}", *others))
+
+
+def values_of(key: Sequence[str], words: Sequence[str], known: Mapping[str, Sequence[str]]) -> Parts:
+    """The values behind the segments; of a hash only if one of the `known` values of that part has it."""
+    return {
+        name: _value(unquote(word), known.get(name, ())) for name, word in zip(key, filter(None, words), strict=True)
+    }
+
+
+def _value(part: str, known: Sequence[str]) -> str | None:
+    if part == ANONYMOUS:
+        return None
+    if part.startswith("="):
+        return part[1:]
+    return next((value for value in known if encode_part(value) == part), part)
+
+
+def counter(policies: PolicySet, words: Sequence[str]) -> Target:
+    """The counter that raw path segments behind `/callers/` name, with its shadow variant's. Raises AdminProblem."""
+    name = unquote(words[0])
+    limit = policies.limits.get(name)
+    if limit is None:
+        raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r} any more.")
+    partition = partition_of(name, limit.key, words[1:])
+    parts = values_of(limit.key, words[1:], _values_in_overrides(limit))
+    mine = limit.for_caller({part: value for part, value in parts.items() if value is not None})
+    charges = [Charge(mine, partition, 1)]
+    if mine.shadow is not None:
+        charges.append(Charge(mine.shadow, partition_of(mine.shadow.name, limit.key, words[1:]), 1))
+    return Target(parts, tuple(charges))
+
+
+def _values_in_overrides(limit: Limit) -> Mapping[str, list[str]]:
+    known: dict[str, list[str]] = {}
+    for override in limit.overrides:
+        for name, value in override.match:
+            known.setdefault(name, []).append(value)
+    return known

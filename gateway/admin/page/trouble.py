@@ -1,0 +1,177 @@
+"""What is not as it should be: connections, breakers, the store, reloads; and what happened lately."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.admin.page.markup import Html, element
+from gateway.admin.page.paths import connection_path, path_of
+from gateway.admin.page.tables import facts as named
+from gateway.admin.page.tables import lines, link, mark, panel, quiet, table
+from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment, number
+
+Document = dict[str, Any]
+BAD = frozenset({"offline", "open", "policy.rejected", "policy.failed", "store.degraded"})
+GOOD = frozenset({"online", "closed"})
+ENVELOPE = frozenset({"timestamp", "level", "event_name", "worker", "policy_version"})
+
+
+def kind_of(state: str) -> str:
+    """How bad a state is, as `mark` wants it."""
+    return "good" if state in GOOD else "bad" if state in BAD else "warn"
+
+
+def connections(found: Document) -> Html:
+    """Those that are not online, and why."""
+    if "error" in found:
+        return panel("connections", "Connections", quiet(f"The store does not answer ({found['error']})."))
+    rows = [connection_row(one) for one in found["not_online"]]
+    text = table("Not online", CONNECTION_HEADS, rows) if rows else quiet("All are online, or none was ever named.")
+    more = "More of them, and the others" if found.get("more") else "All connections"
+    return panel("connections", "Connections not online", text, element("p", link("/connections", more)))
+
+
+CONNECTION_HEADS = ("connection", "tenant", "state", "since", "last failure", "last success")
+
+
+def connection_row(one: Document) -> tuple[object, ...]:
+    """One of a list."""
+    name = link(connection_path(one["connection"], one["tenant"]), one["connection"])
+    state = mark(kind_of(one["state"]), one["state"].replace("_", " "))
+    return (name, one["tenant"] or NOTHING, state, moment(one["since"]), failure(one), moment(one["last_success_at"]))
+
+
+def failure(one: Document) -> object:
+    """Of a connection, the last one: class, status, operation."""
+    last = one["last_failure"]
+    if last is None:
+        return NOTHING
+    said = [last["class"].replace("_", " "), last["status"] and f"({last['status']})", last["operation"]]
+    return " ".join(str(part) for part in said if part)
+
+
+def breakers(found: Document) -> Html:
+    """Those that are not closed, with what an operator can do about each."""
+    if "error" in found:
+        return panel("breakers", "Breakers", quiet(f"The store does not answer ({found['error']})."))
+    rows = [_breaker_row(one) for one in found["not_closed"]]
+    heads = ("breaker", "of", "state", "why", "next probe", "hold it")
+    text = table("Not closed", heads, rows) if rows else quiet("All are closed.")
+    more = quiet("There are more.") if found.get("more") else None
+    return panel("breakers", "Breakers not closed", text, more, element("p", link("/breakers", "All breakers")))
+
+
+def _breaker_row(one: Document) -> tuple[object, ...]:
+    path, state = path_of("breakers", one["partition"]), one.get("state", "unknown")
+    next_s = one.get("next_probe_s")
+    probe = f"in {lasting(next_s)}" if next_s else NOTHING
+    why = one.get("reason", "").replace("_", " ")
+    counts = f" {one['failed']} of {one['calls']} failed" if one.get("calls") else ""
+    return (
+        link(path, one["breaker"]),
+        "everybody" if one["key"] in ("", "*") else one["key"],
+        mark(kind_of(state), state.replace("_", " ")),
+        why + counts or NOTHING,
+        probe,
+        force_buttons(path),
+    )
+
+
+def force_buttons(path: str) -> Html:
+    """Each leads to a question; nothing happens before it is answered."""
+    return element(
+        "span",
+        *(
+            element("a", name, href=f"{path}?hold={state}", class_="button", data_dialog=True)
+            for state, name in (("open", "Open"), ("closed", "Close"), ("auto", "Give back"))
+        ),
+        class_="buttons",
+    )
+
+
+def store(found: Document) -> Html:
+    """How it is doing."""
+    fleet = found.get("fleet", {})
+    round_trip_ms = found.get("round_trip_ms")
+    up = mark("good", "up") if found.get("up") else mark("bad", "down")
+    down = f"{lasting(found['down_s'])}: {found.get('reason')} {found.get('detail', '')}" if "down_s" in found else None
+    pairs = (
+        ("kind", found.get("kind")),
+        ("state", up),
+        ("down for", down),
+        ("round trip", None if round_trip_ms is None else milliseconds(round_trip_ms)),
+        ("error", found.get("error")),
+        ("workers that share it", fleet.get("workers")),
+        ("still owed after an outage", found.get("owing") or None),
+    )
+    return panel("store", "Store", named(pairs))
+
+
+def reloads(found: list[Document]) -> Html:
+    """The last ones, with what was wrong."""
+    if not found:
+        return panel("reloads", "Reloads", quiet("None since the workers began."))
+    rows = [
+        (
+            moment(one["timestamp"]),
+            mark("good" if one["event_name"] == "policy.loaded" else "bad", one["event_name"].partition(".")[2]),
+            one.get("version", ""),
+            _errors(one.get("errors")),
+        )
+        for one in found
+    ]
+    return panel("reloads", "Reloads", table("The last first", ("when", "result", "version", "errors"), rows))
+
+
+def _errors(errors: object) -> object:
+    if not errors:
+        return NOTHING
+    found = errors if isinstance(errors, list) else [errors]
+    return element("ul", *(element("li", _error(one)) for one in found[:10]))
+
+
+def _error(one: object) -> str:
+    if not isinstance(one, Mapping):
+        return str(one)
+    return f"{one.get('file')}:{one.get('line')}:{one.get('col')}: {one.get('message')}"
+
+
+def workers(found: list[Document]) -> Html:
+    """Each by itself."""
+    rows = [
+        (
+            one["worker"],
+            one["pid"],
+            lasting(one["uptime_s"]),
+            f"{one['memory_bytes'] / (1 << 20):,.0f} MiB",
+            number(one["calls_per_s"]),
+            one["in_flight"],
+            one["open_sockets"],
+        )
+        for one in sorted(found, key=lambda one: one["worker"])
+    ]
+    heads = ("worker", "pid", "up", "memory", "calls / s", "in flight", "sockets")
+    return panel("workers", "Workers", table("Of this gateway", heads, rows, numbers=range(1, 7)))
+
+
+def events(found: list[Document], *, title: str = "Events") -> Html:
+    """What happened lately, the last first."""
+    if not found:
+        return panel("events", title, quiet("None lately."))
+    rows = [(moment(one["timestamp"]), mark(_event_kind(one), one["event_name"]), _details(one)) for one in found]
+    return panel("events", title, table("The last first", ("when", "event", "details"), rows), wide=True)
+
+
+def _event_kind(one: Document) -> str:
+    return {"error": "bad", "warning": "warn"}.get(one["level"], "plain")
+
+
+def _details(one: Document) -> Html:
+    return lines(*_fields(one))
+
+
+def _fields(one: Document) -> Iterator[object]:
+    for name, value in one.items():
+        if name in ENVELOPE or isinstance(value, list | dict):
+            continue
+        yield element("span", element("b", name), f" {value}", class_="field")
+        yield " "

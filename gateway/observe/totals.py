@@ -1,0 +1,31 @@
+"""Everything that one worker has counted since it began, for those who look at differences between two moments."""
+
+from collections import Counter
+
+
+class Summed:
+    """All distributions of one metric together: observations by bucket, and their sum in seconds."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum_s = 0.0
+
+    def add(self, counts: list[int], sum_s: float) -> None:
+        """More observations."""
+        self.counts = [old + new for old, new in zip(self.counts, counts, strict=True)]
+        self.sum_s += sum_s
+
+
+class Totals:
+    """Everything that one worker has counted since it began.
+
+    outcomes   calls by (source of the answer, hundreds of the status)
+    decisions  by (limit, decision)
+    stages     durations, by the name of their metric
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[tuple[str, int]] = Counter()
+        self.decisions: Counter[tuple[str, str]] = Counter()
+        self.stages: dict[str, Summed] = {}

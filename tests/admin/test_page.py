@@ -1,0 +1,350 @@
+"""The dashboard as a browser without JavaScript gets it: everything is there, and nothing that callers sent is markup."""
+
+import asyncio
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.admin.page.assets import assets
+from gateway.admin.page.live import Snapshot
+from gateway.admin.page.markup import element, fill
+from gateway.admin.page.paths import path_of
+from gateway.core.ask import Ask
+from gateway.core.connection_counts import Row
+from gateway.core.connection_state import Failure, Named
+from gateway.core.connection_state import Report as Seen
+from gateway.core.guards import Breaker, Guard, State
+from gateway.core.keys import partition, partition_key
+from gateway.core.limits import Charge, Limit
+from gateway.observe.log import configure_logging, event
+from gateway.record import CallRecord
+from gateway.settings import Logging
+from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, ROUTE, WINDOW, Admin
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;\u202e\x1b[31m{{main}}"
+S = 1_000_000
+BREAKER = Breaker("connection", ("connection",), consecutive_failures=3, open_us=30 * S, source="p.yaml:50")
+OWN = Breaker("own", ("connection",), shared=False, consecutive_failures=1)
+FRAGMENTS = ("notices", "figures", "past", "connections", "breakers", "limits", "callers")
+PAGES = ["/", "/limits", "/connections", "/breakers", "/callers/tenant-10m/=acme", "/login"]
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, texts, and whether every element that was begun was ended."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(attributes["id"]) for _, attributes in self.elements if "id" in attributes]
+
+    @property
+    def links(self) -> list[str]:
+        return [str(one["href"]) for one in self.all("a")]
+
+
+async def page(admin: Admin, path: str, status: int = 200) -> Page:
+    given, body, fields = await admin.ask(path, headers={"Accept": "text/html"})
+    assert (given, fields["Content-Type"]) == (status, "text/html; charset=utf-8"), body
+    return Page(body)
+
+
+def call(limit: Limit, key: str, *, tenant: str = "acme", fired: bool = False) -> CallRecord:
+    record = CallRecord()
+    record.ask, record.tenant = Ask((Charge(limit, key, 1),)), tenant
+    if fired:
+        record.verdict, record.limit_fired = "limited", limit.name
+    return record
+
+
+@pytest.fixture
+def busy(admin: Admin) -> Admin:
+    """Has breakers, and callers of which one is called like an attack."""
+    admin.worker.policies = replace(
+        POLICIES, routes=(replace(ROUTE, breaker=BREAKER),), breakers={one.name: one for one in (BREAKER, OWN)}
+    )
+    keys = [partition_key(WINDOW, {"tenant": tenant}) for tenant in ("acme", EVIL)]
+    calls = [call(WINDOW, key, fired=True) for key in keys]
+    for take in admin.worker.batch.takers:
+        take([*calls, call(EVERYBODY, partition_key(EVERYBODY, {}))])
+    return admin
+
+
+async def trip(admin: Admin, connection: str) -> str:
+    """Hold a breaker open; its partition."""
+    guard = Guard(BREAKER, partition("breaker:connection", BREAKER.key, {"connection": connection}))
+    await admin.worker.store.force(guard, State.OPEN, 60 * S)
+    return guard.key
+
+
+async def in_trouble(admin: Admin, tenant: str, connection: str) -> None:
+    failure = Failure(0, EVIL, 503, EVIL, EVIL, EVIL)
+    seen = Seen((Row(EVIL, EVIL, failed=9),), failures=9, tail=9, failure=failure, shut_us=0)
+    await admin.worker.statuses.report([(Named(tenant, connection), seen)])
+
+
+async def test_the_overview_has_everything_without_scripts(busy: Admin) -> None:
+    await trip(busy, "conn_7")
+    await in_trouble(busy, "acme", "conn_7")
+    found = await page(busy, "/")
+    assert [one for one in found.ids if one in FRAGMENTS] == list(FRAGMENTS)
+    assert {"calls / s", "refused", "gateway", "store", "upstream", "offline", "open"} <= set(found.texts)
+    assert "/connections/conn_7?tenant=acme" in found.links
+    assert "/callers/tenant-10m/=acme" in found.links
+    assert [one for one in found.links if one.startswith("/breakers/")] == [
+        "/breakers/connection/=conn_7",
+        *(f"/breakers/connection/=conn_7?hold={state}" for state in ("open", "closed", "auto")),
+    ]
+    assert {"http-equiv": "refresh", "content": "10"} in found.all("meta")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_has_one_heading_its_language_and_a_policy(busy: Admin, path: str) -> None:
+    busy.worker.settings = replace(busy.worker.settings, name=EVIL)
+    _, body, fields = await busy.ask(path, headers={"Accept": "text/html"}, allow_redirects=True)
+    found = Page(body)
+    assert (len(found.all("h1")), found.all("html")) == (1, [{"lang": "en"}])
+    assert len(found.ids) == len(set(found.ids))
+    policy = fields["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert fields["Cache-Control"] == "no-store"
+    for script in found.all("script"):
+        assert str(script["src"]).startswith("/assets/")
+    for _, attributes in found.elements:
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+
+
+async def test_nothing_is_asked_of_another_host(admin: Admin) -> None:
+    for name, (content, _) in assets().items():
+        text = content.decode()
+        if name not in ("uplot.js", "icon.svg", "uplot.LICENSE.txt"):  # a comment with its home, a namespace, a licence
+            assert "//" not in text.replace("http://www.w3.org/2000/svg", "").replace("// ", ""), name
+    found = await page(admin, "/")
+    for tag, attribute in (("script", "src"), ("link", "href"), ("a", "href"), ("form", "action")):
+        for one in found.all(tag):
+            assert str(one[attribute]).startswith(("/", "#")), one
+
+
+@pytest.mark.parametrize("path", ["/", "/connections", f"/connections/{'%3Cb%3E'}?tenant=acme", "/limits", "/breakers"])
+async def test_what_callers_send_is_text(busy: Admin, path: str) -> None:
+    configure_logging(Logging(level="error"), {})
+    event("breaker.opened", "Breaker opened", name="connection", key=EVIL, caller=EVIL)
+    await in_trouble(busy, "acme", "<b>")
+    await in_trouble(busy, EVIL, EVIL)
+    busy.worker.policies = replace(
+        busy.worker.policies, limits={**busy.worker.policies.limits, EVIL: replace(BUCKET, name=EVIL, source=EVIL)}
+    )
+    _, body, _ = await busy.ask(path, headers={"Accept": "text/html"})
+    found = Page(body)
+    assert "alert" not in " ".join(str(one.get("src")) for one in found.all("script"))
+    assert not [tag for tag, _ in found.elements if tag == "img"]
+    assert len(found.all("script")) == 3
+    assert len(found.all("main")) == 1
+    assert "\x1b" not in body
+    assert "\u202e" not in body
+
+
+async def test_the_page_of_a_caller(busy: Admin) -> None:
+    await busy.spend(WINDOW, partition_key(WINDOW, {"tenant": "acme"}), 42)
+    found = await page(busy, "/callers/tenant-10m/=acme")
+    assert {"42 of 500", "458", "500 per 10 min", "p.yaml:7"} <= set(found.texts)
+    (chart,) = (one for one in found.all("div") if "data-chart" in one)
+    times, calls, refused = orjson.loads(str(chart["data-chart"]))
+    assert (len(times), calls[-1], refused[-1]) == (1, 1, 1)
+
+
+async def test_the_page_of_a_caller_whose_name_is_only_known_by_its_hash(busy: Admin) -> None:
+    key = partition_key(WINDOW, {"tenant": EVIL})
+    await busy.spend(WINDOW, key, 7)
+    path = path_of("callers", key)
+    assert path in (await page(busy, "/")).links
+    assert "7 of 500" in (await page(busy, path)).texts
+    looked_up, _, fields = await busy.ask("/callers?limit=tenant-10m&key=a%20b", allow_redirects=False)
+    assert (looked_up, fields["Location"]) == (303, path_of("callers", partition_key(WINDOW, {"tenant": "a b"})))
+
+
+async def test_an_override_counts_though_the_path_only_has_a_hash(busy: Admin) -> None:
+    long = replace(WINDOW.overrides[0], match=(("tenant", "big corp"),))
+    limit = replace(WINDOW, overrides=(long,))
+    busy.worker.policies = replace(busy.worker.policies, limits={limit.name: limit})
+    found = await page(busy, path_of("callers", partition_key(limit, {"tenant": "big corp"})))
+    assert "0 of 5,000" in found.texts
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/callers/nothing/=acme",
+        "/callers/tenant-10m",
+        "/callers/tenant-10m/acme",
+        "/callers/tenant-10m/=a/=b",
+        "/callers/tenant-10m/=%3Cb%3E",
+        "/callers/tenant-10m/%23123",
+        "/connections/nobody",
+        "/connections/a/b",
+        "/breakers/nothing/=a",
+        "/breakers/connection",
+        "/assets/nothing.js",
+        "/assets/page.html",
+        "/assets/..%2f..%2f__init__.py",
+        "/nothing",
+    ],
+)
+async def test_what_there_is_not(busy: Admin, path: str) -> None:
+    found = await page(busy, path, 404)
+    assert "/" in found.links
+    status, body, _ = await busy.ask(path)
+    assert (status, body["status"]) == (404, 404)  # for programs, as a document
+
+
+async def test_the_page_of_a_connection(busy: Admin) -> None:
+    key = await trip(busy, "conn_7")
+    await in_trouble(busy, "acme", "conn_7")
+    found = await page(busy, "/connections/conn_7?tenant=acme")
+    assert {"offline", "open", "503", "acme"} & set(found.texts) >= {"offline", "open", "acme"}
+    assert f"{path_of('breakers', key)}?hold=closed" in found.links
+    (chart,) = (one for one in found.all("div") if "data-chart" in one)
+    assert orjson.loads(str(chart["data-chart"]))[1:] == [[0], [0], [9]]
+
+
+async def test_a_page_of_the_list_leads_to_the_next(busy: Admin) -> None:
+    seen = Seen((Row("", "", ok=1),), answer_us=0)
+    await busy.worker.statuses.report([(Named("acme", f"conn_{number}"), seen) for number in range(150)])
+    first = await page(busy, "/connections?state=online")
+    (more,) = (one for one in first.links if "cursor=" in one)
+    second = await page(busy, more)
+    listed = [{one for one in found.links if "tenant=" in one} for found in (first, second)]
+    assert [len(one) for one in listed] == [100, 50]
+    assert not listed[0] & listed[1]
+    assert "state=online" in more
+
+
+# Breakers held by hand
+
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+async def test_a_breaker_is_held_by_a_form_after_a_question(busy: Admin) -> None:
+    path = "/breakers/connection/=conn_7"
+    asked = await page(busy, f"{path}?hold=open")
+    (form,) = (one for one in asked.all("form") if one.get("action") == path)
+    assert form["method"] == "post"
+    assert (await busy.ask("/-/breakers/connection/conn_7"))[1]["state"] == "closed"  # nothing has happened yet
+    answered = await busy.ask(path, "POST", data={"state": "open", "ttl": "10m"}, headers=OURS, allow_redirects=False)
+    assert (answered[0], answered[2]["Location"]) == (303, path)
+    assert (await busy.ask("/-/breakers/connection/conn_7"))[1]["next_probe_s"] > 30
+    await busy.ask(path, "POST", data={"state": "auto"}, headers=OURS)
+    assert (await busy.ask("/-/breakers/connection/conn_7"))[1].get("next_probe_s", 0) <= 30
+
+
+async def test_a_breaker_of_each_worker_is_held_too(busy: Admin) -> None:
+    await busy.ask("/breakers/own/=conn_7", "POST", data={"state": "open", "ttl": "1m"}, headers=OURS)
+    assert (await busy.ask("/-/breakers/own/conn_7"))[1]["workers"][0]["state"] == "open"
+    assert "open" in (await page(busy, "/breakers/own/=conn_7")).texts
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"state": "open"}, {"state": "ajar", "ttl": "1m"}, {"state": "auto", "ttl": ""}, {"ttl": "1m"}]
+)
+async def test_a_form_that_was_not_filled_in_changes_nothing(busy: Admin, sent: dict[str, str]) -> None:
+    status, _, _ = await busy.ask("/breakers/connection/=conn_7", "POST", data=sent, headers=OURS)
+    assert status == (200 if sent.get("state") == "auto" else 400)  # 200: of the page it leads to
+    assert (await busy.ask("/-/breakers/connection/conn_7"))[1]["state"] == "closed"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+async def test_only_our_own_pages_send_forms(busy: Admin, fields: dict[str, str]) -> None:
+    sent = {"state": "open", "ttl": "10m"}
+    status, body, _ = await busy.ask("/breakers/connection/=conn_7", "POST", data=sent, headers=fields)
+    assert (status, body["code"]) == (403, "ORIGIN_NOT_ALLOWED")
+    assert (await busy.ask("/-/breakers/connection/conn_7"))[1]["state"] == "closed"
+
+
+# The stream
+
+
+async def test_an_open_page_is_kept_up_to_date(busy: Admin) -> None:
+    async with asyncio.timeout(20), busy.client.get(f"http://127.0.0.1:{busy.port}/live") as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        first = await message(stream)
+        assert set(first["parts"]) >= set(FRAGMENTS)
+        assert "conn_7" not in first["parts"]["breakers"]
+        await trip(busy, "conn_7")
+        parts: dict[str, str] = {}
+        while "conn_7" not in parts.get("breakers", ""):
+            parts = (await message(stream))["parts"]
+        assert "reloads" not in parts  # only what has changed is sent
+
+
+async def message(stream: Any) -> Any:
+    while not (line := await stream.content.readline()).startswith(b"data: "):
+        assert line, "the stream has ended"
+    return orjson.loads(line.removeprefix(b"data: "))
+
+
+def test_a_page_is_sent_what_it_does_not_know() -> None:
+    snapshot = Snapshot()
+    snapshot.take({"a": "1", "b": "1"})
+    snapshot.take({"a": "2", "b": "1"})
+    snapshot.take({"a": "2", "b": "1"})
+    sent = [orjson.loads(snapshot.since(number).removeprefix(b"data: "))["parts"] for number in range(4)]
+    assert sent == [{"a": "2", "b": "1"}, {"a": "2"}, {}, {}]
+
+
+# Pieces
+
+
+def test_markup_is_only_what_was_made_as_markup() -> None:
+    assert element("td", EVIL, title=EVIL).count("<") == 2
+    assert element("a", element("b", "<"), None, 3, href="/") == '<a href="/"><b>&lt;</b>3</a>'
+    assert element("input", required=True, value=None, hidden=False) == "<input required>"
+    assert fill("<p>{{a}} {{b}}</p>", a="{{b}}", b="<") == "<p>{{b}} &lt;</p>"
+
+
+async def test_assets_are_asked_for_anew_and_sent_when_they_changed(admin: Admin) -> None:
+    status, body, fields = await admin.ask("/assets/page.js")
+    assert (status, fields["Content-Type"], fields["Cache-Control"]) == (
+        200,
+        "text/javascript; charset=utf-8",
+        "no-cache",
+    )
+    assert "import" in body
+    again, body, _ = await admin.ask("/assets/page.js", headers={"If-None-Match": fields["ETag"]})
+    assert (again, body) == (304, "")
+    assert "Permission is hereby granted" in (await admin.ask("/assets/uplot.LICENSE.txt"))[1]
