@@ -27,8 +27,8 @@ class Home:
         self.heard.append(told)
         self.something.set()
 
-    def listen(self, *events: str, limited: bool = False, tenant: str | None = None) -> None:
-        told = {"id": "one", "home": 0, "events": list(events), "limited": limited, "tenant": tenant}
+    def listen(self, *events: str, limited: bool = False, tenant: str | None = None, most: int = MOST_WAITING) -> None:
+        told = {"id": "one", "home": 0, "events": list(events), "limited": limited, "tenant": tenant, "most": most}
         self.siblings.tell_all("stream.listen", told)
 
 
@@ -50,13 +50,14 @@ async def test_nobody_listens_and_nothing_is_taken() -> None:
     assert home.batch.takers == ()
 
 
-async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told() -> None:
+@pytest.mark.parametrize("most", [MOST_WAITING, 1])
+async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told(most: int) -> None:
     home = Home()
-    home.listen()
-    home.tap.take([call()] * (MOST_WAITING + 7))
+    home.listen(most=most)
+    home.tap.take([call()] * (most + 7))
     await asyncio.wait_for(home.something.wait(), 5)
     (told,) = home.heard
-    assert (len(told["lines"]), told["dropped"]) == (MOST_WAITING, 7)
+    assert (len(told["lines"]), told["dropped"]) == (most, 7)
     assert "acme" not in told["lines"][0]
 
 
