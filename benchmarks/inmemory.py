@@ -194,9 +194,9 @@ async def _serving(file: Path, *, ticking: bool) -> AsyncIterator[Connection]:
         )
         running = asyncio.create_task(worker.run())
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
-        listener, gateway = worker._listener, worker._gateway
-        if listener is None or gateway is None:
+        if not ready.is_set():
             raise SystemExit("the worker did not start")
+        listener, gateway = worker.listener, worker.gateway
         gateway.on_crash = _show
         if ticking:
             _let_tick(gateway)

@@ -30,6 +30,11 @@ class Callers:
         """What the callers that are remembered have the store asked."""
         return (ask for _, _, ask in self._remembered.values())
 
+    def forget_refusals(self) -> None:
+        """Somebody has changed what is counted: ask the store again, also about those whom it has just refused."""
+        for ask in self.asks():
+            ask.used_up = None
+
     def asked(
         self, policies: PolicySet, route: Route, operation: Operation | None, parts: Mapping[str, str | None]
     ) -> Ask | Refusal:

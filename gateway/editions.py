@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
 
 from gateway.call import Gateway
 from gateway.census import Census
@@ -19,14 +18,6 @@ from gateway.settings import Settings
 from gateway.swap import Prepared, discard, prepare, swap
 
 
-class Holder(Protocol):
-    """Who shows others what is in force."""
-
-    settings: Settings
-    policies: PolicySet
-    worker: int
-
-
 class Editions:
     """The parts of one worker that depend on what is in force. `gateway.reload.Worker` says what it can do.
 
@@ -35,7 +26,6 @@ class Editions:
 
     def __init__(
         self,
-        holder: Holder,
         gateway: Gateway,
         listener: Listener,
         metrics: Metrics,
@@ -43,7 +33,6 @@ class Editions:
         connections: Connections,
         use_level: Callable[[str], None],
     ) -> None:
-        self._holder = holder
         self._gateway = gateway
         self._listener = listener
         self._metrics = metrics
@@ -56,12 +45,12 @@ class Editions:
     @property
     def settings(self) -> Settings:
         """In force."""
-        return self._holder.settings
+        return self._gateway.settings
 
     @property
     def policies(self) -> PolicySet:
         """In force."""
-        return self._holder.policies
+        return self._gateway.policies
 
     async def prepare(self, edition: Edition) -> Callable[[], Awaitable[None]]:
         """See `gateway.reload.Worker`."""
@@ -72,15 +61,15 @@ class Editions:
         """See `gateway.reload.Worker`."""
         prepared, self._prepared = self._prepared, None
         assert prepared is not None, "it was prepared"
+        level = self.settings.logging.level
         before = swap(self._gateway, prepared)
         self._listener.use(edition.settings.bounds)
         self._connections.outcomes = Outcomes(edition.policies.classes)
         self._census.use(edition.policies.breakers)
         self._metrics.policy_loaded(edition.policies, counted=False)
         use_policy_version(edition.policies.version)
-        if edition.settings.logging.level != self._holder.settings.logging.level:
+        if edition.settings.logging.level != level:
             self._use_level(edition.settings.logging.level)
-        self._holder.settings, self._holder.policies = edition.settings, edition.policies
         closing = asyncio.create_task(before.close(shared_with=prepared.authenticator))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

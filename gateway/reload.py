@@ -35,7 +35,7 @@ PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
 
 
 class Worker(Protocol):
-    """What a worker does with an edition; `gateway.app` provides it."""
+    """What a worker does with an edition; `gateway.editions` provides it."""
 
     @property
     def settings(self) -> Settings:

@@ -1,4 +1,4 @@
-"""What the admin listener needs to know of the worker it runs in; `gateway/app.py` provides it."""
+"""What the admin listener needs to know of the worker it runs in; `gateway/view.py` provides it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol

@@ -1,0 +1,61 @@
+"""How a worker ends: it is told to, callers go elsewhere, calls finish, and what is left then is cut."""
+
+import asyncio
+from contextlib import suppress
+
+from gateway.call import Gateway
+from gateway.listener.listener import Listener
+from gateway.observe.log import event
+
+SETTLE_S = 0.1
+"""Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""
+
+
+class Ending:
+    """Of one worker. Made before anything slow starts, so that it can be told to stop at any time.
+
+    draining  whether the drain has begun
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._now = asyncio.Event()
+
+    def ask(self, impatient: bool) -> None:
+        """Stop: with the drain's delay, or without it. Who asks a second time has what is left cut."""
+        if self._asked.is_set():
+            self._now.set()
+        if self._asked.is_set() or impatient:
+            self._hurry.set()
+        self._asked.set()
+
+    async def asked(self) -> None:
+        """Wait until somebody has asked."""
+        await self._asked.wait()
+
+    async def drain(self, gateway: Gateway, listener: Listener) -> int:
+        """Readiness fails first, so that nobody sends more; then nothing is accepted; then calls finish.
+
+        Returns how many sockets had to be cut.
+        """
+        self.draining = True
+        event("gateway.draining", "Worker drains")
+        drain = gateway.settings.drain
+        listener.retire()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), drain.delay_us / 1e6)
+        await asyncio.sleep(SETTLE_S)
+        listener.stop_accepting()
+        grace_s = drain.grace_us / 1e6
+        gateway.cut_at = gateway.clock() + grace_s
+        finish = asyncio.create_task(listener.wait_closed(grace_s))
+        now = asyncio.create_task(self._now.wait())
+        await asyncio.wait((finish, now), return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
+        if finish.done():
+            return finish.result()
+        finish.cancel()
+        gateway.cut_at = gateway.clock()
+        return await listener.wait_closed(0)

@@ -1,0 +1,124 @@
+"""A running worker as operators see it: what the admin listener asks for, and what is read off for metrics."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.admin.lookout import Lookout
+from gateway.admin.switching import Switches
+from gateway.admin.view import Check
+from gateway.call import Gateway
+from gateway.census import Census
+from gateway.core.authentication import Denied, Headers, Identity, Scheme
+from gateway.core.guards import Change, Guard
+from gateway.core.limits import Posture
+from gateway.core.policy import PolicySet
+from gateway.ending import Ending
+from gateway.listener.listener import Listener
+from gateway.observe.breaker_changes import breaker_changed
+from gateway.observe.levels import Levels
+from gateway.observe.log import dropped_lines
+from gateway.observe.metrics import Metrics
+from gateway.outage import Outage
+from gateway.reload import Reload
+from gateway.settings import Settings
+from gateway.siblings import Siblings
+from gateway.store import Store
+from gateway.store.status import Statuses
+
+FORGET_S = 0.1
+"""The longest that somebody who has changed a counter waits for the other workers."""
+
+
+@dataclass(slots=True)
+class WorkerView:
+    """What `gateway.admin.view.AdminView` promises. `lookout` is set when it has been made, with `facts`."""
+
+    worker: int
+    gateway: Gateway
+    listener: Listener
+    store: Store
+    outage: Outage
+    statuses: Statuses
+    siblings: Siblings
+    switches: Switches
+    reload: Reload
+    metrics: Metrics
+    census: Census
+    ending: Ending
+    lookout: Lookout = field(init=False)
+
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+        return self.gateway.settings
+
+    @property
+    def policies(self) -> PolicySet:
+        """In force."""
+        return self.gateway.policies
+
+    @property
+    def own_store(self) -> Store:
+        """What this worker counts for itself alone."""
+        return self.gateway.breakers.own
+
+    @property
+    def draining(self) -> bool:
+        """Told to stop, or to look as if."""
+        return self.ending.draining or self.switches.draining
+
+    def store_status(self) -> Mapping[str, object]:
+        """Of the store and of this worker's link to it."""
+        return self.outage.status()
+
+    async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
+        """As calls are looked at."""
+        return await self.gateway.authenticator.authenticate(schemes, headers)
+
+    async def forget_refusals(self) -> None:
+        """What was used up may be so no more."""
+        await self.siblings.ask_all("forget_refusals", {}, timeout_s=FORGET_S)
+
+    def checks(self) -> Sequence[Check]:
+        """Conditions of readiness. A store that is down sends callers away only when a limit denies then."""
+        denied = any(limit.on_store_error is Posture.DENY for limit in self.policies.limits.values())
+        return (
+            Check("policies", True, self.policies.version),
+            Check("listener", self.listener.accepting, str(self.settings.listen)),
+            Check("store", self.outage.up or not denied, self.outage.in_words()),
+        )
+
+    def breaker_changed(self, guard: Guard, change: Change) -> None:
+        """An operator changed a breaker's state: told like every other change."""
+        breaker_changed(self.metrics, guard, change)
+
+    async def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        """What `/metrics` answers. Putting it together is not done in the way of calls."""
+        self.metrics.pour()
+        return await asyncio.to_thread(self.metrics.text, accept)
+
+    def levels(self) -> Levels:
+        """What is read off rather than counted."""
+        gateway = self.gateway
+        return Levels(
+            in_flight=gateway.in_flight,
+            open_connections={"calls": self.listener.open_sockets},
+            upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
+            store_up=self.outage.up,
+            breaker_keys=self.census.counts,
+            slots=gateway.leases.slots(),
+        )
+
+    def facts(self) -> Mapping[str, Any]:
+        """What this worker's report says of it now."""
+        levels = self.levels()
+        return {
+            "policy_version": self.policies.version,
+            "draining": self.draining,
+            "in_flight": levels.in_flight,
+            "open_sockets": levels.open_connections.get("calls", 0),
+            "store_up": levels.store_up,
+            "log_lines_dropped": dropped_lines(),
+        }
