@@ -1,7 +1,8 @@
 """A rate-limit gateway: a reverse proxy that keeps calls inside the limits of the APIs they go to.
 
 Reading order: `handle.py` (the life of one call, top to bottom), `core/decision.py` (what is decided and how),
-`store/__init__.py` (where counters live), `app.py` (how one worker is put together).
+`store/__init__.py` (where counters live), `app.py` (how one worker is put together), `view.py` (what
+operators see of it).
 """
 
 __version__ = "0.1.0"
