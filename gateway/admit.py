@@ -38,7 +38,7 @@ async def admit(call: Call) -> Refusal | None:
         record.store_error, record.error_detail = down.kind, str(down)
         gateway.on_fallback(ask.charges)
         if call.lease:
-            gateway.store.release(ask.charges, call.lease)  # it may have charged us all the same
+            gateway.leases.give_up(call)
         if gateway.fallback.denies(ask.charges):
             return _store_refusal(call)
         await _admit_without_store(call)

@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 RENEW_AT = 3  # parts of a lease after which it is renewed
 AT_ONCE = 100
-MOST_UNSAID = 10_000
+LATELY_S = 5.0
+"""What was given back so shortly before the store went is given back again: it may have got lost with the connection,
+or with a primary before its replica heard of it."""
+MOST_SAID = 10_000
 """Beyond it, slots come back by themselves when their leases lapse."""
 
 
 class Leases:
     """Calls that hold slots. `hold` when admitted, `give_back` when over.
 
-    While the store is away, slots held in it go on to be counted here (`store_left`); what should have been given back
-    to it is, when it is there again, and slots taken here are taken there (`store_returned`).
+    While the store is away, slots held in it go on to be counted here (`store_left`). When it is there again it is told
+    once more what was given back lately and meanwhile, which changes nothing where it knew, and slots taken here are
+    taken there (`store_returned`).
     """
 
     def __init__(self) -> None:
@@ -34,7 +38,7 @@ class Leases:
         self._due: dict[Call, float] = {}
         self._both: set[Call] = set()
         self._away = False
-        self._unsaid: deque[tuple[Sequence[Charge], str]] = deque(maxlen=MOST_UNSAID)
+        self._said: deque[tuple[float, Sequence[Charge], str]] = deque(maxlen=MOST_SAID)
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -55,11 +59,20 @@ class Leases:
             self._release(call, not here)
         self._release(call, here)
 
+    def give_up(self, call: "Call") -> None:
+        """The store did not answer whether the call is admitted. It may have given slots all the same."""
+        self._release(call, here=False)
+
     def _release(self, call: "Call", here: bool) -> None:
         gateway, charges = call.gateway, call.ask.charges
-        (gateway.fallback if here else gateway.store).release(charges, call.lease)
-        if self._away and not here:
-            self._unsaid.append((charges, call.lease))
+        if here:
+            gateway.fallback.release(charges, call.lease)
+            return
+        gateway.store.release(charges, call.lease)
+        said, now_s = self._said, self._loop.time()
+        while said and said[0][0] < now_s - LATELY_S and not self._away:
+            said.popleft()
+        said.append((now_s, charges, call.lease))
 
     def store_left(self) -> None:
         """The store is away: the slots that calls hold in it are taken here too, as far as this worker's share goes."""
@@ -71,21 +84,32 @@ class Leases:
 
     async def store_returned(self, store: "Store") -> None:
         """The store is back: give back what is over, take what is held as far as there is room. Raises StoreDown."""
-        while self._unsaid:
-            for _ in range(min(AT_ONCE, len(self._unsaid))):
-                store.release(*self._unsaid.popleft())
-            await store.ping()
+        while self._said:
+            await self._say_again(store, [self._said.popleft() for _ in range(min(AT_ONCE, len(self._said)))])
         self._away = False
         held = list(self._due)
         for first in range(0, len(held), AT_ONCE):
             await asyncio.gather(*(self._take(store, call) for call in held[first : first + AT_ONCE]))
+
+    async def _say_again(self, store: "Store", some: Sequence[tuple[float, Sequence[Charge], str]]) -> None:
+        for _, charges, lease in some:
+            store.release(charges, lease)
+        try:
+            await store.ping()
+        except BaseException:
+            self._said.extendleft(reversed(some))
+            raise
 
     async def _take(self, store: "Store", call: "Call") -> None:
         if call in self._due:
             self._both.add(call)
             charges = call.gateway.fallback.whole(call.ask.charges)
             slots = [charge for charge in charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
-            await store.admit(Ask(slots), call.lease)
+            try:
+                await store.admit(Ask(slots), call.lease)
+            finally:
+                if call not in self._due:  # over meanwhile: a decision of two trips takes slots in its second
+                    store.release(slots, call.lease)
 
     def slots(self) -> Mapping[str, int]:
         """Slots held now, by limit."""

@@ -17,6 +17,9 @@ from gateway.core.settlement import Correction
 class StoreDown(Exception):
     """The store gave no usable answer in time. `kind` is one of timeout, connect, busy, script, other."""
 
+    nothing_ran = False
+    """Whether what was asked was surely not done; else nobody knows."""
+
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Coroutine, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
@@ -14,7 +13,6 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
-from gateway.store import StoreDown
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.deciding import Deciding, plain
 from gateway.store.faults import Redirected
@@ -31,7 +29,6 @@ from gateway.store.guarding import (
     unpack_kept,
 )
 from gateway.store.link import Argument, Decode, Link, pack
-from gateway.store.node import Message
 from gateway.store.nodes import Nodes
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import MOST_LISTED
@@ -51,6 +48,7 @@ from gateway.store.scripts import (
     encode_settle,
     unpack_grant,
 )
+from gateway.store.telling import Telling
 from gateway.store.topology import slot_of
 
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
@@ -73,7 +71,6 @@ class ClusterStore:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
         self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
-        self._telling: set[asyncio.Task[None]] = set()
         self._nodes = Nodes(
             parse_url(url),
             timeout_s=timeout_us / 1_000_000,
@@ -81,6 +78,7 @@ class ClusterStore:
             probe=self._probe,
             on_event=on_event,
         )
+        self._telling = Telling(self._nodes)
         self._deciding = Deciding(self._nodes, self._admissions, self._slot, self._give_back)
 
     @property
@@ -106,8 +104,7 @@ class ClusterStore:
         await self._nodes.start()
 
     async def close(self) -> None:
-        if self._telling:
-            await asyncio.wait(self._telling, timeout=1.0)
+        await self._telling.close()
         await self._nodes.close()
 
     # -- decisions
@@ -125,22 +122,24 @@ class ClusterStore:
         self.release(group.ask.charges, lease)
         self.settle(corrections_of(group, taken), taken.now_us)
         for permit in permits_of(group, taken):
-            self._tell(REPORT, encode_report([permit], self._prefix, listed=False, now_us=self.now_us))
+            self._telling.tell(REPORT, encode_report([permit], self._prefix, listed=False, now_us=self.now_us))
 
     # -- what is told of calls
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         for charge in charges:
-            self._tell(RELEASE, encode_release([charge], lease, self._prefix))
+            self._telling.tell(RELEASE, encode_release([charge], lease, self._prefix), repeatable=True)
 
     def renew(self, charges: Sequence[Charge], lease: str) -> None:
         for charge in charges:
-            self._tell(RENEW, encode_renew([charge], lease, self._prefix, now_us=self.now_us))
+            self._telling.tell(RENEW, encode_renew([charge], lease, self._prefix, now_us=self.now_us))
 
     def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
         now_us, ahead_us = self.now_us, 0 if self.now_us else self._admissions.ahead_us
         for correction in corrections:
-            self._tell(SETTLE, encode_settle([correction], at_us, self._prefix, now_us=now_us, ahead_us=ahead_us))
+            self._telling.tell(
+                SETTLE, encode_settle([correction], at_us, self._prefix, now_us=now_us, ahead_us=ahead_us)
+            )
 
     async def reset(self, charge: Charge) -> bool:
         return await self._grant(charge, None, 0, "reset")
@@ -182,7 +181,7 @@ class ClusterStore:
         return cast("Change | None", change)
 
     def _list(self, guard: Guard, for_us: int) -> None:
-        self._tell(LIST_ONE, encode_list(guard, for_us, self._prefix, now_us=self.now_us))
+        self._telling.tell(LIST_ONE, encode_list(guard, for_us, self._prefix, now_us=self.now_us))
 
     async def troubled(self) -> tuple[str, ...]:
         listed = await self._ask_about(LIST, "ZRANGE", 0, MOST_LISTED - 1)
@@ -202,8 +201,7 @@ class ClusterStore:
 
     async def ping(self) -> float:
         """Of the slowest primary. Whatever was told before has been done then."""
-        if self._telling:
-            await asyncio.wait(self._telling)
+        await self._telling.sent()
         started = monotonic()
         if self._nodes.fault is not None:
             raise plain(self._nodes.fault)
@@ -225,20 +223,6 @@ class ClusterStore:
 
     async def _ask_about(self, key: str, command: str, *arguments: Argument) -> Any:
         return await self._nodes.ask(self._slot(key), (pack((command, self._prefix + key, *arguments)), None, None, ""))
-
-    def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
-        """What is lost is lost, as on one server. Sent at once, and also to a server that is late: it may wake up."""
-        if arguments is not None:
-            slot, command = slot_of(str(arguments[1])), pack(("EVALSHA", script.sha1_hex, *arguments))
-            message = (command, None, None, script.source)
-            if not self._nodes.tell_if_in_trouble(slot, message):
-                task = asyncio.create_task(self._told(slot, message, self._nodes.send(slot, message)))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
-
-    async def _told(self, slot: int, message: Message, sent: "asyncio.Future[Any]") -> None:
-        with suppress(StoreDown):
-            await self._nodes.answer(slot, message, sent)
 
     def _probe(self, link: Link, tag: str) -> "asyncio.Future[Any]":
         if not tag:

@@ -178,6 +178,7 @@ class Link(asyncio.Protocol):
             self._enqueue(command, (promise, decode, context, sent, command, ""))
             return
         fault = self._fault_of(text)
+        fault.nothing_ran = fault.kind != "script"
         if is_about_the_store(fault):
             self._owner.on_trouble(fault)
         if promise is not None:

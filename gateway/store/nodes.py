@@ -19,7 +19,7 @@ from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of, code_of
 from gateway.store.link import Link, pack, with_source
 from gateway.store.node import Message, Node
-from gateway.store.pipeline import OnEvent, Pipeline
+from gateway.store.pipeline import OnEvent, Pipeline, refused
 from gateway.store.topology import SLOTS, Address, discover, tag_within
 
 MAX_REDIRECTS = 5
@@ -84,10 +84,7 @@ class Nodes:
         node = self._owners[slot]
         if node is not None:
             return node.pipeline.ask(*message)
-        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        unknown = self._unknown or StoreDown("other", f"no primary serves slot {slot}")
-        refused.set_exception(StoreDown(unknown.kind, unknown.detail))
-        return refused
+        return refused(self._unknown or StoreDown("other", f"no primary serves slot {slot}"))
 
     async def answer(self, slot: int, message: Message, sent: "asyncio.Future[Any]") -> Any:
         """What `send` was answered in the end, wherever it was sent on to.
@@ -107,14 +104,19 @@ class Nodes:
         """`send` and `answer`."""
         return await self.answer(slot, message, self.send(slot, message))
 
+    def well(self, slot: int) -> bool:
+        """Whether commands about this slot flow right now."""
+        node = self._owners[slot]
+        return node is not None and node.pipeline.fault is None
+
     def tell_if_in_trouble(self, slot: int, message: Message) -> bool:
-        """Send a packed command that nobody waits for to a server that is in trouble; False if it is not."""
+        """Send a packed command to a server that is in trouble, and forget it; False = it is not, or cannot be sent
+        anything at all."""
         node = self._owners[slot]
         if node is None or node.pipeline.fault is None:
             return False
         command, _, _, source = message
-        node.pipeline.tell(command, source)
-        return True
+        return node.pipeline.tell(command, source)
 
     # -- redirects
 
@@ -134,13 +136,18 @@ class Nodes:
                         redirected = once_more
         except TimeoutError:
             raise StoreDown("timeout", f"no answer within {self._timeout_s * 1000:g} ms, also elsewhere") from None
-        raise StoreDown("other", f"sent on {MAX_REDIRECTS} times, at last with {redirected.detail}")
+        lost = StoreDown("other", f"sent on {MAX_REDIRECTS} times, at last with {redirected.detail}")
+        lost.nothing_ran = True
+        raise lost
 
     async def _ask_from_now_on(self, slot: int, node: Node, message: Message) -> Any:
         node.used_at = monotonic()
         self._owners[slot] = node
         self._stale.set()
         await node.pipeline.tried()
+        if node not in self._primaries:  # from now on its troubles are the cluster's
+            self._primaries = (*self._primaries, node)
+            self._judge()
         return await node.pipeline.ask(*message)
 
     async def _ask_this_time(self, node: Node, message: Message) -> Any:

@@ -33,6 +33,15 @@ def ignore_event(_name: str, _fields: Mapping[str, object]) -> None:
     """For those who do not want to know."""
 
 
+def refused(fault: StoreDown) -> "asyncio.Future[Any]":
+    """The answer to a command that is not sent at all."""
+    down = StoreDown(fault.kind, fault.detail)
+    down.nothing_ran = True
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    answer.set_exception(down)
+    return answer
+
+
 Probe = Callable[[Link], Awaitable[object]]
 
 
@@ -82,14 +91,14 @@ class Pipeline:
         if self._fault is None:
             assert self._link is not None, "up means linked"
             return self._link.send(command, decode, context, source)
-        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        refused.set_exception(StoreDown(self._fault.kind, self._fault.detail))
-        return refused
+        return refused(self._fault)
 
-    def tell(self, command: bytes, source: str = "") -> None:
-        """Send a packed command and forget it. Also over a link in trouble; dropped when there is none."""
-        if self._link is not None and not self._link.lost:
-            self._link.tell(command, source)
+    def tell(self, command: bytes, source: str = "") -> bool:
+        """Send a packed command and forget it. Also over a link in trouble; False = there is none, it is dropped."""
+        if self._link is None or self._link.lost:
+            return False
+        self._link.tell(command, source)
+        return True
 
     # -- life
 

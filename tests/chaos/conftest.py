@@ -83,12 +83,13 @@ async def ledger() -> AsyncIterator[Ledger]:
 async def stage(fleet: Fleet, ledger: Ledger) -> Stage:
     """`async with stage() as outage`: the body is what happens to the store, under constant load.
 
-    gateways  among which the WORKERS are divided
+    gateways   among which the WORKERS are divided
+    timeout_s  of the store
     """
 
     @asynccontextmanager
-    async def begin(gateways: int = 1, **options: Any) -> AsyncIterator[Outage]:
-        text, workers, patience = policies(ledger.url), str(WORKERS // gateways), f"{TIMEOUT_S * 1000:g}ms"
+    async def begin(gateways: int = 1, timeout_s: float = TIMEOUT_S, **options: Any) -> AsyncIterator[Outage]:
+        text, workers, patience = policies(ledger.url), str(WORKERS // gateways), f"{timeout_s * 1000:g}ms"
         started = [await fleet(text, "--workers", workers, patience=patience, **options) for _ in range(gateways)]
         async with Load([one.port for one in started], sockets=64) as load:
             outage = Outage(load, ledger, started)

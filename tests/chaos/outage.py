@@ -14,6 +14,8 @@ WARM_S, AFTER_S = 2.0, 4.0
 TENANTS = 4
 TIMEOUT_S = 0.1
 """Of the store. Longer than the default, so that other work on the machine is no outage."""
+PATIENT_S = 5.0
+"""The same where nothing is meant to be late at all."""
 
 POLICIES = """
 version: 1

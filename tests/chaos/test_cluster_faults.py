@@ -1,17 +1,18 @@
 """A Redis Cluster that loses a primary, hands over and moves slots, under constant load."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 from redis.crc import key_slot
 
 from tests.chaos.conftest import Figures, Fleet
 from tests.chaos.exact import evenly, judge
 from tests.chaos.exact import policies as windows
-from tests.chaos.outage import TENANTS
+from tests.chaos.outage import PATIENT_S, RATE, TENANTS
 from tests.chaos.stage import Stage, survived
 from tests.fakes.ledger import Ledger
-from tests.fakes.load import Load
+from tests.fakes.load import Call, Load, by_status
 from tests.fakes.redis_cluster import RedisCluster
 
 WINDOW_S, LIMIT = 4.0, 30
@@ -61,8 +62,68 @@ async def test_slots_move(stage: Stage, start_cluster: Start, figures: Figures) 
                 owner = cluster.owner(slot)
                 cluster.move_slot(slot, cluster.nodes[(cluster.nodes.index(owner) + 1) % 3])
 
-    async with stage(store=cluster.url) as outage:
+    async with stage(store=cluster.url, timeout_s=PATIENT_S) as outage:
         await asyncio.to_thread(move_all_about)
     figures("Cluster: slots moved about", **outage.figures())
     survived(outage)
     assert {call.status for call in outage.calls("deny")} == {200}
+
+
+HELD = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+limits:
+  slots: {algorithm: concurrency, limit: 5, lease: 10m, key: [tenant]}
+  fleet: {algorithm: concurrency, limit: 50, lease: 10m, key: []}
+upstreams:
+  up: {url: "%s"}
+routes:
+  - {name: all, match: {path_prefix: /}, upstream: up, limits: [slots, fleet]}
+"""
+
+
+async def test_no_slot_is_lost(fleet: Fleet, ledger: Ledger, start_cluster: Start, figures: Figures) -> None:
+    """Primaries die and hand over, and slots move while calls take two slots each: in the end all slots are free, long
+    before their leases lapse."""
+    cluster = start_cluster(3, replicas=1)
+    ledger.delay_s = 0.04
+    tenants = [cluster.text_at(node, "gw:slots:{{={}}}") for node in cluster.primaries]
+    keys = [*(f"gw:slots:{{={tenant}}}" for tenant in tenants), "gw:fleet:{}"]
+    gateways = [await fleet(HELD % ledger.url, "--workers", "2", store=cluster.url, patience="100ms") for _ in range(2)]
+
+    def plan() -> Iterator[tuple[float, Call]]:
+        for number in itertools.count():
+            yield number / RATE, Call(f"/{number}", tenants[number % 3], gateway=number % 2)
+
+    def trouble() -> None:
+        lost = cluster.owner(keys[-1])
+        replicas = cluster.replicas_of(lost)
+        lost.kill()
+        cluster.wait_for_promotion(replicas)
+        cluster.wait_until_it_works()
+        for primary in cluster.primaries:
+            if cluster.replicas_of(primary):
+                cluster.fail_over(primary)
+        cluster.wait_until_it_works()
+        for slot in (key_slot(key.encode()) for key in keys * 2):
+            owner = cluster.owner(slot)
+            cluster.move_slot(slot, next(node for node in cluster.primaries if node is not owner))
+
+    async with Load([one.port for one in gateways]) as load:
+        running = asyncio.create_task(load.run(plan()))
+        await asyncio.sleep(1)
+        await asyncio.to_thread(trouble)
+        await asyncio.sleep(2)
+        running.cancel()
+        await asyncio.wait([running])
+        await load.idle()
+    began_s = asyncio.get_running_loop().time()
+    while taken := [cluster.owner(key).command("ZCARD", key) for key in keys]:
+        if not any(taken) or asyncio.get_running_loop().time() > began_s + 10:
+            break
+        await asyncio.sleep(0.1)
+    lost = sum(len(one.events("store.degraded")) for one in gateways)
+    figures("Cluster: slots of calls", calls=len(load.calls), answers=by_status(load.calls), lost=lost, left=taken)
+    assert set(by_status(load.calls)) <= {200, 429}
+    assert taken == [0, 0, 0, 0]

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from tests.chaos.conftest import Figures
-from tests.chaos.outage import RATE, TENANTS, TIMEOUT_S
+from tests.chaos.outage import PATIENT_S, RATE, TENANTS, TIMEOUT_S
 from tests.chaos.stage import WORKERS, Stage, survived, survived_without_store
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import until
@@ -63,8 +63,12 @@ async def test_no_packet_arrives(stage: Stage, own_redis_server: RedisServer, fi
             dialled = len(wire.dialled) - dialled
             outage.ends()
             wire.whole.set()
+            while outage.events("store.recovered") < WORKERS or wire.open > WORKERS:
+                await asyncio.sleep(0.02)
+            open_sockets = wire.open
         figures("blackhole, 10 s", **outage.figures(), dials=dialled)
         assert dialled <= 2 * 10 * WORKERS
+        assert open_sockets == WORKERS
         survived_without_store(outage)
 
 
@@ -140,7 +144,7 @@ async def repeat(command: Callable[[], Awaitable[object]], every_s: float, times
 
 async def test_scripts_flushed(stage: Stage, client: Any, figures: Figures) -> None:
     """Nobody notices: `deny` would show it."""
-    async with stage() as outage:
+    async with stage(timeout_s=PATIENT_S) as outage:
         await repeat(client.script_flush, 0.1, 40)
     figures("SCRIPT FLUSH every 100 ms, 4 s", **outage.figures(), reloaded=outage.events("store.script_reloaded"))
     survived(outage)
@@ -159,7 +163,7 @@ async def test_connections_killed(stage: Stage, client: Any, figures: Figures) -
 
 async def test_keys_of_another_type(stage: Stage, client: Any, figures: Figures) -> None:
     """They count as nothing, and are replaced."""
-    async with stage() as outage:
+    async with stage(timeout_s=PATIENT_S) as outage:
         for tenant in range(TENANTS):
             for limit in ("local", "deny"):
                 await client.delete(f"gw:{limit}:{{=t{tenant}}}")

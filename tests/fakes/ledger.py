@@ -31,16 +31,23 @@ class _Entry(asyncio.Protocol):
         while b"\r\n\r\n" in self._got:
             head, _, self._got = self._got.partition(b"\r\n\r\n")
             self._ledger.enter(head.split(b" ", 2)[1].decode("latin-1"))
-            self._transport.write(_OK)
+            if self._ledger.delay_s:
+                asyncio.get_running_loop().call_later(self._ledger.delay_s, self._transport.write, _OK)
+            else:
+                self._transport.write(_OK)
 
 
 @dataclass
 class Ledger:
-    """Use as an async context manager. `arrivals`: each target with the times at which it came, by the event loop."""
+    """Use as an async context manager. `arrivals`: each target with the times at which it came, by the event loop.
+
+    delay_s  how much later calls are answered
+    """
 
     arrivals: dict[str, list[float]] = field(default_factory=dict)
     transports: set[asyncio.Transport] = field(default_factory=set)
     port: int = 0
+    delay_s: float = 0.0
     _server: asyncio.Server | None = None
 
     @property

@@ -1,11 +1,13 @@
 """A Redis Cluster under load that loses primaries and moves slots: nobody is let in too much, and it comes back."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from redis.crc import key_slot
 
 from gateway.core.ask import Ask
+from gateway.core.settlement import Correction
 from gateway.store import StoreDown
 
 KEY = "gw:w:{{={}}}"
@@ -150,3 +152,56 @@ async def test_slots_of_calls_that_got_no_answer_come_back(open_store, cluster, 
         except StoreDown:
             await asyncio.sleep(0.01)
     assert decision.admitted
+
+
+@pytest.fixture
+def unserved(cluster):
+    """Function that makes a server say CLUSTERDOWN, or serve all that it served again."""
+    node = cluster.primaries[0]
+    slots = next([first, last] for (first, last), owner in cluster._view(node).items() if owner == node.id)
+
+    def say(well):
+        node.command("CLUSTER", "ADDSLOTSRANGE" if well else "DELSLOTSRANGE", *slots)
+
+    return say
+
+
+async def charged_once_it_works(store, ask):
+    """The first answer that the cluster gives again."""
+    while True:
+        with suppress(StoreDown):
+            return await store.admit(ask, "again")
+        await asyncio.sleep(0.01)
+
+
+async def test_what_no_server_took_is_told_again(open_store, cluster, make_charge, make_slot, unserved):
+    """CLUSTERDOWN: nothing ran. Slots come back, units are put right, and that only once."""
+    store = await open_store(cluster.url)
+    tenant = cluster.text_at(cluster.primaries[0], KEY)
+    unit, slot = make_charge(10, tenant), make_slot(1, cluster.text_at(cluster.primaries[0], "gw:c:{{={}}}"))
+    decision = await store.admit(Ask([unit]), "")
+    assert (await store.admit(Ask([slot]), "one")).admitted
+    unserved(well=False)
+    store.release([slot], "one")
+    store.settle([Correction(unit, 4)], decision.now_us)
+    await asyncio.wait(store._telling._on_its_way)
+    unserved(well=True)
+    left = (await charged_once_it_works(store, Ask([unit]))).verdicts[0].remaining
+    while left != 10 - 2 - 4:
+        left = (await store.peek(Ask([unit]))).verdicts[0].remaining
+    while not (await store.admit(Ask([slot]), "two")).admitted:
+        await asyncio.sleep(0.01)
+    assert not store._telling._kept
+    assert (await store.peek(Ask([unit]))).verdicts[0].remaining == 10 - 2 - 4
+
+
+async def test_slots_given_back_into_a_link_that_is_lost_come_back(open_store, cluster, make_slot):
+    store = await open_store(cluster.url)
+    first = cluster.primaries[0]
+    slot = make_slot(1, cluster.text_at(first, "gw:c:{{={}}}"))
+    assert (await store.admit(Ask([slot]), "one")).admitted
+    node = next(node for node in store._nodes.primaries if node.address[1] == first.port)
+    store.release([slot], "one")
+    node.pipeline._link.abort()
+    while not (await charged_once_it_works(store, Ask([slot]))).admitted:
+        await asyncio.sleep(0.01)

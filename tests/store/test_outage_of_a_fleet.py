@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import outage
+from gateway import leases, outage
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
 from gateway.core.shares import Fleet
@@ -322,6 +322,27 @@ async def test_what_was_given_back_while_there_was_no_link_is_said_later(start_w
     await all_back([worker])
     await worker.below.ping()
     assert await slots_left(worker) == 4
+
+
+@pytest.mark.parametrize("said", ["give_back", "give_up"])
+async def test_what_gets_lost_with_the_link_is_said_again(start_workers, own_redis_server, said) -> None:
+    """The server has given a slot, and hears of its return only over the next connection."""
+    (worker,) = await start_workers(1)
+    ask = Ask([Charge(SLOTS, "c:{t}", 1)])
+    assert (await worker.store.admit(ask, "a")).admitted
+    getattr(worker.leases, said)(Held(worker, ask, "a", "redis"))
+    worker.below._pipeline._link.abort()  # nothing has left yet
+    await all_back([worker])
+    await worker.below.ping()
+    assert await slots_left(worker) == 4
+
+
+async def test_what_was_said_long_ago_is_not_said_again(start_workers, monkeypatch) -> None:
+    (worker,) = await start_workers(1)
+    monkeypatch.setattr(leases, "LATELY_S", -1.0)
+    for number in range(10):
+        worker.leases.give_back(await held(worker, f"{number}"))
+    assert len(worker.leases._said) == 1
 
 
 def test_shorter_gaps_do_not_mean_more_than_two_dials_a_second() -> None:
