@@ -10,12 +10,14 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from gateway import __version__
-from gateway.core.limits import Charge, Limit, Mode
+from gateway.core.ask import Kind
+from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.levels import Gauges, Levels
@@ -56,7 +58,7 @@ class Metrics:
         self._calls: dict[tuple[str, str, int, str, str, int], Calls] = {}
         self._traffic: dict[str, Traffic] = {}
         self._distributions: dict[tuple[str, ...], Distribution] = {}
-        self._verdicts: Counter[tuple[tuple[tuple[str, Mode], ...], tuple[bool, ...], str]] = Counter()
+        self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
         self._totals = Totals()
         self.pulse = Pulse(self._totals)
@@ -94,11 +96,9 @@ class Metrics:
             self._store_time.observe(store_s)
         decision = record.decision
         if decision is not None:
-            ask = record.ask
-            admitted = (
-                () if decision.admitted and not ask.kind.shadows else tuple([one[0] for one in decision.verdicts])
-            )
-            self._verdicts[ask.kind.limits, admitted, record.store] += 1
+            kind = record.ask.kind
+            admitted = () if decision.admitted and not kind.shadows else tuple([one[0] for one in decision.verdicts])
+            self._verdicts[kind, admitted, record.store] += 1
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
             self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
 
@@ -218,8 +218,8 @@ class Metrics:
 
     def _pour_verdicts(self) -> None:
         """What was decided together, for each limit by itself; no answers = all admitted."""
-        for (limits, admitted, store), count in self._verdicts.items():
-            for (name, mode), passed in zip(limits, admitted or [True] * len(limits), strict=bool(admitted)):
+        for (kind, admitted, store), count in self._verdicts.items():
+            for (name, mode), passed in zip(kind.limits, admitted or repeat(True), strict=bool(admitted)):
                 decision = "allowed" if passed else REFUSED[mode]
                 self._inc("gateway_limit_decisions_total", name, decision, store, by=count)
                 self._totals.decisions[name, decision] += count
