@@ -11,10 +11,10 @@ from gateway.callers import Callers
 from gateway.core.ask import NOTHING
 from gateway.core.client_address import Network
 from gateway.core.headers import FieldWriter
+from gateway.core.hop import Hop
 from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
-from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request

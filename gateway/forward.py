@@ -4,19 +4,9 @@ import asyncio
 
 from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried, take_turn
 from gateway.call import Call
-from gateway.core.credentials import Credential, with_parameter
-from gateway.core.fields import (
-    ADDRESS_FIELDS,
-    HOP_BY_HOP,
-    LOOKALIKES,
-    OURS_UPSTREAM,
-    connection_named,
-    keep,
-    lower,
-    text,
-    tokens,
-)
-from gateway.core.policy import KeyFrom
+from gateway.core.credentials import with_parameter
+from gateway.core.fields import HOP_BY_HOP, keep, lower, text
+from gateway.core.onward import onward
 from gateway.core.trace import parent_field
 from gateway.guarding import head_arrived, learn
 from gateway.listener.connection import Connection
@@ -27,8 +17,6 @@ from gateway.upstream.held import HeldAnswer
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHead
 
-_DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM | LOOKALIKES
-_DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
 _NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
 
 
@@ -156,48 +144,16 @@ def _head(call: Call, span_id: str) -> bytes:
     assert alike is not None, "who was admitted has been identified"
     fields = alike.upstream_fields
     if not fields:
-        credential = alike.ask.credential
-        fields = _fields(call, credential)
+        head, credential = call.request.head, alike.ask.credential
+        fields = onward(call.route, call.gateway.hop, record, head, trusted=call.peer_trusted, credential=credential)
         if credential is None or credential.lasting:
             alike.upstream_fields = fields
         else:
             call.target = with_parameter(call.target, credential)
-        alike.tracestate = text([field for field in call.request.head.fields if lower[field[0]] == b"tracestate"])
+        alike.tracestate = text([field for field in head.fields if lower[field[0]] == b"tracestate"])
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
     if alike.tracestate and record.parent_span_id:  # W3C Trace Context §4.3: not without its traceparent
         fields += alike.tracestate
     parent = parent_field(record.trace_id, span_id, record.trace_flags)
     ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: {parent}\r\n\r\n"
     return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
-
-
-def _fields(call: Call, credential: Credential | None) -> bytes:
-    """The field lines but for the ids. The caller's credentials are replaced by those that are set up for it."""
-    gateway, record, head = call.gateway, call.record, call.request.head
-    upstream = call.route.upstream
-    drop = _DROP_FROM_TRUSTED | gateway.hop.rewritten if call.peer_trusted else _DROP
-    if call.route.credential_fields:
-        drop = drop | call.route.credential_fields
-    headers = head.headers
-    added = b""
-    if credential is not None:
-        drop, added = drop | credential.replaces, credential.line()
-    if "Connection" in headers:
-        keys = {
-            part.source_name.encode() for part in call.route.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)
-        }
-        drop = drop | connection_named(",".join(headers.getall("Connection")), keys)
-        if head.upgrade:
-            added += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade.encode("latin-1", "replace")
-        elif "trailers" in tokens(",".join(headers.getall("TE", ()))):
-            added += b"Connection: TE\r\nTE: trailers\r\n"
-    if head.chunked:
-        added += b"Transfer-Encoding: chunked\r\n"
-    elif "Trailer" in headers:
-        drop = drop | {b"trailer"}
-    if upstream.rewrite_host or not record.http_host:
-        host = upstream.authority.encode("ascii")
-    else:
-        host = record.http_host.encode("latin-1")
-    added += gateway.hop.lines(record, head.fields if call.peer_trusted else ())
-    return b"Host: %b\r\n" % host + text(keep(head.fields, drop)) + added  # RFC 9110 §7.2: Host first

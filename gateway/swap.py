@@ -10,8 +10,8 @@ from typing import NamedTuple
 from gateway.call import Gateway
 from gateway.core.client_address import networks
 from gateway.core.headers import FieldWriter
+from gateway.core.hop import Hop
 from gateway.core.policy import PolicySet
-from gateway.hop import Hop
 from gateway.identity.authenticator import Authenticator
 from gateway.settings import Settings
 from gateway.upstream.directory import Ready
@@ -58,7 +58,7 @@ def use_settings(gateway: Gateway, settings: Settings) -> None:
         epoch_reset=settings.headers.legacy_reset == "epoch_seconds",
     )
     gateway.reported_from = _reported_from(settings)
-    gateway.hop = Hop(settings)
+    gateway.hop = Hop(settings.name, settings.headers.forwarded)
     gateway.trusted_proxies = networks(settings.trusted_proxies)
 
 

@@ -48,7 +48,8 @@ def limit_document(limit: Limit) -> Document:
         "source": limit.source,
     }
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        document |= {"rate": limit.rate, "per_s": limit.per_us / SECOND_US}
+        rate, per_us = limit.said
+        document |= {"rate": rate, "per_s": per_us / SECOND_US}
     if limit.calendar is not None:
         document |= {"window": limit.calendar.unit.value, "timezone": str(limit.calendar.zone)}
     if limit.quantum_us > 1:

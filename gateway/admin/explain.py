@@ -12,6 +12,7 @@ from gateway.core.explain import explain
 from gateway.core.problems import Refusal
 from gateway.core.way import find_way
 from gateway.policy.explained import explained
+from gateway.policy.sent import sent
 from gateway.store import StoreDown
 from gateway.wire.asked import BadAsked, asked
 
@@ -50,7 +51,8 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
             decision = await view.store.peek(explanation.ask)
         except StoreDown as down:
             raise unavailable(down) from None
-    return answer(explained(call, call.http_host, explanation, decision))
+    head = sent(explanation, call, client_ip, policies, view.settings)
+    return answer(explained(call, call.http_host, explanation, decision, sent=head))
 
 
 def _text(value: object, name: str) -> str:

@@ -92,6 +92,7 @@ def _offline(
     from gateway.core.problems import Refusal
     from gateway.core.way import find_way
     from gateway.policy.explained import explained
+    from gateway.policy.sent import sent
     from gateway.wire.asked import BadAsked, asked
 
     try:
@@ -109,7 +110,8 @@ def _offline(
         known=keys,
         realm=settings.name,
     )
-    yield explained(request, request.http_host, explanation)
+    head = sent(explanation, request, client_ip, loaded, settings)
+    yield explained(request, request.http_host, explanation, sent=head)
 
 
 def _identity(route: "Route", headers: Any) -> "Identity | Denied | None":

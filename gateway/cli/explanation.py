@@ -95,6 +95,15 @@ def _beyond(document: Document) -> Iterator[str]:
         yield _row("pace", f"{pace['amount']} by {', '.join(pace['key']) or 'everybody together'}")
     upstream = document["upstream"]
     yield _row("upstream", f"{upstream['name']}: {document['request']['method']} {upstream['url']}", upstream["source"])
+    if "request" in upstream:
+        yield from _sent(upstream["request"])
+
+
+def _sent(request: Document) -> Iterator[str]:
+    """What the upstream is sent."""
+    yield _row("sent", request["line"])
+    yield from (_row("", f"{name}: {value}") for name, value in request["fields"])
+    yield _row("", f"and {', '.join(request['of_each_call'])} of the call")
 
 
 def _list(retry: Document) -> str:

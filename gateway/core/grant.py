@@ -34,7 +34,15 @@ def granted(limit: Limit, quota: int) -> Limit:
         return replace(limit, quota=quota, overrides=())
     rate, per_us = limit.rate * quota, limit.per_us * limit.quota
     common = gcd(rate, per_us)
-    return replace(limit, quota=quota, rate=rate // common, per_us=per_us // common, overrides=())
+    times, odd = divmod(limit.said[1], per_us // common)
+    return replace(
+        limit,
+        quota=quota,
+        rate=rate // common,
+        per_us=per_us // common,
+        times=1 if odd else times,
+        overrides=(),
+    )
 
 
 def under(ask: Ask, quotas: Sequence[int]) -> Ask:

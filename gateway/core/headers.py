@@ -116,8 +116,8 @@ def used_up_sentence(limit: Limit) -> str:
     if limit.algorithm is Algorithm.CONCURRENCY:
         return f"Limit {limit.name} ({limit.quota} at once) is used up."
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        per_s = limit.per_us / SECOND_US
-        return f"Limit {limit.name} ({limit.rate} per {per_s:g} s, burst {limit.quota}) is used up."
+        rate, per_us = limit.said
+        return f"Limit {limit.name} ({rate} per {per_us / SECOND_US:g} s, burst {limit.quota}) is used up."
     if limit.calendar is not None:
         return f"Limit {limit.name} ({limit.quota} per {limit.calendar.unit}, {limit.calendar.zone}) is used up."
     return f"Limit {limit.name} ({limit.quota} per {limit.window_us / SECOND_US:g} s) is used up."

@@ -64,6 +64,7 @@ class Limit:
                Token bucket: time to refill from empty, rounded up.
                Concurrency: how long a lease lives when nobody renews or releases it.
     rate, per_us  token bucket only: `rate` units come back every `per_us`, reduced to lowest terms; else 0
+    times      by how much both were reduced: what operators wrote is so many times as much (`said`)
     quantum_us rolling window only: entries are dated up to a multiple of this. 1 = exact; with `precision: N`
                it is ceil(window_us / N). Never admits too many; may refuse up to one quantum longer.
     key        names of the key parts it counts by; the first one is the hash tag on a Redis Cluster
@@ -88,12 +89,18 @@ class Limit:
     shadow: "Limit | None" = None
     source: str = ""
     calendar: Calendar | None = None
+    times: int = field(default=1, compare=False)
     _by_values: _Overrides = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for position, override in enumerate(self.overrides):
             names, values = zip(*sorted(override.match), strict=True)
             self._by_values.setdefault(names, {}).setdefault(values, position)
+
+    @property
+    def said(self) -> tuple[int, int]:
+        """`rate` and `per_us` as operators wrote them: 60 per 1m, where 1 per 1s is decided by."""
+        return self.rate * self.times, self.per_us * self.times
 
     def for_caller(self, parts: Mapping[str, str]) -> "Limit":
         """The limit with this caller's numbers: the first override whose parts all match, else itself.

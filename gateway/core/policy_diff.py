@@ -4,7 +4,7 @@ Says nothing about secrets: of schemes of authentication and of credentials it n
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
@@ -133,8 +133,10 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
     if type(before) is not type(after):
         yield Field("type", type(before).__name__, type(after).__name__)
         return
+    if isinstance(before, Limit) and (before.rate, before.per_us) == (after.rate, after.per_us):
+        before = replace(before, times=after.times)  # 60 per 1m and 1 per 1s are the same
     for field in fields(before):
-        if not field.init or (field.name == "source" and not isinstance(before, KeyPart)):
+        if not field.init or field.name == "times" or (field.name == "source" and not isinstance(before, KeyPart)):
             continue
         if secret:
             if getattr(before, field.name) != getattr(after, field.name):
@@ -152,6 +154,8 @@ def _source(thing: Any) -> str:
 
 def _shown(thing: Any, name: str) -> Any:
     """One field. The limits of a route by name: how they changed is told of them."""
+    if isinstance(thing, Limit) and name in ("rate", "per_us"):
+        return thing.said[name == "per_us"]
     value = getattr(thing, name)
     return [limit.name for limit in value] if isinstance(thing, Route) and name == "limits" else _plain(value)
 
@@ -171,7 +175,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         if not isinstance(value, Limit) and "source" in value.__dataclass_fields__:
             return value.name
-        shown = (field for field in fields(value) if field.init and field.name not in ("source", "_by_values"))
+        shown = (field for field in fields(value) if field.init and field.name not in ("source", "times"))
         return {field.name: _plain(getattr(value, field.name)) for field in shown}
     return str(value)
 

@@ -8,10 +8,10 @@ in which a server may find another route, or another caller, than the gateway.
 import re
 from collections.abc import Iterator
 from itertools import product
-from urllib.parse import unquote
 
 _ENCODED = re.compile(r"%(2[ef]|5c)", re.IGNORECASE)
 _DECODED = {"2e": ".", "2f": "/", "5c": "\\"}
+_ESCAPED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _BORDER = re.compile(r"[/\\]")
 
 
@@ -22,7 +22,12 @@ def has_dot_dot(path: str) -> bool:
 
 def decoded(segment: str) -> str:
     """The text a path segment stands for; bytes that are no UTF-8 as surrogate escapes."""
-    return unquote(segment, errors="surrogateescape") if "%" in segment else segment
+    return _ESCAPED.sub(_octets, segment) if "%" in segment else segment
+
+
+def _octets(escaped: re.Match[str]) -> str:
+    """As `urllib.parse.unquote` does it, which takes thousands of times as long for thousands of lone `%`."""
+    return bytes.fromhex(escaped[0].replace("%", "")).decode("utf-8", "surrogateescape")
 
 
 def readings(path: str) -> Iterator[str]:

@@ -220,7 +220,8 @@ def _limit_lines(limit: Limit) -> Iterator[str]:
 def amount(limit: Limit) -> str:
     """The numbers of a limit in the words of the language."""
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        return f"{limit.rate} per {duration(limit.per_us)}, burst {limit.quota}"
+        rate, per_us = limit.said
+        return f"{rate} per {duration(per_us)}, burst {limit.quota}"
     if limit.algorithm is Algorithm.CONCURRENCY:
         return f"{limit.quota} at once, lease {duration(limit.window_us)}"
     if limit.calendar is not None:

@@ -18,12 +18,20 @@ MOST_PASSED = 20
 """Routes and operations that are named as passed by."""
 
 
-def explained(asking: Asking, http_host: str, explanation: Explanation, decision: Decision | None = None) -> Document:
+def explained(
+    asking: Asking,
+    http_host: str,
+    explanation: Explanation,
+    decision: Decision | None = None,
+    *,
+    sent: Document | None = None,
+) -> Document:
     """The whole document. What does not apply is left out.
 
     asking, http_host  what was explained, as `core.explain` got it
     decision  what the store's `peek` answered to `explanation.ask`; None = nobody asked it: then it says nothing of
               counters, breaker states and whether the call would be admitted
+    sent      the head that the upstream would get (`policy.sent`); None = nobody knows the call's fields
     """
     way, refusal = explanation.way, explanation.refusal
     request = {"method": asking.method, "target": asking.target, "host": http_host}
@@ -48,7 +56,7 @@ def explained(asking: Asking, http_host: str, explanation: Explanation, decision
         document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
     document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in way.route.keys]
     document["limits"] = _limits(explanation, decision)
-    return document | _guards(explanation, decision) | _beyond(way, asking)
+    return document | _guards(explanation, decision) | _beyond(way, asking, sent)
 
 
 def _decision(explanation: Explanation, decision: Decision) -> Document:
@@ -153,7 +161,7 @@ def _guard(guard: Guard, standing: Standing | None, *, looked: bool) -> Document
     return {"breaker" if isinstance(rule, Breaker) else "pause": described}
 
 
-def _beyond(way: Way, asking: Asking) -> Document:
+def _beyond(way: Way, asking: Asking, sent: Document | None) -> Document:
     """What follows once a call is admitted: retries, pace, and where it goes."""
     route = way.route
     document: Document = {}
@@ -162,6 +170,8 @@ def _beyond(way: Way, asking: Asking) -> Document:
     if route.upstream.pace is not None:
         document["pace"] = _pace(route.upstream.pace)
     document["upstream"] = {"name": route.upstream.name, "url": _url(way, route), "source": route.upstream.source}
+    if sent is not None:
+        document["upstream"]["request"] = sent
     return document
 
 

@@ -118,6 +118,7 @@ def _bucket(model: models.TokenBucket) -> Mapping[str, Any]:
         "window_us": refill_us,
         "rate": rate,
         "per_us": per_us,
+        "times": common,
     }
 
 

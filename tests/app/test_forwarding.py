@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.problems import Refusal
+from gateway.core.way import find_way
+from gateway.policy.sent import sent
 from gateway.settings import Bounds
+from gateway.wire.asked import asked
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
 
@@ -410,3 +414,27 @@ async def test_tracestate_goes_with_its_trace_or_not_at_all(
         version, trace, _, flags = parent.split("-")
         assert (version, trace == TRACE, flags) == ("00", continued, "01" if continued else "00")
         assert request.fields("tracestate") == (["a=1", "b=2"] if continued else [])
+
+
+# What operators are told of it
+
+
+async def test_what_explain_shows_is_what_is_sent(gateway: Running, upstream: Upstream) -> None:
+    fields = [
+        ("Host", "api.example"), ("X-Tenant-Id", "acme"), ("Connection", "X-Gone"), ("X-Gone", "1"),
+        ("Authorization", "Bearer s3cret"), ("X-Forwarded-For", "6.6.6.6"), ("Accept", "*/*"), ("accept", "text/html"),
+    ]  # fmt: skip
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    await gateway.raw(f"GET /x?a=1 HTTP/1.1\r\n{lines}\r\n".encode(), until=b"ok")
+    [received] = upstream.received
+    request, policies = asked("GET", "/x?a=1", fields), gateway.gateway.policies
+    way = find_way(policies, request, request.http_host)
+    assert not isinstance(way, Refusal)
+    shown = sent(way, request, "127.0.0.1", policies, gateway.gateway.settings)
+    line, *really = received.head.decode().split("\r\n")[:-2]
+    assert shown["line"] == line
+    of_each = len(shown["of_each_call"])
+    assert [f"{name}: {value}" for name, value in shown["fields"]] == [
+        "Authorization: ***" if one.startswith("Authorization:") else one for one in really[:-of_each]
+    ]
+    assert [one.partition(":")[0] for one in really[-of_each:]] == shown["of_each_call"]

@@ -58,14 +58,39 @@ def test_every_fact_has_a_line(policies: Path) -> None:
         "key         tenant = beta (header x-tenant-id, when missing: reject)\n",
         "limit       tenant-10m: rolling_window 500 per 10m for beta  # p:",
         "            in shadow: rolling_window 400 per 10m\n",
-        "limit       connection-1m: token_bucket 1 per 1s, burst 20 for c1, costs 5  # p:",
+        "limit       connection-1m: token_bucket 60 per 1m, burst 20 for c1, costs 5  # p:",
         "pause       asked by erp, at most 900 s for c1\n",
         "breaker     fragile for c1  # p:",
         "retry       gentle: POST is not repeated without Idempotency-Key  # p:",
         "pace        5 per 1s, burst 1 by everybody together\n",
         "upstream    erp: POST https://erp.example/v1/a?b=1  # p:",
+        "sent        POST /v1/a?b=1 HTTP/1.1\n            Host: erp.example\n            X-Tenant-Id: beta\n",
+        "            and X-Request-Id, traceparent of the call\n",
     ):
         assert fact in shown, shown
+
+
+@pytest.mark.parametrize(
+    ("credential", "shown"),
+    [
+        ("header: {name: X-Key, value: 'env:ERP_KEY'}", "X-Key: ***\n"),
+        ("query: {name: key, value: 'env:ERP_KEY'}", "sent        GET /v1/a?key=*** HTTP/1.1\n"),
+    ],
+)
+def test_credentials_take_the_place_of_the_callers_and_are_not_shown(
+    tmp_path: Path, credential: str, shown: str
+) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text(f"{POLICY}credentials:\n  erp-key: {{upstream: erp, {credential}}}\n")
+    fields = ["-H", "X-Tenant-Id: acme", "-H", "Authorization: Bearer own-secret"]
+    done = gateway("explain", "/erp/a", *fields, "-p", path, env={"ERP_KEY": "the-secret"})
+    assert shown in done.stdout, done.stdout + done.stderr
+    assert "Authorization" not in done.stdout
+    assert "secret" not in done.stdout
+
+
+def test_a_call_that_is_refused_is_sent_nowhere(policies: Path) -> None:
+    assert "sent  " not in gateway("explain", "GET /erp/a", "-p", policies).stdout
 
 
 def test_an_override_is_named(policies: Path) -> None:

@@ -17,6 +17,8 @@ def test_a_buckets_rate_changes_in_proportion() -> None:
     bucket = Limit("b", Algorithm.TOKEN_BUCKET, 40, 2 * SECOND, ("k",), rate=20, per_us=SECOND)
     twice = granted(bucket, 80)
     assert (twice.quota, twice.rate, twice.per_us) == (80, 1, SECOND // 40)
+    assert granted(replace(bucket, rate=1, per_us=SECOND, times=60), 80).said == (120, 60 * SECOND)
+    assert granted(replace(bucket, rate=7, per_us=3, quota=2), 3).said == (7, 2)
     assert out_of_bounds(granted(replace(bucket, quota=7, rate=3, per_us=HOUR), 3_999_999_979)) is not None
 
 

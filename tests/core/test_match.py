@@ -1,7 +1,8 @@
 """Routing: each rule by example, and the indexed search equal to trying every route with a regular expression."""
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from multidict import CIMultiDict
 
 from gateway.core.match import find_operation, find_route, host_matches, match_path
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route, Upstream
+from gateway.core.way import find_way
+from gateway.wire.asked import Asked
 
 UPSTREAM = Upstream("u", "http", "localhost", 80, "localhost")
 
@@ -240,3 +243,48 @@ def test_a_thousand_routes_are_not_tried_one_by_one() -> None:
     assert max(len(some) for table in many.by_host.values() for some in table.values()) == 2
     assert found(many, "GET", "/r999/x") == "r999"
     assert found(many, "GET", "/other") == "rest"
+
+
+HOSTILE = ["(a+)+$", "(.*a){20}", "^.*.*.*$", "[a-z]+", "(?=a)"]
+LINE_LIMIT = 8_192
+
+
+def lines_executed(work: Callable[[], object]) -> int:
+    """Of Python, as a measure of time that is the same on every machine."""
+    count = 0
+
+    def trace(_frame: object, event: str, _argument: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_patterns_are_texts_and_no_regular_expressions(text: str) -> None:
+    path = PathPattern(segments=(text, "{x}", "**"))
+    assert match_path(path, f"/{text}/1/2", ["", text, "1", "2"]) == {"x": "1"}
+    assert match_path(path, "/aaaa/1/2", ["", "aaaa", "1", "2"]) is None
+
+
+@pytest.mark.parametrize("piece", ["a", "/", "/a", "%2f", "/%2e%2e", "//", "/*", ";a", "%", "%2", "%%41"])
+def test_the_longest_path_costs_little_and_about_twice_as_much_as_half_of_it(piece: str) -> None:
+    hostile = [
+        route(str(number), path=PathPattern(segments=(*(("{a}", "*", text) * 5), "**")))
+        for number, text in enumerate(HOSTILE)
+    ]
+    a_set = policies(*hostile, route("rest", path=prefix("/")))
+
+    def cost(length: int) -> int:
+        path = (piece * length)[:length]
+        return lines_executed(lambda: find_way(a_set, Asked("GET", f"/{path}!", CIMultiDict()), "h"))
+
+    assert cost(LINE_LIMIT) <= 2.5 * cost(LINE_LIMIT // 2) + 10
+    assert cost(LINE_LIMIT) <= 6 * LINE_LIMIT

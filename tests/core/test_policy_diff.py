@@ -45,6 +45,13 @@ def test_equal_sets_and_moved_lines_are_no_difference() -> None:
     assert counts(()) == {}
 
 
+def test_rates_are_told_as_they_were_written() -> None:
+    sixty, one = replace(BUCKET, rate=1, per_us=1_000_000, times=60), replace(BUCKET, rate=1, per_us=1_000_000)
+    [changed] = [limit for limit in diff(with_limit(sixty), with_limit(replace(one, rate=2))) if limit.fields]
+    assert [tuple(field) for field in changed.fields] == [("rate", 60, 2), ("per_us", MINUTE_US, 1_000_000)]
+    assert diff(with_limit(sixty), with_limit(one)) == ()
+
+
 def test_a_lowered_limit_is_one_tighter_limit() -> None:
     found = {(one.section, one.name): one for one in diff(SET, with_limit(replace(WINDOW, quota=300)))}
     limit = found["limits", "w"]

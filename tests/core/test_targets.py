@@ -1,8 +1,19 @@
 """Dot segments stay inside their route."""
 
-import pytest
+from urllib.parse import unquote
 
-from gateway.core.targets import climbs, has_dot_dot, readings
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.targets import climbs, decoded, has_dot_dot, readings
+
+
+@given(
+    st.lists(st.sampled_from(["%", "4", "1", "%41", "%c3", "%A9", "%ff", "/", "\xe9", "g"]), max_size=20).map("".join)
+)
+def test_decoded_as_the_standard_library_does_it(text: str) -> None:
+    assert decoded(text) == unquote(text, errors="surrogateescape")
 
 
 @pytest.mark.parametrize(

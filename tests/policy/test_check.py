@@ -171,7 +171,7 @@ def test_breakers_and_retries_of_routes(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("algorithm: token_bucket, rate: 60, per: 1m, burst: 20", "token_bucket 1 per 1s, burst 20"),
+        ("algorithm: token_bucket, rate: 60, per: 1m, burst: 20", "token_bucket 60 per 1m, burst 20"),
         ("algorithm: concurrency, limit: 8", "concurrency 8 at once, lease 1m"),
         ("algorithm: rolling_window, limit: 9, window: 1h, precision: 7", "9 per 1h in steps of 514285715us"),
         ("algorithm: fixed_window, limit: 9, window: 1500ms", "fixed_window 9 per 1500ms"),

@@ -1,0 +1,76 @@
+"""The head that an upstream would be sent, for people: made by what sends calls, without the values of credentials."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from gateway.core.client_address import networks, parse, trusted
+from gateway.core.credentials import Credential, with_parameter
+from gateway.core.explain import Explanation
+from gateway.core.framing import Fields
+from gateway.core.hidden import Hidden
+from gateway.core.hop import Hop
+from gateway.core.onward import onward
+from gateway.core.policy import PolicySet
+from gateway.settings import Settings
+from gateway.wire.asked import Asked
+
+OF_EACH_CALL = ("X-Request-Id", "traceparent")
+"""Fields that are sent besides, with values of the call."""
+HIDDEN = "***"
+_SECRET = {"authorization", "cookie", "proxy-authorization", "x-api-key", "api-key", "x-auth-token"}
+
+
+class _Came(NamedTuple):
+    peer_ip: str
+    scheme: str
+    http_host: str
+    protocol: str = "HTTP/1.1"
+
+
+class _Head(NamedTuple):
+    fields: Fields
+    headers: Any
+    upgrade: str = ""
+    chunked: bool = False
+
+
+def sent(
+    explanation: Explanation, asked: Asked, client_ip: str, policies: PolicySet, settings: Settings
+) -> dict[str, Any] | None:
+    """The request line and the fields, in order; None = it is refused before any limit is asked, and never sent.
+
+    client_ip  the peer's; "" = not told, which is sent as `unknown`
+    """
+    way, ask = explanation.way, explanation.ask
+    if way is None or ask is None:
+        return None
+    credential = _masked(ask.credential)
+    peer = parse(client_ip)
+    came = _Came(client_ip, "https" if settings.listen.tls else "http", asked.http_host)
+    fields = tuple((_bytes(name), _bytes(value)) for name, value in asked.headers.items())
+    chunked = asked.headers.get("Transfer-Encoding", "").lower() == "chunked"
+    lines = onward(
+        way.route,
+        Hop(settings.name, settings.headers.forwarded),
+        came,
+        _Head(fields, asked.headers, "", chunked),
+        trusted=peer is not None and trusted(peer, networks(settings.trusted_proxies)),
+        credential=credential,
+    )
+    pairs = [line.partition(": ") for line in lines.decode("utf-8", "replace").split("\r\n")[:-1]]
+    secret = _SECRET | {scheme.header.lower() for scheme in policies.authentication.values()}
+    target = way.target if credential is None or credential.lasting else with_parameter(way.target, credential)
+    return {
+        "line": f"{asked.method} {target} HTTP/1.1",
+        "fields": [[name, HIDDEN if name.lower() in secret else value] for name, _, value in pairs],
+        "of_each_call": list(OF_EACH_CALL),
+    }
+
+
+def _masked(credential: Credential | None) -> Credential | None:
+    """The same but for what must not be seen."""
+    return replace(credential, shown=Hidden(HIDDEN)) if credential is not None else None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
