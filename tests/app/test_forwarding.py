@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.problems import Refusal
-from gateway.core.way import find_way
+from gateway.core.explain import explain
 from gateway.policy.sent import sent
 from gateway.settings import Bounds
 from gateway.wire.asked import asked
@@ -428,9 +427,9 @@ async def test_what_explain_shows_is_what_is_sent(gateway: Running, upstream: Up
     await gateway.raw(f"GET /x?a=1 HTTP/1.1\r\n{lines}\r\n".encode(), until=b"ok")
     [received] = upstream.received
     request, policies = asked("GET", "/x?a=1", fields), gateway.gateway.policies
-    way = find_way(policies, request, request.http_host)
-    assert not isinstance(way, Refusal)
-    shown = sent(way, request, "127.0.0.1", policies, gateway.gateway.settings)
+    explanation = explain(policies, request, request.http_host)
+    shown = sent(explanation, request, "127.0.0.1", policies, gateway.gateway.settings)
+    assert shown is not None
     line, *really = received.head.decode().split("\r\n")[:-2]
     assert shown["line"] == line
     of_each = len(shown["of_each_call"])

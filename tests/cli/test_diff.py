@@ -34,8 +34,7 @@ def test_each_change_is_told_with_what_it_means(files: tuple[Path, Path]) -> Non
         "    quota: 500 -> 400",
         f"limits b: changed, looser  # {files[1]}:5",
         "    quota: 60 -> 90",
-        "    rate: 1 -> 3",
-        "    per: 1s -> 2s",
+        "    rate: 60 -> 90",
         "2 differences; limits: 1 tighter, 1 looser",
     ]
 

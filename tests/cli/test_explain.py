@@ -73,8 +73,8 @@ def test_every_fact_has_a_line(policies: Path) -> None:
 @pytest.mark.parametrize(
     ("credential", "shown"),
     [
-        ("header: {name: X-Key, value: 'env:ERP_KEY'}", "X-Key: ***\n"),
-        ("query: {name: key, value: 'env:ERP_KEY'}", "sent        GET /v1/a?key=*** HTTP/1.1\n"),
+        ("type: header, name: X-Key, value: 'env:ERP_KEY'", "X-Key: ***\n"),
+        ("type: query, name: key, value: 'env:ERP_KEY'", "sent        GET /v1/a?key=*** HTTP/1.1\n"),
     ],
 )
 def test_credentials_take_the_place_of_the_callers_and_are_not_shown(

@@ -1,6 +1,7 @@
 """Log files of real gateways: rotated under load by four workers at once, killed in mid-write, on a pipe nobody reads."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ upstreams: {up: {url: "%s"}}
 routes: [{name: all, match: {path_prefix: /}, upstream: up}]
 """
 LANES = 8
+BEGINNING = b'{"timestamp":"'
 
 
 async def call_until(gateway: Process, done: asyncio.Event, answered: list[str]) -> None:
@@ -41,7 +43,7 @@ async def test_rotation_under_load_loses_no_line(launch: Launch, upstream: Upstr
     rotated = []
     for number in range(5):
         more = len(answered) + 100
-        while len(answered) < more:
+        while len(answered) < more or not gateway.log.stat().st_size:
             await asyncio.sleep(0.01)
         rotated.append(gateway.log.rename(gateway.log.with_suffix(f".{number}")))
         gateway.process.send_signal(signal.SIGUSR1)
@@ -51,31 +53,75 @@ async def test_rotation_under_load_loses_no_line(launch: Launch, upstream: Upstr
     await asyncio.gather(*lanes)
     assert await gateway.stop() == 0
     assert sorted(ids(*rotated, gateway.log)) == sorted(answered)
-    assert all(log.stat().st_size for log in rotated)
 
 
-async def test_workers_killed_in_mid_write_tear_at_most_one_line_each(launch: Launch, upstream: Upstream) -> None:
+class Caller:
+    """Calls, on one connection after the other; `answered` has the request ids of each connection, in order."""
+
+    def __init__(self) -> None:
+        self.answered: list[list[str]] = []
+
+    async def call_until(self, gateway: Process, done: asyncio.Event) -> None:
+        last = None
+        async with httpx.AsyncClient(base_url=gateway.url) as caller:
+            while not done.is_set():
+                try:
+                    answer = await caller.get("/x")
+                except httpx.TransportError:
+                    continue
+                connection = answer.extensions["network_stream"]
+                if connection is not last:
+                    self.answered.append([])
+                    last = connection
+                self.answered[-1].append(answer.headers["X-Request-Id"])
+
+
+async def more_calls(callers: list[Caller]) -> None:
+    """At least two by each: of them only the first may have been answered by a worker that was gone before."""
+    enough = [(caller, sum(map(len, caller.answered)) + 2) for caller in callers]
+    while any(sum(map(len, caller.answered)) < wanted for caller, wanted in enough):
+        await asyncio.sleep(0.01)
+
+
+def whole_and_torn(log: Path) -> tuple[set[str], int]:
+    """The calls on file, and how many lines are torn: the next worker's line may follow in the same line."""
+    whole, torn = set(), 0
+    for line in log.read_bytes().splitlines():
+        begins = line.rfind(BEGINNING)
+        torn += begins != 0
+        try:
+            whole.add(json.loads(line[begins:])["request_id"])
+        except ValueError:
+            torn += 1
+    return whole, torn
+
+
+async def test_a_killed_worker_loses_nothing_but_its_last_lines(launch: Launch, upstream: Upstream) -> None:
     gateway = await launch(POLICIES % upstream.url, "--workers", "2")
-    done, answered = asyncio.Event(), []
-    lanes = [asyncio.create_task(call_until(gateway, done, answered)) for _ in range(LANES)]
+    done, callers = asyncio.Event(), [Caller() for _ in range(LANES)]
+    lanes = [asyncio.create_task(caller.call_until(gateway, done)) for caller in callers]
+
     killed = 0
     for _ in range(3):
-        more = len(answered) + 100
-        while len(answered) < more:
+        await more_calls(callers)
+        latest = [caller.answered[-1][-1].encode() for caller in callers]
+        while not all(map(gateway.log.read_bytes().__contains__, latest)):
             await asyncio.sleep(0.01)
+        await more_calls(callers)
         for pid in gateway.worker_pids().values():
             os.kill(pid, signal.SIGKILL)
             killed += 1
         while len(gateway.events("worker.exited")) < killed or len(gateway.events("worker.started")) < killed + 2:
             await asyncio.sleep(0.01)
+    await more_calls(callers)
     done.set()
     await asyncio.gather(*lanes)
     assert await gateway.stop() == 0
-    torn, whole = 0, set()
-    for line in gateway.log.read_bytes().splitlines():
-        try:
-            whole.add(json.loads(line)["request_id"])
-        except ValueError:
-            torn += 1
+    whole, torn = whole_and_torn(gateway.log)
     assert torn <= killed
-    assert len(whole & set(answered)) > len(answered) / 2
+    for caller in callers:
+        assert whole.issuperset(caller.answered[-1]), "nobody killed the worker of its last connection"
+    for calls in itertools.chain(*(caller.answered for caller in callers)):
+        # One connection, one worker: what is lost is what came last.
+        on_file = [call in whole for call in calls]
+        assert on_file == sorted(on_file, reverse=True)
