@@ -18,7 +18,7 @@ from gateway.wire.memo import Doorkeeper, Memo
 
 MEMO_FIELDS = 100_000  # what is remembered weighs at most twice as much as so many fields, some 100 MiB
 MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
-MEMO_LINES = 64  # of one block
+MEMO_LINES = 1024  # of one block
 MEMO_LINE_BYTES = 512
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
