@@ -13,6 +13,7 @@ from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
 from gateway.wire.head import BadHead
 from gateway.wire.run import Run
 from gateway.wire.sockets import reset
+from gateway.wire.writing import Writing
 
 if TYPE_CHECKING:
     from gateway.listener.listener import Listener
@@ -24,7 +25,7 @@ LAST_HEAD_S = 0.5  # how long a drain waits for a request that may be on its way
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
+class Connection(Writing):
     """Server side of one socket.
 
     `keep_alive` may be cleared by the call: then the socket is closed behind the answer. `deadline` belongs to the
@@ -33,17 +34,15 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body_started", "_buffer", "_closing", "_continuing", "_drain_waiter", "_handed_over", "_head_started",
-        "_listener", "_loop", "_run", "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "transport",
-        "write_paused",
+        "_body_started", "_buffer", "_closing", "_continuing", "_handed_over", "_head_started", "_listener", "_run",
+        "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme",
     )  # fmt: skip
 
     def __init__(self, listener: "Listener", loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self._listener = listener
-        self._loop = loop
         self._buffer = b""
         self._run: Run | None = None
-        self._drain_waiter: asyncio.Future[None] | None = None
         self._body_started = 0.0
         self._closing = False  # the last answer is written; what still comes in is thrown away
         self._continuing = False  # the next of the pipelined requests is about to be handled
@@ -55,29 +54,25 @@ class Connection(asyncio.Protocol):
         self.keep_alive = True
         self.peer_ip = ""
         self.scheme = listener.scheme
-        self.transport: asyncio.Transport | None = None
-        self.write_paused = False
 
     # Socket events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket if the listener has room for it. A new socket owes its first head at once."""
-        self.transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer_ip = str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) else ""
-        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._head_started = self._loop.time()
         self.deadline = self._head_started + self._listener.header_time_s
         if not self._listener.opened(self):
-            self.transport.abort()
+            cast(asyncio.Transport, transport).abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The caller is gone: whatever is being done for it stops."""
-        self.transport = None
+        super().connection_lost(exc)
         self._listener.closed(self)
         if self.body is not None:
             self.body.feed_eof()
-        self._wake_drain()
         if self._run is not None:
             self._run.cancel()
 
@@ -96,32 +91,17 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The caller does not read as fast as we write."""
-        self.write_paused = True
+        super().pause_writing()
         self._set_deadline()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
-        self.write_paused = False
-        self._wake_drain()
+        super().resume_writing()
         if self._buffer and self._run is None:
             self._continue_soon()
         self._set_deadline()
 
     # What the call uses
-
-    def write(self, data: bytes) -> None:
-        """Send, buffering at most what `drain` lets accumulate. Ignored when the caller has gone."""
-        if self.transport is not None:
-            self.transport.write(data)
-
-    async def drain(self) -> None:
-        """Wait until the caller has read enough. Returns at once when it has, or has gone."""
-        if self.write_paused and self.transport is not None:
-            self._drain_waiter = self._loop.create_future()
-            try:
-                await self._drain_waiter
-            finally:
-                self._drain_waiter = None
 
     def abort(self) -> None:
         """Reset the socket: an answer that only its end would complete must not be taken for complete."""
@@ -311,7 +291,3 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.close()
         self._set_deadline()
-
-    def _wake_drain(self) -> None:
-        if self._drain_waiter is not None and not self._drain_waiter.done():
-            self._drain_waiter.set_result(None)

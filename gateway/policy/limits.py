@@ -13,7 +13,7 @@ from gateway.core import limits as core
 from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
 from gateway.core.calendars import USUAL_US, Calendar, Unit
 from gateway.core.policy import KeyFrom, KeyPart, OnMissing
-from gateway.policy import models
+from gateway.policy import key_parts, models
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry
 from gateway.policy.nodes import Node
@@ -30,12 +30,12 @@ def compile_keys(draft: Draft) -> dict[str, KeyPart]:
 
 
 def _key_part(entry: Entry, draft: Draft) -> KeyPart:
-    key: models.Key = entry.model
-    source_name = key.claim if isinstance(key, models.JwtKey) else getattr(key, "name", "")
-    if isinstance(key, models.HeaderKey | models.ApiKeyKey) and source_name in OWN_EACH_CALL:
+    key: key_parts.Key = entry.model
+    source_name = key.claim if isinstance(key, key_parts.JwtKey) else getattr(key, "name", "")
+    if isinstance(key, key_parts.HeaderKey | key_parts.ApiKeyKey) and source_name in OWN_EACH_CALL:
         message = f"{source_name} names a call, not who is calling"
         draft.findings.error(entry.node.at("name").where, "bad-header-name", message)
-    prefix = key.ipv6_prefix if isinstance(key, models.ClientIpKey) else 64
+    prefix = key.ipv6_prefix if isinstance(key, key_parts.ClientIpKey) else 64
     return KeyPart(entry.name, KeyFrom(key.source), source_name, OnMissing(key.on_missing), prefix)
 
 

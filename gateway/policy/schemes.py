@@ -10,7 +10,7 @@ from gateway.core.fields import HOP_BY_HOP
 from gateway.core.limits import Limit
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart
 from gateway.policy import authentication as models
-from gateway.policy import models as all_models
+from gateway.policy import key_parts
 from gateway.policy.beside import beside
 from gateway.policy.files import read_text
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted
@@ -230,7 +230,7 @@ def _installed() -> bool:
 def _claims_asked(draft: Draft) -> frozenset[str]:
     names = {name for entry in draft.valid("routes") for name in entry.model.require}
     parts = (entry.model for entry in draft.valid("keys"))
-    return frozenset(names | {part.claim for part in parts if isinstance(part, all_models.JwtKey)})
+    return frozenset(names | {part.claim for part in parts if isinstance(part, key_parts.JwtKey)})
 
 
 # --- routes

@@ -6,13 +6,14 @@ taken for the next caller's answer. Nothing is ever sent twice from here; trying
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gateway.upstream.failure import UpstreamFailed
-from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
+from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
 from gateway.wire.response_head import ResponseHead
 from gateway.wire.run import Promise
+from gateway.wire.writing import Writing
 
 if TYPE_CHECKING:
     from gateway.upstream.pool import Pool
@@ -23,7 +24,7 @@ FOREVER = float("inf")
 MAX_INTERIM = 16  # 1xx answers before the final one
 
 
-class Exchange(asyncio.Protocol):
+class Exchange(Writing):
     """Client side of one socket; the pool hands it out, `release` or `abort` ends each use.
 
     Use: `send` the head (and body), await `answered()`; then `head` is there, and the body either as a `whole` or as
@@ -34,39 +35,17 @@ class Exchange(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer",
-        "_drain_waiter",
-        "_end",
-        "_error",
-        "_interim",
-        "_interims",
-        "_late",
-        "_listens",
-        "_loop",
-        "_method",
-        "_pool",
-        "_waiter",
-        "address",
-        "body",
-        "busy",
-        "deadline",
-        "head",
-        "idle_since",
-        "last_use",
-        "served",
-        "transport",
-        "whole",
-        "write_paused",
-    )
+        "_buffer", "_end", "_error", "_interim", "_interims", "_late", "_listens", "_method", "_pool", "_waiter",
+        "address", "body", "busy", "deadline", "head", "idle_since", "last_use", "served", "whole",
+    )  # fmt: skip
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self._pool = pool
-        self._loop = loop
         self._buffer = b""
         self._method = ""
         self._error: UpstreamFailed | None = None
         self._waiter: Promise[None] | None = None
-        self._drain_waiter: asyncio.Future[None] | None = None
         self._interim: Interim | None = None
         self._listens: Any = None
         self._interims = 0
@@ -80,24 +59,20 @@ class Exchange(asyncio.Protocol):
         self.idle_since = 0.0
         self.last_use = False
         self.served = 0
-        self.transport: asyncio.Transport | None = None
         self.whole: bytes | None = None
-        self.write_paused = False
 
     # Socket events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected (and, with TLS, verified)."""
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else str(peer or "")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Closed by either side. A close-delimited body is complete by it; anything else is cut."""
-        self.transport = None
+        super().connection_lost(exc)
         self._pool.lost(self)
-        self._wake_drain()
         if self.head is None:
             self._fail("reset" if exc is not None else "closed", str(exc or ""))
         elif self.body is not None:
@@ -121,15 +96,6 @@ class Exchange(asyncio.Protocol):
             self._read_heads()
         else:
             self._read_body(data)
-
-    def pause_writing(self) -> None:
-        """The upstream does not read as fast as the caller sends."""
-        self.write_paused = True
-
-    def resume_writing(self) -> None:
-        """The upstream has caught up."""
-        self.write_paused = False
-        self._wake_drain()
 
     # What `forward` uses
 
@@ -164,21 +130,14 @@ class Exchange(asyncio.Protocol):
         else:
             self.transport.write(head)
 
-    def write(self, data: bytes) -> None:
-        """More of the request body."""
-        if self.transport is not None:
-            self.transport.write(data)
-
     async def drain(self) -> None:
         """Wait until the upstream has read enough."""
         if self.write_paused and self.transport is not None:
-            self._drain_waiter = self._loop.create_future()
             self._late = "idle_timeout"
             self._allow_idle()
             try:
-                await self._drain_waiter
+                await super().drain()
             finally:
-                self._drain_waiter = None
                 self._late = "first_byte_timeout"
                 if self.head is None:
                     self.deadline = self._end
@@ -319,7 +278,3 @@ class Exchange(asyncio.Protocol):
             self._error = UpstreamFailed(error, detail, reused=stale)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.fail(self._error)
-
-    def _wake_drain(self) -> None:
-        if self._drain_waiter is not None and not self._drain_waiter.done():
-            self._drain_waiter.set_result(None)

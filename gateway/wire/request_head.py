@@ -13,16 +13,15 @@ from typing import Any, NamedTuple
 from aiohttp.http_parser import HttpRequestParser
 
 from gateway.core.framing import ChunkedBody, Decoder, Fields, NoBody
-from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
+from gateway.wire.head import BadHead, Headers, HeadParser, sized
 from gateway.wire.memo import Doorkeeper, Memo
+from gateway.wire.request_rules import check_host, check_line, checked_target, request_body, upgrade
 
 MEMO_FIELDS = 100_000  # what is remembered weighs at most twice as much as so many fields, some 100 MiB
 MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
 MEMO_LINES = 1024  # of one block
 MEMO_LINE_BYTES = 512
 
-_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
 _SANE_ID = r"[A-Za-z0-9._~+/=:@-]{1,128}"  # any other is replaced by one of ours
 _REQUEST_ID = re.compile(_SANE_ID)
 _OWN_EACH_CALL = re.compile(
@@ -145,7 +144,7 @@ class RequestHeadParser:
         text, ids = _cut(whole)
         block = self._blocks.young.get(text) or self._blocks.recall(text)
         if block is None:
-            _check_line(head)
+            check_line(head)
             block = self._block(text, whole, ids)
             if len(text) <= MEMO_BLOCK_BYTES and (text is whole or not block.says_ids):
                 self._remember(text, block)
@@ -168,8 +167,8 @@ class RequestHeadParser:
         return block
 
     def _new_head(self, head: bytes, border: int, block: FieldBlock) -> RequestHead:
-        method, target = _check_line(head)
-        new = RequestHead(method, _checked_target(method, target, block.headers), block)
+        method, target = check_line(head)
+        new = RequestHead(method, checked_target(method, target, block.headers), block)
         if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
             line = head[:border]
             if self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
@@ -210,18 +209,6 @@ def _cut(block: bytes) -> tuple[bytes, Ids]:
     return b"".join(kept[::3]), ids
 
 
-def _check_line(head: bytes) -> tuple[str, str]:
-    """(method, target) of the request line. llhttp has a closed list of methods; any token is one (RFC 9110 §9.1)."""
-    line = _LINE.match(head)
-    if line is None:
-        raise BadHead(400, "malformed request line")
-    if line[3] not in (b"1.1", b"1.0"):
-        raise BadHead(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    if line[1] == b"CONNECT":
-        raise BadHead(405, "CONNECT is not offered: this is not a forward proxy")
-    return line[1].decode("ascii"), line[2].decode("ascii")
-
-
 def _block(message: Any, http10: bool) -> FieldBlock:
     block = FieldBlock()
     block.heads = {}
@@ -231,11 +218,11 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     block.keep_alive = not message.should_close
     block.fields = message.raw_headers
     headers = block.headers = message.headers
-    _check_host(headers, http10)
-    block.length = _request_body(message, headers, http10)
+    check_host(headers, http10)
+    block.length = request_body(message, headers, http10)
     block.chunked = message.chunked
     bodiless = not block.length and not block.chunked
-    block.upgrade = _upgrade(headers) if message.upgrade and bodiless and not http10 else ""
+    block.upgrade = upgrade(headers) if message.upgrade and bodiless and not http10 else ""
     block.expects_continue = False
     if "Expect" in headers:
         if headers["Expect"].lower() != "100-continue":
@@ -250,57 +237,3 @@ def _ids(headers: Headers) -> Ids:
     request_id = headers.get("X-Request-Id", "")
     parents = headers.getall("traceparent", ())
     return Ids(request_id if _REQUEST_ID.fullmatch(request_id) else None, parents[0] if len(parents) == 1 else None)
-
-
-def _upgrade(headers: Headers) -> str:
-    """The protocols asked for, unless the switch would put requests out of our sight, or is in a body's way."""
-    asked = headers.get("Upgrade", "")
-    hidden = any(name.strip().lower().startswith(("h2c", "http/", "tls/")) for name in asked.split(","))
-    return "" if hidden else asked
-
-
-def _check_host(headers: Headers, http10: bool) -> None:
-    host = headers.get("Host")
-    if host is None:
-        if not http10:
-            raise BadHead(400, "Host is missing")
-    elif host and _HOST.fullmatch(host) is None:
-        raise BadHead(400, "malformed Host")
-
-
-def _checked_target(method: str, target: str, headers: Headers) -> str:
-    """RFC 9112 §3.2: origin-form, `*` for OPTIONS, absolute-form only when its authority is the Host's."""
-    if "#" in target:
-        raise BadHead(400, "fragment in the request target")
-    if target[0] == "/":
-        return target
-    if target == "*":
-        if method != "OPTIONS":
-            raise BadHead(400, "malformed request target")
-        return target
-    return _origin_form(target, headers.get("Host", ""))
-
-
-def _origin_form(target: str, host: str) -> str:
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
-        raise BadHead(400, "malformed request target")
-    cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
-    authority, path = rest[:cut], rest[cut:]
-    if not authority or authority.lower() != host.lower():
-        raise BadHead(400, "the target's authority is not the Host's")
-    return path if path.startswith("/") else "/" + path
-
-
-def _request_body(message: Any, headers: Headers, http10: bool) -> int:
-    """The length of a body that is not chunked. Raises BadHead for what can be read in two ways."""
-    if "Transfer-Encoding" in headers:
-        if http10 or "Content-Length" in headers:
-            raise BadHead(400, "ambiguous body length")
-        if len(headers.getall("Transfer-Encoding")) != 1 or headers["Transfer-Encoding"].lower() != "chunked":
-            raise BadHead(501, "the only transfer coding understood is chunked")
-        if not message.chunked:
-            raise BadHead(400, "malformed Transfer-Encoding")
-        return 0
-    length = headers.get("Content-Length")
-    return body_length(length, 400) if length is not None else 0

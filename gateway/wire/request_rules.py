@@ -1,0 +1,79 @@
+"""What a request head may say, as strictly as the strictest server behind us might read it."""
+
+import re
+from typing import Any
+
+from gateway.wire.head import BadHead, Headers, body_length
+
+_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
+
+
+def check_line(head: bytes) -> tuple[str, str]:
+    """(method, target) of the request line. llhttp has a closed list of methods; any token is one (RFC 9110 §9.1).
+
+    Raises BadHead.
+    """
+    line = _LINE.match(head)
+    if line is None:
+        raise BadHead(400, "malformed request line")
+    if line[3] not in (b"1.1", b"1.0"):
+        raise BadHead(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if line[1] == b"CONNECT":
+        raise BadHead(405, "CONNECT is not offered: this is not a forward proxy")
+    return line[1].decode("ascii"), line[2].decode("ascii")
+
+
+def upgrade(headers: Headers) -> str:
+    """The protocols asked for, unless the switch would put requests out of our sight, or is in a body's way."""
+    asked = headers.get("Upgrade", "")
+    hidden = any(name.strip().lower().startswith(("h2c", "http/", "tls/")) for name in asked.split(","))
+    return "" if hidden else asked
+
+
+def check_host(headers: Headers, http10: bool) -> None:
+    """RFC 9112 §3.2: there is a Host, and it can be one; no name at all is one too."""
+    host = headers.get("Host")
+    if host is None:
+        if not http10:
+            raise BadHead(400, "Host is missing")
+    elif host and _HOST.fullmatch(host) is None:
+        raise BadHead(400, "malformed Host")
+
+
+def checked_target(method: str, target: str, headers: Headers) -> str:
+    """RFC 9112 §3.2: origin-form, `*` for OPTIONS, absolute-form only when its authority is the Host's."""
+    if "#" in target:
+        raise BadHead(400, "fragment in the request target")
+    if target[0] == "/":
+        return target
+    if target == "*":
+        if method != "OPTIONS":
+            raise BadHead(400, "malformed request target")
+        return target
+    return _origin_form(target, headers.get("Host", ""))
+
+
+def _origin_form(target: str, host: str) -> str:
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise BadHead(400, "malformed request target")
+    cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
+    authority, path = rest[:cut], rest[cut:]
+    if not authority or authority.lower() != host.lower():
+        raise BadHead(400, "the target's authority is not the Host's")
+    return path if path.startswith("/") else "/" + path
+
+
+def request_body(message: Any, headers: Headers, http10: bool) -> int:
+    """The length of a body that is not chunked. Raises BadHead for what can be read in two ways."""
+    if "Transfer-Encoding" in headers:
+        if http10 or "Content-Length" in headers:
+            raise BadHead(400, "ambiguous body length")
+        if len(headers.getall("Transfer-Encoding")) != 1 or headers["Transfer-Encoding"].lower() != "chunked":
+            raise BadHead(501, "the only transfer coding understood is chunked")
+        if not message.chunked:
+            raise BadHead(400, "malformed Transfer-Encoding")
+        return 0
+    length = headers.get("Content-Length")
+    return body_length(length, 400) if length is not None else 0
