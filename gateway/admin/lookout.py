@@ -87,6 +87,7 @@ class Lookout:
         self._tap.hear(line)
 
     def _told(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The last events, or the last of those whose fields have these values."""
-        about, most = asked["about"].items(), asked["most"]
-        return {"events": [one for one in self._events if about <= one.items()][-most:]}
+        """The last events, or the last of those whose fields have all the values of one of these."""
+        abouts = [about.items() for about in asked["about"]]
+        found = [one for one in self._events if not abouts or any(about <= one.items() for about in abouts)]
+        return {"events": found[-asked["most"] :]}

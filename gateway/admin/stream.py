@@ -112,7 +112,8 @@ async def stream(view: AdminView, request: web.Request) -> web.StreamResponse:
     if len(names) > MOST_EVENTS:
         raise AdminProblem(400, "BAD_QUESTION", f"`event` may name at most {MOST_EVENTS}.")
     limited = request.query.get("limited", "0") not in ("0", "false", "")
-    wanted = {"events": names, "limited": limited, "tenant": request.query.get("tenant"), "most": _most(request)}
+    about = {name: request.query.get(name) for name in ("tenant", "connection")}
+    wanted = {"events": names, "limited": limited, **about, "most": _most(request)}
     if request.method == hdrs.METH_HEAD:
         return web.Response(content_type="text/event-stream")
     return await view.lookout.streams.serve(request, wanted)
@@ -139,6 +140,7 @@ ENDPOINTS = (
                 "limited", {"type": "string"}, "`1`: only calls that a limit, breaker or pause refused or would have."
             ),
             Query("tenant", {"type": "string"}, "Only what is about this tenant."),
+            Query("connection", {"type": "string"}, "Only what is about this connection."),
             Query(
                 "per_s",
                 {"type": "integer", "minimum": LEAST_PER_S, "maximum": MOST_PER_S},

@@ -33,11 +33,12 @@ class Wanted(NamedTuple):
     events: tuple[str, ...] = ()
     limited: bool = False
     tenant: str | None = None
+    connection: str | None = None
     most: int = MOST_WAITING
 
     def takes_event(self, name: str, fields: Mapping[str, Any]) -> bool:
         """Whether it wants this event."""
-        if self.limited or (self.tenant is not None and fields.get("tenant") != self.tenant):
+        if self.limited or not self._about(fields.get("tenant"), fields.get("connection")):
             return False
         return self._named(name)
 
@@ -45,7 +46,10 @@ class Wanted(NamedTuple):
         """Whether it wants this call; if it wants calls at all."""
         if self.limited and record.verdict not in LIMITED:
             return False
-        return self.tenant is None or record.tenant == self.tenant
+        return self._about(record.tenant, record.connection)
+
+    def _about(self, tenant: Any, connection: Any) -> bool:
+        return self.tenant in (None, tenant) and self.connection in (None, connection)
 
     @property
     def wants_calls(self) -> bool:
@@ -116,7 +120,7 @@ class Tap:
     def _listen(self, told: dict[str, Any]) -> None:
         known = self._listeners.get(told["id"])
         if known is None:
-            wanted = Wanted(tuple(told["events"]), told["limited"], told["tenant"], told["most"])
+            wanted = Wanted(tuple(told["events"]), told["limited"], told["tenant"], told["connection"], told["most"])
             known = self._listeners[told["id"]] = _Listener(told["home"], wanted)
             self._attach()
         known.heard_of_s = self._loop.time()

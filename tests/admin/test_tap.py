@@ -28,7 +28,15 @@ class Home:
         self.something.set()
 
     def listen(self, *events: str, limited: bool = False, tenant: str | None = None, most: int = MOST_WAITING) -> None:
-        told = {"id": "one", "home": 0, "events": list(events), "limited": limited, "tenant": tenant, "most": most}
+        told = {
+            "id": "one",
+            "home": 0,
+            "events": list(events),
+            "limited": limited,
+            "tenant": tenant,
+            "connection": None,
+            "most": most,
+        }
         self.siblings.tell_all("stream.listen", told)
 
 

@@ -20,7 +20,7 @@ from gateway.admin.problems import AdminProblem
 from gateway.admin.status import troubled
 from gateway.admin.view import AdminView
 from gateway.core.guards import Guard
-from gateway.core.keys import encode_part
+from gateway.core.keys import encode_part, readable
 
 BEHIND = "/breakers/"
 WORDS = {
@@ -49,7 +49,7 @@ async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
     ]
     heads = ("breaker", "counts by", "scope", "opens when", "for", "routes", "defined at")
     listed = table("Of the loaded policies", heads, rows) if rows else quiet("There are none.")
-    found = (trouble.breakers(await troubled(view)), panel("all-breakers", f"{len(rows)} breakers", listed, wide=True))
+    found = (trouble.breakers(await troubled(view)), panel("all-breakers", "All breakers", listed, wide=True))
     return layout.page(view, "Breakers", refreshed(*found, feed=_search(view)), path="/breakers", refresh_s=REFRESH_S)
 
 
@@ -111,12 +111,11 @@ async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     target, hold = _target(view, words), request.query.get("hold", "")
     document = await standing(view, target)
     path, names = path_of("breakers", target.guard.key), _names(target)
-    about = {name: value for name, value in target.parts.items() if name in ("tenant", "connection") and value}
+    about = {"breaker": target.guard.rule.name, "caller": readable(target.guard.key)}
     parts = [_standing(document, path), _workers(document)]
     if hold in WORDS:
         parts.insert(0, _question(path, hold, f"{target.guard.rule.name} of {names}"))
-    told = [one for one in await overview.recent(view, about) if one["event_name"].startswith("breaker.")]
-    body = joined((*parts, trouble.events(told, title="Events about it")))
+    body = joined((*parts, trouble.events(await overview.recent(view, about), title="Events about it")))
     title = f"Breaker {target.guard.rule.name}: {names}"
     if hold in WORDS:  # while somebody reads a question, it stays
         return layout.page(view, title, element("div", body, class_="grid"))

@@ -44,7 +44,7 @@ async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
     listed = (
         table("Use in the last ten seconds", heads, rows, numbers=range(2, 6)) if rows else quiet("There are none.")
     )
-    found = [panel("all-limits", f"{len(rows)} limits", listed, wide=True), _search(view)]
+    found = [panel("all-limits", "All limits", listed, wide=True), _search(view)]
     return layout.page(view, "Limits", refreshed(*found), path="/limits", refresh_s=REFRESH_S)
 
 
@@ -80,15 +80,20 @@ async def look_up(view: AdminView, request: web.Request) -> web.StreamResponse:
 async def caller(view: AdminView, request: web.Request) -> web.StreamResponse:
     """One counter: what is left, the last minutes, events about its tenant, calls as they happen."""
     target = counter(view.policies, segments(request, BEHIND))
-    limit, tenant = target.charges[0].limit, target.parts.get("tenant")
-    about = {name: value for name, value in target.parts.items() if name in ("tenant", "connection") and value}
+    limit, about = target.charges[0].limit, _named(target)
     events = overview.recent(view, about) if about else _nothing()
     state, minutes, told = await asyncio.gather(_state(view, target), _minutes(view, target.charges[0].key), events)
     found = (state, _rule(limit), _past(minutes), trouble.events(told, title="Events about it"))
-    feed = overview.feed(tenant) if tenant else None
+    feed = overview.feed(**about) if about else None
     names = ", ".join("anonymous" if value is None else str(value) for value in shown(target.parts).values())
     title = f"{limit.name}: {names or 'everybody'}"
     return layout.page(view, title, refreshed(*found, feed=feed), refresh_s=REFRESH_S)
+
+
+def _named(target: Target) -> dict[str, str]:
+    """What logs and events call it by; a value of which only the hash is known is none."""
+    known = {name: target.parts.get(name) for name in ("tenant", "connection")}
+    return {name: value for name, value in known.items() if value and not value.startswith("#")}
 
 
 async def _nothing() -> list[Document]:

@@ -18,7 +18,7 @@ from gateway.admin.page.words import NOTHING, lasting, moment, moment_of, number
 from gateway.admin.view import AdminView
 from gateway.core.connection_counts import BUCKET_US, Counts
 from gateway.core.connection_state import ConnectionState, Status
-from gateway.core.keys import partition
+from gateway.core.keys import partition, readable
 from gateway.core.policy import PolicySet
 
 BEHIND = "/connections/"
@@ -64,15 +64,17 @@ async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     status = await connections.find(view.statuses, name, tenant)
     found = await connections.one(view.statuses, view.store, view.policies, name, tenant)
     about = {"connection": found["connection"]} | ({"tenant": found["tenant"]} if found["tenant"] else {})
+    guards = _partitions(found, view.policies)
+    of_breakers = [{"breaker": name, "caller": readable(key)} for name, key in guards.items()]
     parts = (
         _state(found),
         _counters(found),
-        _breakers(found, view.policies),
+        _breakers(found, guards),
         _past(status),
         _operations(found),
-        trouble.events(await overview.recent(view, about), title="Events about it"),
+        trouble.events(await overview.recent(view, about, *of_breakers), title="Events about it"),
     )
-    feed = overview.feed(found["tenant"]) if found["tenant"] else None
+    feed = overview.feed(found["tenant"], found["connection"])
     return layout.page(view, f"Connection {found['connection']}", refreshed(*parts, feed=feed), refresh_s=REFRESH_S)
 
 
@@ -103,12 +105,15 @@ def _counters(found: Document) -> Html:
     return panel("counters", "Limits", text)
 
 
-def _breakers(found: Document, policies: PolicySet) -> Html:
+def _partitions(found: Document, policies: PolicySet) -> dict[str, str]:
+    """Of its breakers, by their names."""
     parts = {"connection": found["connection"], "tenant": found["tenant"]}
-    paths = {
-        name: path_of("breakers", partition(f"breaker:{name}", policies.breakers[name].key, parts))
-        for name in (breaker["name"] for breaker in found["breakers"])
-    }
+    names = [breaker["name"] for breaker in found["breakers"]]
+    return {name: partition(f"breaker:{name}", policies.breakers[name].key, parts) for name in names}
+
+
+def _breakers(found: Document, guards: Mapping[str, str]) -> Html:
+    paths = {name: path_of("breakers", key) for name, key in guards.items()}
     rows = [
         (
             link(paths[breaker["name"]], breaker["name"]),
@@ -119,7 +124,7 @@ def _breakers(found: Document, policies: PolicySet) -> Html:
         for breaker in found["breakers"]
     ]
     text = table("That guard it", ("breaker", "state", "why", "hold it"), rows) if rows else quiet("None.")
-    return panel("guards", "Breakers", text)
+    return panel("guards", "Breakers", text, wide=True)
 
 
 def _past(status: Status) -> Html:

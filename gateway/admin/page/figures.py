@@ -82,7 +82,7 @@ def charts(points: list[Document]) -> Html:
         if rows
         else quiet("Nothing yet: a point is added every five seconds.")
     )
-    words = element("details", element("summary", "By minute, as a table"), text, id="minutes")
+    words = element("details", element("summary", "By minute, as a table"), text, id="minutes", open=True)
     return panel(
         "past", "The last quarter of an hour", element("div", calls, latency, class_="charts"), words, wide=True
     )

@@ -20,7 +20,7 @@ Document = dict[str, Any]
 async def gathered(view: AdminView) -> Document:
     """What all workers and the store know, for one moment."""
     facts, requests, points, events = await asyncio.gather(
-        overview(view), heaviest(view, "requests", SHOWN), past(view), recent(view, {})
+        overview(view), heaviest(view, "requests", SHOWN), past(view), recent(view)
     )
     return {**facts, "top_requests": requests, "points": points, "events": events}
 
@@ -37,8 +37,8 @@ async def past(view: AdminView) -> list[Document]:
     return added(point for one in answers if not one.missing for point in one.payload["points"])
 
 
-async def recent(view: AdminView, about: Mapping[str, str]) -> list[Document]:
-    """Events whose fields have these values, the last first."""
+async def recent(view: AdminView, *about: Mapping[str, str]) -> list[Document]:
+    """The last events first; those whose fields have all the values of one of `about`, if there are any."""
     asked = {"about": about, "most": EVENTS_SHOWN}
     answers = await view.siblings.ask_all("events", asked, timeout_s=ANSWER_S)
     found = [line for one in answers if not one.missing for line in one.payload["events"]]
@@ -68,10 +68,18 @@ def body(view: AdminView, facts: Document) -> Html:
     return element("div", joined(sections(view, facts).values()), feed(), class_="grid", data_stream="/live")
 
 
-def feed(tenant: str | None = None) -> Html:
-    """Calls as they happen; the scripts fill it. It cannot be without them, and says what can."""
+def feed(tenant: str | None = None, connection: str | None = None) -> Html:
+    """Calls as they happen, those of a tenant or connection; the scripts fill it, and without them it says what can."""
     without = element(
         "noscript", quiet("Calls as they happen need JavaScript here; `gateway tail` shows them in a terminal.")
     )
     title = element("h2", "Calls as they happen")
-    return element("section", title, without, id="feed", class_="panel wide", data_feed="/-/stream", data_tenant=tenant)
+    return element(
+        "section",
+        *(title, without),
+        id="feed",
+        class_="panel wide",
+        data_feed="/-/stream",
+        data_tenant=tenant,
+        data_connection=connection,
+    )

@@ -8,8 +8,10 @@ from gateway.admin.page.paths import connection_path, path_of
 from gateway.admin.page.tables import facts as named
 from gateway.admin.page.tables import lines, link, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment, number
+from gateway.core.connection_state import ConnectionState
 
 Document = dict[str, Any]
+SHOWN = 10
 BAD = frozenset({"offline", "open", "policy.rejected", "policy.failed", "store.degraded"})
 GOOD = frozenset({"online", "closed"})
 ENVELOPE = frozenset({"timestamp", "level", "event_name", "worker", "policy_version"})
@@ -24,13 +26,16 @@ def connections(found: Document) -> Html:
     """Those that are not online, and why."""
     if "error" in found:
         return panel("connections", "Connections", quiet(f"The store does not answer ({found['error']})."))
-    rows = [connection_row(one) for one in found["not_online"]]
+    rows = [connection_row(one) for one in found["not_online"][:SHOWN]]
     text = table("Not online", CONNECTION_HEADS, rows) if rows else quiet("All are online, or none was ever named.")
-    more = "More of them, and the others" if found.get("more") else "All connections"
-    return panel("connections", "Connections not online", text, element("p", link("/connections", more)))
+    more = len(found["not_online"]) - SHOWN
+    others = (
+        f"{more}{' or more' if found.get('more') else ''} others, and those online" if more > 0 else "All connections"
+    )
+    return panel("connections", "Connections not online", text, element("p", link("/connections", others)))
 
 
-CONNECTION_HEADS = ("connection", "tenant", "state", "since", "last failure", "last success")
+CONNECTION_HEADS = ("connection", "tenant", "state", "since", "why", "last success")
 
 
 def connection_row(one: Document) -> tuple[object, ...]:
@@ -41,10 +46,10 @@ def connection_row(one: Document) -> tuple[object, ...]:
 
 
 def failure(one: Document) -> object:
-    """Of a connection, the last one: class, status, operation."""
+    """Why a connection is as it is: its last failure with class, status, operation."""
     last = one["last_failure"]
     if last is None:
-        return NOTHING
+        return "its breaker is open" if one["state"] == ConnectionState.OFFLINE else NOTHING
     said = [last["class"].replace("_", " "), last["status"] and f"({last['status']})", last["operation"]]
     return " ".join(str(part) for part in said if part)
 
@@ -109,7 +114,7 @@ def store(found: Document) -> Html:
 def reloads(found: list[Document]) -> Html:
     """The last ones, with what was wrong."""
     if not found:
-        return panel("reloads", "Reloads", quiet("None since the workers began."))
+        return panel("reloads", "Reloads", quiet("None since the workers began."), wide=True)
     rows = [
         (
             moment(one["timestamp"]),
@@ -119,7 +124,9 @@ def reloads(found: list[Document]) -> Html:
         )
         for one in found
     ]
-    return panel("reloads", "Reloads", table("The last first", ("when", "result", "version", "errors"), rows))
+    return panel(
+        "reloads", "Reloads", table("The last first", ("when", "result", "version", "errors"), rows), wide=True
+    )
 
 
 def _errors(errors: object) -> object:

@@ -1,6 +1,7 @@
 // Draws what the server has put into `data-chart`: [[times], [values], ...] with the columns' names in `data-names`.
 /* global uPlot */
 const HEIGHT = 190;
+const BARS_S = 15 * 60; // a bar is a minute
 const drawn = new Map();
 
 export function drawCharts(root) {
@@ -32,7 +33,7 @@ function build(place, data) {
     legend: { show: false },
     cursor: { show: false },
     tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
-    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    scales: { x: { range: (_, low, high) => "bars" in place.dataset ? [high - BARS_S + 30, high + 60] : [low, high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
     axes: [{ ...axis, space: 60, incrs: [60, 120, 300, 600, 3600], values: (_, times) => times.map((at) => new Date(at * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 55 }],
     series: [{}, ...names.map((label, at) => series(label, at, colour, paths))],
   }, data, place);

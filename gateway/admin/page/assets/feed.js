@@ -18,6 +18,7 @@ export function startFeed(place) {
   };
   parts.kind.addEventListener("change", begin);
   parts.tenant.addEventListener("change", begin);
+  parts.connection.addEventListener("change", begin);
   parts.text.addEventListener("input", () => { for (const row of parts.body.rows) show(row, parts); });
   parts.pause.addEventListener("click", () => {
     parts.paused = !parts.paused;
@@ -33,7 +34,7 @@ export function startFeed(place) {
 
 function address(place, parts) {
   const query = [KINDS[parts.kind.value], `per_s=${PER_S}`];
-  if (parts.tenant.value) query.push(`tenant=${encodeURIComponent(parts.tenant.value)}`);
+  for (const name of ["tenant", "connection"]) if (parts[name].value) query.push(`${name}=${encodeURIComponent(parts[name].value)}`);
   return `${place.dataset.feed}?${query.filter(Boolean).join("&")}`;
 }
 
@@ -46,6 +47,7 @@ function make(name, properties = {}, ...children) {
 function build(place) {
   const kind = make("select", { id: "feed-kind" }, ...Object.keys(KINDS).map((name) => make("option", { value: name }, name)));
   const tenant = make("input", { id: "feed-tenant", value: place.dataset.tenant ?? "", autocomplete: "off" });
+  const connection = make("input", { id: "feed-connection", value: place.dataset.connection ?? "", autocomplete: "off" });
   const text = make("input", { id: "feed-text", type: "search", autocomplete: "off" });
   const pause = make("button", { type: "button" }, "Pause");
   const state = make("p", { className: "quiet" });
@@ -56,10 +58,10 @@ function build(place) {
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", "Calls as they happen");
   const label = (text_, field) => make("label", { htmlFor: field.id }, text_);
-  const form = make("form", {}, label("Show", kind), kind, label("of tenant", tenant), tenant, label("containing", text), text, pause);
-  form.addEventListener("submit", (submit) => { submit.preventDefault(); tenant.blur(); });
+  const form = make("form", {}, label("Show", kind), kind, label("of tenant", tenant), tenant, label("of connection", connection), connection, label("containing", text), text, pause);
+  form.addEventListener("submit", (submit) => { submit.preventDefault(); document.activeElement.blur(); });
   place.append(form, state, scroll);
-  return { kind, tenant, text, pause, state, body, dropped: 0, paused: false };
+  return { kind, tenant, connection, text, pause, state, body, dropped: 0, paused: false };
 }
 
 function take(line, parts) {

@@ -26,6 +26,7 @@ function kept(node) {
 function attributes(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (name === "class" && kept(old)) continue;
+    if (name === "open" && old.nodeName === "DETAILS") continue; // whoever looks opens and closes them
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {

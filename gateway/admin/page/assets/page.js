@@ -9,6 +9,7 @@ const stream = main.querySelector("[data-stream]");
 const again = main.querySelector("[data-refresh]");
 const feed = main.querySelector("[data-feed]");
 
+for (const details of main.querySelectorAll("details")) details.open = false; // open for those without charts
 drawCharts(main);
 keepConfirming(main);
 if (stream) keepLive(stream.dataset.stream, () => drawCharts(main));
