@@ -172,12 +172,10 @@ def _plain(value: Any) -> Any:
         return sorted(str(_plain(one)) for one in value)
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    if hasattr(value, "__dataclass_fields__"):
-        if not isinstance(value, Limit) and "source" in value.__dataclass_fields__:
-            return value.name
-        shown = (field for field in fields(value) if field.init and field.name not in ("source", "times"))
-        return {field.name: _plain(getattr(value, field.name)) for field in shown}
-    return str(value)
+    if not isinstance(value, Limit) and "source" in value.__dataclass_fields__:
+        return value.name
+    shown = (field for field in fields(value) if field.init and field.name not in ("source", "times"))
+    return {field.name: _plain(getattr(value, field.name)) for field in shown}
 
 
 # Tighter or looser ------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import pytest
 from multidict import CIMultiDict
 
+from gateway.core.credentials import Credential
 from gateway.core.framing import Fields
+from gateway.core.hidden import Hidden
 from gateway.core.hop import Hop
 from gateway.core.onward import onward
 from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Route, Upstream
@@ -39,9 +41,11 @@ def sent(
     route: Route = ROUTE,
     written: str = "off",
     trusted: bool = False,
+    credential: Credential | None = None,
     **head: object,
 ) -> list[str]:
-    lines = onward(route, Hop("gw", written), came or Came(), Head(fields, **head), trusted=trusted)  # type: ignore[arg-type]
+    hop, received = Hop("gw", written), Head(fields, **head)  # type: ignore[arg-type]
+    lines = onward(route, hop, came or Came(), received, trusted=trusted, credential=credential)
     assert lines.endswith(b"\r\n")
     return lines.decode("latin-1").split("\r\n")[:-1]
 
@@ -74,6 +78,14 @@ def test_what_connection_says_is_for_this_hop(
 ) -> None:
     found = sent((b"Connection", connection), (b"X-Drop", b"1"), (b"X-Tenant", b"t"), *more, **head)
     assert found[1:-1] == expected
+
+
+@pytest.mark.parametrize("keys", [(), (TENANT,)])
+def test_what_the_gateway_shows_replaces_what_the_caller_showed(keys: tuple[KeyPart, ...]) -> None:
+    ours = Credential("erp", "api", header="X-Erp", shown=Hidden("s"))
+    said = ((b"Authorization", b"Bearer b"), (b"x_erp", b"b"), (b"X_Tenant", b"t"), (b"X-One", b"1"))
+    kept = ["X-One: 1"] if keys else ["X_Tenant: t", "X-One: 1"]
+    assert sent(*said, route=replace(ROUTE, keys=keys), credential=ours)[1:-1] == [*kept, "X-Erp: s"]
 
 
 def test_trailers_are_announced_only_with_a_body_that_may_have_them() -> None:
