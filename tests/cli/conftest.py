@@ -142,12 +142,16 @@ def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def start_gateway(start: Start) -> Start:
-    """Function that starts `gateway run` on free ports with the given options, and waits until it is ready."""
+    """Function that starts `gateway run` on free ports with the given options, and waits until it is ready.
 
-    def begin(*options: str, ready: bool = True, **where: Any) -> Process:
+    However busy the machine, the store decides: whoever is about a store that is late says how late it may be.
+    """
+
+    def begin(*options: str, ready: bool = True, env: Mapping[str, str | None] = {}, **where: Any) -> Process:
         port, admin_port = free_port(), free_port()
         addresses = ("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}")
-        process = start("-m", "gateway", "run", *addresses, *options, **where)
+        env = {"GATEWAY_STORE__TIMEOUT": "5s", **env}
+        process = start("-m", "gateway", "run", *addresses, *options, env=env, **where)
         process.port, process.admin_port = port, admin_port
         if ready:
             until(

@@ -13,11 +13,15 @@ from tests.fakes.upstream import Upstream
 __all__ = ["Launch", "Process", "until_ready_is"]
 
 Launch = Callable[..., Awaitable[Process]]
+PATIENT = {"GATEWAY_STORE__TIMEOUT": "5s"}
 
 
 @pytest.fixture
 async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIterator[Launch]:
-    """`await launch(policies_yaml, "--workers", "4")`: started, ready, and ended by its pid afterwards."""
+    """`await launch(policies_yaml, "--workers", "4")`: started, ready, and ended by its pid afterwards.
+
+    However busy the machine, the store decides: whoever is about a store that is late says how late it may be.
+    """
     started: list[Process] = []
     numbers = itertools.count()
 
@@ -25,7 +29,7 @@ async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIter
         policies: str, *arguments: str, store: str = redis_url, env: Mapping[str, str] = NOTHING
     ) -> Process:
         name = f"gateway{next(numbers)}"
-        one = await start_gateway(tmp_path / name, policies, *arguments, store=store, name=name, env=env)
+        one = await start_gateway(tmp_path / name, policies, *arguments, store=store, name=name, env={**PATIENT, **env})
         started.append(one)
         return one
 
