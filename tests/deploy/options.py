@@ -4,17 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from gateway.cli import app
+from tests.docs.spoken_of import gateway
 
 
 def said(words: Sequence[str], etc: Path) -> dict[str, Any]:
-    """The options of `words` ("run", "-c", ...), with /etc/gateway at `etc`. Raises click.UsageError for one that is not there."""
-    name, *rest = [word.replace("/etc/gateway", str(etc)) for word in words]
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    options: dict[str, Any] = command.make_context(name, rest).params
-    return options
+    """The options of `words` ("run", "-c", ...), with /etc/gateway at `etc`. Raises UsageError for one that is not there."""
+    return gateway([word.replace("/etc/gateway", str(etc)) for word in words])
 
 
 def settings_given(words: Sequence[str], etc: Path) -> dict[str, object]:

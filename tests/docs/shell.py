@@ -1,0 +1,165 @@
+"""Types what a page says, from top to bottom, in a directory of its own: as somebody would who reads it."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.cli.command import gateway
+from tests.docs import spoken_of
+from tests.docs.alike import alike
+from tests.docs.pages import ROOT, Command
+from tests.fakes.ports import free_port
+
+DEADLINE_S = 30
+Running = subprocess.Popen[bytes]
+ADDRESS = re.compile(r"\b(127\.0\.0\.1|localhost):(\d{4,5})\b")
+ASKS = re.compile(
+    r"(127\.0\.0\.1|localhost):(8080|9090)|gateway (reload|healthcheck|status|limits|breaker|connections|drain)\b|--(live|running)\b"
+).search
+"""Commands that somebody must answer."""
+OWN = {8080: "GATEWAY_LISTEN", 9090: "GATEWAY_ADMIN"}
+PLAIN = re.compile(r"gateway [^|&;$`]*").fullmatch
+BACKGROUND = re.compile(r"(\w+=\S+ )*gateway run\b|.*&$").match
+
+
+class Shell:
+    """Where one page is tried. Ports of the page become free ones, the same in files and commands."""
+
+    def __init__(self, place: Path, runtime: Path) -> None:
+        self.place = place
+        self.ports: dict[str, str] = {}
+        self.running: list[Running] = []
+        self.serving: Running | None = None
+        for name in ("config", "policies"):
+            shutil.copytree(ROOT / name, place / name)
+        self.env = {
+            "PATH": f"{self._programs()}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(runtime),
+            "NO_PROXY": "*",
+            "GATEWAY_DRAIN__DELAY": "0s",
+            "LC_ALL": "C.UTF-8",
+        } | {name: f"127.0.0.1:{self.port(str(port))}" for port, name in OWN.items()}
+
+    def _programs(self) -> Path:
+        """A directory with `gateway` and `python3`: those under test."""
+        directory = self.place / ".bin"
+        directory.mkdir()
+        for name, words in (("gateway", "-m gateway"), ("python3", "")):
+            (directory / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+            (directory / name).chmod(0o755)
+        return directory
+
+    def port(self, told: str) -> str:
+        if told not in self.ports:
+            self.ports[told] = str(free_port())
+        return self.ports[told]
+
+    def here(self, text: str) -> str:
+        """A text of the page with the ports of this run; paths of its `/etc` and `/run` in this directory."""
+        text = re.sub(r"(?<=file:)/(?=(run|etc)/)", f"{self.place}/", text)
+        return ADDRESS.sub(lambda found: f"{found[1]}:{self.port(found[2])}", text)
+
+    def there(self, text: str) -> str:
+        """What was printed, with the ports of the page."""
+        for told, used in self.ports.items():
+            text = text.replace(f":{used}", f":{told}")
+        return text.replace(f"{self.place}/", "")
+
+    def write(self, name: str, text: str) -> None:
+        """A file that the page shows."""
+        path = self.place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.here(text))
+
+    def type(self, command: Command) -> None:
+        """Run one command; its exit code and what it prints are as the page says. Raises AssertionError."""
+        if spoken_of.check(command.text):
+            return None
+        if BACKGROUND(command.text):
+            return self._begin(command.text.removesuffix("&"))
+        if self.serving is None and ASKS(command.text):
+            self._begin("gateway run -q --workers 2")
+        code, out = self._run(self.here(command.text))
+        wanted = int(found[1]) if (found := re.search(r"exit code (\d)", command.note)) else 0
+        assert code == wanted, f"{command.text}\nended with {code}, not {wanted}:\n{out}"
+        out = self.there(out)
+        assert not command.told.strip() or alike(command.told, out), f"{command.text}\nprinted\n{out}"
+        return None
+
+    def _run(self, text: str) -> tuple[int, str]:
+        """(exit code, output). Plain `gateway` commands need no process."""
+        if PLAIN(text):
+            words, _, target = text.partition(" > ")
+            words, _, source = words.partition(" < ")
+            typed = (self.place / source.strip()).read_text() if source else ""
+            done = gateway(*shlex.split(words)[1:], stdin=typed, env=self.env)
+            if target:
+                (self.place / target.strip()).write_text(done.stdout)
+                return done.returncode, done.stderr
+            return done.returncode, done.stdout + done.stderr
+        ran = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {text}"],
+            cwd=self.place,
+            env=self.env,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        return ran.returncode, ran.stdout.decode() + (ran.stderr.decode() if ran.returncode else "")
+
+    def _begin(self, command: str) -> None:
+        """Something that keeps running: a gateway takes the place of the one before it."""
+        serves = "gateway run" in command
+        if serves and self.serving is not None:
+            self._end(self.serving)
+        text = self.here(command)
+        path = self.place / f"{len(self.running)}.out"
+        with path.open("wb") as out:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec env {text}"],
+                cwd=self.place,
+                env=self.env,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+            )
+        self.running.append(process)
+        if serves:
+            self.serving = process
+            self._until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.port('9090')}/readyz"), process, path)
+        elif address := ADDRESS.search(text):
+            self._until(lambda: socket.create_connection(("127.0.0.1", int(address[2]))), process, path)
+
+    def _until(self, reach: Callable[[], AbstractContextManager[object]], process: Running, out: Path) -> None:
+        """Wait for something that has just been started."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            assert process.poll() is None, out.read_text()
+            try:
+                with reach():
+                    return
+            except OSError:
+                assert time.monotonic() < deadline, out.read_text()
+                time.sleep(0.02)
+
+    def _end(self, process: Running) -> None:
+        process.send_signal(signal.SIGINT)
+        process.wait(DEADLINE_S)
+
+    def close(self) -> None:
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
