@@ -2,7 +2,7 @@
 
 It goes: calls are decided by postures and shares at once (`store/fallback.py`), beginning from what the store has told
 last. It comes back: before calls are decided by it again, it is told what was spent meanwhile, and the other workers
-get a moment to do the same. Until then shares go on to decide.
+get a moment to do the same. Until then shares go on to decide (`store/handover.py`).
 """
 
 import asyncio
@@ -12,17 +12,19 @@ from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
-from gateway.core.limits import Charge, Posture
+from gateway.core.limits import Charge
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
 from gateway.store.fallback import Fallback
+from gateway.store.handover import Told, Untold
 from gateway.store.heartbeat import Heartbeat, Scripted
 from gateway.store.local import LocalStore
 
-HAND_OVER_S = 0.6
-"""The longest that a store which is back is not asked for decisions yet."""
+HAND_OVER_S = 1.0
+"""The longest that a store which is back does not decide alone yet: workers find out within `pipeline.MAX_PROBE_GAP_S`,
+or MAX_DIAL_GAP_S, of each other, and are to have some time left to tell it."""
 ASK_AGAIN_S = 0.03
 AT_ONCE = 100
 """Debts in one command: a script is not to hold the store up for longer than some decisions do."""
@@ -32,23 +34,6 @@ REST_PAUSE_S = 0.02
 """Between such commands: while calls wait for them, and while they do not."""
 
 Tell = Callable[[str, Mapping[str, object]], None]
-
-
-class NotYet:
-    """The store as callers see it while it is being told what was spent: nothing is decided by it that shares decide
-    meanwhile."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def admit(self, ask: Ask, lease: str) -> Any:
-        """See `Store.admit`."""
-        if any(charge.limit.on_store_error is Posture.LOCAL for charge in ask.charges):
-            raise StoreDown("other", "it is back, and being told what was spent meanwhile")
-        return self._store.admit(ask, lease)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
 
 class Outage:
@@ -141,6 +126,8 @@ class Outage:
     def _left(self, fields: Mapping[str, object]) -> None:
         if self._work is not None:
             self._work.cancel()
+        self._heartbeat.quiet = True
+        self._leases.store_left()
         if self._away_since is None:
             self._away_since = monotonic()
             self._reason = dict(fields)
@@ -149,7 +136,6 @@ class Outage:
                 self._fallback.remember(self._asks(), self._heartbeat.ahead_us)
                 told = self._fallback.tell(MOST_RESTORED)
                 self._share({"ahead_us": self._heartbeat.ahead_us, "left": told})
-            self._leases.store_left()
             self._tell("store.degraded", fields)
 
     def heard(self, told: Mapping[str, Any]) -> None:
@@ -162,7 +148,7 @@ class Outage:
 
     def _returned(self) -> None:
         """Called before any caller can ask the store."""
-        self._use(cast("Store", NotYet(self._store)))
+        self._use(cast("Store", Untold(self._store)))
         self._start_work(self._hand_over)
 
     def _beaten(self, fleet: Fleet) -> None:
@@ -185,7 +171,7 @@ class Outage:
             about = {"message": "The store could not be told of everything", "exception": crash}
             asyncio.get_running_loop().call_exception_handler(about)
         last = self._fallback.take_debts(AT_ONCE)
-        self._charge(last)  # in front of whatever is asked from now on
+        self._charge(last)
         self._open()
         await self._confirm(last)
         await self._pay_the_rest()
@@ -197,6 +183,10 @@ class Outage:
             await self._pay_some()
             await asyncio.sleep(PAUSE_S)
         await self._leases.store_returned(self._store)
+        last = self._fallback.take_debts(AT_ONCE)
+        self._charge(last)  # in front of whatever is asked from now on
+        self._use(cast("Store", Told(self._store, self._fallback)))
+        await self._confirm(last)
         await self._wait_for_others(until_s)
 
     async def _restore(self, until_s: float) -> None:
@@ -227,6 +217,7 @@ class Outage:
     def _open(self) -> None:
         assert self._away_since is not None, "nobody comes back who was not away"
         down_s, self._away_since, self._reason = round(monotonic() - self._away_since, 3), None, {}
+        self._heartbeat.quiet = False
         self._use(self._store)
         self._tell("store.recovered", {"down_s": down_s})
 

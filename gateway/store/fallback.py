@@ -45,6 +45,14 @@ class Seen(NamedTuple):
         return min(limit.quota, self.remaining + limit.rate * max(0, now_us - self.at_us) // limit.per_us)
 
 
+class Spent(NamedTuple):
+    """What was taken from shares, and when."""
+
+    charges: Sequence[Charge]
+    lease: str
+    at_us: int
+
+
 class Fallback:
     """Decides calls without the store. Spends only this worker's shares, so that the fleet stays within its limits.
 
@@ -138,11 +146,11 @@ class Fallback:
     async def admit(self, ask: Ask, lease: str) -> tuple[Ask, Decision | None]:
         """Decide guards and `local` limits here, leave the `allow` ones out: (what was asked, the answer or None)."""
         whole = [charge for charge in ask.charges if self._asked(charge)]
-        asked = [Charge(self._share(limit, key), key, cost) for limit, key, cost in whole]
+        asked = self._shares_of(whole)
         if not asked and not ask.guards:
             return Ask((), breaker=ask.breaker), None
         mine = Ask(asked, ask.guards, breaker=ask.breaker, measures=ask.measures)
-        if not all(charge.cost <= charge.limit.quota for charge in asked):
+        if not _fits(asked):
             verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
             return mine, Decision(False, tuple(verdicts), 0)
         if self._ahead_us is not None:  # of a cluster, a part that went later has told more since
@@ -153,6 +161,26 @@ class Fallback:
         if decision.admitted:
             self._owe(whole, decision)
         return mine, decision
+
+    async def spend(self, charges: Sequence[Charge], lease: str) -> Spent | None:
+        """Take from this worker's shares what will be charged in the store itself; None = there is not so much left."""
+        whole = [charge for charge in charges if self._asked(charge)]
+        asked = self._shares_of(whole)
+        if not _fits(asked):
+            return None
+        for charge in whole:
+            self._begin(charge)
+        decision = await self._local.admit(Ask(asked), lease)
+        return Spent(asked, lease, decision.now_us) if decision.admitted else None
+
+    def unspend(self, spent: Spent) -> None:
+        """The store has not charged it."""
+        self._local.release(spent.charges, spent.lease)
+        taken = [charge for charge in spent.charges if charge.limit.algorithm is not Algorithm.CONCURRENCY]
+        self._local.settle([Correction(one, -units(one.limit, one.cost)) for one in taken], spent.at_us)
+
+    def _shares_of(self, charges: Iterable[Charge]) -> list[Charge]:
+        return [Charge(self._share(limit, key), key, cost) for limit, key, cost in charges]
 
     def _asked(self, charge: Charge) -> bool:
         limit, key, cost = charge
@@ -257,3 +285,7 @@ class Fallback:
     def _forget_shares(self) -> None:
         self._shares.clear()
         self._whole.clear()
+
+
+def _fits(asked: Iterable[Charge]) -> bool:
+    return all(charge.cost <= charge.limit.quota for charge in asked)

@@ -67,12 +67,14 @@ class Heartbeat:
     own       the workers of its own gateway, and its number among them: what is known before the first beat. There
               are never less than these
     on_beat   told of the fleet after every beat that was answered
+    quiet     others are not to hear of this one now: the store is back, and does not know yet what was spent here
     ahead_us  what the store's clock shows more than `steady_us`; None = not known yet
     data      tells the store's data from any that it begins with anew
     """
 
     def __init__(self, store: Scripted, own: Fleet, on_beat: Callable[[Fleet], None]) -> None:
         self.fleet = own
+        self.quiet = False
         self.ahead_us: int | None = None
         self.data: int | None = None
         self.worker = secrets.token_hex(8)
@@ -145,7 +147,7 @@ class Heartbeat:
 
     async def _beat_on(self) -> None:
         while True:
-            if self._store.up:
+            if self._store.up and not self.quiet:
                 with suppress(StoreDown):
                     await self.beat()
             every_s = self._every_s

@@ -16,7 +16,7 @@ from gateway.store.dial import Dialer
 from gateway.store.faults import fault_of, needs_redial
 from gateway.store.link import Decode, Link
 
-MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 1.0
+MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 0.7
 HERD_JITTER_S = 0.05
 """Before the first new attempt: the workers of a fleet see the same loss at the same moment."""
 MIN_PROBE_GAP_S, MAX_PROBE_GAP_S = 0.01, 0.5

@@ -117,10 +117,13 @@ class RedisCluster:
         until(lambda: all(ids <= set(self.known_to(node)) for node in running), "all know each other")
 
     def wait_until_it_works(self) -> None:
-        """Until every running node says that all slots are served, and all replicas are in step."""
+        """Until every running node says that all slots are served and the same of who replicates whom, and all replicas
+        are in step."""
 
         def works(node: ClusterNode) -> bool:
             if node.says("cluster_state") != "ok" or self._view(node) != self._view(self.running[0]):
+                return False
+            if self._replication(node) != self._replication(self.running[0]):
                 return False
             role = node.command("ROLE")
             return role[0] == "master" or role[3] == "connected"
@@ -165,6 +168,11 @@ class RedisCluster:
     def _view(self, node: ClusterNode) -> dict[tuple[int, int], str]:
         """{(first slot, last slot): id of the owner}, as this node sees it."""
         return {(first, last): owner[2] for first, last, owner, *_ in node.command("CLUSTER", "SLOTS")}
+
+    def _replication(self, node: ClusterNode) -> dict[str, str]:
+        """{id: id of its primary or "-"} of the running nodes, as this node sees it."""
+        known = self.known_to(node)
+        return {one.id: known.get(one.id, "") for one in self.running}
 
     def owner(self, key: str | int) -> ClusterNode:
         """The primary that serves this key (or slot), as the first running node sees it."""

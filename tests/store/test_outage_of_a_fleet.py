@@ -189,6 +189,59 @@ async def test_a_server_that_forgot_everything_is_told_all_that_is_known(
     assert after <= 20  # and 20 unless two workers told it at the same moment what both knew
 
 
+@pytest.fixture
+async def one_waits(start_workers, own_redis_server, monkeypatch):
+    """Two workers whose store is back: one decides by it already, the other will not hear of that for long."""
+    monkeypatch.setattr(outage, "ASK_AGAIN_S", 30.0)
+    workers = await start_workers(2)
+    own_redis_server.freeze()
+    await all_lost(workers)
+    own_redis_server.thaw()
+    back = [asyncio.create_task(worker.events.wait_for("store.recovered")) for worker in workers]
+    await asyncio.wait(back, return_when=asyncio.FIRST_COMPLETED)
+    first, waiting = sorted(workers, key=lambda worker: not worker.outage.up)
+    assert not waiting.outage.up
+    yield first, waiting
+    for task in back:
+        task.cancel()
+
+
+@pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
+async def test_who_has_told_its_debts_spends_nothing_that_the_store_does_not_know(one_waits, limit: Limit) -> None:
+    first, waiting = one_waits
+    charge = Charge(limit, f"{limit.name}:{{t}}", 1)
+    assert await waiting.calls(20, charge) == 20
+    assert await first.calls(100, charge) == 80
+    assert await waiting.calls(100, charge) == 0
+    assert waiting.fallback.owing == 0
+
+
+async def test_who_has_told_its_debts_spends_no_more_than_its_share(one_waits) -> None:
+    """Others may not have told theirs yet."""
+    first, waiting = one_waits
+    charge = Charge(WINDOW, "w:{t}", 1)
+    assert await waiting.calls(100, charge) == 50
+    assert await first.calls(100, charge) == 50
+
+
+async def test_what_the_store_refuses_meanwhile_costs_the_share_nothing(one_waits) -> None:
+    first, waiting = one_waits
+    both = [Charge(WINDOW, "w:{t}", 1), Charge(replace(FIXED, quota=10), "f:{t}", 1)]
+    assert await first.calls(10, *both) == 10
+    assert await waiting.calls(20, *both) == 0
+    assert await waiting.calls(100, both[0]) == 50
+
+
+async def test_who_has_not_told_its_debts_is_not_heard_of(start_workers, own_redis_server) -> None:
+    workers = await start_workers(2)
+    own_redis_server.freeze()
+    await all_lost(workers)
+    assert all(worker.outage._heartbeat.quiet for worker in workers)
+    own_redis_server.thaw()
+    await all_back(workers)
+    assert not any(worker.outage._heartbeat.quiet for worker in workers)
+
+
 async def test_more_workers_than_units(start_workers, own_redis_server) -> None:
     workers = await start_workers(4)
     own_redis_server.freeze()
