@@ -173,7 +173,8 @@ def connections(
         _tell(found, as_json)
         return
     rows = [
-        [one["connection"], one["tenant"], one["state"], one["since"], _failure(one)] for one in found["connections"]
+        [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
+        for one in found["connections"]
     ]
     lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows)]
     _tell(found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else []))

@@ -10,6 +10,7 @@ CHANGING = (
     (r"\b[0-9a-f]{20}\b", "ID"),
     (r"\b[0-9a-f]{12}\b", "VERSION"),
     (r"(t=|Reset: |Retry-After: |\"retry_after\":)\d+", r"\1N"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"[ \t]+$", ""),
 )
 
@@ -21,10 +22,10 @@ def alike(told: str, done: str) -> bool:
         return other is not None and same_shape(one, other)
     told, done = steady(told), steady(done)
     if told.startswith("HTTP/") and "\n\n" not in told:
-        done = done.partition("\n\n")[0]
-    pieces = re.split(r"^\.\.\.$\n?", told, flags=re.MULTILINE)
+        done = done.partition("\n\n")[0].strip()
+    pieces = re.split(r"^\.\.\.\n", told + "\n", flags=re.MULTILINE)
     pattern = r"(?:.*\n)*?".join(re.escape(piece) for piece in pieces)
-    return re.fullmatch(pattern, done) is not None
+    return re.fullmatch(pattern, done + "\n") is not None
 
 
 def steady(text: str) -> str:
