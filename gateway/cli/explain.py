@@ -136,6 +136,7 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
     """Explain calls by their lines in the access log."""
     from gateway.core.explain import explain as explain_call
     from gateway.core.recorded import recorded
+    from gateway.observe.native import native
     from gateway.policy.explained import explained
 
     for number in range(1, MOST_LINES + 1):
@@ -148,9 +149,9 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
             line = json.loads(text)
         except (ValueError, RecursionError):
             line = None
-        call = recorded(policies, line) if isinstance(line, dict) else None
+        call = recorded(policies, native(line)) if isinstance(line, dict) else None
         if call is None:
-            fail(USAGE, f"line {number} is no line of the access log in native format")
+            fail(USAGE, f"line {number} is no line of the access log about a call")
         explanation = explain_call(
             policies, call, call.http_host, client_ip=call.client_ip, known={**call.known, **keys}
         )

@@ -28,6 +28,7 @@ from gateway.core.problems import (
 )
 from gateway.core.recorded import ACCESS, Recorded, assumed, recorded
 from gateway.core.way import Way, find_way
+from gateway.observe.native import native
 
 MOST_KNOWN = 50_000
 _ADMITTED, _REFUSED = 0, 1
@@ -115,6 +116,8 @@ class Reader:
         return rows
 
     def _add(self, rows: Rows, numbers: dict[int, int], line: Mapping[str, Any]) -> None:
+        if "event_name" not in line:
+            line = native(line)
         if line.get("event_name") != ACCESS:
             rows.other += 1
             return

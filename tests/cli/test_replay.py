@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.observe.formats import renaming
 from gateway.replay import lines
 from tests.cli.command import gateway
 from tests.cli.conftest import Start, alive, until
@@ -55,6 +56,17 @@ def replayed(log: Path | str, policy: Path, *words: object, stdin: bytes = b"") 
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+@pytest.mark.parametrize("format_", ["ecs", "otel"])
+def test_logs_in_other_formats_are_read_as_well(policy: Path, tmp_path: Path, format_: str) -> None:
+    other, log = renaming(format_), tmp_path / "access.jsonl"
+    assert other is not None
+    log.write_text("".join(json.dumps(other(json.loads(line(number)))) + "\n" for number in range(30)))
+    found = replayed(log, policy)
+    assert (found["calls"], found["newly_refused"], found["unreadable"]) == (30, 10, 0)
+    explained = gateway("explain", "-p", policy, "--json", stdin=log.read_text())
+    assert json.loads(explained.stdout.splitlines()[0])["keys"][0]["value"] == "a"
 
 
 def test_a_real_run_is_decided_again_as_it_was(start: Start, policy: Path, tmp_path: Path) -> None:

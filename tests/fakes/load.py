@@ -73,7 +73,7 @@ class _Socket(asyncio.Protocol):
         self._got += data
         head, end, body = self._got.partition(b"\r\n\r\n")
         call = self._call
-        if not end or call is None:
+        if not end or call is None or self.transport is None:
             return
         length = _LENGTH.search(head)
         assert length is not None, head
@@ -82,7 +82,10 @@ class _Socket(asyncio.Protocol):
         call.status, call.head = int(head[9:12]), head + b"\r\n"
         self._call = None
         self._pool.ended(call)
-        self._pool.free(self)
+        if b"\r\nconnection: close" in head.lower():
+            self.transport.abort()
+        else:
+            self._pool.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.lost(self)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway.observe.formats import renaming
+from gateway.observe.native import native
 from gateway.observe.schema import FIELDS
 from gateway.record import CallRecord
 from tests.observe.conftest import Emit
@@ -106,3 +108,18 @@ def test_hosts_with_and_without_ports(call: CallRecord, emit: Emit, host: str, n
 
 def _timeless(line: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if "imestamp" not in name}
+
+
+@pytest.mark.parametrize("format_", ["native", "ecs", "otel"])
+@pytest.mark.parametrize("host", ["api.example", "api.example:8080", "[::1]", "[::1]:80"])
+def test_every_format_is_read_back_as_the_native_line(whole: CallRecord, emit: Emit, format_: str, host: str) -> None:
+    whole.http_host = host
+    (as_it_is,) = emit(whole, redact=())
+    other = renaming(format_)
+    found = native(other(as_it_is) if other is not None else as_it_is)
+    assert {name: found[name] for name in as_it_is} == as_it_is
+
+
+def test_what_is_no_line_of_ours_stays_what_it_is() -> None:
+    for line in ({}, {"a": 1}, {"Attributes": "x"}, {"event_name": "x", "event.action": "y"}):
+        assert native(line) == line
