@@ -7,19 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.asking import asks
+from gateway.cli.client import AdminClient
 from gateway.cli.failing import FAILED, OK, fail
-from gateway.cli.options import Admin, Config, EnvFile, Json
+from gateway.cli.options import Config, EnvFile, Json
 
 Document = dict[str, Any]
 
 
+@asks
 def diff(
+    client: AdminClient,
     paths: Annotated[list[Path], typer.Argument(metavar="[OLD] NEW", help="Policy files or directories of them.")],
     running: Annotated[bool, typer.Option("--running", help="OLD is what the running gateway has loaded.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
     config: Config = None,
     env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Compare two policy sets: what came, went and changed, and which limits get tighter or looser.
@@ -28,7 +31,7 @@ def diff(
     """
     if len(paths) > (1 if running else 2):
         raise typer.BadParameter("expected NEW alone" if running else "expected OLD and NEW, or NEW alone")
-    differences = _running(paths[0], config, env_file, admin) if running else _offline(paths, config, env_file)
+    differences = _running(client, paths[0]) if running else _offline(paths, config, env_file)
     if as_json:
         typer.echo(json.dumps({"different": bool(differences), "differences": differences}, indent=2))
     else:
@@ -46,11 +49,10 @@ def _offline(paths: Sequence[Path], config: Path | None, env_file: Path | None) 
     return [one.as_dict() for one in compare(old, new)]
 
 
-def _running(path: Path, config: Path | None, env_file: Path | None, admin: str) -> list[Document]:
-    from gateway.cli.client import AdminClient
+def _running(client: AdminClient, path: Path) -> list[Document]:
     from gateway.cli.loading import read_plain
 
-    answer = AdminClient(config, env_file, admin).post_yaml("/-/policy/check", read_plain(path))
+    answer = client.post_yaml("/-/policy/check", read_plain(path))
     if not answer["valid"]:
         fail(FAILED, "the running gateway does not accept it", *(str(error["message"]) for error in answer["errors"]))
     return list(answer["diff"])

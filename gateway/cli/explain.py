@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.asking import asks
+from gateway.cli.client import AdminClient
 from gateway.cli.failing import FAILED, OK, USAGE, fail
-from gateway.cli.options import Admin, Config, EnvFile, Json, Policies
+from gateway.cli.options import Config, EnvFile, Json, Policies
 
 if TYPE_CHECKING:
     from gateway.core.authentication import Denied, Identity
@@ -26,7 +28,9 @@ Keys = Annotated[
 ]
 
 
+@asks
 def explain(
+    client: AdminClient,
     call: Annotated[
         str | None,
         typer.Argument(metavar="'METHOD PATH'", help="The call, or - for access log lines on standard input."),
@@ -37,7 +41,6 @@ def explain(
     config: Config = None,
     env_file: EnvFile = None,
     live: Annotated[bool, typer.Option("--live", help="Ask the running gateway: with counters and states.")] = False,
-    admin: Admin = "",
     client_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="Where the call comes from.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -52,7 +55,7 @@ def explain(
     keys = dict(_pair(text, "=", "--key") for text in key or ())
     fields = [_pair(text, ":", "--header") for text in header or ()]
     if live:
-        documents = _live(_one_call(call), fields, keys, client_ip, (config, env_file, admin))
+        documents = _live(client, _one_call(call), fields, keys, client_ip)
     else:
         documents = _offline(call, fields, keys, client_ip, (config, env_file, policies))
     raise typer.Exit(_tell(documents, as_json))
@@ -159,21 +162,19 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
 
 
 def _live(
+    client: AdminClient,
     call: tuple[str, str],
     fields: Sequence[tuple[str, str]],
     keys: Mapping[str, str],
     client_ip: str,
-    where: tuple[Path | None, Path | None, str],
 ) -> Iterator[dict[str, Any]]:
-    from gateway.cli.client import AdminClient
-
     method, path = call
     asked: dict[str, Any] = {"method": method, "path": path, "headers": [list(pair) for pair in fields]}
     if keys:
         asked["keys"] = dict(keys)
     if client_ip:
         asked["client_ip"] = client_ip
-    yield AdminClient(*where).post("/-/explain", asked, "request")
+    yield client.post("/-/explain", asked, "request")
 
 
 def _tell(documents: Iterator[dict[str, Any]], as_json: bool) -> int:

@@ -7,7 +7,9 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from gateway.cli.options import Admin, Config, EnvFile, Json
+from gateway.cli.asking import asks
+from gateway.cli.client import AdminClient
+from gateway.cli.options import Json
 from gateway.cli.table import plain, table
 
 Document = dict[str, Any]
@@ -25,18 +27,14 @@ def _path(*words: str) -> str:
 
 
 @limits.command("show")
+@asks
 def show_limit(
+    client: AdminClient,
     limit: Annotated[str, typer.Argument(metavar="[LIMIT]", help="Name of the limit; all if left out.")] = "",
     key: Key = None,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Show the limits, or what one caller has left. Spends nothing."""
-    from gateway.cli.client import AdminClient
-
-    client = AdminClient(config, env_file, admin)
     if limit:
         _tell(client.get(_path("limits", limit, *key or ())), as_json)
         return
@@ -49,52 +47,44 @@ def show_limit(
 
 
 @limits.command("reset")
+@asks
 def reset_limit(
+    client: AdminClient,
     limit: Limit,
     key: Key = None,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Forget what one caller has used."""
-    from gateway.cli.client import AdminClient
-
-    found = AdminClient(config, env_file, admin).delete(_path("limits", limit, *key or ()), "reset")
+    found = client.delete(_path("limits", limit, *key or ()), "reset")
     _tell(found, as_json, ["reset" if found["reset"] else "there was nothing to reset"])
 
 
 @limits.command("grant")
+@asks
 def grant(
+    client: AdminClient,
     limit: Limit,
     key: Key = None,
     number: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Units instead of the limit's own.")] = 0,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="For how long: 30m, 2h, 7d.")] = "1h",
     reason: Annotated[str, typer.Option(metavar="TEXT", help="For whoever looks.")] = "",
     end: Annotated[bool, typer.Option("--end", help="Take it back.")] = False,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Give one caller another number for a while, on every gateway."""
-    from gateway.cli.client import AdminClient
-
     if end == bool(number):
         raise typer.BadParameter("give either --limit N or --end")
     if number and not reason:
         raise typer.BadParameter("say why: --reason TEXT")
     order = {"limit": number, "ttl": ttl, "reason": reason}
-    client, path = AdminClient(config, env_file, admin), _path("limits", limit, *key or (), "override")
+    path = _path("limits", limit, *key or (), "override")
     found = client.delete(path, "after") if end else client.put(path, order, "after")
     _tell(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
 
 
-def _force(state: str, name: str, key: list[str], ttl: str, where: tuple[Any, Any, str], as_json: bool) -> None:
-    from gateway.cli.client import AdminClient
-
+def _force(client: AdminClient, state: str, name: str, key: list[str], ttl: str, as_json: bool) -> None:
     order = {"state": state} if state == "auto" else {"state": state, "ttl": ttl}
-    found = AdminClient(*where).post(_path("breakers", name, *key), order, "after")
+    found = client.post(_path("breakers", name, *key), order, "after")
     _tell(found, as_json, _facts(found["after"]))
 
 
@@ -103,18 +93,14 @@ Ttl = Annotated[str, typer.Option(metavar="DURATION", help="For how long: 30m, 2
 
 
 @breaker.command("show")
+@asks
 def show_breaker(
+    client: AdminClient,
     name: Annotated[str, typer.Argument(metavar="[BREAKER]", help="Name of the breaker; all if left out.")] = "",
     key: Key = None,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Show the breakers, or how one caller's stands."""
-    from gateway.cli.client import AdminClient
-
-    client = AdminClient(config, env_file, admin)
     if name:
         _tell(client.get(_path("breakers", name, *key or ())), as_json)
         return
@@ -124,45 +110,41 @@ def show_breaker(
 
 
 @breaker.command("open")
+@asks
 def open_breaker(
-    name: Name, key: Key = None, ttl: Ttl = "10m", config: Config = None, env_file: EnvFile = None,
-    admin: Admin = "", as_json: Json = False,
+    client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", as_json: Json = False
 ) -> None:  # fmt: skip
     """Let no call through for a while."""
-    _force("open", name, key or [], ttl, (config, env_file, admin), as_json)
+    _force(client, "open", name, key or [], ttl, as_json)
 
 
 @breaker.command("close")
+@asks
 def close_breaker(
-    name: Name, key: Key = None, ttl: Ttl = "10m", config: Config = None, env_file: EnvFile = None,
-    admin: Admin = "", as_json: Json = False,
+    client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", as_json: Json = False
 ) -> None:  # fmt: skip
     """Let every call through for a while, whatever happens to it."""
-    _force("closed", name, key or [], ttl, (config, env_file, admin), as_json)
+    _force(client, "closed", name, key or [], ttl, as_json)
 
 
 @breaker.command("auto")
+@asks
 def free_breaker(
-    name: Name, key: Key = None, config: Config = None, env_file: EnvFile = None, admin: Admin = "",
-    as_json: Json = False,
+    client: AdminClient, name: Name, key: Key = None, as_json: Json = False
 ) -> None:  # fmt: skip
     """Give it back: it opens and closes by itself again."""
-    _force("auto", name, key or [], "", (config, env_file, admin), as_json)
+    _force(client, "auto", name, key or [], "", as_json)
 
 
+@asks
 def connections(
+    client: AdminClient,
     connection: Annotated[str, typer.Argument(metavar="[ID]", help="One connection; a list if left out.")] = "",
     state: Annotated[str, typer.Option(metavar="STATES", help="Only these: offline,degraded or !online.")] = "",
     tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose connection is meant.")] = None,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Show how connections are doing, those in trouble first."""
-    from gateway.cli.client import AdminClient
-
-    client = AdminClient(config, env_file, admin)
     asked = {"state": state, "tenant": tenant}
     query = urlencode(
         {name: value for name, value in asked.items() if value is not None and (value or name == "tenant")}
@@ -185,17 +167,13 @@ def _failure(one: Document) -> str:
     return f"{failure['class']} {failure.get('status') or ''} {failure['at']}" if failure else "-"
 
 
+@asks
 def drain(
+    client: AdminClient,
     end: Annotated[bool, typer.Option("--end", help="Be ready again.")] = False,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Fail readiness so that callers go elsewhere; calls that come all the same are served."""
-    from gateway.cli.client import AdminClient
-
-    client = AdminClient(config, env_file, admin)
     found = client.delete("/-/drain", "after") if end else client.post("/-/drain", {}, "after")
     _tell(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])
 

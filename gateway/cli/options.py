@@ -15,6 +15,6 @@ Policies = Annotated[Path | None, typer.Option("-p", "--policies", metavar="PATH
 EnvFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File of GATEWAY_* variables. Default: ./.env")]
 Admin = Annotated[
     str,
-    typer.Option(metavar="HOST:PORT", help="The admin listener to ask. Default: the one of the settings."),
+    typer.Option(metavar="[https://]HOST:PORT", help="The admin listener to ask. Default: the one of the settings."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

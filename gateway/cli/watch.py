@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 
 import typer
 
-from gateway.cli.options import Admin, Config, EnvFile, Json
+from gateway.cli.asking import asks
+from gateway.cli.client import AdminClient
+from gateway.cli.options import Json
 from gateway.cli.table import plain, table
 
 Document = dict[str, Any]
@@ -17,11 +19,10 @@ Document = dict[str, Any]
 NEEDS = ("name", "policy_version", "calls_per_s", "latency", "store", "breakers", "connections", "reloads", "limits")
 
 
-def status(config: Config = None, env_file: EnvFile = None, admin: Admin = "", as_json: Json = False) -> None:
+@asks
+def status(client: AdminClient, as_json: Json = False) -> None:
     """Show how the gateway is doing: calls, refusals, latency, store, breakers, connections, reloads."""
-    from gateway.cli.client import AdminClient
-
-    found = AdminClient(config, env_file, admin).get("/-/status", *NEEDS)
+    found = client.get("/-/status", *NEEDS)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -82,19 +83,16 @@ class By(StrEnum):
     SHADOW_REJECTED = "shadow_rejected"
 
 
+@asks
 def top(
+    client: AdminClient,
     by: Annotated[By, typer.Option(help="What is counted.")] = By.REJECTED,
     count: Annotated[int, typer.Option("-n", "--number", min=1, max=200, metavar="N", help="How many.")] = 20,
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Show who is refused most, calls most, or would be refused most by limits in shadow."""
-    from gateway.cli.client import AdminClient
-
     query = urlencode({"by": by.value, "limit": count})
-    found = AdminClient(config, env_file, admin).get(f"/-/top?{query}", "callers")
+    found = client.get(f"/-/top?{query}", "callers")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -107,24 +105,21 @@ def _callers(callers: list[Document]) -> Iterator[str]:
     return table(("limit", "caller", "count", "per second"), rows)
 
 
+@asks
 def tail(
+    client: AdminClient,
     limited: Annotated[
         bool, typer.Option("--limited", help="Only calls that were, or in shadow would be, refused.")
     ] = False,
     tenant: Annotated[str, typer.Option(metavar="TENANT", help="Only this tenant's.")] = "",
     event: Annotated[str, typer.Option(metavar="NAMES", help="Only these events: http.access, breaker.*")] = "",
-    config: Config = None,
-    env_file: EnvFile = None,
-    admin: Admin = "",
     as_json: Json = False,
 ) -> None:
     """Show calls and events as they happen, until Ctrl-C."""
-    from gateway.cli.client import AdminClient
-
     asked = {"limited": "1" if limited else "", "tenant": tenant, "event": event}
     query = urlencode({name: value for name, value in asked.items() if value})
     try:
-        for line in AdminClient(config, env_file, admin).events("/-/stream" + (f"?{query}" if query else "")):
+        for line in client.events("/-/stream" + (f"?{query}" if query else "")):
             typer.echo(json.dumps(line) if as_json else line_text(line))
     except KeyboardInterrupt:
         raise typer.Exit from None
