@@ -106,6 +106,16 @@ def redis_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
 
 
 @pytest.fixture(scope="session")
+def sentinel_group(_server_directory: Path) -> Iterator[SentinelGroup]:
+    """A primary and the Sentinel that names it, shared by the whole run. Nothing here may fail over: `start_sentinel`."""
+    with contextlib.ExitStack() as stack:
+        group = SentinelGroup(_server_directory / "sentinel", replicas=0, sentinels=1, down_after_ms=60_000)
+        stack.callback(group.close)
+        group.start()
+        yield group
+
+
+@pytest.fixture(scope="session")
 def _replicated_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
     with contextlib.ExitStack() as stack:
         cluster = RedisCluster(_server_directory / "replicated", 3, replicas=1, node_timeout_ms=500)

@@ -59,6 +59,7 @@ class RedisStore:
     A caller that is cancelled while it waits for `admit`, or gets StoreDown, may hold slots of concurrency limits:
     `release` with the same lease gives them back (commands keep their order), else they expire by themselves.
 
+    now_us    0 = the server's clock; anything else is for tests
     on_event  called at each change: `store.degraded` {kind, detail}, `store.recovered` {down_s},
               `store.script_reloaded` {}
     """
@@ -74,6 +75,7 @@ class RedisStore:
     ) -> None:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
         self.kind = kind
+        self.now_us = 0
         self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
@@ -101,22 +103,23 @@ class RedisStore:
         await self._pipeline.close()
 
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
-        if lease or ask.kind.by_calendar:
-            return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True))
+        if lease or ask.kind.by_calendar or self.now_us:
+            return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True, now_us=self.now_us))
         command: bytes = ask.packed or self._admissions.remember(ask)
         return self._pipeline.ask(command, decode_admit, ask, ADMIT.source)
 
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
-        return self._pipeline.ask(*self._admissions.write(ask, "", commit=False))
+        return self._pipeline.ask(*self._admissions.write(ask, "", commit=False, now_us=self.now_us))
 
     def release(self, charges: Sequence[Charge], lease: str) -> None:
         self._tell(RELEASE, encode_release(charges, lease, self._prefix))
 
     def renew(self, charges: Sequence[Charge], lease: str) -> None:
-        self._tell(RENEW, encode_renew(charges, lease, self._prefix))
+        self._tell(RENEW, encode_renew(charges, lease, self._prefix, now_us=self.now_us))
 
     def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
-        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, ahead_us=self._admissions.ahead_us))
+        now_us, ahead_us = self.now_us, 0 if self.now_us else self._admissions.ahead_us
+        self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, now_us=now_us, ahead_us=ahead_us))
 
     async def reset(self, charge: Charge) -> bool:
         return await self._grant(charge, None, 0, "reset")
@@ -125,7 +128,8 @@ class RedisStore:
         return await self._grant(charge, grant, for_us)
 
     async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
-        (existed,) = await self.run(GRANT, encode_grant(charge, grant, for_us, self._prefix, op=op))
+        arguments = encode_grant(charge, grant, for_us, self._prefix, op=op, now_us=self.now_us)
+        (existed,) = await self.run(GRANT, arguments)
         return bool(existed)
 
     async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
@@ -135,13 +139,13 @@ class RedisStore:
         return now_us, unpack_grant(packed, now_us)
 
     def report(self, reports: Sequence[Report]) -> "asyncio.Future[tuple[Change | None, ...]]":
-        return self.run(REPORT, encode_report(reports, self._prefix), decode_changes, len(reports))
+        return self.run(REPORT, encode_report(reports, self._prefix, now_us=self.now_us), decode_changes, len(reports))
 
     def pause(self, guard: Guard, for_us: int, left: int = 0) -> "asyncio.Future[tuple[bool, int]]":
-        return self.run(PAUSE, encode_pause(guard, for_us, self._prefix, left=left), decode_pause)
+        return self.run(PAUSE, encode_pause(guard, for_us, self._prefix, now_us=self.now_us, left=left), decode_pause)
 
     async def force(self, guard: Guard, state: State | None, for_us: int) -> Change | None:
-        arguments = encode_force(guard, state, for_us, self._prefix)
+        arguments = encode_force(guard, state, for_us, self._prefix, now_us=self.now_us)
         (change,) = await self.run(FORCE, arguments, decode_changes, 1)
         return cast("Change | None", change)
 

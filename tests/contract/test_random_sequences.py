@@ -6,7 +6,7 @@ The seeds are fixed, so a failure can be run again. Times are passed in; keys do
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,7 +14,7 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.grant import Grant
-from gateway.core.limits import Algorithm, Charge, Limit, Mode
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
 from gateway.core.settlement import Correction
 from gateway.store.scripts import (
     ADMIT,
@@ -29,11 +29,13 @@ from gateway.store.scripts import (
     encode_renew,
     encode_settle,
 )
-from tests.contract.counters import CoreModel, Scripts, queue
+from tests.contract.counters import CoreModel, Counter, Scripts, queue
+from tests.contract.whole_stores import WholeStore
 
 START_US = 1_764_000_000_000_000
 STEPS = 5000
 BATCH = 250
+TENANTS = ("a", "b", "d")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Climate:
     change   share of steps at which a limit gets other numbers
     leaps    share of steps before which the time jumps
     partitions  how many there are; the first is always a rolling window
+    back     share of leaps that go back; 0 = the clock never does
+    tenants  among whom they are: of a cluster, each is on another server
     """
 
     seed: int
@@ -72,6 +76,8 @@ class Climate:
     change: float = 0.03
     leaps: float = 0.25
     partitions: int = 6
+    back: float = 0.1
+    tenants: int = 1
 
 
 class World:
@@ -82,7 +88,7 @@ class World:
         self.climate = climate
         self.most_units = climate.most_units
         self.most_window_us = climate.most_window_us
-        self.keys = [f"limit-{number}:{{=tenant}}" for number in range(climate.partitions)]
+        self.keys = [f"limit-{number}:{{={TENANTS[number % climate.tenants]}}}" for number in range(climate.partitions)]
         self.limits = {key: self.limit(self.random.choice(list(Algorithm))) for key in self.keys}
         self.limits[self.keys[0]] = self.limit(Algorithm.ROLLING_WINDOW)
         self.now_us = START_US
@@ -120,10 +126,11 @@ class World:
     def leap(self) -> None:
         """The clock steps back; or a moment comes at which something changes, or the one before it; or a long rest."""
         chance = self.random.random()
-        if chance < 0.1:
+        if chance < self.climate.back:
             self.now_us -= self.random.choice((1, 40, self.random.randint(1, 3 * self.most_window_us)))
         elif chance < 0.9 and self.due_us:
-            self.now_us = self.random.choice(self.due_us) - self.random.randint(0, 1)
+            due_us = self.random.choice(self.due_us) - self.random.randint(0, 1)
+            self.now_us = due_us if self.climate.back else max(self.now_us, due_us)
         else:
             self.now_us += self.random.randint(0, 3 * self.most_window_us)
 
@@ -165,35 +172,40 @@ class World:
                 lease = f"lease-{number}"
                 yield Step("peek" if chance < 0.23 else "admit", self.charges(), lease, self.now_us)
 
-    def learn(self, step: Step, admitted: bool, waits_us: Sequence[int]) -> None:
+    def hear(self, step: Step, decision: Decision) -> None:
         """What the model answered: remember leases, and the moments at which something will change."""
-        if admitted and step.op == "admit":
+        waits_us = [wait_us for verdict in decision.verdicts for wait_us in (verdict.retry_us, verdict.more_us)]
+        if decision.admitted and step.op == "admit":
             self.held = [*self.held[-20:], (step.charges, step.lease, step.now_us)]
         self.due_us = [*self.due_us[-6:], *(step.now_us + wait_us for wait_us in waits_us if wait_us)]
 
 
+def take(counter: Counter, step: Step) -> Decision | bool | None:
+    """Do it; the answer, if there is one."""
+    if step.op in ("release", "renew"):
+        getattr(counter, step.op)(step.charges, step.lease, step.now_us)
+    elif step.op == "settle":
+        counter.settle(step.corrections, step.at_us, step.now_us)
+    elif step.op == "reset":
+        counter.reset(step.charges[0].key)
+    elif step.op == "grant":
+        return counter.grant(step.charges[0], *step.deltas, step.now_us)
+    elif step.op == "peek":
+        return counter.peek(step.charges, step.now_us)
+    else:
+        return counter.admit(step.charges, step.lease, step.now_us)
+    return None
+
+
 def ask_model(world: World, model: CoreModel, step: Step) -> list[int] | None:
     """The integers that the script must reply; None when the reply is not looked at."""
-    if step.op in ("release", "renew"):
-        getattr(model, step.op)(step.charges, step.lease, step.now_us)
-        return None
-    if step.op == "settle":
-        model.settle(step.corrections, step.at_us, step.now_us)
-        return None
-    if step.op == "reset":
-        model.reset(step.charges[0].key)
-        return None
-    if step.op == "grant":
-        return [int(model.grant(step.charges[0], *step.deltas, step.now_us))]
-    if step.op == "peek":
-        decision = model.peek(step.charges, step.now_us)
-    else:
-        decision = model.admit(step.charges, step.lease, step.now_us)
-    waits_us = [wait_us for verdict in decision.verdicts for wait_us in (verdict.retry_us, verdict.more_us)]
-    world.learn(step, decision.admitted, waits_us)
-    flat = [int(number) for verdict in decision.verdicts for number in verdict]
-    granted = GRANTS_FOLLOW if decision.quotas else 0
-    return [int(decision.admitted) + granted, decision.now_us, *flat, *decision.quotas]
+    answer = take(model, step)
+    if not isinstance(answer, Decision):
+        return None if answer is None else [int(answer)]
+    world.hear(step, answer)
+    flat = [int(number) for verdict in answer.verdicts for number in verdict]
+    granted = GRANTS_FOLLOW if answer.quotas else 0
+    return [int(answer.admitted) + granted, answer.now_us, *flat, *answer.quotas]
 
 
 def queue_step(pipe: "redis.client.Pipeline", step: Step) -> int:
@@ -251,6 +263,32 @@ def test_scripts_equal_core(server: "redis.Redis", climate: Climate) -> None:
             if step.op in ("admit", "peek"):
                 admitted, refused = admitted + expected[0] % 2, refused + 1 - expected[0] % 2
     assert min(admitted, refused) > STEPS // 10, "a sequence that hardly admits or hardly refuses shows little"
+
+
+def whole_store_equals_core(store: WholeStore, climate: Climate, count: int) -> None:
+    world, model = World(climate), CoreModel()
+    admitted = refused = 0
+    for step in world.steps(count):
+        expected = take(model, step)
+        assert take(store, step) == expected, step
+        if isinstance(expected, Decision):
+            world.hear(step, expected)
+            admitted, refused = admitted + expected.admitted, refused + (not expected.admitted)
+    assert min(admitted, refused) > count // 10
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_cluster_equals_the_core(cluster: WholeStore, seed: int) -> None:
+    """Most calls are about several servers: charged on each of them, or on none.
+
+    The clock does not go back: a refused call leaves what only a clock that goes back can show.
+    """
+    assert len({cluster.owner_of(f"x:{{={tenant}}}") for tenant in TENANTS}) == len(TENANTS)
+    whole_store_equals_core(cluster, Climate(seed, 12, 600_000_000, back=0, tenants=len(TENANTS)), 500)
+
+
+def test_a_store_behind_sentinels_equals_the_core(sentinels: WholeStore) -> None:
+    whole_store_equals_core(sentinels, Climate(1, 12, 600_000_000), 500)
 
 
 def test_scripts_equal_core_when_their_counters_wrap(server: "redis.Redis") -> None:

@@ -1,7 +1,7 @@
-"""`ClusterStore` on a real cluster of three primaries, as one more thing that counts."""
+"""Whole stores with real servers behind Sentinels and in a cluster, as more things that count."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from gateway.core.ask import Ask
@@ -14,14 +14,16 @@ from gateway.core.settlement import Correction
 from gateway.store.cluster import ClusterStore
 from gateway.store.guarding import LIST
 from gateway.store.link import pack
+from gateway.store.redis import RedisStore
 from gateway.store.topology import slot_of
 from tests.contract.counters import PREFIX
 
 
-class InCluster:
-    """Limits of different first key parts are on different servers here, so most calls are charged group by group.
+class WholeStore:
+    """`RedisStore` or `ClusterStore`, by the URL.
 
-    As with `Scripts`, the servers' own clocks would end keys too early: they persist.
+    Limits of different first key parts are on different servers of a cluster, so there most calls are charged group by
+    group. As with `Scripts`, the servers' own clocks would end keys too early: they persist.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,10 +31,17 @@ class InCluster:
         self._runner.get_loop()
         self.store = self._run(self._open(url))
 
-    async def _open(self, url: str) -> ClusterStore:
-        store = ClusterStore(url, key_prefix=PREFIX, timeout_us=20_000_000)
+    async def _open(self, url: str) -> RedisStore | ClusterStore:
+        kind = ClusterStore if "+cluster" in url else RedisStore
+        store = kind(url, key_prefix=PREFIX, timeout_us=20_000_000)
         await store.start()
         return store
+
+    def _persist(self, key: str) -> Awaitable[Any]:
+        command = pack(("PERSIST", key))
+        if isinstance(self.store, ClusterStore):
+            return self.store._nodes.ask(slot_of(key), (command, None, None, ""))
+        return self.store._pipeline.ask(command)
 
     def close(self) -> None:
         self._run(self.store.close())
@@ -52,10 +61,16 @@ class InCluster:
             await self.store.ping()
             for key in keys:
                 for name in (PREFIX + key, f"{PREFIX}{key}!"):
-                    await self.store._nodes.ask(slot_of(name), (pack(("PERSIST", name)), None, None, None))
+                    await self._persist(name)
             return answer
 
         return self._run(do())
+
+    def owner_of(self, key: str) -> str:
+        """The address of the server that has this key."""
+        assert isinstance(self.store, ClusterStore)
+        node = self.store._nodes._owners[slot_of(PREFIX + key)]
+        return node.name if node else ""
 
     def admit(self, charges: Sequence[Charge], lease: str, now_us: int) -> Decision:
         return self.ask(Ask(charges), now_us, lease)
