@@ -1,7 +1,7 @@
 """Calls to the admin API of a running gateway, with every way they fail told as one line and an exit code."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,11 +20,13 @@ TIMEOUT_S = 10.0
 class AdminClient:
     """Asks one gateway.
 
-    Every method ends the command when there is no answer (exit code 3) or the answer is no (1).
+    Every method ends the command when there is no answer (exit code 3) or the answer is no (1); or does what `fail`
+    does instead, which is given the exit code and lines about it, and must not return.
     """
 
-    def __init__(self, reach: Reach, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, reach: Reach, timeout_s: float = TIMEOUT_S, fail: Callable[..., NoReturn] = fail) -> None:
         self.reach = reach
+        self._fail = fail
         self._timeout_s = timeout_s
 
     def get(self, path: str, *needs: str) -> Any:
@@ -55,7 +57,7 @@ class AdminClient:
             for line in answer:
                 if line.startswith(b"data:"):
                     yield self._document(line[5:])
-        fail(UNREACHABLE, f"the gateway at {self.reach.listen} has ended the stream")
+        self._fail(UNREACHABLE, f"the gateway at {self.reach.listen} has ended the stream")
 
     def whatever(self, method: str, path: str, most_bytes: int) -> tuple[int, str]:
         """Status and beginning of the body, also when the answer is no."""
@@ -75,7 +77,7 @@ class AdminClient:
         return found if isinstance(found, dict) else self._stranger()
 
     def _stranger(self) -> NoReturn:
-        fail(UNREACHABLE, f"what answers at {self.reach.listen} is no admin listener of this version")
+        self._fail(UNREACHABLE, f"what answers at {self.reach.listen} is no admin listener of this version")
 
     @contextmanager
     def _answer(
@@ -94,7 +96,7 @@ class AdminClient:
                 sock.settimeout(None)  # a quiet gateway is none that is gone
             yield answer
         except (OSError, HTTPException) as error:
-            fail(UNREACHABLE, f"no answer from the admin listener at {self.reach.listen}: {plain(why(error))}")
+            self._fail(UNREACHABLE, f"no answer from the admin listener at {self.reach.listen}: {plain(why(error))}")
         finally:
             if answer is not None:
                 answer.close()
@@ -116,7 +118,7 @@ class AdminClient:
             more = [str(error.get("text", error)) for error in problem.get("errors", ())]
         except (ValueError, AttributeError):
             reason, more = text.strip()[:200] or answer.reason, []
-        fail(
+        self._fail(
             FAILED,
             f"the gateway at {self.reach.listen} answers {answer.status}: {plain(str(reason))}",
             *map(plain, more),

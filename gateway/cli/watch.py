@@ -1,17 +1,22 @@
 """Views of a running gateway: how it is doing, who calls most, and calls as they happen."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import typer
 
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
+from gateway.cli.live import Every, StatusPage, Watch, columns, no_answer
+from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
 from gateway.cli.table import plain, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Document = dict[str, Any]
 
@@ -20,8 +25,11 @@ NEEDS = ("name", "policy_version", "calls_per_s", "latency", "store", "breakers"
 
 
 @asks
-def status(client: AdminClient, as_json: Json = False) -> None:
+def status(client: AdminClient, watch: Watch = False, every: Every = 2.0, as_json: Json = False) -> None:
     """Show how the gateway is doing: calls, refusals, latency, store, breakers, connections, reloads."""
+    if watch:
+        again = AdminClient(client.reach, fail=no_answer)
+        show_again(lambda: again.get("/-/status", *NEEDS), status_lines, StatusPage(), every, as_json=as_json)
     found = client.get("/-/status", *NEEDS)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -88,21 +96,39 @@ def top(
     client: AdminClient,
     by: Annotated[By, typer.Option(help="What is counted.")] = By.REJECTED,
     count: Annotated[int, typer.Option("-n", "--number", min=1, max=200, metavar="N", help="How many.")] = 20,
+    watch: Watch = False,
+    every: Every = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show who is refused most, calls most, or would be refused most by limits in shadow."""
     query = urlencode({"by": by.value, "limit": count})
+    if watch:
+        again = AdminClient(client.reach, fail=no_answer)
+        show_again(lambda: again.get(f"/-/top?{query}", "callers"), top_lines, _top_page(by), every, as_json=as_json)
     found = client.get(f"/-/top?{query}", "callers")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    for line in _callers(found["callers"]):
+    for line in top_lines(found):
         typer.echo(line)
 
 
+def top_lines(found: Document) -> Iterator[str]:
+    """The document of `GET /-/top` for people."""
+    return _callers(found["callers"])
+
+
+def _top_page(by: By) -> Callable[[Document], "Table"]:
+    titles = ("limit", f"caller, by {by.value.replace('_', ' ')}", "count", "per second")
+    return lambda found: columns(titles, _rows(found["callers"]))
+
+
 def _callers(callers: list[Document]) -> Iterator[str]:
-    rows = [[one["limit"], one["key"] or "everybody", one["count"], one["per_s"]] for one in callers]
-    return table(("limit", "caller", "count", "per second"), rows)
+    return table(("limit", "caller", "count", "per second"), _rows(callers))
+
+
+def _rows(callers: list[Document]) -> list[list[Any]]:
+    return [[one["limit"], one["key"] or "everybody", one["count"], one["per_s"]] for one in callers]
 
 
 @asks

@@ -1,0 +1,133 @@
+"""`gateway status --watch` and `top --watch`: pages on a terminal, blocks and lines elsewhere."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gateway.cli.live import StatusPage, curve
+from tests.cli.conftest import until
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+FOUND: dict[str, Any] = {
+    "name": "gw", "version": "1", "policy_version": "0123456789ab", "loaded_at": "now", "calls_per_s": 12.5, "refused_share": 0.25,
+    "in_flight": 3, "workers": [{}], "missing": [{"worker": 1}], "switches": {"draining": True},
+    "store": {"kind": "redis", "up": True, "round_trip_ms": 0.5},
+    "latency": {"total": {"count": 4, "p50_ms": 1.0, "p99_ms": 9.0}, "store": {"count": 0}},
+    "limits": [{"limit": "tenant-10m", "asked": 4, "limited": 1}],
+    "top_rejected": [{"limit": "tenant-10m", "key": "ac\x1b[2Jme", "count": 1, "per_s": 0.1}],
+    "connections": {"not_online": [{"connection": "c1", "state": "offline", "since": "2026-11-21T05:00:00Z"}]},
+    "breakers": {"not_closed": [{"breaker": "fragile", "key": "", "state": "open"}]},
+    "reloads": [{"event_name": "policy.loaded", "timestamp": "2026-11-21T05:00:00Z", "version": "0123456789ab"}],
+}  # fmt: skip
+
+
+def drawn(page: StatusPage, found: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(page(found))
+    return capture.get()
+
+
+def test_the_page_has_everything_that_needs_a_look() -> None:
+    shown = drawn(StatusPage(), FOUND)
+    for text in ("gw 1", "1 do not answer", "draining", "3 in flight", "redis, 0.5 ms", "12.5 a second", "25.0%"):
+        assert text in shown
+    for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
+        assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
+    assert "ac?[2Jme" in shown, "names of callers do not move the cursor"
+
+
+def test_a_store_that_is_down_says_why() -> None:
+    away = {"kind": "redis", "up": False, "down_s": 7.2, "reason": "connect", "detail": "refused", "error": "connect"}
+    assert "redis down for 7 s: connect refused" in drawn(StatusPage(), {**FOUND, "store": away})
+
+
+def test_curves_show_how_it_was() -> None:
+    page = StatusPage()
+    for calls in (0.0, 50.0, 100.0):
+        shown = drawn(page, {**FOUND, "calls_per_s": calls})
+    assert "▁▅█" in shown
+    assert curve([0, 0]) == "▁▁"
+
+
+class Admin(BaseHTTPRequestHandler):
+    """Answers every question with the same status."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(FOUND).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def admin() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Admin) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def status(admin: ThreadingHTTPServer, *words: str) -> list[str]:
+    where = f"127.0.0.1:{admin.server_address[1]}"
+    return [sys.executable, "-m", "gateway", "status", "--watch", "--every", "0.1", "--admin", where, *words]
+
+
+def test_a_terminal_has_a_page_that_outlives_the_gateway(admin: ThreadingHTTPServer) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(status(admin), stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT) as process:
+        os.close(theirs)
+        seen = b""
+
+        def shows(text: bytes) -> bool:
+            nonlocal seen
+            with suppress(OSError):
+                seen += os.read(ours, 65_536)
+            return text in seen
+
+        until("the page", lambda: shows(b"tenant-10m"))
+        admin.shutdown()
+        admin.server_close()
+        until("what is wrong", lambda: shows(b"no answer from the admin listener"))
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # a terminal that nobody has open any more
+            while os.read(ours, 65_536):
+                pass
+        assert process.wait(20) == 0
+    os.close(ours)
+
+
+@pytest.mark.parametrize(("words", "begins"), [([], "gateway     gw 1"), (["--json"], '{"name": "gw"')])
+def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words: list[str], begins: str) -> None:
+    command = status(admin, *words)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        found = 0
+        for line in process.stdout:
+            found += line.startswith(begins)
+            if found == 3:
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(20) == 0
