@@ -161,6 +161,7 @@ class Worker:
     def _join(self) -> None:
         """Who is told what by whom."""
         gateway, metrics, siblings = self.gateway, self._metrics, self._siblings
+        metrics.follow("gateway_cache_answers_total", gateway.caches.answers)
         gateway.on_crash = crashed
         gateway.on_fallback = metrics.on_fallback
         gateway.breakers.on_change = partial(breaker_changed, metrics)
@@ -226,6 +227,7 @@ class Worker:
 
     async def _close(self) -> None:
         gateway = self.gateway
+        await gateway.caches.close()
         await gateway.upstreams.close()
         await gateway.authenticator.close()
         self._batch.flush()

@@ -18,6 +18,7 @@ from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
+from gateway.modules.cache.caches import Caches
 from gateway.pacing import Pacing
 from gateway.pauses import Pauses
 from gateway.record import RecordSink
@@ -52,6 +53,9 @@ def build_gateway(
     gateway.sinks = sinks
     gateway.leases = Leases()
     gateway.callers = Callers()
+    gateway.caches = Caches()
+    gateway.caches.use(policies)
+    gateway.handle = lambda request: handle(request, gateway)
     gateway.facts = Facts()
     gateway.authenticator = Authenticator()
     gateway.new_id = new_ids()
@@ -73,7 +77,7 @@ def build_listener(gateway: Gateway, certificates: Certificates | None = None) -
     """The callers' side, joined to the life of a call. `certificates` can renew its certificate later."""
     return Listener(
         gateway.settings.bounds,
-        lambda request: handle(request, gateway),
+        gateway.handle,
         lambda connection, bad: handle_bad_head(connection, bad, gateway),
         tls=(certificates or Certificates()).context(gateway.settings.listen.tls),
     )

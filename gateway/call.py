@@ -3,7 +3,7 @@
 `Gateway` holds what the composition root (`app.py`) built; stages read it and never build anything themselves.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from gateway.breakers import Breakers, Passage
@@ -18,6 +18,7 @@ from gateway.core.retry import Retry, Stop
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request
+from gateway.modules.cache.caches import Caches
 from gateway.pacing import Pacing
 from gateway.pauses import Pauses
 from gateway.record import OWN, CallRecord, RecordSink
@@ -68,6 +69,7 @@ class Gateway:
     reported_from  status from which on an upstream's answer is told of in fields of ours
     sampled_below  share of the traces begun here that are recorded (`core.trace`)
     sleep        waits between attempts
+    handle       the life of a call, for a request that no caller waits for
     on_fallback  told of every decision made without the store
     on_retry     told of every attempt behind the first: upstream, why there was one, what came of it
     on_stop      told when a call was not (or no longer) tried again, although its policy lists what happened
@@ -86,6 +88,7 @@ class Gateway:
     callers: Callers
     facts: Facts
     breakers: Breakers
+    caches: Caches
     authenticator: Authenticator
     pacing: Pacing
     pauses: Pauses
@@ -99,6 +102,7 @@ class Gateway:
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    handle: Callable[[Request], Coroutine[Any, Any, None]]
     on_fallback: Callable[[Sequence[Charge]], None]
     on_retry: Callable[[str, str, str], None]
     on_stop: Callable[[CallRecord, Retry, Stop], None]

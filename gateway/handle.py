@@ -7,20 +7,20 @@ import asyncio
 
 from gateway.accept import accept, bounds
 from gateway.admit import admit
+from gateway.caching.through import through_cache
 from gateway.call import Call, Gateway
 from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal, body_problem
 from gateway.forward import forward
 from gateway.identify import identify
 from gateway.listener.connection import Connection
 from gateway.listener.request import Request
+from gateway.modules.cache.copying import Answered
 from gateway.record import CallRecord
 from gateway.refuse import from_upstream_failure, refuse, unreadable
 from gateway.relay import relay, relayed_at_once
 from gateway.settle import settle
 from gateway.upload import NOTHING_TO_SEND, Upload
-from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
-from gateway.upstream.held import HeldAnswer
 from gateway.wire.body import BodyFailed
 from gateway.wire.head import BadHead
 
@@ -30,22 +30,23 @@ CUT_SLACK_S = 0.05
 async def handle(request: Request, gateway: Gateway) -> None:
     """Answer one request. Never raises: whatever happens, the caller gets an answer or a cut, and the log one line."""
     call = accept(request, gateway)
-    exchange: Exchange | HeldAnswer | None = None
+    exchange: Answered | None = None
     upload: Upload | None = None
     try:
         refusal = bounds(call)
         if refusal is None and call.alike is None:
             refusal = await identify(call)
-        if refusal is None and not call.ask.empty:
-            refusal = await admit(call)
         if refusal is None:
-            upload = NOTHING_TO_SEND if request.body is None else Upload(request.body, request.head.chunked)
-            try:
-                exchange = await forward(call, upload)
-            except UpstreamFailed as failure:
-                refusal = from_upstream_failure(call, failure)
-            except BodyFailed as failure:
-                refusal = body_problem(failure.reason)
+            if call.ask.cached:  # in place of admit and forward
+                refusal, exchange, upload = await through_cache(call)
+            elif call.ask.empty or (refusal := await admit(call)) is None:
+                upload = NOTHING_TO_SEND if request.body is None else Upload(request.body, request.head.chunked)
+                try:
+                    exchange = await forward(call, upload)
+                except UpstreamFailed as failure:
+                    refusal = from_upstream_failure(call, failure)
+                except BodyFailed as failure:
+                    refusal = body_problem(failure.reason)
         if refusal is not None:
             refuse(call, refusal)
         elif exchange is not None and not relayed_at_once(call, exchange):  # either annotates
@@ -59,7 +60,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
         record(call)
 
 
-def _left(call: Call, exchange: Exchange | HeldAnswer | None) -> None:
+def _left(call: Call, exchange: Answered | None) -> None:
     """The caller closed its socket, or a drain's grace is over."""
     record, gateway = call.record, call.gateway
     cut = gateway.clock() >= gateway.cut_at - CUT_SLACK_S

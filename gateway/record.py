@@ -71,6 +71,7 @@ class CallRecord:
     # answer
     status: int = 0
     response_source: str = "gateway"  # upstream | limit | breaker | pause | cache | sandbox | gateway
+    cache: str = ""  # how the route's cache took part: a word of docs/cache.md
     code: str = ""  # `code` member of our problem body
     bytes_in: int = 0
     bytes_out: int = 0

@@ -4,14 +4,14 @@ from gateway.annotate import annotate, switching_head
 from gateway.call import Call
 from gateway.core.fields import chunk, last_chunk
 from gateway.metering import watch
+from gateway.modules.cache.copying import Answered
 from gateway.upstream.exchange import Exchange
-from gateway.upstream.held import HeldAnswer
 from gateway.upstream.tunnel import Tunnel
-from gateway.wire.body import BodyFailed, BodyStream
+from gateway.wire.body import BodyFailed, Readable
 from gateway.wire.response_head import ResponseHead
 
 
-def relayed_at_once(call: Call, exchange: Exchange | HeldAnswer) -> bool:
+def relayed_at_once(call: Call, exchange: Answered) -> bool:
     """Write an answer that has arrived as a whole to a caller that takes it; False = nothing was done, see `relay`."""
     record, answer, body = call.record, exchange.head, exchange.whole
     if body is None or answer is None or answer.upgrade or call.request.connection.write_paused:
@@ -25,7 +25,7 @@ def relayed_at_once(call: Call, exchange: Exchange | HeldAnswer) -> bool:
     return True
 
 
-async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
+async def relay(call: Call, exchange: Answered) -> None:
     """Write the answer as it comes. When the upstream's body breaks off, so does ours, in a way that shows."""
     record, connection, answer = call.record, call.request.connection, exchange.head
     assert answer is not None, "relayed is what has been answered"
@@ -63,7 +63,7 @@ async def relay(call: Call, exchange: Exchange | HeldAnswer) -> None:
         await connection.drain()
 
 
-def _last(call: Call, body: BodyStream, data: bytes, chunked: bool) -> bytes:
+def _last(call: Call, body: Readable, data: bytes, chunked: bool) -> bytes:
     """The last (or only) piece with what ends the body."""
     record = call.record
     record.bytes_out += len(data)
@@ -72,7 +72,7 @@ def _last(call: Call, body: BodyStream, data: bytes, chunked: bool) -> bytes:
     return chunk(data) + last_chunk(body.trailers) if chunked else data
 
 
-async def _stream(call: Call, head: bytes, body: BodyStream, chunked: bool) -> None:
+async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> None:
     connection, record = call.request.connection, call.record
     data = body.take()
     record.bytes_out += len(data)

@@ -6,15 +6,14 @@ from gateway.core.headers import whole_seconds
 from gateway.core.signals import Honor, read
 from gateway.guarding import attempt_ended
 from gateway.metering import settle_costs
+from gateway.modules.cache.copying import Answered
 from gateway.upload import Upload
-from gateway.upstream.exchange import Exchange
-from gateway.upstream.held import HeldAnswer
 from gateway.wire.response_head import ResponseHead
 
 RETRY_AFTER = (Honor.RETRY_AFTER,)
 
 
-def settle(call: Call, exchange: Exchange | HeldAnswer | None, upload: Upload | None) -> None:
+def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None:
     """Release the upstream socket and the concurrency slots. Never raises, never waits."""
     gateway, record = call.gateway, call.record
     until_head_s = record.upstream_s

@@ -44,6 +44,7 @@ def swap(gateway: Gateway, prepared: Prepared) -> Authenticator:
     gateway.upstreams.use(prepared.upstreams)
     gateway.authenticator = prepared.authenticator
     gateway.callers.forget()
+    gateway.caches.use(prepared.policies)
     gateway.pacing.keep({upstream.pace for upstream in prepared.policies.upstreams.values() if upstream.pace})
     gateway.policies = prepared.policies
     return before

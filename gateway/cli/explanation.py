@@ -86,6 +86,11 @@ def _beyond(document: Document) -> Iterator[str]:
             state = f"; {guard['state']}" if "state" in guard else ""
             state += f", next try in {guard['wait_s']} s" if guard.get("wait_s") else ""
             yield _row(kind, f"{name} for {guard['for'] or 'everybody'}{state}", guard.get("source", ""))
+    cache = document.get("cache")
+    if cache is not None:
+        whose = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"
+        kept = f"answers are kept {cache['ttl']} for {whose}; one that is there asks no limit"
+        yield _row("cache", f"does not act: {cache['why_not']}" if "why_not" in cache else kept)
     retry = document.get("retry")
     if retry is not None:
         what = f"{retry['attempts']} attempts, waits {', '.join(retry['waits'])}, on {_list(retry)}"

@@ -72,6 +72,8 @@ class Ask:
     own          the breaker, if each worker has its own: then it is asked for itself, before the store
     empty        whether there is nothing to ask anybody
     line         the caller's values of what its upstream's pace counts by
+    cached       whether anything is kept of the upstream's answers, which the call may use or make wrong
+    shelf        whose answers a cache may give this caller (a partition); None = nobody's
     measures     by name the limits whose charge is an estimate, put right when the answer has ended
     credential   what the upstream is shown for this caller; None = what the caller sends
     skipped      whether a limit was left out because a key part is missing
@@ -89,6 +91,7 @@ class Ask:
 
     __slots__ = (
         "breaker",
+        "cached",
         "charges",
         "credential",
         "empty",
@@ -103,6 +106,7 @@ class Ask:
         "passage_by",
         "refusal",
         "seen",
+        "shelf",
         "skipped",
         "used_up",
         "watched",
@@ -115,6 +119,8 @@ class Ask:
         *,
         breaker: Guard | None = None,
         line: Sequence[str | None] = (),
+        cached: bool = False,
+        shelf: str | None = None,
         skipped: bool = False,
         measures: Mapping[str, Measure] = MappingProxyType({}),
         credential: Credential | None = None,
@@ -123,6 +129,8 @@ class Ask:
         self.guards = tuple(guards)
         self.breaker = breaker
         self.line = tuple(line)
+        self.cached = cached
+        self.shelf = shelf
         self.own = breaker if breaker not in self.guards else None
         self.empty = not (charges or guards or breaker)
         self.kind = _kind(tuple([(limit, cost) for limit, _, cost in charges]))

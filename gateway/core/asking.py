@@ -6,7 +6,7 @@ from typing import Any
 from gateway.core.ask import Ask
 from gateway.core.authentication import Identity
 from gateway.core.challenges import not_vouched
-from gateway.core.credentials import chosen
+from gateway.core.credentials import Credential, chosen
 from gateway.core.doubts import said_twice
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import partition, partition_key, read_key, vouched
@@ -73,8 +73,26 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
         return Refusal(
             CREDENTIALS_MISSING, f"No credentials for upstream {route.upstream.name} are set up for this caller."
         )
-    measures = _measures(priced, charges)
-    return Ask(charges, asked, breaker=breaker, line=line, skipped=skipped, measures=measures, credential=credential)
+    return Ask(
+        charges,
+        asked,
+        breaker=breaker,
+        line=line,
+        cached=route.upstream.name in policies.cached,
+        shelf=_shelf(route, values, credential),
+        skipped=skipped,
+        measures=_measures(priced, charges),
+        credential=credential,
+    )
+
+
+def _shelf(route: Route, values: Mapping[str, str], credential: Credential | None) -> str | None:
+    """See `Ask.shelf`. Of a caller who does not say all that keeps callers apart, nothing is kept. What was got with
+    credentials of ours is for those alone for whom we show the same."""
+    cache = route.cache
+    if cache is None or any(name not in values for name in cache.vary_by):
+        return None
+    return partition(f"{route.name}:{credential.name if credential else ''}", cache.vary_by, values)
 
 
 def _measures(priced: Route | Operation, charges: Sequence[Charge]) -> dict[str, Measure]:

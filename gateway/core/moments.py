@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII).fullmatch
 _EPOCH_S = 10**9  # 2001: numbers below are seconds to wait
 _EPOCH_MS = 10**11  # the year 5138 in seconds: numbers from here on are milliseconds
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTH = "|".join(_MONTHS)
 _CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
 _HTTP_DATES = (  # RFC 9110 §5.6.7: the one to send, and two that must be understood
@@ -44,6 +45,22 @@ def wait_us(text: str, now_us: int) -> int | None:
             return None
         wait = (when - _EPOCH) // timedelta(microseconds=1) - now_us
     return None if wait > MAX_WAIT_US else max(0, wait)
+
+
+def http_date_us(text: str, now_us: int) -> int | None:
+    """The time that an HTTP-date names (RFC 9110 §5.6.7), in epoch microseconds; None for anything else.
+
+    now_us  epoch microseconds: years of two digits are near it
+    """
+    when = _http_date(text.strip(" \t"), now_us) if len(text) <= MAX_CHARS else None
+    return None if when is None else (when - _EPOCH) // timedelta(microseconds=1)
+
+
+def http_date(at_us: int) -> str:
+    """An HTTP-date in the form to send; of epoch microseconds, the fraction of a second left out."""
+    when = _EPOCH + timedelta(seconds=at_us // SECOND_US)
+    month = _MONTHS[when.month - 1].title()
+    return f"{_DAYS[when.weekday()]}, {when.day:02} {month} {when.year:04} {when:%H:%M:%S} GMT"
 
 
 def _of_number(whole: int, fraction: str, now_us: int) -> int:

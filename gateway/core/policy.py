@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.core.authentication import Scheme
+from gateway.core.caching import Cache
 from gateway.core.classes import DEFAULT, Classes
 from gateway.core.credentials import Credential
 from gateway.core.fields import lookalikes
@@ -198,6 +199,7 @@ class Route:
     credential_fields  lower-case names of fields that are not forwarded: those for the schemes, and the fields that
                   some servers take for one that says who is calling (`X_Tenant_Id`); made from schemes and keys
     cost, measures  of calls that are no operation, as there
+    cache         what is kept of the upstream's answers; None = nothing
     line_keys     whether the request line says who is calling; made from keys
     """
 
@@ -215,6 +217,7 @@ class Route:
     breaker: Breaker | None = None
     cost: Mapping[str, int] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    cache: Cache | None = None
     credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
     line_keys: bool = field(init=False, repr=False, compare=False)
 
@@ -240,6 +243,7 @@ class PolicySet:
     by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
              host or none; segment None the ones whose first segment is not literal, which are also listed, in order
              of precedence, under every literal segment. Made from `routes`.
+    cached   names of upstreams of which some route keeps answers; made from `routes`
     """
 
     version: str
@@ -255,9 +259,12 @@ class PolicySet:
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     classes: Classes = DEFAULT
     by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
+    cached: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_host", _index(self.routes))
+        cached = frozenset(route.upstream.name for route in self.routes if route.cache is not None)
+        object.__setattr__(self, "cached", cached)
 
 
 def _index(routes: Sequence[Route]) -> dict[str | None, dict[str | None, tuple[Route, ...]]]:

@@ -47,6 +47,7 @@ CREDENTIALS_MISSING = Kind(
 NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
 LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
 OVERLOADED = Kind(503, REDUCED_CAPACITY, "Too many calls in flight", "GATEWAY_BUSY", "connection_limit_reached")
+NOT_CACHED = Kind(504, "about:blank", "Not in the cache", "NOT_CACHED", "http_request_denied")
 INTERNAL = Kind(500, "about:blank", "Internal error", "INTERNAL_ERROR", "proxy_internal_error")
 
 _BAD_HEADS = {

@@ -74,6 +74,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
         together="livemax",
     ),
     "gateway_upstream_connections": _gauge("Sockets to upstreams", "upstream", "state"),
+    "gateway_cache_answers_total": _counter("Calls of routes with a cache, by how it took part", "result"),
     "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),
     "gateway_policy_last_reload_successful": _gauge("1 if the last one was taken", together="livemin"),
     "gateway_policy_last_reload_success_timestamp_seconds": _gauge("When the last one was taken", together="livemin"),

@@ -26,6 +26,8 @@ Line = dict[str, Any]
 def call_line(record: CallRecord, *, with_query: bool) -> Line:
     """All that is known about the call, without the envelope. Parts that took no time are left out."""
     line = common_line(record, with_query=with_query) | own_line(record, with_query=with_query)
+    if record.cache:  # such calls have no `notes`, and so come this way
+        line["cache"] = record.cache
     if not record.method:
         _drop_unread(line)
     return line

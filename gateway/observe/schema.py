@@ -154,6 +154,7 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "client_error, auth_error, rate_limited, server_error, connect, timeout, tls, client_closed, ...",
     ),
     "error_detail": Field("string", "error.message", "error.message", "What happened, in words of ours."),
+    "cache": Field("string", "labels.cache", "gateway.cache", "How the route's cache took part: see docs/cache.md."),
     "problem_code": Field("string", "error.code", "gateway.problem.code", "`code` of our problem body."),
     "aborted_by": Field(
         "string", "labels.aborted_by", "gateway.aborted_by", "client, upstream or gateway, when cut short."

@@ -13,7 +13,7 @@ from gateway.policy.retries import compile_classes, compile_retries
 from gateway.policy.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
 from gateway.policy.schemes import compile_schemes
 
-_LATER_KEYS = {"routes": ("modules",)}
+_LATER_KEYS = {"routes": ("modules", "sandbox")}
 
 
 def compile_draft(draft: Draft) -> PolicySet:
@@ -54,16 +54,12 @@ def compile_draft(draft: Draft) -> PolicySet:
 
 def _warn_of_later(draft: Draft) -> None:
     """Say which parts are only read and checked."""
-    for section, names in _LATER_KEYS.items():
+    for section, (outer, inner) in _LATER_KEYS.items():
         for entry in draft.sections[section].values():
-            for name in names:
-                written = entry.node.child(name)
-                if written is not None and written.value:
-                    _not_yet(written.named, f"'{name}'", draft)
-
-
-def _not_yet(where: Where, subject: str, draft: Draft) -> None:
-    draft.findings.warn(where, "not-in-effect", f"{subject} is checked but not in effect yet")
+            around = entry.node.child(outer)
+            written = around.child(inner) if around is not None else None
+            if written is not None and written.value:
+                draft.findings.warn(written.named, "not-in-effect", f"'{inner}' is checked but not in effect yet")
 
 
 def _warn_unused(draft: Draft) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
+from gateway.core.caching import Cache
 from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
@@ -117,6 +118,7 @@ def _route_values(route: Route) -> dict[str, Any]:
         "limits": [limit.name for limit in route.limits],
         "breaker": route.breaker.name if route.breaker else None,
         "retry": route.retry.name if route.retry else None,
+        "cache": cache_values(route.cache) if route.cache else None,
         "keys": [part.name for part in route.keys],
         "cost": _cost_values(route),
         "operations": [
@@ -124,6 +126,24 @@ def _route_values(route: Route) -> dict[str, Any]:
             for one in route.operations
         ],
         "source": route.source,
+    }
+
+
+def cache_values(cache: Cache) -> dict[str, Any]:
+    """What may be kept and for whom, in the words of the language."""
+    return {
+        "match": {"method": sorted(cache.methods), "path": ["/" + "/".join(path) for path in cache.paths]},
+        "vary_by": list(cache.vary_by),
+        "vary_headers": [name.decode() for name in cache.vary_headers],
+        "ttl": duration(cache.ttl_us),
+        "override": cache.override,
+        "per_credential": cache.per_credential,
+        "stale_while_revalidate": duration(cache.stale_while_revalidate_us),
+        "stale_if_error": duration(cache.stale_if_error_us),
+        "wait": duration(cache.wait_us),
+        "max_entry": cache.entry_bytes,
+        "max_size": cache.size_bytes,
+        "store": "shared" if cache.shared else "local",
     }
 
 
@@ -175,6 +195,9 @@ def _rules(route: Route) -> str:
         names.append(f"breaker {route.breaker.name}")
     if route.retry:
         names.append(f"retry {route.retry.name}")
+    if route.cache:
+        whose = f"each {' and '.join(route.cache.vary_by)}" if route.cache.vary_by else "everybody together"
+        names.append(f"answers kept {duration(route.cache.ttl_us)} for {whose}")
     if route.authenticate:
         names.append("callers known by " + " or ".join(scheme.name for scheme in route.authenticate))
     return "; ".join(names)

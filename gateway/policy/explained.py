@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.core.cache_key import covers
+from gateway.core.caching import Cache
 from gateway.core.explain import Explanation, LimitCase, Passed
 from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.headers import retry_after_s, violated, whole_seconds
@@ -56,7 +58,8 @@ def explained(
         document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
     document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in way.route.keys]
     document["limits"] = _limits(explanation, decision)
-    return document | _guards(explanation, decision) | _beyond(way, asking, sent)
+    whose = explanation.ask.shelf if explanation.ask is not None else None
+    return document | _guards(explanation, decision) | _beyond(way, asking, sent, whose)
 
 
 def _decision(explanation: Explanation, decision: Decision) -> Document:
@@ -161,10 +164,25 @@ def _guard(guard: Guard, standing: Standing | None, *, looked: bool) -> Document
     return {"breaker" if isinstance(rule, Breaker) else "pause": described}
 
 
-def _beyond(way: Way, asking: Asking, sent: Document | None) -> Document:
+def _cache(cache: Cache, way: Way, asking: Asking, whose: str | None) -> Document:
+    """Whether such a call may be answered from what is kept.
+
+    whose  the answers are that it may get; None = nobody's
+    """
+    covered = covers(cache, asking.method, way.rest)
+    document: Document = {"may_answer": covered and whose is not None, "ttl": duration(cache.ttl_us)}
+    document |= {"vary_by": list(cache.vary_by), "store": "shared" if cache.shared else "local"}
+    if not covered:
+        document["why_not"] = "its method and path are not in the cache's match"
+    elif whose is None:
+        document["why_not"] = f"the call does not say its {' and '.join(cache.vary_by)}"
+    return document
+
+
+def _beyond(way: Way, asking: Asking, sent: Document | None, whose: str | None) -> Document:
     """What follows once a call is admitted: retries, pace, and where it goes."""
     route = way.route
-    document: Document = {}
+    document: Document = {} if route.cache is None else {"cache": _cache(route.cache, way, asking, whose)}
     if route.retry is not None:
         document["retry"] = _retry(route.retry, asking.method.upper(), bool(asking.headers.get("idempotency-key")))
     if route.upstream.pace is not None:

@@ -5,23 +5,9 @@ They are read and checked so that files can be written for them; loading warns t
 
 from pydantic import Field
 
-from gateway.policy.scalars import Duration, HeaderName, Method, OneOrMore, Pattern
-from gateway.policy.strict import Items, Strict
-
-
-class CacheMatch(Strict):
-    """Which calls may be answered from the cache."""
-
-    method: OneOrMore[Method] = ("GET",)
-    path: OneOrMore[Pattern] = Field(min_length=1)
-
-
-class Cache(Strict):
-    """Answers kept for a while."""
-
-    ttl: Duration
-    match: CacheMatch
-    vary_by: Items[str]
+from gateway.policy.caching import Cache
+from gateway.policy.scalars import HeaderName
+from gateway.policy.strict import Strict
 
 
 class SandboxWhen(Strict):

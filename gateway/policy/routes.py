@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gateway.core import policy as core
 from gateway.core.authentication import Scheme
+from gateway.core.caching import Cache
 from gateway.core.classes import Classes
 from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
@@ -12,6 +13,7 @@ from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
 from gateway.policy import models
 from gateway.policy.beside import beside
+from gateway.policy.cache_of import cache_of
 from gateway.policy.costs import check_costs, priced
 from gateway.policy.credentials_of import credentials_for
 from gateway.policy.findings import Findings, quoted
@@ -125,12 +127,13 @@ class _RouteOf:
             return None
         asked = tuple(limit for limit in own.values() if _may_act(limit))
         breaker = parts.breakers.get(model.breaker or "")
+        cache = cache_of(model.modules.cache, self.node.at("modules", "cache"), self.findings)
         return core.Route(
             name=model.name,
             match=match,
             upstream=upstream,
             limits=asked,
-            keys=_key_parts(asked, breaker, upstream, parts.keys),
+            keys=_key_parts(asked, breaker, upstream, cache, parts.keys),
             operations=operations,
             strip_prefix=strip_prefix,
             source=self.entry.source,
@@ -140,6 +143,7 @@ class _RouteOf:
             breaker=breaker,
             cost=cost,
             measures=measures,
+            cache=cache,
         )
 
     def _strip_prefix(self, match: core.Match) -> str:
@@ -192,9 +196,14 @@ def _may_act(limit: Limit) -> bool:
 
 
 def _key_parts(
-    limits: Iterable[Limit], breaker: Breaker | None, upstream: core.Upstream, keys: Mapping[str, core.KeyPart]
+    limits: Iterable[Limit],
+    breaker: Breaker | None,
+    upstream: core.Upstream,
+    cache: Cache | None,
+    keys: Mapping[str, core.KeyPart],
 ) -> tuple[core.KeyPart, ...]:
-    """What limits with their overrides, breaker, pauses, pace and credentials ask for, and the parts that logs show."""
+    """What limits with their overrides, breaker, pauses, pace, credentials and cache ask for, and the parts that logs
+    show."""
     needed = {*WELL_KNOWN_KEYS, *(breaker.key if breaker else ())}
     for limit in limits:
         needed.update(limit.key, *((name for name, _ in override.match) for override in limit.overrides))
@@ -202,6 +211,8 @@ def _key_parts(
         needed.add(upstream.learning.scope)
     if upstream.pace is not None:
         needed.update(upstream.pace.key)
+    if cache is not None:
+        needed.update(cache.vary_by)
     needed.update(name for credential in upstream.credentials for name, _ in credential.match)
     return tuple(part for name, part in keys.items() if name in needed)
 

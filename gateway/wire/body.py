@@ -25,6 +25,20 @@ class BodyFailed(Exception):
         self.reason = reason
 
 
+class Readable(Protocol):
+    """A body as its one reader sees it: see `BodyStream`."""
+
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def trailers(self) -> Fields: ...
+
+    def take(self) -> bytes: ...
+
+    async def read(self) -> bytes: ...
+
+
 class BodyStream:
     """Bytes between a socket (`feed`, `feed_eof`, `fail`) and one reader (`read`).
 

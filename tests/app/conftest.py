@@ -117,6 +117,7 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
     for one in running:
         one.listener.stop_accepting()
         await one.listener.wait_closed(1.0)
+        await one.gateway.caches.close()
         await one.gateway.upstreams.close()
         await one.gateway.authenticator.close()
         await one.gateway.store.close()

@@ -34,6 +34,7 @@ RARE: dict[str, Any] = {
     "store_error": "timeout",
     "code": "UPSTREAM_UNREACHABLE",
     "aborted_by": "upstream",
+    "cache": "miss",
     "costs": {"connection-1m": 3},
     "cost_unknown": "no_number",
     "queue_s": 0.001,

@@ -103,7 +103,7 @@ keys:
 
 
 def test_what_has_no_effect_yet_says_so(report_of: Check) -> None:
-    assert warnings(report_of(LATER)) == ["p.yaml:16:5: 'modules' is checked but not in effect yet [not-in-effect]"]
+    assert warnings(report_of(LATER)) == ["p.yaml:18:7: 'sandbox' is checked but not in effect yet [not-in-effect]"]
 
 
 def test_references_of_what_has_no_effect_yet_are_checked(report_of: Check) -> None:

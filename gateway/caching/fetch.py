@@ -1,0 +1,62 @@
+"""Asking the upstream, as a call of a route without a cache does it."""
+
+from typing import NamedTuple
+
+from gateway.admit import admit
+from gateway.caching.nobody import begun_for
+from gateway.call import Call, Gateway
+from gateway.core.problems import Refusal, body_problem
+from gateway.forward import forward
+from gateway.modules.cache.copying import Answered
+from gateway.refuse import from_upstream_failure
+from gateway.upload import Upload
+from gateway.upstream.failure import UpstreamFailed
+from gateway.wire.body import BodyFailed
+
+
+class Fetched(NamedTuple):
+    """What is to be done for the caller: refuse, or relay; nothing = it has its answer."""
+
+    refusal: Refusal | None = None
+    exchange: Answered | None = None
+    upload: Upload | None = None
+
+
+ANSWERED = Fetched()
+
+
+async def fetch(call: Call, upload: Upload) -> Answered | Refusal:
+    """Admit and forward."""
+    if not call.ask.empty:
+        refusal = await admit(call)
+        if refusal is not None:
+            return refusal
+    return await fetch_admitted(call, upload)
+
+
+async def fetch_admitted(call: Call, upload: Upload) -> Answered | Refusal:
+    """Forward: the call has been charged."""
+    try:
+        return await forward(call, upload)
+    except UpstreamFailed as failure:
+        return from_upstream_failure(call, failure)
+    except BodyFailed as failure:
+        return body_problem(failure.reason)
+
+
+def cache_status(call: Call, text: bytes) -> tuple[bytes, bytes]:
+    """The field `Cache-Status` (RFC 9211)."""
+    return b"Cache-Status", call.gateway.settings.name.encode("ascii") + b"; " + text
+
+
+def tell(call: Call, how: str) -> None:
+    """How the call was answered, for its line and for the counters (`docs/cache.md` lists the words)."""
+    record = call.record
+    record.cache = how = "refresh" if begun_for(call) is not None else how
+    record.notes = None  # what is the same for calls like this does not say it
+    call.gateway.caches.answers[how] += 1
+
+
+def now_us(gateway: Gateway) -> int:
+    """Epoch microseconds."""
+    return int(gateway.wall_clock() * 1e6)

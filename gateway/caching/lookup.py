@@ -1,0 +1,143 @@
+"""One call that may be answered from what is kept, or whose answer may be kept."""
+
+from functools import partial
+from typing import NamedTuple
+
+from gateway.caching.fetch import ANSWERED, Fetched, now_us
+from gateway.caching.filling import Filling
+from gateway.caching.nobody import begun_for, unattended
+from gateway.caching.serve import serve
+from gateway.call import Call
+from gateway.core.cache_control import request_directives, values
+from gateway.core.cache_key import Shelf, told, variant
+from gateway.core.caching import Stored, Use, instead_of_error, use
+from gateway.core.fields import lower
+from gateway.core.framing import Fields
+from gateway.core.problems import NOT_CACHED, Refusal
+from gateway.modules.cache.caches import Kept
+from gateway.modules.cache.flights import Flight, Outcome
+
+NOT_FOR_ALL = (Outcome.ITS_OWN, Outcome.LATE)
+
+
+class Good(NamedTuple):
+    """How a stored answer can be used: what `Cache-Status` and the counters say, and whether it should be validated."""
+
+    status: bytes
+    told: str
+    refresh: bool = False
+
+
+class Lookup:
+    """Use: `answer`, once.
+
+    why  the upstream is asked, if it is (RFC 9211 §2.2)
+    key  what calls that want the same have in common
+    fields, wanted  the caller's, and what it says in them about caches; asked: those that the upstream gets to see
+    """
+
+    def __init__(self, call: Call, kept: Kept, owner: str) -> None:
+        head, record = call.request.head, call.record
+        self.call = call
+        self.kept = kept
+        self.fields = head.fields
+        self.wanted = request_directives(head.fields)
+        self.asked = _asked(call)
+        self.shelf = Shelf(
+            owner, record.scheme, record.http_host.lower(), call.target, told(head.fields) if call.peer_trusted else ()
+        )
+        self.own_wish = "no-cache" in self.wanted or "max-age" in self.wanted
+        self.why = b"uri-miss"
+        self.key = (self.shelf, b"")
+
+    async def answer(self) -> Fetched | None:
+        """What became of the call; None = the cache cannot do anything for it."""
+        begun = begun_for(self.call)
+        if begun is not None:
+            return await Filling(self).ask(begun, self.look())
+        clock = self.call.gateway.clock
+        until_s, waited = clock() + self.kept.cache.wait_us / 1e6, False
+        while True:
+            stored = self.look()
+            good = self._good(stored) if stored is not None else None
+            if stored is not None and good is not None:
+                await self._use(stored, good, waited)
+                return ANSWERED
+            flight = self.kept.flights.flying(self.key)
+            if self.own_wish or (flight is None and self.kept.flights.passes(self.key)):
+                return await self._alone(stored)
+            if flight is None:
+                return await self._lead(stored)
+            left_s = until_s - clock()
+            if left_s <= 0 or await flight.wait(left_s) in NOT_FOR_ALL:
+                return await self._alone(stored)
+            waited = True
+
+    def look(self) -> Stored | None:
+        """What is kept for this call."""
+        named = self.kept.memory.vary(self.shelf)
+        self.key = (self.shelf, variant(self.kept.cache, self.asked, named))
+        stored = self.kept.memory.get(*self.key)
+        if stored is not None:
+            self.why = b"request" if self.own_wish else b"stale"
+        elif named:
+            self.why = b"vary-miss"
+        return stored
+
+    def _good(self, stored: Stored) -> Good | None:
+        """How it can be used without asking anybody; None = it cannot."""
+        at_us = now_us(self.call.gateway)
+        good_for = use(stored, self.wanted, at_us)
+        if good_for is Use.FRESH:
+            return Good(b"; hit", "hit")
+        if good_for is Use.WHILE_REVALIDATED:
+            return Good(b"; hit; detail=stale-while-revalidate", "stale", refresh=True)
+        if self.kept.flights.fails(self.key) and instead_of_error(stored, self.wanted, at_us):
+            return Good(b"; hit; detail=stale-if-error", "error")
+        return None
+
+    async def _use(self, stored: Stored, good: Good, waited: bool) -> None:
+        """Serve it. What others have just fetched is no hit (RFC 9211 §2.6)."""
+        flights, status = self.kept.flights, good.status
+        if good.refresh and flights.flying(self.key) is None and not flights.fails(self.key):
+            self._refresh()
+        if waited and not good.refresh:
+            status = b"; fwd=" + self.why + b"; collapsed"
+        await serve(self.call, stored, self.fields, status, "collapsed" if waited else good.told)
+
+    def _refresh(self) -> None:
+        """Validate in the background."""
+        flight = self.kept.flights.begin(self.key)
+        if not self.call.gateway.caches.start(partial(unattended, self.call, flight)):
+            flight.end(Outcome.LEFT)
+
+    async def _lead(self, stored: Stored | None) -> Fetched | None:
+        """Ask, for all who want the same."""
+        flight = self.kept.flights.begin(self.key)
+        try:
+            return await self._ask(flight, stored)
+        except BaseException:
+            flight.end(Outcome.LEFT)
+            raise
+
+    async def _alone(self, stored: Stored | None) -> Fetched | None:
+        """Ask, whatever others do."""
+        return await self._ask(Flight(self.kept.flights, None), stored)
+
+    async def _ask(self, flight: Flight, stored: Stored | None) -> Fetched | None:
+        if "only-if-cached" in self.wanted:
+            flight.end(Outcome.LEFT)
+            return Fetched(Refusal(NOT_CACHED, "What was asked for is not in the cache."))
+        if self.call.record.method == "HEAD" or values(self.fields, b"range"):
+            flight.end(Outcome.LEFT)
+            return None
+        return await Filling(self).ask(flight, stored)
+
+
+def _asked(call: Call) -> Fields:
+    """The fields of the request that the upstream gets to see: what the gateway takes off makes no answer anybody's
+    own."""
+    drop, credential = call.route.credential_fields, call.ask.credential
+    if credential is not None:
+        drop = drop | credential.replaces
+    return tuple(one for one in call.request.head.fields if lower[one[0]] not in drop)

@@ -1,0 +1,113 @@
+"""The caches of one worker: one a route that has one, with its counters."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from gateway.core.caching import Cache, Stored
+from gateway.core.policy import PolicySet, Route, Upstream
+from gateway.modules.cache.flights import Flights
+from gateway.modules.cache.memory import Memory
+
+MOST_REFRESHES = 64
+"""Answers that are validated in the background at the same time; beyond it, they stay stale a little longer."""
+
+
+class Purge(NamedTuple):
+    """What an operator wants gone; None = whatever it is.
+
+    prefix  of what the upstream was asked for: its path, and its query if the prefix has a `?`
+    """
+
+    route: str | None = None
+    tenant: str | None = None
+    prefix: str | None = None
+
+    def fits(self, stored: Stored) -> bool:
+        """Whether this answer is to go, if it is of the route."""
+        if self.tenant is not None and stored.tenant != self.tenant:
+            return False
+        return self.prefix is None or stored.target.startswith(self.prefix)
+
+
+class Kept:
+    """What one route keeps."""
+
+    __slots__ = ("_at_once", "cache", "flights", "memory", "upstream")
+
+    def __init__(self, cache: Cache, upstream: Upstream) -> None:
+        self.cache = cache
+        self.upstream = upstream
+        self.memory = Memory(cache.size_bytes)
+        self.flights = Flights()
+        self._at_once: Route | None = None
+
+    def at_once(self, route: Route) -> Route:
+        """The route of a call that has an old answer to fall back on: it need not wait for further attempts."""
+        if route.retry is None:
+            return route
+        if self._at_once is None or self._at_once.source != route.source:
+            self._at_once = replace(route, retry=None)
+        return self._at_once
+
+
+class Caches:
+    """By route. A reload keeps what is kept where neither the cache's rules nor the upstream have changed.
+
+    answers  how many calls were answered how: the words of the log's field `cache`
+    """
+
+    def __init__(self) -> None:
+        self.answers: Counter[str] = Counter()
+        self._kept: dict[str, Kept] = {}
+        self._working: set[asyncio.Task[None]] = set()
+
+    def use(self, policies: PolicySet) -> None:
+        """These policies are in force."""
+        before = self._kept
+        self._kept = {}
+        for route in policies.routes:
+            if route.cache is not None:
+                kept = before.get(route.name)
+                if kept is None or kept.cache != route.cache or kept.upstream != route.upstream:
+                    kept = Kept(route.cache, route.upstream)
+                kept.cache, kept.upstream = route.cache, route.upstream
+                self._kept[route.name] = kept
+
+    def of(self, route: Route) -> Kept | None:
+        """None for a call that began with other policies than those in force: it uses no cache."""
+        kept = self._kept.get(route.name)
+        return kept if kept is not None and kept.cache is route.cache and kept.upstream is route.upstream else None
+
+    def forget(self, upstream: Upstream, target: str, now_us: int) -> None:
+        """Whatever is kept of this upstream's answers about this target is wrong."""
+        for kept in self._kept.values():
+            if kept.upstream.name == upstream.name:
+                kept.memory.forget(target, now_us)
+
+    def purge(self, wanted: Purge, now_us: int) -> int:
+        """Forget what is wanted gone. How many answers there were."""
+        chosen = [kept for name, kept in self._kept.items() if wanted.route in (None, name)]
+        return sum(kept.memory.purge(wanted.fits, now_us) for kept in chosen)
+
+    def levels(self) -> dict[str, int]:
+        """Bytes by route."""
+        return {name: kept.memory.size_bytes for name, kept in self._kept.items()}
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Do this in the background, if not too much is done there already."""
+        if len(self._working) >= MOST_REFRESHES:
+            return False
+        task = asyncio.create_task(work(), name="cache refresh")
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return True
+
+    async def close(self) -> None:
+        """Nobody wants the rest any more. Idempotent."""
+        for task in self._working:
+            task.cancel()
+        if self._working:
+            await asyncio.wait(self._working)
