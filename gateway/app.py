@@ -191,7 +191,7 @@ class Worker:
             self.store,
             gateway.fallback,
             gateway.leases,
-            Fleet(self._settings.workers, self._worker),
+            Fleet(self._settings.workers, self._worker, self._settings.store.gateways),
             tell=partial(store_event, self._metrics),
             asks=gateway.callers.asks,
             use=partial(setattr, gateway, "store"),

@@ -46,7 +46,7 @@ def build_gateway(
     gateway.policies = policies
     gateway.store = store
     own = LocalStore()
-    gateway.fallback = Fallback(own, Fleet(settings.workers, worker))
+    gateway.fallback = Fallback(own, Fleet(settings.workers, worker, settings.store.gateways))
     gateway.breakers = Breakers(own)
     gateway.pauses = Pauses(own)
     gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)

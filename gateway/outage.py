@@ -39,7 +39,7 @@ Tell = Callable[[str, Mapping[str, object]], None]
 class Outage:
     """One worker's side of its store's absence.
 
-    own    this worker among those of its own gateway
+    own    this worker among those of its own gateway, and how many such gateways there are said to be
     tell   told of `store.degraded` and `store.recovered`, once for each change, and of the store's other events
     asks   what callers have the store asked, with its last answers
     use    makes calls be decided by this store from now on
@@ -101,7 +101,7 @@ class Outage:
             status |= {"reason": self._reason.get("kind", "other"), "detail": self._reason.get("detail", "")}
         fleet = self._fallback.fleet
         return status | {
-            "fleet": {"workers": fleet.workers, "rank": fleet.rank, "known": self._heartbeat.known},
+            "fleet": {"workers": fleet.all_workers, "rank": fleet.rank, "known": self._heartbeat.known},
             "owing": self._fallback.owing,
         }
 
@@ -207,7 +207,7 @@ class Outage:
 
     async def _wait_for_others(self, until_s: float) -> None:
         """Until as many workers as there were have paid, too: their first beat comes behind their debts."""
-        workers = self._fallback.fleet.workers
+        workers = self._fallback.fleet.all_workers
         while workers > 1 and monotonic() < until_s:
             beat = await self._heartbeat.beat(self._gone_us)
             if beat.back >= workers:

@@ -31,11 +31,15 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """`url` may carry credentials: never log it; `gateway.store.redact_url` gives the safe form."""
+    """`url` may carry credentials: never log it; `gateway.store.redact_url` gives the safe form.
+
+    `gateways`: how many share the limits, as long as the store has not said it.
+    """
 
     url: str = "embedded"
     key_prefix: str = "gw:"
     timeout_us: int = 20_000
+    gateways: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,20 @@ from gateway.core.limits import Algorithm, Limit
 
 
 class Fleet(NamedTuple):
-    """How many workers share the limits, and which of them this is: 0 <= rank < workers."""
+    """How many workers share the limits, and which of them this is: 0 <= rank < workers.
+
+    gateways  how many such fleets there are that have not heard of each other: each has the same part of every limit,
+              rounded down, because nobody knows which one this is
+    """
 
     workers: int = 1
     rank: int = 0
+    gateways: int = 1
+
+    @property
+    def all_workers(self) -> int:
+        """Those of all gateways."""
+        return self.workers * self.gateways
 
 
 def place_of(key: str, fleet: Fleet) -> int:
@@ -30,11 +40,11 @@ def part(units: int, workers: int, place: int) -> int:
     return (units + workers - 1 - place) // workers
 
 
-def share(limit: Limit, workers: int, place: int) -> Limit:
+def share(limit: Limit, fleet: Fleet, place: int) -> Limit:
     """One place's part of a limit. Its quota may be 0: then nothing is admitted there. Buckets refill alike slower."""
-    quota = part(limit.quota, workers, place)
+    quota = part(limit.quota // fleet.gateways, fleet.workers, place)
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        return replace(limit, quota=quota, per_us=limit.per_us * workers)
+        return replace(limit, quota=quota, per_us=limit.per_us * fleet.all_workers)
     return replace(limit, quota=quota)
 
 

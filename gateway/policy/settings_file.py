@@ -106,7 +106,7 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         workers=model.workers,
         policies=beside(root.child("policies") or root, model.policies),
         trusted_proxies=model.trusted_proxies,
-        store=frozen.StoreSettings(url, store.key_prefix, store.timeout),
+        store=frozen.StoreSettings(url, store.key_prefix, store.timeout, store.gateways),
         headers=frozen.HeaderSettings(**model.headers.model_dump()),
         bounds=frozen.Bounds(**_with_units(model.bounds.model_dump())),
         drain=frozen.Drain(drain.delay, drain.grace),

@@ -195,6 +195,7 @@ class Store(Strict):
     url: Annotated[str, BeforeValidator(parse_store_url), WithJsonSchema(_STORE_SCHEMA)] = "embedded"
     key_prefix: str = Field(default="gw:", pattern=r"^[A-Za-z0-9:._-]{0,32}$")
     timeout: Duration = 20_000
+    gateways: int = Field(default=1, ge=1, le=10_000)
 
 
 class Headers(Strict):

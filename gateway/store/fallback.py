@@ -197,7 +197,7 @@ class Fallback:
         if seen is None or self._local.state_of(key) is not None:
             return
         now_us, mine = self._clock(), self._share(limit, key)
-        left = part(seen.left(now_us), self._fleet.workers, place_of(key, self._fleet))
+        left = part(seen.left(now_us) // self._fleet.gateways, self._fleet.workers, place_of(key, self._fleet))
         reset_us = seen.full_us - now_us
         state = begun_with(mine, left, reset_us, now_us)
         if state is not None:
@@ -271,14 +271,13 @@ class Fallback:
         self._local.renew(charges, lease)
 
     def _share(self, limit: Limit, key: str) -> Limit:
-        workers = self._fleet.workers
-        place = place_of(key, self._fleet)
-        quota = part(limit.quota, workers, place)
+        fleet, place = self._fleet, place_of(key, self._fleet)
+        quota = part(limit.quota // fleet.gateways, fleet.workers, place)
         known = self._shares.get((id(limit), quota))
         if known is None:
             if len(self._shares) >= MOST_SHARES:
                 self._forget_shares()
-            known = self._shares[id(limit), quota] = (limit, share(limit, workers, place))
+            known = self._shares[id(limit), quota] = (limit, share(limit, fleet, place))
             self._whole[id(known[1])] = limit
         return known[1]
 

@@ -64,8 +64,8 @@ class Scripted(Protocol):
 class Heartbeat:
     """One worker's place in the fleet.
 
-    own       the workers of its own gateway, and its number among them: what is known before the first beat. There
-              are never less than these
+    own       the workers of its own gateway, its number among them, and of how many gateways it is said to be one: what
+              is known before the first beat. Workers are never less than these
     on_beat   told of the fleet after every beat that was answered
     quiet     others are not to hear of this one now: the store is back, and does not know yet what was spent here
     ahead_us  what the store's clock shows more than `steady_us`; None = not known yet
@@ -112,7 +112,9 @@ class Heartbeat:
         beat = await self._ask("beat", since_us)
         self.ahead_us = beat.now_us - steady_us()
         self.data = beat.data
-        self._believe(Fleet(beat.workers, beat.rank) if beat.workers > self._own.workers else self._own)
+        self._believe(
+            Fleet(beat.workers, beat.rank) if beat.workers > self._own.workers else self._own._replace(gateways=1)
+        )
         self._on_beat(self.fleet)
         return beat
 

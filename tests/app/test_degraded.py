@@ -91,7 +91,7 @@ WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 500, 600_000_000, ("tenant",))
 @given(st.integers(1, 1000), st.integers(1, 64))
 def test_shares_add_up_to_exactly_the_limit(quota: int, workers: int) -> None:
     limit = replace(WINDOW, quota=quota)
-    assert sum(share(limit, workers, index).quota for index in range(workers)) == quota
+    assert sum(share(limit, Fleet(workers), index).quota for index in range(workers)) == quota
 
 
 async def test_a_call_that_costs_more_than_the_share_is_refused() -> None:

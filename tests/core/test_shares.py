@@ -39,9 +39,17 @@ def test_of_many_partitions_with_one_unit_each_worker_has_some() -> None:
 
 @given(st.integers(1, 1000), workers)
 def test_shares_of_a_bucket_refill_together_as_fast_as_the_bucket(quota: int, count: int) -> None:
-    shares = [share(replace(BUCKET, quota=quota), count, place) for place in range(count)]
+    shares = [share(replace(BUCKET, quota=quota), Fleet(count), place) for place in range(count)]
     assert sum(one.quota for one in shares) == quota
     assert all(one.per_us == BUCKET.per_us * count for one in shares)
+
+
+@given(st.integers(1, 1000), workers, st.integers(1, 20))
+def test_gateways_that_have_not_heard_of_each_other_share_what_divides(quota: int, count: int, gateways: int) -> None:
+    limit = replace(BUCKET, quota=quota)
+    shares = [share(limit, Fleet(count, gateways=gateways), place) for place in range(count)]
+    assert sum(one.quota for one in shares) == quota // gateways
+    assert all(one.per_us == BUCKET.per_us * count * gateways for one in shares)
 
 
 @given(st.sampled_from([WINDOW, FIXED, BUCKET]), workers, st.integers(0, 500), st.integers(1, 600_000_000))
@@ -49,14 +57,14 @@ def test_what_was_left_is_shared_out_once(limit: Limit, count: int, left: int, r
     left = min(left, limit.quota)
     admitted = 0
     for place in range(count):
-        mine = share(limit, count, place)
+        mine = share(limit, Fleet(count), place)
         state = state_for(limit, begun_with(mine, part(left, count, place), reset_us, NOW_US))
         admitted += state.present(mine, NOW_US)[0]
     assert admitted == left
 
 
 def test_a_window_is_whole_again_when_all_is_back_and_not_before() -> None:
-    mine = share(WINDOW, 5, 0)
+    mine = share(WINDOW, Fleet(5), 0)
     state = begun_with(mine, 10, 40_000_000, NOW_US)
     assert state is not None
     assert state.present(mine, NOW_US + 39_999_999)[0] == 10
@@ -70,7 +78,7 @@ def test_nothing_is_remembered_of_what_was_full_or_of_slots() -> None:
 
 
 def test_only_what_still_counts_is_owed() -> None:
-    mine = share(WINDOW, 5, 0)
+    mine = share(WINDOW, Fleet(5), 0)
     begun = begun_with(mine, 60, 300_000_000, NOW_US)
     assert begun is not None
     spent = begun.charged(mine, 7, NOW_US + 1_000_000, "")
@@ -84,7 +92,7 @@ def test_only_what_still_counts_is_owed() -> None:
 
 @given(st.integers(1, 20), st.integers(0, 30_000_000))
 def test_a_bucket_owes_what_has_not_come_back(units: int, later_us: int) -> None:
-    mine = share(BUCKET, 2, 0)
+    mine = share(BUCKET, Fleet(2), 0)
     units = min(units, mine.quota)
     bucket = state_for(BUCKET, None).charged(mine, units, NOW_US, "")
     due = owed(mine, units, bucket, NOW_US + later_us)

@@ -242,6 +242,34 @@ async def test_who_has_not_told_its_debts_is_not_heard_of(start_workers, own_red
     assert not any(worker.outage._heartbeat.quiet for worker in workers)
 
 
+@pytest.fixture
+async def blind(own_redis_server):
+    """Two gateways of one worker that start while the server is down, and have been told that they are two."""
+    own_redis_server.kill()
+    workers = [Worker(own_redis_server.url, Fleet(1, 0, gateways=2)) for _ in range(2)]
+    for worker in workers:
+        with pytest.raises(StoreDown):
+            await worker.below.start()
+        worker.outage.start()
+    yield workers
+    for worker in workers:
+        await worker.outage.close()
+        await worker.below.close()
+        worker.leases.close()
+
+
+async def test_gateways_that_start_blind_share_as_they_are_told(blind, own_redis_server) -> None:
+    charge = Charge(WINDOW, "w:{t}", 1)
+    assert [await worker.calls(100, charge) for worker in blind] == [50, 50]
+    assert blind[0].outage.status()["fleet"] == {"workers": 2, "rank": 0, "known": False}
+    own_redis_server.start()
+    await all_back(blind)
+    assert [await worker.calls(100, charge) for worker in blind] == [0, 0]
+    for worker in blind * 2:
+        await worker.outage._heartbeat.beat()
+    assert [worker.fallback.fleet for worker in blind] in ([Fleet(2, 0), Fleet(2, 1)], [Fleet(2, 1), Fleet(2, 0)])
+
+
 async def test_more_workers_than_units(start_workers, own_redis_server) -> None:
     workers = await start_workers(4)
     own_redis_server.freeze()
