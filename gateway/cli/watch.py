@@ -1,6 +1,8 @@
 """Views of a running gateway: how it is doing, who calls most, and calls as they happen."""
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -144,11 +146,14 @@ def tail(
     """Show calls and events as they happen, until Ctrl-C."""
     asked = {"limited": "1" if limited else "", "tenant": tenant, "event": event}
     query = urlencode({name: value for name, value in asked.items() if value})
-    try:
-        for line in client.events("/-/stream" + (f"?{query}" if query else "")):
-            typer.echo(json.dumps(line) if as_json else line_text(line))
-    except KeyboardInterrupt:
-        raise typer.Exit from None
+    signal.signal(signal.SIGINT, _leave)
+    for line in client.events("/-/stream" + (f"?{query}" if query else "")):
+        typer.echo(json.dumps(line) if as_json else line_text(line))
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """At once, as nothing is left to do: what Ctrl-C raises may be lost, where it strikes in a finalizer."""
+    os._exit(0)
 
 
 def line_text(line: Document) -> str:

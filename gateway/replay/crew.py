@@ -33,6 +33,8 @@ def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
         return
     pool = ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), _begin, (policies,))
     try:
+        with _uninterrupted():
+            pool.submit(int)  # which has all processes begin
         yield lambda texts: _ahead(pool, texts, readers * _AHEAD)
     except BrokenExecutor:
         raise ReaderDied(
@@ -40,6 +42,16 @@ def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits: what it raises is lost where it strikes within a fork."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -272,7 +272,7 @@ def test_it_ends_when_it_or_a_reader_is_killed(policy: Path, tmp_path: Path, sta
     log = tmp_path / "pipe"
     os.mkfifo(log)
     process = start("-m", "gateway", "replay", str(log), "-p", str(policy), "--readers", "1")
-    with log.open("w") as writer:  # as soon as it reads; its reader begins with the first piece
+    with log.open("w") as writer:  # as soon as it reads
         text = "\n".join(line(number) for number in range(30_000))
         writer.write(text)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
