@@ -171,7 +171,7 @@ BAD = {
     "listen: '*:80'\n": "s.yaml:1:9: '*:80' is not an address (all addresses: 0.0.0.0 or [::]) [bad-address]",
     "admin: 127.0.0.1:8080\n": "s.yaml:1:8: listen and admin are both 127.0.0.1:8080 [address-twice]",
     "workers: 0\n": "s.yaml:1:10: must be between 1 and 1024, got 0 [out-of-range]",
-    "store:\n  gateways: 0\n": "s.yaml:2:13: must be between 1 and 10000, got 0 [out-of-range]",
+    "store:\n  gateways: 0\n": "s.yaml:2:13: must be at least 1, got 0 [out-of-range]",
     "workers: many\n": "s.yaml:1:10: expected a number of processes or auto, got 'many' [wrong-type]",
     "workres: 1\n": "s.yaml:1:1: unknown key 'workres' (did you mean 'workers'?) [unknown-key]",
     "version: 2\n": "s.yaml:1:10: expected 1, got the number 2 [unknown-value]",
