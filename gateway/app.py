@@ -22,6 +22,7 @@ from gateway.editions import Editions
 from gateway.ending import Ending
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
+from gateway.modules.hooks import open_hooks
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.observe.breaker_changes import breaker_changed
@@ -137,6 +138,7 @@ class Worker:
         listener = self.listener = build_listener(gateway, self._certificates)
         self._outage = self._watch_store()
         self._census = Census(self.store, policies.breakers)
+        hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
         parts = (listener, metrics, self._census, self._connections, switches.use)
         self._reload = self._make_reload(Editions(gateway, *parts), siblings)
@@ -153,6 +155,7 @@ class Worker:
             metrics=metrics,
             census=self._census,
             ending=self._ending,
+            hooks=hooks,
         )
         self._view.lookout = Lookout(siblings, batch, self._access, metrics.pulse, self._view.facts)
         metrics.levels = self._view.levels
@@ -211,6 +214,8 @@ class Worker:
         event("policy.loaded", "Policy loaded", version=policies.version, files=list(policies.files))
         with suppress(StoreDown):
             await self.store.start()
+        if self._hooks is not None:
+            await self._hooks.start()
         self._outage.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
 
@@ -239,6 +244,8 @@ class Worker:
         await gateway.pauses.close()
         await self._connections.close()
         await self._outage.close()
+        if self._hooks is not None:
+            await self._hooks.close()
         await self.store.close()
         self._metrics.close()
         if self._admin is not None:

@@ -6,6 +6,8 @@ Read by `gateway.policy.settings_file`; precedence is flag > environment > .env 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.core.receivers import Subscription
+
 KIB = 1024
 
 
@@ -104,6 +106,15 @@ class Traces:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Events told to others. No targets = nothing is told. `allow` is part of the targets already."""
+
+    targets: tuple[Subscription, ...] = ()
+    allow: tuple[str, ...] = ()
+    most_waiting: int = 10_000  # per target
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One gateway process's settings. `sources` maps a dotted key to where its value came from."""
 
@@ -120,4 +131,5 @@ class Settings:
     drain: Drain = field(default_factory=Drain)
     logging: Logging = field(default_factory=Logging)
     traces: Traces = field(default_factory=Traces)
+    webhooks: Webhooks = field(default_factory=Webhooks)
     sources: tuple[tuple[str, str], ...] = ()

@@ -16,6 +16,7 @@ from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.ending import Ending
 from gateway.listener.listener import Listener
+from gateway.modules.hooks import Hooks
 from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.levels import Levels
 from gateway.observe.log import dropped_lines
@@ -47,6 +48,7 @@ class WorkerView:
     metrics: Metrics
     census: Census
     ending: Ending
+    hooks: Hooks | None = None
     lookout: Lookout = field(init=False)
 
     @property
@@ -109,6 +111,7 @@ class WorkerView:
             store_up=self.outage.up,
             breaker_keys=self.census.counts,
             slots=gateway.leases.slots(),
+            webhooks=self.hooks.levels if self.hooks is not None else {},
         )
 
     def facts(self) -> Mapping[str, Any]:

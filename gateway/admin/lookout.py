@@ -13,7 +13,7 @@ from gateway.admin.tap import Tap
 from gateway.core.connection_state import ConnectionState
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
-from gateway.observe.log import hear_events
+from gateway.observe.log import hear_events, hear_no_events
 from gateway.observe.process import resident_bytes
 from gateway.observe.pulse import Pulse
 from gateway.siblings import Siblings
@@ -64,7 +64,7 @@ class Lookout:
 
     def close(self) -> None:
         """Hear of nothing any more."""
-        hear_events(None)
+        hear_no_events(self._hear)
 
     def report(self) -> dict[str, Any]:
         """This worker now, and what happened here lately."""

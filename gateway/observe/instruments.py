@@ -83,6 +83,11 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_log_lines_dropped_total": _counter("Log lines that could not be written"),
     "gateway_traced_calls_total": _counter("Calls whose spans were sent, or lost", "result"),
     "gateway_log_lines_sampled_out_total": _counter("Log lines left out as the settings want", "kind"),
+    "gateway_webhook_deliveries_total": _counter("Tries to deliver webhooks", "receiver", "result"),
+    "gateway_webhook_dropped_total": _counter("Webhooks lost to a receiver", "receiver", "reason"),
+    "gateway_webhook_queue": _gauge(
+        "Webhooks in the store, in the whole fleet", "receiver", "state", together="livemax"
+    ),
     "gateway_worker_restarts_total": _counter("Workers that died and were replaced"),
     "gateway_event_loop_lag_seconds": _histogram("How late the event loop ran a timer", LAG_S),
     "process_cpu_seconds_total": _counter("CPU seconds, of each worker and its forerunners", "worker"),

@@ -16,6 +16,7 @@ class Levels(NamedTuple):
     upstream_connections  by upstream: (active, idle)
     breaker_keys          by breaker and state
     slots                 by concurrency limit
+    webhooks              by receiver and state
     """
 
     in_flight: int = 0
@@ -24,6 +25,7 @@ class Levels(NamedTuple):
     store_up: bool = True
     breaker_keys: Mapping[tuple[str, str], int] = {}
     slots: Mapping[str, int] = {}
+    webhooks: Mapping[tuple[str, str], int] = {}
 
 
 class Gauges:
@@ -52,6 +54,8 @@ class Gauges:
             now["gateway_breaker_keys", breaker, state] = count
         for limit, count in levels.slots.items():
             now["gateway_limit_concurrency_in_use", limit] = count
+        for (receiver, state), count in levels.webhooks.items():
+            now["gateway_webhook_queue", receiver, state] = count
         self._series |= now.keys()
         for name, *labels in self._series:
             self._put(name, now.get((name, *labels), 0), *labels)

@@ -34,6 +34,7 @@ __all__ = [
     "event_destination",
     "flush_logs",
     "hear_events",
+    "hear_no_events",
     "reopen_logs",
     "use_level",
     "use_policy_version",
@@ -74,9 +75,14 @@ def event(event_name: str, message: str, level: str = "info", **fields: Any) -> 
     _state.event(event_name, message, level, fields)
 
 
-def hear_events(listener: Listener | None) -> None:
-    """Have this told of every event from now on, of any level, as a line in native names; None: nobody."""
-    _state.listener = listener
+def hear_events(listener: Listener) -> None:
+    """Have this told of every event from now on, of any level, as a line in native names."""
+    _state.listeners = (*_state.listeners, listener)
+
+
+def hear_no_events(listener: Listener) -> None:
+    """No longer. Idempotent."""
+    _state.listeners = tuple(one for one in _state.listeners if one != listener)
 
 
 def use_level(level: str) -> None:
@@ -134,7 +140,7 @@ class _State:
 
     def __init__(self) -> None:
         self.bridge = Bridge()
-        self.listener: Listener | None = None
+        self.listeners: tuple[Listener, ...] = ()
         self._set(Logging(pretty=False), {"service_name": SERVICE, "service_version": __version__})
 
     def configure(self, settings: Logging, common: Mapping[str, str | int]) -> None:
@@ -167,8 +173,8 @@ class _State:
         known = {name: value for name, value in fields.items() if value is not None and name not in self._hidden}
         try:
             getattr(self._logger, level)(message, event_name=event_name, **known)
-            if self.listener is not None:
-                self.listener(self.chain.document(level, message, {**known, "event_name": event_name}))
+            for listener in self.listeners:
+                listener(self.chain.document(level, message, {**known, "event_name": event_name}))
         except Exception as error:  # telling must not break what is told about
             print(f"gateway: cannot log {event_name}: {error!r}", file=sys.stderr)  # noqa: T201
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -65,7 +66,7 @@ class Metrics:
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._set)
-        self._followed: list[tuple[str, Counter[str], Counter[str]]] = []
+        self._followed: list[tuple[str, Counter[Any], Counter[Any]]] = []
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
@@ -178,8 +179,8 @@ class Metrics:
         if name == "store.degraded":
             self._inc("gateway_store_errors_total", str(fields.get("kind", "other")))
 
-    def follow(self, name: str, counts: Counter[str]) -> None:
-        """`counts` grow elsewhere, by the metric's one label."""
+    def follow(self, name: str, counts: Counter[Any]) -> None:
+        """`counts` grow elsewhere, by the metric's label, or a tuple of its labels."""
         self._followed.append((name, counts, Counter()))
 
     # Time -----------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ class Metrics:
         for name, counts, poured in self._followed:
             more = Counter(counts) - poured
             for label, count in more.items():
-                self._inc(name, label, by=count)
+                self._inc(name, *(label if isinstance(label, tuple) else (label,)), by=count)
             poured.update(more)
 
     # Scrapes --------------------------------------------------------------------------------------

@@ -42,7 +42,12 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         elif is_dataclass(value):
             yield from _leaves(value, name + ".")
         else:
-            yield name, value if isinstance(value, int | str | tuple | None) else str(value)
+            yield name, value if isinstance(value, int | str | None) else _shown(value)
+
+
+def _shown(value: Any) -> Any:
+    """Of things that have names, the names: what else they have may be secret."""
+    return [getattr(one, "name", one) for one in value] if isinstance(value, tuple) else str(value)
 
 
 def _setting(name: str, value: Any) -> str:
@@ -50,7 +55,7 @@ def _setting(name: str, value: Any) -> str:
         return "auto" if name == "logging.pretty" else "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
 
 
 def policy_values(policies: PolicySet) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def _section(name: str, field: FieldInfo) -> type[BaseModel] | None:
     """The model behind a setting that has settings below it."""
     if name in _LISTENERS:
         return Listener
+    if get_origin(field.annotation) in (dict, tuple):
+        return None
     options = get_args(field.annotation) or (field.annotation,)
     return next((kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -10,6 +9,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from gateway.core.store_url import SCHEMES, parse_url, redact_url
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
+from gateway.policy.hooks_model import Webhooks
+from gateway.policy.networks import Network
 from gateway.policy.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
 from gateway.policy.secret import is_reference
 from gateway.policy.strict import Items, Strict
@@ -55,18 +56,6 @@ def parse_workers(value: object) -> int:
     if not 1 <= value <= 1024:
         raise Unfit("out-of-range", f"must be between 1 and 1024, got {value}")
     return value
-
-
-def parse_network(value: object) -> str:
-    """An address or a CIDR network."""
-    text = expect_text(value, "a network like 10.0.0.0/8")
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        raise Unfit("bad-network", f"{quoted(text)} is not a network", "write it like 10.0.0.0/8") from None
-    if "/" in text and not text.lower().startswith(str(network.network_address)):
-        raise Unfit("bad-network", f"{quoted(text)} has bits beyond its prefix", f"did you mean '{network}'?")
-    return str(network)
 
 
 def parse_store_url(value: object) -> str:
@@ -267,10 +256,11 @@ class SettingsFile(Strict):
     admin_token: Annotated[str | None, BeforeValidator(parse_token), WithJsonSchema(_TOKEN)] = None
     workers: Annotated[int, BeforeValidator(parse_workers), WithJsonSchema(_WORKERS)] = 1
     policies: str = Field(default="../policies", min_length=1)
-    trusted_proxies: Items[Annotated[str, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})]] = ()
+    trusted_proxies: Items[Network] = ()
     store: Store = Store()
     headers: Headers = Headers()
     bounds: Bounds = Bounds()
     drain: Drain = Drain()
     logging: Logging = Logging()
     traces: Traces = Traces()
+    webhooks: Webhooks = Webhooks()

@@ -66,9 +66,16 @@ class ClusterStore:
     kind = "redis"
 
     def __init__(
-        self, url: str, *, key_prefix: str = "gw:", timeout_us: int = 20_000, on_event: OnEvent = ignore_event
+        self,
+        url: str,
+        *,
+        key_prefix: str = "gw:",
+        timeout_us: int = 20_000,
+        on_event: OnEvent = ignore_event,
+        decides: bool = True,
     ) -> None:
-        """Raises ValueError for a URL it cannot use; the text shows no secret."""
+        """Raises ValueError for a URL it cannot use; the text shows no secret. `decides` as for `RedisStore`."""
+        self._decides = decides
         self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
         self._nodes = Nodes(
@@ -225,7 +232,7 @@ class ClusterStore:
         return await self._nodes.ask(self._slot(key), (pack((command, self._prefix + key, *arguments)), None, None, ""))
 
     def _probe(self, link: Link, tag: str) -> "asyncio.Future[Any]":
-        if not tag:
+        if not tag or not self._decides:
             return link.send(_PING)
         return link.send(*self._admissions.probe(f"{secrets.token_hex(8)}:{{{tag}}}"))
 

@@ -22,9 +22,27 @@ def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ig
         return LocalStore()
     if place == "embedded":
         raise ValueError("the embedded store is not running: nobody gave its URL")
+    return redis_store(settings, place, on_event=on_event)
+
+
+def redis_store(
+    settings: StoreSettings, place: str, *, on_event: OnEvent = ignore_event, decides: bool = True
+) -> RedisStore | ClusterStore:
+    """The one at this URL, not started yet. `decides` as for `RedisStore`. Raises ValueError as `open_store` does."""
     if parse_url(place).cluster:
-        return ClusterStore(place, key_prefix=settings.key_prefix, timeout_us=settings.timeout_us, on_event=on_event)
+        return ClusterStore(
+            place,
+            key_prefix=settings.key_prefix,
+            timeout_us=settings.timeout_us,
+            on_event=on_event,
+            decides=decides,
+        )
     kind = "embedded" if settings.url == "embedded" else "redis"
     return RedisStore(
-        place, key_prefix=settings.key_prefix, timeout_us=settings.timeout_us, kind=kind, on_event=on_event
+        place,
+        key_prefix=settings.key_prefix,
+        timeout_us=settings.timeout_us,
+        kind=kind,
+        on_event=on_event,
+        decides=decides,
     )

@@ -62,6 +62,7 @@ class RedisStore:
     now_us    0 = the server's clock; anything else is for tests
     on_event  called at each change: `store.degraded` {kind, detail}, `store.recovered` {down_s},
               `store.script_reloaded` {}
+    decides   whether it counts as up only while decisions work; else while it answers: a full server still frees
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class RedisStore:
         timeout_us: int = 20_000,
         kind: str = "redis",
         on_event: OnEvent = ignore_event,
+        decides: bool = True,
     ) -> None:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
         self.kind = kind
         self.now_us = 0
+        self._decides = decides
         self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
@@ -177,5 +180,7 @@ class RedisStore:
             command = pack((_EVALSHA, script.sha1_hex, *arguments))
             self._pipeline.tell(command, script.source)
 
-    def _probe(self, link: Link) -> "asyncio.Future[Decision]":
+    def _probe(self, link: Link) -> "asyncio.Future[Any]":
+        if not self._decides:
+            return link.send(_PING)
         return link.send(*self._admissions.probe(f"{{{secrets.token_hex(8)}}}"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ipaddress
 import socket
 import ssl
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import aiohappyeyeballs
 
 from gateway.core.policy import Upstream
+from gateway.core.public_address import may_be_reached
 from gateway.upstream.failure import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ DNS_STALE_S = 60.0  # how long after that the answer serves while the name is lo
 DNS_AGAIN_S = 1.0  # how long after a failed look-up the next one begins
 HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1
 _OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
@@ -71,24 +70,13 @@ class Resolver:
         return self._found
 
     def _allowed(self, address: str) -> bool:
-        return self._upstream.allow_private or _public(ipaddress.ip_address(address.partition("%")[0]))
+        return self._upstream.allow_private or may_be_reached(address, ())
 
 
 def _look_at(asked: asyncio.Task[list[AddrInfo]]) -> None:
     """An answer that nobody waits for any more may be an error; that is no defect."""
     if not asked.cancelled():
         asked.exception()
-
-
-def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Globally routable to one host, also by what it stands for: mapped, 6to4 and NAT64 addresses hide IPv4 ones."""
-    if isinstance(address, ipaddress.IPv6Address):
-        hidden = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            hidden = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if hidden is not None:
-            return _public(hidden)
-    return address.is_global and not address.is_multicast
 
 
 def _is_our_shortage(error: OSError) -> bool:

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "gateway"
 
 PURE = {
     "array",
+    "base64",
     "binascii",
     "bisect",
     "collections",
@@ -19,6 +20,7 @@ PURE = {
     "functools",
     "hashlib",
     "heapq",
+    "hmac",
     "ipaddress",
     "itertools",
     "json",
@@ -33,13 +35,13 @@ PURE = {
 USERS = {
     "opentelemetry": {"observe"},
     "aiohappyeyeballs": {"upstream"},
-    "aiohttp": {"admin", "identity", "upstream", "wire"},
+    "aiohttp": {"admin", "identity", "modules", "upstream", "wire"},
     "aiolimiter": {"pacing"},
     "cryptography": {"identity"},
     "hiredis": {"store"},
     "jwt": {"identity"},
     "multidict": {"admin", "upstream", "wire"},
-    "orjson": {"admin", "identity", "observe", "refuse", "replay", "siblings", "store", "upstream"},
+    "orjson": {"admin", "identity", "modules", "observe", "refuse", "replay", "siblings", "store", "upstream"},
     "prometheus_client": {"admin", "observe", "supervisor"},
     "pydantic": {"policy"},
     "pydantic_core": {"policy"},

@@ -26,10 +26,12 @@ async def launch(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIter
     numbers = itertools.count()
 
     async def start(
-        policies: str, *arguments: str, store: str = redis_url, env: Mapping[str, str] = NOTHING
+        policies: str, *arguments: str, store: str = redis_url, env: Mapping[str, str] = NOTHING, more: str = ""
     ) -> Process:
         name = f"gateway{next(numbers)}"
-        one = await start_gateway(tmp_path / name, policies, *arguments, store=store, name=name, env={**PATIENT, **env})
+        one = await start_gateway(
+            tmp_path / name, policies, *arguments, store=store, name=name, env={**PATIENT, **env}, more=more
+        )
         started.append(one)
         return one
 

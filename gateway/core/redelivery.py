@@ -1,0 +1,69 @@
+"""When a webhook that could not be delivered is tried again, and when that ends.
+
+Waits are 1, 2, 4, 8 s and so on, as long as the next try falls within `give_up_us` of the first; after that the webhook
+is a dead letter. A receiver may ask for a longer wait (Retry-After) and, with 410, never to be asked again.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+FIRST_WAIT_US = 1_000_000
+MAX_ASKED_US = 3_600_000_000
+"""The longest wait that a receiver may ask for."""
+GONE = 410
+
+
+class Step(Enum):
+    """What becomes of a webhook after a try."""
+
+    DONE = "done"
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+class Tried(NamedTuple):
+    """How a try ended.
+
+    status    of the answer, 0 = there was none
+    error     why there was none, as one word; "" = there was
+    asked_us  Retry-After, 0 = nothing was asked
+    took_us   from the first byte to the answer's head
+    """
+
+    status: int = 0
+    error: str = ""
+    asked_us: int = 0
+    took_us: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether the receiver has it."""
+        return 200 <= self.status < 300
+
+    @property
+    def blames_receiver(self) -> bool:
+        """Whether it says something about the receiver, not about this one webhook."""
+        return not self.status or self.status >= 500 or self.status in (404, 408, 429, GONE)
+
+    def in_words(self) -> str:
+        """For people."""
+        return self.error or f"status {self.status}"
+
+
+def wait_us(tries: int) -> int:
+    """How long to wait after so many tries."""
+    return FIRST_WAIT_US << min(tries - 1, 40)
+
+
+def next_step(tried: Tried, tries: int, age_us: int, give_up_us: int) -> tuple[Step, int]:
+    """What to do, and for RETRY after which wait.
+
+    tries   including this one
+    age_us  since it was first to be delivered
+    """
+    if tried.good:
+        return Step.DONE, 0
+    wait = max(wait_us(tries), min(tried.asked_us, MAX_ASKED_US))
+    if tried.status == GONE or age_us + wait > give_up_us:
+        return Step.DEAD, 0
+    return Step.RETRY, wait

@@ -1,0 +1,1 @@
+"""Delivers letters of durable queues to receivers over HTTP: webhooks of our own, and those taken in for services."""

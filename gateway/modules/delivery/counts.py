@@ -1,0 +1,46 @@
+"""What is told of deliveries: counts for metrics, events for the log."""
+
+from collections import Counter
+
+from gateway.core.redelivery import Step, Tried
+from gateway.observe.log import event
+from gateway.store.queues import Settled, Taken
+
+_RESULTS = {Step.DONE: "delivered", Step.RETRY: "retried", Step.DEAD: "dead"}
+
+
+class Counts:
+    """Of one worker. `deliveries` by (queue, result), `dropped` by (queue, reason)."""
+
+    def __init__(self) -> None:
+        self.deliveries: Counter[tuple[str, ...]] = Counter()
+        self.dropped: Counter[tuple[str, ...]] = Counter()
+
+    def tried(self, queue: str, taken: Taken, tried: Tried, step: Step, wait_us: int, settled: Settled | None) -> None:
+        """See `courier.Tells`."""
+        self.deliveries[queue, _RESULTS[step]] += 1
+        about = {"receiver": queue, "webhook_id": taken.id, "attempt": taken.tries}
+        took_ms = round(tried.took_us / 1000, 1)
+        if step is Step.DONE:
+            event("webhook.delivered", "Webhook delivered", "debug", **about, took_ms=took_ms)
+        else:
+            event(
+                "webhook.failed",
+                "Webhook not delivered",
+                "error" if step is Step.DEAD else "warning",
+                **about,
+                upstream_status=tried.status or None,
+                reason=tried.error or None,
+                took_ms=took_ms,
+                next_s=wait_us / 1e6 if step is Step.RETRY else None,
+            )
+        if settled is not None and settled.resting_ms:
+            rest_s, failures = settled.resting_ms / 1000, settled.failures
+            event("webhook.resting", "Receiver left alone", "warning", receiver=queue, rest_s=rest_s, failures=failures)
+        if settled is not None and settled.lost:
+            self.drop(queue, "dead_letters_full", settled.lost)
+
+    def drop(self, queue: str, reason: str, count: int = 1) -> None:
+        """Letters are lost."""
+        self.dropped[queue, reason] += count
+        event("webhook.dropped", "Webhooks dropped", "error", receiver=queue, reason=reason, count=count)

@@ -1,0 +1,154 @@
+"""Delivers one queue to one receiver: takes letters, tries them, says what became of each.
+
+Every worker of every gateway has a courier for every queue; the store hands each letter to one of them at a time. What
+a courier has taken and not settled when its process dies, another one takes after a while.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import time
+from typing import Any, Protocol
+
+from gateway.core.receivers import Receiver
+from gateway.core.redelivery import Step, Tried, next_step
+from gateway.store import StoreDown
+from gateway.store.queues import LEASE_MARGIN_MS, Office, Settled, Taken
+
+POLL_S = 1.0
+"""How often to look for what other workers have put there, or have left behind."""
+MOST_AT_ONCE = 16
+SETTLE_AGAIN_S = 0.2
+SETTLE_TRIES = 25
+
+Compose = Callable[[Taken], tuple[bytes, Mapping[str, str]]]
+"""The body and further header fields that a letter is delivered with."""
+
+
+class Ways(Protocol):
+    """How a letter gets to the receiver: `post.Post`."""
+
+    async def deliver(self, id_: str, body: bytes, fields: Mapping[str, str]) -> Tried: ...
+
+    async def close(self) -> None: ...
+
+
+class Tells(Protocol):
+    """Who hears of every try."""
+
+    def tried(self, queue: str, taken: Taken, tried: Tried, step: Step, wait_us: int, settled: Settled | None) -> None:
+        """settled: None = the store could not be told, so the letter will be tried again."""
+
+
+class Courier:
+    """One of them. `worker` is a name that no other process has."""
+
+    def __init__(
+        self,
+        office: Office,
+        queue: str,
+        worker: str,
+        receiver: Receiver,
+        way: Ways,
+        compose: Compose,
+        tells: Tells,
+    ) -> None:
+        self.queue = queue
+        self.receiver = receiver
+        self._office = office
+        self._worker = worker
+        self._way = way
+        self._compose = compose
+        self._tells = tells
+        self._more = asyncio.Event()
+        self._trying: set[asyncio.Task[None]] = set()
+        self._round: asyncio.Task[None] | None = None
+        self._lease_ms = receiver.timeout_us // 1000 + LEASE_MARGIN_MS
+
+    def start(self) -> None:
+        """Begin to deliver. Needs the running loop."""
+        self._round = asyncio.create_task(self._go_round(), name=f"courier {self.queue}")
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        self._more.set()
+
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Take nothing more; tries under way may end within `grace_s`, others will be begun anew. Idempotent."""
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.wait((self._round,))
+        if self._trying and grace_s:
+            await asyncio.wait(self._trying, timeout=grace_s)
+        for task in self._trying:
+            task.cancel()
+        if self._trying:
+            await asyncio.wait(self._trying)
+        await self._way.close()
+
+    async def _go_round(self) -> None:
+        while True:
+            self._more.clear()
+            wait_s = POLL_S
+            room = min(MOST_AT_ONCE, self.receiver.concurrency) - len(self._trying)
+            if room > 0:
+                with suppress(StoreDown):
+                    wait_s = await self._take(room)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._more.wait()
+
+    async def _take(self, room: int) -> float:
+        """Begin to try what there is. How long to wait until there may be more."""
+        concurrency, lease_ms = self.receiver.concurrency, self._lease_ms
+        wait_ms, letters = await self._office.take(
+            self.queue, self._worker, room, concurrency=concurrency, lease_ms=lease_ms
+        )
+        for taken in letters:
+            task = asyncio.create_task(self._try(taken))
+            self._trying.add(task)
+            task.add_done_callback(self._tried)
+        return min(POLL_S, wait_ms / 1000) if wait_ms >= 0 else POLL_S
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        self._trying.discard(task)
+        self._more.set()
+
+    async def _try(self, taken: Taken) -> None:
+        body, fields = self._compose(taken)
+        tried = await self._way.deliver(taken.id, body, fields)
+        step, wait_us = next_step(tried, taken.tries, taken.age_us, self.receiver.give_up_us)
+        settled = await self._settle(taken, tried, step, wait_us)
+        self._tells.tried(self.queue, taken, tried, step, wait_us, settled)
+
+    async def _settle(self, taken: Taken, tried: Tried, step: Step, wait_us: int) -> Settled | None:
+        """Tell the store, again and again as long as the letter is ours."""
+        log = as_log(taken, tried, step, wait_us)
+        for _ in range(SETTLE_TRIES):
+            with suppress(StoreDown):
+                return await self._office.settle(
+                    self.queue,
+                    self._worker,
+                    taken,
+                    step,
+                    wait_ms=wait_us // 1000,
+                    blamed=tried.blames_receiver,
+                    why=tried.in_words(),
+                    log=log,
+                )
+            await asyncio.sleep(SETTLE_AGAIN_S)
+        return None
+
+
+def as_log(taken: Taken, tried: Tried, step: Step, wait_us: int) -> dict[str, Any]:
+    """One try, for people."""
+    return {
+        "id": taken.id,
+        "at": round(time(), 3),
+        "attempt": taken.tries,
+        "status": tried.status or None,
+        "error": tried.error or None,
+        "took_ms": round(tried.took_us / 1000, 1),
+        "result": step.value,
+        "next_s": wait_us / 1e6 if step is Step.RETRY else None,
+    }

@@ -1,0 +1,140 @@
+"""All that a worker has to do with webhooks, joined together: off, and `open_hooks` is None, unless somebody asks."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from gateway.core.receivers import Receiver
+from gateway.modules.delivery.counts import Counts
+from gateway.modules.delivery.courier import Compose, Courier
+from gateway.modules.delivery.post import Post
+from gateway.modules.webhooks.outbox import Outbox, compose
+from gateway.observe.log import event, hear_events, hear_no_events
+from gateway.observe.metrics import Metrics
+from gateway.settings import Settings
+from gateway.store import StoreDown
+from gateway.store.cluster import ClusterStore
+from gateway.store.queues import Office, Standing, open_queue_store
+from gateway.store.redis import RedisStore
+
+LOOK_S = 5.0
+CLOSE_S = 2.0
+OUT = "out"
+
+
+class Queue:
+    """One receiver's queue, as operators see it."""
+
+    def __init__(self, office: Office, courier: Courier, *, direction: str) -> None:
+        self.name = courier.queue
+        self.receiver = courier.receiver
+        self.direction = direction
+        self.courier = courier
+        self._office = office
+
+    async def show(self, *, tries: int = 0, dead: int = 0) -> Standing:
+        """How it stands. Raises StoreDown."""
+        return await self._office.show(self.name, tries=tries, dead=dead)
+
+    async def redrive(self, *, count: int, id_: str = "") -> tuple[int, int]:
+        """Try dead letters again: how many, and how many are left. Raises StoreDown."""
+        moved = await self._office.redrive(self.name, count=count, id_=id_)
+        self.courier.wake()
+        return moved
+
+
+class Hooks:
+    """Of one worker. Needs the running loop; nothing is started yet.
+
+    levels  letters by (receiver, state), as old as LOOK_S; older while the store is away
+    """
+
+    def __init__(self, settings: Settings, store: RedisStore | ClusterStore, metrics: Metrics) -> None:
+        self.counts = Counts()
+        self.queues: dict[str, Queue] = {}
+        self.levels: Mapping[tuple[str, str], int] = {}
+        self._store = store
+        self._worker = f"{settings.name}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._looking: asyncio.Task[None] | None = None
+        webhooks = settings.webhooks
+        office = Office(store, OUT)
+        for subscription in webhooks.targets:
+            self._add(office, subscription.receiver, compose, OUT)
+        self.outbox = Outbox(
+            office,
+            webhooks.targets,
+            webhooks.most_waiting,
+            on_stored=self.wake,
+            on_dropped=self.counts.drop,
+        )
+        metrics.follow("gateway_webhook_deliveries_total", self.counts.deliveries)
+        metrics.follow("gateway_webhook_dropped_total", self.counts.dropped)
+
+    async def start(self) -> None:
+        """Hear events and deliver. A store that is down is waited for."""
+        hear_events(self.outbox.hear)
+        with suppress(StoreDown):
+            await self._store.start()
+        for queue in self.queues.values():
+            queue.courier.start()
+        self._looking = asyncio.create_task(self._look_on(), name="census of webhooks")
+
+    async def close(self) -> None:
+        """Put what is held into the store, end what is being tried. Idempotent."""
+        hear_no_events(self.outbox.hear)
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
+        await self.outbox.close()
+        await asyncio.gather(*(queue.courier.close(CLOSE_S) for queue in self.queues.values()))
+        await self._store.close()
+
+    def wake(self, queues: Sequence[str]) -> None:
+        """There is more in these queues."""
+        for name in queues:
+            self.queues[name].courier.wake()
+
+    def _add(self, office: Office, receiver: Receiver, how: Compose, direction: str) -> None:
+        post = Post(receiver)
+        courier = Courier(office, receiver.name, self._worker, receiver, post, how, self.counts)
+        self.queues[receiver.name] = Queue(office, courier, direction=direction)
+
+    async def _look_on(self) -> None:
+        while True:
+            with suppress(StoreDown):
+                levels = {}
+                for name, queue in self.queues.items():
+                    standing = await queue.show()
+                    levels[name, "waiting"] = standing.waiting
+                    levels[name, "dead"] = standing.dead
+                self.levels = levels
+            await asyncio.sleep(LOOK_S)
+
+
+def open_hooks(settings: Settings, store_url: str, metrics: Metrics) -> Hooks | None:
+    """What the settings ask for; None when that is nothing. store_url: as for `open_store`."""
+    if not settings.webhooks.targets:
+        return None
+    store = open_queue_store(settings.store, store_url)
+    if store is None:
+        event("webhook.dropped", "Webhooks need a store", "error", reason="store_local")
+        return None
+    return Hooks(settings, store, metrics)
+
+
+def as_document(name: str, queue: Queue, standing: Standing) -> dict[str, Any]:
+    """A queue, for people."""
+    return {
+        "receiver": name,
+        "direction": queue.direction,
+        "waiting": standing.waiting,
+        "trying": standing.trying,
+        "retrying": standing.due,
+        "dead": standing.dead,
+        "oldest_s": standing.oldest_ms / 1000,
+        "failures_in_a_row": standing.failures,
+        "resting_s": standing.resting_ms / 1000,
+    }

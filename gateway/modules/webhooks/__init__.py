@@ -1,0 +1,1 @@
+"""Webhooks out: what happens here is told to whoever subscribed to it."""

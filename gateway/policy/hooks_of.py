@@ -1,0 +1,68 @@
+"""Webhooks of the settings as the gateway works with them, secrets looked up."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+
+from gateway import settings as frozen
+from gateway.core.receivers import Receiver, Subscription
+from gateway.core.signatures import secret_bytes
+from gateway.policy.beside import beside
+from gateway.policy.findings import Findings
+from gateway.policy.hooks_model import Target, Webhooks
+from gateway.policy.nodes import Node
+from gateway.policy.secret import dereference
+
+Env = Mapping[str, str]
+
+
+def webhooks_of(model: Webhooks, node: Node, env: Env, findings: Findings) -> frozen.Webhooks:
+    """What is told to whom."""
+    targets = tuple(
+        _subscription(name, target, model.allow, node.at("targets", name), env, findings)
+        for name, target in model.targets.items()
+    )
+    return frozen.Webhooks(targets, model.allow, model.most_waiting)
+
+
+def _subscription(
+    name: str, target: Target, allow: Sequence[str], node: Node, env: Env, findings: Findings
+) -> Subscription:
+    receiver = Receiver(
+        name,
+        target.url,
+        keys_of(target.secrets, node.at("secrets"), env, findings),
+        allowed=tuple(ip_network(one) for one in allow),
+        timeout_us=target.timeout,
+        concurrency=target.concurrency,
+        give_up_us=target.give_up,
+        ca_file=_ca_file(target.ca_file, node.at("ca_file"), findings),
+    )
+    return Subscription(receiver, target.events, target.connections)
+
+
+def _ca_file(path: str, node: Node, findings: Findings) -> str:
+    """Where certificates are that can be used, "" = the system's."""
+    if not path:
+        return ""
+    file = beside(node, path)
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # ssl.SSLError is one
+        findings.error(node.where, "bad-certificate", f"the certificates in {file} cannot be used: {error.strerror}")
+    return str(file)
+
+
+def keys_of(secrets: Sequence[str], node: Node, env: Env, findings: Findings) -> tuple[bytes, ...]:
+    """What references to `whsec_` secrets lead to."""
+    keys = []
+    for index, reference in enumerate(secrets):
+        where = node.at(index)
+        text = dereference(reference, where, env, findings)
+        if text is None:
+            continue
+        try:
+            keys.append(secret_bytes(text))
+        except ValueError as error:
+            findings.error(where.where, "weak-secret", f"what {reference} holds cannot be used: {error}")
+    return tuple(keys)

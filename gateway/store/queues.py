@@ -1,0 +1,231 @@
+"""Queues of letters that survive this process: each is a stream of the store with a consumer group of all workers.
+
+A letter that is in a queue is delivered at least once, and tried by one worker at a time. `store/lua/queue_take.lua`
+describes what is kept. On a Redis Cluster all queues of one office are in one slot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from gateway.core.redelivery import Step
+from gateway.settings import StoreSettings
+from gateway.store.cluster import ClusterStore
+from gateway.store.link import Argument, Decode
+from gateway.store.open import redis_store
+from gateway.store.redis import RedisStore
+from gateway.store.scripts import Script, load_script
+
+TIMEOUT_US = 1_000_000
+"""For one command: bodies are larger than decisions, and `appendfsync always` waits for a disk."""
+LEASE_MARGIN_MS = 10_000
+PATIENCE = 5
+FIRST_REST_MS, LONGEST_REST_MS = 2_000, 300_000
+MOST_DEAD = 10_000
+LONGEST_NAME_BYTES = 128
+
+APPEND = load_script("queue_append", "clock", "queue_append")
+TAKE = load_script("queue_take", "clock", "queue_take")
+SETTLE = load_script("queue_settle", "clock", "queue_settle")
+SHOW = load_script("queue_show", "clock", "queue_show")
+REDRIVE = load_script("queue_redrive", "clock", "queue_redrive")
+
+APPEND_ARGV = ("op", "now_us", "id", "seen_ms", "most", "all", "key", "place", "marks", "fields", "body")
+TAKE_ARGV = ("op", "now_us", "worker", "count", "concurrency", "lease_ms", "patience")
+SETTLE_ARGV = (
+    *("op", "now_us", "worker", "entry", "key", "wait_ms", "blamed", "patience", "rest_ms", "longest_ms"),
+    *("most_dead", "why", "log"),
+)
+SHOW_ARGV, REDRIVE_ARGV = ("op", "now_us", "tries", "dead"), ("op", "now_us", "count", "id")
+
+
+class Letter(NamedTuple):
+    """What goes into queues.
+
+    about   what its sequence number counts, like a connection
+    key     letters with the same key are delivered one after the other; "" = in no order
+    place   a number that rises from letter to letter with this key; None = not known
+    marks   what is known to be odd about it: `l` late
+    fields  for whoever delivers it: JSON
+    """
+
+    id: str
+    body: bytes
+    about: str = ""
+    key: str = ""
+    place: int | None = None
+    marks: str = ""
+    fields: Mapping[str, str] = {}
+
+
+class Appended(NamedTuple):
+    """result: 1 = taken, 0 = had been taken before, -1 = no room. full: queues that had none."""
+
+    result: int
+    sequence: int
+    full: Sequence[str]
+
+
+class Taken(NamedTuple):
+    """A letter to be tried now.
+
+    entry  its name in the queue
+    tries  including the one to come
+    age_us since it came
+    marks  besides those of `Letter`: `o` out of order
+    """
+
+    entry: str
+    tries: int
+    age_us: int
+    id: str
+    key: str
+    sequence: int
+    marks: str
+    fields: Mapping[str, str]
+    body: bytes
+
+
+class Settled(NamedTuple):
+    """settled: 0 = it is somebody else's by now. resting_ms: for how long the receiver is left alone from now on.
+    failures: of the receiver in a row, before this try if it succeeded. lost: dead letters that had to go."""
+
+    settled: int
+    resting_ms: int
+    failures: int
+    lost: int
+
+
+class Standing(NamedTuple):
+    """How a queue stands. `tries` are documents, `letters` fields of dead letters; the newest first."""
+
+    waiting: int
+    trying: int
+    due: int
+    dead: int
+    resting_ms: int
+    failures: int
+    oldest_ms: int
+    tries: Sequence[Mapping[str, Any]]
+    letters: Sequence[Mapping[str, str]]
+
+
+class Runs(Protocol):
+    """A store that runs scripts."""
+
+    @property
+    def key_prefix(self) -> str: ...
+
+    def run(
+        self, script: Script, arguments: Sequence[Argument], decode: Decode | None = None, context: Any = None
+    ) -> Any: ...
+
+
+def open_queue_store(settings: StoreSettings, url: str = "") -> RedisStore | ClusterStore | None:
+    """A link of its own to where the counters live, so that bodies never delay decisions; None when they live in this
+    process. url: as for `open_store`."""
+    patient = replace(settings, timeout_us=max(TIMEOUT_US, settings.timeout_us))
+    place = url or settings.url
+    return None if place in ("local", "embedded") else redis_store(patient, place, decides=False)
+
+
+class Office:
+    """All queues that one letter may go into. Every method that awaits raises StoreDown and nothing else.
+
+    name    letters, digits and what else is no brace
+    now_us  0 = the server's clock; anything else is for tests
+    """
+
+    def __init__(self, store: Runs, name: str, *, now_us: int = 0) -> None:
+        self.now_us = now_us
+        self._store = store
+        self._base = f"{store.key_prefix}queue:{{{name}}}:"
+
+    async def append(
+        self, letter: Letter, queues: Sequence[str], *, seen_ms: int, most: int, every: bool = True
+    ) -> Appended:
+        """Put it into these queues, if none with this id was put there within `seen_ms`; 0 = look for none.
+
+        most   letters that may wait in a queue
+        every  into all of them or none; else into those that have room
+        """
+        base = self._base
+        keys = [f"{base}seen:{letter.id}", f"{base}place:{letter.key}", f"{base}sequence:{letter.about}"]
+        keys += [self._stream(queue) for queue in queues]
+        place = "" if letter.place is None else letter.place
+        said = (seen_ms, most, int(every), letter.key, place, letter.marks, orjson.dumps(letter.fields), letter.body)
+        arguments = [len(keys), *keys, "append", self.now_us, letter.id, *said]
+        result, sequence, *full = await self._store.run(APPEND, arguments)
+        return Appended(result, sequence, [queues[index - 1] for index in full])
+
+    async def take(
+        self, queue: str, worker: str, count: int, *, concurrency: int, lease_ms: int
+    ) -> tuple[int, list[Taken]]:
+        """Letters for this worker to try now, at most `count`, and in how many ms there may be more (-1 = who knows).
+
+        concurrency  how many all workers together may try at once
+        lease_ms     a letter that is not settled for so long is somebody else's
+        """
+        arguments = [count, concurrency, lease_ms, PATIENCE]
+        wait_ms, *letters = await self._run(TAKE, queue, "take", worker, *arguments)
+        return wait_ms, [_taken(letter) for letter in letters]
+
+    async def settle(
+        self,
+        queue: str,
+        worker: str,
+        taken: Taken,
+        step: Step,
+        *,
+        wait_ms: int = 0,
+        blamed: bool = False,
+        why: str = "",
+        log: Mapping[str, Any],
+    ) -> Settled:
+        """Say what became of a letter that this worker took.
+
+        wait_ms  for RETRY
+        blamed   whether the receiver is at fault: after PATIENCE such tries in a row it is left alone for a while
+        """
+        rest = (PATIENCE, FIRST_REST_MS, LONGEST_REST_MS, MOST_DEAD)
+        said = (worker, taken.entry, taken.key, wait_ms, int(blamed), *rest, why, orjson.dumps(log))
+        return Settled(*await self._run(SETTLE, queue, step.value, *said))
+
+    async def show(self, queue: str, *, tries: int = 0, dead: int = 0) -> Standing:
+        """How the queue stands, with so many of its last tries and dead letters."""
+        *numbers, log, letters = await self._run(SHOW, queue, "show", tries, dead)
+        return Standing._make([*numbers, [orjson.loads(one) for one in log], [_pairs(one) for one in letters]])
+
+    async def redrive(self, queue: str, *, count: int = 1_000, id_: str = "") -> tuple[int, int]:
+        """Try dead letters again, the oldest first, all or those with this id: how many, and how many are left."""
+        moved, left = await self._run(REDRIVE, queue, "redrive", count, id_)
+        return moved, left
+
+    async def _run(self, script: Script, queue: str, op: str, *arguments: Argument) -> Any:
+        return await self._store.run(script, [1, self._stream(queue), op, self.now_us, *arguments])
+
+    def _stream(self, queue: str) -> str:
+        return f"{self._base}to:{queue}"
+
+
+def short(name: str) -> str:
+    """What names something in keys: itself, or its digest when it is long."""
+    return name if len(name.encode("utf-8", "replace")) <= LONGEST_NAME_BYTES else f"#{_digest(name)}"
+
+
+def _digest(name: str) -> str:
+    return blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def _taken(letter: Sequence[Any]) -> Taken:
+    entry, tries, age_us, id_, key, sequence, marks, fields, body = letter
+    texts = (entry.decode(), tries, int(age_us), id_.decode(), key.decode(), int(sequence), marks.decode())
+    return Taken(*texts, orjson.loads(fields), body)
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    texts = [one.decode("utf-8", "replace") for one in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))

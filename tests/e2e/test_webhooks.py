@@ -1,0 +1,79 @@
+"""Events of a fleet reach whoever subscribed to them, whichever gateway is killed meanwhile."""
+
+import asyncio
+import json
+import os
+import signal
+from base64 import b64encode
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from gateway.core.signatures import signed
+from tests.e2e.conftest import Launch, Process
+from tests.fakes.ports import free_port
+from tests.fakes.receiver import Receiver, receiving
+
+KEY = b"a secret of 24 bytes or so"
+SECRET = "whsec_" + b64encode(KEY).decode()
+POLICIES = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: anonymous}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+upstreams:
+  up: {url: "http://127.0.0.1:%d"}
+routes:
+  - {name: all, upstream: up}
+"""
+HOOKS = """
+webhooks:
+  allow: [127.0.0.0/8]
+  targets:
+    ops: {url: "%s", secrets: [env:HOOK_SECRET], events: [connection.*], concurrency: 64, timeout: 1s}
+    deaf: {url: "%s", secrets: [env:HOOK_SECRET], events: [breaker.opened]}
+"""
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as one:
+        yield one
+
+
+async def fleet(launch: Launch, receiver: Receiver) -> list[Process]:
+    """Two gateways of two workers, whose upstream is not there."""
+    more = HOOKS % (receiver.url, receiver.url)
+    start = [launch(POLICIES % free_port(), "--workers", "2", env={"HOOK_SECRET": SECRET}, more=more) for _ in range(2)]
+    return list(await asyncio.gather(*start))
+
+
+async def call(gateway: Process, connection: str) -> int:
+    headers = {"X-Tenant-Id": "acme", "X-Connection-Id": connection, "Connection": "close"}
+    async with aiohttp.ClientSession() as session, session.get(gateway.url, headers=headers) as answer:
+        return answer.status
+
+
+async def test_every_transition_arrives_though_a_gateway_is_killed(launch: Launch, receiver: Receiver) -> None:
+    first, second = await fleet(launch, receiver)
+    receiver.answer = lambda _got: 503 if len(receiver.got) <= 5 else 204
+    names = [f"c-{number}" for number in range(20)]
+    for name in names:
+        assert await call(first, name) == 502
+    while len({got.id for got in receiver.got}) < len(names):
+        await receiver.wait(len(receiver.got) + 1)
+    for pid in first.worker_pids().values():
+        os.kill(pid, signal.SIGKILL)
+    await first.kill()
+    await call(second, "late")
+    arrived: set[str] = set()
+    while arrived != {*names, "late"}:  # those of the first gateway that got a 503 among them
+        await receiver.wait(len(receiver.got) + 1)
+        arrived = {json.loads(got.body)["connection"] for got in receiver.got[5:]}
+    for got in receiver.got:
+        assert signed([KEY], got.id, got.headers["webhook-timestamp"], got.body, got.headers["webhook-signature"])
+        told = json.loads(got.body)
+        assert told["type"] in ("connection.degraded", "connection.offline")
+        assert (told["id"], told["sequence"], told["data"]["tenant"]) == (got.id, 1, "acme")
+    assert SECRET not in second.log.with_name("stdout").read_text()

@@ -1,0 +1,36 @@
+"""Receivers, queues, and couriers between them."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from gateway.settings import StoreSettings
+from gateway.store.queues import Office, open_queue_store
+from gateway.store.redis import RedisStore
+from tests.fakes.receiver import Receiver, receiving
+from tests.fakes.redis_server import RedisServer
+
+T0_US = 1_700_000_000_000_000
+PATIENCE_US = 5_000_000
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as one:
+        yield one
+
+
+@pytest.fixture
+async def queue_store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    store = open_queue_store(StoreSettings(url=redis_server.url, timeout_us=PATIENCE_US))
+    assert isinstance(store, RedisStore)
+    await store.start()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def office(queue_store: RedisStore) -> Office:
+    """A new one, with a clock of its own."""
+    return Office(queue_store, uuid4().hex, now_us=T0_US)
