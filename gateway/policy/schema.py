@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.policy.models import PolicyFile
-from gateway.policy.scalars import NAME
+from gateway.policy.scalars import NAME, UNITS_BYTES, UNITS_US
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -14,7 +14,7 @@ def policy_schema() -> dict[str, Any]:
     for section in schema["properties"].values():
         if section.get("type") == "object":
             section["propertyNames"] = {"pattern": f"^{NAME}$"}
-    _drop_foreign_defaults(schema)
+    _say_defaults(schema)
     return {"$schema": _DIALECT, **schema}
 
 
@@ -30,7 +30,7 @@ def settings_schema() -> dict[str, Any]:
     schema["properties"]["admin"]["anyOf"] = [{"const": "off"}, *listener]
     for name in ("listen", "admin"):
         schema["properties"][name].pop("$ref", None)
-    _drop_foreign_defaults(schema)
+    _say_defaults(schema)
     _drop_no_defaults(schema)
     return {"$schema": _DIALECT, **schema}
 
@@ -43,14 +43,25 @@ def _drop_no_defaults(part: Any) -> None:
         del part["default"]
 
 
-def _drop_foreign_defaults(part: Any) -> None:
-    """A default in microseconds or bytes is nothing that an editor should write into a file."""
+def _say_defaults(part: Any) -> None:
+    """Defaults as an editor should write them: `30s` for microseconds, `1MiB` for bytes; none for whole objects."""
     if isinstance(part, dict):
         default = part.get("default")
-        if isinstance(default, dict) or (part.get("type") == "string" and not isinstance(default, str)):
-            part.pop("default", None)
+        if isinstance(default, dict):
+            del part["default"]
+        elif part.get("type") == "string" and isinstance(default, int):
+            part["default"] = _amount(default, part.get("title", ""))
         for inner in part.values():
-            _drop_foreign_defaults(inner)
+            _say_defaults(inner)
     elif isinstance(part, list):
         for inner in part:
-            _drop_foreign_defaults(inner)
+            _say_defaults(inner)
+
+
+def _amount(value: int, title: str) -> str:
+    """A number of the models in the units of the language; `title` says which."""
+    if not value:
+        return "none" if "none" in title else "0s"
+    units = UNITS_BYTES if title.startswith("Size") else UNITS_US
+    unit = max((unit for unit, size in units.items() if value % size == 0), key=units.__getitem__)
+    return f"{value // units[unit]}{unit}"

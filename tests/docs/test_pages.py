@@ -140,7 +140,8 @@ def test_settings(page: Path, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("x" * 32)
         text = re.sub(r"file:/[\w/.-]+", f"file:{tmp_path}/secret", block.text)
         path.write_text(text if "version:" in text else "version: 1\n" + text)
-        load_settings(path, dict.fromkeys(re.findall(r"env:([A-Z0-9_]+)", text), "x" * 32), {})
+        secrets = {name: "redis://h" if "URL" in name else "x" * 32 for name in re.findall(r"env:([A-Z0-9_]+)", text)}
+        load_settings(path, secrets, {})
 
 
 @pytest.mark.parametrize("page", of("yaml prometheus", "yaml kong", "yaml traefik"))

@@ -1,6 +1,7 @@
 """The schema for editors is that of the models, and the shipped copy is up to date."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -46,5 +47,15 @@ def test_editors_find_it_from_every_shipped_policy(name: str) -> None:
 
 def test_defaults_are_what_may_stand_in_a_file() -> None:
     definitions = policy_schema()["$defs"]
-    assert "default" not in definitions["Timeouts"]["properties"]["connect"]
+    assert definitions["Timeouts"]["properties"]["connect"]["default"] == "2s"
+    assert definitions["Timeouts"]["properties"]["total"]["default"] == "none"
+    assert definitions["Retry"]["properties"]["max_body"]["default"] == "1MiB"
+    said = [
+        one
+        for model in definitions.values()
+        for one in model["properties"].values()
+        if "pattern" in one and one.get("default")
+    ]
+    assert len(said) > 10
+    assert [one for one in said if not re.search(one["pattern"], one["default"])] == []
     assert definitions["RollingWindow"]["properties"]["mode"]["default"] == "enforce"
