@@ -8,6 +8,7 @@ from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.guarding import ask_own, guarded
 from gateway.store import StoreDown
+from gateway.supplied import supplied
 
 STORE_RETRY_S = 1
 REMEMBER_S = 0.1
@@ -19,8 +20,8 @@ async def admit(call: Call) -> Refusal | None:
     """Charge the call's limits, or say which guard or limit refuses it and when it may come again."""
     ask = call.ask
     gateway, record = call.gateway, call.record
-    if ask.own is not None:
-        refusal = await ask_own(call, ask.own)
+    if ask.beforehand:
+        refusal = await _beforehand(call)
         if refusal is not None or not (ask.charges or ask.guards):
             return refusal
     started = gateway.clock()
@@ -55,6 +56,14 @@ async def admit(call: Call) -> Refusal | None:
     refusal = _refusal(call, call.decision)
     if refusal is not None and record.store == gateway.store.kind and not call.decision.quotas:
         _remember(ask, call.decision, refusal, started)
+    return refusal
+
+
+async def _beforehand(call: Call) -> Refusal | None:
+    """What this worker knows without the store. Nobody is charged for a call that cannot be forwarded anyway."""
+    refusal = await supplied(call, call.ask.credential) if call.ask.credential is not None else None
+    if refusal is None and call.ask.own is not None:
+        refusal = await ask_own(call, call.ask.own)
     return refusal
 
 

@@ -40,7 +40,7 @@ from gateway.observe.log import (
 )
 from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
-from gateway.observe.notices import authentication_event, crashed, notice, store_event
+from gateway.observe.notices import authentication_event, crashed, notice, store_event, token_event
 from gateway.observe.pauses import upstream_paused
 from gateway.observe.sampling import SampledLog, access_log
 from gateway.observe.traces import open_spans
@@ -172,6 +172,7 @@ class Worker:
         gateway.on_retry = metrics.on_retry
         gateway.on_stop = partial(gave_up, metrics)
         gateway.authenticator.on_event = authentication_event
+        gateway.supply.around.tell = partial(token_event, metrics)
         siblings.on("store_left", self._outage.heard)
         siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
         siblings.on("retire", self._retire)
@@ -211,6 +212,7 @@ class Worker:
         policies = self._policies
         await self.gateway.upstreams.load(policies)
         await self.gateway.authenticator.load(policies)
+        self.gateway.supply.load(policies)
         event("policy.loaded", "Policy loaded", version=policies.version, files=list(policies.files))
         with suppress(StoreDown):
             await self.store.start()
@@ -235,6 +237,7 @@ class Worker:
         await gateway.caches.close()
         await gateway.upstreams.close()
         await gateway.authenticator.close()
+        await gateway.supply.close()
         self._batch.flush()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gateway.core.classes import Counts, ErrorClass
-from gateway.core.retry import CHANCE_BITS, Repeat, Retry, Stop, plan
+from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
 from gateway.core.signals import read
 from gateway.core.trace import new_span
 from gateway.guarding import attempt_ended
@@ -20,6 +20,7 @@ from gateway.upstream.held import HeldAnswer, hold
 
 if TYPE_CHECKING:
     from gateway.call import Call
+    from gateway.modules.credentials.renewal import Renewal
 
 Answered = Exchange | HeldAnswer
 STALE_SOCKET = Retry("", 2, statuses=frozenset(), others=Repeat.NEVER, share=None, told="")
@@ -90,8 +91,10 @@ class Attempts:
         self._retry = retry
         self._send = send
         self._body = body
-        self._began = call.forwarded_at
+        self._began = self._sent_at = call.forwarded_at
         self._pool = call.gateway.upstreams.pool(call.route.upstream)
+        credential = call.alike.ask.credential if call.alike is not None else None
+        self._renewal = call.gateway.supply.of(credential) if credential is not None else None
         self._budget = self._pool.budget(retry.share) if retry.share is not None else None
 
     def drop(self) -> None:
@@ -106,14 +109,42 @@ class Attempts:
         """
         last = self._first
         note(self._call, last, self._call.gateway.clock() - self._began)
-        while last.worth_another(self._retry):
+        while True:
+            if last.status == UNAUTHORIZED and self._renewal is not None:
+                last = await self._with_another_token(last, self._renewal)
+            if not last.worth_another(self._retry):
+                return self._result(last)
             wait_us = self._next(last)
             if isinstance(wait_us, Stop):
                 return self._stop(last, wait_us)
             last, stop = await self._again(last, wait_us)
             if stop is not None:
                 return self._stop(last, stop)
-        return last.result()
+
+    async def _with_another_token(self, last: Tried, renewal: "Renewal") -> Tried:
+        """The upstream has refused the token: once more with another one, if there is one and the request may be sent
+        twice; else at least the next call is to have one. It counts neither as a retry nor as a failure."""
+        call, gateway, self._renewal = self._call, self._call.gateway, None
+        twice = (call.route.retry or RENEWED).repeats(call.record.method, self._has_key) and self._body.repeatable
+        kept = await self._set_aside(last) if twice else None
+        if kept is None:
+            renewal.suspect()
+            return last
+        self._tell_breaker(kept)
+        began = gateway.clock()
+        renewed = await renewal.renew(self._sent_at)
+        waited_s = gateway.clock() - began
+        call.record.retry_wait_s += waited_s
+        call.forwarded_at += waited_s
+        if not renewed or await self._readmitted() is not None:
+            return kept
+        assert call.record.attempts is not None, "the one before was noted"
+        call.record.attempts[-1]["token_renewed"] = True
+        return await self._attempt(kept, waited_s)
+
+    @property
+    def _has_key(self) -> bool:
+        return bool(self._call.request.head.headers.get("Idempotency-Key"))
 
     @property
     def _made(self) -> int:
@@ -122,7 +153,7 @@ class Attempts:
     def _next(self, last: Tried) -> int | Stop:
         """How long to wait before the next attempt, in microseconds; or why there is none."""
         call, retry = self._call, self._retry
-        if not retry.repeats(call.record.method, bool(call.request.head.headers.get("Idempotency-Key"))):
+        if not retry.repeats(call.record.method, self._has_key):
             return Stop.METHOD
         if not self._body.repeatable:
             return Stop.BODY
@@ -201,6 +232,7 @@ class Attempts:
         """Send the request again; what came of it is noted and counted."""
         call, gateway = self._call, self._call.gateway
         began, queued_s = gateway.clock(), call.record.queue_s
+        self._sent_at = began
         again = Again(self._elapsed_us(), new_span(gateway.random_bits(64)))
         try:
             ended = Tried(await self._send(again))
@@ -215,8 +247,11 @@ class Attempts:
     def _stop(self, last: Tried, stop: Stop) -> Answered:
         call = self._call
         call.gateway.on_stop(call.record, self._retry, stop)
+        return self._result(last)
+
+    def _result(self, last: Tried) -> Answered:
         if self._made == 1:
-            call.record.attempts = None
+            self._call.record.attempts = None
         return last.result()
 
     def _tell_breaker(self, ended: Tried) -> None:
@@ -234,19 +269,6 @@ class Attempts:
 
     def _elapsed_us(self) -> int:
         return int((self._call.gateway.clock() - self._began) * 1e6)
-
-
-async def take_turn(call: "Call") -> None:
-    """Wait until the upstream's pace lets the next attempt begin. Raises UpstreamFailed when that takes too long."""
-    gateway = call.gateway
-    began = gateway.clock()
-    try:
-        assert call.alike is not None, "who was admitted has been identified"
-        await gateway.pacing.turn(call.route.upstream, call.alike.ask.line)
-    finally:
-        waited_s = gateway.clock() - began
-        call.record.queue_s += waited_s
-        call.forwarded_at += waited_s
 
 
 def class_of(call: "Call", ended: Tried) -> ErrorClass | None:

@@ -11,6 +11,7 @@ from gateway.breakers import Breakers
 from gateway.call import Facts, Gateway
 from gateway.callers import Callers
 from gateway.core.policy import PolicySet
+from gateway.core.retry import CHANCE_BITS
 from gateway.core.shares import Fleet
 from gateway.core.trace import ALL_SAMPLED
 from gateway.handle import handle, handle_bad_head
@@ -19,6 +20,8 @@ from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.modules.cache.caches import Caches
+from gateway.modules.credentials.renewal import Surroundings
+from gateway.modules.credentials.supply import Supply
 from gateway.pacing import Pacing
 from gateway.pauses import Pauses
 from gateway.record import RecordSink
@@ -26,6 +29,7 @@ from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
+from gateway.store.shelf import Shelf
 from gateway.swap import use_settings
 from gateway.upstream.directory import Upstreams
 
@@ -58,6 +62,9 @@ def build_gateway(
     gateway.handle = lambda request: handle(request, gateway)
     gateway.facts = Facts()
     gateway.authenticator = Authenticator()
+    chance = random.Random(secrets.randbits(128))  # noqa: S311 - spreads renewals over time
+    around = Surroundings(time.monotonic, lambda: chance.getrandbits(CHANCE_BITS), lambda _one, _what, _fields: None)
+    gateway.supply = Supply(Shelf(store), secrets.token_hex(8), around)
     gateway.new_id = new_ids()
     gateway.random_bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - trace ids, no secrets
     if settings.traces.endpoint is not None:

@@ -19,6 +19,7 @@ from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request
 from gateway.modules.cache.caches import Caches
+from gateway.modules.credentials.supply import Supply
 from gateway.pacing import Pacing
 from gateway.pauses import Pauses
 from gateway.record import OWN, CallRecord, RecordSink
@@ -92,6 +93,7 @@ class Gateway:
     authenticator: Authenticator
     pacing: Pacing
     pauses: Pauses
+    supply: Supply
     trusted_proxies: Sequence[Network]
     in_flight: int = 0
     reported_from: int

@@ -62,7 +62,7 @@ class Editions:
         prepared, self._prepared = self._prepared, None
         assert prepared is not None, "it was prepared"
         level = self.settings.logging.level
-        before = swap(self._gateway, prepared)
+        close_before = swap(self._gateway, prepared)
         self._listener.use(edition.settings.bounds)
         self._connections.outcomes = Outcomes(edition.policies.classes)
         self._census.use(edition.policies.breakers)
@@ -70,7 +70,7 @@ class Editions:
         use_policy_version(edition.policies.version)
         if edition.settings.logging.level != level:
             self._use_level(edition.settings.logging.level)
-        closing = asyncio.create_task(before.close(shared_with=prepared.authenticator))
+        closing: asyncio.Task[None] = asyncio.create_task(close_before())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried, take_turn
+from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried
 from gateway.call import Call
-from gateway.core.credentials import with_parameter
+from gateway.core.credentials import Credential, with_parameter
 from gateway.core.fields import HOP_BY_HOP, keep, lower, text
 from gateway.core.onward import onward
 from gateway.core.trace import parent_field
-from gateway.guarding import head_arrived, learn
+from gateway.guarding import head_arrived, learn, take_turn
 from gateway.listener.connection import Connection
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
@@ -25,21 +25,21 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
 
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
-    retry = call.route.retry
+    route = call.route
     assert call.alike is not None, "who was admitted has been identified"
     pool = call.alike.pool
     pool.calls += 1
     call.forwarded_at = call.gateway.clock()
-    if retry is not None and upload.whole is None:
-        upload.keep(retry.max_body_bytes)
+    if upload.whole is None and route.keep_bytes:
+        upload.keep(route.keep_bytes)
     try:
         exchange = await attempt(call, pool, upload)
-        if retry is None or exchange.head is None or exchange.head.status not in retry.statuses:
+        if not route.watched or exchange.head is None or exchange.head.status not in route.watched:
             return exchange
         first = Tried(exchange)
     except UpstreamFailed as failure:
         first = Tried(None, failure)
-        if not first.worth_another(retry or STALE_SOCKET):
+        if not first.worth_another(route.retry or STALE_SOCKET):
             raise
     finally:
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at
@@ -148,8 +148,10 @@ def _head(call: Call, span_id: str) -> bytes:
         fields = onward(call.route, call.gateway.hop, record, head, trusted=call.peer_trusted, credential=credential)
         if credential is None or credential.lasting:
             alike.upstream_fields = fields
-        else:
+        elif credential.parameter:
             call.target = with_parameter(call.target, credential)
+        else:
+            fields += _token_line(call, credential)
         alike.tracestate = text([field for field in head.fields if lower[field[0]] == b"tracestate"])
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
     if alike.tracestate and record.parent_span_id:  # W3C Trace Context §4.3: not without its traceparent
@@ -157,3 +159,11 @@ def _head(call: Call, span_id: str) -> bytes:
     parent = parent_field(record.trace_id, span_id, record.trace_flags)
     ids = f"X-Request-Id: {record.request_id}\r\ntraceparent: {parent}\r\n\r\n"
     return line.encode("utf-8", "surrogateescape") + fields + ids.encode("ascii")
+
+
+def _token_line(call: Call, credential: Credential) -> bytes:
+    """What `admit` found to be there. Raises UpstreamFailed when reloads have taken the credential away meanwhile."""
+    line = call.gateway.supply.line(credential)
+    if not line:
+        raise UpstreamFailed("busy", f"credentials {credential.name} have left the policies")
+    return line

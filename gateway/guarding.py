@@ -1,4 +1,4 @@
-"""What a breaker or a pause makes of a call: let through, to be told how it ended, or held back with an answer of ours.
+"""What a breaker, a pause or a pace makes of a call: let through, or held back with an answer of ours or for a while.
 
 Nobody was charged for a call that was held back.
 """
@@ -60,6 +60,19 @@ def head_arrived(call: Call, answer: ResponseHead) -> None:
     if call.passage is not None and call.passage.standing.probe:
         took_s = call.gateway.clock() - call.forwarded_at
         attempt_ended(call, call.policies.classes.counted("", answer.status), took_s)
+
+
+async def take_turn(call: Call) -> None:
+    """Wait until the upstream's pace lets the next attempt begin. Raises UpstreamFailed when that takes too long."""
+    gateway = call.gateway
+    began = gateway.clock()
+    try:
+        assert call.alike is not None, "who was admitted has been identified"
+        await gateway.pacing.turn(call.route.upstream, call.alike.ask.line)
+    finally:
+        waited_s = gateway.clock() - began
+        call.record.queue_s += waited_s
+        call.forwarded_at += waited_s
 
 
 async def ask_own(call: Call, guard: Guard) -> Refusal | None:

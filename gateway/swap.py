@@ -5,6 +5,7 @@ two calls. Calls under way keep the set, the sockets and the schemes they began 
 set is forgotten, so that nothing of it stays when the last of those calls has ended.
 """
 
+from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
 from gateway.call import Gateway
@@ -13,6 +14,7 @@ from gateway.core.headers import FieldWriter
 from gateway.core.hop import Hop
 from gateway.core.policy import PolicySet
 from gateway.identity.authenticator import Authenticator
+from gateway.modules.credentials.supply import Supply
 from gateway.settings import Settings
 from gateway.upstream.directory import Ready
 
@@ -24,12 +26,13 @@ class Prepared(NamedTuple):
     policies: PolicySet
     upstreams: Ready
     authenticator: Authenticator
+    supply: Supply
 
 
 async def prepare(gateway: Gateway, settings: Settings, policies: PolicySet) -> Prepared:
     """Get everything ready. Raises OSError for files that cannot be used (TLS); the gateway is as it was then."""
-    ready = await gateway.upstreams.prepare(policies)
-    return Prepared(settings, policies, ready, await gateway.authenticator.successor(policies))
+    ready, supply = await gateway.upstreams.prepare(policies), gateway.supply.successor(policies)
+    return Prepared(settings, policies, ready, await gateway.authenticator.successor(policies), supply)
 
 
 async def discard(gateway: Gateway, prepared: Prepared) -> None:
@@ -37,17 +40,23 @@ async def discard(gateway: Gateway, prepared: Prepared) -> None:
     await prepared.authenticator.close(shared_with=gateway.authenticator)
 
 
-def swap(gateway: Gateway, prepared: Prepared) -> Authenticator:
-    """Put it in place. Returns the authenticator that was in use, to be closed beside the new one."""
-    before = gateway.authenticator
+def swap(gateway: Gateway, prepared: Prepared) -> Callable[[], Coroutine[object, object, None]]:
+    """Put it in place. Returns what ends the parts that were in use, beside the new ones."""
+    authenticator, supply = gateway.authenticator, gateway.supply
+
+    async def close_before() -> None:
+        await authenticator.close(shared_with=prepared.authenticator)
+        await supply.close(shared_with=prepared.supply)
+
     use_settings(gateway, prepared.settings)
     gateway.upstreams.use(prepared.upstreams)
     gateway.authenticator = prepared.authenticator
+    gateway.supply = prepared.supply
     gateway.callers.forget()
     gateway.caches.use(prepared.policies)
     gateway.pacing.keep({upstream.pace for upstream in prepared.policies.upstreams.values() if upstream.pace})
     gateway.policies = prepared.policies
-    return before
+    return close_before
 
 
 def use_settings(gateway: Gateway, settings: Settings) -> None:

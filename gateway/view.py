@@ -123,5 +123,6 @@ class WorkerView:
             "in_flight": levels.in_flight,
             "open_sockets": levels.open_connections.get("calls", 0),
             "store_up": levels.store_up,
+            "credentials": self.gateway.supply.summary(),
             "log_lines_dropped": dropped_lines(),
         }

@@ -61,6 +61,7 @@ async def overview(view: AdminView) -> Document:
         "open_sockets": sum(report["open_sockets"] for report in reports),
         "store": store,
         "connections": connections,
+        "credentials": credentials([report["credentials"] for report in reports if "credentials" in report]),
         "breakers": breakers,
         "top_rejected": rejected["callers"],
         "reloads": _reloads(reports),
@@ -71,7 +72,10 @@ async def overview(view: AdminView) -> Document:
 
 def _worker(report: Document) -> Document:
     lately = added_up([report["lately"]])
-    return {**{name: value for name, value in report.items() if name not in ("lately", "reloads")}, **lately}
+    return {
+        **{name: value for name, value in report.items() if name not in ("lately", "reloads", "credentials")},
+        **lately,
+    }
 
 
 def added_up(latelies: Sequence[Document]) -> Document:
@@ -96,6 +100,17 @@ def added_up(latelies: Sequence[Document]) -> Document:
         "by_status": dict(classes),
         "latency": {name: _stage([one["stages"].get(metric) for one in latelies]) for name, metric in STAGES.items()},
         "limits": _by_use(decisions),
+    }
+
+
+def credentials(parts: Sequence[Document]) -> Document:
+    """Tokens for upstreams: each that fails once, whichever worker says it."""
+    failing = {one["credentials"]: one for part in parts for one in part["failing"]}
+    return {
+        "count": max([part["count"] for part in parts], default=0),
+        "with_token": max([part["with_token"] for part in parts], default=0),
+        "renewals": sum(part["renewals"] for part in parts),
+        "failing": [*failing.values()][:SHOWN],
     }
 
 

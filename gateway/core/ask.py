@@ -70,6 +70,8 @@ class Ask:
     guards       the pauses and the breaker that may hold the call back, asked before the limits
     breaker      the breaker: the last of the guards, unless each worker has its own; None = there is none
     own          the breaker, if each worker has its own: then it is asked for itself, before the store
+    beforehand   whether something in this worker is asked before the store: a breaker of its own, or whether there is
+                 a token for the credential
     empty        whether there is nothing to ask anybody
     line         the caller's values of what its upstream's pace counts by
     cached       whether anything is kept of the upstream's answers, which the call may use or make wrong
@@ -90,6 +92,7 @@ class Ask:
     """
 
     __slots__ = (
+        "beforehand",
         "breaker",
         "cached",
         "charges",
@@ -132,7 +135,9 @@ class Ask:
         self.cached = cached
         self.shelf = shelf
         self.own = breaker if breaker not in self.guards else None
-        self.empty = not (charges or guards or breaker)
+        renewed = credential is not None and credential.oauth is not None
+        self.beforehand = renewed or self.own is not None
+        self.empty = not (charges or guards or breaker or renewed)
         self.kind = _kind(tuple([(limit, cost) for limit, _, cost in charges]))
         self.skipped = skipped
         self.measures = measures

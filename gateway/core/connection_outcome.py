@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gateway.core.classes import Classes, Counts, ErrorClass
 from gateway.core.connection_state import ConnectionState
+from gateway.core.tokens import REFUSED, UNAVAILABLE
 
 
 class Outcome(StrEnum):
@@ -55,6 +56,8 @@ class Outcomes:
         return self._known[key]
 
     def _work_out(self, name: str, status: int) -> Outcome | None:
+        if name in (REFUSED, UNAVAILABLE):
+            return Outcome.UNAUTHENTICATED
         error_class = self._class_of(name, status)
         if error_class is not None:
             return _of_class(error_class, answered=status > 0)

@@ -16,6 +16,29 @@ _PIECES = re.compile(r"[&;][^&;]*")
 
 
 @dataclass(frozen=True, slots=True)
+class OAuth:
+    """How tokens are had from an authorization server (RFC 6749).
+
+    grant       `client_credentials` (§4.4) or `refresh_token` (§6)
+    client_in_body  whether the client says who it is in the form rather than by `Authorization: Basic` (§2.3.1)
+    parameters  further ones of the form
+    ca_file     PEM file that its certificate is checked with; "" = the system's
+    token_keys  what tokens are sealed with where all workers keep them; () = each worker has its own
+    """
+
+    grant: str
+    token_url: str
+    client_id: str
+    client_secret: Hidden = NOTHING_HIDDEN
+    refresh_token: Hidden = NOTHING_HIDDEN
+    scope: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, Hidden], ...] = ()
+    client_in_body: bool = False
+    ca_file: str = ""
+    token_keys: tuple[Hidden, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """What is shown to one upstream for some of its callers.
 
@@ -23,7 +46,8 @@ class Credential:
     match      (key part, value) pairs that a caller must have; () = anybody
     header     name of the field that carries it, as it is sent; "" = none does
     parameter  name of the query parameter that carries it; "" = none does
-    shown      value of the field or parameter, ready to be sent
+    shown      value of the field or parameter, ready to be sent; with `oauth` what stands in front of the token
+    oauth      where tokens come from that are shown and do not last; None = what is shown lasts
     replaces   lower-case names of the caller's fields that are not forwarded; made from header
     """
 
@@ -34,6 +58,7 @@ class Credential:
     parameter: str = ""
     shown: Hidden = NOTHING_HIDDEN
     kind: str = ""
+    oauth: OAuth | None = None
     source: str = field(default="", compare=False)
     replaces: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
@@ -44,12 +69,15 @@ class Credential:
 
     @property
     def lasting(self) -> bool:
-        """Whether one head fits all calls of a caller; a parameter stands in each call's own request line."""
-        return not self.parameter
+        """Whether one head fits all calls of a caller; a parameter stands in each call's own request line, and tokens
+        are renewed."""
+        return not self.parameter and self.oauth is None
 
-    def line(self) -> bytes:
-        """The field line; b"" when a parameter carries it."""
-        return f"{self.header}: {self.shown.reveal()}\r\n".encode("latin-1") if self.header else b""
+    def line(self, token: str = "") -> bytes:
+        """The field line; b"" when a parameter carries it, or a token that is not given. That goes behind `shown`."""
+        if not self.header or (self.oauth is not None and not token):
+            return b""
+        return f"{self.header}: {self.shown.reveal()}{token}\r\n".encode("latin-1")
 
 
 def in_order(credentials: Sequence[Credential]) -> tuple[Credential, ...]:

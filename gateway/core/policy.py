@@ -16,7 +16,7 @@ from gateway.core.fields import lookalikes
 from gateway.core.guards import Breaker
 from gateway.core.limits import Limit
 from gateway.core.measure import Measure
-from gateway.core.retry import Retry
+from gateway.core.retry import RENEWED, UNAUTHORIZED, Retry
 from gateway.core.signals import Honor
 
 
@@ -201,6 +201,8 @@ class Route:
     cost, measures  of calls that are no operation, as there
     cache         what is kept of the upstream's answers; None = nothing
     line_keys     whether the request line says who is calling; made from keys
+    watched       statuses that another attempt may follow: those of `retry`, and 401 where tokens are renewed
+    keep_bytes    request bodies up to this size are kept for further attempts; made from both, too
     """
 
     name: str
@@ -220,8 +222,15 @@ class Route:
     cache: Cache | None = None
     credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
     line_keys: bool = field(init=False, repr=False, compare=False)
+    watched: frozenset[int] = field(init=False, repr=False, compare=False)
+    keep_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        renewed = any(one.oauth is not None for one in self.upstream.credentials)
+        watched = self.retry.statuses if self.retry is not None else frozenset()
+        object.__setattr__(self, "watched", watched | {UNAUTHORIZED} if renewed else watched)
+        keeping = self.retry or (RENEWED if renewed else None)
+        object.__setattr__(self, "keep_bytes", keeping.max_body_bytes if keeping is not None else 0)
         in_line = any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys)
         object.__setattr__(self, "line_keys", in_line)
         kept_back = {one.header.encode() for one in self.authenticate if not one.forward_credentials}

@@ -44,6 +44,20 @@ AUTHENTICATION_UNAVAILABLE = Kind(
 CREDENTIALS_MISSING = Kind(
     403, OWN + "credentials-missing", "No credentials for this connection", "CREDENTIALS_MISSING", "http_request_denied"
 )
+CREDENTIALS_REFUSED = Kind(
+    502,
+    OWN + "credentials-refused",
+    "The gateway's credentials are refused",
+    "CREDENTIALS_REFUSED",
+    "http_request_denied",
+)
+CREDENTIALS_UNAVAILABLE = Kind(
+    503,
+    OWN + "credentials-unavailable",
+    "The gateway has no token for the upstream now",
+    "CREDENTIALS_UNAVAILABLE",
+    "destination_unavailable",
+)
 NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
 LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
 OVERLOADED = Kind(503, REDUCED_CAPACITY, "Too many calls in flight", "GATEWAY_BUSY", "connection_limit_reached")

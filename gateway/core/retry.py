@@ -125,6 +125,11 @@ class Retry:
         return max(1, min(bounds))
 
 
+UNAUTHORIZED = 401
+RENEWED = Retry("", 2, statuses=frozenset(), share=None, told="")
+"""Without a policy: which requests are sent again with another token when an upstream has refused the first (401)."""
+
+
 def plan(retry: Retry, failed: int, asked_us: int, elapsed_us: int, chance: int) -> int | Stop:
     """Microseconds to wait before the next attempt, or why there is none.
 

@@ -19,8 +19,9 @@ class Attempt(NamedTuple):
 
 
 def attempts_of(record: CallRecord) -> list[Attempt]:
-    """All attempts that the upstream may have seen: not those that found a kept socket closed and were made again at
-    once. A call that was never forwarded has one too: without class and status it says nothing."""
+    """All attempts that say something: not those that found a kept socket closed and were made again at once, nor those
+    that were made again with another token. A call that was never forwarded has one too: without class and status it
+    says nothing."""
     entries: list[Entry] = [*(record.attempts or ())]
     if not entries or entries[-1].get("status", 0) != record.upstream_status:
         entries.append({"upstream_ms": round(record.upstream_s * 1e3, 3)})
@@ -34,5 +35,5 @@ def attempts_of(record: CallRecord) -> list[Attempt]:
             last=number == last,
         )
         for number, entry in enumerate(entries, start=1)
-        if number == last or entry.get("status") or "wait_ms" in entries[number]
+        if number == last or ((entry.get("status") or "wait_ms" in entries[number]) and not entry.get("token_renewed"))
     ]

@@ -66,6 +66,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_upstream_retries_total": _counter("Attempts behind a call's first", "upstream", "reason", "outcome"),
     "gateway_retry_budget_exhausted_total": _counter("Retries not made: too many were", "upstream"),
     "gateway_upstream_paused_total": _counter("Pauses that upstreams asked for, each told once", "upstream"),
+    "gateway_tokens_total": _counter("Tokens for upstreams, by what came of asking for them", "upstream", "result"),
     "gateway_breaker_transitions_total": _counter("Changes of state of breakers, each told once", "breaker", "to"),
     "gateway_breaker_keys": _gauge(
         "Keys whose shared breaker is not closed, in the whole fleet; a few seconds old",

@@ -174,6 +174,10 @@ class Metrics:
         """A breaker of one key entered this state, because of what this worker saw."""
         self._inc("gateway_breaker_transitions_total", breaker, state)
 
+    def on_token(self, upstream: str, result: str) -> None:
+        """What came of asking for a token: renewed, shared (by another worker), refused, unavailable, unkept."""
+        self._inc("gateway_tokens_total", upstream, result)
+
     def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
         """`on_event` of the store: counts each loss by its kind."""
         if name == "store.degraded":

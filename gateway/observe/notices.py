@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from gateway.core.credentials import Credential
 from gateway.observe.events import EVENTS
 from gateway.observe.log import event
 from gateway.observe.metrics import Metrics
@@ -27,6 +28,17 @@ def store_event(metrics: Metrics, name: str, fields: Mapping[str, object]) -> No
 def authentication_event(name: str, fields: Mapping[str, object]) -> None:
     """The keys of an issuer came, or did not."""
     notice(name, "warning" if name == "authentication.keys_failed" else "info", fields)
+
+
+TOKEN_LEVELS = {"renewed": "info", "refused": "error", "unavailable": "warning", "unkept": "warning"}
+
+
+def token_event(metrics: Metrics, credential: Credential, what: str, fields: Mapping[str, object]) -> None:
+    """A token of an upstream was renewed here, or it was not. What other workers have renewed they have told."""
+    metrics.on_token(credential.upstream, what)
+    if what in TOKEN_LEVELS:
+        about = {"credentials": credential.name, "upstream": credential.upstream}
+        notice(f"credentials.{what}", TOKEN_LEVELS[what], {**about, **fields})
 
 
 def crashed(crash: BaseException, record: CallRecord) -> None:

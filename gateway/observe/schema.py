@@ -133,7 +133,8 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "array",
         "gateway.attempts",
         "gateway.attempts",
-        "Only when there was more than one: `n`, `status`, `error_class`, `upstream_ms`, `wait_ms`, `span_id`.",
+        "Only when there was more than one: `n`, `status`, `error_class`, `upstream_ms`, `wait_ms`, `span_id`, "
+        "`token_renewed`.",
     ),
     "upstream_status": Field(
         "integer", "gateway.upstream_status", "gateway.upstream_status", "The upstream's own status."

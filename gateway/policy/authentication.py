@@ -1,13 +1,11 @@
 """Schemes of authentication as they are written: API keys by their hashes, tokens by their issuer."""
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from gateway.policy.findings import quoted
+from gateway.policy.remote_url import parse_remote_url
 from gateway.policy.scalars import NAME, Duration, HeaderName, OneOrMore, Unfit, Wait, described, expect_text
 from gateway.policy.strict import Items, Strict
 
@@ -35,28 +33,8 @@ def parse_claim(value: object) -> tuple[str, ...]:
 
 
 def parse_key_set_url(value: object) -> str:
-    """Where a key set is fetched: https, or http to this machine. Whoever could change it on the way could sign."""
-    text = expect_text(value, "a URL like https://login.example.com/jwks.json")
-    hint = "write it like https://login.example.com/jwks.json"
-    if "@" in text:
-        raise Unfit("inline-secret", "a URL of a key set holds no user or password", "remove everything up to the @")
-    try:
-        url = urlsplit(text)
-        port_fits = url.port != 0
-    except ValueError:
-        port_fits = False
-    if not port_fits or not url.hostname or url.scheme not in ("http", "https") or not re.fullmatch("[!-~]+", text):
-        raise Unfit("bad-url", f"{quoted(text)} is not a URL", hint)
-    if url.scheme == "http" and not _is_loopback(url.hostname):
-        raise Unfit("bad-url", "keys fetched over http could be anybody's", hint)
-    return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """Where a key set is fetched. Whoever could change it on the way could sign."""
+    return parse_remote_url(value, "https://login.example.com/jwks.json", "keys fetched over http could be anybody's")
 
 
 def parse_required(value: object) -> str:

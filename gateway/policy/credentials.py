@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.findings import quoted
-from gateway.policy.scalars import HeaderName, Unfit
+from gateway.policy.remote_url import parse_remote_url
+from gateway.policy.scalars import HeaderName, OneOrMore, Unfit, expect_text
 from gateway.policy.secret import is_reference
 from gateway.policy.strict import Strict
 
@@ -27,6 +28,21 @@ def parse_parameter(value: object) -> str:
     return value
 
 
+def parse_token_url(value: object) -> str:
+    """Where tokens are asked for."""
+    return parse_remote_url(
+        value, "https://login.example.com/oauth/token", "secrets sent over http can be read by anybody on the way"
+    )
+
+
+def parse_scope(value: object) -> str:
+    """One scope (RFC 6749 §3.3)."""
+    text = expect_text(value, "a scope like orders.read")
+    if not re.fullmatch(r"[!#-\[\]-~]{1,256}", text):
+        raise Unfit("bad-value", f"{quoted(text)} is not a scope", "several of them are a list")
+    return text
+
+
 Reference = Annotated[
     str,
     BeforeValidator(parse_reference),
@@ -35,6 +51,16 @@ Reference = Annotated[
 Parameter = Annotated[
     str, BeforeValidator(parse_parameter), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,64}$"})
 ]
+
+
+TokenUrl = Annotated[
+    str, BeforeValidator(parse_token_url), WithJsonSchema({"type": "string", "title": "URL", "pattern": "^https?://"})
+]
+Scope = Annotated[
+    str, BeforeValidator(parse_scope), WithJsonSchema({"type": "string", "pattern": "^[!#-\\[\\]-~]{1,256}$"})
+]
+TOKEN_KEYS = "GATEWAY_TOKEN_KEYS"
+"""The environment variable with the keys that tokens are sealed with, unless an entry names another place."""
 
 
 class _Credential(Strict):
@@ -74,6 +100,29 @@ class QueryCredential(_Credential):
     value: Reference
 
 
+class OAuthCredential(_Credential):
+    """A token that the gateway gets, and renews, from an authorization server (RFC 6749)."""
+
+    type: Literal["oauth2"]
+    grant: Literal["client_credentials", "refresh_token"] = "client_credentials"
+    token_url: TokenUrl
+    client_id: str = Field(min_length=1, description="may be a reference too")
+    client_secret: Reference = Field(default="", description="a must for client_credentials")
+    refresh_token: Reference = Field(default="", description="the first one, for grant: refresh_token")
+    scope: OneOrMore[Scope] = ()
+    parameters: dict[Parameter, str] = Field(
+        default={}, max_length=16, description="further ones of the form, like audience; values may be references"
+    )
+    client_auth: Literal["basic", "post"] = Field(default="basic", description="Authorization: Basic, or in the form")
+    ca_file: str = Field(default="", description="PEM file that verifies the server of tokens")
+    name: HeaderName = Field(default="authorization", description="the field that carries the token")
+    prefix: str = Field(default="Bearer ", max_length=64, description="in front of the token")
+    token_keys: Reference = Field(
+        default="", description=f"keys that tokens are sealed with in the store; default: env:{TOKEN_KEYS}"
+    )
+
+
 Credential = Annotated[
-    HeaderCredential | BearerCredential | BasicCredential | QueryCredential, Field(discriminator="type")
+    HeaderCredential | BearerCredential | BasicCredential | QueryCredential | OAuthCredential,
+    Field(discriminator="type"),
 ]

@@ -12,6 +12,7 @@ from gateway.policy import credentials as models
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
+from gateway.policy.oauth_of import OAuthCompiling
 from gateway.policy.secret import dereference
 
 _NOT_OURS = {name.decode() for name in HOP_BY_HOP | OURS_UPSTREAM | ADDRESS_FIELDS} | {
@@ -55,6 +56,7 @@ class _Compiling:
         """None when something about it is wrong. All of its findings are reported."""
         before = len(self._draft.findings.errors)
         header, parameter, shown = self._shown()
+        oauth = OAuthCompiling(self._entry, self._draft).oauth() if self._entry.model.type == "oauth2" else None
         if len(self._draft.findings.errors) > before:
             return None
         model = self._entry.model
@@ -66,6 +68,7 @@ class _Compiling:
             parameter=parameter,
             shown=Hidden(shown),
             kind=model.type,
+            oauth=oauth,
             source=self._entry.source,
         )
 
@@ -78,13 +81,20 @@ class _Compiling:
             return "Authorization", "", f"Bearer {self._field_value('token')}"
         if isinstance(model, models.QueryCredential):
             return "", model.name, quote(self._secret("value"), safe="")
+        if isinstance(model, models.OAuthCredential):
+            return self._field(), "", model.prefix
         assert isinstance(model, models.HeaderCredential)
+        return self._field(), "", model.prefix + self._field_value("value")
+
+    def _field(self) -> str:
+        """The name of the field, as it is written."""
+        model = self._entry.model
         if model.name in _NOT_OURS:
-            message = f"credentials cannot go in {quoted(model.name)}"
-            self._error("name", "bad-header-name", message)
+            self._error("name", "bad-header-name", f"credentials cannot go in {quoted(model.name)}")
         if model.prefix and not re.fullmatch(r"[!-~][ -~]*", model.prefix):
             self._error("prefix", "bad-value", "a prefix is printable ASCII text that does not begin with a space")
-        return str(self._node.at("name").value), "", model.prefix + self._field_value("value")
+        written = self._node.child("name")
+        return str(written.value) if written is not None else "Authorization"
 
     def _user_and_password(self, model: models.BasicCredential) -> str:
         written = self._node.at("username")

@@ -6,12 +6,12 @@ from typing import Any
 
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.caching import Cache
-from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.mismatch import path_text
 from gateway.core.policy import Match, Operation, PolicySet, Route, Upstream
 from gateway.core.retry import Retry
+from gateway.policy.credentials_shown import credential_text, credential_values
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings
 
@@ -86,17 +86,6 @@ def _upstream_values(upstream: Upstream) -> dict[str, Any]:
     """Its credentials by name."""
     bare = asdict(replace(upstream, credentials=()))
     return {**bare, "credentials": [one.name for one in upstream.credentials]}
-
-
-def credential_values(credential: Credential) -> dict[str, Any]:
-    """Without the secret."""
-    return {
-        "upstream": credential.upstream,
-        "match": dict(credential.match),
-        "type": credential.kind,
-        "in": credential.header or f"parameter {credential.parameter}",
-        "source": credential.source,
-    }
 
 
 def _limit_values(limit: Limit) -> dict[str, Any]:
@@ -184,9 +173,7 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
         yield f"  {upstream.name:<24} {place(upstream)}{_patience(upstream)}  # {upstream.source}"
     if policies.credentials:
         yield "credentials:"
-        yield from (
-            f"  {one.name:<24} {_credential_text(one)}  # {one.source}" for one in policies.credentials.values()
-        )
+        yield from (f"  {one.name:<24} {credential_text(one)}  # {one.source}" for one in policies.credentials.values())
     yield "routes, first match wins:"
     for route in policies.routes:
         what = f"{match_text(route.match)} -> {route.upstream.name} ({_rules(route)})"
@@ -264,12 +251,6 @@ def duration(time_us: int) -> str:
         if time_us and time_us % size == 0:
             return f"{time_us // size}{unit}"
     return f"{time_us}us" if time_us else "0s"
-
-
-def _credential_text(credential: Credential) -> str:
-    whose = ", ".join(f"{name}={value}" for name, value in credential.match) or "everybody"
-    where = credential.header or f"parameter {credential.parameter}"
-    return f"{credential.kind} in {where} for {credential.upstream}, of {whose}"
 
 
 def place(upstream: Upstream) -> str:

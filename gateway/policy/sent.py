@@ -69,7 +69,7 @@ def sent(
 
 def _masked(credential: Credential | None) -> Credential | None:
     """The same but for what must not be seen."""
-    return replace(credential, shown=Hidden(HIDDEN)) if credential is not None else None
+    return replace(credential, shown=Hidden(HIDDEN), oauth=None) if credential is not None else None
 
 
 def _bytes(text: str) -> bytes:

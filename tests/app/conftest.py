@@ -105,6 +105,7 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         gateway = build_gateway(settings, policy.load([file]), store, [records])
         await gateway.upstreams.load(gateway.policies)
         await gateway.authenticator.load(gateway.policies)
+        gateway.supply.load(gateway.policies)
         listener = build_listener(gateway)
         sock = socket.create_server(("127.0.0.1", 0))
         one = Running(gateway, listener, records, sock.getsockname()[1])
@@ -120,6 +121,7 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         await one.gateway.caches.close()
         await one.gateway.upstreams.close()
         await one.gateway.authenticator.close()
+        await one.gateway.supply.close()
         await one.gateway.store.close()
         one.gateway.leases.close()
     assert [crash for one in running for crash in one.crashes] == []

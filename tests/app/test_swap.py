@@ -36,9 +36,9 @@ async def change(running: Running, yaml: str, tmp_path: Path, **settings: object
     file.write_text(yaml)
     gateway = running.gateway
     prepared = await prepare(gateway, replace(gateway.settings, **settings), policy.load([file]))
-    before = swap(gateway, prepared)
+    close_before = swap(gateway, prepared)
     running.listener.use(gateway.settings.bounds)
-    await before.close(shared_with=gateway.authenticator)
+    await close_before()
 
 
 async def status(running: Running, path: str = "/x", tenant: str = "a") -> int:

@@ -37,7 +37,7 @@ USERS = {
     "aiohappyeyeballs": {"upstream"},
     "aiohttp": {"admin", "identity", "modules", "upstream", "wire"},
     "aiolimiter": {"pacing"},
-    "cryptography": {"identity"},
+    "cryptography": {"identity", "modules"},
     "hiredis": {"store"},
     "jwt": {"identity"},
     "multidict": {"admin", "upstream", "wire"},

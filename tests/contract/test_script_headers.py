@@ -7,6 +7,7 @@ import pytest
 
 import gateway.store.guarding as guarding
 import gateway.store.scripts as scripts
+import gateway.store.shelf as shelf
 from gateway.core.guards import Standing
 from gateway.core.limits import Verdict
 
@@ -43,6 +44,7 @@ def arguments(text: str) -> tuple[str, ...]:
         ("force", guarding.FORCE_ARGV, ()),
         ("list", guarding.LIST_ARGV, ()),
         ("pause", guarding.PAUSE_ARGV, guarding.PAUSE_REPLY),
+        ("token", shelf.TOKEN_ARGV, shelf.TOKEN_REPLY),
     ],
 )
 def test_arguments_and_reply(name: str, argv: tuple[str, ...], reply: tuple[str, ...]) -> None:

@@ -67,3 +67,8 @@ def test_by_default(name: str, status: int, expected: Outcome | None) -> None:
 )
 def test_by_a_policy(name: str, status: int, expected: Outcome | None) -> None:
     assert Outcomes(OWN).of(name, status) is expected
+
+
+@pytest.mark.parametrize("name", ["token_refused", "token_unavailable"])
+def test_a_call_for_which_there_was_no_token_says_that_credentials_are_needed(name: str) -> None:
+    assert Outcomes(DEFAULT).of(name, 0) is Outcome.UNAUTHENTICATED

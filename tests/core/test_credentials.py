@@ -1,17 +1,18 @@
 """Which credentials an upstream is shown, where they stand, and what of the caller's they replace."""
 
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from gateway.core.ask import Ask
 from gateway.core.asking import ask_for
-from gateway.core.credentials import Credential, chosen, in_order, with_parameter
+from gateway.core.credentials import Credential, OAuth, chosen, in_order, with_parameter
 from gateway.core.hidden import Hidden
 from gateway.core.policy import Match, PolicySet, Route, Upstream
 from gateway.core.policy_diff import Field, diff
 from gateway.core.problems import CREDENTIALS_MISSING, Refusal
+from gateway.core.retry import Retry
 
 EVERYBODY = Credential("shared", "erp", header="Authorization", shown=Hidden("Bearer all"))
 C1 = Credential("c1", "erp", (("connection", "c1"),), header="X-Api-Key", shown=Hidden("one"))
@@ -37,7 +38,10 @@ def test_what_is_sent_and_what_it_replaces() -> None:
     assert C1.replaces == {b"authorization", b"x-api-key", b"x_api-key", b"x-api_key", b"x_api_key"}
     assert ACME_C1.line() == b""
     assert ACME_C1.replaces == {b"authorization"}
-    assert [one.lasting for one in (EVERYBODY, C1, ACME_C1)] == [True, True, False]
+    renewed = replace(EVERYBODY, shown=Hidden("Bearer "), oauth=OAuth("client_credentials", "http://a", "id"))
+    assert renewed.line() == b""
+    assert renewed.line("abc") == b"Authorization: Bearer abc\r\n"
+    assert [one.lasting for one in (EVERYBODY, C1, ACME_C1, renewed)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,19 @@ def test_callers_without_any_are_refused_or_passed_on() -> None:
         passed = asked(other, connection="c2")
         assert isinstance(passed, Ask)
         assert passed.credential is None
+
+
+def test_what_renewed_tokens_mean_for_a_route_and_its_callers() -> None:
+    renewed = replace(C1, oauth=OAuth("client_credentials", "http://a", "id"))
+    of = policies(renewed)
+    found = asked(of, connection="c1")
+    assert isinstance(found, Ask)
+    assert (found.beforehand, found.empty) == (True, False)
+    assert (of.routes[0].watched, of.routes[0].keep_bytes) == ({401}, 1024 * 1024)
+    retried = replace(of.routes[0], retry=Retry("r", 2, statuses=frozenset({503}), max_body_bytes=7))
+    assert (retried.watched, retried.keep_bytes) == ({401, 503}, 7)
+    plain = policies(C1).routes[0]
+    assert (plain.watched, plain.keep_bytes) == (frozenset(), 0)
 
 
 def test_another_secret_is_a_difference_whose_values_are_not_told() -> None:

@@ -109,6 +109,7 @@ def findings(files: list[Path]) -> list[str]:
     (files[0].parent / "secret").write_text("a secret of more than 32 characters")
     text = "".join(file.read_text() for file in files)
     env = dict.fromkeys(re.findall(r"env:([A-Z0-9_]+)", text), "a secret of more than 32 characters")
+    env["GATEWAY_TOKEN_KEYS"] = "A" * 43 + "="
     report = check(files, env=env)
     return [
         str(one)

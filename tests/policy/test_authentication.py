@@ -128,7 +128,7 @@ BAD = {
     ),
     "a password in a URL": (
         a_scheme(f"{TOKENS}, jwks: 'https://u:hush-hush@i'"),
-        "p.yaml:2:67: a URL of a key set holds no user or password (remove everything up to the @) [inline-secret]",
+        "p.yaml:2:67: such a URL holds no user or password (remove everything up to the @) [inline-secret]",
     ),
     "times out of range": (
         a_scheme(f"{TOKENS}, jwks: 'https://i', leeway: 1h, refresh: 1s"),

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.policy import PolicySet
 from gateway.policy import Report, check
 from gateway.policy.effective import policy_lines, policy_values
+from gateway.policy.settings_file import load_settings
 
 NEEDLE = "s3cr3t"
 ENV = {
@@ -105,6 +106,68 @@ def test_what_is_wrong_is_said_with_its_place_and_without_the_secret(written: st
     assert (10, line.index(at) + 1, code) in [(error.line, error.col, error.code) for error in report.errors]
     assert NEEDLE not in repr(report)
     assert "12345678" not in repr(report)
+
+
+OAUTH = "type: oauth2, token_url: 'https://a.example/token', client_id: me"
+TOKEN_KEY = "A" * 43 + "="
+
+
+def test_tokens_that_are_renewed() -> None:
+    env = {**ENV, "GATEWAY_TOKEN_KEYS": f" {TOKEN_KEY},{TOKEN_KEY}\n"}
+    Path("secret").write_text("refr3sh\n")
+    report = checked(
+        f"  one: {{upstream: erp, match: {{site: '1'}}, {OAUTH}, client_secret: 'env:KEY', scope: [a, b], parameters: {{audience: 'env:USER'}}}}\n"
+        f"  two: {{upstream: erp, {OAUTH}, grant: refresh_token, refresh_token: 'file:secret', name: X-Token, prefix: '', client_auth: post, ca_file: ca.pem}}\n",
+        env,
+    )
+    assert report.policies is not None, report.errors
+    one, two = (report.policies.credentials[name] for name in ("one", "two"))
+    assert one.oauth is not None
+    assert two.oauth is not None
+    assert (one.line("t"), two.line("t")) == (b"Authorization: Bearer t\r\n", b"X-Token: t\r\n")
+    assert (one.oauth.client_secret.reveal(), one.oauth.scope) == (NEEDLE, ("a", "b"))
+    assert [(name, value.reveal()) for name, value in one.oauth.parameters] == [("audience", "user")]
+    assert [key.reveal() for key in one.oauth.token_keys] == [TOKEN_KEY] * 2
+    assert (two.oauth.refresh_token.reveal(), two.oauth.client_in_body) == ("refr3sh", True)
+    assert two.oauth.ca_file.endswith("ca.pem")
+    values = policy_values(report.policies)
+    assert values["credentials"]["one"]["token_url"] == "https://a.example/token"
+    everything = f"{values} {report.policies} {list(policy_lines(report.policies))}"
+    assert [secret for secret in (NEEDLE, "refr3sh", TOKEN_KEY) if secret in everything] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "at"),
+    [
+        (OAUTH, "missing-key", "one"),
+        (f"{OAUTH}, client_secret: {NEEDLE}", "inline-secret", NEEDLE),
+        (f"{OAUTH}, client_secret: 'env:NONE'", "missing-secret", "'env:NONE"),
+        (f"{OAUTH}, grant: refresh_token", "missing-key", "one"),
+        (f"{OAUTH}, grant: refresh_token, refresh_token: 'env:KEY'", "missing-secret", "refresh_token, refresh"),
+        (f"{OAUTH}, grant: refresh_token, refresh_token: {NEEDLE}", "inline-secret", NEEDLE),
+        (f"{OAUTH}, client_secret: 'env:KEY', refresh_token: 'env:KEY'", "conflicting-keys", "refresh_token"),
+        (f"{OAUTH}, client_secret: 'env:KEY', token_keys: 'env:KEY'", "bad-secret", "'env:KEY'}"),
+        (f"{OAUTH}, client_secret: 'env:KEY', token_keys: 'env:NONE'", "missing-secret", "'env:NONE"),
+        (f"{OAUTH}, client_secret: 'env:KEY', scope: 'a b'", "bad-value", "'a b'"),
+        (f"{OAUTH}, client_secret: 'env:KEY', parameters: {{scope: a}}", "conflicting-keys", "scope"),
+        (f"{OAUTH}, client_secret: 'env:KEY', name: Host", "bad-header-name", "Host"),
+        ("type: oauth2, token_url: 'http://a.example/', client_id: me, client_secret: 'env:KEY'", "bad-url", "'http"),
+        (
+            f"type: oauth2, token_url: 'https://u:{NEEDLE}@a/', client_id: me, client_secret: 'env:KEY'",
+            "inline-secret",
+            "'https",
+        ),
+    ],
+)
+def test_what_is_wrong_with_them(written: str, code: str, at: str) -> None:
+    line = f"  one: {{upstream: erp, {written}}}"
+    report = checked(f"{line}\n")
+    assert (10, line.index(at) + 1, code) in [(error.line, error.col, error.code) for error in report.errors]
+    assert NEEDLE not in repr(report)
+
+
+def test_keys_in_the_environment_are_no_misspelled_setting() -> None:
+    load_settings(None, {"GATEWAY_TOKEN_KEYS": TOKEN_KEY}, {})
 
 
 def test_undefined_names_and_twins() -> None:

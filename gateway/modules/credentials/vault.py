@@ -1,0 +1,162 @@
+"""Tokens kept where all workers can get at them, and only those who have a key can read them.
+
+Sealed by Fernet (AES-128-CBC and HMAC-SHA-256, `cryptography`). The first key seals, all of them open: to change keys,
+put the new one in front, and take the old one out when no token sealed with it lives any more.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from gateway.core.credentials import OAuth
+from gateway.core.hidden import NOTHING_HIDDEN, Hidden
+from gateway.core.tokens import LONGEST_LIFE_US, Failure, Token
+
+LEASE_US = 20_000_000
+"""Longer than one request to an endpoint may take. Who dies in it holds the others up for so long."""
+KEEP_REFRESH_US = 90 * 24 * 3600 * 1_000_000
+"""A refresh token that the endpoint has put in the place of the configured one is kept for so long after its use."""
+
+
+class Found(Protocol):
+    """See `gateway.store.shelf.Found`."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def left_us(self) -> int: ...
+    @property
+    def sealed(self) -> bytes: ...
+    @property
+    def mine(self) -> bool: ...
+    @property
+    def holder(self) -> str: ...
+    @property
+    def held_us(self) -> int: ...
+
+
+class Shelf(Protocol):
+    """See `gateway.store.shelf.Shelf`."""
+
+    @property
+    def shared(self) -> bool: ...
+    async def take(self, name: str, owner: str, version: int, lease_us: int) -> Found | None: ...
+    async def put(self, name: str, owner: str, sealed: bytes, life_us: int, keep_us: int) -> Found | None: ...
+    async def fail(self, name: str, owner: str, reason: str, for_us: int) -> Found | None: ...
+
+
+class Taken(NamedTuple):
+    """What was found, opened.
+
+    version  what there is; 0 = nothing
+    token    None = there is none, or it was asked for with something else
+    left_us  how much of its life is left; 0 or less = nothing
+    refresh  the refresh token to use next; empty = there is none but the configured one
+    mine     it is for the taker to ask the endpoint
+    failure  what came of it when another worker asked last; None = nobody says
+    held_us  for how long the endpoint is another's, or is to be left alone
+    """
+
+    version: int
+    token: Token | None
+    left_us: int
+    refresh: Hidden
+    mine: bool
+    failure: Failure | None
+    held_us: int
+
+
+class Vault:
+    """The place of one credential's token.
+
+    owner   names this worker
+    shared  whether others can get at what is kept: there are keys, and the store is not this process alone
+    """
+
+    def __init__(self, name: str, oauth: OAuth, shelf: Shelf, owner: str) -> None:
+        """`name`: of the credential."""
+        self._shelf = shelf
+        self._owner = owner
+        self._name = place_of(name, oauth)
+        self._of = _fingerprint(oauth)
+        self._keys = oauth.token_keys
+        self._box: Any = None
+        self._keep_us = KEEP_REFRESH_US if oauth.grant == "refresh_token" else LONGEST_LIFE_US
+        self.shared = bool(oauth.token_keys) and shelf.shared
+
+    async def take(self, version: int) -> Taken | None:
+        """What others have put there since `version`, else the lease. None: the store does not answer, or nothing is
+        shared."""
+        found = await self._shelf.take(self._name, self._owner, version, LEASE_US) if self.shared else None
+        if found is None:
+            return None
+        token, refresh = self._opened(found)
+        return Taken(found.version, token, found.left_us, refresh, found.mine, _failure(found.holder), found.held_us)
+
+    async def put(self, token: Token, left_us: int) -> int:
+        """Keep it for all. Its version; 0 when it could not be kept."""
+        if not self.shared:
+            return 0
+        said = {"of": self._of, "access": token.access.reveal(), "refresh": token.refresh.reveal()}
+        sealed = self._open_box().encrypt(orjson.dumps({**said, "life_us": token.life_us}))
+        found = await self._shelf.put(self._name, self._owner, sealed, left_us, self._keep_us)
+        return found.version if found is not None else 0
+
+    async def fail(self, failure: Failure, for_us: int) -> None:
+        """Tell the others that the endpoint failed, and for how long it is to be left alone."""
+        if self.shared:
+            word = "refused" if failure.refused else "unavailable"
+            await self._shelf.fail(self._name, self._owner, f"{word}: {failure.reason}", for_us)
+
+    def _opened(self, found: Found) -> tuple[Token | None, Hidden]:
+        """What is sealed with a key that we do not have is as good as nothing. A refresh token goes on although what is
+        asked for has changed; an access token does not."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            said: dict[str, Any] = orjson.loads(self._open_box().decrypt(found.sealed)) if found.sealed else {}
+        except (InvalidToken, ValueError):
+            return None, NOTHING_HIDDEN
+        refresh = Hidden(said.get("refresh", ""))
+        if said.get("of") != self._of:
+            return None, refresh
+        return Token(Hidden(said["access"]), said["life_us"], refresh), refresh
+
+    def _open_box(self) -> Any:
+        if self._box is None:
+            self._box = _box(self._keys)
+        return self._box
+
+
+def _failure(holder: str) -> Failure | None:
+    if not holder.startswith("!"):
+        return None
+    word, _, reason = holder[1:].partition(": ")
+    return Failure(word == "refused", reason)
+
+
+def _box(keys: Sequence[Hidden]) -> Any:
+    from cryptography.fernet import Fernet, MultiFernet
+
+    return MultiFernet([Fernet(key.reveal()) for key in keys])
+
+
+def place_of(name: str, oauth: OAuth) -> str:
+    """What begins with one refresh token has one place, whatever the credential is called and whatever else about it
+    changes: each refresh token follows from the one before."""
+    if oauth.grant != "refresh_token":
+        return name
+    of = (oauth.token_url, oauth.client_id, oauth.refresh_token.reveal())
+    return sha256(orjson.dumps(of)).hexdigest()[:32]
+
+
+def _fingerprint(oauth: OAuth) -> str:
+    """Of everything that a token was asked for with: what was had with another secret or scope is not taken over.
+
+    It stands only inside what is sealed.
+    """
+    parameters = [(name, value.reveal()) for name, value in oauth.parameters]
+    asked = (oauth.grant, oauth.token_url, oauth.client_id, oauth.client_secret.reveal(), oauth.refresh_token.reveal())
+    return sha256(orjson.dumps((*asked, oauth.scope, parameters))).hexdigest()

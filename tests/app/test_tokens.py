@@ -1,0 +1,198 @@
+"""Tokens for upstreams: had from a real server, shared, renewed, and what callers see when there is none."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography.fernet import Fernet
+
+from gateway.modules.credentials import renewal
+from tests.app.conftest import Running, Start
+from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority, authority
+
+POLICIES = """
+version: 1
+keys:
+  connection: {{from: header, name: X-Connection-Id, on_missing: skip}}
+limits:
+  calls: {{algorithm: rolling_window, limit: 50, window: 10m, key: [connection]}}
+upstreams:
+  up: {{url: "{url}/api", credentials: required}}
+credentials:
+  c1: {{upstream: up, type: oauth2, {grant}, token_url: "{url}/token", client_id: "env:ID", client_secret: "env:SECRET"}}
+routes:
+  - {{name: all, match: {{path_prefix: /}}, upstream: up, limits: [calls]}}
+"""
+CLIENT_GRANT = "grant: client_credentials, scope: [a, b], parameters: {audience: api}"
+REFRESH_GRANT = "grant: refresh_token, refresh_token: 'env:REFRESH'"
+WHO = {"X-Connection-Id": "c"}
+
+
+@pytest.fixture(scope="module", name="one_server")
+def _one_server() -> Iterator[Authority]:
+    with authority() as one:
+        yield one
+
+
+@pytest.fixture
+def server(one_server: Authority) -> Authority:
+    one_server.reset()
+    return one_server
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ID", CLIENT)
+    monkeypatch.setenv("SECRET", SECRET)
+    monkeypatch.setenv("REFRESH", FIRST_REFRESH)
+    monkeypatch.setenv("GATEWAY_TOKEN_KEYS", Fernet.generate_key().decode())
+
+
+def policies(server: Authority, grant: str = CLIENT_GRANT) -> str:
+    return POLICIES.format(url=server.url, grant=grant)
+
+
+async def called(gateway: Running, method: str = "GET", **more: Any) -> tuple[int, Any]:
+    async with (
+        aiohttp.ClientSession(headers=WHO) as caller,
+        caller.request(method, f"{gateway.url}/a", **more) as answer,
+    ):
+        return answer.status, {**await answer.json(content_type=None), "_wait": answer.headers.get("Retry-After")}
+
+
+async def at_once(gateway: Running, count: int) -> list[int]:
+    return [status for status, _ in await asyncio.gather(*[called(gateway) for _ in range(count)])]
+
+
+def later(gateway: Running, seconds: float) -> None:
+    """Time passes for a gateway, not for the store."""
+    clock = gateway.gateway.clock
+    gateway.gateway.clock = gateway.gateway.supply.around.clock = lambda: clock() + seconds
+
+
+@pytest.mark.parametrize("grant", [CLIENT_GRANT, REFRESH_GRANT])
+async def test_one_token_serves_all_calls_of_all_gateways(start: Start, server: Authority, grant: str) -> None:
+    server.control(delay_s=0.2)
+    first, second = await start(policies(server, grant)), await start(policies(server, grant))
+    statuses = await asyncio.gather(at_once(first, 10), at_once(second, 10))
+    assert statuses == [[200] * 10] * 2
+    seen = server.seen
+    assert (seen["requests"], {one["fields"] for one in seen["api"]}) == (1, {1})
+    want = {"grant_type": "client_credentials", "scope": "a b", "audience": "api"}
+    assert seen["forms"] == [
+        want if grant is CLIENT_GRANT else {"grant_type": "refresh_token", "refresh_token": FIRST_REFRESH}
+    ]
+
+
+async def test_a_token_is_renewed_beside_the_calls_before_it_expires(start: Start, server: Authority) -> None:
+    gateway = await start(policies(server))
+    assert await at_once(gateway, 3) == [200] * 3
+    later(gateway, 3600 * 0.85)
+    server.control(delay_s=1.0)
+    status, _ = await called(gateway)
+    assert (status, server.seen["issued"]) == (200, 1)  # did not wait for it
+    one = gateway.gateway.supply.of(gateway.gateway.policies.credentials["c1"])
+    assert one is not None
+    await asyncio.wait((one._fly(),))
+    assert (await at_once(gateway, 3), server.seen["issued"]) == ([200] * 3, 2)
+
+
+async def test_rotated_refresh_tokens_are_handed_on(start: Start, server: Authority) -> None:
+    server.control(rotate=True)
+    first, second = await start(policies(server, REFRESH_GRANT)), await start(policies(server, REFRESH_GRANT))
+    for gateway in (first, second, first, second, second, first):
+        assert (await called(gateway))[0] == 200
+        later(gateway, 3600)
+        assert (await called(gateway))[0] == 200
+    third = await start(policies(server, REFRESH_GRANT))
+    assert (await called(third))[0] == 200
+    later(third, 3600)
+    assert (await called(third))[0] == 200
+    seen = server.seen
+    assert (seen["reused"], seen["at_once"]) == (0, 1)
+    used = [form["refresh_token"] for form in seen["forms"]]
+    assert 4 <= len(used) == len(set(used))
+
+
+async def test_a_401_is_answered_with_another_token_once(start: Start, server: Authority) -> None:
+    gateway = await start(policies(server))
+    assert await at_once(gateway, 1) == [200]
+    later(gateway, renewal.LEAST_AGE_S)
+    server.control(revoke=True)
+    assert set(await at_once(gateway, 8)) == {200}
+    assert server.seen["issued"] == 2
+    server.control(revoke=True)
+    later(gateway, 2 * renewal.LEAST_AGE_S)
+    assert (await called(gateway, "PUT", data=b"x" * 100_000))[0] == 200
+    bodies = [one["body"] for one in server.seen["api"][-2:]]
+    assert bodies == [100_000] * 2
+    records = await gateway.records.wait(10)
+    assert [{"status", "token_renewed"} <= one.keys() for one in records[-1].attempts or []] == [True, False]
+
+
+async def test_what_must_not_be_sent_twice_is_not_but_the_next_call_has_a_token(
+    start: Start, server: Authority
+) -> None:
+    gateway = await start(policies(server))
+    assert await at_once(gateway, 1) == [200]
+    later(gateway, renewal.LEAST_AGE_S)
+    server.control(revoke=True)
+    status, _ = await called(gateway, "POST", data=b"x")
+    assert status == 401
+    status, _ = await called(gateway, "POST", data=b"x")
+    assert status in (200, 401)  # the renewal may still be under way
+    assert (await called(gateway))[0] == 200
+    assert server.seen["issued"] == 2
+    server.control(revoke=True)
+    later(gateway, 4 * renewal.LEAST_AGE_S)
+    assert (await called(gateway, "POST", data=b"x", headers={"Idempotency-Key": "1"}))[0] == 200
+
+
+async def test_an_upstream_that_always_says_401_is_no_flood_of_requests(start: Start, server: Authority) -> None:
+    server.control(api="always_401")
+    gateway = await start(policies(server))
+    assert set(await at_once(gateway, 10)) == {401}
+    assert server.seen["requests"] == 1
+    for wait_s, requests in ((renewal.LEAST_AGE_S, 2), (renewal.LEAST_AGE_S, 2), (renewal.LEAST_AGE_S, 3)):
+        later(gateway, wait_s)
+        assert set(await at_once(gateway, 10)) == {401}
+        assert server.seen["requests"] == requests
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "code", "reason"),
+    [
+        ({"mode": "down"}, 503, "CREDENTIALS_UNAVAILABLE", "answered with status 500"),
+        ({"mode": "garbage"}, 503, "CREDENTIALS_UNAVAILABLE", "answered with status 200 and no JSON object"),
+        ({"mode": "huge"}, 503, "CREDENTIALS_UNAVAILABLE", "answer larger than 64 KiB"),
+        ({"mode": "redirect"}, 503, "CREDENTIALS_UNAVAILABLE", "answered with status 307 and no JSON object"),
+        (
+            {"mode": "odd", "answer": {"access_token": "a\nb"}},
+            503,
+            "CREDENTIALS_UNAVAILABLE",
+            "the answer has no usable access_token",
+        ),
+        ({"mode": "refuse"}, 502, "CREDENTIALS_REFUSED", "invalid_client"),
+    ],
+)
+async def test_no_token_is_an_honest_answer_that_costs_nothing(
+    start: Start, server: Authority, redis_client: Any, told: dict[str, Any], status: int, code: str, reason: str
+) -> None:
+    server.control(**told)
+    first, second = await start(policies(server)), await start(policies(server))
+    answers = [
+        answer for gateway in (first, second) for answer in await asyncio.gather(*[called(gateway) for _ in range(5)])
+    ]
+    assert {(got, body["code"]) for got, body in answers} == {(status, code)}
+    assert {1 <= int(body["_wait"]) <= 80 for _, body in answers} == {True}
+    assert server.seen["requests"] == 1  # nobody asks again before the time, on no gateway
+    record = (await first.records.wait(5))[0]
+    assert (record.error_detail, record.decision, record.upstream_addr) == (f"credentials c1: {reason}", None, "")
+    assert "s3cr3t" not in json.dumps(answers) + json.dumps(vars(record), default=str)
+    server.control(mode="ok")
+    later(first, 100)
+    await redis_client.delete(*await redis_client.keys("*token:*lease"))
+    assert (await called(first))[0] == 200
