@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
-from gateway.core.limits import Charge
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
@@ -87,10 +86,8 @@ class Outage:
         await self._stop_work()
         if isinstance(self._store, LocalStore):
             return
-        until_s = monotonic() + HAND_OVER_S
-        with suppress(StoreDown):
-            while self._fallback.owing and self._store_there and monotonic() < until_s:
-                await self._pay_some()
+        if self._store_there:
+            await self._pay(monotonic() + HAND_OVER_S)
         await self._heartbeat.close()
 
     def status(self) -> dict[str, object]:
@@ -170,24 +167,22 @@ class Outage:
         except Exception as crash:
             about = {"message": "The store could not be told of everything", "exception": crash}
             asyncio.get_running_loop().call_exception_handler(about)
-        last = self._fallback.take_debts(AT_ONCE)
-        self._charge(last)
         self._open()
-        await self._confirm(last)
         await self._pay_the_rest()
 
     async def _catch_up(self, until_s: float) -> None:
         if await self._heartbeat.has_lost_data():
             await self._restore(until_s)
+        await self._pay(until_s)
+        await self._leases.store_returned(self._store)
+        self._use(cast("Store", Told(self._store, self._fallback)))
+        await self._pay(until_s)  # what was spent meanwhile; from now on nothing is
+        await self._wait_for_others(until_s)
+
+    async def _pay(self, until_s: float) -> None:
         while self._fallback.owing and monotonic() < until_s:
             await self._pay_some()
             await asyncio.sleep(PAUSE_S)
-        await self._leases.store_returned(self._store)
-        last = self._fallback.take_debts(AT_ONCE)
-        self._charge(last)  # in front of whatever is asked from now on
-        self._use(cast("Store", Told(self._store, self._fallback)))
-        await self._confirm(last)
-        await self._wait_for_others(until_s)
 
     async def _restore(self, until_s: float) -> None:
         """The store begins anew: what it had counted, as far as it is known here, is charged again. Others may have
@@ -202,7 +197,7 @@ class Outage:
                 Correction(charge, charge.cost - (charge.limit.quota - decision.verdicts[0].remaining))
                 for charge, decision in zip(some, now, strict=True)
             ]
-            self._settle([one for one in lacking if one.delta > 0])
+            await self._store.pay([one for one in lacking if one.delta > 0])
             await asyncio.sleep(PAUSE_S)
 
     async def _wait_for_others(self, until_s: float) -> None:
@@ -229,24 +224,13 @@ class Outage:
             await asyncio.sleep(0)
 
     async def _pay_some(self) -> None:
-        some = self._fallback.take_debts(AT_ONCE)
-        self._charge(some)
-        await self._confirm(some)
-
-    def _charge(self, debts: list[Charge]) -> None:
-        self._settle(self._fallback.due(debts))
-
-    def _settle(self, corrections: list[Correction]) -> None:
-        if corrections:
-            self._store.settle(corrections, 0)
-
-    async def _confirm(self, debts: list[Charge]) -> None:
-        """The store answers in order: who answers now has been told. Else it may have been, and is told once more."""
+        """What the store may not have heard stays owed, and is told once more: counted too much, never too little."""
+        owed = debts = self._fallback.take_debts(AT_ONCE)
         try:
-            await self._store.ping()
-        except BaseException:
-            self._fallback.still_owe(debts)
-            raise
+            unsure = {one.charge.key for one in await self._store.pay(self._fallback.due(debts))}
+            owed = [debt for debt in debts if debt.key in unsure]
+        finally:
+            self._fallback.still_owe(owed)
 
     @property
     def _store_there(self) -> bool:

@@ -60,6 +60,9 @@ class Store(Protocol):
         """Put right what one `admit` charged, which answered `now_us` = `at_us`. Fire and forget, once: what is lost
         leaves the charge as it was. See `core.settlement`."""
 
+    async def pay(self, corrections: Sequence[Correction]) -> Sequence[Correction]:
+        """`settle` what was charged elsewhere, from now on. Returns those of which nobody knows whether it was done."""
+
     async def reset(self, charge: Charge) -> bool:
         """Forget everything counted for this partition. Returns whether there was anything. A grant stays."""
 

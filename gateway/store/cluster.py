@@ -13,6 +13,7 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
+from gateway.store import StoreDown
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.deciding import Deciding, plain
 from gateway.store.faults import Redirected
@@ -148,6 +149,12 @@ class ClusterStore:
                 SETTLE, encode_settle([correction], at_us, self._prefix, now_us=now_us, ahead_us=ahead_us)
             )
 
+    async def pay(self, corrections: Sequence[Correction]) -> Sequence[Correction]:
+        ahead_us = self._admissions.ahead_us
+        each = [encode_settle([one], 0, self._prefix, now_us=self.now_us, ahead_us=ahead_us) for one in corrections]
+        answers = await asyncio.gather(*(self.run(SETTLE, one) for one in each), return_exceptions=True)
+        return [one for one, answer in zip(corrections, answers, strict=True) if _may_be_lost(answer)]
+
     async def reset(self, charge: Charge) -> bool:
         return await self._grant(charge, None, 0, "reset")
 
@@ -235,6 +242,13 @@ class ClusterStore:
         if not tag or not self._decides:
             return link.send(_PING)
         return link.send(*self._admissions.probe(f"{secrets.token_hex(8)}:{{{tag}}}"))
+
+
+def _may_be_lost(answer: object) -> bool:
+    """Raises what is not about the store."""
+    if isinstance(answer, BaseException) and not isinstance(answer, StoreDown):
+        raise answer
+    return isinstance(answer, StoreDown) and answer.kind != "script"
 
 
 async def _all(awaited: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:

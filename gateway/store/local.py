@@ -97,6 +97,11 @@ class LocalStore:
             if after is not None:
                 self._keep(key, after, now_us, after.present(limit, now_us)[1])
 
+    async def pay(self, corrections: Sequence[Correction]) -> Sequence[Correction]:
+        """See `Store.pay`."""
+        self.settle(corrections, 0)
+        return ()
+
     async def reset(self, charge: Charge) -> bool:
         """See `Store.reset`."""
         return self._partitions.pop(charge.key, None) is not None

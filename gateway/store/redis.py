@@ -13,6 +13,7 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
+from gateway.store import StoreDown
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.dial import Dialer
 from gateway.store.guarding import (
@@ -123,6 +124,17 @@ class RedisStore:
     def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
         now_us, ahead_us = self.now_us, 0 if self.now_us else self._admissions.ahead_us
         self._tell(SETTLE, encode_settle(corrections, at_us, self._prefix, now_us=now_us, ahead_us=ahead_us))
+
+    async def pay(self, corrections: Sequence[Correction]) -> Sequence[Correction]:
+        if corrections:
+            arguments = encode_settle(
+                corrections, 0, self._prefix, now_us=self.now_us, ahead_us=self._admissions.ahead_us
+            )
+            try:
+                await self.run(SETTLE, arguments)
+            except StoreDown as fault:
+                return corrections if fault.kind != "script" else ()
+        return ()
 
     async def reset(self, charge: Charge) -> bool:
         return await self._grant(charge, None, 0, "reset")

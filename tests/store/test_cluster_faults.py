@@ -205,3 +205,18 @@ async def test_slots_given_back_into_a_link_that_is_lost_come_back(open_store, c
     node.pipeline._link.abort()
     while not (await charged_once_it_works(store, Ask([slot]))).admitted:
         await asyncio.sleep(0.01)
+
+
+async def test_debts_that_no_server_took_are_said_to_be_unpaid(open_store, cluster, make_charge, unserved):
+    store = await open_store(cluster.url)
+    there, away = (make_charge(10, cluster.text_at(node, KEY)) for node in (cluster.primaries[1], cluster.primaries[0]))
+    unserved(well=False)
+    debts = [Correction(there, 3), Correction(away, 4)]
+    with suppress(StoreDown):
+        await store.peek(Ask([away]))
+    unpaid = await store.pay(debts)
+    assert debts[1] in unpaid
+    unserved(well=True)
+    while unpaid := await store.pay(unpaid):
+        await asyncio.sleep(0.01)
+    assert (await charged_once_it_works(store, Ask([away]))).verdicts[0].remaining == 10 - 4 - 1
