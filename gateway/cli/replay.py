@@ -83,27 +83,27 @@ def _rows(path: Path, understand: "Understand", reading: _Reading) -> "Iterator[
     from gateway.replay.play import in_order
 
     def counted() -> Iterator[Any]:
-        for rows in understand(_texts(path, reading)):
-            reading.unreadable += rows.unreadable
-            reading.other += rows.other
-            reading.never_asked += rows.never_asked
-            yield rows
+        try:
+            for rows in understand(_pieces(path, reading)):
+                reading.unreadable += rows.unreadable
+                reading.other += rows.other
+                reading.never_asked += rows.never_asked
+                yield rows
+        except OSError as error:
+            fail(FAILED, f"{path}: cannot read: {error.strerror}")
 
     return in_order(counted())
 
 
-def _texts(path: Path, reading: _Reading) -> Iterator[bytes]:
+def _pieces(path: Path, reading: _Reading) -> Iterator[Any]:
     from gateway.replay.lines import Damaged, pieces
 
     try:
         for piece in pieces(path):
-            reading.unreadable += piece.cut
             reading.tell(path, piece.read)
-            yield piece.text
+            yield piece
     except Damaged as damaged:
         reading.problems.append(str(damaged))
-    except OSError as error:
-        fail(FAILED, f"{path}: cannot read: {error.strerror}")
 
 
 def _merged(logs: "Sequence[Iterator[Row]]") -> "Iterator[Row]":

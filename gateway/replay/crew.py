@@ -1,4 +1,4 @@
-"""Understanding lines in other processes than the one that decides: deciding has to be one after the other."""
+"""Reading and understanding lines in other processes than the one that decides: deciding is one after the other."""
 
 import gc
 import multiprocessing
@@ -10,10 +10,11 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 
 from gateway.core.policy import PolicySet
+from gateway.replay.lines import Piece, Span
 from gateway.replay.row import Reader, Rows
 
-MOST_READERS = 3
-"""So many keep one that decides busy."""
+MOST_READERS = 4
+"""More than so many cannot be kept busy by one that decides."""
 _AHEAD = 2  # pieces for each reader that wait for their turn
 
 
@@ -21,21 +22,25 @@ class ReaderDied(Exception):
     """The text says what to do."""
 
 
-Understand = Callable[[Iterable[bytes]], Iterator[Rows]]
+Understand = Callable[[Iterable[Piece | Span]], Iterator[Rows]]
 _reader: Reader | None = None
 
 
 @contextmanager
 def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
-    """A function that turns pieces of text into their rows, in order. readers: processes; 0 = this one does it."""
+    """A function that turns pieces of logs into their rows, in order. readers: processes; 0 = this one does it.
+
+    The function raises OSError when a piece cannot be read.
+    """
     if readers == 0 or "fork" not in multiprocessing.get_all_start_methods():
-        yield lambda texts: map(Reader(policies).rows, texts)
+        reader = Reader(policies)
+        yield lambda pieces: (_rows(reader, piece) for piece in pieces)
         return
     pool = ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), _begin, (policies,))
     try:
         with _uninterrupted():
             pool.submit(int)  # which has all processes begin
-        yield lambda texts: _ahead(pool, texts, readers * _AHEAD)
+        yield lambda pieces: _ahead(pool, pieces, readers * _AHEAD)
     except BrokenExecutor:
         raise ReaderDied(
             "a reading process was killed; was there too little memory? --readers 0 does without"
@@ -67,9 +72,9 @@ def without_collector() -> Iterator[None]:
 
 
 def usual_readers() -> int:
-    """As many as there are CPUs besides the one that decides."""
+    """As many as there are CPUs: reading is more work than deciding, so they share them with the one that decides."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_READERS, usable - 1)
+    return min(MOST_READERS, usable) if usable > 1 else 0
 
 
 def _begin(policies: PolicySet) -> None:
@@ -79,16 +84,23 @@ def _begin(policies: PolicySet) -> None:
     _reader = Reader(policies)
 
 
-def _understand(text: bytes) -> Rows:
+def _understand(piece: Piece | Span) -> Rows:
     assert _reader is not None, "the pool begins with _begin"
-    return _reader.rows(text)
+    return _rows(_reader, piece)
 
 
-def _ahead(pool: Executor, texts: Iterable[bytes], most: int) -> Iterator[Rows]:
+def _rows(reader: Reader, piece: Piece | Span) -> Rows:
+    text, cut, _ = piece.fetched()
+    rows = reader.rows(text)
+    rows.unreadable += cut
+    return rows
+
+
+def _ahead(pool: Executor, pieces: Iterable[Piece | Span], most: int) -> Iterator[Rows]:
     """No more than so many pieces are under way, so that memory is bounded."""
     under_way: deque[Future[Rows]] = deque()
-    for text in texts:
-        under_way.append(pool.submit(_understand, text))
+    for piece in pieces:
+        under_way.append(pool.submit(_understand, piece))
         if len(under_way) > most:
             yield under_way.popleft().result()
     while under_way:

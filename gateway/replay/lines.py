@@ -1,4 +1,4 @@
-"""Logs in pieces: plain or gzip, files or standard input, cut between lines."""
+"""Logs in pieces, cut between lines: of plain files by where they stand in them, of gzip and standard input as text."""
 
 import gzip
 import sys
@@ -25,11 +25,44 @@ class Piece(NamedTuple):
     cut: int
     read: int
 
+    def fetched(self) -> "Piece":
+        """Itself."""
+        return self
 
-def pieces(path: Path) -> Iterator[Piece]:
+
+class Span(NamedTuple):
+    """The lines of a plain file that begin at `start` or behind it, and before `read`. Read by whoever needs them."""
+
+    path: Path
+    start: int
+    read: int
+
+    def fetched(self) -> Piece:
+        """Its lines. Raises OSError."""
+        with self.path.open("rb") as file:
+            if self.start:
+                file.seek(self.start - 1)
+                skipped = file.readline(self.read - self.start + 1)
+                if not skipped.endswith(b"\n"):
+                    return Piece(b"", 0, self.read)  # all of it is inside a line that began earlier
+            text = file.read(max(0, self.read - file.tell()))
+            if not text or text.endswith(b"\n"):
+                return Piece(text, 0, self.read)
+            rest = file.readline(MOST_LINE_BYTES)
+            if rest.endswith(b"\n") or len(rest) < MOST_LINE_BYTES:
+                return Piece(text + rest, 0, self.read)
+            return Piece(text[: text.rfind(b"\n") + 1], 1, self.read)
+
+
+def pieces(path: Path) -> Iterator[Piece | Span]:
     """The log at this path (`-`: standard input). Raises OSError; Damaged after all that could be read."""
-    raw: Any = BufferedReader(sys.stdin.buffer) if str(path) == "-" else path.open("rb")
+    stdin = str(path) == "-"
+    raw: Any = BufferedReader(sys.stdin.buffer) if stdin else path.open("rb")
     with raw:
+        if not stdin and path.is_file() and raw.peek(2)[:2] != _GZIP:
+            size = path.stat().st_size
+            yield from (Span(path, start, min(size, start + PIECE_BYTES)) for start in range(0, size, PIECE_BYTES))
+            return
         source: Any = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
         rest, skipping, cut = b"", False, 0
         for block in _blocks(source, path):

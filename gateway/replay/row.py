@@ -32,6 +32,7 @@ from gateway.observe.native import native
 
 MOST_KNOWN = 50_000
 _ADMITTED, _REFUSED = 0, 1
+_USUAL = "2026-11-21T05:30:00.123456Z"
 _NEVER_ASKED = frozenset(
     kind.code
     for kind in (
@@ -101,6 +102,7 @@ class Reader:
         self._assume = lru_cache(MOST_KNOWN)(partial(assumed, policies))
         self._known: dict[tuple[Any, ...], Kind] = {}
         self._callers: dict[tuple[Any, ...], Kind] = {}
+        self._second, self._second_us = "", 0
 
     def rows(self, text: bytes) -> Rows:
         """The rows of whole lines. Never raises for what stands in them."""
@@ -126,7 +128,7 @@ class Reader:
             rows.never_asked += 1
             return
         lasted_us = round(line["duration_ms"] * 1000)
-        began_us = int(datetime.fromisoformat(line["timestamp"]).timestamp() * 1e6 + 0.5) - lasted_us
+        began_us = self._ended_us(line["timestamp"]) - lasted_us
         kind = self._kind(line)
         number = numbers.get(id(kind))
         if number is None:
@@ -139,6 +141,15 @@ class Reader:
         rows.lasted_us.append(lasted_us)
         rows.kind.append(number)
         rows.refused.append(_REFUSED if refused else _ADMITTED)
+
+    def _ended_us(self, timestamp: str) -> int:
+        """Lines come many a second: the fraction is all that is new."""
+        second, fraction = timestamp[:19], timestamp[20:26]
+        if len(timestamp) != len(_USUAL) or timestamp[19] != "." or timestamp[26] != "Z" or not fraction.isdigit():
+            return _moment_us(timestamp)
+        if second != self._second:
+            self._second_us, self._second = _moment_us(f"{second}Z"), second
+        return self._second_us + int(fraction)
 
     def _kind(self, line: Mapping[str, Any]) -> Kind:
         get = line.get
@@ -182,6 +193,10 @@ class Reader:
             return Kind(-1, -1, (), tenant, parts.kind.code)
         values = tuple(call.known.get(name, value) for name, value in parts.items())
         return Kind(self._routes[id(way.route)], operation, values, tenant, "")
+
+
+def _moment_us(timestamp: str) -> int:
+    return int(datetime.fromisoformat(timestamp).timestamp() * 1e6 + 0.5)
 
 
 def _extra(line: Mapping[str, Any], code: str) -> Extra:

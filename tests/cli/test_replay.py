@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.observe.formats import renaming
 from gateway.replay import lines
@@ -218,6 +220,22 @@ def test_a_log_that_is_not_there(policy: Path, tmp_path: Path) -> None:
     done = gateway("replay", tmp_path / "no.log", "-p", policy, "--readers", 0)
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot read: No such file or directory" in done.stderr
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 12), max_size=30), st.booleans(), st.integers(1, 9))
+def test_pieces_of_a_file_have_each_line_once(
+    tmp_path: Path, lengths: list[int], ended: bool, piece_bytes: int
+) -> None:
+    """Wherever it is cut: readers in several processes find their own ends."""
+    every = [b"%d" % (number % 10) * length for number, length in enumerate(lengths)]
+    log = tmp_path / "log"
+    log.write_bytes(b"\n".join(every) + (b"\n" if ended else b""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "PIECE_BYTES", piece_bytes)
+        found = [piece.fetched() for piece in lines.pieces(log)]
+    assert [one for piece in found for one in piece.text.split(b"\n") if one] == [one for one in every if one]
+    assert sum(piece.cut for piece in found) == 0
 
 
 def test_a_line_without_end_is_no_line(policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
