@@ -14,7 +14,7 @@ from gateway.core.policy import PolicySet
 from gateway.core.retry import CHANCE_BITS
 from gateway.core.shares import Fleet
 from gateway.core.trace import ALL_SAMPLED
-from gateway.handle import handle, handle_bad_head
+from gateway.handle import forwarded_by, handle, handle_bad_head
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
@@ -61,6 +61,7 @@ def build_gateway(
     gateway.caches.use(policies)
     gateway.handle = lambda request: handle(request, gateway)
     gateway.facts = Facts()
+    gateway.forwarded_by = forwarded_by
     gateway.authenticator = Authenticator()
     chance = random.Random(secrets.randbits(128))  # noqa: S311 - spreads renewals over time
     around = Surroundings(time.monotonic, lambda: chance.getrandbits(CHANCE_BITS), lambda _one, _what, _fields: None)

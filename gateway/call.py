@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.breakers import Breakers, Passage
 from gateway.callers import Callers
@@ -29,6 +29,11 @@ from gateway.store.fallback import Fallback
 from gateway.upstream.directory import Upstreams
 from gateway.wire.memo import Memo
 
+if TYPE_CHECKING:
+    from gateway.upload import Upload
+    from gateway.upstream.exchange import Exchange
+    from gateway.upstream.held import HeldAnswer
+
 MOST_ALIKE = 2048
 """Kinds of calls, or peers, that are remembered with one and the same fields."""
 
@@ -39,6 +44,10 @@ NOT_SHARED = frozenset((*OWN, "tenant", "account", "connection", "notes"))
 
 ALIKE_WEIGHT = 2
 """What one of them weighs beside these fields, in fields (`wire.memo`)."""
+
+
+Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]]
+"""`forward`, or a module in its place: gives what has the upstream's answer, or None when it has answered itself."""
 
 
 class Facts:
@@ -64,6 +73,7 @@ class Facts:
 class Gateway:
     """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.
 
+    forwarded_by what the admitted calls of a route are given to
     clock        monotonic seconds; wall_clock: epoch seconds
     cut_at       when a drain's grace is over: calls that end from then on were cut by us
     new_id       a text that no other call on any gateway has
@@ -99,6 +109,7 @@ class Gateway:
     reported_from: int
     sampled_below: int = 0
     cut_at: float = float("inf")
+    forwarded_by: Callable[[Route], "Forward"]
     new_id: Callable[[], str]
     random_bits: Callable[[int], int]
     clock: Callable[[], float]
@@ -116,14 +127,15 @@ class Alike:
 
     policies  the set that it was worked out with; another set makes it worthless
     facts     what is known of such a call's record: its attributes, without `record.OWN` and the caller; see `Facts`
+    forward          what they are given to when they are admitted
     pool             of sockets to the route's upstream
     upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
                      forwarded, and so is `tracestate`: what goes with the caller's trace, if that is continued
     """
 
     __slots__ = (
-        "account", "ask", "connection", "facts", "notes", "operation", "peer_trusted", "policies", "pool", "route",
-        "tenant", "tracestate", "upstream_fields",
+        "account", "ask", "connection", "facts", "forward", "notes", "operation", "peer_trusted", "policies", "pool",
+        "route", "tenant", "tracestate", "upstream_fields",
     )  # fmt: skip
 
     def __init__(self, call: "Call", notes: dict[Any, Any] | None) -> None:
@@ -139,6 +151,7 @@ class Alike:
         self.route = call.route
         self.operation = call.operation
         self.ask = call.ask
+        self.forward = call.gateway.forwarded_by(call.route)
         self.pool = call.gateway.upstreams.pool(call.route.upstream)
         self.upstream_fields = b""
         self.tracestate = b""

@@ -26,8 +26,7 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
     Raises UpstreamFailed when there is no answer, BodyFailed when the caller's body is at fault.
     """
     route = call.route
-    assert call.alike is not None, "who was admitted has been identified"
-    pool = call.alike.pool
+    pool = call.alike.pool  # type: ignore[union-attr]  # who was admitted has been identified
     pool.calls += 1
     call.forwarded_at = call.gateway.clock()
     if upload.whole is None and route.keep_bytes:

@@ -8,7 +8,8 @@ import asyncio
 from gateway.accept import accept, bounds
 from gateway.admit import admit
 from gateway.caching.through import through_cache
-from gateway.call import Call, Gateway
+from gateway.call import Call, Forward, Gateway
+from gateway.core.policy import Route
 from gateway.core.problems import BAD_REQUESTS, INTERNAL, Refusal, body_problem
 from gateway.forward import forward
 from gateway.identify import identify
@@ -18,6 +19,7 @@ from gateway.modules.cache.copying import Answered
 from gateway.record import CallRecord
 from gateway.refuse import from_upstream_failure, refuse, unreadable
 from gateway.relay import relay, relayed_at_once
+from gateway.sandbox import from_fixtures
 from gateway.settle import settle
 from gateway.upload import NOTHING_TO_SEND, Upload
 from gateway.upstream.failure import UpstreamFailed
@@ -25,6 +27,11 @@ from gateway.wire.body import BodyFailed
 from gateway.wire.head import BadHead
 
 CUT_SLACK_S = 0.05
+
+
+def forwarded_by(route: Route) -> Forward:
+    """What the admitted calls of a route are given to: here modules that answer in the upstream's place are joined."""
+    return from_fixtures if route.fixtures is not None else forward
 
 
 async def handle(request: Request, gateway: Gateway) -> None:
@@ -41,8 +48,8 @@ async def handle(request: Request, gateway: Gateway) -> None:
                 refusal, exchange, upload = await through_cache(call)
             elif call.ask.empty or (refusal := await admit(call)) is None:
                 upload = NOTHING_TO_SEND if request.body is None else Upload(request.body, request.head.chunked)
-                try:
-                    exchange = await forward(call, upload)
+                try:  # who was admitted has been identified; `forwarded_by` has said by what
+                    exchange = await call.alike.forward(call, upload)  # type: ignore[union-attr]
                 except UpstreamFailed as failure:
                     refusal = from_upstream_failure(call, failure)
                 except BodyFailed as failure:

@@ -11,6 +11,7 @@ from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
 from gateway.core.asking import key_values
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.challenges import forbidden, unauthenticated
+from gateway.core.policy import Route
 from gateway.core.problems import LOOP, Refusal
 from gateway.core.way import Way, find_way
 
@@ -55,10 +56,14 @@ async def _find_caller(call: Call, way: Way) -> Refusal | None:
             return known
         identity = known
     parts = key_values(way, headers, call.record.client_ip, identity)
-    return parts if isinstance(parts, Refusal) else _know(call, parts)
+    if isinstance(parts, Refusal):
+        return parts
+    if route.sandbox is not None:
+        call.route = route.facing(parts, headers)
+    return _know(call, way, parts)
 
 
-def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
+def _know(call: Call, way: Way, parts: Mapping[str, str | None]) -> Refusal | None:
     """What the caller's limits and guards are asked; everything that calls like this one need not find out again."""
     record = call.record
     record.tenant = parts.get("tenant") or ""
@@ -72,13 +77,13 @@ def _know(call: Call, parts: Mapping[str, str | None]) -> Refusal | None:
         record.breaker = asked.breaker.rule.name
     if asked.skipped:
         record.verdict = "skipped"
-    _remember(call)
+    _remember(call, way.route)
     return None
 
 
-def _remember(call: Call) -> None:
+def _remember(call: Call, route: Route) -> None:
     """For as long as credentials hold is not for ever: calls that showed some are identified each time."""
-    record, route = call.record, call.route
+    record = call.record
     if route.authenticate:
         call.alike = Alike(call, None)
         return

@@ -58,6 +58,8 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
 def _real(call: "Call", answer: "ResponseHead | None", measure: Measure, reserved: int) -> int | str:
     """What the call cost, or why that is not known. Who leaves early does not pay less for it than was reserved."""
     record = call.record
+    if record.response_source == "sandbox":
+        return reserved
     if answer is None or record.response_source != "upstream":
         return "no_answer" if record.upstream_addr else 0  # it never reached the upstream
     if measure.source is Source.BYTES:

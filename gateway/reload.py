@@ -136,13 +136,14 @@ class Reload:
                 seen = now
                 await self._reload("signal")
             elif now != seen and (now == before or restless >= LONGEST_LOOKS):
+                others = [name for name, _ in now] != [name for name, _ in seen]  # as after policies with fixtures
                 seen = now
-                await self._reload("watch")
+                await self._reload("watch", quiet=others)
             restless = restless + 1 if now not in (seen, before) else 0
             before = now
 
     async def _stamp(self, sources: Sources) -> Stamp:
-        return await asyncio.to_thread(sources.stamp, self._worker.settings)
+        return await asyncio.to_thread(sources.stamp, self._worker.settings, self._worker.policies)
 
     async def _reload_asked(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return (await self._reload(str(asked["why"])))._asdict()

@@ -98,6 +98,9 @@ def _beyond(document: Document) -> Iterator[str]:
     if "pace" in document:
         pace = document["pace"]
         yield _row("pace", f"{pace['amount']} by {', '.join(pace['key']) or 'everybody together'}")
+    if "sandbox" in document:
+        yield _row("sandbox", f"answers from {document['sandbox']['fixtures']}, nothing is sent")
+        return
     upstream = document["upstream"]
     yield _row("upstream", f"{upstream['name']}: {document['request']['method']} {upstream['url']}", upstream["source"])
     if "request" in upstream:

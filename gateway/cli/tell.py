@@ -45,15 +45,22 @@ class SchemaOf(StrEnum):
 
     POLICIES = "policies"
     SETTINGS = "settings"
+    FIXTURES = "fixtures"
 
 
 def schema(
-    of: Annotated[SchemaOf, typer.Argument(help="Policy files, or the settings file.")] = SchemaOf.POLICIES,
+    of: Annotated[
+        SchemaOf, typer.Argument(help="Policy files, the settings file, or fixtures of a sandbox.")
+    ] = SchemaOf.POLICIES,
 ) -> None:
-    """Print the JSON Schema of policy files, or of the settings file, for editors."""
+    """Print the JSON Schema of policy files, the settings file or a sandbox's fixtures, for editors."""
     import json
 
-    from gateway.policy.schema import policy_schema, settings_schema
+    from gateway.policy.schema import fixtures_schema, policy_schema, settings_schema
 
-    found = policy_schema() if of is SchemaOf.POLICIES else settings_schema()
-    typer.echo(json.dumps(found, indent=2))
+    makers = {
+        SchemaOf.POLICIES: policy_schema,
+        SchemaOf.SETTINGS: settings_schema,
+        SchemaOf.FIXTURES: fixtures_schema,
+    }
+    typer.echo(json.dumps(makers[of](), indent=2))

@@ -104,6 +104,7 @@ def explain(
     if isinstance(parts, Refusal):
         return Explanation(refusal or parts, way, passed, operations, unchecked=unchecked)
     parts = {name: known.get(name, value) for name, value in parts.items()}
+    way = way._replace(route=way.route.facing(parts, asking.headers))
     asked = ask_for(policies, way.route, way.operation, parts)
     cases = tuple(_case(policies, way, limit, parts) for limit in way.route.limits)
     if isinstance(asked, Refusal):

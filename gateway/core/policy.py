@@ -4,9 +4,10 @@ Built by `gateway.policy` from YAML; the core only reads it. Everything that can
 a field here.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Optional
 
 from gateway.core.authentication import Scheme
 from gateway.core.caching import Cache
@@ -17,7 +18,11 @@ from gateway.core.guards import Breaker
 from gateway.core.limits import Limit
 from gateway.core.measure import Measure
 from gateway.core.retry import RENEWED, UNAUTHORIZED, Retry
+from gateway.core.route_index import by_host
 from gateway.core.signals import Honor
+
+if TYPE_CHECKING:
+    from gateway.core.sandbox import Fixtures, Sandbox
 
 
 class KeyFrom(StrEnum):
@@ -203,6 +208,8 @@ class Route:
     line_keys     whether the request line says who is calling; made from keys
     watched       statuses that another attempt may follow: those of `retry`, and 401 where tokens are renewed
     keep_bytes    request bodies up to this size are kept for further attempts; made from both, too
+    sandbox       which calls its fixtures answer instead of the upstream; None = none
+    sandboxed     the route that those have: the same, but for what is about the upstream, and with `fixtures`
     """
 
     name: str
@@ -220,6 +227,9 @@ class Route:
     cost: Mapping[str, int] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
     cache: Cache | None = None
+    sandbox: "Sandbox | None" = None
+    fixtures: "Fixtures | None" = field(default=None, repr=False, compare=False)
+    sandboxed: Optional["Route"] = field(init=False, repr=False, compare=False)
     credential_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
     line_keys: bool = field(init=False, repr=False, compare=False)
     watched: frozenset[int] = field(init=False, repr=False, compare=False)
@@ -231,13 +241,24 @@ class Route:
         object.__setattr__(self, "watched", watched | {UNAUTHORIZED} if renewed else watched)
         keeping = self.retry or (RENEWED if renewed else None)
         object.__setattr__(self, "keep_bytes", keeping.max_body_bytes if keeping is not None else 0)
-        in_line = any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys)
-        object.__setattr__(self, "line_keys", in_line)
+        object.__setattr__(self, "line_keys", any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys))
         kept_back = {one.header.encode() for one in self.authenticate if not one.forward_credentials}
         callers = [part.source_name for part in self.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)]
         for name in (*callers, *(one.header for one in self.authenticate)):
             kept_back |= lookalikes(name.encode())
         object.__setattr__(self, "credential_fields", frozenset(kept_back))
+        object.__setattr__(self, "sandboxed", self._in_sandbox(self.sandbox) if self.sandbox is not None else None)
+
+    def facing(self, parts: Mapping[str, str | None], headers: Any) -> "Route":
+        """This route, or `sandboxed` for who belongs into its sandbox. `headers` as in `way.Asking`."""
+        held = self.sandbox is not None and self.sandbox.when.holds(parts, headers)
+        return self.sandboxed if held and self.sandboxed is not None else self
+
+    def _in_sandbox(self, sandbox: "Sandbox") -> "Route":
+        untouched = replace(self.upstream, learning=None, pace=None, credentials=(), credentials_optional=False)
+        return replace(
+            self, upstream=untouched, retry=None, breaker=None, cache=None, sandbox=None, fixtures=sandbox.fixtures
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +270,7 @@ class PolicySet:
     files    the files read, in order
     authentication, retries, breakers, credentials  by name
     classes  what outcomes of attempts mean, on every route
+    beside   further files that were read: a change of theirs is a change of the policies
     by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
              host or none; segment None the ones whose first segment is not literal, which are also listed, in order
              of precedence, under every literal segment. Made from `routes`.
@@ -267,38 +289,11 @@ class PolicySet:
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     classes: Classes = DEFAULT
+    beside: tuple[str, ...] = ()
     by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
     cached: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_host", _index(self.routes))
+        object.__setattr__(self, "by_host", by_host(self.routes))
         cached = frozenset(route.upstream.name for route in self.routes if route.cache is not None)
         object.__setattr__(self, "cached", cached)
-
-
-def _index(routes: Sequence[Route]) -> dict[str | None, dict[str | None, tuple[Route, ...]]]:
-    by_host: dict[str | None, list[Route]] = {}
-    for route in routes:
-        host = route.match.host
-        by_host.setdefault(None if host is None or host.startswith("*") else host, []).append(route)
-    return {host: _by_first_segment(some) for host, some in by_host.items()}
-
-
-def _by_first_segment(routes: Sequence[Route]) -> dict[str | None, tuple[Route, ...]]:
-    """Keeps the order: a route without a literal first segment is put into every list."""
-    firsts = [first_segment(route.match.path) for route in routes]
-    lists: dict[str | None, list[Route]] = {first: [] for first in (None, *firsts)}
-    for route, first in zip(routes, firsts, strict=True):
-        for some in lists.values() if first is None else (lists[first],):
-            some.append(route)
-    return {first: tuple(some) for first, some in lists.items()}
-
-
-def first_segment(path: PathPattern | None) -> str | None:
-    """The literal text that the first segment of every matching path is; None when it is not one text."""
-    if path is None:
-        return None
-    if path.prefix is not None:
-        return path.prefix.split("/")[1] or None
-    first = path.segments[0] if path.segments else ""
-    return None if first in ("*", "**") or first.startswith("{") else first

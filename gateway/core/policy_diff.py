@@ -172,6 +172,8 @@ def _plain(value: Any) -> Any:
         return sorted(str(_plain(one)) for one in value)
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if not hasattr(value, "__dataclass_fields__"):
+        return str(value)  # fixtures, by the digest of what they hold
     if not isinstance(value, Limit) and "source" in value.__dataclass_fields__:
         return value.name
     shown = (field for field in fields(value) if field.init and field.name not in ("source", "times"))

@@ -41,6 +41,10 @@ AUTHENTICATION_UNAVAILABLE = Kind(
     "AUTHENTICATION_UNAVAILABLE",
     "proxy_internal_error",
 )
+SANDBOX_NO_FIXTURE = Kind(
+    404, OWN + "no-fixture", "The sandbox has no such sample", "SANDBOX_NO_FIXTURE", "http_request_denied"
+)
+SANDBOX_INVALID = Kind(422, OWN + "invalid-call", "The call is not valid", "SANDBOX_INVALID", "http_request_denied")
 CREDENTIALS_MISSING = Kind(
     403, OWN + "credentials-missing", "No credentials for this connection", "CREDENTIALS_MISSING", "http_request_denied"
 )

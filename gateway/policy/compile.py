@@ -1,4 +1,4 @@
-"""The whole set: references resolved, what is unused or not in effect pointed out, everything frozen."""
+"""The whole set: references resolved, what is unused pointed out, everything frozen."""
 
 from datetime import UTC, datetime
 
@@ -12,8 +12,6 @@ from gateway.policy.references import resolve_references
 from gateway.policy.retries import compile_classes, compile_retries
 from gateway.policy.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
 from gateway.policy.schemes import compile_schemes
-
-_LATER_KEYS = {"routes": ("modules", "sandbox")}
 
 
 def compile_draft(draft: Draft) -> PolicySet:
@@ -35,7 +33,6 @@ def compile_draft(draft: Draft) -> PolicySet:
         where = Where(draft.files[0], 1, 1)
         draft.findings.error(where, "no-routes", "no routes are defined: every call would be answered with 404")
     _warn_unused(draft)
-    _warn_of_later(draft)
     return PolicySet(
         version=draft.content.hexdigest(),
         routes=routes,
@@ -48,18 +45,9 @@ def compile_draft(draft: Draft) -> PolicySet:
         breakers=parts.breakers,
         credentials=credentials,
         classes=classes,
+        beside=tuple(draft.beside),
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _warn_of_later(draft: Draft) -> None:
-    """Say which parts are only read and checked."""
-    for section, (outer, inner) in _LATER_KEYS.items():
-        for entry in draft.sections[section].values():
-            around = entry.node.child(outer)
-            written = around.child(inner) if around is not None else None
-            if written is not None and written.value:
-                draft.findings.warn(written.named, "not-in-effect", f"'{inner}' is checked but not in effect yet")
 
 
 def _warn_unused(draft: Draft) -> None:

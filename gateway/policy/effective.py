@@ -113,6 +113,7 @@ def _route_values(route: Route) -> dict[str, Any]:
         "breaker": route.breaker.name if route.breaker else None,
         "retry": route.retry.name if route.retry else None,
         "cache": cache_values(route.cache) if route.cache else None,
+        "sandbox": route.sandbox.fixtures.source if route.sandbox else None,
         "keys": [part.name for part in route.keys],
         "cost": _cost_values(route),
         "operations": [
@@ -190,6 +191,8 @@ def _rules(route: Route) -> str:
     if route.cache:
         whose = f"each {' and '.join(route.cache.vary_by)}" if route.cache.vary_by else "everybody together"
         names.append(f"answers kept {duration(route.cache.ttl_us)} for {whose}")
+    if route.sandbox:
+        names.append(f"sandbox {route.sandbox.fixtures.source}")
     if route.authenticate:
         names.append("callers known by " + " or ".join(scheme.name for scheme in route.authenticate))
     return "; ".join(names)

@@ -180,8 +180,10 @@ def _cache(cache: Cache, way: Way, asking: Asking, whose: str | None) -> Documen
 
 
 def _beyond(way: Way, asking: Asking, sent: Document | None, whose: str | None) -> Document:
-    """What follows once a call is admitted: retries, pace, and where it goes."""
+    """What follows once a call is admitted: retries, pace, and where it goes; or that it goes nowhere."""
     route = way.route
+    if route.fixtures is not None:
+        return {"sandbox": {"fixtures": route.fixtures.source}}
     document: Document = {} if route.cache is None else {"cache": _cache(route.cache, way, asking, whose)}
     if route.retry is not None:
         document["retry"] = _retry(route.retry, asking.method.upper(), bool(asking.headers.get("idempotency-key")))

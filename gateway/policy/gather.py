@@ -51,6 +51,7 @@ class Draft:
     broken    sections that are not what a section should be, in some file; the same goes for the names in them
     env       environment variables, for secrets by reference
     content   hash over everything that was read
+    beside    files that the policies name and that are watched with them
     """
 
     findings: Findings
@@ -60,6 +61,7 @@ class Draft:
     complete: bool = True
     broken: set[str] = field(default_factory=set)
     content: blake2b = field(default_factory=lambda: blake2b(digest_size=6))
+    beside: dict[str, None] = field(default_factory=dict)
 
     def find(self, section: str, name: str, where: Where) -> Entry | None:
         """The entry that a reference at `where` means; an undefined name is reported."""

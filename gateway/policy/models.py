@@ -13,7 +13,7 @@ from gateway.policy.authentication import Required, Scheme
 from gateway.policy.costs import Cost
 from gateway.policy.credentials import Credential
 from gateway.policy.key_parts import Key
-from gateway.policy.later import Modules
+from gateway.policy.modules import Modules
 from gateway.policy.scalars import (
     Duration,
     DurationBound,

@@ -27,6 +27,7 @@ _REFERENCES = (
     ("routes", ("breaker",), "breakers"),
     ("routes", ("retry",), "retries"),
     ("routes", ("modules", "cache", "vary_by", _EACH), "keys"),
+    ("routes", ("modules", "sandbox", "when", "key"), "keys"),
 )
 
 

@@ -11,12 +11,14 @@ from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
 from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
+from gateway.core.sandbox import Sandbox, When
 from gateway.policy import models
 from gateway.policy.beside import beside
 from gateway.policy.cache_of import cache_of
 from gateway.policy.costs import check_costs, priced
 from gateway.policy.credentials_of import credentials_for
 from gateway.policy.findings import Findings, quoted
+from gateway.policy.fixtures import compile_fixtures
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
 from gateway.policy.precedence import in_order, rivals
@@ -126,6 +128,7 @@ class _RouteOf:
         if upstream is None:
             return None
         asked = tuple(limit for limit in own.values() if _may_act(limit))
+        sandbox = self._sandbox()
         breaker = parts.breakers.get(model.breaker or "")
         cache = cache_of(model.modules.cache, self.node.at("modules", "cache"), self.findings)
         return core.Route(
@@ -133,7 +136,7 @@ class _RouteOf:
             match=match,
             upstream=upstream,
             limits=asked,
-            keys=_key_parts(asked, breaker, upstream, cache, parts.keys),
+            keys=_key_parts(asked, breaker, upstream, cache, sandbox, parts.keys),
             operations=operations,
             strip_prefix=strip_prefix,
             source=self.entry.source,
@@ -144,7 +147,25 @@ class _RouteOf:
             cost=cost,
             measures=measures,
             cache=cache,
+            sandbox=sandbox,
         )
+
+    def _sandbox(self) -> Sandbox | None:
+        """None also when something about it is wrong."""
+        model, node = self.model.modules.sandbox, self.node.at("modules", "sandbox")
+        if model is None:
+            return None
+        when = model.when
+        if (when.header is None) == (when.key is None):
+            self.findings.error(node.at("when").named, "conflicting-keys", "give either header or key")
+        if when.header in OWN_EACH_CALL:
+            message = f"{when.header} is another for each call and cannot choose"
+            self.findings.error(node.at("when", "header").where, "bad-header-name", message)
+        if not when.values and when.prefix is None:
+            self.findings.error(node.at("when").named, "missing-key", "give values or a prefix")
+        fixtures = compile_fixtures(node.at("fixtures"), self.draft)
+        chosen = When(when.header or "", when.key or "", frozenset(when.values), when.prefix or "")
+        return Sandbox(chosen, fixtures) if fixtures is not None else None
 
     def _strip_prefix(self, match: core.Match) -> str:
         """Without the slash at its end, so that what is left of the path begins with one."""
@@ -200,10 +221,10 @@ def _key_parts(
     breaker: Breaker | None,
     upstream: core.Upstream,
     cache: Cache | None,
+    sandbox: Sandbox | None,
     keys: Mapping[str, core.KeyPart],
 ) -> tuple[core.KeyPart, ...]:
-    """What limits with their overrides, breaker, pauses, pace, credentials and cache ask for, and the parts that logs
-    show."""
+    """What limits with their overrides, breaker, upstream and modules ask for, and the parts that logs show."""
     needed = {*WELL_KNOWN_KEYS, *(breaker.key if breaker else ())}
     for limit in limits:
         needed.update(limit.key, *((name for name, _ in override.match) for override in limit.overrides))
@@ -214,6 +235,8 @@ def _key_parts(
     if cache is not None:
         needed.update(cache.vary_by)
     needed.update(name for credential in upstream.credentials for name, _ in credential.match)
+    if sandbox is not None:
+        needed.add(sandbox.when.key)
     return tuple(part for name, part in keys.items() if name in needed)
 
 

@@ -1,4 +1,4 @@
-"""Policy and settings files as JSON Schema 2020-12, for editors. Made from the models that check the files."""
+"""Policy, settings and fixture files as JSON Schema 2020-12, for editors. Made from the models that check the files."""
 
 from typing import Any
 
@@ -15,6 +15,17 @@ def policy_schema() -> dict[str, Any]:
         if section.get("type") == "object":
             section["propertyNames"] = {"pattern": f"^{NAME}$"}
     _say_defaults(schema)
+    return {"$schema": _DIALECT, **schema}
+
+
+def fixtures_schema() -> dict[str, Any]:
+    """The schema of a sandbox's fixture file."""
+    from gateway.policy.fixture_file import FixtureFile
+
+    schema = FixtureFile.model_json_schema(by_alias=True)
+    schema["title"] = "Gateway sandbox fixtures"
+    _say_defaults(schema)
+    _drop_no_defaults(schema)
     return {"$schema": _DIALECT, **schema}
 
 

@@ -37,12 +37,13 @@ class _Head(NamedTuple):
 def sent(
     explanation: Explanation, asked: Asked, client_ip: str, policies: PolicySet, settings: Settings
 ) -> dict[str, Any] | None:
-    """The request line and the fields, in order; None = it is refused before any limit is asked, and never sent.
+    """The request line and the fields, in order; None = it is never sent: it is refused before any limit is asked, or
+    the sandbox answers.
 
     client_ip  the peer's; "" = not told, which is sent as `unknown`
     """
     way, ask = explanation.way, explanation.ask
-    if way is None or ask is None:
+    if way is None or ask is None or way.route.fixtures is not None:
         return None
     credential = _masked(ask.credential)
     peer = parse(client_ip)

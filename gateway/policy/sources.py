@@ -72,9 +72,13 @@ class Sources:
         usable = settings if report.policies is not None else None
         return Reading(usable, report.policies, report.errors, report.warnings)
 
-    def stamp(self, settings: Settings) -> Stamp:
-        """Changes whenever one of the files does: saved in place, replaced by another, or behind another link."""
-        return tuple((str(path), _stamp(path)) for path in self._files(settings))
+    def stamp(self, settings: Settings, policies: PolicySet | None = None) -> Stamp:
+        """Changes whenever one of the files does: saved in place, replaced by another, or behind another link.
+
+        policies  in force: the files that they name are looked at too
+        """
+        files = (*self._files(settings), *map(Path, policies.beside if policies is not None else ()))
+        return tuple((str(path), _stamp(path)) for path in files)
 
     def _files(self, settings: Settings) -> Iterator[Path]:
         from gateway.policy.settings_file import default_path

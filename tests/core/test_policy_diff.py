@@ -8,9 +8,20 @@ from gateway.core.authentication import ApiKeys, Identity, Jwt
 from gateway.core.classes import Classes, ErrorClass, Rule
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Override, Posture
-from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Operation, PathPattern, PolicySet, Route, Upstream
+from gateway.core.policy import (
+    KeyFrom,
+    KeyPart,
+    Match,
+    OnMissing,
+    Operation,
+    PathPattern,
+    PolicySet,
+    Route,
+    Upstream,
+)
 from gateway.core.policy_diff import Effect, What, counts, diff, effect
 from gateway.core.retry import Retry
+from gateway.core.sandbox import Fixtures, Sandbox, When
 
 MINUTE_US = 60_000_000
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 500, 10 * MINUTE_US, ("tenant",), source="a.yaml:3")
@@ -50,6 +61,16 @@ def test_rates_are_told_as_they_were_written() -> None:
     [changed] = [limit for limit in diff(with_limit(sixty), with_limit(replace(one, rate=2))) if limit.fields]
     assert [tuple(field) for field in changed.fields] == [("rate", 60, 2), ("per_us", MINUTE_US, 1_000_000)]
     assert diff(with_limit(sixty), with_limit(one)) == ()
+
+
+def test_other_fixtures_are_told_by_their_digest() -> None:
+    sets = [
+        replace(SET, routes=(replace(ROUTE, sandbox=Sandbox(When(key="tenant", prefix="x"), Fixtures([], "f", text))),))
+        for text in ("abc", "abd")
+    ]
+    (changed,) = diff(*sets)
+    (field,) = changed.fields
+    assert (field.name, field.before["fixtures"], field.after["fixtures"]) == ("sandbox", "abc", "abd")
 
 
 def test_a_lowered_limit_is_one_tighter_limit() -> None:

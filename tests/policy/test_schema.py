@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 
 from gateway.policy.models import ENTRY_TYPES
-from gateway.policy.schema import policy_schema
+from gateway.policy.schema import fixtures_schema, policy_schema
 from gateway.policy.shipped import shipped
 
 
 def test_the_shipped_schema_is_up_to_date() -> None:
     """If not: `gateway schema > policies/policy.schema.json`."""
     assert json.loads(shipped("policies/policy.schema.json").read_text()) == policy_schema()
+
+
+def test_so_is_that_of_fixtures() -> None:
+    """If not: `gateway schema fixtures > policies/fixtures.schema.json`."""
+    assert json.loads(shipped("policies/fixtures.schema.json").read_text()) == fixtures_schema()
 
 
 def test_it_knows_every_section_and_refuses_others() -> None:
@@ -37,12 +42,20 @@ def test_one_value_may_stand_for_a_list_of_one() -> None:
     assert method["type"] == ["string", "array"]
 
 
-@pytest.mark.parametrize("name", ["default", "examples/vendor-a-integration-platform", "examples/vendor-c-psa"])
-def test_editors_find_it_from_every_shipped_policy(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("default", "policy"),
+        ("examples/vendor-a-integration-platform", "policy"),
+        ("examples/vendor-c-psa", "policy"),
+        ("examples/fixtures/vendor-a/fixtures", "fixtures"),
+    ],
+)
+def test_editors_find_it_from_every_shipped_file(name: str, schema: str) -> None:
     path = shipped(f"policies/{name}.yaml")
     first = path.read_text().splitlines()[0]
     reference = first.removeprefix("# yaml-language-server: $schema=")
-    assert (path.parent / reference).resolve() == shipped("policies/policy.schema.json").resolve()
+    assert (path.parent / reference).resolve() == shipped(f"policies/{schema}.schema.json").resolve()
 
 
 def test_defaults_are_what_may_stand_in_a_file() -> None:

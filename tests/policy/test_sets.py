@@ -1,4 +1,4 @@
-"""Several files are one set: names, references across files, what is unused, what has no effect yet, the version."""
+"""Several files are one set: names, references across files, what is unused, the version."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_what_nothing_uses_is_warned_of(report_of: Check) -> None:
     ]
 
 
-LATER = """\
+DEEP = """\
 breakers:
   one: {key: [tenant], failure_rate: 50%, slow_call: {duration: 10s, rate: 80%}}
 retries:
@@ -96,19 +96,14 @@ routes:
     retry: some
     modules:
       cache: {ttl: 5m, match: {path: /pipelines}, vary_by: [tenant]}
-      sandbox: {when: {header: X-Connection-Id, prefix: sbx_}, fixtures: fixtures/erp}
 keys:
   tenant: {from: header, name: X-Tenant-Id, on_missing: skip}
 """
 
 
-def test_what_has_no_effect_yet_says_so(report_of: Check) -> None:
-    assert warnings(report_of(LATER)) == ["p.yaml:18:7: 'sandbox' is checked but not in effect yet [not-in-effect]"]
-
-
-def test_references_of_what_has_no_effect_yet_are_checked(report_of: Check) -> None:
+def test_references_are_checked_wherever_they_stand(report_of: Check) -> None:
     assert texts(
-        report_of(LATER.replace("tenant]", "tenent]").replace(": tenant", ": tenent").replace("[401]", "401"))
+        report_of(DEEP.replace("tenant]", "tenent]").replace(": tenant", ": tenent").replace("[401]", "401"))
     ) == [
         "p.yaml:2:15: key part 'tenent' is not defined (did you mean 'tenant'?) [undefined-name]",
         "p.yaml:6:17: expected a list, got the number 401 [wrong-type]",
