@@ -32,6 +32,7 @@ class Process:
     port: int
     admin_port: int
     log: Path
+    token: str = ""
     stderr: list[str] = field(default_factory=list)
 
     @property
@@ -86,22 +87,26 @@ async def start_gateway(
     patience: str = "5s",
     env: Mapping[str, str] = NOTHING,
     more: str = "",
+    token: str = "",
 ) -> Process:
     """`gateway run` in a new folder, ready when this returns. The caller has to `end` it.
 
     patience  timeout of the store; the default is one that a busy machine does not reach
     more      further lines of the settings
+    token     the admin listener wants it
     """
+    if token:
+        env, more = {**env, "ADMIN_TOKEN": token}, f"{more}admin_token: env:ADMIN_TOKEN\n"
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "test.yaml").write_text(policies)
     settings = f'name: {name}\nstore: {{url: "{store}", timeout: {patience}}}\n{more}'
     for _ in range(TRIES - 1):
         with suppress(PortTaken):
-            return await _start(folder, settings, arguments, env)
-    return await _start(folder, settings, arguments, env)
+            return await _start(folder, settings, arguments, env, token)
+    return await _start(folder, settings, arguments, env, token)
 
 
-async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str]) -> Process:
+async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str], token: str) -> Process:
     port, admin, log = free_port(), free_port(), folder / "access.log"
     (folder / "gateway.yaml").write_text(
         f"version: 1\nlisten: 127.0.0.1:{port}\nadmin: 127.0.0.1:{admin}\npolicies: policies\n"
@@ -115,7 +120,7 @@ async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Map
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
         )
-    one = Process(process, port, admin, log)
+    one = Process(process, port, admin, log, token)
     try:
         await until_ready_is(one, b" 200 ")
     except BaseException:
@@ -128,7 +133,8 @@ async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Map
 async def ask_readiness(one: Process, query: str = "") -> bytes:
     """The admin listener's whole answer about readiness. Raises OSError while nobody listens."""
     reader, writer = await asyncio.open_connection("127.0.0.1", one.admin_port)
-    writer.write(f"GET /readyz{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    shown = f"Authorization: Bearer {one.token}\r\n" if one.token else ""
+    writer.write(f"GET /readyz{query} HTTP/1.1\r\nHost: localhost\r\n{shown}Connection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     return answer

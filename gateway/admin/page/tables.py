@@ -26,7 +26,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Row], *, numbers: S
         for row in rows
     ]
     whole = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
-    return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return element("div", whole, class_="scroll", tabindex="0", role="group", aria_label=caption)
 
 
 def panel(name: str, title: str, *children: object, wide: bool = False) -> Html:

@@ -55,7 +55,7 @@ function build(place) {
   const body = make("tbody");
   const caption = make("caption", {}, "The last hundred of a sample, the newest first");
   const scroll = make("div", { className: "scroll", tabIndex: 0 }, make("table", {}, caption, make("thead", {}, head), body));
-  scroll.setAttribute("role", "region");
+  scroll.setAttribute("role", "group");
   scroll.setAttribute("aria-label", "Calls as they happen");
   const label = (text_, field) => make("label", { htmlFor: field.id }, text_);
   const form = make("form", {}, label("Show", kind), kind, label("of tenant", tenant), tenant, label("of connection", connection), connection, label("containing", text), text, pause);

@@ -69,10 +69,13 @@ export function keepFresh(main, everySeconds, onChange) {
       say("lost", "connection lost, trying again");
     }
   };
+  say("live", "live"); // it has just come
   whileSeen(() => {
+    let over = false;
     let timer = 0;
-    const again = async () => { await load(); timer = setTimeout(again, everySeconds * 1000); };
-    timer = setTimeout(again, everySeconds * 1000);
-    return () => { clearTimeout(timer); timer = 0; };
+    const later = () => { timer = setTimeout(again, everySeconds * 1000); };
+    const again = async () => { await load(); if (!over) later(); };
+    later();
+    return () => { over = true; clearTimeout(timer); };
   });
 }

@@ -1,0 +1,71 @@
+"""Every page in every look: nothing in the console, nothing asked of others, no barriers, nothing beside the screen."""
+
+from collections.abc import AsyncIterator
+from hashlib import blake2b
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+
+from tests.browser.scene import EVIL, Scene, staged
+from tests.browser.visit import Look, Visit
+
+TOKEN = "correct horse battery staple"
+NOT_FOUND = ("404 (Not Found)",)
+"""What Chromium says of the page for what there is not."""
+LOOKS = (Look("light"), Look("dark"), Look("phone", phone=True))
+PAGES = {
+    "overview": "/",
+    "limits": "/limits",
+    "caller": "/callers/tenant-10m/=acme",
+    "strange-caller": "/callers/tenant-10m/%23" + blake2b(EVIL.encode(), digest_size=16).hexdigest(),
+    "connections": "/connections",
+    "not-online": "/connections?state=!online",
+    "connection": "/connections/conn_7?tenant=initech",
+    "strange-connection": f"/connections/{quote(EVIL, safe='')}?tenant=umbrella",
+    "breakers": "/breakers",
+    "breaker": "/breakers/connection/=conn_7",
+    "question": "/breakers/connection/=conn_7?hold=closed",
+    "nothing": "/nothing",
+}
+
+
+@pytest.mark.parametrize("visit", LOOKS, indirect=True, ids=str)
+async def test_pages(scene: Scene, visit: Visit) -> None:
+    visit.expected = NOT_FOUND
+    barriers: list[str] = []
+    for name, path in PAGES.items():
+        await visit.see(scene.admin + path, name)
+        barriers += [f"{name}: {one}" for one in await visit.barriers()]
+        assert not await visit.too_wide(), name
+        assert await visit.page.evaluate("window.broken") is None, name
+    assert barriers == []
+
+
+@pytest.mark.parametrize("visit", [Look("no-scripts", scripts=False)], indirect=True, ids=str)
+async def test_without_scripts(scene: Scene, visit: Visit) -> None:
+    visit.expected = NOT_FOUND
+    for name, path in PAGES.items():
+        await visit.see(scene.admin + path, name)
+        refreshes = visit.page.locator("meta[http-equiv=refresh]")
+        assert await refreshes.count() == (name not in ("question", "nothing")), name
+    await visit.see(scene.admin)
+    for name in ("figures", "minutes", "connections", "breakers", "limits", "callers", "store", "events"):
+        assert await visit.page.locator(f"#{name}").is_visible(), name
+    for text in ("conn_7", "auth required", "Give back", "By minute"):
+        assert await visit.page.get_by_text(text).first.is_visible(), text
+    assert not await visit.page.locator(".charts").is_visible()  # they would be empty
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def locked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """A gateway whose admin listener wants a token."""
+    async with staged(tmp_path_factory.mktemp("locked"), token=TOKEN) as scene:
+        yield scene
+
+
+@pytest.mark.parametrize("visit", LOOKS, indirect=True, ids=str)
+async def test_the_way_in(locked: Scene, visit: Visit) -> None:
+    visit.expected = ("401 (Unauthorized)",)
+    await visit.see(locked.admin + "/limits", "login")
+    assert await visit.barriers() == []
