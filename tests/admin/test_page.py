@@ -176,8 +176,8 @@ async def test_the_page_of_a_caller(busy: Admin) -> None:
     found = await page(busy, "/callers/tenant-10m/=acme")
     assert {"42 of 500", "458", "500 per 10 min", "p.yaml:7"} <= set(found.texts)
     (chart,) = (one for one in found.all("div") if "data-chart" in one)
-    times, calls, refused = orjson.loads(str(chart["data-chart"]))
-    assert (len(times), calls[-1], refused[-1]) == (1, 1, 1)
+    times, passed, refused = orjson.loads(str(chart["data-chart"]))
+    assert (len(times), passed[-1], refused[-1]) == (1, 0, 1)
 
 
 async def test_the_page_of_a_caller_whose_name_is_only_known_by_its_hash(busy: Admin) -> None:

@@ -10,7 +10,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request
 
 PICTURES = os.environ.get("GATEWAY_SCREENSHOTS")
-AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+CONTRAST = "color-contrast"
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,36 @@ class Look:
             "java_script_enabled": self.scripts,
         }
 
+    def axe(self) -> dict[str, Any]:
+        """What axe-core looks for. Contrast takes most of its time, and dark differs in nothing else."""
+        if self.name == "dark":
+            return {"runOnly": {"type": "rule", "values": [CONTRAST]}}
+        return {"runOnly": RULES, "rules": {CONTRAST: {"enabled": not self.phone}}}
+
     def __str__(self) -> str:
         return self.name
 
 
 @dataclass
 class Visit:
-    """One window. `complaints`: what a browser says in its console, and what was asked of somebody else."""
+    """One window.
+
+    complaints  what a browser says in its console, and what was asked of somebody else
+    streams  those that are open
+    """
 
     look: Look
     context: BrowserContext
     page: Page
     complaints: list[str] = field(default_factory=list)
     expected: tuple[str, ...] = ()
+    streams: set[Request] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         self.page.on("request", self._asked)
+        self.page.on("requestfailed", lambda request: self.streams.discard(request))
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not any(one in message.text for one in self.expected):
@@ -57,6 +70,8 @@ class Visit:
     def _asked(self, request: Request) -> None:
         if urlsplit(request.url).hostname != "127.0.0.1":
             self.complaints.append(f"asked {request.url}")
+        if request.resource_type == "eventsource":
+            self.streams.add(request)
 
     async def see(self, url: str, name: str = "") -> None:
         """Go there, and wait until it is shown whole. With a name a picture is kept, if pictures are wanted."""
@@ -74,7 +89,7 @@ class Visit:
 
     async def barriers(self) -> list[str]:
         """What keeps people from using the page, as axe-core finds it."""
-        found = await Axe().run(self.page, options=AXE)
+        found = await Axe().run(self.page, options=self.look.axe())
         return [
             f"{one['id']}: {node['target']} {node['failureSummary']}"
             for one in found.response["violations"]

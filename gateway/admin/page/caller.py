@@ -156,8 +156,8 @@ def _past(minutes: list[list[int]]) -> Html:
     drawn = element(
         "div",
         class_="chart",
-        data_chart=minutes_columns(minutes, 2),
-        data_names="calls refused",
+        data_chart=minutes_columns([[minute, calls - refused, refused] for minute, calls, refused, _ in minutes], 2),
+        data_names="passed refused",
         data_unit="a minute",
         data_bars=True,
         role="img",

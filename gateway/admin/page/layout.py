@@ -34,12 +34,20 @@ def _template() -> str:
 
 
 def page(
-    view: AdminView, title: str, main: Html, *, path: str = "", refresh_s: int = 0, status: int = 200
+    view: AdminView,
+    title: str,
+    main: Html,
+    *,
+    path: str = "",
+    refresh_s: int = 0,
+    status: int = 200,
+    inside: bool = True,
 ) -> web.Response:
     """A whole page as an answer.
 
     path       of the page among PAGES, to show where one is
     refresh_s  how often browsers without scripts load it again; 0 = never
+    inside     whether who sees it may see the other pages
     """
     again = element("noscript", element("meta", http_equiv="refresh", content=refresh_s)) if refresh_s else Html()
     html = fill(
@@ -47,8 +55,8 @@ def page(
         title=f"{title} · {view.settings.name}",
         refresh=again,
         name=view.settings.name,
-        navigation=_navigation(path),
-        leave=_leave(view),
+        navigation=_navigation(path) if inside else "",
+        leave=_leave(view) if inside else "",
         heading=title,
         main=main,
         policy_version=view.policies.version,

@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from gateway.admin.audit import audit
 from gateway.admin.page import session
 from gateway.admin.page.layout import page, to
-from gateway.admin.page.markup import Html, element
+from gateway.admin.page.markup import element
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 
@@ -43,12 +43,12 @@ def form(view: AdminView, back_to: str, *, wrong: bool = False) -> web.Response:
     asked = element(
         *("form", error, element("label", "Admin token", for_="token"), field, where),
         element("input", type="hidden", name="next", value=back_to),
-        element("button", "Sign in"),
+        element("button", "Sign in", class_="act"),
         method="post",
         action="/login",
         class_="panel narrow",
     )
-    answer = page(view, "Sign in", Html(asked), status=401)
+    answer = page(view, "Sign in", asked, status=401, inside=False)
     answer.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="gateway admin"'
     return answer
 

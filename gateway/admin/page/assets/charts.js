@@ -1,7 +1,9 @@
 // Draws what the server has put into `data-chart`: [[times], [values], ...] with the columns' names in `data-names`.
+// With `data-bars` times are minutes, those that lack are 0, and values stand on each other, the first on top.
 /* global uPlot */
 const HEIGHT = 190;
-const BARS_S = 15 * 60; // a bar is a minute
+const BARS = 15;
+const BAR_S = 60;
 const drawn = new Map();
 
 export function drawCharts(root) {
@@ -13,12 +15,20 @@ function draw(place) {
   const text = place.dataset.chart;
   let known = drawn.get(place);
   if (known?.text === text) return;
-  const data = JSON.parse(text);
+  const data = "bars" in place.dataset ? piled(JSON.parse(text)) : JSON.parse(text);
   if (!known) {
     known = { plot: build(place, data) };
     drawn.set(place, known);
   } else known.plot.setData(data);
   known.text = text;
+}
+
+function piled([times, ...columns]) {
+  const ends = times.at(-1);
+  const minutes = Array.from({ length: BARS }, (_, at) => ends - (BARS - 1 - at) * BAR_S);
+  const value = (column, minute) => column[times.indexOf(minute)] ?? 0;
+  const pile = (from) => minutes.map((minute) => columns.slice(from).reduce((sum, column) => sum + value(column, minute), 0));
+  return [minutes, ...columns.map((_, from) => pile(from))];
 }
 
 function build(place, data) {
@@ -33,7 +43,7 @@ function build(place, data) {
     legend: { show: false },
     cursor: { show: false },
     tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
-    scales: { x: { range: (_, low, high) => "bars" in place.dataset ? [high - BARS_S + 30, high + 60] : [low, high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    scales: { x: { range: (_, low, high) => "bars" in place.dataset ? [low - BAR_S / 2, high + BAR_S / 2] : [low, high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
     axes: [{ ...axis, space: 60, incrs: [60, 120, 300, 600, 3600], values: (_, times) => times.map((at) => new Date(at * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 55 }],
     series: [{}, ...names.map((label, at) => series(label, at, colour, paths))],
   }, data, place);
@@ -48,7 +58,7 @@ const DASHES = [[], [6, 3], [2, 3]]; // told apart without colours too
 
 function series(label, at, colour, paths) {
   const stroke = () => colour(`--series-${at + 1}`);
-  return { label, stroke, fill: paths ? stroke : undefined, width: 2, dash: paths ? undefined : DASHES[at], paths, points: { show: false } };
+  return { label, stroke, fill: paths ? stroke : undefined, width: paths ? 0 : 2, dash: paths ? undefined : DASHES[at], paths, points: paths ? { show: false } : { size: 4 } };
 }
 
 function legend(names, unit) {

@@ -57,8 +57,8 @@ function build(place) {
   const scroll = make("div", { className: "scroll", tabIndex: 0 }, make("table", {}, caption, make("thead", {}, head), body));
   scroll.setAttribute("role", "group");
   scroll.setAttribute("aria-label", "Calls as they happen");
-  const label = (text_, field) => make("label", { htmlFor: field.id }, text_);
-  const form = make("form", {}, label("Show", kind), kind, label("of tenant", tenant), tenant, label("of connection", connection), connection, label("containing", text), text, pause);
+  const asked = (name, field) => make("span", { className: "asked" }, make("label", { htmlFor: field.id }, name), field);
+  const form = make("form", {}, asked("Show", kind), asked("of tenant", tenant), asked("of connection", connection), asked("containing", text), pause);
   form.addEventListener("submit", (submit) => { submit.preventDefault(); document.activeElement.blur(); });
   place.append(form, state, scroll);
   return { kind, tenant, connection, text, pause, state, body, dropped: 0, paused: false };
