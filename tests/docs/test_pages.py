@@ -177,6 +177,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
             shell.close()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", of(*RUN))
 def test_commands(page: Path, shell: Shell) -> None:
     """From top to bottom: files are written, commands typed. Where none is started, a gateway is running."""

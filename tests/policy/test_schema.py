@@ -12,7 +12,7 @@ from gateway.policy.shipped import shipped
 
 
 def test_the_shipped_schema_is_up_to_date() -> None:
-    """If not: `gateway schema > policies/policy.schema.json`."""
+    """If not: `gateway schema > policies/policy.schema.json`, and `.ci/policy_reference.py` for the page made from it."""
     assert json.loads(shipped("policies/policy.schema.json").read_text()) == policy_schema()
 
 
