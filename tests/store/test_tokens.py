@@ -271,7 +271,7 @@ async def test_a_slow_endpoint_is_given_up(
     assert none.value.failure.reason == "no answer within 0.1 s"
     with pytest.raises(NoToken):
         await one.ready()
-    assert world.server.seen["requests"] == 1
+    assert world.server.seen["requests"] <= 1  # a busy endpoint may not even have read it
 
 
 async def test_another_edition_goes_on_with_what_has_not_changed(world: World) -> None:
