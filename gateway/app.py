@@ -135,10 +135,11 @@ class Worker:
         self._connections = self._watch_connections()
         batch = self._batch = Batch(self._sinks())
         gateway = self.gateway = build_gateway(settings, policies, self.store, [batch], self._worker)
-        listener = self.listener = build_listener(gateway, self._certificates)
+        hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
+        intake = hooks.intake if hooks is not None else None
+        listener = self.listener = build_listener(gateway, self._certificates, intake)
         self._outage = self._watch_store()
         self._census = Census(self.store, policies.breakers)
-        hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
         parts = (listener, metrics, self._census, self._connections, switches.use)
         self._reload = self._make_reload(Editions(gateway, *parts), siblings)

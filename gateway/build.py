@@ -5,7 +5,8 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from gateway.breakers import Breakers
 from gateway.call import Facts, Gateway
@@ -18,12 +19,15 @@ from gateway.handle import forwarded_by, handle, handle_bad_head
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
+from gateway.listener.request import Request
 from gateway.listener.tls import Certificates
 from gateway.modules.cache.caches import Caches
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
+from gateway.modules.intake.desk import Intake
 from gateway.pacing import Pacing
 from gateway.pauses import Pauses
+from gateway.receive import receive
 from gateway.record import RecordSink
 from gateway.settings import Settings
 from gateway.store import Store
@@ -81,11 +85,27 @@ def build_gateway(
     return gateway
 
 
-def build_listener(gateway: Gateway, certificates: Certificates | None = None) -> Listener:
-    """The callers' side, joined to the life of a call. `certificates` can renew its certificate later."""
+def build_listener(
+    gateway: Gateway, certificates: Certificates | None = None, intake: Intake | None = None
+) -> Listener:
+    """The callers' side, joined to the life of a call. `certificates` can renew its certificate later.
+
+    intake  takes webhooks in; None = whatever comes is a call
+    """
     return Listener(
         gateway.settings.bounds,
-        gateway.handle,
+        gateway.handle if intake is None else with_intake(gateway, intake),
         lambda connection, bad: handle_bad_head(connection, bad, gateway),
         tls=(certificates or Certificates()).context(gateway.settings.listen.tls),
     )
+
+
+def with_intake(gateway: Gateway, intake: Intake) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """Calls, and webhooks below the intake's path."""
+
+    def handle_or_receive(request: Request) -> Coroutine[Any, Any, None]:
+        if request.head.target.startswith(intake.path):
+            return receive(request, gateway, intake)
+        return gateway.handle(request)
+
+    return handle_or_receive

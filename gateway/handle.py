@@ -59,15 +59,15 @@ async def handle(request: Request, gateway: Gateway) -> None:
         elif exchange is not None and not relayed_at_once(call, exchange):  # either annotates
             await relay(call, exchange)
     except asyncio.CancelledError:
-        _left(call, exchange)
+        left(call, exchange)
     except Exception as crash:
-        _crashed(call, crash)
+        crashed(call, crash)
     finally:
         settle(call, exchange, upload)
         record(call)
 
 
-def _left(call: Call, exchange: Answered | None) -> None:
+def left(call: Call, exchange: Answered | None) -> None:
     """The caller closed its socket, or a drain's grace is over."""
     record, gateway = call.record, call.gateway
     cut = gateway.clock() >= gateway.cut_at - CUT_SLACK_S
@@ -79,7 +79,7 @@ def _left(call: Call, exchange: Answered | None) -> None:
         exchange.abort()
 
 
-def _crashed(call: Call, crash: Exception) -> None:
+def crashed(call: Call, crash: Exception) -> None:
     """A defect of ours: the caller gets a 500 if nothing was sent yet, the log everything."""
     call.gateway.on_crash(crash, call.record)
     call.record.error_class = "internal"

@@ -75,7 +75,7 @@ def problem_lines(gateway: Gateway, refusal: Refusal, size: int) -> bytes:
     text = f"Content-Type: application/problem+json\r\nContent-Length: {size}\r\nCache-Control: no-store\r\n"
     if refusal.retry_after_s:
         text += f"Retry-After: {refusal.retry_after_s}\r\n"
-    if refusal.kind.status == 405:
+    if refusal.kind.status == 405 and not refusal.extra_fields:
         text += "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
     for name, value in refusal.extra_fields:
         text += f"{name}: {value}\r\n"

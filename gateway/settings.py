@@ -6,6 +6,7 @@ Read by `gateway.policy.settings_file`; precedence is flag > environment > .env 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.core.intake import Source
 from gateway.core.receivers import Subscription
 
 KIB = 1024
@@ -115,6 +116,14 @@ class Webhooks:
 
 
 @dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """Webhooks of others, taken in below `path`. No sources = none."""
+
+    path: str = "/hooks"
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One gateway process's settings. `sources` maps a dotted key to where its value came from."""
 
@@ -132,4 +141,5 @@ class Settings:
     logging: Logging = field(default_factory=Logging)
     traces: Traces = field(default_factory=Traces)
     webhooks: Webhooks = field(default_factory=Webhooks)
+    intake: IntakeSettings = field(default_factory=IntakeSettings)
     sources: tuple[tuple[str, str], ...] = ()

@@ -62,6 +62,10 @@ CREDENTIALS_UNAVAILABLE = Kind(
     "CREDENTIALS_UNAVAILABLE",
     "destination_unavailable",
 )
+INTAKE_FULL = Kind(503, OWN + "intake-full", "Too many webhooks wait", "INTAKE_FULL", "connection_limit_reached")
+INTAKE_UNAVAILABLE = Kind(
+    503, OWN + "intake-unavailable", "Webhooks cannot be kept", "INTAKE_UNAVAILABLE", "proxy_internal_error"
+)
 NO_ROUTE = Kind(404, "about:blank", "No route", "NO_ROUTE", "destination_not_found")
 LOOP = Kind(502, "about:blank", "Loop detected", "PROXY_LOOP", "proxy_loop_detected")
 OVERLOADED = Kind(503, REDUCED_CAPACITY, "Too many calls in flight", "GATEWAY_BUSY", "connection_limit_reached")

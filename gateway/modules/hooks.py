@@ -5,16 +5,18 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gateway.core.receivers import Receiver
 from gateway.modules.delivery.counts import Counts
 from gateway.modules.delivery.courier import Compose, Courier
 from gateway.modules.delivery.post import Post
-from gateway.modules.webhooks.outbox import Outbox, compose
+from gateway.modules.intake import desk
+from gateway.modules.webhooks import outbox
 from gateway.observe.log import event, hear_events, hear_no_events
 from gateway.observe.metrics import Metrics
-from gateway.settings import Settings
+from gateway.settings import IntakeSettings, Settings, Webhooks
 from gateway.store import StoreDown
 from gateway.store.cluster import ClusterStore
 from gateway.store.queues import Office, Standing, open_queue_store
@@ -22,7 +24,7 @@ from gateway.store.redis import RedisStore
 
 LOOK_S = 5.0
 CLOSE_S = 2.0
-OUT = "out"
+OUT, IN = "out", "in"
 
 
 class Queue:
@@ -59,19 +61,12 @@ class Hooks:
         self._store = store
         self._worker = f"{settings.name}-{os.getpid()}-{secrets.token_hex(4)}"
         self._looking: asyncio.Task[None] | None = None
-        webhooks = settings.webhooks
-        office = Office(store, OUT)
-        for subscription in webhooks.targets:
-            self._add(office, subscription.receiver, compose, OUT)
-        self.outbox = Outbox(
-            office,
-            webhooks.targets,
-            webhooks.most_waiting,
-            on_stored=self.wake,
-            on_dropped=self.counts.drop,
-        )
+        self.outbox = self._outbox(settings.webhooks, Office(store, OUT))
+        self.intake = self._intake(settings.intake)
         metrics.follow("gateway_webhook_deliveries_total", self.counts.deliveries)
         metrics.follow("gateway_webhook_dropped_total", self.counts.dropped)
+        if self.intake is not None:
+            metrics.follow("gateway_intake_webhooks_total", self.intake.counts)
 
     async def start(self) -> None:
         """Hear events and deliver. A store that is down is waited for."""
@@ -97,10 +92,28 @@ class Hooks:
         for name in queues:
             self.queues[name].courier.wake()
 
-    def _add(self, office: Office, receiver: Receiver, how: Compose, direction: str) -> None:
-        post = Post(receiver)
-        courier = Courier(office, receiver.name, self._worker, receiver, post, how, self.counts)
-        self.queues[receiver.name] = Queue(office, courier, direction=direction)
+    def _outbox(self, settings: Webhooks, office: Office) -> outbox.Outbox:
+        for subscription in settings.targets:
+            self._add(office, subscription.name, subscription.receiver, outbox.compose, OUT)
+        return outbox.Outbox(
+            office, settings.targets, settings.most_waiting, on_stored=self.wake, on_dropped=self.counts.drop
+        )
+
+    def _intake(self, settings: IntakeSettings) -> desk.Intake | None:
+        for source in settings.sources:
+            for receiver in source.to:
+                name, how = desk.queue_of(source, receiver.name), partial(desk.compose, source.name)
+                self._add(self._inner(source.name), name, receiver, how, IN)
+        if not settings.sources:
+            return None
+        return desk.Intake(f"{settings.path}/", settings.sources, self._inner, self.wake)
+
+    def _inner(self, source: str) -> Office:
+        return Office(self._store, f"{IN}.{source}")
+
+    def _add(self, office: Office, name: str, receiver: Receiver, how: Compose, direction: str) -> None:
+        courier = Courier(office, name, self._worker, receiver, Post(receiver), how, self.counts)
+        self.queues[name] = Queue(office, courier, direction=direction)
 
     async def _look_on(self) -> None:
         while True:
@@ -116,7 +129,7 @@ class Hooks:
 
 def open_hooks(settings: Settings, store_url: str, metrics: Metrics) -> Hooks | None:
     """What the settings ask for; None when that is nothing. store_url: as for `open_store`."""
-    if not settings.webhooks.targets:
+    if not (settings.webhooks.targets or settings.intake.sources):
         return None
     store = open_queue_store(settings.store, store_url)
     if store is None:

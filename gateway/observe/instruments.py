@@ -84,6 +84,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_log_lines_dropped_total": _counter("Log lines that could not be written"),
     "gateway_traced_calls_total": _counter("Calls whose spans were sent, or lost", "result"),
     "gateway_log_lines_sampled_out_total": _counter("Log lines left out as the settings want", "kind"),
+    "gateway_intake_webhooks_total": _counter("Webhooks that came", "source", "result"),
     "gateway_webhook_deliveries_total": _counter("Tries to deliver webhooks", "receiver", "result"),
     "gateway_webhook_dropped_total": _counter("Webhooks lost to a receiver", "receiver", "reason"),
     "gateway_webhook_queue": _gauge(

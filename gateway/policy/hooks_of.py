@@ -36,12 +36,12 @@ def _subscription(
         timeout_us=target.timeout,
         concurrency=target.concurrency,
         give_up_us=target.give_up,
-        ca_file=_ca_file(target.ca_file, node.at("ca_file"), findings),
+        ca_file=ca_file(target.ca_file, node.at("ca_file"), findings),
     )
     return Subscription(receiver, target.events, target.connections)
 
 
-def _ca_file(path: str, node: Node, findings: Findings) -> str:
+def ca_file(path: str, node: Node, findings: Findings) -> str:
     """Where certificates are that can be used, "" = the system's."""
     if not path:
         return ""

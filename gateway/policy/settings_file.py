@@ -18,6 +18,7 @@ from gateway.policy.beside import beside
 from gateway.policy.files import STDIN, read_text, shown
 from gateway.policy.findings import Findings, TooManyErrors, Where
 from gateway.policy.hooks_of import webhooks_of
+from gateway.policy.intake_of import intake_of
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
 from gateway.policy.secret import dereference, is_inline
@@ -27,7 +28,7 @@ from gateway.policy.validate import validate
 
 CONFIG = Path("config/gateway.yaml")
 MIN_TOKEN_CHARS = 16
-_SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces", "webhooks")
+_SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces", "webhooks", "intake")
 _PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
 
@@ -113,6 +114,7 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         drain=frozen.Drain(drain.delay, drain.grace),
         logging=frozen.Logging(**model.logging.model_dump()),
         traces=frozen.Traces(model.traces.endpoint, model.traces.sample),
+        intake=intake_of(model.intake, root.at("intake"), env, findings),
         webhooks=webhooks_of(model.webhooks, root.at("webhooks"), env, findings),
     )
     return replace(settings, sources=tuple(_sources(settings, root)))

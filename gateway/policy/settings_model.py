@@ -10,6 +10,7 @@ from gateway.core.store_url import SCHEMES, parse_url, redact_url
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
 from gateway.policy.hooks_model import Webhooks
+from gateway.policy.intake_model import Intake
 from gateway.policy.networks import Network
 from gateway.policy.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
 from gateway.policy.secret import is_reference
@@ -264,3 +265,4 @@ class SettingsFile(Strict):
     logging: Logging = Logging()
     traces: Traces = Traces()
     webhooks: Webhooks = Webhooks()
+    intake: Intake = Intake()

@@ -141,8 +141,12 @@ def test_settings(page: Path, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("x" * 32)
         text = re.sub(r"file:/[\w/.-]+", f"file:{tmp_path}/secret", block.text)
         path.write_text(text if "version:" in text else "version: 1\n" + text)
-        secrets = {name: "redis://h" if "URL" in name else "x" * 32 for name in re.findall(r"env:([A-Z0-9_]+)", text)}
-        load_settings(path, secrets, {})
+        load_settings(path, {name: secret(name) for name in re.findall(r"env:([A-Z0-9_]+)", text)}, {})
+
+
+def secret(name: str) -> str:
+    """Of the kind that its name says."""
+    return "redis://h" if "URL" in name else "ann:password" if "USER" in name else "x" * 32
 
 
 @pytest.mark.parametrize("page", of("yaml prometheus", "yaml kong", "yaml traefik"))

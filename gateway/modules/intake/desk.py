@@ -1,0 +1,117 @@
+"""Takes webhooks in: what is acknowledged is in the store, once, and will be delivered."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from time import time_ns
+
+from gateway.core.ask import Ask
+from gateway.core.intake import Rejected, Source, understand
+from gateway.core.keys import partition_key
+from gateway.core.limits import Algorithm, Charge, Limit, Posture
+from gateway.store import StoreDown
+from gateway.store.queues import Letter, Office, Taken, short
+
+_NOT_PASSED = frozenset(
+    {
+        *("host", "content-length", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("proxy-authorization", "proxy-connection", "authorization", "cookie", "expect", "accept-encoding", "via"),
+        *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "user-agent"),
+        *("webhook-id", "webhook-timestamp", "webhook-signature"),
+    }
+)
+_OURS = "gateway-webhook-"
+_MARKS = {"l": "late", "o": "out-of-order"}
+
+
+class Inlet:
+    """One source at work."""
+
+    def __init__(self, source: Source, office: Office) -> None:
+        self.source = source
+        self.office = office
+        self.queues = [queue_of(source, receiver.name) for receiver in source.to]
+        self.ask = _ask(source)
+
+
+class Intake:
+    """Of one worker.
+
+    path       in front of the names of sources, such as `/hooks/`
+    counts     webhooks by (source, result)
+    on_stored  told that these queues have more
+    """
+
+    def __init__(
+        self,
+        path: str,
+        sources: Sequence[Source],
+        office: Callable[[str], Office],
+        on_stored: Callable[[Sequence[str]], None],
+    ) -> None:
+        self.path = path
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        self._on_stored = on_stored
+        self._inlets = {source.name: Inlet(source, office(source.name)) for source in sources}
+
+    def find(self, target: str) -> Inlet | None:
+        """Who is meant by a request's target."""
+        return self._inlets.get(target.removeprefix(self.path).partition("?")[0])
+
+    async def take(self, inlet: Inlet, fields: Mapping[str, str], body: bytes) -> str:
+        """Keep it: `accepted`, `duplicate`, `full` or `store_away`. Raises Rejected.
+
+        Only after the first two will it be delivered; after the others the sender has to send it again.
+        """
+        source = inlet.source
+        try:
+            known = understand(source, fields, body, time_ns() // 1000)
+        except Rejected as rejected:
+            self.counts[source.name, rejected.reason] += 1
+            raise
+        passed = {name.lower(): text for name, text in fields.items() if name.lower() not in _NOT_PASSED}
+        kept = {name: _printable(text) for name, text in passed.items() if not name.startswith(_OURS)}
+        letter = Letter(known.id, body, key=short(known.key), place=known.place, marks=known.marks, fields=kept)
+        result = await self._append(inlet, letter)
+        self.counts[source.name, result] += 1
+        return result
+
+    async def _append(self, inlet: Inlet, letter: Letter) -> str:
+        source = inlet.source
+        try:
+            appended = await inlet.office.append(
+                letter, inlet.queues, seen_ms=source.seen_us // 1000, most=source.most_waiting
+            )
+        except StoreDown:
+            return "store_away"
+        if appended.result < 0:
+            return "full"
+        self._on_stored(inlet.queues)
+        return "accepted" if appended.result else "duplicate"
+
+
+def queue_of(source: Source, receiver: str) -> str:
+    """The name of a queue, which no target of our own webhooks has."""
+    return f"{source.name}:{receiver}"
+
+
+def compose(source: str, taken: Taken) -> tuple[bytes, Mapping[str, str]]:
+    """What a service gets: the body as it came, the fields that came with it, and what we know besides."""
+    ours = {f"{_OURS}source": source, f"{_OURS}attempt": str(taken.tries)}
+    if taken.marks:
+        ours[f"{_OURS}marks"] = ", ".join(_MARKS[mark] for mark in taken.marks)
+    return taken.body, {**taken.fields, **ours}
+
+
+def _printable(text: str) -> str:
+    """As a field may be sent and stored; what is no text is lost."""
+    return text.encode("latin-1", "replace").decode("latin-1")
+
+
+def _ask(source: Source) -> Ask | None:
+    """What is asked of the store for each of its webhooks. While the store is away it cannot keep any, either."""
+    if not source.rate:
+        return None
+    posture = Posture.ALLOW
+    name = f"intake.{source.name}"
+    limit = Limit(name, Algorithm.ROLLING_WINDOW, source.rate, source.per_us, (), on_store_error=posture)
+    return Ask([Charge(limit, partition_key(limit, {}), 1)])
