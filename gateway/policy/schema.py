@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway.policy.meanings import MEANINGS
 from gateway.policy.models import PolicyFile
 from gateway.policy.scalars import NAME, UNITS_BYTES, UNITS_US
 
@@ -15,6 +16,7 @@ def policy_schema() -> dict[str, Any]:
         if section.get("type") == "object":
             section["propertyNames"] = {"pattern": f"^{NAME}$"}
     _say_defaults(schema)
+    _say_meanings(schema["$defs"])
     return {"$schema": _DIALECT, **schema}
 
 
@@ -44,6 +46,14 @@ def settings_schema() -> dict[str, Any]:
     _say_defaults(schema)
     _drop_no_defaults(schema)
     return {"$schema": _DIALECT, **schema}
+
+
+def _say_meanings(definitions: dict[str, Any]) -> None:
+    """A description for every key that brings none of its own."""
+    for model, definition in definitions.items():
+        for key, part in definition["properties"].items():
+            if meaning := MEANINGS.get(f"{model}.{key}") or MEANINGS.get(key):
+                part.setdefault("description", meaning)
 
 
 def _drop_no_defaults(part: Any) -> None:

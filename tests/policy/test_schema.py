@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.models import ENTRY_TYPES
+from gateway.policy.meanings import MEANINGS
+from gateway.policy.models import ENTRY_TYPES, PolicyFile
 from gateway.policy.schema import fixtures_schema, policy_schema
 from gateway.policy.shipped import shipped
 
@@ -72,3 +73,13 @@ def test_defaults_are_what_may_stand_in_a_file() -> None:
     assert len(said) > 10
     assert [one for one in said if not re.search(one["pattern"], one["default"])] == []
     assert definitions["RollingWindow"]["properties"]["mode"]["default"] == "enforce"
+
+
+def test_every_key_says_what_it_means() -> None:
+    """If not: say it in the field, or in `gateway/policy/meanings.py`."""
+    definitions = policy_schema()["$defs"]
+    keys = {(model, key) for model, one in definitions.items() for key in one["properties"]}
+    assert sorted(one for one in keys if not definitions[one[0]]["properties"][one[1]].get("description")) == []
+    own = {(model, key) for model, one in PolicyFile.model_json_schema(by_alias=True)["$defs"].items() for key, part in one["properties"].items() if part.get("description")}  # fmt: skip
+    used = {f"{model}.{key}" if f"{model}.{key}" in MEANINGS else key for model, key in keys - own}
+    assert sorted(MEANINGS.keys() - used) == []
