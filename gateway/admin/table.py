@@ -12,6 +12,7 @@ from gateway.admin import (
     stream,
     switches,
     top,
+    webhooks,
 )
 from gateway.admin.endpoint import Endpoint
 from gateway.admin.openapi import openapi_endpoint
@@ -27,6 +28,7 @@ _OPERATIONS: tuple[Endpoint, ...] = (
     *counters.ENDPOINTS,
     *breaker_orders.ENDPOINTS,
     *connections.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *switches.ENDPOINTS,
 )
 ENDPOINTS = (*_OPERATIONS, openapi_endpoint(_OPERATIONS))

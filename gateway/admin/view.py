@@ -15,6 +15,7 @@ from gateway.store.status import Statuses
 
 if TYPE_CHECKING:
     from gateway.admin.lookout import Lookout
+    from gateway.modules.hooks import Hooks
 
 
 class Check(NamedTuple):
@@ -100,6 +101,10 @@ class AdminView(Protocol):
     @property
     def lookout(self) -> "Lookout":
         """What this worker tells of itself."""
+
+    @property
+    def hooks(self) -> "Hooks | None":
+        """Webhooks out and in; None = off."""
 
     def store_status(self) -> Mapping[str, object]:
         """Which store there is, whether it is up, and since when not and why."""

@@ -22,7 +22,8 @@ limits = typer.Typer(help="What callers have left: show, reset, grant.", no_args
 breaker = typer.Typer(help="Circuit breakers: show, open, close, auto.", no_args_is_help=True)
 
 
-def _path(*words: str) -> str:
+def path_to(*words: str) -> str:
+    """Of the admin API: these words below `/-/`."""
     return "/-/" + "/".join(quote(word, safe="") for word in words)
 
 
@@ -36,14 +37,14 @@ def show_limit(
 ) -> None:
     """Show the limits, or what one caller has left. Spends nothing."""
     if limit:
-        _tell(client.get(_path("limits", limit, *key or ())), as_json)
+        print_found(client.get(path_to("limits", limit, *key or ())), as_json)
         return
     found = client.get("/-/limits", "limits")
     rows = [
         [one["name"], one["algorithm"], one["limit"], ", ".join(one["key"]) or "-", one["mode"], one["source"]]
         for one in found["limits"]
     ]
-    _tell(found, as_json, table(("limit", "algorithm", "amount", "key", "mode", "source"), rows))
+    print_found(found, as_json, table(("limit", "algorithm", "amount", "key", "mode", "source"), rows))
 
 
 @limits.command("reset")
@@ -55,8 +56,8 @@ def reset_limit(
     as_json: Json = False,
 ) -> None:
     """Forget what one caller has used."""
-    found = client.delete(_path("limits", limit, *key or ()), "reset")
-    _tell(found, as_json, ["reset" if found["reset"] else "there was nothing to reset"])
+    found = client.delete(path_to("limits", limit, *key or ()), "reset")
+    print_found(found, as_json, ["reset" if found["reset"] else "there was nothing to reset"])
 
 
 @limits.command("grant")
@@ -77,15 +78,15 @@ def grant(
     if number and not reason:
         raise typer.BadParameter("say why: --reason TEXT")
     order = {"limit": number, "ttl": ttl, "reason": reason}
-    path = _path("limits", limit, *key or (), "override")
+    path = path_to("limits", limit, *key or (), "override")
     found = client.delete(path, "after") if end else client.put(path, order, "after")
-    _tell(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
+    print_found(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
 
 
 def _force(client: AdminClient, state: str, name: str, key: list[str], ttl: str, as_json: bool) -> None:
     order = {"state": state} if state == "auto" else {"state": state, "ttl": ttl}
-    found = client.post(_path("breakers", name, *key), order, "after")
-    _tell(found, as_json, _facts(found["after"]))
+    found = client.post(path_to("breakers", name, *key), order, "after")
+    print_found(found, as_json, _facts(found["after"]))
 
 
 Name = Annotated[str, typer.Argument(metavar="BREAKER", help="Name of the breaker.")]
@@ -102,11 +103,11 @@ def show_breaker(
 ) -> None:
     """Show the breakers, or how one caller's stands."""
     if name:
-        _tell(client.get(_path("breakers", name, *key or ())), as_json)
+        print_found(client.get(path_to("breakers", name, *key or ())), as_json)
         return
     found = client.get("/-/breakers", "breakers")
     rows = [[one["name"], ", ".join(one["key"]) or "-", one["scope"], one["source"]] for one in found["breakers"]]
-    _tell(found, as_json, table(("breaker", "key", "scope", "source"), rows))
+    print_found(found, as_json, table(("breaker", "key", "scope", "source"), rows))
 
 
 @breaker.command("open")
@@ -149,17 +150,19 @@ def connections(
     query = urlencode(
         {name: value for name, value in asked.items() if value is not None and (value or name == "tenant")}
     )
-    path = _path("connections", connection) if connection else "/-/connections"
+    path = path_to("connections", connection) if connection else "/-/connections"
     found = client.get(f"{path}?{query}" if query else path, "state" if connection else "connections")
     if connection:
-        _tell(found, as_json)
+        print_found(found, as_json)
         return
     rows = [
         [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
         for one in found["connections"]
     ]
     lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows)]
-    _tell(found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else []))
+    print_found(
+        found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else [])
+    )
 
 
 def _failure(one: Document) -> str:
@@ -175,10 +178,11 @@ def drain(
 ) -> None:
     """Fail readiness so that callers go elsewhere; calls that come all the same are served."""
     found = client.delete("/-/drain", "after") if end else client.post("/-/drain", {}, "after")
-    _tell(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])
+    print_found(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])
 
 
-def _tell(found: Any, as_json: bool, lines: Any = None) -> None:
+def print_found(found: Any, as_json: bool, lines: Any = None) -> None:
+    """As JSON, as these lines, or a line a member."""
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

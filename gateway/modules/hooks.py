@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -59,6 +60,7 @@ class Hooks:
         self.queues: dict[str, Queue] = {}
         self.levels: Mapping[tuple[str, str], int] = {}
         self._store = store
+        self._instance = settings.name
         self._worker = f"{settings.name}-{os.getpid()}-{secrets.token_hex(4)}"
         self._looking: asyncio.Task[None] | None = None
         self.outbox = self._outbox(settings.webhooks, Office(store, OUT))
@@ -86,6 +88,12 @@ class Hooks:
         await self.outbox.close()
         await asyncio.gather(*(queue.courier.close(CLOSE_S) for queue in self.queues.values()))
         await self._store.close()
+
+    async def test(self, target: str) -> str:
+        """Send this target an event made for it: its id. Raises StoreDown."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"timestamp": now, "instance": self._instance, "message": "Somebody wants to see whether this arrives"}
+        return await self.outbox.test(target, line)
 
     def wake(self, queues: Sequence[str]) -> None:
         """There is more in these queues."""

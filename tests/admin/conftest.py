@@ -89,6 +89,7 @@ class FakeWorker:
     own_store: Store = field(default_factory=LocalStore)
     reload: "FakeReloads" = field(default_factory=lambda: FakeReloads())
     draining: bool = False
+    hooks: Any = None
     failing: Mapping[str, str] = field(default_factory=dict)
     changes: list[tuple[Guard, Change]] = field(default_factory=list)
     levels: list[str] = field(default_factory=list)

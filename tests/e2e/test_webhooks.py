@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from gateway.core.signatures import signed
+from tests.cli.command import gateway
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.ports import free_port
 from tests.fakes.receiver import Receiver, receiving
@@ -33,6 +34,12 @@ webhooks:
   targets:
     ops: {url: "%s", secrets: [env:HOOK_SECRET], events: [connection.*], concurrency: 64, timeout: 1s}
     deaf: {url: "%s", secrets: [env:HOOK_SECRET], events: [breaker.opened]}
+"""
+
+INTAKE = """
+intake:
+  sources:
+    crm: {verify: standard, secrets: [env:HOOK_SECRET], to: {sync: {url: "%s"}}}
 """
 
 
@@ -77,3 +84,38 @@ async def test_every_transition_arrives_though_a_gateway_is_killed(launch: Launc
         assert told["type"] in ("connection.degraded", "connection.offline")
         assert (told["id"], told["sequence"], told["data"]["tenant"]) == (got.id, 1, "acme")
     assert SECRET not in second.log.with_name("stdout").read_text()
+
+
+async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = HOOKS % (receiver.url, receiver.url)
+    more += INTAKE % receiver.url
+    one = await launch(POLICIES % free_port(), env={"HOOK_SECRET": SECRET}, more=more)
+    monkeypatch.setenv("GATEWAY_ADMIN", f"127.0.0.1:{one.admin_port}")
+
+    async def run(*words: str) -> str:
+        done = await asyncio.to_thread(gateway, *words)
+        return done.stdout + done.stderr
+
+    async def until(word: str) -> str:
+        while word not in (found := await run("webhooks", "list", "ops")):
+            pass
+        return found
+
+    assert [line.split()[:2] for line in (await run("webhooks", "list")).splitlines()[1:]] == [
+        ["ops", "out"],
+        ["deaf", "out"],
+        ["crm:sync", "in"],
+    ]
+    receiver.answer = lambda _got: 410
+    assert (await run("webhooks", "test", "ops")).startswith("sent as evt_")
+    (got,) = await receiver.wait(1)
+    assert json.loads(got.body)["type"] == "webhook.test"
+    assert got.id in await until("status 410")
+    receiver.answer = lambda _got: 204
+    assert await run("webhooks", "redrive", "ops", "--id", "evt_other") == "0 sent again, 1 left\n"
+    assert await run("webhooks", "redrive", "ops") == "1 sent again, 0 left\n"
+    await receiver.wait(2)
+    assert receiver.got[1].id == got.id
+    await until("done")
+    assert "no receiver of webhooks named x" in await run("webhooks", "list", "x")
+    assert "answers 409" in await run("webhooks", "test", "crm:sync")

@@ -1,0 +1,61 @@
+"""Commands about webhooks of a running gateway: what waits for whom, and sending it again."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.asking import asks
+from gateway.cli.client import AdminClient
+from gateway.cli.operate import path_to, print_found
+from gateway.cli.options import Json
+from gateway.cli.table import table
+
+webhooks = typer.Typer(help="Webhooks out and in: list, redrive, test.", no_args_is_help=True)
+
+Receiver = Annotated[str, typer.Argument(metavar="RECEIVER", help="A target, or SOURCE:SERVICE of the intake.")]
+COLUMNS = ("receiver", "direction", "waiting", "retrying", "dead", "oldest_s", "resting_s")
+
+
+@webhooks.command("list")
+@asks
+def list_webhooks(
+    client: AdminClient,
+    receiver: Annotated[str, typer.Argument(metavar="[RECEIVER]", help="Only this one, with its last tries.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show what waits for each receiver, or the last tries and the dead letters of one."""
+    if not receiver:
+        found = client.get("/-/webhooks", "webhooks")
+        rows = [[str(one[name]) for name in COLUMNS] for one in found["webhooks"]]
+        print_found(found, as_json, table(COLUMNS, rows))
+        return
+    found = client.get(path_to("webhooks", receiver), "tries", "dead_letters")
+    tries = [
+        [str(one["at"]), one["id"], str(one["attempt"]), str(one["status"] or one["error"]), one["result"]]
+        for one in found["tries"]
+    ]
+    dead = [[one["id"], one["tries"], one["why"]] for one in found["dead_letters"]]
+    lines = [*table(COLUMNS, [[str(found[name]) for name in COLUMNS]]), ""]
+    lines += [*table(("at", "id", "attempt", "answer", "result"), tries), ""]
+    print_found(found, as_json, [*lines, *table(("dead letter", "tries", "why"), dead)])
+
+
+@webhooks.command("redrive")
+@asks
+def redrive(
+    client: AdminClient,
+    receiver: Receiver,
+    id_: Annotated[str, typer.Option("--id", metavar="ID", help="Only the dead letter with this id.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Send dead letters again, at most 1,000 at a time."""
+    found = client.post(path_to("webhooks", receiver, "redrive"), {"id": id_} if id_ else {}, "moved", "left")
+    print_found(found, as_json, [f"{found['moved']} sent again, {found['left']} left"])
+
+
+@webhooks.command("test")
+@asks
+def send_test(client: AdminClient, receiver: Receiver, as_json: Json = False) -> None:
+    """Send a target the event `webhook.test`."""
+    found = client.post(path_to("webhooks", receiver, "test"), {}, "id")
+    print_found(found, as_json, [f"sent as {found['id']}; `gateway webhooks list {receiver}` shows whether it arrived"])
