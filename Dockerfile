@@ -2,7 +2,7 @@
 # Run:   docker run --rm -p 8080:8080 --read-only --tmpfs /tmp ratelimit-gateway
 # Own policies: add `-v "$PWD/policies:/etc/gateway/policies:ro"` and `run -q --listen 0.0.0.0:8080 -p /etc/gateway/policies`.
 #
-# Callers with tokens (`type: jwt`): add `--build-arg EXTRAS=jwt` to the build. Spans: `EXTRAS=otel`. Both: `EXTRAS=jwt,otel`.
+# Extras: `--build-arg EXTRAS=jwt,oauth,otel` for callers with tokens (`type: jwt`), tokens for upstreams (`type: oauth2`), spans.
 #
 # `.ci/image` does what stands here in a bare Debian root, without a container engine.
 #

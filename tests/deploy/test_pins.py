@@ -4,10 +4,12 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FOR_TESTS = {"test", "browser"}
 PINS = (ROOT / "config" / "constraints.txt").read_text().splitlines()
 
 
@@ -35,9 +37,9 @@ def asked_for(requirements: Iterable[str], extras: frozenset[str]) -> Iterator[W
 
 def everything() -> set[str]:
     """Names of all installed distributions that the gateway, with its extras, comes to."""
-    optional = PROJECT["optional-dependencies"]
+    optional = {name: wanted for name, wanted in PROJECT["optional-dependencies"].items() if name not in FOR_TESTS}
     seen: set[Wanted] = set()
-    waiting = [*asked_for([*PROJECT["dependencies"], *optional["jwt"], *optional["otel"]], frozenset())]
+    waiting = [*asked_for([*PROJECT["dependencies"], *chain.from_iterable(optional.values())], frozenset())]
     while waiting:
         name, extras = one = waiting.pop()
         if one not in seen and _installed(name):
