@@ -56,7 +56,7 @@ class Held(NamedTuple):
         series = await gateway.metrics()
         slots = json.loads(await gateway.ask_admin("/-/limits/slots"))
         return cls(
-            int(series["gateway_requests_in_flight"]),
+            int(sum(value for name, value in series.items() if name.startswith("gateway_requests_in_flight"))),
             int(series['gateway_open_connections{listener="calls"}']),
             int(series['gateway_upstream_connections{state="active",upstream="up"}']),
             SLOTS - int(slots["remaining"]),

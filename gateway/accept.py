@@ -26,7 +26,7 @@ def accept(request: Request, gateway: Gateway) -> Call:
     record.trace_id, record.span_id, record.trace_flags, record.parent_span_id = continue_or_start(
         traceparent, gateway.random_bits(128), gateway.sampled_below
     )
-    gateway.in_flight += 1
+    gateway.calls.add(call)
     return call
 
 
@@ -72,6 +72,6 @@ def bounds(call: Call) -> Refusal | None:
     gateway, body = call.gateway, call.request.body
     if body is not None and body.failure is not None:
         return body_problem(body.failure.reason)
-    if gateway.in_flight > gateway.settings.bounds.calls_in_flight:
+    if len(gateway.calls) > gateway.settings.bounds.calls_in_flight:
         return Refusal(OVERLOADED, "The gateway has as many calls in flight as it may have.", retry_after_s=1)
     return None

@@ -50,6 +50,7 @@ def build_gateway(
 ) -> Gateway:
     """The parts that stages use, with nothing started yet. Needs a running event loop."""
     gateway = Gateway()
+    gateway.calls = set()
     use_settings(gateway, settings)
     gateway.policies = policies
     gateway.store = store

@@ -74,6 +74,7 @@ class Gateway:
     """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.
 
     forwarded_by what the admitted calls of a route are given to
+    calls        those that are not over
     clock        monotonic seconds; wall_clock: epoch seconds
     cut_at       when a drain's grace is over: calls that end from then on were cut by us
     new_id       a text that no other call on any gateway has
@@ -105,7 +106,7 @@ class Gateway:
     pauses: Pauses
     supply: Supply
     trusted_proxies: Sequence[Network]
-    in_flight: int = 0
+    calls: "set[Call]"
     reported_from: int
     sampled_below: int = 0
     cut_at: float = float("inf")
@@ -120,6 +121,11 @@ class Gateway:
     on_retry: Callable[[str, str, str], None]
     on_stop: Callable[[CallRecord, Retry, Stop], None]
     on_crash: Callable[[BaseException, CallRecord], None]
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are not over."""
+        return len(self.calls)
 
 
 class Alike:

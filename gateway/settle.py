@@ -27,7 +27,7 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
             exchange.release()
     if call.lease:
         gateway.leases.give_back(call)
-    gateway.in_flight -= 1
+    gateway.calls.discard(call)
     if call.ask.measures:
         settle_costs(call, exchange.head if exchange is not None else None)
     body = call.request.body

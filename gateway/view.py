@@ -1,6 +1,7 @@
 """A running worker as operators see it: what the admin listener asks for, and what is read off for metrics."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,7 +106,7 @@ class WorkerView:
         """What is read off rather than counted."""
         gateway = self.gateway
         return Levels(
-            in_flight=gateway.in_flight,
+            in_flight=Counter(call.record.route for call in gateway.calls),
             open_connections={"calls": self.listener.open_sockets},
             upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
             store_up=self.outage.up,
@@ -120,7 +121,7 @@ class WorkerView:
         return {
             "policy_version": self.policies.version,
             "draining": self.draining,
-            "in_flight": levels.in_flight,
+            "in_flight": self.gateway.in_flight,
             "open_sockets": levels.open_connections.get("calls", 0),
             "store_up": levels.store_up,
             "credentials": self.gateway.supply.summary(),

@@ -47,7 +47,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_requests_total": _counter("Calls that are over", "route", "method", "code", "source"),
     "gateway_request_duration_seconds": _histogram("Duration of calls", CALL_S, "route", "code_class"),
     "gateway_request_overhead_seconds": _histogram("Part of it that is the gateway's own", OVERHEAD_S, "route"),
-    "gateway_requests_in_flight": _gauge("Calls that are not over"),
+    "gateway_requests_in_flight": _gauge("Calls that are not over", "route"),
     "gateway_request_body_bytes_total": _counter("Body bytes received from callers", "route"),
     "gateway_response_body_bytes_total": _counter("Body bytes sent to callers", "route"),
     "gateway_open_connections": _gauge("Sockets of callers", "listener"),

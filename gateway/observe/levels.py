@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gateway.observe.process import max_fds, open_fds, resident_bytes, start_time_s, virtual_bytes
 
+NO_ROUTE = "none"
 FDS_EVERY = 10
 """Readings between two countings of open files: without a new kernel's help that is work for each of them."""
 
@@ -12,6 +13,7 @@ FDS_EVERY = 10
 class Levels(NamedTuple):
     """A worker's levels.
 
+    in_flight             by route; "" = none is known yet
     open_connections      by listener
     upstream_connections  by upstream: (active, idle)
     breaker_keys          by breaker and state
@@ -19,7 +21,7 @@ class Levels(NamedTuple):
     webhooks              by receiver and state
     """
 
-    in_flight: int = 0
+    in_flight: Mapping[str, int] = {}
     open_connections: Mapping[str, int] = {}
     upstream_connections: Mapping[str, tuple[int, int]] = {}
     store_up: bool = True
@@ -43,8 +45,9 @@ class Gauges:
 
     def read(self, levels: Levels) -> None:
         """Take over the levels, and what the system says of this process."""
-        now: dict[tuple[str, ...], int] = {("gateway_requests_in_flight",): levels.in_flight}
-        now[("gateway_store_up",)] = levels.store_up
+        now: dict[tuple[str, ...], int] = {("gateway_store_up",): levels.store_up}
+        for route, count in levels.in_flight.items():
+            now["gateway_requests_in_flight", route or NO_ROUTE] = count
         for listener, count in levels.open_connections.items():
             now["gateway_open_connections", listener] = count
         for upstream, (active, idle) in levels.upstream_connections.items():

@@ -21,7 +21,7 @@ from gateway.core.ask import Kind
 from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
-from gateway.observe.levels import Gauges, Levels
+from gateway.observe.levels import NO_ROUTE, Gauges, Levels
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
 from gateway.observe.process import cpu_s
@@ -32,7 +32,6 @@ from gateway.observe.totals import Summed, Totals
 from gateway.record import CallRecord
 
 TICK_S = 0.5
-NO_ROUTE = "none"
 OTHER = "OTHER"
 METHODS = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")

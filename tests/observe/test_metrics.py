@@ -136,10 +136,11 @@ def test_callers_cannot_make_series(metrics: Metrics) -> None:
 
 
 def test_levels_are_read_at_each_scrape(metrics: Metrics) -> None:
-    levels = Levels(3, {"calls": 7}, {"erp-api": (2, 5)}, False)
+    levels = Levels({"erp": 2, "": 1}, {"calls": 7}, {"erp-api": (2, 5)}, False)
     metrics.levels = lambda: levels
     found = samples(metrics)
-    assert found["gateway_requests_in_flight"] == 3
+    assert found['gateway_requests_in_flight{route="erp"}'] == 2
+    assert found['gateway_requests_in_flight{route="none"}'] == 1
     assert found['gateway_open_connections{listener="calls"}'] == 7
     assert found['gateway_upstream_connections{state="active",upstream="erp-api"}'] == 2
     assert found['gateway_upstream_connections{state="idle",upstream="erp-api"}'] == 5

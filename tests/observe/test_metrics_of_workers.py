@@ -40,13 +40,13 @@ def worker(calls, levels, ending):
     return pid, done[1]
 
 count_restart()
-killed = worker(5, Levels(in_flight=50, store_up=False), True)
-killed = worker(1, Levels(in_flight=50, store_up=False), True)
+killed = worker(5, Levels(in_flight={"erp": 50}, store_up=False), True)
+killed = worker(1, Levels(in_flight={"erp": 50}, store_up=False), True)
 open(sys.argv[1] + "/counter_99999.db", "wb").close()  # of a worker that begins just now
 os.symlink("gone", sys.argv[1] + "/gauge_livesum_99998.db")  # of one that dies just now
-first = worker(7, Levels(in_flight=2, open_connections={"calls": 4}), False)
-second = worker(11, Levels(in_flight=3, open_connections={"calls": 1}, store_up=False), False)
-scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight=1))
+first = worker(7, Levels(in_flight={"erp": 2}, open_connections={"calls": 4}), False)
+second = worker(11, Levels(in_flight={"erp": 3}, open_connections={"calls": 1}, store_up=False), False)
+scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight={"erp": 1}))
 for accept in ("", "application/openmetrics-text"):
     sys.stdout.write(scraper.render(accept)[0].decode())
     sys.stdout.write("---\\n")
@@ -82,7 +82,7 @@ def test_workers_add_up(tmp_path: Path) -> None:
     assert found[CALLS] == 5 + 1 + 7 + 11
     assert found['gateway_request_duration_seconds_count{code_class="2xx",route="erp"}'] == 24
     assert found['gateway_request_duration_seconds_bucket{code_class="2xx",le="+Inf",route="erp"}'] == 24
-    assert found["gateway_requests_in_flight{}"] == 1 + 2 + 3
+    assert found['gateway_requests_in_flight{route="erp"}'] == 1 + 2 + 3
     assert found['gateway_open_connections{listener="calls"}'] == 5
     assert found["gateway_store_up{}"] == 0
     assert found["gateway_worker_restarts_total{}"] == 3
