@@ -12,13 +12,14 @@ from gateway.admin.page.assets import assets
 from gateway.admin.page.live import Snapshot
 from gateway.admin.page.markup import element, fill
 from gateway.admin.page.paths import path_of
+from gateway.admin.page.use import amount
 from gateway.core.ask import Ask
 from gateway.core.connection_counts import Row
 from gateway.core.connection_state import Failure, Named
 from gateway.core.connection_state import Report as Seen
 from gateway.core.guards import Breaker, Guard, State
 from gateway.core.keys import partition, partition_key
-from gateway.core.limits import Charge, Limit
+from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.observe.log import configure_logging, event
 from gateway.record import CallRecord
 from gateway.settings import Logging
@@ -316,6 +317,13 @@ async def message(stream: Any) -> Any:
     while not (line := await stream.content.readline()).startswith(b"data: "):
         assert line, "the stream has ended"
     return orjson.loads(line.removeprefix(b"data: "))
+
+
+def test_a_bucket_s_rate_is_shown_as_it_was_written() -> None:
+    bucket = Limit(
+        "connection-1m", Algorithm.TOKEN_BUCKET, 20, 5 * S, ("connection",), rate=4, per_us=1_000_000, times=60
+    )
+    assert amount(bucket) == "20, 240 back per 1 min"
 
 
 def test_a_page_is_sent_what_it_does_not_know() -> None:

@@ -53,7 +53,7 @@ def amount(limit: Limit) -> str:
     if kind == "concurrency":
         text += " at a time"
     elif kind == "token_bucket":
-        text += f", {limit.rate:,} back per {lasting(document['per_s'])}"
+        text += f", {document['rate']:,} back per {lasting(document['per_s'])}"
     else:
         text += f" per {document.get('window') or lasting(document['window_s'])}"
     return text + ("" if document["mode"] == "enforce" else f" ({document['mode']})")
