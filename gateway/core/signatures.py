@@ -18,9 +18,10 @@ MOST_SIGNATURES = 16
 
 
 def secret_bytes(text: str) -> bytes:
-    """The key that `whsec_<base64>` stands for. Raises ValueError, whose text never holds the secret."""
+    """The key that `whsec_<base64>` stands for; the padding may be left out. Raises ValueError, without the secret."""
+    encoded = text.removeprefix(PREFIX)
     try:
-        key = b64decode(text.removeprefix(PREFIX).encode("ascii"), validate=True)
+        key = b64decode((encoded + "=" * (-len(encoded) % 4)).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise ValueError(f"the secret is not {PREFIX} and base64") from None
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:

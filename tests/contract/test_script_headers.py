@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import gateway.store.guarding as guarding
+import gateway.store.queues as queues
 import gateway.store.scripts as scripts
 import gateway.store.shelf as shelf
 from gateway.core.guards import Standing
@@ -44,6 +45,11 @@ def arguments(text: str) -> tuple[str, ...]:
         ("force", guarding.FORCE_ARGV, ()),
         ("list", guarding.LIST_ARGV, ()),
         ("pause", guarding.PAUSE_ARGV, guarding.PAUSE_REPLY),
+        ("queue_append", queues.APPEND_ARGV, ("result", "sequence")),
+        ("queue_take", queues.TAKE_ARGV, ()),
+        ("queue_settle", queues.SETTLE_ARGV, ("settled", "resting", "failures", "lost")),
+        ("queue_show", queues.SHOW_ARGV, queues.Standing._fields),
+        ("queue_redrive", queues.REDRIVE_ARGV, ("moved", "left")),
         ("token", shelf.TOKEN_ARGV, shelf.TOKEN_REPLY),
     ],
 )

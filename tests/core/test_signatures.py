@@ -47,6 +47,10 @@ def test_nothing_passes_without_a_key() -> None:
     assert not signed([], ID, str(AT), BODY, SIGNATURE)
 
 
+def test_padding_may_be_left_out() -> None:
+    assert secret_bytes("whsec_" + "AAAA" * 5 + "AA") == secret_bytes("whsec_" + "AAAA" * 5 + "AA==") == bytes(16)
+
+
 @pytest.mark.parametrize("text", ["whsec_%%%", "whsec_é", "whsec_AAAA", "", "whsec_" + "AAAA" * 22])
 def test_what_is_no_secret(text: str) -> None:
     with pytest.raises(ValueError, match=r"^the secret") as raised:

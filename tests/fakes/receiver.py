@@ -23,12 +23,14 @@ class Got(NamedTuple):
 
 
 class Receiver:
-    """What it got, in order. `answer` says what to answer: a status, or None to wait until the peer has gone."""
+    """What it got, in order, unless `keep` says not to. `answer` says what to answer: a status, or None to wait until
+    the peer has gone."""
 
     def __init__(self) -> None:
         self.got: list[Got] = []
         self.answer: Callable[[Got], int | None] = lambda _got: 204
         self.fields: dict[str, str] = {}
+        self.keep = True
         self.port = 0
         self.at_once = self.most_at_once = 0
         self._more = asyncio.Event()
@@ -46,7 +48,8 @@ class Receiver:
 
     async def handle(self, request: web.Request) -> web.Response:
         got = Got(request.path, request.headers, await request.read())
-        self.got.append(got)
+        if self.keep:
+            self.got.append(got)
         self._more.set()
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

@@ -18,8 +18,8 @@
 -- ARGV[7]  key      letters with the same key are delivered one after the other; "" = in no order
 -- ARGV[8]  place    a number that rises from letter to letter; "" = not known, so nothing is marked
 -- ARGV[9]  marks    what is known to be odd about it already
--- ARGV[10] fields   for whoever delivers it
--- ARGV[11] body     the letter
+-- ARGV[10]  fields   for whoever delivers it
+-- ARGV[11]  body     the letter
 --
 -- Reply, a flat list of integers:
 --   reply.result    1 = taken, 0 = had been taken before, -1 = no room

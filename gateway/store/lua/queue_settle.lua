@@ -13,10 +13,10 @@
 -- ARGV[7]  blamed     1 = the receiver is at fault
 -- ARGV[8]  patience   failures in a row after which the receiver is left alone for a while
 -- ARGV[9]  rest_ms    how long at first; twice as long after each further failure
--- ARGV[10] longest_ms how long at most
--- ARGV[11] most_dead  dead letters that are kept, the newest
--- ARGV[12] why        dead: for people
--- ARGV[13] log        the try as JSON
+-- ARGV[10]  longest_ms how long at most
+-- ARGV[11]  most_dead  dead letters that are kept, the newest
+-- ARGV[12]  why        dead: for people
+-- ARGV[13]  log        the try as JSON
 --
 -- Reply, a flat list of integers:
 --   reply.settled   0 = it is somebody else's by now
