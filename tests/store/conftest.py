@@ -14,13 +14,17 @@ from gateway.store.redis import RedisStore
 from tests.fakes import ports
 from tests.fakes.redis_cluster import RedisCluster
 
+ON_ONE_LOOP = {"test_cluster_faults.py", "test_sentinel.py", "test_outage_of_a_fleet.py", "test_tls.py"}
 PATIENT_US = 20_000_000
 """A store timeout that a busy machine does not reach, for tests in which nothing is meant to be late."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[..., Any]]:
-    """Every asynchronous test here runs on asyncio's own loop and on uvloop."""
+    """Every asynchronous test here runs on asyncio's own loop and on uvloop; those of whole fleets and clusters, which
+    take long and are not about loops, on uvloop alone."""
+    if item.path.name in ON_ONE_LOOP:
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
 
