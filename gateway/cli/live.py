@@ -1,11 +1,12 @@
 """Views that draw themselves anew until Ctrl-C: a page on a terminal, blocks of text or lines of JSON elsewhere."""
 
 import json
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,15 +44,26 @@ def watch(
     as_json: bool,
 ) -> None:
     """Show what `ask` finds: as a `page` on a terminal, as `lines` elsewhere. NoAnswer is told, and asked again."""
-    try:
-        if as_json or not sys.stdout.isatty():
-            for turn in count():
-                time.sleep(every_s if turn else 0)
-                typer.echo(_text(ask, lines, as_json=as_json))
-        else:
-            _on_screen(ask, page, every_s)
-    except KeyboardInterrupt:
-        raise typer.Exit from None
+    over = _until_ctrl_c()
+    if sys.stdout.isatty() and not as_json:
+        _on_screen(ask, page, every_s, over)
+    else:
+        typer.echo(_text(ask, lines, as_json=as_json))
+        while not over.wait(every_s):
+            typer.echo(_text(ask, lines, as_json=as_json))
+    raise typer.Exit
+
+
+def _until_ctrl_c() -> threading.Event:
+    """Set by Ctrl-C: what it usually raises is lost where it strikes in a finalizer. A second one raises it."""
+    over = threading.Event()
+
+    def end(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        over.set()
+
+    signal.signal(signal.SIGINT, end)
+    return over
 
 
 def _text(ask: Callable[[], Document], lines: Callable[[Document], Iterable[str]], *, as_json: bool) -> str:
@@ -62,21 +74,23 @@ def _text(ask: Callable[[], Document], lines: Callable[[Document], Iterable[str]
     return json.dumps(found) if as_json else "\n".join(lines(found)) + "\n"
 
 
-def _on_screen(ask: Callable[[], Document], page: Callable[[Document], "RenderableType"], every_s: float) -> None:
+def _on_screen(
+    ask: Callable[[], Document], page: Callable[[Document], "RenderableType"], every_s: float, over: threading.Event
+) -> None:
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
     last: RenderableType = Text("")
     with Live(screen=True, auto_refresh=False) as screen:
-        while True:
+        while not over.is_set():
             try:
                 last = page(ask())
                 shown = last
             except NoAnswer as error:
                 shown = Group(Text(f"{time.strftime('%H:%M:%S')} {plain(str(error))}", _BAD), last)
             screen.update(shown, refresh=True)
-            time.sleep(every_s)
+            over.wait(every_s)
 
 
 class StatusPage:
