@@ -18,7 +18,7 @@ Key = Annotated[
     list[str] | None, typer.Argument(metavar="KEY...", help="Values of its key parts in order; ~ = without one.")
 ]
 
-limits = typer.Typer(help="What callers have left: show, reset, grant.", no_args_is_help=True)
+limits = typer.Typer(help="What callers have left: show, reset, grant, granted.", no_args_is_help=True)
 breaker = typer.Typer(help="Circuit breakers: show, open, close, auto.", no_args_is_help=True)
 
 
@@ -81,6 +81,17 @@ def grant(
     path = path_to("limits", limit, *key or (), "override")
     found = client.delete(path, "after") if end else client.put(path, order, "after")
     print_found(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
+
+
+@limits.command("granted")
+@asks
+def granted(client: AdminClient, as_json: Json = False) -> None:
+    """Show who has another number for the time being, and why."""
+    found = client.get("/-/overrides", "overrides")
+    members = ("name", "key", "limit", "instead_of", "ends_in_s", "reason")
+    rows = [[one.get(member) or "-" for member in members] for one in found["overrides"]]
+    lines = table(("limit", "caller", "granted", "instead of", "ends in s", "reason"), rows)
+    print_found(found, as_json, lines if rows else ["nobody has another number"])
 
 
 def _force(client: AdminClient, state: str, name: str, key: list[str], ttl: str, as_json: bool) -> None:

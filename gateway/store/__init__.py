@@ -26,6 +26,9 @@ class StoreDown(Exception):
         self.detail = detail
 
 
+Grants = tuple[tuple[str, Grant], ...]
+
+
 class Store(Protocol):
     """Decides charges atomically on the store's own clock.
 
@@ -74,6 +77,9 @@ class Store(Protocol):
 
     async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
         """The store's clock, and the grant that this partition is under. Changes nothing."""
+
+    async def grants(self) -> tuple[int, Grants]:
+        """The store's clock, and all grants in force with the keys of their partitions, in the order of those."""
 
     def report(self, reports: Sequence[Report]) -> Awaitable[tuple[Change | None, ...]]:
         """How calls ended that breakers let through, in this order; several may be about one breaker.

@@ -13,10 +13,11 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
-from gateway.store import StoreDown
+from gateway.store import Grants, StoreDown
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.deciding import Deciding, plain
 from gateway.store.faults import Redirected
+from gateway.store.granting import GRANTED, in_force, noted
 from gateway.store.groups import Group, corrections_of, permits_of
 from gateway.store.guarding import (
     LIST,
@@ -159,7 +160,10 @@ class ClusterStore:
         return await self._grant(charge, None, 0, "reset")
 
     async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
-        return await self._grant(charge, grant, for_us)
+        existed = await self._grant(charge, grant, for_us)
+        for command, *arguments in noted(charge.key, given=grant is not None):
+            await self._ask_about(GRANTED, command, *arguments)
+        return existed
 
     async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
         arguments = encode_grant(charge, grant, for_us, self._prefix, op=op, now_us=self.now_us)
@@ -169,6 +173,14 @@ class ClusterStore:
     async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
         now_us, (packed,) = await _all([self._now_us(charge.key), self._ask_about(charge.key, "MGET")])
         return now_us, unpack_grant(packed, now_us)
+
+    async def grants(self) -> tuple[int, Grants]:
+        keys = [key.decode() for key in await self._ask_about(GRANTED, "ZRANGE", 0, MOST_LISTED - 1)]
+        now_us, *packed = await _all([self._now_us(GRANTED), *(self._ask_about(key, "MGET") for key in keys)])
+        found, ended = in_force(keys, [one for (one,) in packed], now_us)
+        if ended:
+            await self._ask_about(GRANTED, "ZREM", *ended)
+        return now_us, found
 
     # -- guards
 

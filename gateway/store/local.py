@@ -18,6 +18,7 @@ from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
+from gateway.store import Grants
 
 SPARE_ENDINGS = 1_000
 _STARTED_NS = time.time_ns() - time.monotonic_ns()
@@ -121,6 +122,12 @@ class LocalStore:
         """See `Store.granted`."""
         now_us = self._clock()
         return now_us, self._granted(charge.key, now_us)
+
+    async def grants(self) -> tuple[int, Grants]:
+        """See `Store.grants`."""
+        now_us = self._clock()
+        found = ((key, self._granted(key, now_us)) for key in sorted(self._grants))
+        return now_us, tuple((key, grant) for key, grant in found if grant is not None)
 
     def _granted(self, key: str, now_us: int) -> Grant | None:
         """The grant in force; one that has ended is forgotten."""

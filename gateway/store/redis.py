@@ -13,9 +13,10 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
-from gateway.store import StoreDown
+from gateway.store import Grants, StoreDown
 from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.dial import Dialer
+from gateway.store.granting import GRANTED, in_force, noted
 from gateway.store.guarding import (
     LIST,
     decode_changes,
@@ -140,7 +141,13 @@ class RedisStore:
         return await self._grant(charge, None, 0, "reset")
 
     async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
-        return await self._grant(charge, grant, for_us)
+        existed = await self._grant(charge, grant, for_us)
+        for command in noted(charge.key, given=grant is not None):
+            await self._listed(*command)
+        return existed
+
+    def _listed(self, command: str, *arguments: Argument) -> "asyncio.Future[Any]":
+        return self._pipeline.ask(pack((command, self._prefix + GRANTED, *arguments)))
 
     async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
         arguments = encode_grant(charge, grant, for_us, self._prefix, op=op, now_us=self.now_us)
@@ -152,6 +159,17 @@ class RedisStore:
         (seconds, micros), (packed,) = await asyncio.gather(ask(_TIME), ask(pack(("MGET", self._prefix + charge.key))))
         now_us = int(seconds) * 1_000_000 + int(micros)
         return now_us, unpack_grant(packed, now_us)
+
+    async def grants(self) -> tuple[int, Grants]:
+        ask = self._pipeline.ask
+        keys = [key.decode() for key in await self._listed("ZRANGE", 0, MOST_LISTED - 1)]
+        wanted = [self._prefix + key for key in (*keys, GRANTED)]  # never nothing
+        (seconds, micros), packed = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *wanted))))
+        now_us = self.now_us or int(seconds) * 1_000_000 + int(micros)
+        found, ended = in_force(keys, packed[:-1], now_us)
+        if ended:
+            await self._listed("ZREM", *ended)
+        return now_us, found
 
     def report(self, reports: Sequence[Report]) -> "asyncio.Future[tuple[Change | None, ...]]":
         return self.run(REPORT, encode_report(reports, self._prefix, now_us=self.now_us), decode_changes, len(reports))

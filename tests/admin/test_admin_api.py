@@ -283,6 +283,18 @@ async def test_a_limit_of_everybody_can_be_overridden(admin: Admin) -> None:
     assert (await admin.ask("/-/limits/everybody"))[1]["override"]["limit"] == 9
 
 
+async def test_overrides_are_listed(admin: Admin) -> None:
+    await admin.ask("/-/limits/tenant-10m/acme/override", "PUT", json=WANTED)
+    await admin.ask("/-/limits/tenant-10m/zeta/override", "PUT", json=WANTED)
+    await admin.ask("/-/limits/tenant-10m/zeta/override", "DELETE")
+    status, body, _ = await admin.ask("/-/overrides")
+    [one] = body["overrides"]
+    assert (status, body["more"]) == (200, 0)
+    assert (one["name"], one["key"], one["limit"]) == ("tenant-10m", "acme", WANTED["limit"])
+    assert one["reason"] == WANTED["reason"]
+    assert 0 < one["ends_in_s"] <= 30 * 24 * 3600
+
+
 async def test_who_is_called_override(admin: Admin) -> None:
     await admin.ask("/-/limits/tenant-10m/override/override", "PUT", json=WANTED)
     status, body, _ = await admin.ask("/-/limits/tenant-10m/override")

@@ -212,7 +212,12 @@ class Local:
 
     def grant(self, charge: Charge, quota: int, for_us: int, now_us: int) -> bool:
         self.now_us = now_us
-        return asyncio.run(self.store.grant(charge, Grant(quota, 0) if quota else None, for_us))
+        return asyncio.run(self.store.grant(charge, Grant(quota, 0, "why") if quota else None, for_us))
+
+    def grants(self, now_us: int) -> dict[str, tuple[int, str]]:
+        """Those in force: number and reason by partition."""
+        self.now_us = now_us
+        return {key: (one.quota, one.reason) for key, one in asyncio.run(self.store.grants())[1]}
 
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
         self.now_us = now_us

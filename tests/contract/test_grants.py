@@ -8,7 +8,8 @@ from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.core.settlement import Correction
 from gateway.store.scripts import ADMIT, GRANT, Argument, Script, encode_admit, encode_grant
-from tests.contract.counters import PREFIX, Counter, Scripts
+from tests.contract.counters import PREFIX, Counter, Local, Scripts
+from tests.contract.whole_stores import WholeStore
 
 SECOND = 1_000_000
 NOW = 1_764_000_000 * SECOND
@@ -175,3 +176,16 @@ def test_the_grant_outlives_the_counter(server: "redis.Redis", algorithm: Algori
     run(GRANT, encode_grant(caller.charge, None, 0, PREFIX))
     assert server.keys() == [(PREFIX + KEY).encode()]
     assert server.pttl(PREFIX + KEY) > 1_000
+
+
+@pytest.mark.parametrize("counter", ["local", "sentinels", "cluster"], indirect=True)
+def test_the_list_has_those_in_force(counter: Local | WholeStore) -> None:
+    one, other, third = (Charge(LIMITS[Algorithm.FIXED_WINDOW], f"l:{{={name}}}", 1) for name in ("b", "a", "c"))
+    assert counter.grants(NOW) == {}
+    counter.grant(one, 7, HOUR, NOW)
+    counter.grant(other, 9, 2 * HOUR, NOW)
+    counter.grant(third, 5, HOUR, NOW)
+    counter.grant(third, 0, 0, NOW)
+    assert list(counter.grants(NOW).items()) == [(other.key, (9, "why")), (one.key, (7, "why"))]
+    assert list(counter.grants(NOW + HOUR)) == [other.key], "what has ended is struck off"
+    assert list(counter.grants(NOW)) == [other.key]

@@ -95,6 +95,10 @@ class WholeStore:
         grant = Grant(quota, 0, "why") if quota else None
         return bool(self._do(now_us, [charge.key], self.store.grant, charge, grant, for_us))
 
+    def grants(self, now_us: int) -> dict[str, tuple[int, str]]:
+        """Those in force: number and reason by partition."""
+        return {key: (one.quota, one.reason) for key, one in self._do(now_us, [], self.store.grants)[1]}
+
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
         keys = [*_keys(ask.charges), *(guard.key for guard in ask.guards)]
         work = (self.store.admit, ask, lease) if commit else (self.store.peek, ask)

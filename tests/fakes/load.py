@@ -32,6 +32,7 @@ class Call:
     ended_s: float = 0.0
     status: int = NO_ANSWER
     head: bytes = b""
+    method: str = "GET"
 
     @property
     def admitted(self) -> bool:
@@ -67,7 +68,7 @@ class _Socket(asyncio.Protocol):
         self._call, self._got = call, b""
         call.sent_s = asyncio.get_running_loop().time()
         tenant = f"X-Tenant-Id: {call.tenant}\r\n" if call.tenant else ""
-        self.transport.write(f"GET {call.target} HTTP/1.1\r\nHost: api.example\r\n{tenant}\r\n".encode())
+        self.transport.write(f"{call.method} {call.target} HTTP/1.1\r\nHost: api.example\r\n{tenant}\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         self._got += data
