@@ -24,6 +24,7 @@ from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.modules.hooks import open_hooks
 from gateway.observe.access import AccessLog
+from gateway.observe.alerts import Alerts
 from gateway.observe.batch import Batch
 from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.connection_errors import ConnectionErrors
@@ -114,6 +115,7 @@ class Worker:
         self._metrics.start()
         self._connections.start()
         self._census.start()
+        self._alerts.start()
         _calm_collector()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
@@ -160,6 +162,7 @@ class Worker:
         )
         self._view.lookout = Lookout(siblings, batch, self._access, metrics.pulse, self._view.facts)
         metrics.levels = self._view.levels
+        self._alerts = Alerts(settings.alerts, lambda: metrics.upstreams)
         self._join()
 
     def _join(self) -> None:
@@ -243,6 +246,7 @@ class Worker:
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)
         gateway.leases.close()
+        self._alerts.close()
         await self._census.close()
         await gateway.breakers.close()
         await gateway.pauses.close()

@@ -6,6 +6,7 @@ Read by `gateway.policy.settings_file`; precedence is flag > environment > .env 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.core.alerts import Thresholds
 from gateway.core.intake import Source
 from gateway.core.receivers import Subscription
 
@@ -141,5 +142,6 @@ class Settings:
     logging: Logging = field(default_factory=Logging)
     traces: Traces = field(default_factory=Traces)
     webhooks: Webhooks = field(default_factory=Webhooks)
+    alerts: Thresholds = field(default_factory=Thresholds)
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     sources: tuple[tuple[str, str], ...] = ()

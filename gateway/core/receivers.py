@@ -23,6 +23,8 @@ TOLD = (
     "store.recovered",
     "policy.loaded",
     "policy.rejected",
+    "alert.error_rate",
+    "alert.auth_failures",
     "webhook.test",
 )
 """Events that receivers may ask for."""

@@ -45,6 +45,9 @@ EVENTS: Mapping[str, str] = {
     "breaker.closed": "A breaker lets calls through again.",
     "upstream.paused": "An upstream asked to be left alone (429, or nothing left); `pause_s` says for how long.",
     "upstream.gave_up": "A call was tried again and failed all the same; `reason` says why it ended there.",
+    "alert.error_rate": "An upstream fails too often, by the settings' `alerts`, or no longer; `state`: `raised`, "
+    "`cleared`. Each worker says it of the calls it has seen.",
+    "alert.auth_failures": "An upstream refuses credentials (401, 403) too often, or no longer; likewise.",
     "connection.online": "A connection is well again. Each change of a connection's state is said once, by one worker.",
     "connection.degraded": "A connection works, but part of what was lately tried failed.",
     "connection.offline": "A connection does not answer, or its breaker is open.",

@@ -62,6 +62,7 @@ class Metrics:
         self._near: Counter[str] = Counter()
         self._totals = Totals()
         self.pulse = Pulse(self._totals)
+        self.upstreams = self._totals.upstreams
         self._lag = self._distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._set)
@@ -210,9 +211,9 @@ class Metrics:
 
     def pour(self) -> None:
         """Hand everything counted so far to prometheus_client, and read the levels."""
-        for (_, _, status, source, _, _), calls in self._calls.items():
+        for (_, _, status, source, upstream, upstream_status), calls in self._calls.items():
             if calls.count:
-                self._totals.outcomes[source, status // 100] += calls.count
+                self._totals.count(upstream, source, status, upstream_status, calls.count)
         for tallies in (self._calls, self._traffic, self._distributions):
             for tally in tallies.values():
                 tally.pour()

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from gateway.core.alerts import Seen
+
 
 class Summed:
     """All distributions of one metric together: observations by bucket, and their sum in seconds."""
@@ -22,10 +24,22 @@ class Totals:
 
     outcomes   calls by (source of the answer, hundreds of the status)
     decisions  by (limit, decision)
+    upstreams  calls by upstream and how it did
     stages     durations, by the name of their metric
     """
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[str, int]] = Counter()
         self.decisions: Counter[tuple[str, str]] = Counter()
+        self.upstreams: dict[str, Seen] = {}
         self.stages: dict[str, Summed] = {}
+
+    def count(self, upstream: str, source: str, status: int, upstream_status: int, count: int) -> None:
+        """So many calls are over, alike in all of this."""
+        self.outcomes[source, status // 100] += count
+        answered = source == "upstream"
+        if upstream and (answered or (source == "gateway" and status > 500)):
+            known = self.upstreams.get(upstream, Seen())
+            failed = count if not answered or upstream_status >= 500 else 0
+            denied = count if upstream_status in (401, 403) else 0
+            self.upstreams[upstream] = Seen(known.calls + count, known.failed + failed, known.denied + denied)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import settings as frozen
+from gateway.core.alerts import Thresholds
 from gateway.policy.beside import beside
 from gateway.policy.files import STDIN, read_text, shown
 from gateway.policy.findings import Findings, TooManyErrors, Where
@@ -28,7 +29,7 @@ from gateway.policy.validate import validate
 
 CONFIG = Path("config/gateway.yaml")
 MIN_TOKEN_CHARS = 16
-_SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces", "webhooks", "intake")
+_SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces", "webhooks", "intake", "alerts")
 _PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
 
@@ -114,6 +115,7 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         drain=frozen.Drain(drain.delay, drain.grace),
         logging=frozen.Logging(**model.logging.model_dump()),
         traces=frozen.Traces(model.traces.endpoint, model.traces.sample),
+        alerts=Thresholds(model.alerts.error_rate, model.alerts.auth_failures, model.alerts.calls, model.alerts.over),
         intake=intake_of(model.intake, root.at("intake"), env, findings),
         webhooks=webhooks_of(model.webhooks, root.at("webhooks"), env, findings),
     )

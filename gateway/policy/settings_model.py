@@ -29,6 +29,7 @@ _COUNT_OR_NONE = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}
 _COLLECTOR_SCHEMA = {"type": "string", "pattern": "^(none|https?://.+)$"}
 _PRETTY = {"enum": [True, False, "auto"]}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_SHARE_OR_NONE = {"anyOf": [_SHARE, {"const": "none"}]}
 _TOKEN = {"type": "string", "pattern": "^(none|env:.+|file:.+)$"}
 _WORKERS = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})").fullmatch
@@ -153,6 +154,11 @@ def parse_share(value: object) -> float:
     return share
 
 
+def parse_share_or_none(value: object) -> float | None:
+    """A share, or `none`."""
+    return None if value == "none" else parse_share(value)
+
+
 def _as_listener(value: object) -> object:
     return {"address": value} if isinstance(value, str) else value
 
@@ -245,6 +251,15 @@ class Traces(Strict):
     sample: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
 
 
+class Alerts(Strict):
+    """When an upstream is to be told of; none = never."""
+
+    error_rate: Annotated[float | None, BeforeValidator(parse_share_or_none), WithJsonSchema(_SHARE_OR_NONE)] = None
+    auth_failures: Annotated[int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)] = None
+    calls: Units = 20
+    over: Duration = 60_000_000
+
+
 class SettingsFile(Strict):
     """The settings of one gateway process."""
 
@@ -264,5 +279,6 @@ class SettingsFile(Strict):
     drain: Drain = Drain()
     logging: Logging = Logging()
     traces: Traces = Traces()
+    alerts: Alerts = Alerts()
     webhooks: Webhooks = Webhooks()
     intake: Intake = Intake()

@@ -1,0 +1,65 @@
+"""Alerts: told when they begin and when they are over, not while they last."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from gateway.core.alerts import Seen, Thresholds
+from gateway.observe.alerts import Alerts
+from gateway.observe.log import hear_events, hear_no_events
+from gateway.observe.totals import Totals
+
+THRESHOLDS = Thresholds(error_rate=0.5, auth_failures=2, calls=4, over_us=60_000_000)
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[Any, ...]]]:
+    """(event, upstream, state) of what was told."""
+    told: list[tuple[Any, ...]] = []
+
+    def hear(line: Mapping[str, Any]) -> None:
+        told.append((line["event_name"], line["upstream"], line["state"]))
+
+    hear_events(hear)
+    yield told
+    hear_no_events(hear)
+
+
+def test_raised_once_and_cleared_once(heard: list[tuple[Any, ...]]) -> None:
+    seen: dict[str, Seen] = {}
+    alerts = Alerts(THRESHOLDS, lambda: seen)
+    alerts.look(0)
+    seen |= {"crm": Seen(10, 6, 0), "erp": Seen(10, 0, 2), "fine": Seen(10, 1, 1)}
+    alerts.look(2)
+    assert heard == [("alert.error_rate", "crm", "raised"), ("alert.auth_failures", "erp", "raised")]
+    alerts.look(30)
+    alerts.look(61)
+    assert len(heard) == 2, "still within a minute of it"
+    alerts.look(63)
+    assert heard[2:] == [("alert.error_rate", "crm", "cleared"), ("alert.auth_failures", "erp", "cleared")]
+
+
+def test_what_counts_for_which_upstream() -> None:
+    totals = Totals()
+    for call in (
+        ("crm", "upstream", 200, 200),
+        ("crm", "upstream", 503, 503),
+        ("crm", "upstream", 401, 401),
+        ("crm", "gateway", 504, 0),
+        ("crm", "gateway", 400, 0),
+        ("crm", "limit", 429, 0),
+        ("", "gateway", 503, 0),
+    ):
+        totals.count(*call, 2)
+    assert totals.upstreams == {"crm": Seen(8, 4, 2)}
+    assert totals.outcomes["limit", 4] == 2
+
+
+async def test_nothing_to_look_for_nothing_looked_at() -> None:
+    def seen() -> Mapping[str, Seen]:
+        raise AssertionError
+
+    alerts = Alerts(Thresholds(), seen)
+    alerts.start()
+    alerts.close()
