@@ -1,0 +1,35 @@
+"""Names that pages use are names that the program uses: metrics, alerts, events, settings from the environment."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.observe.events import EVENTS
+from gateway.observe.instruments import INSTRUMENTS
+from gateway.settings import Settings
+from tests.docs.pages import PAGES, ROOT, name_of
+from tests.docs.test_links import codes
+
+RULES = yaml.safe_load((ROOT / "config" / "deploy" / "prometheus-rules.yaml").read_text())
+ALERTS = {rule["alert"] for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
+FAMILIES = {name.partition(".")[0] for name in EVENTS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_metrics_and_alerts_exist(page: Path) -> None:
+    text = page.read_text()
+    named = re.findall(r"\bgateway_[a-z]+_[a-z_]*[a-z]\b(?![*.])", text)
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} - INSTRUMENTS.keys() == set()
+    assert set(re.findall(r"\bGateway[A-Z]\w+", text)) <= ALERTS
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "logs.md"], ids=name_of)
+def test_events_exist(page: Path) -> None:
+    """`family.name` in code, of a family of events. Settings, files and fields look alike; docs/logs.md has a test of its own."""
+    keys = {field.name for field in fields(Settings)} | {"gateway", "config"}
+    named = {code for code in codes(page) if re.fullmatch(r"[a-z]+\.[a-z_]+", code)}
+    said = {code for code in named if code.partition(".")[0] in FAMILIES - keys}
+    assert sorted(said - EVENTS.keys()) == []
