@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.table import plain
+from gateway.cli.table import plain, whose
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -167,13 +167,11 @@ def _tables(found: Document) -> Iterable["Table"]:
         for one in found["limits"]
     ]
     yield columns(("limit", "asked", "limited", "in shadow", "refused"), limits)
-    callers = [[one["limit"], one["key"] or "everybody", one["count"], one["per_s"]] for one in found["top_rejected"]]
+    callers = [[one["limit"], whose(one["key"]), one["count"], one["per_s"]] for one in found["top_rejected"]]
     yield columns(("refused most", "caller", "count", "per second"), callers)
     connections = [[one["connection"], one["state"], one["since"]] for one in found["connections"]["not_online"]]
     yield columns(("connection", "state", "since"), connections)
-    breakers = [
-        [one["breaker"], one["key"] or "everybody", one.get("state", "")] for one in found["breakers"]["not_closed"]
-    ]
+    breakers = [[one["breaker"], whose(one["key"]), one.get("state", "")] for one in found["breakers"]["not_closed"]]
     yield columns(("breaker", "of", "state"), breakers)
     reloads = [[one["event_name"], one["timestamp"], one.get("version", "")] for one in found["reloads"][:3]]
     yield columns(("reload", "at", "version"), reloads)

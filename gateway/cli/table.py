@@ -20,3 +20,8 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]
 def plain(text: str) -> str:
     """Names that callers chose must not move a terminal's cursor."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def whose(key: str) -> str:
+    """The key of a counter or breaker; `*` is the one of those that count everybody together."""
+    return "everybody" if key in ("", "*") else key

@@ -15,7 +15,7 @@ from gateway.cli.client import AdminClient
 from gateway.cli.live import Every, StatusPage, Watch, columns, no_answer
 from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
-from gateway.cli.table import plain, table
+from gateway.cli.table import plain, table, whose
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +50,7 @@ def status_lines(found: Document) -> Iterator[str]:
     yield _row("latency", ", ".join(_stages(found["latency"])) or "no calls lately")
     yield _row("store", ", ".join(f"{name} {_text(value)}" for name, value in store.items()))
     for one in found["breakers"]["not_closed"]:
-        yield _row("breaker", f"{one['breaker']} of {one['key'] or 'everybody'} is not closed")
+        yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is not closed")
     for one in found["connections"]["not_online"]:
         yield _row("connection", f"{one['connection']} is {one['state']} since {one['since']}")
     for one in found["reloads"][:3]:
@@ -130,7 +130,7 @@ def _callers(callers: list[Document]) -> Iterator[str]:
 
 
 def _rows(callers: list[Document]) -> list[list[Any]]:
-    return [[one["limit"], one["key"] or "everybody", one["count"], one["per_s"]] for one in callers]
+    return [[one["limit"], whose(one["key"]), one["count"], one["per_s"]] for one in callers]
 
 
 @asks

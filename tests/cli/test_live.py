@@ -31,7 +31,7 @@ FOUND: dict[str, Any] = {
     "limits": [{"limit": "tenant-10m", "asked": 4, "limited": 1}],
     "top_rejected": [{"limit": "tenant-10m", "key": "ac\x1b[2Jme", "count": 1, "per_s": 0.1}],
     "connections": {"not_online": [{"connection": "c1", "state": "offline", "since": "2026-11-21T05:00:00Z"}]},
-    "breakers": {"not_closed": [{"breaker": "fragile", "key": "", "state": "open"}]},
+    "breakers": {"not_closed": [{"breaker": "fragile", "key": "*", "state": "open"}]},
     "reloads": [{"event_name": "policy.loaded", "timestamp": "2026-11-21T05:00:00Z", "version": "0123456789ab"}],
 }  # fmt: skip
 

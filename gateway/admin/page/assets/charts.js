@@ -44,7 +44,7 @@ function build(place, data) {
     cursor: { show: false },
     tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
     scales: { x: { range: (_, low, high) => "bars" in place.dataset ? [low - BAR_S / 2, high + BAR_S / 2] : [low, high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
-    axes: [{ ...axis, space: 60, incrs: [60, 120, 300, 600, 3600], values: (_, times) => times.map((at) => new Date(at * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 55 }],
+    axes: [{ ...axis, size: 28, space: 60, incrs: [60, 120, 300, 600, 3600], values: (_, times) => times.map((at) => new Date(at * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 55 }],
     series: [{}, ...names.map((label, at) => series(label, at, colour, paths))],
   }, data, place);
   place.append(legend(names, place.dataset.unit));
