@@ -5,7 +5,7 @@ from typing import Any
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import PolicySet, Route, Upstream
 from gateway.core.store_url import redact_url
-from gateway.policy.effective import settings_values
+from gateway.policy.effective import amount, settings_values
 from gateway.settings import Settings
 
 SECOND_US = 1_000_000
@@ -41,6 +41,7 @@ def limit_document(limit: Limit) -> Document:
         "algorithm": limit.algorithm.value,
         "mode": limit.mode.value,
         "limit": limit.quota,
+        "amount": amount(limit),
         "window_s": limit.window_us / SECOND_US,
         "key": list(limit.key),
         "charge": limit.charge.value,

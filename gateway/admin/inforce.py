@@ -76,7 +76,7 @@ def _checked(content: bytes, running: PolicySet) -> dict[str, Any]:
     if report.policies is not None:
         document["version"] = report.policies.version
         document["diff"] = [
-            {**one._asdict(), "fields": [field._asdict() for field in one.fields]}
+            one._replace(source=one.source.removeprefix(f"{path.parent}/")).as_dict()
             for one in diff(running, report.policies)
         ]
     return document

@@ -41,7 +41,7 @@ def show_limit(
         return
     found = client.get("/-/limits", "limits")
     rows = [
-        [one["name"], one["algorithm"], one["limit"], ", ".join(one["key"]) or "-", one["mode"], one["source"]]
+        [one["name"], one["algorithm"], one["amount"], ", ".join(one["key"]) or "-", one["mode"], one["source"]]
         for one in found["limits"]
     ]
     print_found(found, as_json, table(("limit", "algorithm", "amount", "key", "mode", "source"), rows))

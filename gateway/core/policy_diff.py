@@ -135,8 +135,11 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
         return
     if isinstance(before, Limit) and (before.rate, before.per_us) == (after.rate, after.per_us):
         before = replace(before, times=after.times)  # 60 per 1m and 1 per 1s are the same
+    left_out = {"times"} if isinstance(before, KeyPart) else {"times", "source"}
+    if isinstance(before, Limit) and before.algorithm is after.algorithm is Algorithm.TOKEN_BUCKET:
+        left_out.add("window_us")  # what filling up takes: follows from the others
     for field in fields(before):
-        if not field.init or field.name == "times" or (field.name == "source" and not isinstance(before, KeyPart)):
+        if not field.init or field.name in left_out:
             continue
         if secret:
             if getattr(before, field.name) != getattr(after, field.name):

@@ -46,6 +46,12 @@ def test_scripts_can_ask_whether_there_is_any(files: tuple[Path, Path]) -> None:
     assert (same.returncode, same.stdout) == (0, "no difference\n")
 
 
+def test_what_has_no_effect_on_callers_says_nothing_of_it(files: tuple[Path, Path]) -> None:
+    old, new = files
+    new.write_text(OLD.replace("name: all", "name: every"))
+    assert f"routes every: added  # {new}:7" in gateway("diff", old, new).stdout.splitlines()
+
+
 def test_as_json(files: tuple[Path, Path]) -> None:
     document = json.loads(gateway("diff", *files, "--json").stdout)
     assert document["different"]

@@ -56,6 +56,14 @@ def test_equal_sets_and_moved_lines_are_no_difference() -> None:
     assert counts(()) == {}
 
 
+def test_how_long_a_bucket_takes_to_fill_is_no_difference_of_its_own() -> None:
+    faster = replace(BUCKET, per_us=1_000_000, window_us=MINUTE_US // 3)
+    [one] = [one for one in diff(with_limit(BUCKET), with_limit(faster)) if one.section == "limits"]
+    assert [field.name for field in one.fields] == ["per_us"]
+    [one] = [one for one in diff(with_limit(BUCKET), with_limit(replace(WINDOW, name="b"))) if one.section == "limits"]
+    assert "window_us" in [field.name for field in one.fields]
+
+
 def test_rates_are_told_as_they_were_written() -> None:
     sixty, one = replace(BUCKET, rate=1, per_us=1_000_000, times=60), replace(BUCKET, rate=1, per_us=1_000_000)
     [changed] = [limit for limit in diff(with_limit(sixty), with_limit(replace(one, rate=2))) if limit.fields]
