@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway import __version__
 from gateway.admin.heavy_callers import HeavyCallers
+from gateway.admin.repeats import Repeats
 from gateway.admin.stream import Streams
 from gateway.admin.tap import Tap
 from gateway.core.connection_state import ConnectionState
@@ -53,6 +54,7 @@ class Lookout:
         self._reloads: deque[Mapping[str, Any]] = deque(maxlen=LAST)
         self._events: deque[Mapping[str, Any]] = deque(maxlen=LAST_EVENTS)
         self._heavy = HeavyCallers()
+        self._repeats = Repeats(siblings, batch)
         self._tap = Tap(siblings, batch, access)
         batch.takers = (*batch.takers, self._heavy.take)
         siblings.on("top", lambda asked: self._heavy.found(asked["by"]))

@@ -13,6 +13,7 @@ from gateway.admin import (
     stream,
     switches,
     top,
+    waste,
     webhooks,
 )
 from gateway.admin.endpoint import Endpoint
@@ -22,6 +23,7 @@ _OPERATIONS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
     *status.ENDPOINTS,
     *top.ENDPOINTS,
+    *waste.ENDPOINTS,
     *stream.ENDPOINTS,
     *inforce.ENDPOINTS,
     *reload.ENDPOINTS,

@@ -19,12 +19,18 @@ Document = dict[str, Any]
 
 async def top(view: AdminView, request: web.Request) -> web.StreamResponse:
     """The heaviest callers."""
-    by, count = request.query.get("by", "rejected"), request.query.get("limit", str(USUAL))
+    by = request.query.get("by", "rejected")
     if by not in BY:
         raise AdminProblem(400, "BAD_QUESTION", f"`by` is one of {', '.join(BY)}.")
+    return answer(await heaviest(view, by, shown(request)))
+
+
+def shown(request: web.Request) -> int:
+    """How many are asked for. Raises AdminProblem."""
+    count = request.query.get("limit", str(USUAL))
     if not (count.isascii() and count.isdigit() and len(count) < 9 and 1 <= int(count) <= MOST_SHOWN):
         raise AdminProblem(400, "BAD_PAGE", f"`limit` is a number from 1 to {MOST_SHOWN}.")
-    return answer(await heaviest(view, by, int(count)))
+    return int(count)
 
 
 async def heaviest(view: AdminView, by: str, count: int) -> Document:

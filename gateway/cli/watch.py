@@ -15,6 +15,7 @@ from gateway.cli.client import AdminClient
 from gateway.cli.live import Every, StatusPage, Watch, columns, no_answer
 from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
+from gateway.cli.repeats import tell_repeats
 from gateway.cli.table import plain, table, whose
 
 if TYPE_CHECKING:
@@ -98,11 +99,18 @@ def top(
     client: AdminClient,
     by: Annotated[By, typer.Option(help="What is counted.")] = By.REJECTED,
     count: Annotated[int, typer.Option("-n", "--number", min=1, max=200, metavar="N", help="How many.")] = 20,
+    repeats: Annotated[bool, typer.Option("--repeats", help="Reads that callers repeat, counted from now on.")] = False,
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long repeats are counted.")] = "1m",
     watch: Watch = False,
     every: Every = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Show who is refused most, calls most, or would be refused most by limits in shadow."""
+    """Show who is refused most, calls most, or would be refused by limits in shadow; or which reads are repeated."""
+    if repeats:
+        if watch:
+            raise typer.BadParameter("repeats are counted once: leave --watch out")
+        tell_repeats(client, lasting, count, as_json=as_json)
+        return
     query = urlencode({"by": by.value, "limit": count})
     if watch:
         again = AdminClient(client.reach, fail=no_answer)

@@ -33,7 +33,17 @@ class Batch:
         records, self._records = self._records, []
         for sink in self._sinks:
             emit = sink.emit
-            for record in records:
-                emit(record)
+            try:
+                for record in records:
+                    emit(record)
+            except Exception as error:
+                self._failed(error)
         for take in self.takers:
-            take(records)
+            try:
+                take(records)
+            except Exception as error:
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """One that fails, which none should, loses the rest of this turn; those behind it lose nothing."""
+        self._loop.call_exception_handler({"message": "Finished calls were not all told of", "exception": error})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,14 +109,35 @@ def test_commands(gateway: Process) -> None:
             until(f"{command.text}\n{asked(gateway, command)}", probe)
 
 
+HEAVY, REPEATED = (json.loads(block.text) for block in blocks(PAGE) if block.kind == "json")
+"""What stands there without a command."""
+
+
 def test_answers(gateway: Process) -> None:
-    """What stands there without a command: the heavy callers."""
-    (told,) = [json.loads(block.text) for block in blocks(PAGE) if block.kind == "json"]
+    """The heavy callers."""
     done = json.loads(gateway.get("/-/top?by=rejected&limit=20", admin=True).body)  # type: ignore[attr-defined]
-    for callers in (told["callers"], done["callers"]):
+    for callers in (HEAVY["callers"], done["callers"]):
         for one in callers:
             one.update(limit="", key="", partition="")
-    assert same_shape(told, done)
+    assert same_shape(HEAVY, done)
+
+
+def test_repeated_reads(gateway: Process) -> None:
+    watch = f"http://127.0.0.1:{gateway.admin_port}/-/repeats"
+    order = ["curl", "-sf", watch, "-H", "Content-Type: application/json", "-d", '{"ttl": "10m"}']
+    subprocess.run(order, check=True, capture_output=True)
+    for _ in range(3):
+        gateway.get("/erp/vendor/7", {"X-Tenant-Id": "acme", "X-Connection-Id": "conn_1"})
+
+    def told() -> Any:
+        done = json.loads(gateway.get("/-/repeats?limit=20", admin=True).body)  # type: ignore[attr-defined]
+        return done if done["reads"] == 3 else None
+
+    done = until("three reads", told)
+    for one in (*done["repeats"], *REPEATED["repeats"]):
+        one.update(limits=one["limits"][:1], route="", path="")
+        one["limits"][0].update(limit="", key="")
+    assert same_shape({**REPEATED, "watching": True}, done)
 
 
 def test_the_stream(gateway: Process) -> None:

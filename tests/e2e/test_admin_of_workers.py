@@ -143,6 +143,19 @@ async def test_status_and_top_add_all_workers_up(operator: Operator) -> None:
     assert body["reloads"][0]["event_name"] == "policy.loaded"
 
 
+async def test_repeated_reads_of_all_workers_are_added_up(operator: Operator) -> None:
+    _, begun = await operator.ask("/-/repeats", "POST", json={"ttl": "1h"})
+    assert (begun["workers"], begun["missing"]) == (2, [])
+    await asyncio.gather(*(operator.call() for _ in range(3)))
+    async with asyncio.timeout(10):
+        while (found := (await operator.ask("/-/repeats"))[1])["reads"] < 3:
+            await asyncio.sleep(0.05)
+    assert (found["workers"], found["missing"], found["reads"], found["repeated"]) == (2, [], 3, 2)
+    (one,) = found["repeats"]
+    assert (one["tenant"], one["count"], one["at_most"], one["saves"]) == ("acme", 3, 3, 2)
+    assert [(limit["limit"], limit["units"]) for limit in one["limits"]] == [("tenant-1h", 2)]
+
+
 async def test_switches_are_those_of_all_workers_also_of_later_ones(operator: Operator) -> None:
     status, body = await operator.ask("/-/drain", "POST")
     assert (status, body["workers"], body["missing"], body["after"]["draining"]) == (200, 2, [], True)

@@ -1,0 +1,66 @@
+"""Identical reads: who asks the same thing again and again, and what that takes of which limit.
+
+A repeat is a read whose method, target and caller are those of one before it. It is taken for one that an answer kept
+for as long, or a message from the other side, would have made needless.
+"""
+
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from gateway.core.ask import Ask
+from gateway.core.keys import readable
+from gateway.core.limits import Algorithm, Limit
+
+MOST_CHARS = 200
+"""Of a target that are kept as they are; a longer one is told apart by a digest of all of it."""
+PPM = 1_000_000
+
+
+class Read(NamedTuple):
+    """What makes two reads the same."""
+
+    route: str
+    auth_key: str
+    tenant: str
+    account: str
+    connection: str
+    target: str
+
+    @property
+    def path(self) -> str:
+        """For people, as far as it is kept: nobody knows what a query holds."""
+        return self.target[:MOST_CHARS].partition("?")[0]
+
+    @property
+    def digest(self) -> str:
+        """The same for the same read in every process."""
+        return blake2b("\0".join(self).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def kept(target: str) -> str:
+    """What stands for a raw target: at most `MOST_CHARS` and a digest."""
+    if len(target) <= MOST_CHARS:
+        return target
+    whole = blake2b(target.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return f"{target[:MOST_CHARS]} {whole}"
+
+
+def shares(ask: Ask, repeats: int, over_us: int) -> list[dict[str, Any]]:
+    """What so many repeats in `over_us` take of each limit they are charged to, the largest share first.
+
+    share_ppm  millionths of all that the limit admits in the long run, if they go on like that
+    """
+    found = [
+        {"limit": limit.name, "key": readable(key), "units": repeats * cost, "share_ppm": ppm}
+        for limit, key, cost in ask.charges
+        if (ppm := _share_ppm(limit, repeats * cost, over_us)) is not None
+    ]
+    return sorted(found, key=lambda one: -one["share_ppm"])
+
+
+def _share_ppm(limit: Limit, units: int, over_us: int) -> int | None:
+    """None: slots are not used up."""
+    if limit.algorithm is Algorithm.CONCURRENCY:
+        return None
+    admits, in_us = (limit.rate, limit.per_us) if limit.rate else (limit.quota, limit.window_us)
+    return units * in_us * PPM // (max(over_us, 1) * admits)
