@@ -52,6 +52,7 @@ from gateway.reload import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import StoreDown
+from gateway.store.answers import open_answers
 from gateway.store.open import open_store
 from gateway.store.status import open_statuses
 from gateway.view import WorkerView
@@ -135,8 +136,9 @@ class Worker:
         self._access = access_log(settings.logging, self._envelope())
         self._statuses = open_statuses(self.store, tell_transition)
         self._connections = self._watch_connections()
+        answers = open_answers(settings.store, self._store_url)
         batch = self._batch = Batch(self._sinks())
-        gateway = self.gateway = build_gateway(settings, policies, self.store, [batch], self._worker)
+        gateway = self.gateway = build_gateway(settings, policies, self.store, [batch], self._worker, answers)
         hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
         intake = hooks.intake if hooks is not None else None
         listener = self.listener = build_listener(gateway, self._certificates, intake)

@@ -22,6 +22,7 @@ from gateway.listener.listener import Listener
 from gateway.listener.request import Request
 from gateway.listener.tls import Certificates
 from gateway.modules.cache.caches import Caches
+from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.modules.intake.desk import Intake
@@ -46,9 +47,18 @@ def new_ids() -> Callable[[], str]:
 
 
 def build_gateway(
-    settings: Settings, policies: PolicySet, store: Store, sinks: Sequence[RecordSink], worker: int = 0
+    settings: Settings,
+    policies: PolicySet,
+    store: Store,
+    sinks: Sequence[RecordSink],
+    worker: int = 0,
+    answers: FleetCache | None = None,
 ) -> Gateway:
-    """The parts that stages use, with nothing started yet. Needs a running event loop."""
+    """The parts that stages use, with nothing started yet but the link to answers, if some are kept there. Needs a
+    running event loop.
+
+    answers  where workers of all gateways find what others keep; None = nowhere
+    """
     gateway = Gateway()
     gateway.calls = set()
     use_settings(gateway, settings)
@@ -62,7 +72,7 @@ def build_gateway(
     gateway.sinks = sinks
     gateway.leases = Leases()
     gateway.callers = Callers()
-    gateway.caches = Caches()
+    gateway.caches = Caches(answers)
     gateway.caches.use(policies)
     gateway.handle = lambda request: handle(request, gateway)
     gateway.facts = Facts()

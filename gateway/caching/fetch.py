@@ -6,7 +6,6 @@ from gateway.admit import admit
 from gateway.caching.nobody import begun_for
 from gateway.call import Call, Gateway
 from gateway.core.problems import Refusal, body_problem
-from gateway.forward import forward
 from gateway.modules.cache.copying import Answered
 from gateway.refuse import from_upstream_failure
 from gateway.upload import Upload
@@ -36,8 +35,11 @@ async def fetch(call: Call, upload: Upload) -> Answered | Refusal:
 
 async def fetch_admitted(call: Call, upload: Upload) -> Answered | Refusal:
     """Forward: the call has been charged."""
+    assert call.alike is not None, "who was admitted has been identified"
     try:
-        return await forward(call, upload)
+        got = await call.alike.forward(call, upload)
+        assert got is not None, "who answers in the upstream's place uses no cache"
+        return got
     except UpstreamFailed as failure:
         return from_upstream_failure(call, failure)
     except BodyFailed as failure:

@@ -1,10 +1,12 @@
 """Asking the upstream for what is not kept, or whether it is still right; and keeping what it says."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.caching.fetch import ANSWERED, Fetched, cache_status, fetch, fetch_admitted, now_us, tell
+from gateway.caching.fleet import keep_for_all, place_of
 from gateway.caching.nobody import begun_for
 from gateway.caching.serve import serve
 from gateway.call import Call
@@ -98,7 +100,7 @@ class Filling:
         if storable(self._kept.cache, self._lookup.asked, fresh.status, fresh.fields):
             self._put(fresh, asked_us, flight, None)
         else:  # from now on it is for each caller alone
-            self._kept.memory.drop(*self._lookup.key)
+            self._call.gateway.caches.forget(self._call.route.upstream, self._lookup.shelf.target, asked_us)
             flight.end(Outcome.ITS_OWN)
         how = b"; fwd=" + self._lookup.why + b"; fwd-status=304; stored"
         await serve(call, fresh, self._lookup.fields, how, "validated")
@@ -146,7 +148,10 @@ class Filling:
         lookup, memory = self._lookup, self._kept.memory
         vary = memory.vary(lookup.shelf) if named is None else named
         which = variant(self._kept.cache, lookup.asked, vary)
+        stored = replace(stored, stamp=self._call.gateway.new_id())
         put = stored.useful_us() > 0 and memory.put(lookup.shelf, vary, which, stored, asked_us)
+        if put:
+            keep_for_all(lookup, place_of(lookup, vary, which), stored, asked_us)
         fresh = put and use(stored, _ANYBODY, now_us(self._call.gateway)) is Use.FRESH
         flight.end(Outcome.KEPT if fresh else Outcome.ITS_OWN)
 

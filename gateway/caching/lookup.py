@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gateway.caching.fetch import ANSWERED, Fetched, now_us
 from gateway.caching.filling import Filling
+from gateway.caching.fleet import Turn, turn
 from gateway.caching.nobody import begun_for, unattended
 from gateway.caching.serve import serve
 from gateway.call import Call
@@ -17,6 +18,8 @@ from gateway.core.problems import NOT_CACHED, Refusal
 from gateway.modules.cache.caches import Kept
 from gateway.modules.cache.flights import Flight, Outcome
 
+LOCAL_US = 1_000_000
+"""For how long a worker uses its own copy without a look at what the fleet keeps."""
 NOT_FOR_ALL = (Outcome.ITS_OWN, Outcome.LATE)
 
 
@@ -32,7 +35,8 @@ class Lookup:
     """Use: `answer`, once.
 
     why  the upstream is asked, if it is (RFC 9211 §2.2)
-    key  what calls that want the same have in common
+    key  what calls that want the same have in common; named: what the answer depends on, as far as is known
+    only_looks  whether the call would not fill the cache
     fields, wanted  the caller's, and what it says in them about caches; asked: those that the upstream gets to see
     """
 
@@ -48,7 +52,11 @@ class Lookup:
         )
         self.own_wish = "no-cache" in self.wanted or "max-age" in self.wanted
         self.why = b"uri-miss"
+        self.named: tuple[bytes, ...] = ()
         self.key = (self.shelf, b"")
+        self.only_looks = (
+            "only-if-cached" in self.wanted or record.method == "HEAD" or bool(values(self.fields, b"range"))
+        )
 
     async def answer(self) -> Fetched | None:
         """What became of the call; None = the cache cannot do anything for it."""
@@ -59,15 +67,13 @@ class Lookup:
         until_s, waited = clock() + self.kept.cache.wait_us / 1e6, False
         while True:
             stored = self.look()
-            good = self._good(stored) if stored is not None else None
-            if stored is not None and good is not None:
-                await self._use(stored, good, waited)
+            if stored is not None and self._recent(stored) and await self._used(stored, waited):
                 return ANSWERED
             flight = self.kept.flights.flying(self.key)
             if self.own_wish or (flight is None and self.kept.flights.passes(self.key)):
                 return await self._alone(stored)
             if flight is None:
-                return await self._lead(stored)
+                return await self._lead(until_s)
             left_s = until_s - clock()
             if left_s <= 0 or await flight.wait(left_s) in NOT_FOR_ALL:
                 return await self._alone(stored)
@@ -75,16 +81,28 @@ class Lookup:
 
     def look(self) -> Stored | None:
         """What is kept for this call."""
-        named = self.kept.memory.vary(self.shelf)
-        self.key = (self.shelf, variant(self.kept.cache, self.asked, named))
+        self.named = self.kept.memory.vary(self.shelf) or self.named
+        self.key = (self.shelf, variant(self.kept.cache, self.asked, self.named))
         stored = self.kept.memory.get(*self.key)
         if stored is not None:
             self.why = b"request" if self.own_wish else b"stale"
-        elif named:
+        elif self.named:
             self.why = b"vary-miss"
         return stored
 
-    def _good(self, stored: Stored) -> Good | None:
+    def _recent(self, stored: Stored) -> bool:
+        """Whether no other worker can have heard long ago that it is wrong."""
+        fleet = self.kept.fleet
+        return fleet is None or not fleet.up or now_us(self.call.gateway) - stored.at_us < LOCAL_US
+
+    async def _used(self, stored: Stored | None, waited: bool) -> bool:
+        good = self.good(stored) if stored is not None else None
+        if stored is None or good is None:
+            return False
+        await self._use(stored, good, waited)
+        return True
+
+    def good(self, stored: Stored) -> Good | None:
         """How it can be used without asking anybody; None = it cannot."""
         at_us = now_us(self.call.gateway)
         good_for = use(stored, self.wanted, at_us)
@@ -108,14 +126,34 @@ class Lookup:
     def _refresh(self) -> None:
         """Validate in the background."""
         flight = self.kept.flights.begin(self.key)
-        if not self.call.gateway.caches.start(partial(unattended, self.call, flight)):
+        if not self.call.gateway.caches.start(partial(self._refreshed, flight)):
             flight.end(Outcome.LEFT)
 
-    async def _lead(self, stored: Stored | None) -> Fetched | None:
-        """Ask, for all who want the same."""
-        flight = self.kept.flights.begin(self.key)
+    async def _refreshed(self, flight: Flight) -> None:
+        """Unless another worker does it, or has done it."""
+        fleet = self.kept.fleet
         try:
-            return await self._ask(flight, stored)
+            if fleet is None or not fleet.up or await turn(self, fleet, flight, 0.0, fresh=True) is Turn.ASK:
+                await unattended(self.call, flight)
+        finally:
+            flight.end(Outcome.LEFT)
+
+    async def _lead(self, until_s: float) -> Fetched | None:
+        """Ask, for all who want the same: first other workers."""
+        flight, fleet = self.kept.flights.begin(self.key), self.kept.fleet
+        try:
+            if fleet is None or not fleet.up:
+                return await self._ask(flight, self.look())
+            now = await turn(self, fleet, flight, until_s)
+            stored = self.look()
+            if now is Turn.USE:
+                flight.end(Outcome.KEPT)
+                if await self._used(stored, waited=False):
+                    return ANSWERED
+            elif now is Turn.ASK:
+                return await self._ask(flight, stored)
+            flight.end(Outcome.ITS_OWN if now is Turn.ALONE else Outcome.LEFT)
+            return await self._alone(stored)
         except BaseException:
             flight.end(Outcome.LEFT)
             raise
@@ -128,7 +166,7 @@ class Lookup:
         if "only-if-cached" in self.wanted:
             flight.end(Outcome.LEFT)
             return Fetched(Refusal(NOT_CACHED, "What was asked for is not in the cache."))
-        if self.call.record.method == "HEAD" or values(self.fields, b"range"):
+        if self.only_looks:
             flight.end(Outcome.LEFT)
             return None
         return await Filling(self).ask(flight, stored)

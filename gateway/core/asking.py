@@ -78,7 +78,7 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
         asked,
         breaker=breaker,
         line=line,
-        cached=route.upstream.name in policies.cached,
+        cached=route.upstream.name in policies.cached and route.fixtures is None,
         shelf=_shelf(route, values, credential),
         skipped=skipped,
         measures=_measures(priced, charges),

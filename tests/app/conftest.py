@@ -16,6 +16,7 @@ from gateway.call import Gateway
 from gateway.listener.listener import Listener
 from gateway.record import CallRecord
 from gateway.settings import Settings
+from gateway.store.answers import SharedAnswers
 from gateway.store.redis import RedisStore
 from tests.fakes.upstream import Upstream
 
@@ -102,7 +103,8 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         store = RedisStore(redis_url, timeout_us=2_000_000)
         await store.start()
         records = Records()
-        gateway = build_gateway(settings, policy.load([file]), store, [records])
+        answers = SharedAnswers(RedisStore(redis_url, timeout_us=2_000_000))
+        gateway = build_gateway(settings, policy.load([file]), store, [records], 0, answers)
         await gateway.upstreams.load(gateway.policies)
         await gateway.authenticator.load(gateway.policies)
         gateway.supply.load(gateway.policies)

@@ -1,6 +1,7 @@
 """Answers that are kept: whose they are, how long they live, and what a call that is answered from them costs."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +198,37 @@ async def test_an_answer_asked_for_before_a_change_is_not_kept(cached: Cached) -
     assert (await reading).body == b"old"
     cached.answers(answer(b"new"))
     assert (await cached.get("/things")).body == b"new"
+
+
+SANDBOX = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: skip}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - name: all
+    match: {path_prefix: /}
+    upstream: up
+    modules:
+      cache: {match: {path: /things}, vary_by: [tenant], ttl: 5m, store: local}
+      sandbox: {when: {header: X-Sandbox, prefix: "yes"}, fixtures: "%(fixtures)s"}
+"""
+
+
+async def test_the_sandbox_and_the_cache_know_nothing_of_each_other(
+    start: Start, upstream: Upstream, tmp_path: Path
+) -> None:
+    fixtures = tmp_path / "fixtures"
+    fixtures.mkdir()
+    (fixtures / "fixtures.yaml").write_text(
+        "answers:\n  - {match: {path: /things}, status: 200, body: {sample: true}}\n"
+    )
+    cached = Cached(await start(SANDBOX % {"url": upstream.url, "fixtures": fixtures}), upstream)
+    cached.answers(answer(b"real"))
+    sandboxed = ("X-Sandbox", "yes")
+    for fields, expected in (((sandboxed,), b"sample"), ((), b"real"), ((sandboxed,), b"sample"), ((), b"real")):
+        assert expected in (await cached.get("/things", *fields)).body
+    await cached.get("/things", sandboxed, method="POST")
+    assert (await cached.get("/things")).fields("Cache-Status")[0].startswith("gw-test; hit")
+    assert len(upstream.received) == 1

@@ -4,17 +4,25 @@ import re
 from pathlib import Path
 
 import gateway.store
+from gateway.store.answers_wire import ANSWERS
 from gateway.store.scripts import SCRIPTS
 from gateway.store.status_wire import STATUS
 
 SINCE = {
     "ASKING": "3.0.0",
     "CLUSTER SLOTS": "3.0.0",
+    "DECRBY": "1.0.0",
     "DEL": "1.0.0",
     "EVAL": "2.6.0",
     "EVALSHA": "2.6.0",
     "GET": "1.0.0",
     "GETRANGE": "2.4.0",
+    "HDEL": "2.0.0",
+    "HGET": "2.0.0",
+    "HKEYS": "2.0.0",
+    "HLEN": "2.0.0",
+    "HSET": "2.0.0",
+    "INCRBY": "1.0.0",
     "MGET": "1.0.0",
     "PEXPIRE": "2.6.0",
     "PING": "1.0.0",
@@ -58,7 +66,7 @@ LIBRARIES = {
 OLDEST = (6, 2)
 
 FOLDER = Path(gateway.store.__file__).parent
-LUA = "\n".join(script.source for script in (*SCRIPTS, STATUS))
+LUA = "\n".join(script.source for script in (*SCRIPTS, STATUS, ANSWERS))
 CODE = re.sub(r"--.*", "", LUA)
 PYTHON = "\n".join(path.read_text("utf-8") for path in sorted(FOLDER.glob("*.py")))
 HANDSHAKE = {"SELECT"}
@@ -96,7 +104,7 @@ def test_every_option_is_known_to_the_oldest_server() -> None:
 
 def test_scripts_use_no_newer_library() -> None:
     assert set(re.findall(r"\b(?:redis|server|struct|cmsgpack|cjson|bit|os)\.\w+", CODE)) == LIBRARIES
-    assert not any(script.source.startswith("#!") for script in (*SCRIPTS, STATUS))
+    assert not any(script.source.startswith("#!") for script in (*SCRIPTS, STATUS, ANSWERS))
 
 
 def test_the_page_allows_what_is_used_and_nothing_else() -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.caching import Cache, Stored
 from gateway.core.policy import PolicySet, Route, Upstream
+from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import Flights
 from gateway.modules.cache.memory import Memory
 
@@ -33,11 +34,12 @@ class Purge(NamedTuple):
 
 
 class Kept:
-    """What one route keeps."""
+    """What one route keeps. fleet: where others find it too; None = nowhere."""
 
-    __slots__ = ("_at_once", "cache", "flights", "memory", "upstream")
+    __slots__ = ("_at_once", "cache", "fleet", "flights", "memory", "upstream")
 
-    def __init__(self, cache: Cache, upstream: Upstream) -> None:
+    def __init__(self, cache: Cache, upstream: Upstream, fleet: FleetCache | None) -> None:
+        self.fleet = fleet if cache.shared else None
         self.cache = cache
         self.upstream = upstream
         self.memory = Memory(cache.size_bytes)
@@ -59,7 +61,8 @@ class Caches:
     answers  how many calls were answered how: the words of the log's field `cache`
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: FleetCache | None = None) -> None:
+        self._fleet = fleet
         self.answers: Counter[str] = Counter()
         self._kept: dict[str, Kept] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -72,9 +75,11 @@ class Caches:
             if route.cache is not None:
                 kept = before.get(route.name)
                 if kept is None or kept.cache != route.cache or kept.upstream != route.upstream:
-                    kept = Kept(route.cache, route.upstream)
+                    kept = Kept(route.cache, route.upstream, self._fleet)
                 kept.cache, kept.upstream = route.cache, route.upstream
                 self._kept[route.name] = kept
+        if self._fleet is not None and any(kept.fleet is not None for kept in self._kept.values()):
+            self._work(self._fleet.start())
 
     def of(self, route: Route) -> Kept | None:
         """None for a call that began with other policies than those in force: it uses no cache."""
@@ -83,9 +88,11 @@ class Caches:
 
     def forget(self, upstream: Upstream, target: str, now_us: int) -> None:
         """Whatever is kept of this upstream's answers about this target is wrong."""
-        for kept in self._kept.values():
+        for name, kept in self._kept.items():
             if kept.upstream.name == upstream.name:
                 kept.memory.forget(target, now_us)
+                if kept.fleet is not None:
+                    kept.fleet.forget(name, target)
 
     def purge(self, wanted: Purge, now_us: int) -> int:
         """Forget what is wanted gone. How many answers there were."""
@@ -100,10 +107,13 @@ class Caches:
         """Do this in the background, if not too much is done there already."""
         if len(self._working) >= MOST_REFRESHES:
             return False
-        task = asyncio.create_task(work(), name="cache refresh")
+        self._work(work())
+        return True
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="cache")
         self._working.add(task)
         task.add_done_callback(self._working.discard)
-        return True
 
     async def close(self) -> None:
         """Nobody wants the rest any more. Idempotent."""
@@ -111,3 +121,5 @@ class Caches:
             task.cancel()
         if self._working:
             await asyncio.wait(self._working)
+        if self._fleet is not None:
+            await self._fleet.close()

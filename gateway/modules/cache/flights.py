@@ -1,6 +1,7 @@
 """One call asks the upstream for an answer, the others who want the same wait for it, but not for ever."""
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from time import monotonic
 from typing import Any
@@ -28,11 +29,15 @@ class Outcome(Enum):
 
 
 class Flight:
-    """One call on its way. `end` is called once; further calls have no effect."""
+    """One call on its way. `end` is called once; further calls have no effect.
 
-    __slots__ = ("_flights", "_key", "_waiting")
+    on_end  told by the first
+    """
+
+    __slots__ = ("_flights", "_key", "_waiting", "on_end")
 
     def __init__(self, flights: "Flights", key: Any) -> None:
+        self.on_end: Callable[[Outcome], None] | None = None
         self._flights = flights
         self._key = key
         self._waiting: list[asyncio.Future[Outcome]] = []
@@ -45,10 +50,17 @@ class Flight:
     def end(self, outcome: Outcome) -> None:
         """Let those who wait go on."""
         self._flights.ended(self._key, self, outcome)
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(outcome)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if not one.done():
                 one.set_result(outcome)
+
+    def failed_elsewhere(self) -> None:
+        """Another worker could not ask the upstream a moment ago."""
+        self._flights.remember(self._key, Outcome.FAILED)
 
     async def wait(self, within_s: float) -> Outcome:
         """What became of it; LATE if that takes longer. For any coroutine: no task is needed."""
@@ -70,7 +82,8 @@ def _late(future: "asyncio.Future[Outcome]") -> None:
 class Flights:
     """Calls on their way, by what they ask for."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
         self._flying: dict[Any, Flight] = {}
         self._until: Memo[Any, tuple[Outcome, float]] = Memo(MOST_REMEMBERED)
 
@@ -88,7 +101,7 @@ class Flights:
 
     def _remembered(self, key: Any) -> Outcome | None:
         known = self._until.young.get(key) or self._until.recall(key)
-        return known[0] if known is not None and monotonic() < known[1] else None
+        return known[0] if known is not None and self._clock() < known[1] else None
 
     def begin(self, key: Any) -> Flight:
         """This call asks; others may wait for it."""
@@ -99,7 +112,10 @@ class Flights:
         """Told by the flight."""
         if self._flying.get(key) is flight:
             del self._flying[key]
-            if outcome is Outcome.ITS_OWN:
-                self._until.remember(key, (outcome, monotonic() + PASS_S))
-            elif outcome is Outcome.FAILED:
-                self._until.remember(key, (outcome, monotonic() + FAILS_S))
+            self.remember(key, outcome)
+
+    def remember(self, key: Any, outcome: Outcome) -> None:
+        """What came of asking just now."""
+        lasts_s = {Outcome.ITS_OWN: PASS_S, Outcome.FAILED: FAILS_S}.get(outcome)
+        if lasts_s is not None:
+            self._until.remember(key, (outcome, self._clock() + lasts_s))

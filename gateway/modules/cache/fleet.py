@@ -1,0 +1,36 @@
+"""What caches need of the store that the workers of all gateways share: see `gateway.store.answers`."""
+
+from typing import Protocol
+
+from gateway.core.cache_place import Found, Place
+from gateway.core.caching import Stored
+
+
+class FleetCache(Protocol):
+    """`find` and `purge` raise StoreDown; all else is told and not waited for."""
+
+    @property
+    def up(self) -> bool: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def find(
+        self,
+        place: Place,
+        known: Stored | None,
+        now_us: int,
+        *,
+        token: str = "",
+        lease_ms: int = 0,
+        insist: bool = False,
+    ) -> Found: ...
+
+    def put(self, place: Place, stored: Stored, *, asked_us: int, now_us: int, most_bytes: int) -> None: ...
+
+    def release(self, place: Place, token: str, outcome: str, for_ms: int) -> None: ...
+
+    def forget(self, route: str, target: str) -> None: ...
+
+    async def purge(self, route: str, tenant: str | None, prefix: str) -> int: ...

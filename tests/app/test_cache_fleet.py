@@ -1,0 +1,191 @@
+"""Two gateways and what they keep together."""
+
+import asyncio
+
+import pytest
+
+from gateway.store import StoreDown
+from gateway.store.answers import SharedAnswers
+from tests.app.caching import Cached, answer, begin
+from tests.app.conftest import Start
+from tests.fakes.upstream import Received, Socket, Upstream
+
+Pair = tuple[Cached, Cached]
+
+
+@pytest.fixture
+async def pair(start: Start, upstream: Upstream) -> Pair:
+    one, other = [await begin(start, upstream, store="shared") for _ in range(2)]
+    for each in (one, other):
+        await connected(each)
+    return one, other
+
+
+def fleet(cached: Cached) -> SharedAnswers:
+    """The gateway's link to what all keep."""
+    found = cached.running.gateway.caches._fleet
+    assert isinstance(found, SharedAnswers)
+    return found
+
+
+async def connected(cached: Cached) -> None:
+    """Until the gateway reaches the store."""
+    while not fleet(cached).up:
+        await asyncio.sleep(0.001)
+
+
+async def told(cached: Cached) -> None:
+    """Until the store has heard what the gateway keeps."""
+    while fleet(cached)._telling:
+        await asyncio.wait([*fleet(cached)._telling])
+
+
+async def test_what_one_has_fetched_the_other_serves(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"x", "Cache-Control: max-age=60", "X-A: b"))
+    await one.get("/things")
+    await told(one)
+    got = await other.get("/things")
+    assert (got.status, got.body, got.fields("X-A")) == (200, b"x", ["b"])
+    assert got.fields("Cache-Status")[0].startswith("gw-test; hit; ttl=")
+    assert (await other.get("/things", tenant="b")).fields("Cache-Status") == ["gw-test; fwd=uri-miss; stored"]
+    assert len(one.upstream.received) == 2
+
+
+async def test_what_answers_depend_on_is_known_to_all(pair: Pair) -> None:
+    one, other = pair
+
+    async def by_color(got: Received, _socket: Socket) -> bytes:
+        return answer("".join(got.fields("Color")).encode(), "Cache-Control: max-age=60", "Vary: Color")
+
+    one.upstream.script = by_color
+    for color in ("red", "blue"):
+        await one.get("/things", ("Color", color))
+    await told(one)
+    assert [(await other.get("/things", ("Color", color))).body for color in ("blue", "red", "green")] == [
+        b"blue",
+        b"red",
+        b"green",
+    ]
+    assert len(one.upstream.received) == 3
+
+
+async def test_of_all_gateways_one_asks(pair: Pair) -> None:
+    one, other = pair
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_got: Received, _socket: Socket) -> bytes:
+        asked.set()
+        await go_on.wait()
+        return answer(b"x", "Cache-Control: max-age=60")
+
+    one.upstream.script = slow
+    calls = [asyncio.create_task(one.get("/things"))]
+    await asked.wait()
+    calls += [asyncio.create_task(each.get("/things")) for each in (one, other, other)]
+    while other.running.gateway.in_flight < 2:
+        await asyncio.sleep(0.001)
+    go_on.set()
+    assert [(await call).body for call in calls] == [b"x"] * 4
+    assert len(one.upstream.received) == 1
+
+
+async def test_if_its_caller_leaves_another_gateway_asks(pair: Pair) -> None:
+    one, other = pair
+    asked = asyncio.Event()
+
+    async def never(_got: Received, _socket: Socket) -> bytes:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    one.upstream.script = never
+    leaving = asyncio.create_task(one.get("/things"))
+    await asked.wait()
+    waiting = asyncio.create_task(other.get("/things"))
+    while other.running.gateway.in_flight < 1:
+        await asyncio.sleep(0.001)
+    one.answers(answer(b"x"))
+    leaving.cancel()
+    assert (await waiting).body == b"x"
+    assert len(one.upstream.received) == 2
+
+
+async def test_answers_that_are_each_callers_own_are_waited_for_by_nobody(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"x", "Cache-Control: private"))
+    await one.get("/things")
+    await told(one)
+    got = await other.get("/things")
+    assert (got.body, got.fields("Cache-Status")) == (b"x", ["gw-test; fwd=uri-miss"])
+
+
+async def test_a_change_through_one_is_seen_by_the_other_a_second_later(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"old", "Cache-Control: max-age=60"))
+    await one.get("/things")
+    await told(one)
+    await other.get("/things")
+    one.answers(answer(b"new", "Cache-Control: max-age=60"))
+    await one.get("/things", method="POST")
+    await told(one)
+    other.later(1)
+    assert (await other.get("/things")).body == b"new"
+    assert (await one.get("/things")).body == b"new"
+
+
+async def test_a_copy_that_is_still_right_is_not_sent_again(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"x" * 5000, "Cache-Control: max-age=60"))
+    await one.get("/things")
+    await told(one)
+    await other.get("/things")
+    other.later(2)
+    got = await other.get("/things")
+    assert got.fields("Cache-Status")[0].startswith("gw-test; hit")
+    assert got.fields("Age") == ["2"]
+    assert len(one.upstream.received) == 1
+
+
+async def test_a_stale_answer_is_validated_by_one_for_all(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"x", 'ETag: "1"', "Cache-Control: max-age=5, stale-while-revalidate=60"))
+    await one.get("/things")
+    await told(one)
+    await other.get("/things")
+    one.answers(b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n')
+    for each in (one, other):
+        each.later(10)
+    got = await one.get("/things")
+    assert got.fields("Cache-Status")[0].startswith("gw-test; hit; detail=stale-while-revalidate")
+    await one.upstream.until(lambda: len(one.upstream.received) == 2)
+    await one.running.records.wait(3)
+    await told(one)
+    assert sorted(record.cache for record in one.running.records.all) == ["miss", "refresh", "stale"]
+    got = await other.get("/things")
+    assert got.body == b"x"
+    assert len(one.upstream.received) == 2
+
+
+async def test_without_the_store_each_keeps_its_own(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"x", "Cache-Control: max-age=60"))
+    for each in (one, other):
+        await fleet(each)._store.close()
+        for _ in range(2):
+            assert (await each.get("/things")).body == b"x"
+    assert len(one.upstream.received) == 2
+
+
+async def test_a_store_that_fails_in_the_middle_costs_no_answer(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = pair
+    one.answers(answer(b"x", "Cache-Control: max-age=60"))
+
+    async def lost(*_: object, **__: object) -> None:
+        raise StoreDown("timeout")
+
+    monkeypatch.setattr(fleet(one)._store, "run", lost)
+    for _ in range(2):
+        assert (await one.get("/things")).body == b"x"
+        one.later(2)
+    assert len(one.upstream.received) == 2
