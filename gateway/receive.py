@@ -23,6 +23,7 @@ from gateway.core.problems import (
     body_problem,
 )
 from gateway.handle import crashed, left, record
+from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
 from gateway.modules.intake.desk import Inlet, Intake
 from gateway.refuse import refuse
@@ -100,6 +101,8 @@ async def _read(call: Call, most_bytes: int) -> bytes:
     stream = call.request.body
     if stream is None:
         return b""
+    if call.request.head.expects_continue and not stream.size:
+        call.request.connection.write(CONTINUE)
     pieces, size = [], 0
     while piece := await stream.read():
         size += len(piece)

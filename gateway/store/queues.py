@@ -4,6 +4,7 @@ A letter that is in a queue is delivered at least once, and tried by one worker 
 describes what is kept. On a Redis Cluster all queues of one office are in one slot.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -26,6 +27,7 @@ PATIENCE = 5
 FIRST_REST_MS, LONGEST_REST_MS = 2_000, 300_000
 MOST_DEAD = 10_000
 LONGEST_NAME_BYTES = 128
+_SURROGATE = re.compile("[\ud800-\udfff]").search
 
 APPEND = load_script("queue_append", "clock", "queue_append")
 TAKE = load_script("queue_take", "clock", "queue_take")
@@ -140,6 +142,7 @@ class Office:
     """
 
     def __init__(self, store: Runs, name: str, *, now_us: int = 0) -> None:
+        self.name = name
         self.now_us = now_us
         self._store = store
         self._base = f"{store.key_prefix}queue:{{{name}}}:"
@@ -212,18 +215,31 @@ class Office:
 
 
 def short(name: str) -> str:
-    """What names something in keys: itself, or its digest when it is long."""
-    return name if len(name.encode("utf-8", "replace")) <= LONGEST_NAME_BYTES else f"#{_digest(name)}"
-
-
-def _digest(name: str) -> str:
-    return blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    """What names something in keys: itself, or its digest when it is long or no text (lone surrogates)."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    if len(encoded) <= LONGEST_NAME_BYTES and not _SURROGATE(name):
+        return name
+    return f"#{blake2b(encoded, digest_size=16).hexdigest()}"
 
 
 def _taken(letter: Sequence[Any]) -> Taken:
+    """Also of what somebody else has written there: what cannot be read is left empty."""
     entry, tries, age_us, id_, key, sequence, marks, fields, body = letter
-    texts = (entry.decode(), tries, int(age_us), id_.decode(), key.decode(), int(sequence), marks.decode())
-    return Taken(*texts, orjson.loads(fields), body)
+    texts = [one.decode("utf-8", "replace") for one in (entry, id_, key, marks)]
+    name, id_text, key_text, marks_text = texts
+    return Taken(name, tries, int(age_us), id_text, key_text, _number(sequence), marks_text, _fields(fields), body)
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _fields(text: bytes) -> Mapping[str, str]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[str, str]:

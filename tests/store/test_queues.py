@@ -11,7 +11,7 @@ import pytest
 from gateway.core.redelivery import Step
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown
-from gateway.store.queues import PATIENCE, Letter, Office, Taken, open_queue_store
+from gateway.store.queues import PATIENCE, Letter, Office, Taken, open_queue_store, short
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_server import RedisServer
 
@@ -204,6 +204,12 @@ async def test_a_receiver_that_fails_is_left_alone(office: Office) -> None:
     assert await take(office, "b") == [], "one at a time until it answers"
     assert (await office.settle("q", "a", probe, Step.DONE, log={})).failures == PATIENCE
     assert len(await take(office)) == 8
+
+
+def test_names_in_keys() -> None:
+    assert short("c-1") == "c-1"
+    assert len({short(text) for text in ("x" * 129, "x" * 130, "\udcff", "\udcfe", "?")}) == 5
+    assert all(short(text).encode() for text in ("\ud800", "x" * 1000))
 
 
 async def test_a_full_server_takes_nothing_and_still_delivers(own_redis_server: RedisServer) -> None:

@@ -1,5 +1,6 @@
 """Couriers between real queues and real receivers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 
@@ -11,6 +12,7 @@ from gateway.modules.delivery.courier import Courier
 from gateway.modules.delivery.post import Post
 from gateway.store.queues import Letter, Office, Settled, Taken
 from tests.fakes.receiver import Receiver
+from tests.fakes.redis_server import RedisServer
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 Make = Callable[..., Courier]
@@ -21,9 +23,13 @@ class Told:
 
     def __init__(self) -> None:
         self.all: list[tuple[str, Step]] = []
+        self.crashes: list[BaseException] = []
 
     def tried(self, queue: str, taken: Taken, tried: Tried, step: Step, wait_us: int, settled: Settled | None) -> None:
         self.all.append((taken.id, step))
+
+    def crashed(self, queue: str, error: BaseException) -> None:
+        self.crashes.append(error)
 
 
 @pytest.fixture
@@ -120,3 +126,39 @@ async def test_what_is_being_tried_when_it_ends_is_not_lost(office: Office, rece
     assert (standing.waiting, standing.trying) == (1, 1)
     _, again = await office.take("q", "z", 1, concurrency=9, lease_ms=0)
     assert [(one.id, one.tries) for one in again] == [("1", 2)]
+
+
+async def test_what_is_strange_in_the_store_does_not_end_it(
+    office: Office, receiver: Receiver, courier: Make, told: Told, redis_server: RedisServer
+) -> None:
+    """Somebody has written there who should not have."""
+    await put(office, "1")
+    (key,) = redis_server.command("KEYS", f"*{office.name}*to:q")
+    strange = {"id": "x", "at": "?", "key": "", "n": "?", "marks": "z", "fields": "{", "body": "not ours"}
+    redis_server.command("XADD", key, "*", *(word for pair in strange.items() for word in pair))
+    redis_server.command("XADD", key, "*", "a", "b")
+    await put(office, "2")
+    courier()
+    await receiver.wait(4)
+    await until_settled(office, waiting=0)
+    assert {got.id for got in receiver.got} == {"1", "x", "", "2"}
+    assert told.crashes == []
+    redis_server.command("SET", key, "something else")
+    while not told.crashes:
+        await asyncio.sleep(0.01)
+    redis_server.command("DEL", key)
+    await put(office, "3")
+    await receiver.wait(5)
+
+
+async def test_what_cannot_be_composed_is_given_up(office: Office, receiver: Receiver, told: Told) -> None:
+    def compose(_taken: Taken) -> tuple[bytes, dict[str, str]]:
+        raise ValueError
+
+    whom = Whom("q", receiver.url, allowed=LOOPBACK)
+    await put(office, "1")
+    one = Courier(office, "q", "a", whom, Post(whom), compose, told)
+    one.start()
+    await until_settled(office, waiting=0, dead=1)
+    await one.close()
+    assert told.all == [("1", Step.DEAD)]

@@ -40,6 +40,10 @@ class Counts:
         if settled is not None and settled.lost:
             self.drop(queue, "dead_letters_full", settled.lost)
 
+    def crashed(self, queue: str, error: BaseException) -> None:
+        """See `courier.Tells`."""
+        event("webhook.crashed", "Delivering webhooks met an error of ours", "error", receiver=queue, exc_info=error)
+
     def drop(self, queue: str, reason: str, count: int = 1) -> None:
         """Letters are lost."""
         self.dropped[queue, reason] += count

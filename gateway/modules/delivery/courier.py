@@ -39,6 +39,9 @@ class Tells(Protocol):
     def tried(self, queue: str, taken: Taken, tried: Tried, step: Step, wait_us: int, settled: Settled | None) -> None:
         """settled: None = the store could not be told, so the letter will be tried again."""
 
+    def crashed(self, queue: str, error: BaseException) -> None:
+        """There was an error of ours."""
+
 
 class Courier:
     """One of them. `worker` is a name that no other process has."""
@@ -92,8 +95,13 @@ class Courier:
             wait_s = POLL_S
             room = min(MOST_AT_ONCE, self.receiver.concurrency) - len(self._trying)
             if room > 0:
-                with suppress(StoreDown):
+                try:
                     wait_s = await self._take(room)
+                except StoreDown as down:
+                    if down.kind == "script":
+                        self._tells.crashed(self.queue, down)
+                except Exception as error:  # something strange in the store must not end this for good
+                    self._tells.crashed(self.queue, error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._more.wait()
@@ -113,11 +121,18 @@ class Courier:
     def _tried(self, task: asyncio.Task[None]) -> None:
         self._trying.discard(task)
         self._more.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._tells.crashed(self.queue, error)
 
     async def _try(self, taken: Taken) -> None:
-        body, fields = self._compose(taken)
-        tried = await self._way.deliver(taken.id, body, fields)
-        step, wait_us = next_step(tried, taken.tries, taken.age_us, self.receiver.give_up_us)
+        try:
+            body, fields = self._compose(taken)
+        except ValueError:  # it is not ours
+            tried, step, wait_us = Tried(error="unreadable"), Step.DEAD, 0
+        else:
+            tried = await self._way.deliver(taken.id, body, fields)
+            step, wait_us = next_step(tried, taken.tries, taken.age_us, self.receiver.give_up_us)
         settled = await self._settle(taken, tried, step, wait_us)
         self._tells.tried(self.queue, taken, tried, step, wait_us, settled)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.receivers import TEST_EVENT, TOLD, Subscription
+from gateway.observe.encode import encode
 from gateway.store import StoreDown
 from gateway.store.queues import Appended, Letter, Office, Taken, short
 
@@ -123,7 +124,7 @@ def letter_of(line: Mapping[str, Any]) -> Letter:
         "gateway": line.get("instance"),
         "data": {name: value for name, value in line.items() if name not in _NOT_DATA},
     }
-    return Letter(body["id"], orjson.dumps(body, default=str), about=short(connection))
+    return Letter(f"{body['id']}", encode(body).rstrip(), about=short(connection))
 
 
 def compose(taken: Taken) -> tuple[bytes, Mapping[str, str]]:

@@ -46,7 +46,7 @@ if probing then
 end
 
 local function hand_out(entry)
-  local values = {}
+  local values = {at = now, id = '', key = '', n = '0', marks = '', fields = '{}', body = ''} -- of what is not ours
   for i = 1, #entry[2], 2 do values[entry[2][i]] = entry[2][i + 1] end
   if values.key ~= '' then
     local head = redis.call('HGET', first, values.key)
@@ -57,7 +57,7 @@ local function hand_out(entry)
     end
     redis.call('HSET', first, values.key, entry[1])
   end
-  local age = string.format('%.0f', now - values.at)
+  local age = string.format('%.0f', now - (tonumber(values.at) or now))
   reply[#reply + 1] = {entry[1], redis.call('HINCRBY', tries, entry[1], 1), age, values.id, values.key, values.n,
     values.marks, values.fields, values.body}
   return true
