@@ -3,13 +3,20 @@
 import itertools
 import os
 import socket
+import sys
+from collections import deque
 
 _FIRST, _LAST = 20_000, 32_000  # below the ports that systems give to outgoing connections
+_KEPT = 200
 _next = itertools.count(os.getpid() % (_LAST - _FIRST))
+_claims: deque[int] = deque()
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody uses and no connection will be given; another one each time."""
+    """A TCP port on loopback that nobody uses and no connection will be given; another one each time.
+
+    On Linux it is also claimed: other runs of tests on this machine do not get it, until 200 more were given here.
+    """
     for step in _next:
         port = _FIRST + step % (_LAST - _FIRST)
         with socket.socket() as probe:
@@ -17,5 +24,19 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if sys.platform != "linux" or _claimed(port):
             return port
     raise AssertionError("endless")
+
+
+def _claimed(port: int) -> bool:
+    """Claim it by a name that only one process can have (abstract unix sockets end with their process)."""
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0gateway-tests-port-{port}")
+        except OSError:
+            return False
+        _claims.append(claim.detach())
+    if len(_claims) > _KEPT:
+        os.close(_claims.popleft())
+    return True
