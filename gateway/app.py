@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ from gateway.observe.sampling import SampledLog, access_log
 from gateway.observe.traces import open_spans
 from gateway.outage import Outage
 from gateway.policy.sources import Sources
+from gateway.probing import Probing
 from gateway.record import RecordSink
 from gateway.reload import Reload
 from gateway.settings import Settings
@@ -54,6 +56,7 @@ from gateway.siblings import Siblings
 from gateway.store import StoreDown
 from gateway.store.answers import open_answers
 from gateway.store.open import open_store
+from gateway.store.shelf import Shelf
 from gateway.store.status import open_statuses
 from gateway.view import WorkerView
 
@@ -117,6 +120,7 @@ class Worker:
         self._connections.start()
         self._census.start()
         self._alerts.start()
+        self._probing.start()
         _calm_collector()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
@@ -144,6 +148,7 @@ class Worker:
         listener = self.listener = build_listener(gateway, self._certificates, intake)
         self._outage = self._watch_store()
         self._census = Census(self.store, policies.breakers)
+        self._probing = Probing(gateway, Shelf(self.store), secrets.token_hex(8))
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
         parts = (listener, metrics, self._census, self._connections, switches.use)
         self._reload = self._make_reload(Editions(gateway, *parts), siblings)
@@ -179,6 +184,7 @@ class Worker:
         gateway.on_stop = partial(gave_up, metrics)
         gateway.authenticator.on_event = authentication_event
         gateway.supply.around.tell = partial(token_event, metrics)
+        gateway.on_checked = self._connections.emit
         siblings.on("store_left", self._outage.heard)
         siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
         siblings.on("retire", self._retire)
@@ -250,6 +256,7 @@ class Worker:
         gateway.leases.close()
         self._alerts.close()
         await self._census.close()
+        await self._probing.close()
         await gateway.breakers.close()
         await gateway.pauses.close()
         await self._connections.close()

@@ -92,6 +92,7 @@ def build_gateway(
     gateway.on_fallback = lambda _charges: None
     gateway.on_retry = lambda _upstream, _reason, _outcome: None
     gateway.on_stop = lambda _record, _retry, _stop: None
+    gateway.on_checked = lambda _record: None
     gateway.on_crash = lambda _crash, _record: None
     return gateway
 

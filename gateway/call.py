@@ -85,6 +85,7 @@ class Gateway:
     on_fallback  told of every decision made without the store
     on_retry     told of every attempt behind the first: upstream, why there was one, what came of it
     on_stop      told when a call was not (or no longer) tried again, although its policy lists what happened
+    on_checked   told what came of a connection's test
     on_crash     told of exceptions that no stage should have let through
     """
 
@@ -120,6 +121,7 @@ class Gateway:
     on_fallback: Callable[[Sequence[Charge]], None]
     on_retry: Callable[[str, str, str], None]
     on_stop: Callable[[CallRecord, Retry, Stop], None]
+    on_checked: Callable[[CallRecord], None]
     on_crash: Callable[[BaseException, CallRecord], None]
 
     @property

@@ -11,10 +11,11 @@ from gateway.admin.switching import Switches
 from gateway.admin.view import Check
 from gateway.call import Gateway
 from gateway.census import Census
+from gateway.checking import Subject, check, upstreams_of
 from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
-from gateway.core.policy import PolicySet
+from gateway.core.policy import PolicySet, Upstream
 from gateway.ending import Ending
 from gateway.listener.listener import Listener
 from gateway.modules.hooks import Hooks
@@ -75,6 +76,14 @@ class WorkerView:
     def store_status(self) -> Mapping[str, object]:
         """Of the store and of this worker's link to it."""
         return self.outage.status()
+
+    async def check_connection(self, connection: str, tenant: str, upstream: Upstream) -> Mapping[str, Any]:
+        """See `AdminView`."""
+        return await check(self.gateway, Subject(connection, tenant, upstream))
+
+    def upstreams_of(self, connection: str, tenant: str) -> Sequence[Upstream]:
+        """See `AdminView`."""
+        return upstreams_of(self.policies, connection, tenant)
 
     async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
         """As calls are looked at."""

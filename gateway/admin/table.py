@@ -2,6 +2,7 @@
 
 from gateway.admin import (
     breaker_orders,
+    connection_tests,
     connections,
     counters,
     explain,
@@ -32,6 +33,7 @@ _OPERATIONS: tuple[Endpoint, ...] = (
     *overrides.ENDPOINTS,
     *breaker_orders.ENDPOINTS,
     *connections.ENDPOINTS,
+    *connection_tests.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *switches.ENDPOINTS,
 )

@@ -1,13 +1,13 @@
 """What the admin listener needs to know of the worker it runs in; `gateway/view.py` provides it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gateway.admin.reloading import Reloads
 from gateway.admin.switching import Switches
 from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
-from gateway.core.policy import PolicySet
+from gateway.core.policy import PolicySet, Upstream
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
@@ -108,6 +108,12 @@ class AdminView(Protocol):
 
     def store_status(self) -> Mapping[str, object]:
         """Which store there is, whether it is up, and since when not and why."""
+
+    async def check_connection(self, connection: str, tenant: str, upstream: Upstream) -> Mapping[str, Any]:
+        """Test one connection, at one upstream: each step with its outcome. Charges nothing."""
+
+    def upstreams_of(self, connection: str, tenant: str) -> Sequence[Upstream]:
+        """Where a connection leads to, as far as the policies say."""
 
     async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
         """Whom credentials vouch for, as calls are looked at."""

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import diff, explain, health, init, keys, operate, reload, replay, run, tell, watch, webhooks
+from gateway.cli import (
+    connections,
+    diff,
+    explain,
+    health,
+    init,
+    keys,
+    operate,
+    reload,
+    replay,
+    run,
+    tell,
+    watch,
+    webhooks,
+)
 from gateway.cli.failing import FAILED, NOT_STARTED
 
 app = typer.Typer(
@@ -49,7 +63,7 @@ app.command()(watch.top)
 app.command()(watch.tail)
 app.add_typer(operate.limits, name="limits")
 app.add_typer(operate.breaker, name="breaker")
-app.command()(operate.connections)
+app.command()(connections.connections)
 app.command()(operate.drain)
 app.add_typer(webhooks.webhooks, name="webhooks")
 

@@ -1,9 +1,9 @@
-"""Commands that look at, or change, what a running gateway counts: limits, breakers, connections, drain."""
+"""Commands that look at, or change, what a running gateway counts: limits, breakers, drain."""
 
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import typer
 
@@ -146,39 +146,6 @@ def free_breaker(
 ) -> None:  # fmt: skip
     """Give it back: it opens and closes by itself again."""
     _force(client, "auto", name, key or [], "", as_json)
-
-
-@asks
-def connections(
-    client: AdminClient,
-    connection: Annotated[str, typer.Argument(metavar="[ID]", help="One connection; a list if left out.")] = "",
-    state: Annotated[str, typer.Option(metavar="STATES", help="Only these: offline,degraded or !online.")] = "",
-    tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose connection is meant.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Show how connections are doing, those in trouble first."""
-    asked = {"state": state, "tenant": tenant}
-    query = urlencode(
-        {name: value for name, value in asked.items() if value is not None and (value or name == "tenant")}
-    )
-    path = path_to("connections", connection) if connection else "/-/connections"
-    found = client.get(f"{path}?{query}" if query else path, "state" if connection else "connections")
-    if connection:
-        print_found(found, as_json)
-        return
-    rows = [
-        [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
-        for one in found["connections"]
-    ]
-    lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows)]
-    print_found(
-        found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else [])
-    )
-
-
-def _failure(one: Document) -> str:
-    failure = one.get("last_failure")
-    return f"{failure['class']} {failure.get('status') or ''} {failure['at']}" if failure else "-"
 
 
 @asks

@@ -137,6 +137,21 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What an upstream is asked to see whether it is well.
+
+    path         below the upstream's own
+    expect       statuses that are well; empty = any below 500
+    interval_us  how often its connections are asked without an operator's doing; 0 = never
+    """
+
+    method: str = "GET"
+    path: str = "/"
+    expect: frozenset[int] = frozenset()
+    interval_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One upstream API.
 
@@ -150,7 +165,8 @@ class Upstream:
     learning, pace  None = nothing is learned from its answers, attempts are not paced
     credentials     what it is shown, in the order in which they are tried; () = what the caller sends. With
                     `credentials_optional` callers whom none is for are passed on as they come, else refused
-                    These four do not make it another upstream: its sockets are kept when they change.
+    probe           what connection tests ask; None = what `Probe` says
+                    These five do not make it another upstream: its sockets are kept when they change.
     """
 
     name: str
@@ -174,6 +190,7 @@ class Upstream:
     pace: Pace | None = field(default=None, compare=False)
     credentials: tuple[Credential, ...] = field(default=(), compare=False)
     credentials_optional: bool = field(default=False, compare=False)
+    probe: Probe | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from gateway.policy.costs import Cost
 from gateway.policy.credentials import Credential
 from gateway.policy.key_parts import Key
 from gateway.policy.modules import Modules
+from gateway.policy.probes import Probe
 from gateway.policy.scalars import (
     Duration,
     DurationBound,
@@ -173,6 +174,7 @@ class Upstream(Strict):
         default="required",
         description="what becomes of callers whom no entry of `credentials` is for: refused, passed on",
     )
+    probe: Probe | None = Field(default=None, description="what connection tests ask")
 
 
 # --- routes

@@ -22,6 +22,7 @@ from gateway.policy.fixtures import compile_fixtures
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.nodes import Node
 from gateway.policy.precedence import in_order, rivals
+from gateway.policy.probes_of import probe
 from gateway.policy.retries import learning, pace
 from gateway.policy.scalars import OWN_EACH_CALL
 from gateway.policy.schemes import schemes_of
@@ -81,6 +82,7 @@ def _upstream(entry: Entry, classes: Classes, credentials: tuple[Credential, ...
         pace=pace(entry),
         credentials=credentials,
         credentials_optional=model.credentials == "optional",
+        probe=probe(entry, sum("connection" in dict(one.match) for one in credentials), draft),
     )
 
 

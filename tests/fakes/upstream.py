@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,6 +79,7 @@ class Upstream:
     open_sockets: int = 0
     accepted: int = 0
     port: int = 0
+    tls: ssl.SSLContext | None = None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -87,7 +89,7 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, limit=2**20)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, limit=2**20, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

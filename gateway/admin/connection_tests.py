@@ -1,0 +1,77 @@
+"""Testing a connection on an operator's word."""
+
+import asyncio
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from gateway.admin.connections import BEHIND
+from gateway.admin.endpoint import Endpoint, Query, Schema, segments
+from gateway.admin.problems import AdminProblem, answer
+from gateway.admin.view import AdminView
+from gateway.core.connection_names import MAX_NAME_CHARS
+from gateway.core.policy import Upstream
+
+MOST_UPSTREAMS = 8
+
+
+async def test(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """All upstreams that it leads to, or the one that is named."""
+    segment, *_ = segments(request, BEHIND)
+    name, tenant = unquote(segment, errors="surrogateescape"), request.query.get("tenant", "")
+    if not name.isprintable() or max(len(name), len(tenant)) > MAX_NAME_CHARS:
+        raise AdminProblem(400, "BAD_QUESTION", "Names of connections and tenants are printable and not that long.")
+    chosen = _upstreams(view, name, tenant, request.query.get("upstream"))
+    found = await asyncio.gather(*[view.check_connection(name, tenant, one) for one in chosen])
+    well = all(one["ok"] for one in found)
+    return answer({"connection": name, "tenant": tenant or None, "ok": well, "upstreams": found})
+
+
+def _upstreams(view: AdminView, name: str, tenant: str, wanted: str | None) -> list[Upstream]:
+    if wanted is not None:
+        if wanted not in view.policies.upstreams:
+            raise AdminProblem(404, "NO_SUCH_UPSTREAM", f"No upstream of the loaded set is called {wanted!r}.")
+        return [view.policies.upstreams[wanted]]
+    found = list(view.upstreams_of(name, tenant))
+    if not found:
+        detail = "No route reads a key part `connection`: say which upstream is meant with ?upstream=."
+        raise AdminProblem(404, "NO_SUCH_UPSTREAM", detail)
+    if len(found) > MOST_UPSTREAMS:
+        raise AdminProblem(409, "SEVERAL_UPSTREAMS", f"It may lead to {len(found)} upstreams: add ?upstream= with one.")
+    return found
+
+
+STEP: Schema = {
+    "type": "object",
+    "required": ["step", "ok", "took_ms", "detail"],
+    "properties": {"step": {"enum": ["dns", "tcp", "socket", "tls", "token", "http", "credentials"]}},
+}
+TESTED: Schema = {
+    "type": "object",
+    "required": ["connection", "tenant", "ok", "upstreams"],
+    "properties": {
+        "ok": {"type": "boolean"},
+        "upstreams": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["upstream", "ok", "took_ms", "request", "credentials", "request_id", "steps"],
+                "properties": {"steps": {"type": "array", "items": STEP}},
+            },
+        },
+    },
+}
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/-/connections/{id}/test",
+        test,
+        "Test a connection: name, socket, TLS, credentials, an answer; each timed. Charges nothing.",
+        query=(
+            Query("tenant", {"type": "string"}, "Whose it is, if credentials depend on it."),
+            Query("upstream", {"type": "string"}, "Only this one, of several that it may lead to."),
+        ),
+        answers={200: TESTED},
+        errors=(404, 409),
+    ),
+)

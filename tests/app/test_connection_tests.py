@@ -1,0 +1,245 @@
+"""Testing a connection: each step against servers that are well, or ill in one way."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from gateway.checking import Subject, check, upstreams_of
+from gateway.probing import Probing
+from gateway.record import CallRecord
+from gateway.store.shelf import Shelf
+from tests.app.conftest import Running, Start
+from tests.fakes.oauth_server import CLIENT, SECRET, Authority, authority
+from tests.fakes.ports import free_port
+from tests.fakes.upstream import Received, Socket, Upstream
+
+POLICIES = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: skip}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  one: {algorithm: rolling_window, limit: 1, window: 10m, key: [connection]}
+upstreams:
+  up: {url: "%(url)s/base", timeouts: {connect: 5s, first_byte: 300ms}, probe: {path: /health%(more)s}%(upstream)s}
+%(credentials)s
+routes:
+  - {name: all, match: {path_prefix: /}, upstream: up, limits: [one]}
+"""
+BEARER = """
+credentials:
+  c1: {upstream: up, match: {connection: c1}, type: bearer, token: "env:TOKEN"}
+  c2: {upstream: up, match: {connection: c2}, type: query, name: key, value: "env:TOKEN"}
+"""
+
+
+def policies(url: str, credentials: str = "", more: str = "", upstream: str = "") -> str:
+    return POLICIES % {"url": url, "credentials": credentials, "more": more, "upstream": upstream}
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cr3t")
+
+
+async def try_out(gateway: Running, connection: str = "c1", tenant: str = "") -> tuple[dict[str, Any], CallRecord]:
+    records: list[CallRecord] = []
+    gateway.gateway.on_checked = records.append
+    found = await check(gateway.gateway, Subject(connection, tenant, gateway.gateway.policies.upstreams["up"]))
+    (record,) = records
+    assert "s3cr3t" not in f"{found} {vars(record)}"
+    return found, record
+
+
+def steps(found: dict[str, Any]) -> dict[str, bool | None]:
+    return {step["step"]: step["ok"] for step in found["steps"]}
+
+
+def last(found: dict[str, Any]) -> str:
+    return str(found["steps"][-1]["detail"])
+
+
+async def test_all_is_well_and_nothing_is_charged(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream.url.replace("127.0.0.1", "localhost"), BEARER))
+    for connection, target in (("c1", "/base/health"), ("c2", "/base/health?key=s3cr3t")) * 3:
+        found, record = await try_out(gateway, connection)
+        assert found["ok"] is True
+        assert steps(found) == {"dns": True, "tcp": True, "http": True, "credentials": True}
+        assert (found["request"], found["credentials"]) == ("GET /base/health", connection)
+        assert all(step["took_ms"] >= 0 for step in found["steps"])
+        assert (record.connection, record.upstream_status, record.error_class) == (connection, 200, "")
+        got = upstream.received[-1]
+        assert (got.target, got.fields("X-Request-Id")) == (target, [record.request_id])
+        assert got.fields("Authorization") == (["Bearer s3cr3t"] if connection == "c1" else [])
+    assert gateway.records.all == []
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "expected", "error_class", "detail"),
+    [
+        (401, "", {"http": True, "credentials": False}, "auth_error", "c1 were refused (401)"),
+        (403, "", {"http": True, "credentials": False}, "auth_error", "c1 lack a permission for GET /health (403)"),
+        (
+            404,
+            "",
+            {"http": True, "credentials": None},
+            "client_error",
+            "the answer does not say whether c1 were accepted",
+        ),
+        (
+            503,
+            "",
+            {"http": False, "credentials": None},
+            "server_error",
+            "the answer does not say whether c1 were accepted",
+        ),
+        (204, ", expect: [200]", {"http": False, "credentials": True}, "", "c1 were accepted"),
+        (
+            404,
+            ", expect: [2xx, 404]",
+            {"http": True, "credentials": None},
+            "client_error",
+            "the answer does not say whether c1 were accepted",
+        ),
+    ],
+)
+async def test_what_answers_mean(
+    start: Start, upstream: Upstream, status: int, more: str, expected: dict[str, Any], error_class: str, detail: str
+) -> None:
+    async def answer(_got: Received, _socket: Socket) -> bytes:
+        return (
+            b"HTTP/1.1 %d X\r\nContent-Length: 6\r\n\r\ns3cr3t" % status if status != 204 else b"HTTP/1.1 204 X\r\n\r\n"
+        )
+
+    upstream.script = answer
+    found, record = await try_out(await start(policies(upstream.url, BEARER, more)))
+    assert steps(found).items() >= expected.items()
+    assert found["ok"] is (False not in expected.values())
+    assert (record.upstream_status, record.error_class, last(found)) == (status, error_class, detail)
+
+
+async def test_the_other_side_is_not_there_or_does_not_speak(start: Start, upstream: Upstream) -> None:
+    closed = await start(policies(f"http://127.0.0.1:{free_port()}"))
+    found, record = await try_out(closed)
+    assert steps(found) == {"dns": True, "tcp": False}
+    assert record.error_class == "connect"
+    nowhere = await start(policies("http://nowhere.invalid"))
+    found, record = await try_out(nowhere)
+    assert steps(found) == {"dns": False}
+    assert last(found).startswith("nowhere.invalid: ")
+    private = await start(policies(upstream.url, upstream=", allow_private: false"))
+    assert "private" in last((await try_out(private))[0])
+
+    async def silent(_got: Received, _socket: Socket) -> None:
+        return None
+
+    async def garbage(_got: Received, _socket: Socket) -> bytes:
+        return b"s3cr3t\r\n\r\n"
+
+    gateway = await start(policies(upstream.url, BEARER))
+    for script, detail in ((garbage, "malformed"), (silent, "no answer")):
+        upstream.script = script
+        found, record = await try_out(gateway)
+        assert steps(found) == {"dns": True, "tcp": True, "http": False}
+        assert detail in last(found)
+        assert record.error_class in ("malformed", "reset", "timeout")
+
+
+async def test_an_upstream_that_takes_the_call_and_never_answers_is_given_up(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gateway = await start(policies(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        found, record = await try_out(gateway)
+    assert (steps(found)["http"], record.error_class) == (False, "timeout")
+    assert "first_byte_timeout" in last(found) or "total_timeout" in last(found)
+
+
+async def test_without_credentials_of_its_own(start: Start, upstream: Upstream) -> None:
+    found, _ = await try_out(await start(policies(upstream.url, BEARER)), "stranger")
+    assert steps(found) == {"dns": True, "tcp": True, "credentials": False}
+    optional = await start(policies(upstream.url, BEARER, upstream=", credentials: optional"))
+    assert steps((await try_out(optional, "stranger"))[0]) == {"dns": True, "tcp": True, "http": True}
+
+
+@pytest.mark.parametrize(("days", "well"), [(365, True), (3, True), (-1, False)])
+async def test_certificates(start: Start, tmp_path: Path, days: int, well: bool) -> None:
+    authority_, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ends = datetime.now(UTC) + timedelta(days=days, hours=1)
+    issued = authority_.issue_cert("localhost", not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=ends)
+    issued.configure_cert(context)
+    authority_.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with Upstream(tls=context) as server:
+        url = server.url.replace("127.0.0.1", "localhost").replace("http://", "https://")
+        found, record = await try_out(await start(policies(url, upstream=f', tls: {{ca_file: "{tmp_path}/ca.pem"}}')))
+        assert steps(found)["tls"] is well
+        if well:
+            (step,) = [step for step in found["steps"] if step["step"] == "tls"]
+            assert step["expires_in_days"] == days
+            assert ("renew it" in step["detail"]) is (days < 14)
+            assert (step["issuer"] or "").startswith("trustme")
+        else:
+            assert ("expired" in last(found), record.error_class) == (True, "tls")
+        stranger, _ = await try_out(await start(policies(url)))
+        assert (steps(stranger)["tls"], "certificate for localhost: " in last(stranger)) == (False, True)
+        plain, _ = await try_out(await start(policies(server.url.replace("https://", "http://"))))
+        assert steps(plain)["http"] is False
+
+
+@pytest.fixture(scope="module", name="one_server")
+def _one_server() -> Iterator[Authority]:
+    with authority() as one:
+        yield one
+
+
+async def test_tokens_are_had_first(start: Start, one_server: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ID", CLIENT)
+    monkeypatch.setenv("SECRET", SECRET)
+    one_server.reset()
+    token = f'credentials: {{c1: {{upstream: up, match: {{connection: c1}}, type: oauth2, token_url: "{one_server.token_url}", client_id: "env:ID", client_secret: "env:SECRET"}}}}'
+    gateway = await start(policies(f"{one_server.url}/api", token))
+    found, _ = await try_out(gateway)
+    assert steps(found) == {"dns": True, "tcp": True, "token": True, "http": True, "credentials": True}
+    one_server.control(mode="refuse")
+    refused = await start(policies(f"{one_server.url}/api", token))
+    found, record = await try_out(refused)
+    assert (steps(found)["token"], last(found), record.error_class) == (False, "invalid_client", "token_refused")
+
+
+async def test_where_a_connection_leads(start: Start, upstream: Upstream) -> None:
+    text = policies(upstream.url, BEARER).replace("upstreams:", f'upstreams:\n  other: {{url: "{upstream.url}"}}')
+    text = text.replace("routes:", "routes:\n  - {name: other, match: {path_prefix: /other/}, upstream: other}")
+    found = (await start(text)).gateway.policies
+    assert [one.name for one in upstreams_of(found, "c1", "")] == ["up"]
+    assert sorted(one.name for one in upstreams_of(found, "stranger", "acme")) == ["other", "up"]
+
+
+async def test_connections_are_tested_by_themselves_by_one_of_all(start: Start, upstream: Upstream) -> None:
+    text = policies(upstream.url, BEARER, ", interval: 1h")
+    fleet = [await start(text), await start(text)]
+    records: list[CallRecord] = []
+    probings = []
+    for number, one in enumerate(fleet):
+        one.gateway.on_checked = records.append
+        probing = Probing(one.gateway, Shelf(one.gateway.store), f"worker-{number}", 0.005)
+        probing._due["up"] = 0.0
+        probing.start()
+        probings.append(probing)
+    await upstream.until(lambda: len(upstream.received) >= 2)
+    while any(probing._under_way or not probing._due["up"] for probing in probings):
+        await asyncio.sleep(0.005)
+    assert sorted(record.connection for record in records) == ["c1", "c2"]
+    for probing in probings:
+        await probing.close()
+    assert len(upstream.received) == 2
+
+
+async def test_a_socket_in_the_file_system(start: Start, tmp_path: Path) -> None:
+    gateway = await start(policies(f"unix://{tmp_path}/none.sock"))
+    found, _ = await try_out(gateway)
+    assert steps(found) == {"socket": False}
