@@ -48,6 +48,12 @@ class Wanted(NamedTuple):
             return False
         return self._about(record.tenant, record.connection)
 
+    def calls_of(self, records: Sequence[CallRecord]) -> Sequence[CallRecord]:
+        """Those it wants. Who wants all is asked about none: most of them wait for nothing but to be counted."""
+        if not self.limited and self.tenant is None and self.connection is None:
+            return records
+        return [record for record in records if self.takes_call(record)]
+
     def _about(self, tenant: Any, connection: Any) -> bool:
         return self.tenant in (None, tenant) and self.connection in (None, connection)
 
@@ -96,17 +102,20 @@ class Tap:
 
     def take(self, records: Sequence[CallRecord]) -> None:
         """Calls that have ended."""
-        listeners = [one for one in self._listeners.values() if one.wants_calls]
-        for record in records:
-            line = b""
-            for listener in listeners:
-                if not listener.wanted.takes_call(record):
-                    continue
-                if listener.full():
-                    listener.dropped += 1
-                    continue
-                line = line or encode(self._access.document(record))
-                listener.add(line)
+        lines: dict[int, bytes] = {}
+        for listener in self._listeners.values():
+            if listener.wants_calls:
+                self._pass_on(listener, listener.wanted.calls_of(records), lines)
+
+    def _pass_on(self, listener: _Listener, records: Sequence[CallRecord], lines: dict[int, bytes]) -> None:
+        """As many as it has room for. `lines`: those that are written already, by the identity of their record."""
+        for at, record in enumerate(records):
+            if listener.full():
+                listener.dropped += len(records) - at
+                return
+            line = lines.get(id(record)) or encode(self._access.document(record))
+            lines[id(record)] = line
+            listener.add(line)
 
     def hear(self, line: Mapping[str, Any]) -> None:
         """Something has happened that is not a call."""

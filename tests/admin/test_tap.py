@@ -40,9 +40,9 @@ class Home:
         self.siblings.tell_all("stream.listen", told)
 
 
-def call(tenant: str = "acme", verdict: str = "allowed") -> CallRecord:
+def call(tenant: str = "acme", verdict: str = "allowed", connection: str = "c1") -> CallRecord:
     record = CallRecord()
-    record.tenant, record.verdict, record.status = tenant, verdict, 200
+    record.tenant, record.verdict, record.status, record.connection = tenant, verdict, 200, connection
     return record
 
 
@@ -75,14 +75,16 @@ async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told(most
         (Wanted(), {"call", "limited", "other", "breaker"}),
         (Wanted(limited=True), {"limited"}),
         (Wanted(tenant="acme"), {"call", "limited"}),
+        (Wanted(connection="c2"), {"other"}),
+        (Wanted(tenant="acme", connection="c2"), set()),
         (Wanted(("breaker.*",)), {"breaker"}),
         (Wanted(("http.access",), limited=True, tenant="other"), set()),
     ],
     ids=str,
 )
 def test_filters(wanted: Wanted, taken: set[str]) -> None:
-    calls = {"call": call(), "limited": call(verdict="limited"), "other": call("other")}
-    found = {name for name, record in calls.items() if wanted.wants_calls and wanted.takes_call(record)}
+    calls = {"call": call(), "limited": call(verdict="limited"), "other": call("other", connection="c2")}
+    found = {name for name, record in calls.items() if wanted.wants_calls and wanted.calls_of([record])}
     if wanted.takes_event("breaker.opened", {}):
         found.add("breaker")
     assert found == taken
