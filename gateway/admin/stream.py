@@ -24,6 +24,8 @@ MOST_LISTENERS = 32
 MOST_QUEUED = 500
 MOST_EVENTS = 32
 LEAST_PER_S, MOST_PER_S = round(1 / EVERY_S), round(MOST_WAITING / EVERY_S)
+OFTEN_PER_S, SELDOM = 100, 5
+"""A listener that wants fewer lines than these gets them in fewer messages."""
 QUIET_S = LEASE_S / 4
 STALLED_S = 15.0
 DROPPED = "stream.dropped"
@@ -113,17 +115,18 @@ async def stream(view: AdminView, request: web.Request) -> web.StreamResponse:
         raise AdminProblem(400, "BAD_QUESTION", f"`event` may name at most {MOST_EVENTS}.")
     limited = request.query.get("limited", "0") not in ("0", "false", "")
     about = {name: request.query.get(name) for name in ("tenant", "connection")}
-    wanted = {"events": names, "limited": limited, **about, "most": _most(request)}
+    wanted = {"events": names, "limited": limited, **about, **_pace(request)}
     if request.method == hdrs.METH_HEAD:
         return web.Response(content_type="text/event-stream")
     return await view.lookout.streams.serve(request, wanted)
 
 
-def _most(request: web.Request) -> int:
+def _pace(request: web.Request) -> dict[str, int]:
     text = request.query.get("per_s", str(MOST_PER_S))
     if not (text.isascii() and text.isdigit() and len(text) < 6 and LEAST_PER_S <= int(text) <= MOST_PER_S):
         raise AdminProblem(400, "BAD_QUESTION", f"`per_s` is a number from {LEAST_PER_S} to {MOST_PER_S}.")
-    return round(int(text) * EVERY_S)
+    ticks = 1 if int(text) >= OFTEN_PER_S else SELDOM
+    return {"most": round(int(text) * EVERY_S * ticks), "ticks": ticks}
 
 
 ENDPOINTS = (

@@ -27,7 +27,8 @@ class Wanted(NamedTuple):
     """What a listener wants to hear.
 
     events  names; `breaker.*` all that begin so; () = all
-    most    lines in EVERY_S; what is more is only counted
+    most    lines in a message; what is more is only counted
+    ticks   a message every so many times EVERY_S
     """
 
     events: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Wanted(NamedTuple):
     tenant: str | None = None
     connection: str | None = None
     most: int = MOST_WAITING
+    ticks: int = 1
 
     def takes_event(self, name: str, fields: Mapping[str, Any]) -> bool:
         """Whether it wants this event."""
@@ -95,6 +97,7 @@ class Tap:
         self._batch = batch
         self._access = access
         self._listeners: dict[str, _Listener] = {}
+        self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         siblings.on("stream.listen", self._listen)
@@ -129,7 +132,9 @@ class Tap:
     def _listen(self, told: dict[str, Any]) -> None:
         known = self._listeners.get(told["id"])
         if known is None:
-            wanted = Wanted(tuple(told["events"]), told["limited"], told["tenant"], told["connection"], told["most"])
+            wanted = Wanted(
+                tuple(told["events"]), told["limited"], told["tenant"], told["connection"], told["most"], told["ticks"]
+            )
             known = self._listeners[told["id"]] = _Listener(told["home"], wanted)
             self._attach()
         known.heard_of_s = self._loop.time()
@@ -150,10 +155,11 @@ class Tap:
 
     def _send(self) -> None:
         self._timer = None
+        self._ticks += 1
         for name, listener in tuple(self._listeners.items()):
             if listener.heard_of_s < self._loop.time() - LEASE_S:
                 self._end(name)
-            elif listener.lines or listener.dropped:
+            elif (listener.lines or listener.dropped) and self._ticks % listener.wanted.ticks == 0:
                 message = {"id": name, "lines": listener.lines, "dropped": listener.dropped}
                 listener.lines, listener.size, listener.dropped = [], 0, 0
                 self._siblings.tell(listener.home, "stream.lines", message)

@@ -27,7 +27,9 @@ class Home:
         self.heard.append(told)
         self.something.set()
 
-    def listen(self, *events: str, limited: bool = False, tenant: str | None = None, most: int = MOST_WAITING) -> None:
+    def listen(
+        self, *events: str, limited: bool = False, tenant: str | None = None, most: int = MOST_WAITING, ticks: int = 1
+    ) -> None:
         told = {
             "id": "one",
             "home": 0,
@@ -36,6 +38,7 @@ class Home:
             "tenant": tenant,
             "connection": None,
             "most": most,
+            "ticks": ticks,
         }
         self.siblings.tell_all("stream.listen", told)
 
@@ -58,10 +61,10 @@ async def test_nobody_listens_and_nothing_is_taken() -> None:
     assert home.batch.takers == ()
 
 
-@pytest.mark.parametrize("most", [MOST_WAITING, 1])
-async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told(most: int) -> None:
+@pytest.mark.parametrize(("most", "ticks"), [(MOST_WAITING, 1), (5, 3)])
+async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told(most: int, ticks: int) -> None:
     home = Home()
-    home.listen(most=most)
+    home.listen(most=most, ticks=ticks)
     home.tap.take([call()] * (most + 7))
     await asyncio.wait_for(home.something.wait(), 5)
     (told,) = home.heard
