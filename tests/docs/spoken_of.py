@@ -65,7 +65,6 @@ def module(words: Sequence[str]) -> None:
     """`python -m benchmarks.cost`, `python benchmarks/cost.py`."""
     path = words[1].replace(".", "/") if words[0] == "-m" else words[0].removesuffix(".py")
     assert (ROOT / f"{path}.py").is_file() or (ROOT / path / "__main__.py").is_file(), words
-    assert "argparse" in (ROOT / f"{path}.py").read_text() or len(words) == 2 - (words[0] != "-m"), words
 
 
 def paths(words: Sequence[str]) -> None:
@@ -107,7 +106,7 @@ def check(command: str) -> bool:
     if command.startswith("sudo "):
         KNOWN.get(words[0].rpartition("/")[2], anything)(words[1:])
         return True
-    if words[0] == "gateway" and words[1] in ("tail", "top"):  # until Ctrl-C
+    if words[0] == "gateway" and words[1] == "tail":  # until Ctrl-C
         gateway(words[1:])
         return True
     known = KNOWN.get(words[0].rpartition("bin/")[2])
