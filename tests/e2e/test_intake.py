@@ -38,6 +38,7 @@ intake:
       order_by: /key
       place: /n
       body: 1KiB
+      time: 1s
       to:
         sync: {url: "%(url)s", secrets: [env:SYNC]}
     git: {verify: hmac, secrets: [env:GIT], signature_header: X-Sig, id_header: X-Id, most_waiting: 2, to: {deaf: {url: "http://127.0.0.1:1/"}}}
@@ -167,3 +168,33 @@ async def test_what_is_not_in_the_store_is_not_acknowledged(
         await asyncio.sleep(0.05)
     await receiver.wait(2)
     assert receiver.got[1].id == "m2"
+
+
+async def test_rude_providers(gateway: Process, receiver: Receiver) -> None:
+    async def say(head: str, *pieces: bytes, body: bytes = b"{}", patient: bool = True) -> bytes:
+        """A request in pieces; what comes back."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        fields = "".join(f"{name}: {text}\r\n" for name, text in standard(f"m{len(pieces)}{head}"[:9], body).items())
+        writer.write(f"POST /hooks/crm HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}{fields}\r\n".encode())
+        got = b""
+        for piece in pieces:
+            if "Expect" in head and not got:
+                got = await reader.readuntil(b"\r\n\r\n")
+            writer.write(piece)
+            await writer.drain()
+        if patient:
+            got += await reader.read()
+        writer.close()
+        return got
+
+    assert b" 200 OK" in await say("Content-Length: 2\r\n", b"{", b"}")
+    assert b" 200 OK" in await say("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n", b"1\r\n}\r\n0\r\n\r\n")
+    expecting = await say("Expect: 100-continue\r\nContent-Length: 2\r\n", b"{}")
+    assert expecting.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+    assert b" 408 " in await say("Content-Length: 2\r\n", b"{")
+    assert b" 413 " in await say("Content-Length: 99999999\r\n", b"{" * 2000)
+    await say("Content-Length: 20\r\n", b"{", patient=False)
+    odd = b'{"key": "\\ud800"}'
+    assert (await post(gateway, "/hooks/crm", odd, standard("odd", odd)))[0] == 200
+    await receiver.wait(4)
+    assert receiver.got[3].body == odd
