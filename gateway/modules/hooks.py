@@ -143,6 +143,8 @@ def open_hooks(settings: Settings, store_url: str, metrics: Metrics) -> Hooks | 
     if store is None:
         event("webhook.dropped", "Webhooks need a store", "error", reason="store_local")
         return None
+    if settings.intake.sources and settings.store.url == "embedded":
+        event("webhook.volatile", "Webhooks that wait end with the gateway", "warning", reason="store_embedded")
     return Hooks(settings, store, metrics)
 
 

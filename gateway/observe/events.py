@@ -58,6 +58,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.failed": "A try to deliver a webhook failed; `next_s` says when the next one is, none: it is given up.",
     "webhook.resting": "A receiver of webhooks failed several times in a row and is left alone for `rest_s`.",
     "webhook.dropped": "Events could not be kept for a receiver: `count` of them, because of `reason`.",
+    "webhook.volatile": "Webhooks are taken in, and the store ends with the gateway, and what waits in it.",
     "webhook.crashed": "Delivering webhooks met an error of ours; it goes on.",
     "webhook.test": "Somebody sent an event to a receiver to see whether it arrives.",
     "call.crashed": "A call met an error of ours; its caller got a 500 or a cut connection.",

@@ -72,7 +72,7 @@ def _different(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Dotted keys, named as in the file."""
     for field in fields(old):
         before, after = getattr(old, field.name), getattr(new, field.name)
-        if field.name == "sources" or before == after:
+        if (*path, field.name) == ("sources",) or before == after:
             continue
         name = field.name.removesuffix("_us")
         if is_dataclass(before) and is_dataclass(after) and not isinstance(before, Listen):

@@ -119,6 +119,10 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         intake=intake_of(model.intake, root.at("intake"), env, findings),
         webhooks=webhooks_of(model.webhooks, root.at("webhooks"), env, findings),
     )
+    for name, asked in (("webhooks", settings.webhooks.targets), ("intake", settings.intake.sources)):
+        if asked and settings.store.url == "local":
+            message = f"{name} must be kept somewhere, and store.url is local"
+            findings.error(root.at(name).named, "needs-a-store", message, "store.url: embedded, or a Redis")
     return replace(settings, sources=tuple(_sources(settings, root)))
 
 
@@ -172,6 +176,6 @@ def _sources(settings: object, root: Node, path: tuple[str, ...] = ()) -> Iterat
         value, name = getattr(settings, field.name), field.name.removesuffix("_us")
         if is_dataclass(value) and not isinstance(value, frozen.Listen):
             yield from _sources(value, root.child(name) or Node(root.where, {}), (*path, name))
-        elif name != "sources":
+        elif (*path, name) != ("sources",):
             node = root.child(name)
             yield ".".join((*path, name)), str(node.where) if node else "default"
