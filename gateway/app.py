@@ -142,7 +142,7 @@ class Worker:
         self._connections = self._watch_connections()
         answers = open_answers(settings.store, self._store_url)
         batch = self._batch = Batch(self._sinks())
-        gateway = self.gateway = build_gateway(settings, policies, self.store, [batch], self._worker, answers)
+        gateway = self.gateway = build_gateway(settings, policies, self.store, batch, self._worker, answers)
         hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
         intake = hooks.intake if hooks is not None else None
         listener = self.listener = build_listener(gateway, self._certificates, intake)

@@ -5,7 +5,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway.breakers import Breakers
@@ -50,7 +50,7 @@ def build_gateway(
     settings: Settings,
     policies: PolicySet,
     store: Store,
-    sinks: Sequence[RecordSink],
+    sink: RecordSink,
     worker: int = 0,
     answers: FleetCache | None = None,
 ) -> Gateway:
@@ -69,7 +69,7 @@ def build_gateway(
     gateway.breakers = Breakers(own)
     gateway.pauses = Pauses(own)
     gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
-    gateway.sinks = sinks
+    gateway.sink = sink
     gateway.leases = Leases()
     gateway.callers = Callers()
     gateway.caches = Caches(answers)

@@ -94,7 +94,7 @@ class Gateway:
     store: Store
     fallback: Fallback
     upstreams: Upstreams
-    sinks: Sequence[RecordSink]
+    sink: RecordSink
     fields: FieldWriter
     hop: Hop
     leases: Leases

@@ -93,8 +93,7 @@ def crashed(call: Call, crash: Exception) -> None:
 def record(call: Call) -> None:
     """The one place a call is logged and counted."""
     call.record.ended = call.gateway.clock()
-    for sink in call.gateway.sinks:
-        sink.emit(call.record)
+    call.gateway.sink.emit(call.record)
 
 
 def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway) -> None:
@@ -111,5 +110,4 @@ def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway) -> N
     entry.error_class = "bad_request"
     entry.error_detail = bad.reason
     connection.write(unreadable(gateway, refusal, entry.request_id))
-    for sink in gateway.sinks:
-        sink.emit(entry)
+    gateway.sink.emit(entry)

@@ -35,8 +35,12 @@ def url(listen: Listen) -> str:
 
 
 def sample_call(policies: PolicySet, base: str) -> str:
-    """A `curl` command that the first limited route answers, with every key part it needs; "" without such a route."""
-    route = next((route for route in policies.routes if route.limits), None)
+    """A `curl` command that the first limited route answers, with every key part it needs; "" without such a route.
+
+    A route that asks for credentials only if there is no other: nobody but the caller knows them.
+    """
+    limited = sorted((route for route in policies.routes if route.limits), key=lambda route: bool(route.authenticate))
+    route = next(iter(limited), None)
     if route is None:
         return ""
     words = ["curl", "-i", *_curl_options(route), base + _path(route.match) + _query(route)]
@@ -51,6 +55,8 @@ def _curl_options(route: Route) -> Iterator[str]:
         yield from ("-H", "Host: " + match.host.replace("*", SAMPLE))
     for name, value in match.headers:
         yield from ("-H", f"{name.title()}: {value or SAMPLE}")
+    for scheme in route.authenticate[:1]:
+        yield from ("-H", f"{scheme.header.title()}: {'Bearer ' * (scheme.header == 'authorization')}YOUR-CREDENTIALS")
     for part in _needed(route):
         if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY):
             yield from ("-H", f"{part.source_name.title()}: {SAMPLE}")

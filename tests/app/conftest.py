@@ -104,7 +104,7 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         await store.start()
         records = Records()
         answers = SharedAnswers(RedisStore(redis_url, timeout_us=2_000_000))
-        gateway = build_gateway(settings, policy.load([file]), store, [records], 0, answers)
+        gateway = build_gateway(settings, policy.load([file]), store, records, 0, answers)
         await gateway.upstreams.load(gateway.policies)
         await gateway.authenticator.load(gateway.policies)
         gateway.supply.load(gateway.policies)

@@ -129,7 +129,7 @@ class Proxy:
         file.write_text(POLICY)
         self.records: list[CallRecord] = []
         self.crashes: list[BaseException] = []
-        self.gateway = build_gateway(Settings(name="gw-fuzz"), policy.load([file]), LocalStore(), [self])
+        self.gateway = build_gateway(Settings(name="gw-fuzz"), policy.load([file]), LocalStore(), self)
         self.gateway.on_crash = lambda crash, _record: self.crashes.append(crash)
         self.far = Far()
         upstream = self.gateway.policies.upstreams["up"]

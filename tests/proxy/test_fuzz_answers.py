@@ -2,7 +2,6 @@
 too, on whatever socket was kept. Nothing hangs, nothing crashes (the fixture insists on both)."""
 
 import asyncio
-import contextlib
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.serving import serving
 from tests.proxy.mutations import Mutator
 from tests.proxy.test_fuzz_sockets import TOKEN, new_token
 
@@ -44,33 +44,21 @@ class Liar:
     port: int = 0
     sockets: int = 0
     requests: int = 0
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        yield
-        server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        async with serving(self._serve) as self.port:
+            yield
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.sockets += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError, asyncio.CancelledError):
-            patience_s = None
-            while True:
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), patience_s)
-                self.requests += 1
-                await reader.readexactly(content_length(head))
-                writer.write(self._answer(head))
-                patience_s = SILENCE_S if head.split(b" ", 2)[1].startswith(b"/bad/") else None
-        writer.close()
+        patience_s = None
+        while True:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), patience_s)
+            self.requests += 1
+            await reader.readexactly(content_length(head))
+            writer.write(self._answer(head))
+            patience_s = SILENCE_S if head.split(b" ", 2)[1].startswith(b"/bad/") else None
 
     def _answer(self, head: bytes) -> bytes:
         _, kind, token = head.split(b" ", 2)[1].split(b"/")

@@ -16,6 +16,7 @@ import h11
 
 from gateway.settings import Bounds
 from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.serving import serving
 from tests.proxy.mutations import Mutator
 
 TOKEN = re.compile(rb"token[a-p]{8}")
@@ -50,26 +51,11 @@ class StrictUpstream:
     port: int = 0
     targets: list[bytes] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        yield
-        server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            await self._serve(reader, writer)
-        writer.close()
+        async with serving(self._serve) as self.port:
+            yield
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         waiting = b""

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from gateway.observe.access import AccessLog
+from gateway.observe.batch import Batch
 from gateway.observe.encode import LINE_BYTES
 from gateway.observe.log import close_logging, envelope
 from gateway.observe.schema import FIELDS
@@ -104,7 +105,7 @@ def watch(gateway: Running, logs: dict[str, Path]) -> None:
             pretty=name == "pretty",
         )
         sinks.append(AccessLog(logging, envelope(Settings(), worker=0)))
-    gateway.gateway.sinks = (*gateway.gateway.sinks, *sinks)
+    gateway.gateway.sink = Batch([gateway.gateway.sink, *sinks])
 
 
 async def test_ten_thousand_strange_calls(start: Start, upstream: Upstream, logs: dict[str, Path]) -> None:
