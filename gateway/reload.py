@@ -128,8 +128,9 @@ class Reload:
         restless = 0
         await self._reload("watch", quiet=True)
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), LOOK_S)
+            with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
+                async with asyncio.timeout(LOOK_S):
+                    await self._asked.wait()
             now = await self._stamp(sources)
             if self._asked.is_set():
                 self._asked.clear()

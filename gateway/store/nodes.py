@@ -201,8 +201,9 @@ class Nodes:
             gap_s = random.uniform(MIN_GAP_S, MAX_GAP_S)  # noqa: S311
             await asyncio.sleep(gap_s)
             if self.fault is None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stale.wait(), LOOK_S - gap_s)
+                with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
+                    async with asyncio.timeout(LOOK_S - gap_s):
+                        await self._stale.wait()
 
     async def _look(self) -> None:
         """Ask who serves what; go over to it when all who are new have been tried."""

@@ -16,7 +16,7 @@ from gateway.core.guards import Breaker, Guard, Pausing, Report, State
 from gateway.core.limits import Decision
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
-from gateway.store import StoreDown
+from gateway.store import StoreDown, nodes
 from gateway.store.heartbeat import Heartbeat
 from gateway.store.status import RedisStatuses
 from gateway.store.topology import slot_of
@@ -155,3 +155,14 @@ async def serve_nodes():
     yield start
     for server in servers:
         server.close()
+
+
+async def test_close_at_the_moment_at_which_it_is_told_to_look_anew(open_store, emptied_cluster, monkeypatch):
+    monkeypatch.setattr(nodes, "MIN_GAP_S", 0.0)
+    monkeypatch.setattr(nodes, "MAX_GAP_S", 0.0)
+    store = await open_store(emptied_cluster.url)
+    stale = store._nodes._stale
+    while not stale._waiters:
+        await asyncio.sleep(0)
+    stale.set()
+    await store.close()
