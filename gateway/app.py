@@ -187,6 +187,7 @@ class Worker:
         gateway.on_checked = self._connections.emit
         siblings.on("store_left", self._outage.heard)
         siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
+        siblings.on("purge_cache", gateway.caches.purged)
         siblings.on("retire", self._retire)
 
     def _sinks(self) -> list[RecordSink]:

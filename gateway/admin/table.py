@@ -2,6 +2,7 @@
 
 from gateway.admin import (
     breaker_orders,
+    cache,
     connection_tests,
     connections,
     counters,
@@ -35,6 +36,7 @@ _OPERATIONS: tuple[Endpoint, ...] = (
     *connections.ENDPOINTS,
     *connection_tests.ENDPOINTS,
     *webhooks.ENDPOINTS,
+    *cache.ENDPOINTS,
     *switches.ENDPOINTS,
 )
 ENDPOINTS = (*_OPERATIONS, openapi_endpoint(_OPERATIONS))

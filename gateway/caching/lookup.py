@@ -52,6 +52,7 @@ class Lookup:
         )
         self.own_wish = "no-cache" in self.wanted or "max-age" in self.wanted
         self.why = b"uri-miss"
+        self._waited = False
         self.named: tuple[bytes, ...] = ()
         self.key = (self.shelf, b"")
         self.only_looks = (
@@ -64,10 +65,10 @@ class Lookup:
         if begun is not None:
             return await Filling(self).ask(begun, self.look())
         clock = self.call.gateway.clock
-        until_s, waited = clock() + self.kept.cache.wait_us / 1e6, False
+        until_s = clock() + self.kept.cache.wait_us / 1e6
         while True:
             stored = self.look()
-            if stored is not None and self._recent(stored) and await self._used(stored, waited):
+            if stored is not None and self._recent(stored) and await self._used(stored):
                 return ANSWERED
             flight = self.kept.flights.flying(self.key)
             if self.own_wish or (flight is None and self.kept.flights.passes(self.key)):
@@ -77,13 +78,15 @@ class Lookup:
             left_s = until_s - clock()
             if left_s <= 0 or await flight.wait(left_s) in NOT_FOR_ALL:
                 return await self._alone(stored)
-            waited = True
+            self._waited = True
 
     def look(self) -> Stored | None:
         """What is kept for this call."""
         self.named = self.kept.memory.vary(self.shelf) or self.named
         self.key = (self.shelf, variant(self.kept.cache, self.asked, self.named))
         stored = self.kept.memory.get(*self.key)
+        if self._waited:  # it was asked for what the first look said
+            return stored
         if stored is not None:
             self.why = b"request" if self.own_wish else b"stale"
         elif self.named:
@@ -95,11 +98,11 @@ class Lookup:
         fleet = self.kept.fleet
         return fleet is None or not fleet.up or now_us(self.call.gateway) - stored.at_us < LOCAL_US
 
-    async def _used(self, stored: Stored | None, waited: bool) -> bool:
+    async def _used(self, stored: Stored | None) -> bool:
         good = self.good(stored) if stored is not None else None
         if stored is None or good is None:
             return False
-        await self._use(stored, good, waited)
+        await self._use(stored, good)
         return True
 
     def good(self, stored: Stored) -> Good | None:
@@ -114,14 +117,14 @@ class Lookup:
             return Good(b"; hit; detail=stale-if-error", "error")
         return None
 
-    async def _use(self, stored: Stored, good: Good, waited: bool) -> None:
+    async def _use(self, stored: Stored, good: Good) -> None:
         """Serve it. What others have just fetched is no hit (RFC 9211 §2.6)."""
-        flights, status = self.kept.flights, good.status
+        flights, status, told = self.kept.flights, good.status, good.told
         if good.refresh and flights.flying(self.key) is None and not flights.fails(self.key):
             self._refresh()
-        if waited and not good.refresh:
-            status = b"; fwd=" + self.why + b"; collapsed"
-        await serve(self.call, stored, self.fields, status, "collapsed" if waited else good.told)
+        if self._waited and told == "hit":
+            status, told = b"; fwd=" + self.why + b"; collapsed", "collapsed"
+        await serve(self.call, stored, self.fields, status, told)
 
     def _refresh(self) -> None:
         """Validate in the background."""
@@ -148,7 +151,7 @@ class Lookup:
             stored = self.look()
             if now is Turn.USE:
                 flight.end(Outcome.KEPT)
-                if await self._used(stored, waited=False):
+                if await self._used(stored):
                     return ANSWERED
             elif now is Turn.ASK:
                 return await self._ask(flight, stored)

@@ -8,6 +8,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli import (
+    caching,
     connections,
     diff,
     explain,
@@ -64,6 +65,7 @@ app.command()(watch.tail)
 app.add_typer(operate.limits, name="limits")
 app.add_typer(operate.breaker, name="breaker")
 app.command()(connections.connections)
+app.add_typer(caching.cache, name="cache")
 app.command()(operate.drain)
 app.add_typer(webhooks.webhooks, name="webhooks")
 

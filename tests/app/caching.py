@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tests.app.conftest import Running, Start
+from tests.core.cache_cases import NOW_US
 from tests.fakes.upstream import Upstream, always
 
 POLICIES = """
@@ -68,8 +69,8 @@ class Cached:
 
     def __post_init__(self) -> None:
         gateway = self.running.gateway
-        real, mono = gateway.wall_clock, gateway.clock
-        gateway.wall_clock = lambda: real() // 1 + self.passed_s
+        mono = gateway.clock
+        gateway.wall_clock = lambda: NOW_US / 1e6 + self.passed_s
         gateway.clock = lambda: mono() + self.passed_s
 
     def later(self, seconds: float) -> None:
@@ -91,6 +92,8 @@ class Cached:
         if body:
             lines.append(f"Content-Length: {len(body)}")
         raw = await self.running.raw("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        if method not in ("GET", "HEAD"):
+            self.later(2e-6)  # what is asked for next is asked for later
         head, _, rest = raw.partition(b"\r\n\r\n")
         return Got(head, rest)
 

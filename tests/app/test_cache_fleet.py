@@ -189,3 +189,23 @@ async def test_a_store_that_fails_in_the_middle_costs_no_answer(pair: Pair, monk
         assert (await one.get("/things")).body == b"x"
         one.later(2)
     assert len(one.upstream.received) == 2
+
+
+async def test_a_purge_forgets_here_and_for_all(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"old", "Cache-Control: max-age=60"))
+    for path in ("/things", "/users/1"):
+        await one.get(path)
+    await one.get("/things", tenant="b")
+    await told(one)
+    await other.get("/things")
+    one.answers(answer(b"new", "Cache-Control: max-age=60"))
+    purged = one.running.gateway.caches.purged
+    assert await purged({"route": "all", "tenant": "acme", "prefix": "/th"}) == {"workers": 1, "store": 1}
+    other.later(1)
+    for each in pair:
+        assert [(await each.get(path)).body for path in ("/things", "/users/1")] == [b"new", b"old"]
+        assert (await each.get("/things", tenant="b")).body == b"old"
+    await told(one)
+    assert (await purged({}))["store"] == 3
+    assert await purged({"route": "write"}) == {"workers": 0, "store": 0}

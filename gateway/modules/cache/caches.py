@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from time import time
 from typing import Any, NamedTuple
 
 from gateway.core.caching import Cache, Stored
@@ -58,11 +59,13 @@ class Kept:
 class Caches:
     """By route. A reload keeps what is kept where neither the cache's rules nor the upstream have changed.
 
+    wall_clock  epoch seconds
     answers  how many calls were answered how: the words of the log's field `cache`
     """
 
-    def __init__(self, fleet: FleetCache | None = None) -> None:
+    def __init__(self, fleet: FleetCache | None = None, wall_clock: Callable[[], float] = time) -> None:
         self._fleet = fleet
+        self._wall_clock = wall_clock
         self.answers: Counter[str] = Counter()
         self._kept: dict[str, Kept] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -94,10 +97,17 @@ class Caches:
                 if kept.fleet is not None:
                     kept.fleet.forget(name, target)
 
-    def purge(self, wanted: Purge, now_us: int) -> int:
-        """Forget what is wanted gone. How many answers there were."""
-        chosen = [kept for name, kept in self._kept.items() if wanted.route in (None, name)]
-        return sum(kept.memory.purge(wanted.fits, now_us) for kept in chosen)
+    async def purged(self, wanted: Mapping[str, str | None]) -> dict[str, int]:
+        """Forget what an operator wants gone, in the store too; how many answers there were.
+
+        wanted  members of `Purge`. Raises StoreDown, when this worker has forgotten all the same.
+        """
+        purge = Purge(**wanted)
+        chosen = {name: kept for name, kept in self._kept.items() if purge.route in (None, name)}
+        here = sum(kept.memory.purge(purge.fits, int(self._wall_clock() * 1e6)) for kept in chosen.values())
+        fleet = {name: kept.fleet for name, kept in chosen.items() if kept.fleet is not None}
+        elsewhere = [await one.purge(name, purge.tenant, purge.prefix or "") for name, one in fleet.items()]
+        return {"workers": here, "store": sum(elsewhere)}
 
     def levels(self) -> dict[str, int]:
         """Bytes by route."""
