@@ -53,7 +53,7 @@ intake:
       to:
         sync: {url: "%s", timeout: 2s, concurrency: 64}
 """
-pytestmark = pytest.mark.timeout(1500)
+PATIENCE_S = 120 + WEBHOOKS / 50
 
 
 class Service:
@@ -154,6 +154,7 @@ class Faults:
             self.gateways.append(await self.one_more())
 
 
+@pytest.mark.timeout(PATIENCE_S)
 async def test_no_acknowledged_webhook_is_lost(
     tmp_path: Path, start_redis_server: StartServer, figures: Figures
 ) -> None:
