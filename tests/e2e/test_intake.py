@@ -38,10 +38,10 @@ intake:
       order_by: /key
       place: /n
       body: 1KiB
-      time: 1s
       to:
         sync: {url: "%(url)s", secrets: [env:SYNC]}
     git: {verify: hmac, secrets: [env:GIT], signature_header: X-Sig, id_header: X-Id, most_waiting: 2, to: {deaf: {url: "http://127.0.0.1:1/"}}}
+    slow: {verify: basic, secrets: [env:PSA], time: 200ms, to: {sync: {url: "%(url)s"}}}
     psa: {verify: basic, secrets: [env:PSA], rate: {limit: 2, window: 1h}, to: {sync: {url: "%(url)s"}}}
 """
 Answer = tuple[int, dict[str, object]]
@@ -171,11 +171,11 @@ async def test_what_is_not_in_the_store_is_not_acknowledged(
 
 
 async def test_rude_providers(gateway: Process, receiver: Receiver) -> None:
-    async def say(head: str, *pieces: bytes, body: bytes = b"{}", patient: bool = True) -> bytes:
+    async def say(head: str, *pieces: bytes, body: bytes = b"{}", patient: bool = True, source: str = "crm") -> bytes:
         """A request in pieces; what comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         fields = "".join(f"{name}: {text}\r\n" for name, text in standard(f"m{len(pieces)}{head}"[:9], body).items())
-        writer.write(f"POST /hooks/crm HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}{fields}\r\n".encode())
+        writer.write(f"POST /hooks/{source} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}{fields}\r\n".encode())
         got = b""
         for piece in pieces:
             if "Expect" in head and not got:
@@ -191,7 +191,7 @@ async def test_rude_providers(gateway: Process, receiver: Receiver) -> None:
     assert b" 200 OK" in await say("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n", b"1\r\n}\r\n0\r\n\r\n")
     expecting = await say("Expect: 100-continue\r\nContent-Length: 2\r\n", b"{}")
     assert expecting.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
-    assert b" 408 " in await say("Content-Length: 2\r\n", b"{")
+    assert b" 408 " in await say("Content-Length: 2\r\n", b"{", source="slow")
     assert b" 413 " in await say("Content-Length: 99999999\r\n", b"{" * 2000)
     await say("Content-Length: 20\r\n", b"{", patient=False)
     odd = b'{"key": "\\ud800"}'

@@ -74,7 +74,7 @@ def outbox(office: Any, heard: Heard, most_waiting: int = 100, **more: int) -> O
 async def box(office: Office, heard: Heard) -> AsyncIterator[Outbox]:
     one = outbox(office, heard)
     yield one
-    await one.close()
+    await one.close(grace_s=20)
 
 
 async def take(office: Office, queue: str) -> list[Taken]:
@@ -87,7 +87,7 @@ async def test_everybody_gets_what_they_subscribed_to(office: Office, heard: Hea
     box.hear(line("breaker.opened"))
     box.hear(line("gateway.ready"))
     box.hear(line("webhook.test"))
-    await box.close()
+    await box.close(grace_s=20)
     told = {name: [json.loads(one.body)["type"] for one in await take(office, name)] for name in ("all", "some")}
     assert told == {"all": ["connection.offline"] * 2 + ["breaker.opened"], "some": ["connection.offline"]}
     assert heard.stored == ["all", "some", "all", "all"]
@@ -97,7 +97,7 @@ async def test_the_page_shows_what_arrives(office: Office, box: Outbox) -> None:
     fields = {"connection": "crm-7", "tenant": "acme", "state_before": "online"}
     for _ in range(12):
         box.hear(line("connection.offline", **fields))
-    await box.close()
+    await box.close(grace_s=20)
     arrived = [compose(one) for one in await take(office, "all")]
     found = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
@@ -135,7 +135,7 @@ async def test_a_full_queue_loses_for_its_receiver_only(office: Office, heard: H
     box = outbox(office, heard, most_waiting=1)
     box.hear(line("breaker.opened"))
     box.hear(line("connection.offline", connection="crm-1"))
-    await box.close()
+    await box.close(grace_s=20)
     assert heard.dropped == [("all", "queue_full")]
     assert len(await take(office, "some")) == 1
 
