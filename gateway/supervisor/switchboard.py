@@ -6,7 +6,7 @@ is dropped. Whoever sends something else than messages loses its line.
 
 import select
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -40,7 +40,7 @@ class Line:
 
 
 class Switchboard:
-    """All lines. `poll` is where the supervisor's own descriptors are watched too; `leader`: see `lead`."""
+    """All lines. `poll` is where the supervisor's own descriptors are watched too; `leader`: see `appoint`."""
 
     def __init__(self) -> None:
         self.poll = select.poll()
@@ -114,10 +114,16 @@ class Switchboard:
         """As `tell_all`, to one."""
         self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, pack([what, payload])))
 
-    def lead(self, line: Line) -> None:
-        """Let this worker do from now on what only one may do."""
-        self.leader = line
-        self.tell(line, "reload.lead", {})
+    def appoint(self, those: Iterable[Line]) -> None:
+        """Unless somebody leads, let the first of those do from now on what only one may do.
+
+        Whose line is closed has died, though it may not have been buried yet: it would lead for ever.
+        """
+        if self.leader is not None:
+            return
+        self.leader = next((line for line in those if line.number in self._lines), None)
+        if self.leader is not None:
+            self.tell(self.leader, "reload.lead", {})
 
     def _read(self, line: Line) -> None:
         try:

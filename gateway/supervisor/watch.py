@@ -273,10 +273,7 @@ class Supervisor:
 
     def _appoint(self) -> None:
         """Somebody has to lead, as soon as anybody can."""
-        if self._switchboard.leader is None:
-            ready = [seat.line for seat in self._seats if seat.ready and seat.line is not None]
-            if ready:
-                self._switchboard.lead(ready[0])
+        self._switchboard.appoint(seat.line for seat in self._seats if seat.ready and seat.line is not None)
 
     def _replace_all(self, _asked: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._stop_by is not None:

@@ -222,3 +222,14 @@ def test_children_keep_only_their_own_end() -> None:
     assert mine.theirs.fileno() >= 0
     assert {mine.ours.fileno(), other.ours.fileno(), other.theirs.fileno()} == {-1}
     mine.theirs.close()
+
+
+async def test_a_worker_that_has_hung_up_is_not_made_to_lead(worker: Worker, exchange: Exchange) -> None:
+    """Its process may be there still: it is buried after its line is gone."""
+    await worker(0, who=named("w0"))
+    second, told = await worker(1, who=named("w1")), asyncio.Event()
+    second.on("reload.lead", lambda _: told.set())
+    await exchange.run(lambda: exchange.board.close(exchange.lines[0]))
+    await exchange.run(lambda: exchange.board.appoint(exchange.lines))
+    await asyncio.wait_for(told.wait(), 10)
+    assert (await second.ask_leader("who", {}, timeout_s=10)).payload["name"] == "w1"
