@@ -28,7 +28,7 @@ keys:
 limits:
   one: {algorithm: rolling_window, limit: 1, window: 10m, key: [connection]}
 upstreams:
-  up: {url: "%(url)s/base", timeouts: {connect: 5s, first_byte: 300ms}, probe: {path: /health%(more)s}%(upstream)s}
+  up: {url: "%(url)s/base", timeouts: {connect: 5s, first_byte: %(wait)s}, probe: {path: /health%(more)s}%(upstream)s}
 %(credentials)s
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, limits: [one]}
@@ -40,8 +40,8 @@ credentials:
 """
 
 
-def policies(url: str, credentials: str = "", more: str = "", upstream: str = "") -> str:
-    return POLICIES % {"url": url, "credentials": credentials, "more": more, "upstream": upstream}
+def policies(url: str, credentials: str = "", more: str = "", upstream: str = "", wait: str = "20s") -> str:
+    return POLICIES % {"url": url, "credentials": credentials, "more": more, "upstream": upstream, "wait": wait}
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +154,7 @@ async def test_the_other_side_is_not_there_or_does_not_speak(start: Start, upstr
 
 async def test_an_upstream_that_takes_the_call_and_never_answers_is_given_up(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        gateway = await start(policies(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        gateway = await start(policies(f"http://127.0.0.1:{listening.getsockname()[1]}", wait="100ms"))
         found, record = await try_out(gateway)
     assert (steps(found)["http"], record.error_class) == (False, "timeout")
     assert "first_byte_timeout" in last(found) or "total_timeout" in last(found)

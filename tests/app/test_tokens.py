@@ -75,7 +75,6 @@ def later(gateway: Running, seconds: float) -> None:
 
 @pytest.mark.parametrize("grant", [CLIENT_GRANT, REFRESH_GRANT])
 async def test_one_token_serves_all_calls_of_all_gateways(start: Start, server: Authority, grant: str) -> None:
-    server.control(delay_s=0.2)
     first, second = await start(policies(server, grant)), await start(policies(server, grant))
     statuses = await asyncio.gather(at_once(first, 10), at_once(second, 10))
     assert statuses == [[200] * 10] * 2
@@ -91,9 +90,10 @@ async def test_a_token_is_renewed_beside_the_calls_before_it_expires(start: Star
     gateway = await start(policies(server))
     assert await at_once(gateway, 3) == [200] * 3
     later(gateway, 3600 * 0.85)
-    server.control(delay_s=1.0)
+    server.control(mode="hold")
     status, _ = await called(gateway)
     assert (status, server.seen["issued"]) == (200, 1)  # did not wait for it
+    server.control(mode="ok")
     one = gateway.gateway.supply.of(gateway.gateway.policies.credentials["c1"])
     assert one is not None
     await asyncio.wait((one._fly(),))
@@ -179,8 +179,16 @@ async def test_an_upstream_that_always_says_401_is_no_flood_of_requests(start: S
     ],
 )
 async def test_no_token_is_an_honest_answer_that_costs_nothing(
-    start: Start, server: Authority, redis_client: Any, told: dict[str, Any], status: int, code: str, reason: str
+    start: Start,
+    server: Authority,
+    redis_client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    told: dict[str, Any],
+    status: int,
+    code: str,
+    reason: str,
 ) -> None:
+    monkeypatch.setattr("gateway.core.tokens.FIRST_WAIT_US", 60_000_000)
     server.control(**told)
     first, second = await start(policies(server)), await start(policies(server))
     answers = [

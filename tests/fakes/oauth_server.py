@@ -29,7 +29,7 @@ HUGE = 200_000
 
 
 class Server:
-    """Its state. `mode`: ok, down (500), refuse, garbage, huge, redirect, hang, odd (what `answer` says)."""
+    """Its state. `mode`: ok, hold (until it is another), down (500), refuse, garbage, huge, redirect, hang, odd (what `answer` says)."""
 
     def __init__(self) -> None:
         self._now = 0
@@ -42,7 +42,6 @@ class Server:
             "expires_in": 3600,
             "lives_s": None,  # what it really lives; None = as it says
             "rotate": False,
-            "delay_s": 0.0,
             "api": "ok",  # ok, always_401
             "answer": {},
             "headers": {},
@@ -59,7 +58,8 @@ class Server:
         self._now += 1
         self.seen["at_once"] = max(self.seen["at_once"], self._now)
         try:
-            await asyncio.sleep(self.said["delay_s"])
+            while self.said["mode"] == "hold":
+                await asyncio.sleep(0.01)
             return await self._answer(request, form)
         finally:
             self._now -= 1

@@ -41,6 +41,7 @@ class World:
         self.server = server
         self.told: list[str] = []
         self.passed_s = 0.0
+        self.ticking = False
         self.stores: list[RedisStore] = []
         self.supplies: list[Supply] = []
 
@@ -58,7 +59,7 @@ class World:
         return one
 
     def clock(self) -> float:
-        return time.monotonic() + self.passed_s
+        return self.passed_s + (time.monotonic() if self.ticking else 0.0)
 
     def tell(self, _credential: Credential, what: str, _fields: object) -> None:
         self.told.append(what)
@@ -167,11 +168,12 @@ async def test_without_the_store_tokens_are_had_but_refresh_tokens_are_not_used(
 async def test_a_refresh_token_that_the_store_would_not_take_is_offered_until_it_does(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True, delay_s=0.3)
+    world.server.control(rotate=True, mode="hold")
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
     await until(lambda: world.server.seen["requests"] == 1)
     own_redis_server.kill()  # while the server of tokens thinks
+    world.server.control(mode="ok")
     await waiting
     assert world.told == ["renewed", "unkept"]
     world.passed_s += 4000  # it goes on with what it knows
@@ -210,11 +212,14 @@ async def test_what_is_unkept_at_the_end_is_offered_once_more(world: World, own_
 async def test_the_end_waits_for_an_answer_that_may_hold_the_only_refresh_token(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True, delay_s=0.3)
+    world.server.control(rotate=True, mode="hold")
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
     await until(lambda: world.server.seen["requests"] == 1)
-    await one.close()
+    closing = asyncio.create_task(one.close())
+    await asyncio.sleep(0)
+    world.server.control(mode="ok")
+    await closing
     await waiting
     other = await world.worker(own_redis_server, world.credential("refresh_token"))
     await other.ready()
@@ -241,6 +246,7 @@ async def test_who_waits_for_the_dead_too_long_says_so(
     world: World, own_redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.modules.credentials.renewal.PATIENCE_S", 0.05)
+    world.ticking = True
     dead, alive = [await world.worker(own_redis_server, world.credential()) for _ in range(2)]
     await dead._vault.take(0)
     with pytest.raises(NoToken) as none:
