@@ -1,8 +1,10 @@
 """Durable queues on a real server: each letter comes out at least once, to one worker at a time, in order where asked."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -230,3 +232,26 @@ async def _fill_up(own_redis_server: RedisServer, store: Any, office: Office) ->
     assert (await office.settle("q", "a", taken[1], Step.RETRY, wait_ms=1, log={})).settled == 1
     own_redis_server.command("CONFIG", "SET", "maxmemory", "0")
     assert (await office.append(letter("3"), ["q"], seen_ms=1_000, most=9)).result == 1
+
+
+async def test_the_rights_that_the_page_names_are_enough(own_redis_server: RedisServer) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
+    rule = re.search(r"ACL SETUSER gateway on >PASSWORD (.*?)```", page, re.DOTALL)
+    more = re.search(r"also `(\+exists.*?)`", page, re.DOTALL)
+    assert rule is not None
+    assert more is not None
+    own_redis_server.command("ACL", "SETUSER", "gw", "reset", "on", ">pw", *rule[1].split(), *more[1].split())
+    async with opened(own_redis_server.url.replace("unix://", "unix://gw:pw@")) as store:
+        office = Office(store, "acl", now_us=T0_US)
+        await put(office, letter("1", "k", place=2), letter("2", "k", place=1), letter("3"))
+        first, third = await take(office)
+        await office.settle("q", "a", first, Step.DEAD, blamed=True, log={})
+        await office.settle("q", "a", third, Step.RETRY, wait_ms=0, blamed=True, log={})
+        again = await take(office, "b")
+        assert sorted(ids(again)) == ["2", "3"]
+        (office_later,) = (await office.take("q", "c", 1, concurrency=9, lease_ms=0))[1:]
+        assert office_later
+        assert (await office.show("q", tries=9, dead=9)).dead == 1
+        assert await office.redrive("q") == (1, 0)
+        own_redis_server.command("XGROUP", "DESTROY", f"{store.key_prefix}queue:{{acl}}:to:q", "g")
+        assert len(await take(office)) > 0

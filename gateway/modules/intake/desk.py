@@ -98,7 +98,7 @@ def compose(source: str, taken: Taken) -> tuple[bytes, Mapping[str, str]]:
     """What a service gets: the body as it came, the fields that came with it, and what we know besides."""
     ours = {f"{_OURS}source": source, f"{_OURS}attempt": str(taken.tries)}
     if taken.marks:
-        ours[f"{_OURS}marks"] = ", ".join(_MARKS[mark] for mark in taken.marks)
+        ours[f"{_OURS}marks"] = ", ".join(word for mark, word in _MARKS.items() if mark in taken.marks)
     return taken.body, {**taken.fields, **ours}
 
 
