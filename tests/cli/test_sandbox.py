@@ -27,6 +27,13 @@ def serving(start_gateway: Start, policies: Path) -> Process:
     return start_gateway("-p", str(policies / EXAMPLE), "--workers", "2")
 
 
+def save(file: Path, text: str) -> None:
+    """As a careful editor does: whole, under another name first."""
+    new = file.with_name(".new")
+    new.write_text(text)
+    new.rename(file)
+
+
 def first_order(process: Process) -> object:
     answer = process.get("/integrations/orders", CALLER)
     assert answer.headers["X-Gateway-Sandbox"] == "true"
@@ -42,10 +49,10 @@ def test_fixtures_are_followed_and_a_mistake_in_them_changes_nothing(serving: Pr
     fixtures = policies / "fixtures" / "vendor-a" / "fixtures.yaml"
     good = fixtures.read_text()
     assert first_order(serving) == "open"
-    fixtures.write_text(good.replace("status: open", "status: lost"))
+    save(fixtures, good.replace("status: open", "status: lost"))
     serving.wait_for("policy.loaded", 3)
     assert everywhere(serving, "lost")
-    fixtures.write_text(good.replace("list: orders", "list: order"))
+    save(fixtures, good.replace("list: orders", "list: order"))
     told = serving.wait_for("policy.rejected")[0]
     line = good[: good.index("list: orders")].count("\n") + 1
     assert told["errors"][0] == f"{fixtures}:{line}:11: records 'order' are not defined [undefined-name]"
@@ -53,7 +60,7 @@ def test_fixtures_are_followed_and_a_mistake_in_them_changes_nothing(serving: Pr
     fixtures.unlink()
     serving.wait_for("policy.rejected", 2)
     assert everywhere(serving, "lost")
-    fixtures.write_text(good)
+    save(fixtures, good)
     serving.wait_for("policy.loaded", 4)
     until("the first answers again", lambda: everywhere(serving, "open"))
 
