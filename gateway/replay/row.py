@@ -22,6 +22,7 @@ from gateway.core.problems import (
     KEY_MISSING,
     LOOP,
     NO_ROUTE,
+    NOT_CACHED,
     OVERLOADED,
     PAUSED,
     STORE_DOWN,
@@ -45,6 +46,7 @@ _NEVER_ASKED = frozenset(
         CREDENTIALS_REFUSED,
         CREDENTIALS_UNAVAILABLE,
         LOOP,
+        NOT_CACHED,
         OVERLOADED,
         CIRCUIT_OPEN,
         PAUSED,
@@ -128,7 +130,8 @@ class Reader:
             rows.other += 1
             return
         code, decision = line.get("problem_code", ""), line["decision"]
-        if decision == "held" or code in _NEVER_ASKED or "method" not in line:
+        kept = decision == "unlimited" and line.get("response_source") == "cache"
+        if decision == "held" or kept or code in _NEVER_ASKED or "method" not in line:
             rows.never_asked += 1
             return
         lasted_us = round(line["duration_ms"] * 1000)

@@ -193,9 +193,10 @@ def test_lines_that_cannot_be_read_are_counted_and_no_more(policy: Path, tmp_pat
 def test_other_lines_and_calls_that_limits_never_saw_are_counted_apart(policy: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     others = ['{"event_name": "gateway.ready"}', line(1, decision="held"), line(2, problem_code="UNAUTHENTICATED")]
+    others.append(line(3, decision="unlimited", response_source="cache", cache="hit"))
     log.write_text("\n".join([*others, line(3)]))
     found = replayed(log, policy)
-    assert (found["calls"], found["other_lines"], found["never_asked"], found["unreadable"]) == (1, 1, 2, 0)
+    assert (found["calls"], found["other_lines"], found["never_asked"], found["unreadable"]) == (1, 1, 3, 0)
 
 
 def test_standard_input_and_gzip(policy: Path, tmp_path: Path) -> None:
