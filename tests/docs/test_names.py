@@ -17,10 +17,10 @@ RULES = yaml.safe_load((ROOT / "config" / "deploy" / "prometheus-rules.yaml").re
 ALERTS = {rule["alert"] for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
 ACTIONS = {
     action
-    for path in (ROOT / "gateway" / "admin").rglob("*.py")
+    for path in (ROOT / "gateway").rglob("*.py")
     for action in re.findall(r'"([a-z]+\.[a-z_]+)"', path.read_text())
 }
-"""What `admin.mutation` says was done."""
+"""What is done under such a name: changes on record, the operation of a test."""
 FAMILIES = {name.partition(".")[0] for name in EVENTS}
 
 
