@@ -19,7 +19,7 @@ from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of, code_of
 from gateway.store.link import Link, pack, with_source
 from gateway.store.node import Message, Node
-from gateway.store.pipeline import OnEvent, Pipeline, refused
+from gateway.store.pipeline import OnEvent, Pipeline, end, refused
 from gateway.store.topology import SLOTS, Address, discover, tag_within
 
 MAX_REDIRECTS = 5
@@ -177,8 +177,7 @@ class Nodes:
         """Send what is queued and stop. Commands fail from now on. Idempotent."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait((keeper,))
+            await end(keeper)
         for task in self._retiring:
             task.cancel()
         self._unknown = StoreDown("connect", "the store is closed")

@@ -24,6 +24,7 @@ WATCH_S = 1.0
 """Between two looks at who is the primary, where that can change without a word."""
 DEAD_AFTER_TIMEOUTS = 10
 MIN_DEAD_S = 0.25
+CANCEL_AGAIN_S = 0.1
 
 OnEvent = Callable[[str, Mapping[str, object]], None]
 """(name of the event, its fields): `store.degraded`, `store.recovered`, `store.script_reloaded`."""
@@ -40,6 +41,14 @@ def refused(fault: StoreDown) -> "asyncio.Future[Any]":
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     answer.set_exception(down)
     return answer
+
+
+async def end(task: "asyncio.Task[None]") -> None:
+    """Cancel until it has ended: a cancellation that comes together with what a task waits for may get lost in a
+    library on the way, and the task would go on for ever."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
 
 
 Probe = Callable[[Link], Awaitable[object]]
@@ -123,8 +132,7 @@ class Pipeline:
         self._fault = StoreDown("connect", "the store is closed")
         if keeper is None:
             return
-        keeper.cancel()
-        await asyncio.wait((keeper,))
+        await end(keeper)
         if self._link is not None:
             await self._link.close()
         await self._dialer.close()

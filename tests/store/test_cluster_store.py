@@ -157,6 +157,24 @@ async def serve_nodes():
         server.close()
 
 
+async def test_close_although_a_cancellation_gets_lost(open_store, emptied_cluster, monkeypatch):
+    store = await open_store(emptied_cluster.url, start=False)
+    looking, look = asyncio.Event(), store._nodes._look
+
+    async def loses_it():
+        monkeypatch.setattr(store._nodes, "_look", look)
+        looking.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(store._nodes, "_look", loses_it)
+    starting = asyncio.create_task(store.start())
+    await looking.wait()
+    await store.close()
+    with suppress(StoreDown):
+        await starting
+
+
 async def test_close_at_the_moment_at_which_it_is_told_to_look_anew(open_store, emptied_cluster, monkeypatch):
     monkeypatch.setattr(nodes, "MIN_GAP_S", 0.0)
     monkeypatch.setattr(nodes, "MAX_GAP_S", 0.0)
