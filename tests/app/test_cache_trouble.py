@@ -283,3 +283,20 @@ async def test_a_flood_of_variants_stays_within_bounds(start: Start, upstream: U
     for number in range(60):
         await cached.get(f"/users/{number}", ("X-A", "1"))
     assert memory.size_bytes <= 64 * 1024
+
+
+async def test_a_reload_keeps_what_is_kept_and_brings_the_routes_new_rules(start: Start, upstream: Upstream) -> None:
+    cached = await begin(start, upstream, rest="retry: twice")
+    other = await begin(start, upstream, rest="retry: twice", limit=7)
+    gateway = cached.running.gateway
+    cached.answers(OLD)
+    await cached.get("/things")
+    before, gateway.policies = gateway.policies, other.running.gateway.policies
+    gateway.caches.use(gateway.policies)
+    gateway.callers.forget()
+    assert (await cached.get("/things")).fields("Cache-Status")[0].startswith("gw-test; hit")
+    (kept,) = filter(None, map(gateway.caches.of, gateway.policies.routes))
+    for policies in (before, gateway.policies):
+        (route,) = (one for one in policies.routes if one.cache is not None)
+        assert kept.at_once(route).limits == route.limits
+        assert kept.at_once(route).retry is None

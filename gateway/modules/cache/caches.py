@@ -45,15 +45,15 @@ class Kept:
         self.upstream = upstream
         self.memory = Memory(cache.size_bytes)
         self.flights = Flights()
-        self._at_once: Route | None = None
+        self._at_once: tuple[Route, Route] | None = None
 
     def at_once(self, route: Route) -> Route:
         """The route of a call that has an old answer to fall back on: it need not wait for further attempts."""
         if route.retry is None:
             return route
-        if self._at_once is None or self._at_once.source != route.source:
-            self._at_once = replace(route, retry=None)
-        return self._at_once
+        if self._at_once is None or self._at_once[0] is not route:  # it may be another one after a reload
+            self._at_once = (route, replace(route, retry=None))
+        return self._at_once[1]
 
 
 class Caches:
