@@ -30,7 +30,9 @@ async def browser() -> AsyncIterator[Browser]:
     binary = shutil.which(os.environ.get("GATEWAY_TEST_CHROMIUM", "chromium"))
     assert binary, "these tests need Debian's chromium: apt-get install chromium"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=binary, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = await playwright.chromium.launch(
+            executable_path=binary, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield browser
         await browser.close()
 

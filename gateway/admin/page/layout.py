@@ -59,7 +59,7 @@ def page(
         leave=_leave(view) if inside else "",
         heading=title,
         main=main,
-        policy_version=view.policies.version,
+        footer=_footer(view) if inside else "",
     )
     return as_answer(html, status)
 
@@ -80,6 +80,14 @@ def _navigation(path: str) -> Html:
         for target, name in PAGES
     ]
     return element("ul", *shown)
+
+
+def _footer(view: AdminView) -> Html:
+    return element(
+        "p",
+        *("Times are UTC. Policies ", element("code", view.policies.version), ". The same for programs: "),
+        *(link("/-/status", "status"), ", ", link("/-/openapi.json", "admin API"), "."),
+    )
 
 
 def _leave(view: AdminView) -> Html:
