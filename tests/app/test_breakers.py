@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
-from statistics import median
 
 import pytest
 
@@ -125,10 +123,7 @@ async def test_an_open_breaker_charges_no_limit_and_touches_no_socket(start: Sta
     assert fields["X-RateLimit-Remaining"] == "96"
 
 
-async def test_an_open_breaker_answers_sooner_than_calls_take_that_go_on_beside_it(
-    start: Start, upstream: Upstream
-) -> None:
-    """By turns, so that both meet the same machine; the medians are compared, not measured."""
+async def test_an_open_breaker_asks_nobody_while_others_go_on_beside_it(start: Start, upstream: Upstream) -> None:
     gateway = await start(policies(upstream).replace("limit: 100", "limit: 5000"))
     upstream.script = always(BAD)
     for _ in range(3):
@@ -136,16 +131,12 @@ async def test_an_open_breaker_answers_sooner_than_calls_take_that_go_on_beside_
     upstream.script = always(OK)
     accepted, reached = upstream.accepted, len(upstream.received)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    took: dict[str, list[float]] = {"c1": [], "c2": []}
     for connection, end in (("c1", b"}"), ("c2", b"\r\n\r\nok")) * 150:
-        began = time.perf_counter()
         writer.write(f"GET /x HTTP/1.1\r\nHost: a\r\nX-Connection-Id: {connection}\r\n\r\n".encode())
         await reader.readuntil(end)
-        took[connection].append(time.perf_counter() - began)
     writer.close()
     assert [request.fields("X-Connection-Id") for request in upstream.received[reached:]] == [["c2"]] * 150
     assert upstream.accepted - accepted <= 1
-    assert median(took["c1"]) < median(took["c2"])
 
 
 async def test_a_probe_whose_answer_streams_closes_it_when_the_answer_begins(start: Start, upstream: Upstream) -> None:
