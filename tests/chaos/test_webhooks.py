@@ -1,6 +1,6 @@
 """Webhooks with everything going wrong: none that was acknowledged is lost, none unsigned gets in.
 
-Four minutes for 100,000; `GATEWAY_TEST_WEBHOOKS=10000 pytest tests/chaos/test_webhooks.py` for fewer.
+Some eight minutes for 100,000; `GATEWAY_TEST_WEBHOOKS=10000 pytest tests/chaos/test_webhooks.py` for fewer.
 
 Providers send them over several sockets, some twice, out of order, some forged; whatever is not answered with 200 they send
 again. Meanwhile gateways and the store are killed (SIGKILL), again and again. Services answer some with 500, and remember
