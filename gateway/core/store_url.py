@@ -69,8 +69,8 @@ def redact_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url if url in ("embedded", "local") else HIDDEN
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        return HIDDEN
+    if scheme not in SCHEMES:
+        return f"{scheme}://{HIDDEN}" if re.fullmatch(r"[a-z+.-]+", scheme) else HIDDEN
     secret, at, shown = rest.rpartition("@")
     place, mark, query = shown.partition("?")
     hosts, slash, path = place.partition("/")

@@ -92,6 +92,8 @@ def test_what_is_wrong_is_said(url, text):
         ("redis://:p?w@h", "redis://***"),
         ("pw", "***"),
         ("pw@://h", "***"),
+        ("Pw1://h", "***"),
+        ("http://h", "http://***"),
     ],
 )
 def test_shown_form(url, shown):
