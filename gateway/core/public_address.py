@@ -7,6 +7,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1
+_UNICAST = ipaddress.ip_network("2000::/3")  # RFC 4291 §2.4: all of IPv6 that is given to hosts of the internet
+_OF_CLOUDS = ipaddress.ip_network("168.63.129.16/32")  # Azure's agent service: looks public, is the host's own
 
 
 def is_public(address: Address) -> bool:
@@ -14,6 +16,8 @@ def is_public(address: Address) -> bool:
     hidden = _hidden(address)
     if hidden is not None:
         return is_public(hidden)
+    if address in _OF_CLOUDS or (address.version == 6 and address not in _UNICAST):
+        return False
     return address.is_global and not address.is_multicast
 
 
