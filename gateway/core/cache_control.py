@@ -12,6 +12,8 @@ MAX_VALUE_BYTES = 4096
 """A longer field is taken for `no-store`: nobody means well by it."""
 
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')
+_WHOLE = re.compile(r'(?:[^"]++|"(?:\\.|[^"\\])*+")*+').fullmatch
+"""No quoted string is left open. Possessive: what is no match is known after one look at each character."""
 _SECONDS = re.compile(r'"?([0-9]{1,64})"?').fullmatch
 
 
@@ -23,7 +25,7 @@ class Directives:
     def __init__(self, values: Iterable[str]) -> None:
         said: dict[str, set[str]] = {}
         for value in values:
-            for element in _ELEMENT.findall(value) if len(value) <= MAX_VALUE_BYTES else ["no-store"]:
+            for element in _elements(value):
                 name, _, argument = element.partition("=")
                 said.setdefault(name.strip().lower(), set()).add(argument.strip())
         said.pop("", None)
@@ -50,6 +52,14 @@ class Directives:
             return None
         match = _SECONDS(next(iter(arguments))) if len(arguments) == 1 else None
         return min(int(match[1]), MAX_SECONDS) if match else 0
+
+
+def _elements(value: str) -> list[str]:
+    """What stands between commas. Where a quoted string has no end, nobody knows what is in it: read both ways."""
+    if len(value) > MAX_VALUE_BYTES:
+        return ["no-store"]
+    found = _ELEMENT.findall(value)
+    return found if _WHOLE(value) else found + value.split(",")
 
 
 def values(fields: Fields, name: bytes) -> list[str]:

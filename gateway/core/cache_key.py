@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 from gateway.core.cache_control import values
 from gateway.core.caching import Cache, storable
 from gateway.core.doubts import ODD
-from gateway.core.fields import ADDRESS_FIELDS, lower
+from gateway.core.fields import ADDRESS_FIELDS, connection_named, lower
 from gateway.core.framing import Fields
 from gateway.core.match import match_path
 from gateway.core.policy import PathPattern
@@ -58,6 +58,8 @@ def reads(cache: Cache, head: Any, rest: str) -> bool:
     """
     if head.has_body or head.upgrade or any(_passes_by(lower[name]) for name, _ in head.fields):
         return False
+    if _takes_off(head.fields):
+        return False
     return covers(cache, head.method, rest)
 
 
@@ -73,6 +75,13 @@ def _passes_by(name: bytes) -> bool:
     if name in _PASS_BY:
         return True
     return name not in ADDRESS_FIELDS and name.replace(b"_", b"-").startswith(_ANOTHER_REQUEST)
+
+
+def _takes_off(fields: Fields) -> bool:
+    """Whether `Connection` names fields that the upstream then does not get to see: its answer would be kept for those
+    who do send it what these say."""
+    connection = ",".join(values(fields, b"connection"))
+    return bool(connection) and bool(connection_named(connection, ()))
 
 
 def told(fields: Fields) -> tuple[bytes, ...]:

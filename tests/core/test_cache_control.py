@@ -52,6 +52,21 @@ def test_a_field_of_kilobytes_means_no_store() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "no_store"),
+    [
+        ('max-age=9, x="a, no-store', True),
+        ('max-age=9, x="a\\", no-store', True),
+        ('"\\, no-store', True),
+        ('max-age=9, x="a, no-store"', False),
+        ('max-age=9, x="a\\", no-store"', False),
+        ('"' + '\\"' * 2000 + ", no-store", True),
+    ],
+)
+def test_a_string_that_does_not_end_hides_nothing(said: str, no_store: bool) -> None:
+    assert ("no-store" in Directives([said])) is no_store
+
+
+@pytest.mark.parametrize(
     ("lines", "no_cache"),
     [
         (["Pragma: no-cache"], True),

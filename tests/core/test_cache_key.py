@@ -38,6 +38,10 @@ def test_only_paths_that_can_be_read_in_one_way(path: str, may: bool) -> None:
         (head("Range: bytes=0-1"), True),
         (head("X-Forwarded-Host: a", "Forwarded: host=a", "X-Real-IP: 1.1.1.1"), True),  # the gateway's own to write
         (head("X-Requested-With: a", "X-Correlation-Id: b"), True),
+        (head("Connection: close"), True),
+        (head("Connection: keep-alive, TE", "Connection: Authorization"), True),  # which it cannot remove
+        (head("Connection: close, accept-language", "Accept-Language: de"), False),
+        (head("Connection: close", "Connection: X-Region", "X-Region: a"), False),
         (head(method="POST"), False),
         (head(method="get"), False),
         (head(body=True), False),
