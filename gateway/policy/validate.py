@@ -70,9 +70,18 @@ def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> 
     chosen = node.child(name)
     if chosen is None:
         findings.error(node.named, "missing-key", f"key {quoted(name)} is missing")
+        _tell_typo(node, name, findings)
         return
     words = [word.strip(" '") for word in context.get("expected_tags", "").split(",")]
     _unknown_word(chosen.where, context.get("tag", chosen.plain()), words, findings)
+
+
+def _tell_typo(node: Node, missing: str, findings: Findings) -> None:
+    """Keys that look like the missing one: nothing else is looked at before it is there."""
+    for name, child in node.value.items() if isinstance(node.value, dict) else ():
+        hint = did_you_mean(name, [missing])
+        if hint.startswith("did"):
+            findings.error(child.named, "unknown-key", f"unknown key {quoted(name)}", hint)
 
 
 def _explain_type(where: Where, problem: str, value: object, context: Mapping[str, Any], findings: Findings) -> None:

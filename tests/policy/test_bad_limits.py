@@ -19,6 +19,11 @@ BAD = {
         a_limit("limit: 5"),
         "p.yaml:6:3: key 'algorithm' is missing [missing-key]",
     ),
+    "algorithm spelled wrong": (
+        a_limit("algoritm: rolling_window, limit: 5"),
+        "p.yaml:6:3: key 'algorithm' is missing [missing-key]",
+        "p.yaml:6:16: unknown key 'algoritm' (did you mean 'algorithm'?) [unknown-key]",
+    ),
     "unknown algorithm": (
         a_limit("algorithm: roling_window, limit: 5"),
         "p.yaml:6:27: expected one of rolling_window, fixed_window, token_bucket, concurrency, got the text 'roling_window' (did you mean 'rolling_window'?) [unknown-value]",
