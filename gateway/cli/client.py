@@ -96,7 +96,10 @@ class AdminClient:
                 sock.settimeout(None)  # a quiet gateway is none that is gone
             yield answer
         except (OSError, HTTPException) as error:
-            self._fail(UNREACHABLE, f"no answer from the admin listener at {self.reach.listen}: {plain(why(error))}")
+            elsewhere = isinstance(error, ConnectionRefusedError) and not self.reach.admin
+            hint = " (--admin HOST:PORT asks elsewhere)" if elsewhere else ""
+            text = f"no answer from the admin listener at {self.reach.listen}: {plain(why(error))}{hint}"
+            self._fail(UNREACHABLE, text)
         finally:
             if answer is not None:
                 answer.close()

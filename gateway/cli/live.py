@@ -115,7 +115,7 @@ class StatusPage:
             _curve("calls", f"{found['calls_per_s']:,.1f} a second", self._calls),
             _curve("refused", f"{found['refused_share']:.1%}", self._refused, _BAD),
             _curve("p99", f"{self._p99_ms[-1]:,.1f} ms", self._p99_ms, "cyan"),
-            Text(f"{'store':<9}").append(*_store(found["store"])),
+            Text(f"{'store':<9}").append(*store_text(found["store"])),
             Text(),
         ]
         for one in _tables(found):
@@ -138,11 +138,11 @@ class StatusPage:
         return text
 
 
-def _store(store: Document) -> tuple[str, str]:
+def store_text(store: Document) -> tuple[str, str]:
     """What is said of it, and how it looks."""
     if store["up"] and "error" not in store:
         return f"{store['kind']}, {store['round_trip_ms']} ms", _GOOD
-    reason = " ".join(str(store[name]) for name in ("reason", "detail", "error") if store.get(name))
+    reason = " ".join(dict.fromkeys(str(store[name]) for name in ("reason", "detail", "error") if store.get(name)))
     return plain(f"{store['kind']} down for {store.get('down_s', 0):.0f} s: {reason}"), _BAD
 
 

@@ -97,7 +97,13 @@ def granted(client: AdminClient, as_json: Json = False) -> None:
 def _force(client: AdminClient, state: str, name: str, key: list[str], ttl: str, as_json: bool) -> None:
     order = {"state": state} if state == "auto" else {"state": state, "ttl": ttl}
     found = client.post(path_to("breakers", name, *key), order, "after")
-    print_found(found, as_json, _facts(found["after"]))
+    print_found(found, as_json, _circuit(found["after"]))
+
+
+def _circuit(document: Document) -> Iterator[str]:
+    yield from _facts(document)
+    if document.get("state") == "open" and "next_probe_s" not in document:
+        yield f"{'next call':<18} is let through as a probe"
 
 
 Name = Annotated[str, typer.Argument(metavar="BREAKER", help="Name of the breaker.")]
@@ -114,7 +120,8 @@ def show_breaker(
 ) -> None:
     """Show the breakers, or how one caller's stands."""
     if name:
-        print_found(client.get(path_to("breakers", name, *key or ())), as_json)
+        found = client.get(path_to("breakers", name, *key or ()))
+        print_found(found, as_json, _circuit(found))
         return
     found = client.get("/-/breakers", "breakers")
     rows = [[one["name"], ", ".join(one["key"]) or "-", one["scope"], one["source"]] for one in found["breakers"]]

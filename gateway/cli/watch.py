@@ -12,7 +12,7 @@ import typer
 
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
-from gateway.cli.live import Every, StatusPage, Watch, columns, no_answer
+from gateway.cli.live import Every, StatusPage, Watch, columns, no_answer, store_text
 from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
 from gateway.cli.repeats import tell_repeats
@@ -43,15 +43,19 @@ def status(client: AdminClient, watch: Watch = False, every: Every = 2.0, as_jso
 
 def status_lines(found: Document) -> Iterator[str]:
     """The document of `GET /-/status` for people."""
-    store = found["store"]
-    yield _row("gateway", f"{found['name']} {found['version']}, {len(found['workers'])} workers" + _missing(found))
+    workers = len(found["workers"])
+    count = f"{workers} worker{'s' * (workers != 1)}"
+    draining = ", draining" if found["switches"]["draining"] else ""
+    yield _row("gateway", f"{found['name']} {found['version']}, {count}{_missing(found)}{draining}")
     yield _row("policy", f"{found['policy_version']} since {found['loaded_at']}")
-    calls = f"{found['calls_per_s']:,} a second, {found['refused_share']:.1%} refused, {found['in_flight']} in flight"
-    yield _row("calls", calls)
+    rate = found["calls_per_s"]
+    each = f"{round(rate, 1 if rate >= 1 else 3):,} a second"
+    yield _row("calls", f"{each}, {found['refused_share']:.1%} refused, {found['in_flight']} in flight")
     yield _row("latency", ", ".join(_stages(found["latency"])) or "no calls lately")
-    yield _row("store", ", ".join(f"{name} {_text(value)}" for name, value in store.items()))
+    yield _row("store", store_text(found["store"])[0] + _owing(found["store"]))
     for one in found["breakers"]["not_closed"]:
-        yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is not closed")
+        state = one.get("state", "not closed").replace("_", "-")
+        yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is {state}")
     for one in found["connections"]["not_online"]:
         yield _row("connection", f"{one['connection']} is {one['state']} since {one['since']}")
     for one in found["reloads"][:3]:
@@ -64,7 +68,7 @@ def status_lines(found: Document) -> Iterator[str]:
         yield from table(("limit", "asked", "limited", "in shadow"), rows)
     if found["top_rejected"]:
         yield ""
-        yield from _callers(found["top_rejected"])
+        yield from table(("refused most", "caller", "count", "per second"), _rows(found["top_rejected"]))
 
 
 def _stages(latency: Document) -> Iterator[str]:
@@ -76,6 +80,11 @@ def _stages(latency: Document) -> Iterator[str]:
 def _missing(found: Document) -> str:
     missing = found["missing"]
     return f", {len(missing)} do not answer" if missing else ""
+
+
+def _owing(store: Document) -> str:
+    owing = store.get("owing")
+    return f", counters it has yet to be told: {owing:,}" if owing else ""
 
 
 def _text(value: Any) -> str:

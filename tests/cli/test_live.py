@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from gateway.cli.live import StatusPage, curve
+from gateway.cli.watch import status_lines
 from tests.cli.conftest import until
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,24 @@ def test_the_page_has_everything_that_needs_a_look() -> None:
     for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
         assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
     assert "ac?[2Jme" in shown, "names of callers do not move the cursor"
+
+
+def test_the_same_in_lines() -> None:
+    away = {
+        "kind": "redis",
+        "up": False,
+        "down_s": 7.2,
+        "reason": "connect",
+        "error": "connect",
+        "owing": 2,
+        "fleet": {"workers": 1},
+    }
+    shown = [*status_lines({**FOUND, "store": away})]
+    assert shown[0] == "gateway     gw 1, 1 worker, 1 do not answer, draining"
+    assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
+    assert "store       redis down for 7 s: connect, counters it has yet to be told: 2" in shown
+    assert "breaker     fragile of everybody is open" in shown
+    assert any(line.split()[:2] == ["refused", "most"] for line in shown)
 
 
 def test_a_store_that_is_down_says_why() -> None:
