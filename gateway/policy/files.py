@@ -23,7 +23,7 @@ def policy_files(paths: Iterable[Path], findings: Findings) -> list[Path]:
             findings.error(Where(str(path)), "unreadable", f"cannot be read: {error.strerror}")
             continue
         if not found:
-            findings.error(Where(str(path)), "no-files", "the directory holds no *.yaml file")
+            findings.error(Where(str(path)), "no-files", "the directory holds no *.yaml or *.yml file")
         files.update(dict.fromkeys(found))
     return list(files)
 

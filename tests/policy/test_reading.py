@@ -157,7 +157,7 @@ def test_a_file_that_is_not_there_or_may_not_be_read(directory: Path) -> None:
     (directory / "dir.yaml").mkdir()
     assert [str(error) for error in check([Path("nowhere.yaml"), Path("dir.yaml")]).errors] == [
         "nowhere.yaml: cannot be read: No such file or directory [not-found]",
-        "dir.yaml: the directory holds no *.yaml file [no-files]",
+        "dir.yaml: the directory holds no *.yaml or *.yml file [no-files]",
     ]
 
 
