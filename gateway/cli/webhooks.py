@@ -31,13 +31,19 @@ def list_webhooks(
         return
     found = client.get(path_to("webhooks", receiver), "tries", "dead_letters")
     tries = [
-        [str(one["at"]), one["id"], str(one["attempt"]), str(one["status"] or one["error"]), one["result"]]
+        [_when(one["at"]), one["id"], str(one["attempt"]), str(one["status"] or one["error"]), one["result"]]
         for one in found["tries"]
     ]
     dead = [[one["id"], one["tries"], one["why"]] for one in found["dead_letters"]]
     lines = [*table(COLUMNS, [[str(found[name]) for name in COLUMNS]]), ""]
     lines += [*table(("at", "id", "attempt", "answer", "result"), tries), ""]
     print_found(found, as_json, [*lines, *table(("dead letter", "tries", "why"), dead)])
+
+
+def _when(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @webhooks.command("redrive")
