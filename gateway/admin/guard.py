@@ -81,7 +81,6 @@ class Guard:
                 event("admin.failed", "Admin request failed", "error", path=request.path, exc_info=True)
                 failed = AdminProblem(500, "INTERNAL_ERROR", "The gateway failed to handle this request.")
                 response = self._tell(request, failed)
-            _harden(response)
             return response
 
         return guarded
@@ -161,7 +160,8 @@ def _from_aiohttp(error: web.HTTPException) -> AdminProblem:
     return AdminProblem(error.status, "BAD_REQUEST", error.reason)
 
 
-def _harden(response: web.StreamResponse) -> None:
+async def harden(_request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`: streams have sent their head long before their handler returns."""
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers[hdrs.SERVER] = "gateway"

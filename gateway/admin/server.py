@@ -12,7 +12,7 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from gateway.admin import local_breakers
-from gateway.admin.guard import MAX_BODY_BYTES, Guard
+from gateway.admin.guard import MAX_BODY_BYTES, Guard, harden
 from gateway.admin.page.routes import add_pages, told
 from gateway.admin.table import ENDPOINTS
 from gateway.admin.view import AdminView
@@ -29,6 +29,7 @@ class AdminServer:
         local_breakers.answer_siblings(view)
         guard = Guard(view.settings, partial(told, view))
         app = web.Application(middlewares=[guard.middleware()], client_max_size=MAX_BODY_BYTES)
+        app.on_response_prepare.append(harden)
         add_pages(app.router, view)
         for endpoint in ENDPOINTS:
             handler = partial(endpoint.handler, view)

@@ -303,6 +303,8 @@ async def test_only_our_own_pages_send_forms(busy: Admin, fields: dict[str, str]
 async def test_an_open_page_is_kept_up_to_date(busy: Admin) -> None:
     async with asyncio.timeout(20), busy.client.get(f"http://127.0.0.1:{busy.port}/live") as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
+        hardened = [stream.headers[name] for name in ("Cache-Control", "X-Content-Type-Options", "Server")]
+        assert hardened == ["no-store", "nosniff", "gateway"]
         first = await message(stream)
         assert set(first["parts"]) >= set(FRAGMENTS)
         assert "conn_7" not in first["parts"]["breakers"]
