@@ -65,10 +65,14 @@ class Chain:
         return encode(dict(line), self._rename)
 
 
+_NAMES_AN_ENTRY = "credentials"
+"""Of events about tokens: what the entry in the policies is called. Nothing else of credentials is in an event."""
+
+
 def clean(_logger: WrappedLogger, _level: str, line: EventDict) -> EventDict:
     """Take secrets out: by the name of the field, and as user and password in URLs."""
     for name, value in line.items():
-        line[name] = _cleaned(name, value)
+        line[name] = _cleaned("" if name == _NAMES_AN_ENTRY else name, value)
     if "exception" in line:
         line["exception"] = line["exception"][-TRACEBACK_CHARS:]
     return line

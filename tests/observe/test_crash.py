@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.observe.chain import clean
 from gateway.observe.crash import traceback_text
 from gateway.observe.text import REDACTED, redact_query
 
@@ -89,3 +90,9 @@ def test_endless_causes_end() -> None:
 )
 def test_secrets_in_queries(query: str, logged: str) -> None:
     assert redact_query(query) == logged
+
+
+def test_an_event_says_which_credentials_it_is_about_and_nothing_else_of_them() -> None:
+    line = {"credentials": "crm-1", "token": SECRET, "client_secret": SECRET, "changed": {"credentials": SECRET}}
+    left = {"token": REDACTED, "client_secret": REDACTED, "changed": {"credentials": REDACTED}}
+    assert clean(None, "", line) == {"credentials": "crm-1", **left}
