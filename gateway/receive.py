@@ -61,11 +61,6 @@ async def _take(call: Call, intake: Intake) -> Refusal | None:
     call.record.route = f"intake:{inlet.source.name}"
     if call.request.head.method != "POST":
         return ONLY_POST
-    if inlet.ask is not None:
-        call.ask = inlet.ask
-        refusal = await admit(call)
-        if refusal is not None:
-            return refusal
     try:
         body = await asyncio.create_task(_in_time(call, inlet.source))
     except BodyFailed as failure:
@@ -76,12 +71,19 @@ async def _take(call: Call, intake: Intake) -> Refusal | None:
 
 
 async def _keep(call: Call, intake: Intake, inlet: Inlet, body: bytes) -> Refusal | None:
-    began = call.gateway.clock()
+    fields = call.request.head.headers
     try:
-        result = await asyncio.shield(intake.take(inlet, call.request.head.headers, body))
+        known = intake.check(inlet, fields, body)
     except Rejected as rejected:
         call.record.error_detail = rejected.reason
         return Refusal(UNAUTHENTICATED, str(rejected)) if rejected.forged else bad_request(400, str(rejected))
+    if inlet.ask is not None:  # only now: forged ones must not use up what the source may send
+        call.ask = inlet.ask
+        refusal = await admit(call)
+        if refusal is not None:
+            return refusal
+    began = call.gateway.clock()
+    result = await asyncio.shield(intake.take(inlet, known, fields, body))
     call.record.store_s += call.gateway.clock() - began
     if result in ("full", "store_away"):
         call.record.error_detail = result

@@ -147,6 +147,8 @@ async def test_other_ways_to_sign_limits_and_a_service_that_is_away(gateway: Pro
     assert [status for status, _ in answers] == [200, 200, 200, 503]
     assert (answers[2][1], answers[3][1]["code"]) == ({"result": "duplicate"}, "INTAKE_FULL")
     basic = {"Authorization": "Basic " + b64encode(ENV["PSA"].encode()).decode()}
+    forged = [await post(gateway, "/hooks/psa", b"0", {"Authorization": "Basic bm86bm8="}) for _ in range(3)]
+    assert [status for status, _ in forged] == [401, 401, 401], "and they use up nothing"
     many = [await post(gateway, "/hooks/psa", str(n).encode(), basic) for n in range(3)]
     assert [status for status, _ in many] == [200, 200, 429]
     await receiver.wait(2)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 
 from gateway.core.ask import Ask
-from gateway.core.intake import Rejected, Source, understand
+from gateway.core.intake import Rejected, Source, Understood, understand
 from gateway.core.keys import partition_key
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
 from gateway.store import StoreDown
@@ -57,17 +57,20 @@ class Intake:
         """Who is meant by a request's target."""
         return self._inlets.get(target.removeprefix(self.path).partition("?")[0])
 
-    async def take(self, inlet: Inlet, fields: Mapping[str, str], body: bytes) -> str:
-        """Keep it: `accepted`, `duplicate`, `full` or `store_away`. Raises Rejected.
+    def check(self, inlet: Inlet, fields: Mapping[str, str], body: bytes) -> Understood:
+        """What it is. Raises Rejected."""
+        try:
+            return understand(inlet.source, fields, body, time_ns() // 1000)
+        except Rejected as rejected:
+            self.counts[inlet.source.name, rejected.reason] += 1
+            raise
+
+    async def take(self, inlet: Inlet, known: Understood, fields: Mapping[str, str], body: bytes) -> str:
+        """Keep it: `accepted`, `duplicate`, `full` or `store_away`.
 
         Only after the first two will it be delivered; after the others the sender has to send it again.
         """
         source = inlet.source
-        try:
-            known = understand(source, fields, body, time_ns() // 1000)
-        except Rejected as rejected:
-            self.counts[source.name, rejected.reason] += 1
-            raise
         passed = {name.lower(): text for name, text in fields.items() if name.lower() not in _NOT_PASSED}
         kept = {name: _printable(text) for name, text in passed.items() if not name.startswith(_OURS)}
         letter = Letter(known.id, body, key=short(known.key), place=known.place, marks=known.marks, fields=kept)
