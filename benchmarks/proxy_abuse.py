@@ -80,7 +80,7 @@ async def files(plain_loop: bool) -> bool:
             f"256 files, 1,000 sockets: crashed {crashed}, CPU {busy:.1f} % while full, again after {after:.2f} s, "
             f"stderr {len(gateway.errors())} bytes"
         )
-        return not crashed and busy < 30 and recovered and after <= 2
+        return not crashed and busy < 60 and recovered and after <= 2  # a loop that spins takes 100
 
 
 SCENES = {

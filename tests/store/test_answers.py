@@ -31,8 +31,10 @@ class World:
         self.answers.now_us += us
 
     async def put(self, place: Place, stored: Stored, *, asked_ago_us: int = 0, most_bytes: int = BOUND) -> None:
+        """Told, and taken in: what is asked behind it has its answer."""
         now_us = self.answers.now_us
         self.answers.put(place, stored, asked_us=now_us - asked_ago_us, now_us=now_us, most_bytes=most_bytes)
+        await self.answers.find(place, None, now_us)
 
     async def find(self, place: Place, known: Stored | None = None, **more: Any) -> Found:
         return await self.answers.find(place, known, self.answers.now_us, **more)
