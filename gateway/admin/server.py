@@ -53,6 +53,15 @@ class AdminServer:
 def _pattern(path: str) -> str:
     """As aiohttp's router wants it: what is in braces may be any number of segments, whatever bytes they stand for.
 
-    What ends with `/override` has operations of its own, which know that a caller may be called that.
+    A name at the end may not end as another operation's path does (`/override`, `/test`): what has only that operation
+    should not claim others in `Allow`. Who is really called that is asked for with `%2F`.
     """
-    return re.sub(r"\{.*\}$", "{rest:(?s:(?!.*/override$).+)}", re.sub(r"\{.*\}(?=/)", "{rest:(?s:.+)}", path))
+    endings = _endings(path)
+    last = rf"{{rest:(?s:(?!.*/(?:{endings})$).+)}}" if endings else "{rest:(?s:.+)}"
+    return re.sub(r"\{.*\}$", lambda _found: last, re.sub(r"\{.*\}(?=/)", "{rest:(?s:.+)}", path))
+
+
+def _endings(path: str) -> str:
+    """The last words of the operations on what `path` names, as alternatives of a regular expression."""
+    below = (endpoint.path.removeprefix(f"{path}/") for endpoint in ENDPOINTS if endpoint.path.startswith(f"{path}/"))
+    return "|".join(sorted(set(below)))

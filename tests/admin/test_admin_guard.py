@@ -1,6 +1,7 @@
 """Who is let in: no token means this host only, and no page of another site; a token means those who know it."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -90,6 +91,14 @@ async def test_a_request_without_a_host_is_refused(admin: Admin) -> None:
 async def test_pages_of_other_sites_change_nothing(admin: Admin, fields: dict[str, str], status: int) -> None:
     sent = {name: value.format(port=admin.port) for name, value in fields.items()}
     assert (await admin.ask("/-/limits/tenant-10m/acme", "DELETE", headers=sent))[0] == status
+
+
+@pytest.mark.parametrize("path", sorted({endpoint.path for endpoint in ENDPOINTS}))
+async def test_allow_has_the_declared_methods_and_no_other(admin: Admin, path: str) -> None:
+    declared = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == path}
+    named = re.sub(r"\{.*?\}", "x", path)
+    status, _, fields = await admin.ask(named, "OPTIONS")
+    assert (status, set(fields["Allow"].split(", "))) == (405, declared | ({"HEAD"} if "GET" in declared else set()))
 
 
 async def test_no_get_changes_anything_and_wrong_methods_say_which_are_right(admin: Admin) -> None:

@@ -49,6 +49,6 @@ async def test_what_cannot_be_tested(admin: Admin) -> None:
         assert (answer[0], answer[1]["code"]) == (status, code), target
     leading_to(admin, [OTHER] * 9)
     assert (await admin.ask("/-/connections/c1/test", "POST"))[1]["code"] == "SEVERAL_UPSTREAMS"
-    assert (await admin.ask("/-/connections/c1/test"))[0] == 404
+    assert (await admin.ask("/-/connections/c1/test"))[0] == 405
     origin = {"Origin": "https://evil.example"}
     assert (await admin.ask("/-/connections/c1/test", "POST", headers=origin))[0] == 403

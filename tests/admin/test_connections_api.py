@@ -125,7 +125,7 @@ async def test_the_tenant_tells_connections_of_one_name_apart(admin: Admin) -> N
         assert (await admin.ask(f"/-/connections/conn_42?tenant={tenant}"))[1]["state"] == state
 
 
-@pytest.mark.parametrize("name", ["a/b", "ein Gerät", "%2F", "\x1b[2J", "x" * 300, "a:b"])
+@pytest.mark.parametrize("name", ["a/b", "a/test", "ein Gerät", "%2F", "\x1b[2J", "x" * 300, "a:b"])
 async def test_any_name(admin: Admin, name: str) -> None:
     await reported(admin, (name_of("acme", name), OK))
     status, body, _ = await admin.ask(f"/-/connections/{quote(name, safe='')}")
@@ -145,7 +145,7 @@ async def test_an_unknown_connection(admin: Admin, path: str) -> None:
 
 async def test_paths_below_a_connection_are_none(admin: Admin) -> None:
     await reported(admin, (ACME, OK))
-    assert (await admin.ask("/-/connections/conn_42/test"))[1]["code"] == "NOT_FOUND"
+    assert (await admin.ask("/-/connections/conn_42/status"))[1]["code"] == "NOT_FOUND"
     assert (await admin.ask("/-/connections/conn_42", "POST"))[1]["code"] == "METHOD_NOT_ALLOWED"
 
 
