@@ -20,7 +20,6 @@ from gateway.core.policy import PathPattern
 
 NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
 """Many servers answer by these and forget to say so in `Vary`."""
-CREDENTIALS = (b"authorization", b"cookie")
 MAX_VARY = 16
 """Fields that an answer may name. One that names more is not kept."""
 
@@ -127,13 +126,15 @@ def storable_by(cache: Cache, request: Fields, status: int, answer: Fields) -> t
 
 
 def variant(cache: Cache, request: Fields, named: Sequence[bytes]) -> bytes:
-    """Tells the answers on one shelf apart: a hash over what the request says in all fields that count.
+    """Tells the answers on one shelf apart: a hash over what the request says in all fields that count, and over the
+    names of those by which it says who is calling.
 
     named  what the answers on the shelf depend on: see `vary`
     """
-    wanted = sorted({*NEGOTIATED, *cache.vary_headers, *named, *(CREDENTIALS if cache.per_credential else ())})
+    whose = cache.personal.of(request)
+    wanted = sorted({*NEGOTIATED, *cache.vary_headers, *named, *(whose if cache.per_credential else ())})
     hashed = blake2b(digest_size=16)
-    for part in _parts(wanted, request):
+    for part in (b",".join(sorted(whose)), *_parts(wanted, request)):
         hashed.update(b"%d:%b" % (len(part), part))
     return hashed.digest()
 
@@ -147,4 +148,3 @@ def _parts(wanted: Iterable[bytes], request: Fields) -> Iterable[bytes]:
         yield name
         lines = said.get(name)
         yield b"-" if lines is None else b"+" + b",".join(part.strip(b" \t") for part in b",".join(lines).split(b","))
-    yield b"".join(b"1" if name in said else b"0" for name in CREDENTIALS)

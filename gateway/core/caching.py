@@ -12,6 +12,7 @@ from gateway.core.cache_control import MAX_SECONDS, Directives, directives, valu
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower
 from gateway.core.framing import Fields
 from gateway.core.moments import http_date, http_date_us
+from gateway.core.personal import ANYBODY, AUTHORIZATION, Personal
 
 SECOND_US = 1_000_000
 
@@ -49,7 +50,9 @@ class Cache:
     stale_while_revalidate_us, stale_if_error_us  for answers that do not say how long they may be used when stale
     wait_us      the longest that a call waits for the answer to another one
     entry_bytes, size_bytes  bounds on the body of one answer, and on all that is kept: by each worker, and in the store
-    per_credential  answers to requests with credentials or cookies are kept, each for the very same ones alone
+    personal     which request fields say who is calling; made from what the policy says, besides, with
+                 `impersonal_headers`: fields that do not although they are named so
+    per_credential  answers to requests with such fields are kept, each for the very same values alone
     shared       whether answers are also kept in the store, for every worker of every gateway
     """
 
@@ -64,6 +67,8 @@ class Cache:
     wait_us: int = 5_000_000
     entry_bytes: int = 1024 * 1024
     size_bytes: int = 16 * 1024 * 1024
+    personal: Personal = ANYBODY
+    impersonal_headers: tuple[bytes, ...] = ()
     per_credential: bool = False
     shared: bool = True
 
@@ -136,18 +141,16 @@ def storable(cache: Cache, request: Fields, status: int, answer: Fields) -> bool
         return False
     if values(answer, b"set-cookie"):
         return False
-    if _personal(request) and not (cache.per_credential or _for_everybody(said)):
+    if not (cache.per_credential or _for_everybody(said, cache.personal.of(request))):
         return False
     return _explicit(said, answer) or (status in BY_TTL and (cache.ttl_us > 0 or "no-cache" in said))
 
 
-def _personal(request: Fields) -> bool:
-    """§3.5; a cookie says who is calling as well."""
-    return any(lower[name] in (b"authorization", b"cookie") for name, _ in request)
-
-
-def _for_everybody(said: Directives) -> bool:
-    return "public" in said or "s-maxage" in said or "must-revalidate" in said
+def _for_everybody(said: Directives, whose: frozenset[bytes]) -> bool:
+    """§3.5, for whatever says who is calling. What `must-revalidate` allows (§5.2.2.2) is about Authorization alone."""
+    if not whose or "public" in said or "s-maxage" in said:
+        return True
+    return whose == {AUTHORIZATION} and "must-revalidate" in said
 
 
 def _explicit(said: Directives, answer: Fields) -> bool:

@@ -26,7 +26,10 @@ class Cache(Strict):
     )
     vary_headers: Items[HeaderName] = Field(default=(), description="fields that answers depend on without saying so")
     per_credential: bool = Field(
-        default=False, description="keep answers to calls with Authorization or Cookie, each for the same value alone"
+        default=False, description="keep answers to calls with credentials, each for the very same ones alone"
+    )
+    impersonal_headers: Items[HeaderName] = Field(
+        default=(), description="fields that look like credentials and do not say who is calling"
     )
     stale_while_revalidate: Wait = Field(default=0, description="where answers do not say it themselves")
     stale_if_error: Wait = Field(default=0, description="where answers do not say it themselves")

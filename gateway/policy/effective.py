@@ -133,6 +133,7 @@ def cache_values(cache: Cache) -> dict[str, Any]:
         "ttl": duration(cache.ttl_us),
         "override": cache.override,
         "per_credential": cache.per_credential,
+        "impersonal_headers": [name.decode() for name in cache.impersonal_headers],
         "stale_while_revalidate": duration(cache.stale_while_revalidate_us),
         "stale_if_error": duration(cache.stale_if_error_us),
         "wait": duration(cache.wait_us),

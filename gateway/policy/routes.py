@@ -132,7 +132,8 @@ class _RouteOf:
         asked = tuple(limit for limit in own.values() if _may_act(limit))
         sandbox = self._sandbox()
         breaker = parts.breakers.get(model.breaker or "")
-        cache = cache_of(model.modules.cache, self.node.at("modules", "cache"), self.findings)
+        node = self.node.at("modules", "cache")
+        cache = cache_of(model.modules.cache, node, self.findings, schemes=authenticate, keys=parts.keys)
         return core.Route(
             name=model.name,
             match=match,

@@ -50,6 +50,69 @@ async def test_a_caller_without_a_tenant_uses_no_cache(cached: Cached) -> None:
     assert len(cached.upstream.received) == 2
 
 
+KEYS = ("X-Api-Key", "X-Auth-Token", "Api-Key", "Ocp-Apim-Subscription-Key", "X-Access-Token", "Proxy-Authorization")
+
+
+async def whose(got: Received, _socket: Socket) -> bytes:
+    """An answer that is for who asks, from an upstream that does not say so."""
+    said = [value for name in (*KEYS, "Authorization", "Cookie") for value in got.fields(name)]
+    return answer(f"for {''.join(said)} {got.target}".encode(), "Cache-Control: max-age=60")
+
+
+@pytest.mark.parametrize("name", KEYS)
+async def test_callers_with_keys_of_their_own_never_share_an_answer(cached: Cached, name: str) -> None:
+    cached.upstream.script = whose
+    for value in ("one", "two", "one"):
+        got = await cached.get("/things", (name, value))
+        assert got.fields("Cache-Status") == ["gw-test; fwd=uri-miss"]
+        assert name == "Proxy-Authorization" or got.body == f"for {value} /things".encode()
+    assert (await cached.get("/things")).body == b"for  /things"
+    assert (await cached.get("/things")).fields("Cache-Status")[0].startswith("gw-test; hit")
+    assert len(cached.upstream.received) == 4
+
+
+async def test_what_is_kept_for_everybody_is_not_for_callers_with_keys(cached: Cached) -> None:
+    cached.upstream.script = whose
+    for fields in ((), (("X-Api-Key", "one"),), (("X-Api-Key", "one"), ("X-Auth-Token", "two")), (("Cookie", "c"),)):
+        said = "".join(value for _, value in fields)
+        assert (await cached.get("/things", *fields)).body == f"for {said} /things".encode()
+    assert len(cached.upstream.received) == 4
+
+
+async def test_keys_in_the_query_are_part_of_what_is_asked_for(cached: Cached) -> None:
+    cached.upstream.script = whose
+    for key in ("one", "two", "one"):
+        assert (await cached.get(f"/things?api_key={key}")).body == f"for  /things?api_key={key}".encode()
+    assert len(cached.upstream.received) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "calls"), [("max-age=60, public", 1), ("s-maxage=60", 1), ("max-age=60, must-revalidate", 2)]
+)
+async def test_answers_to_callers_with_keys_are_shared_if_they_say_so(cached: Cached, said: str, calls: int) -> None:
+    cached.answers(answer(b"x", f"Cache-Control: {said}"))
+    for value in ("one", "two"):
+        await cached.get("/things", ("X-Api-Key", value))
+    assert len(cached.upstream.received) == calls
+
+
+async def test_a_policy_says_which_field_is_nobodys_own_or_keeps_answers_by_its_value(
+    start: Start, upstream: Upstream
+) -> None:
+    for more, calls in (
+        ("impersonal_headers: [X-Api-Key]", 1),
+        ("vary_headers: [X-Api-Key]", 2),
+        ("per_credential: true", 2),
+        ("", 4),
+    ):
+        cached = await begin(start, upstream, more=more)
+        upstream.received.clear()
+        upstream.script = whose
+        for value in ("one", "two", "one", "two"):
+            await cached.get("/things", ("X-Api-Key", value))
+        assert len(upstream.received) == calls, more
+
+
 async def test_callers_share_where_the_policy_says_so(start: Start, upstream: Upstream) -> None:
     cached = await begin(start, upstream, vary_by="[]")
     cached.answers(answer(b"for all"))

@@ -114,6 +114,10 @@ def test_storable_by() -> None:
         (["Authorization: a"], ["Authorization: b"], True),
         (["Authorization: a"], [], False),
         (["Cookie: a"], [], False),
+        (["X-Api-Key: a"], ["X-Api-Key: b"], True),
+        (["X-Api-Key: a"], [], False),
+        (["X-Api-Key: a"], ["X-Auth-Token: a"], False),
+        (["X-Api-Key: a", "Api-Token: a"], ["Api-Token: a", "X-Api-Key: a"], True),
     ],
 )
 def test_variants(one: list[str], other: list[str], same: bool) -> None:
@@ -126,6 +130,7 @@ def test_variants_by_credential() -> None:
     assert variant(cache, fields("Authorization: a"), ()) != variant(cache, fields("Authorization: b"), ())
     assert variant(cache, fields("Cookie: a"), ()) != variant(cache, fields("Cookie: b"), ())
     assert variant(cache, fields("Cookie: a"), ()) == variant(cache, fields("Cookie: a"), ())
+    assert variant(cache, fields("X-Api-Key: a"), ()) != variant(cache, fields("X-Api-Key: b"), ())
 
 
 @pytest.mark.parametrize(

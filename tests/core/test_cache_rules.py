@@ -7,6 +7,7 @@ import pytest
 
 from gateway.core.cache_control import request_directives
 from gateway.core.caching import DAY_US, VALIDATED_US, Use, instead_of_error, refreshed, storable, use
+from gateway.core.personal import Personal
 from tests.core.cache_cases import AGO_60, IN_60, NOW, NOW_US, S, a_cache, fields, kept
 
 FRESH = "Cache-Control: max-age=60"
@@ -40,6 +41,13 @@ FRESH = "Cache-Control: max-age=60"
         (200, ["Cache-Control: s-maxage=9"], ["Authorization: x"], {}, True),
         (200, [FRESH, "Cache-Control: must-revalidate"], ["Authorization: x"], {}, True),
         (200, [FRESH], ["Authorization: x"], {"per_credential": True}, True),
+        (200, [FRESH], ["X-Api-Key: x"], {"ttl_us": S}, False),
+        (200, [FRESH], ["X-Api-Key: x"], {"personal": Personal(not_=frozenset({b"x-api-key"}))}, True),
+        (200, [FRESH, "Cache-Control: public"], ["X-Api-Key: x", "Cookie: a=b"], {}, True),
+        (200, ["Cache-Control: s-maxage=9"], ["X-Api-Key: x"], {}, True),
+        (200, [FRESH, "Cache-Control: must-revalidate"], ["X-Api-Key: x"], {}, False),
+        (200, [FRESH, "Cache-Control: must-revalidate"], ["Authorization: x", "Cookie: a=b"], {}, False),
+        (200, [FRESH], ["X-Api-Key: x"], {"per_credential": True}, True),
     ],
 )  # fmt: skip
 def test_storable(status: int, answer: list[str], request_lines: list[str], cache: dict[str, Any], may: bool) -> None:

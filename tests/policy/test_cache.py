@@ -38,6 +38,7 @@ def test_docs_name_every_key_and_its_default(report_of: Check) -> None:
         "ttl": "1s",
         "override": False,
         "per_credential": False,
+        "impersonal_headers": [],
         "stale_while_revalidate": "0s",
         "stale_if_error": "0s",
         "wait": "5s",
@@ -80,6 +81,8 @@ GOOD = "match: {path: /a}, vary_by: [], ttl: 1s"
         (GOOD.replace("1s", "0s") + ", override: true", "override needs a ttl"),
         (GOOD + ", store: redis", "redis"),
         (GOOD + ", tll: 1s", "tll"),
+        (GOOD + ", impersonal_headers: [X-Api-Key, Authorization]", "Authorization always says who is calling"),
+        (GOOD + ", impersonal_headers: [x y]", "'x y' is not a header name"),
     ],
 )
 def test_mistakes(report_of: Check, text: str, expected: str) -> None:
@@ -88,3 +91,42 @@ def test_mistakes(report_of: Check, text: str, expected: str) -> None:
     assert len(found) == 1
     assert expected in found[0]
     assert found[0].startswith("p.yaml:6:")
+
+
+WHOLE = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Key, on_missing: skip}
+  partner: {from: api_key, name: X-Partner-Key, on_missing: skip}
+  person: {from: jwt, claim: sub, on_missing: skip}
+  path: {from: query, name: token, on_missing: skip}
+authentication:
+  own: {type: api_keys, header: X-Customer, forward_credentials: true, keys: [{hash: "blake2b:%s"}]}
+upstreams:
+  api: {url: "http://127.0.0.1:9"}
+routes:
+  - name: all
+    upstream: api
+    authenticate: [own]
+    modules: {cache: {match: {path: /a}, ttl: 1s, vary_by: %s, %s}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("vary_by", "more", "counting"),
+    [
+        ("[]", "", {"x-customer", "x-tenant-key", "x-partner-key", "authorization", "cookie"}),
+        ("[tenant]", "", {"x-customer", "x-partner-key", "authorization", "cookie"}),
+        ("[tenant, partner, person, path]", "", {"x-customer", "authorization", "cookie"}),
+        ("[tenant]", "vary_headers: [X-Partner-Key, Cookie]", {"x-customer", "authorization", "cookie"}),
+        ("[tenant, partner]", "impersonal_headers: [X-Customer, Cookie]", {"authorization"}),
+    ],
+)
+def test_which_fields_say_who_is_calling(report_of: Check, vary_by: str, more: str, counting: set[str]) -> None:
+    """Those of schemes, and those named like credentials, but for those by whose values callers are kept apart anyway."""
+    policies = report_of(WHOLE % ("0" * 64, vary_by, more)).policies
+    assert policies is not None
+    cache = policies.routes[0].cache
+    assert cache is not None
+    asked = ("x-customer", "x-tenant-key", "x-partner-key", "authorization", "cookie", "x-other")
+    assert {name for name in asked if cache.personal.names(name.encode())} == counting

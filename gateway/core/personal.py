@@ -1,0 +1,48 @@
+"""Which request fields say who is calling: what was answered to them is that caller's own.
+
+RFC 9111 §3.5 has it so for Authorization alone. Many APIs take keys and tokens in fields of their own, whose names
+nobody lists; so whatever is named like one counts, and a policy says which one does not.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gateway.core.fields import lower
+from gateway.core.framing import Fields
+
+AUTHORIZATION, COOKIE = b"authorization", b"cookie"
+
+_NAMED_LIKE_ONE = re.compile(
+    rb"auth|bearer|cert|cookie|credential|impersonat|jwt|key|passw|remote.user|secret|session|signature|token"
+).search
+_KEYS_TO_NOTHING = frozenset({b"idempotency-key", b"x-idempotency-key", b"sec-websocket-key"})
+
+
+@lru_cache(1024)
+def named_like_credentials(name: bytes) -> bool:
+    """Whether a field with this lower-case name looks as if it carried a key, a token or a password."""
+    return name not in _KEYS_TO_NOTHING and _NAMED_LIKE_ONE(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """What counts on one route, in lower case.
+
+    also  fields that say who is calling whatever they are named
+    not_  fields that do not, or whose values keep answers apart anyway
+    """
+
+    also: frozenset[bytes] = frozenset()
+    not_: frozenset[bytes] = frozenset()
+
+    def of(self, request: Fields) -> frozenset[bytes]:
+        """The names of the fields by which this request says who is calling."""
+        return frozenset(name for name in (lower[field] for field, _ in request) if self.names(name))
+
+    def names(self, name: bytes) -> bool:
+        """Whether it is one of them."""
+        return name not in self.not_ and (name in self.also or named_like_credentials(name))
+
+
+ANYBODY = Personal()
