@@ -15,12 +15,12 @@ from gateway.admin.server import AdminServer
 from gateway.admin.switching import Switches
 from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
-from gateway.census import Census
+from gateway.connection_tests.probing import Probing
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.policy import PolicySet
 from gateway.core.shares import Fleet
-from gateway.editions import Editions
 from gateway.ending import Ending
+from gateway.guards.census import Census
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.modules.hooks import open_hooks
@@ -48,9 +48,9 @@ from gateway.observe.sampling import SampledLog, access_log
 from gateway.observe.traces import open_spans
 from gateway.outage import Outage
 from gateway.policy.sources import Sources
-from gateway.probing import Probing
 from gateway.record import RecordSink
-from gateway.reload import Reload
+from gateway.reload.in_force import InForce
+from gateway.reload.transaction import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import StoreDown
@@ -151,7 +151,7 @@ class Worker:
         self._probing = Probing(gateway, Shelf(self.store), secrets.token_hex(8))
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
         parts = (listener, metrics, self._census, self._connections, switches.use)
-        self._reload = self._make_reload(Editions(gateway, *parts), siblings)
+        self._reload = self._make_reload(InForce(gateway, *parts), siblings)
         self._view = WorkerView(
             worker=self._worker,
             gateway=gateway,

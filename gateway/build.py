@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from gateway.breakers import Breakers
 from gateway.call import Facts, Gateway
 from gateway.callers import Callers
 from gateway.core.policy import PolicySet
 from gateway.core.retry import CHANCE_BITS
 from gateway.core.shares import Fleet
 from gateway.core.trace import ALL_SAMPLED
+from gateway.guards.breakers import Breakers
+from gateway.guards.pacing import Pacing
+from gateway.guards.pauses import Pauses
 from gateway.handle import forwarded_by, handle, handle_bad_head
 from gateway.identity.authenticator import Authenticator
+from gateway.intake import receive
 from gateway.leases import Leases
 from gateway.listener.listener import Listener
 from gateway.listener.request import Request
@@ -26,16 +29,13 @@ from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.modules.intake.desk import Intake
-from gateway.pacing import Pacing
-from gateway.pauses import Pauses
-from gateway.receive import receive
 from gateway.record import RecordSink
+from gateway.reload.swap import use_settings
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
 from gateway.store.shelf import Shelf
-from gateway.swap import use_settings
 from gateway.upstream.directory import Upstreams
 
 

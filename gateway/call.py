@@ -6,7 +6,6 @@
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gateway.breakers import Breakers, Passage
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
 from gateway.core.client_address import Network
@@ -15,13 +14,14 @@ from gateway.core.hop import Hop
 from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
+from gateway.guards.breakers import Breakers, Passage
+from gateway.guards.pacing import Pacing
+from gateway.guards.pauses import Pauses
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases
 from gateway.listener.request import Request
 from gateway.modules.cache.caches import Caches
 from gateway.modules.credentials.supply import Supply
-from gateway.pacing import Pacing
-from gateway.pauses import Pauses
 from gateway.record import OWN, CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store

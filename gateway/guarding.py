@@ -3,7 +3,6 @@
 Nobody was charged for a call that was held back.
 """
 
-from gateway.breakers import Judge
 from gateway.call import Call
 from gateway.core.classes import Counts
 from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
@@ -12,6 +11,7 @@ from gateway.core.learning import Heed, heeded
 from gateway.core.limits import Decision
 from gateway.core.policy import Learning
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
+from gateway.guards.breakers import Judge
 from gateway.store import Store
 from gateway.wire.response_head import ResponseHead
 

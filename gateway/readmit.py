@@ -6,12 +6,12 @@ as for the call's first attempt.
 
 from typing import TYPE_CHECKING
 
-from gateway.breakers import Judge
 from gateway.core.ask import Ask
 from gateway.core.guards import Pausing, longest
 from gateway.core.limits import Algorithm, ChargePer, Decision
 from gateway.core.retry import Stop
 from gateway.guarding import give_back, let_in
+from gateway.guards.breakers import Judge
 from gateway.store import StoreDown
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from gateway.admin.lookout import Lookout
 from gateway.admin.switching import Switches
 from gateway.admin.view import Check
 from gateway.call import Gateway
-from gateway.census import Census
-from gateway.checking import Subject, check, upstreams_of
+from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet, Upstream
 from gateway.ending import Ending
+from gateway.guards.census import Census
 from gateway.listener.listener import Listener
 from gateway.modules.hooks import Hooks
 from gateway.observe.breaker_changes import breaker_changed
@@ -24,7 +24,7 @@ from gateway.observe.levels import Levels
 from gateway.observe.log import dropped_lines
 from gateway.observe.metrics import Metrics
 from gateway.outage import Outage
-from gateway.reload import Reload
+from gateway.reload.transaction import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store

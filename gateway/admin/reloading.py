@@ -6,7 +6,7 @@ STATUS = {"loaded": 200, "unchanged": 200, "rejected": 422, "failed": 503}
 
 
 class Outcome(Protocol):
-    """What came of a reload; `gateway.reload` has more to say about it."""
+    """What came of a reload; `gateway.reload.edition` has more to say about it."""
 
     @property
     def result(self) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.edition import read_edition
 from gateway.policy.changes import for_new_workers
+from gateway.reload.edition import read_edition
 from gateway.supervisor.worker import Post
 
 

@@ -17,7 +17,6 @@ from gateway.core.authentication import NO_CREDENTIALS, Denied, Headers, Identit
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Algorithm, Charge, Limit, Override
 from gateway.core.policy import Match, PolicySet, Route, Upstream
-from gateway.edition import Outcome
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.observe.log import close_logging, configure_logging
@@ -25,6 +24,7 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.pulse import Pulse
 from gateway.observe.totals import Totals
 from gateway.policy.settings_file import load_settings
+from gateway.reload.edition import Outcome
 from gateway.settings import Listen, Logging, Settings
 from gateway.siblings import Siblings
 from gateway.store import Store

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.learning import Heed
-from gateway.pauses import Pauses
+from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
+from gateway.guards.pauses import Pauses
 from gateway.store import StoreDown
 from gateway.store.local import LocalStore
 

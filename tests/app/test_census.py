@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.census import Census
 from gateway.core.guards import Breaker, Guard, Report, State
+from gateway.guards.census import Census
 from gateway.store import Store, StoreDown
 from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.checking import Subject, check, upstreams_of
-from gateway.probing import Probing
+from gateway.connection_tests.probing import Probing
+from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.record import CallRecord
 from gateway.store.shelf import Shelf
 from tests.app.conftest import Running, Start

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.policy import Pace, Upstream
-from gateway.pacing import MAX_LINES, Pacing
+from gateway.guards.pacing import MAX_LINES, Pacing
 from gateway.upstream.failure import UpstreamFailed
 
 S = 1_000_000

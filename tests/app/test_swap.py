@@ -9,8 +9,8 @@ import pytest
 
 from gateway import policy
 from gateway.core.policy import PolicySet
+from gateway.reload.swap import discard, prepare, swap
 from gateway.settings import HeaderSettings
-from gateway.swap import discard, prepare, swap
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Upstream
 

@@ -1,25 +1,25 @@
-"""A worker's policies and settings, one edition after the other: here is put in place what `gateway.reload` decides."""
+"""What is in force in one worker: here the editions are put in place that `transaction.py` decides on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from gateway.call import Gateway
-from gateway.census import Census
 from gateway.core.connection_outcome import Outcomes
 from gateway.core.policy import PolicySet
-from gateway.edition import Edition, Outcome
+from gateway.guards.census import Census
 from gateway.listener.listener import Listener
 from gateway.observe.connections import Connections
 from gateway.observe.log import use_policy_version
 from gateway.observe.metrics import Metrics
 from gateway.observe.reloads import tell_reload
+from gateway.reload.edition import Edition, Outcome
+from gateway.reload.swap import Prepared, discard, prepare, swap
 from gateway.settings import Settings
-from gateway.swap import Prepared, discard, prepare, swap
 
 
-class Editions:
-    """The parts of one worker that depend on what is in force. `gateway.reload.Worker` says what it can do.
+class InForce:
+    """The parts of one worker that depend on what is in force. `transaction.Worker` says what it can do.
 
     use_level  told of another lowest level of the log
     """
@@ -53,12 +53,12 @@ class Editions:
         return self._gateway.policies
 
     async def prepare(self, edition: Edition) -> Callable[[], Awaitable[None]]:
-        """See `gateway.reload.Worker`."""
+        """See `transaction.Worker`."""
         prepared = self._prepared = await prepare(self._gateway, edition.settings, edition.policies)
         return partial(discard, self._gateway, prepared)
 
     def commit(self, edition: Edition) -> None:
-        """See `gateway.reload.Worker`."""
+        """See `transaction.Worker`."""
         prepared, self._prepared = self._prepared, None
         assert prepared is not None, "it was prepared"
         level = self.settings.logging.level
@@ -75,6 +75,6 @@ class Editions:
         closing.add_done_callback(self._closing.discard)
 
     def reloaded(self, outcome: Outcome) -> None:
-        """See `gateway.reload.Worker`."""
+        """See `transaction.Worker`."""
         self._metrics.count_reload(outcome.result)
         tell_reload(outcome.as_dict(), self.policies.files)

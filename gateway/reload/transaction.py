@@ -21,10 +21,10 @@ from typing import Any, Protocol
 
 from gateway.core.policy import PolicySet
 from gateway.core.policy_diff import counts, diff
-from gateway.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.observe.log import event
 from gateway.policy.changes import changes
 from gateway.policy.sources import Reading, Sources, Stamp
+from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 
@@ -35,7 +35,7 @@ PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
 
 
 class Worker(Protocol):
-    """What a worker does with an edition; `gateway.editions` provides it."""
+    """What a worker does with an edition; `in_force.py` provides it."""
 
     @property
     def settings(self) -> Settings:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Protocol
 
 from gateway.call import Gateway
-from gateway.checking import Subject, check
+from gateway.connection_tests.steps import Subject, check
 from gateway.core.policy import Upstream
 
 LOOK_S = 1.0

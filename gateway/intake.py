@@ -1,8 +1,7 @@
-"""The life of a webhook that comes in: accept, check and keep it, answer, settle, record. It is delivered later, by
-whichever worker of whichever gateway.
+"""Intake: the life of a webhook that comes in. Accept, check, keep, answer, settle, record.
 
-200 says that it is in the store. Whoever gets anything else, or nothing, has to send it again; a webhook that is kept
-already is answered alike and not kept again.
+It is delivered later, by any worker of any gateway. 200 means that it is in the store; whoever gets anything else, or
+nothing, has to send it again. A webhook that is already kept gets the same answer and is not kept twice.
 """
 
 import asyncio

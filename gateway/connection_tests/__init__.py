@@ -1,0 +1,1 @@
+"""Connection tests: whether one connection works, step by step, when somebody asks and by the clock."""
