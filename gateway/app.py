@@ -16,7 +16,7 @@ from gateway.admin.switching import Switches
 from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
 from gateway.connection_tests.probing import Probing
-from gateway.core.connection_outcome import Outcomes
+from gateway.core.connections.outcome import Outcomes
 from gateway.core.policy import PolicySet
 from gateway.core.shares import Fleet
 from gateway.ending import Ending

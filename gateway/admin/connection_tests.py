@@ -9,7 +9,7 @@ from gateway.admin.connections import BEHIND
 from gateway.admin.endpoint import Endpoint, Query, Schema, segments
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
-from gateway.core.connection_names import MAX_NAME_CHARS
+from gateway.core.connections.names import MAX_NAME_CHARS
 from gateway.core.policy import Upstream
 
 MOST_UPSTREAMS = 8

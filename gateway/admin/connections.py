@@ -18,9 +18,9 @@ from gateway.admin.guards import counts_by_connection, guard_documents
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
-from gateway.core.connection_counts import WINDOW_US, Counts, Pair, totals
-from gateway.core.connection_names import name_of
-from gateway.core.connection_state import SECOND_US, ConnectionState, Status, Track, states_matching
+from gateway.core.connections.counts import WINDOW_US, Counts, Pair, totals
+from gateway.core.connections.names import name_of
+from gateway.core.connections.state import SECOND_US, ConnectionState, Status, Track, states_matching
 from gateway.core.grant import under
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key

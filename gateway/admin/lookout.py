@@ -11,7 +11,7 @@ from gateway.admin.heavy_callers import HeavyCallers
 from gateway.admin.repeats import Repeats
 from gateway.admin.stream import Streams
 from gateway.admin.tap import Tap
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.observe.log import hear_events, hear_no_events

@@ -15,7 +15,7 @@ from gateway.admin.problems import answer
 from gateway.admin.top import heaviest
 from gateway.admin.view import AdminView
 from gateway.core.breaker import Circuit
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.decision import Kept
 from gateway.core.guards import Guard
 from gateway.core.keys import readable

@@ -10,12 +10,12 @@ from gateway.caching.fleet import keep_for_all, place_of
 from gateway.caching.nobody import begun_for
 from gateway.caching.serve import serve
 from gateway.call import Call
-from gateway.core.cache_control import request_directives
-from gateway.core.cache_key import storable_by, variant
-from gateway.core.caching import ERRORS, Stored, Use, instead_of_error, keep, refreshed, storable, use
+from gateway.core.cache.control import request_directives
+from gateway.core.cache.key import storable_by, variant
+from gateway.core.cache.rules import ERRORS, Stored, Use, instead_of_error, keep, refreshed, storable, use
+from gateway.core.cache.validation import still_right, unconditional, validating
 from gateway.core.framing import Fields
 from gateway.core.problems import STORE_DOWN, UPSTREAM_PROBLEMS, Refusal
-from gateway.core.validation import still_right, unconditional, validating
 from gateway.modules.cache.copying import Answered, Passed
 from gateway.modules.cache.flights import Flight, Outcome
 from gateway.upload import NOTHING_TO_SEND

@@ -4,8 +4,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from gateway.caching.fetch import now_us
-from gateway.core.cache_place import Found, Place
-from gateway.core.caching import Stored
+from gateway.core.cache.place import Found, Place
+from gateway.core.cache.rules import Stored
 from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import FAILS_S, PASS_S, Flight, Outcome
 from gateway.store import StoreDown

@@ -9,9 +9,9 @@ from gateway.caching.fleet import Turn, turn
 from gateway.caching.nobody import begun_for, unattended
 from gateway.caching.serve import serve
 from gateway.call import Call
-from gateway.core.cache_control import request_directives, values
-from gateway.core.cache_key import Shelf, told, variant
-from gateway.core.caching import Stored, Use, instead_of_error, use
+from gateway.core.cache.control import request_directives, values
+from gateway.core.cache.key import Shelf, told, variant
+from gateway.core.cache.rules import Stored, Use, instead_of_error, use
 from gateway.core.fields import lower
 from gateway.core.framing import Fields
 from gateway.core.problems import NOT_CACHED, Refusal

@@ -3,11 +3,11 @@
 from gateway.annotate import limit_lines, ours
 from gateway.caching.fetch import now_us, tell
 from gateway.call import Call
-from gateway.core.caching import Stored
+from gateway.core.cache.ranges import Part, wanted_part
+from gateway.core.cache.rules import Stored
+from gateway.core.cache.validation import fields_of_304, unchanged
 from gateway.core.fields import response_head
 from gateway.core.framing import Fields
-from gateway.core.ranges import Part, wanted_part
-from gateway.core.validation import fields_of_304, unchanged
 
 SECOND_US = 1_000_000
 

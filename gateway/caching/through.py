@@ -3,7 +3,7 @@
 from gateway.caching.fetch import Fetched, cache_status, fetch, now_us, tell
 from gateway.caching.lookup import Lookup
 from gateway.call import Call
-from gateway.core.cache_key import also_changed, reads
+from gateway.core.cache.key import also_changed, reads
 from gateway.core.problems import Refusal
 from gateway.modules.cache.copying import Passed
 from gateway.upload import NOTHING_TO_SEND, Upload

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 
 
 class Counts(StrEnum):

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Optional
 
 from gateway.core.authentication import Scheme
-from gateway.core.caching import Cache
+from gateway.core.cache.rules import Cache
 from gateway.core.classes import DEFAULT, Classes
 from gateway.core.credentials import Credential
 from gateway.core.fields import lookalikes

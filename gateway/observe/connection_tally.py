@@ -1,8 +1,8 @@
 """What one worker has seen of a connection since it last reported."""
 
-from gateway.core.connection_counts import Row
-from gateway.core.connection_outcome import Outcome
-from gateway.core.connection_state import NEVER, ConnectionState, Failure, Named, Report
+from gateway.core.connections.counts import Row
+from gateway.core.connections.outcome import Outcome
+from gateway.core.connections.state import NEVER, ConnectionState, Failure, Named, Report
 from gateway.observe.attempts import Attempt
 from gateway.record import CallRecord
 
@@ -52,7 +52,7 @@ class PairTally:
 
 
 class ConnectionTally:
-    """What `core.connection_state.Report` says, while it comes about.
+    """What `core.connections.state.Report` says, while it comes about.
 
     state            as the store last told
     success_matters  whether a success may change that

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from time import monotonic
 
-from gateway.core.connection_names import name_of
-from gateway.core.connection_outcome import Outcome, Outcomes
-from gateway.core.connection_state import ConnectionState, Failure, Named, Report, Transition
+from gateway.core.connections.names import name_of
+from gateway.core.connections.outcome import Outcome, Outcomes
+from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Transition
 from gateway.observe.attempts import Attempt, attempts_of
 from gateway.observe.connection_errors import ConnectionErrors
 from gateway.observe.connection_tally import ConnectionTally, PairTally

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.core import caching as core
+from gateway.core.cache import rules as core
 from gateway.core.authentication import Scheme
 from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
 from gateway.core.personal import AUTHORIZATION, COOKIE, Personal

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
-from gateway.core.caching import Cache
+from gateway.core.cache.rules import Cache
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.mismatch import path_text

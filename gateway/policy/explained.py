@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.cache_key import covers
-from gateway.core.caching import Cache
+from gateway.core.cache.key import covers
+from gateway.core.cache.rules import Cache
 from gateway.core.explain import Explanation, LimitCase, Passed
 from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.headers import retry_after_s, violated, whole_seconds

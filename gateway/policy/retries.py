@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway.core import policy as core
 from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.retry import Backoff, Repeat, Retry, Share
 from gateway.core.signals import Honor
 from gateway.policy import attempts as models

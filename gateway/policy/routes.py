@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gateway.core import policy as core
 from gateway.core.authentication import Scheme
-from gateway.core.caching import Cache
+from gateway.core.cache.rules import Cache
 from gateway.core.classes import Classes
 from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from gateway.call import Gateway
-from gateway.core.connection_outcome import Outcomes
+from gateway.core.connections.outcome import Outcomes
 from gateway.core.policy import PolicySet
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener

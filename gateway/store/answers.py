@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from gateway.core.cache_place import Found, Place
-from gateway.core.caching import Stored
+from gateway.core.cache.place import Found, Place
+from gateway.core.cache.rules import Stored
 from gateway.core.keys import encode_part
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from gateway.core.cache_place import Found, Place
-from gateway.core.caching import Stored
+from gateway.core.cache.place import Found, Place
+from gateway.core.cache.rules import Stored
 from gateway.core.keys import encode_part
 from gateway.store.link import Argument
 from gateway.store.scripts import load_script

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gateway.core.connection_state import (
+from gateway.core.connections.state import (
     ConnectionState,
     Named,
     Report,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.connection_counts import Bucket, Counts
-from gateway.core.connection_state import ConnectionState, Failure, Named, Report, Status, Track, Transition
+from gateway.core.connections.counts import Bucket, Counts
+from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Status, Track, Transition
 from gateway.core.keys import encode_part
 from gateway.store.link import Argument
 from gateway.store.scripts import load_script

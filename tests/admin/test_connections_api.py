@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.core.connection_counts import Row
-from gateway.core.connection_names import name_of
-from gateway.core.connection_state import ConnectionState, Failure, Named, Report
+from gateway.core.connections.counts import Row
+from gateway.core.connections.names import name_of
+from gateway.core.connections.state import ConnectionState, Failure, Named, Report
 from gateway.core.guards import Breaker, Guard, Pausing, State
 from gateway.core.keys import partition
 from gateway.core.policy import Learning

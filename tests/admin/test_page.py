@@ -14,9 +14,9 @@ from gateway.admin.page.markup import element, fill
 from gateway.admin.page.paths import path_of
 from gateway.admin.page.use import amount
 from gateway.core.ask import Ask
-from gateway.core.connection_counts import Row
-from gateway.core.connection_state import Failure, Named
-from gateway.core.connection_state import Report as Seen
+from gateway.core.connections.counts import Row
+from gateway.core.connections.state import Failure, Named
+from gateway.core.connections.state import Report as Seen
 from gateway.core.guards import Breaker, Guard, State
 from gateway.core.keys import partition, partition_key
 from gateway.core.limits import Algorithm, Charge, Limit

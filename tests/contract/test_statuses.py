@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gateway.store.status_wire as wire
-from gateway.core import connection_counts, connection_state
-from gateway.core.connection_state import (
+from gateway.core.connections import counts, state
+from gateway.core.connections.state import (
     ConnectionState,
     Failure,
     Named,
@@ -148,18 +148,18 @@ def test_numbers_the_script_has_of_its_own_are_those_of_the_core() -> None:
     )
     numbers = {name: eval(value, {"SECOND": S}) for name, value in said.items()}
     for name, theirs in {
-        "OFFLINE_FAILURES": connection_state.OFFLINE_FAILURES,
-        "OFFLINE_AFTER": connection_state.OFFLINE_AFTER_US,
-        "SAME": connection_state.SAME_US,
-        "OTHER": connection_state.OTHER_US,
-        "HALF_LIFE": connection_state.HALF_LIFE_US,
-        "WEIGHT": connection_state.WEIGHT,
-        "LEAST_WEIGHT": connection_state.LEAST_WEIGHT,
-        "ENTER_SHARE": connection_state.ENTER_SHARE,
-        "LEAVE_SHARE": connection_state.LEAVE_SHARE,
-        "BUCKET": connection_counts.BUCKET_US,
-        "BUCKETS": connection_counts.BUCKETS,
-        "MAX_ROWS": connection_counts.MAX_ROWS,
+        "OFFLINE_FAILURES": state.OFFLINE_FAILURES,
+        "OFFLINE_AFTER": state.OFFLINE_AFTER_US,
+        "SAME": state.SAME_US,
+        "OTHER": state.OTHER_US,
+        "HALF_LIFE": state.HALF_LIFE_US,
+        "WEIGHT": state.WEIGHT,
+        "LEAST_WEIGHT": state.LEAST_WEIGHT,
+        "ENTER_SHARE": state.ENTER_SHARE,
+        "LEAVE_SHARE": state.LEAVE_SHARE,
+        "BUCKET": counts.BUCKET_US,
+        "BUCKETS": counts.BUCKETS,
+        "MAX_ROWS": counts.MAX_ROWS,
         "RETENTION_MS": RETENTION_US // 1000,
         "MOST": MOST,
     }.items():
@@ -321,8 +321,8 @@ def test_memory_of_a_connection_is_bounded(server: "redis.Redis") -> None:
     assert 8_000 < largest < 16_000
     assert usual < 700
     (track,) = script.find("conn_42").values()
-    assert {len(bucket.rows) for bucket in track.buckets} == {connection_counts.MAX_ROWS + 1}
-    assert connection_counts.totals(track.buckets)[connection_counts.OTHER].ok == 10 * 8
+    assert {len(bucket.rows) for bucket in track.buckets} == {counts.MAX_ROWS + 1}
+    assert counts.totals(track.buckets)[counts.OTHER].ok == 10 * 8
 
 
 async def test_where_statuses_live(redis_url: str, redis_client: Any) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.core.caching import Cache, Stored, keep
+from gateway.core.cache.rules import Cache, Stored, keep
 from gateway.core.framing import Fields
 
 S = 1_000_000

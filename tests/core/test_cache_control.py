@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cache_control import MAX_SECONDS, Directives, directives, request_directives
+from gateway.core.cache.control import MAX_SECONDS, Directives, directives, request_directives
 from tests.core.cache_cases import fields
 
 

@@ -1,7 +1,7 @@
 """Where answers are kept for the whole fleet."""
 
-from gateway.core.cache_key import Shelf
-from gateway.core.cache_place import Found, Place
+from gateway.core.cache.key import Shelf
+from gateway.core.cache.place import Found, Place
 
 SHELF = Shelf("acme", "http", "crm.example", "/users")
 

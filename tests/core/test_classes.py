@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.classes import DEFAULT, KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.problems import UPSTREAM_PROBLEMS
 
 

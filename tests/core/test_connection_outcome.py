@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.core.classes import DEFAULT, Classes, Counts, ErrorClass, Rule
-from gateway.core.connection_outcome import Outcome, Outcomes
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.outcome import Outcome, Outcomes
+from gateway.core.connections.state import ConnectionState
 
 OWN = Classes(
     (

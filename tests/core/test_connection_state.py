@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.connection_counts import BUCKET_US, MAX_ROWS, OTHER, WINDOW_US, Counts, Row, counted, totals
-from gateway.core.connection_names import name_of
-from gateway.core.connection_state import (
+from gateway.core.connections.counts import BUCKET_US, MAX_ROWS, OTHER, WINDOW_US, Counts, Row, counted, totals
+from gateway.core.connections.names import name_of
+from gateway.core.connections.state import (
     HALF_LIFE_US,
     LEAST_WEIGHT,
     OFFLINE_AFTER_US,

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from gateway.core.classes import DEFAULT
-from gateway.core.connection_counts import Row
-from gateway.core.connection_outcome import Outcomes
-from gateway.core.connection_state import ConnectionState, Failure, Named, Report, Transition
+from gateway.core.connections.counts import Row
+from gateway.core.connections.outcome import Outcomes
+from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Transition
 from gateway.core.keys import encode_part
 from gateway.observe import connections as module
 from gateway.observe.connection_errors import ConnectionErrors

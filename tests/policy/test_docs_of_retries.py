@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from gateway.core.classes import DEFAULT, KINDS, Counts
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.retry import Stop
 from gateway.policy import attempts, check
 

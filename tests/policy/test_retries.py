@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.classes import DEFAULT, Counts, ErrorClass
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.guards import Breaker
 from gateway.core.policy import Learning, Pace, PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share

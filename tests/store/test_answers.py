@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from gateway.core.cache_key import Shelf
-from gateway.core.cache_place import Found, Place
-from gateway.core.caching import Stored
+from gateway.core.cache.key import Shelf
+from gateway.core.cache.place import Found, Place
+from gateway.core.cache.rules import Stored
 from gateway.store.answers import SharedAnswers
 from gateway.store.answers_wire import ANSWERS, ANSWERS_ARGV
 from gateway.store.redis import RedisStore

@@ -10,7 +10,7 @@ import hiredis
 import pytest
 
 from gateway.core.ask import Ask
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.grant import Grant
 from gateway.core.guards import Breaker, Guard, Pausing, Report, State
 from gateway.core.limits import Decision

@@ -16,8 +16,8 @@ from gateway.admin.page.paths import path_of
 from gateway.admin.page.tables import facts, link, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, moment, moment_of, number
 from gateway.admin.view import AdminView
-from gateway.core.connection_counts import BUCKET_US, Counts
-from gateway.core.connection_state import ConnectionState, Status
+from gateway.core.connections.counts import BUCKET_US, Counts
+from gateway.core.connections.state import ConnectionState, Status
 from gateway.core.keys import partition, readable
 from gateway.core.policy import PolicySet
 

@@ -8,7 +8,7 @@ from gateway.admin.page.paths import connection_path, path_of
 from gateway.admin.page.tables import facts as named
 from gateway.admin.page.tables import lines, link, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment, number
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 
 Document = dict[str, Any]
 SHOWN = 10

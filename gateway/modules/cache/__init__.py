@@ -1,3 +1,3 @@
-"""Answers that are kept for a while. The rules are in `gateway.core.caching`; what a call does with them is in
+"""Answers that are kept for a while. The rules are in `gateway.core.cache.rules`; what a call does with them is in
 `gateway.caching`.
 """

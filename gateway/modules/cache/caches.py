@@ -7,7 +7,7 @@ from dataclasses import replace
 from time import time
 from typing import Any, NamedTuple
 
-from gateway.core.caching import Cache, Stored
+from gateway.core.cache.rules import Cache, Stored
 from gateway.core.policy import PolicySet, Route, Upstream
 from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import Flights

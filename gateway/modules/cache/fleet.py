@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from gateway.core.cache_place import Found, Place
-from gateway.core.caching import Stored
+from gateway.core.cache.place import Found, Place
+from gateway.core.cache.rules import Stored
 
 
 class FleetCache(Protocol):

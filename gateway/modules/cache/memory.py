@@ -3,8 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from gateway.core.cache_key import Shelf
-from gateway.core.caching import Stored
+from gateway.core.cache.key import Shelf
+from gateway.core.cache.rules import Stored
 
 MAX_VARIANTS = 32
 """Answers on one shelf. A caller who varies a field at will only ever displaces its own."""
@@ -13,7 +13,7 @@ MAX_FORGOTTEN = 4096
 
 
 class Shelved:
-    """The answers to one request: what they depend on, and by `core.cache_key.variant` themselves."""
+    """The answers to one request: what they depend on, and by `core.cache.key.variant` themselves."""
 
     __slots__ = ("answers", "vary")
 

@@ -1,4 +1,4 @@
----- Answers of upstreams that the fleet keeps: see gateway/core/caching.py -------------------------------------------
+---- Answers of upstreams that the fleet keeps: see gateway/core/cache/rules.py -------------------------------------------
 --
 -- Runs as one text behind clock.lua.
 --

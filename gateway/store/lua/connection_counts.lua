@@ -1,4 +1,4 @@
----- Attempts by operation and entity: see gateway/core/connection_counts.py -----------------------------------------
+---- Attempts by operation and entity: see gateway/core/connections/counts.py -----------------------------------------
 --
 -- A bucket is {number, size: how many rows, rows: "operation\31entity" = {ok, rejected, failed}}.
 

@@ -1,4 +1,4 @@
----- The state of a connection: see gateway/core/connection_state.py --------------------------------------------------
+---- The state of a connection: see gateway/core/connections/state.py --------------------------------------------------
 --
 -- A track is a table with the fields of the core's `Track`, `report` one with those of its `Report`; '' for None.
 

@@ -10,8 +10,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from gateway.core.cache_control import values
-from gateway.core.caching import Cache, storable
+from gateway.core.cache.control import values
+from gateway.core.cache.rules import Cache, storable
 from gateway.core.doubts import ODD
 from gateway.core.fields import ADDRESS_FIELDS, connection_named, lower
 from gateway.core.framing import Fields
@@ -121,7 +121,7 @@ def also_changed(target: str, authority: str, answer: Fields) -> Iterator[str]:
 
 
 def storable_by(cache: Cache, request: Fields, status: int, answer: Fields) -> tuple[bytes, ...] | None:
-    """What an answer depends on, if it may be kept (`core.caching.storable`); None = it may not."""
+    """What an answer depends on, if it may be kept (`rules.storable`); None = it may not."""
     return vary(answer) if storable(cache, request, status, answer) else None
 
 

@@ -2,8 +2,8 @@
 
 import re
 
-from gateway.core.cache_control import values
-from gateway.core.caching import Stored
+from gateway.core.cache.control import values
+from gateway.core.cache.rules import Stored
 from gateway.core.fields import lower
 from gateway.core.framing import Fields
 from gateway.core.moments import http_date_us

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gateway.core.cache_key import Shelf
-from gateway.core.caching import Stored
+from gateway.core.cache.key import Shelf
+from gateway.core.cache.rules import Stored
 
 
 class Place(NamedTuple):

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.core.connection_counts import Bucket, Row, counted
+from gateway.core.connections.counts import Bucket, Row, counted
 
 SECOND_US = 1_000_000
 OFFLINE_FAILURES = 5
@@ -50,7 +50,7 @@ class ConnectionState(StrEnum):
 
 
 class Named(NamedTuple):
-    """Which connection: two tenants may call theirs alike. `core.connection_names` makes it; `tenant` may be ""."""
+    """Which connection: two tenants may call theirs alike. `names.py` makes it; `tenant` may be ""."""
 
     tenant: str
     connection: str

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from gateway.core.classes import Classes, Counts, ErrorClass
-from gateway.core.connection_state import ConnectionState
+from gateway.core.connections.state import ConnectionState
 from gateway.core.tokens import REFUSED, UNAVAILABLE
 
 

@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
-from gateway.core.cache_control import values
-from gateway.core.caching import Stored
+from gateway.core.cache.control import values
+from gateway.core.cache.rules import Stored
 from gateway.core.framing import Fields
 from gateway.core.moments import http_date_us
 

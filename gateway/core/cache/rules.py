@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gateway.core.cache_control import MAX_SECONDS, Directives, directives, values
+from gateway.core.cache.control import MAX_SECONDS, Directives, directives, values
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower
 from gateway.core.framing import Fields
 from gateway.core.moments import http_date, http_date_us

@@ -1,6 +1,6 @@
 """What a connection is called, whoever asks: the store, the log, the admin API."""
 
-from gateway.core.connection_state import Named
+from gateway.core.connections.state import Named
 from gateway.core.keys import encode_part
 
 MAX_NAME_CHARS = 128
