@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from gateway.core.ask import Ask
-from gateway.core.asking import ask_for
+from gateway.core.caller import ask_for
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import Refusal
 from gateway.wire.memo import Memo

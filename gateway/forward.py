@@ -6,8 +6,8 @@ from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried
 from gateway.call import Call
 from gateway.core.credentials import Credential, with_parameter
 from gateway.core.fields import HOP_BY_HOP, keep, lower, text
-from gateway.core.onward import onward
 from gateway.core.trace import parent_field
+from gateway.core.upstream_fields import upstream_fields
 from gateway.guarding import head_arrived, learn, take_turn
 from gateway.listener.connection import Connection
 from gateway.upload import Upload
@@ -144,7 +144,9 @@ def _head(call: Call, span_id: str) -> bytes:
     fields = alike.upstream_fields
     if not fields:
         head, credential = call.request.head, alike.ask.credential
-        fields = onward(call.route, call.gateway.hop, record, head, trusted=call.peer_trusted, credential=credential)
+        fields = upstream_fields(
+            call.route, call.gateway.hop, record, head, trusted=call.peer_trusted, credential=credential
+        )
         if credential is None or credential.lasting:
             alike.upstream_fields = fields
         elif credential.parameter:

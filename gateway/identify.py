@@ -8,12 +8,12 @@ at once (`accept`).
 from collections.abc import Iterable, Mapping
 
 from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
-from gateway.core.asking import key_values
 from gateway.core.authentication import Denied, Identity, meets
+from gateway.core.caller import key_values
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.policy import Route
 from gateway.core.problems import LOOP, Refusal
-from gateway.core.way import Way, find_way
+from gateway.core.resolve import Resolved, resolve
 
 MOST_PEERS = 16  # that send one and the same head; more are forgotten
 
@@ -26,44 +26,44 @@ async def identify(call: Call) -> Refusal | None:
     head, record = call.request.head, call.record
     if "Via" in head.headers and call.gateway.settings.name in _names(head.headers.getall("Via")):
         return Refusal(LOOP, "This request has passed through this gateway before.")
-    way = find_way(call.policies, head, record.http_host)
-    if isinstance(way, Refusal):
-        return way
-    route = call.route = way.route
-    call.target = way.target
-    call.operation = way.operation
+    resolved = resolve(call.policies, head, record.http_host)
+    if isinstance(resolved, Refusal):
+        return resolved
+    route = call.route = resolved.route
+    call.target = resolved.target
+    call.operation = resolved.operation
     if not route.authenticate:
-        known = head.block.remembered.get((record.peer_ip, id(route), id(way.operation)))
+        known = head.block.remembered.get((record.peer_ip, id(route), id(resolved.operation)))
         if known is not None and known.policies is call.policies:
             known.lend(call)
             _remember_line(call, known)
             return None
     record.route = route.name
     record.upstream = route.upstream.name
-    if way.operation is not None:
-        record.operation = way.operation.name
-        record.entity = way.operation.entity
-    return await _find_caller(call, way)
+    if resolved.operation is not None:
+        record.operation = resolved.operation.name
+        record.entity = resolved.operation.entity
+    return await _find_caller(call, resolved)
 
 
-async def _find_caller(call: Call, way: Way) -> Refusal | None:
+async def _find_caller(call: Call, resolved: Resolved) -> Refusal | None:
     """Who is asking, by credentials and by what is counted."""
-    route, headers = way.route, call.request.head.headers
+    route, headers = resolved.route, call.request.head.headers
     identity: Identity | None = None
     if route.authenticate:
         known = await _authenticate(call)
         if isinstance(known, Refusal):
             return known
         identity = known
-    parts = key_values(way, headers, call.record.client_ip, identity)
+    parts = key_values(resolved, headers, call.record.client_ip, identity)
     if isinstance(parts, Refusal):
         return parts
     if route.sandbox is not None:
         call.route = route.facing(parts, headers)
-    return _know(call, way, parts)
+    return _know(call, resolved, parts)
 
 
-def _know(call: Call, way: Way, parts: Mapping[str, str | None]) -> Refusal | None:
+def _know(call: Call, resolved: Resolved, parts: Mapping[str, str | None]) -> Refusal | None:
     """What the caller's limits and guards are asked; everything that calls like this one need not find out again."""
     record = call.record
     record.tenant = parts.get("tenant") or ""
@@ -77,7 +77,7 @@ def _know(call: Call, way: Way, parts: Mapping[str, str | None]) -> Refusal | No
         record.breaker = asked.breaker.rule.name
     if asked.skipped:
         record.verdict = "skipped"
-    _remember(call, way.route)
+    _remember(call, resolved.route)
     return None
 
 

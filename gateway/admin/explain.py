@@ -10,7 +10,7 @@ from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.core.explain import explain
 from gateway.core.problems import Refusal
-from gateway.core.way import find_way
+from gateway.core.resolve import resolve
 from gateway.policy.explained import explained
 from gateway.policy.sent import sent
 from gateway.store import StoreDown
@@ -33,8 +33,8 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
     except BadAsked as bad:
         raise AdminProblem(400, "BAD_ORDER", f"{bad}.") from None
     policies = view.policies
-    way = find_way(policies, call, call.http_host)
-    schemes = () if isinstance(way, Refusal) else way.route.authenticate
+    resolved = resolve(policies, call, call.http_host)
+    schemes = () if isinstance(resolved, Refusal) else resolved.route.authenticate
     identity = await view.authenticate(schemes, call.headers) if schemes else None
     explanation = explain(
         policies,

@@ -12,7 +12,7 @@ from time import time
 from typing import Any, NamedTuple
 
 from gateway.core.ask import Ask
-from gateway.core.heavy import Heavy
+from gateway.core.heavy_hitters import HeavyHitters
 from gateway.record import CallRecord
 
 MOST = 1_000
@@ -97,12 +97,12 @@ class HeavyCallers:
     def found(self, by: str) -> dict[str, Any]:
         """What can be added up with what other workers found: counts by partition, and how much they may lack."""
         self.count()
-        both = Heavy[str](MOST)
+        both = HeavyHitters[str](MOST)
         for heavy in (self._before[by], self._now[by]):
             both.merge(heavy.counts, heavy.missed)
         both.prune()
         return {"counts": both.counts, "missed": both.missed, "over_s": self._loop.time() - self._before_began_s}
 
 
-def _empty() -> dict[str, Heavy[str]]:
-    return {by: Heavy(MOST) for by in BY}
+def _empty() -> dict[str, HeavyHitters[str]]:
+    return {by: HeavyHitters(MOST) for by in BY}

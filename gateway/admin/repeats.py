@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.core.ask import Ask
-from gateway.core.heavy import Heavy
+from gateway.core.heavy_hitters import HeavyHitters
 from gateway.core.repeats import Read, kept, shares
 from gateway.observe.batch import Batch
 from gateway.record import CallRecord
@@ -24,7 +24,7 @@ class Repeats:
     def __init__(self, siblings: Siblings, batch: Batch) -> None:
         self._batch = batch
         self._loop = asyncio.get_running_loop()
-        self._reads: Heavy[Read] = Heavy(MOST)
+        self._reads: HeavyHitters[Read] = HeavyHitters(MOST)
         self._asks: dict[Read, Ask] = {}
         self._seen = 0
         self._began_s: float | None = None
@@ -37,7 +37,7 @@ class Repeats:
     def watch(self, for_s: float) -> dict[str, Any]:
         """Count from now on, for so long."""
         self._stop()
-        self._reads, self._asks, self._seen = Heavy(MOST), {}, 0
+        self._reads, self._asks, self._seen = HeavyHitters(MOST), {}, 0
         self._began_s = self._loop.time()
         self._end = self._loop.call_later(for_s, self._stop)
         self._batch.takers = (*self._batch.takers, self.take)

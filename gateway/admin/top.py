@@ -8,7 +8,7 @@ from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.heavy_callers import BY, MOST
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
-from gateway.core.heavy import Heavy
+from gateway.core.heavy_hitters import HeavyHitters
 from gateway.core.keys import readable
 
 USUAL, MOST_SHOWN = 20, 200
@@ -36,7 +36,7 @@ def shown(request: web.Request) -> int:
 async def heaviest(view: AdminView, by: str, count: int) -> Document:
     """The document; counts may be `at_most` so large: who came seldom was forgotten now and then."""
     answers = [one for one in await view.siblings.ask_all("top", {"by": by}, timeout_s=ANSWER_S) if not one.missing]
-    all_ = Heavy[str](MOST)
+    all_ = HeavyHitters[str](MOST)
     for one in answers:
         all_.merge(one.payload["counts"], one.payload["missed"])
     over_s = max([one.payload["over_s"] for one in answers], default=0.0)

@@ -11,7 +11,7 @@ from gateway.admin.repeats import MOST
 from gateway.admin.top import MOST_SHOWN, USUAL, shown
 from gateway.admin.ttl import TTL, read_ttl
 from gateway.admin.view import AdminView
-from gateway.core.heavy import Heavy
+from gateway.core.heavy_hitters import HeavyHitters
 from gateway.siblings import Answer
 
 WANTED = '{"ttl": "10m"}'
@@ -38,7 +38,7 @@ async def repeats(view: AdminView, request: web.Request) -> web.StreamResponse:
     told = [one.payload for one in answers if one.payload]
     if not told:
         raise AdminProblem(409, "NOT_WATCHING", f"Nobody has asked to count them: POST {WANTED} first.")
-    all_ = Heavy[str](MOST)
+    all_ = HeavyHitters[str](MOST)
     for one in told:
         all_.merge(one["counts"], one["missed"])
     over_s = max(one["over_s"] for one in told)

@@ -93,7 +93,7 @@ def _offline(
         return
     from gateway.core.explain import explain as explain_call
     from gateway.core.problems import Refusal
-    from gateway.core.way import find_way
+    from gateway.core.resolve import resolve
     from gateway.policy.explained import explained
     from gateway.policy.sent import sent
     from gateway.wire.asked import BadAsked, asked
@@ -102,8 +102,8 @@ def _offline(
         request = asked(*_one_call(call), fields)
     except BadAsked as bad:
         fail(USAGE, str(bad))
-    way = find_way(loaded, request, request.http_host)
-    identity = None if isinstance(way, Refusal) else _identity(way.route, request.headers)
+    resolved = resolve(loaded, request, request.http_host)
+    identity = None if isinstance(resolved, Refusal) else _identity(resolved.route, request.headers)
     explanation = explain_call(
         loaded,
         request,

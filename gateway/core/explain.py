@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.core.ask import Ask
-from gateway.core.asking import Parts, ask_for, key_values, missing
 from gateway.core.authentication import Denied, Identity, meets
+from gateway.core.caller import Parts, ask_for, key_values, missing
 from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.keys import partition_key
 from gateway.core.limits import Limit, Mode, Override
@@ -17,7 +17,7 @@ from gateway.core.measure import Measure
 from gateway.core.mismatch import mismatch
 from gateway.core.policy import OnMissing, PolicySet, Route
 from gateway.core.problems import Refusal
-from gateway.core.way import Asking, Way, find_way, host_name
+from gateway.core.resolve import Asking, Resolved, host_name, resolve
 
 _NOTHING_KNOWN: Parts = MappingProxyType({})
 
@@ -54,7 +54,7 @@ class Explanation:
     """What is known about a call before any counter is.
 
     refusal    the answer that it would get without a limit or guard being asked; None = it would be admitted to them
-    way        None = no route takes it
+    resolved   None = no route takes it
     passed     routes that stand before the one that was found (all, if none was)
     passed_operations  the same of the route's operations
     parts      values of the route's key parts
@@ -64,7 +64,7 @@ class Explanation:
     """
 
     refusal: Refusal | None
-    way: Way | None = None
+    resolved: Resolved | None = None
     passed: tuple[Passed, ...] = ()
     passed_operations: tuple[Passed, ...] = ()
     parts: Parts = field(default_factory=dict)
@@ -92,24 +92,24 @@ def explain(
     known      values of key parts that are known from elsewhere (a log line); they replace those that are read
     realm      name of the gateway
     """
-    way = find_way(policies, asking, http_host)
-    passed = tuple(_passed(policies, asking, http_host, None if isinstance(way, Refusal) else way.route))
-    if isinstance(way, Refusal):
-        return Explanation(way, passed=passed)
-    operations = tuple(_passed_operations(way, asking))
-    unchecked = bool(way.route.authenticate) and identity is None
+    resolved = resolve(policies, asking, http_host)
+    passed = tuple(_passed(policies, asking, http_host, None if isinstance(resolved, Refusal) else resolved.route))
+    if isinstance(resolved, Refusal):
+        return Explanation(resolved, passed=passed)
+    operations = tuple(_passed_operations(resolved, asking))
+    unchecked = bool(resolved.route.authenticate) and identity is None
     proven = identity if isinstance(identity, Identity) else None
-    parts = key_values(way, asking.headers, client_ip, proven)
-    refusal = _no_access(way.route, identity, realm)
+    parts = key_values(resolved, asking.headers, client_ip, proven)
+    refusal = _no_access(resolved.route, identity, realm)
     if isinstance(parts, Refusal):
-        return Explanation(refusal or parts, way, passed, operations, unchecked=unchecked)
+        return Explanation(refusal or parts, resolved, passed, operations, unchecked=unchecked)
     parts = {name: known.get(name, value) for name, value in parts.items()}
-    way = way._replace(route=way.route.facing(parts, asking.headers))
-    asked = ask_for(policies, way.route, way.operation, parts)
-    cases = tuple(_case(policies, way, limit, parts) for limit in way.route.limits)
+    resolved = resolved._replace(route=resolved.route.facing(parts, asking.headers))
+    asked = ask_for(policies, resolved.route, resolved.operation, parts)
+    cases = tuple(_case(policies, resolved, limit, parts) for limit in resolved.route.limits)
     if isinstance(asked, Refusal):
-        return Explanation(refusal or asked, way, passed, operations, parts, None, cases, unchecked)
-    return Explanation(refusal, way, passed, operations, parts, asked, cases, unchecked)
+        return Explanation(refusal or asked, resolved, passed, operations, parts, None, cases, unchecked)
+    return Explanation(refusal, resolved, passed, operations, parts, asked, cases, unchecked)
 
 
 def _no_access(route: Route, identity: Identity | Denied | None, realm: str) -> Refusal | None:
@@ -131,18 +131,18 @@ def _passed(policies: PolicySet, asking: Asking, http_host: str, found: Route | 
             yield Passed(route.name, why)
 
 
-def _passed_operations(way: Way, asking: Asking) -> Iterator[Passed]:
-    for operation in way.route.operations:
-        if operation is way.operation:
+def _passed_operations(resolved: Resolved, asking: Asking) -> Iterator[Passed]:
+    for operation in resolved.route.operations:
+        if operation is resolved.operation:
             return
-        why = mismatch(operation.match, asking.method.upper(), "", way.rest, asking.headers)
+        why = mismatch(operation.match, asking.method.upper(), "", resolved.rest, asking.headers)
         if why is not None:
             yield Passed(operation.name, why)
 
 
-def _case(policies: PolicySet, way: Way, limit: Limit, parts: Parts) -> LimitCase:
+def _case(policies: PolicySet, resolved: Resolved, limit: Limit, parts: Parts) -> LimitCase:
     values = {name: value for name, value in parts.items() if value is not None}
-    mine, priced = limit.for_caller(values), way.operation or way.route
+    mine, priced = limit.for_caller(values), resolved.operation or resolved.route
     override = next((one for one in limit.overrides if one.limit is mine), None)
     why_not = _why_not(policies, limit, mine, values)
     partition = "" if why_not else partition_key(mine, parts)

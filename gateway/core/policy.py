@@ -267,7 +267,7 @@ class Route:
         object.__setattr__(self, "sandboxed", self._in_sandbox(self.sandbox) if self.sandbox is not None else None)
 
     def facing(self, parts: Mapping[str, str | None], headers: Any) -> "Route":
-        """This route, or `sandboxed` for who belongs into its sandbox. `headers` as in `way.Asking`."""
+        """This route, or `sandboxed` for who belongs into its sandbox. `headers` as in `resolve.Asking`."""
         held = self.sandbox is not None and self.sandbox.when.holds(parts, headers)
         return self.sandboxed if held and self.sandboxed is not None else self
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gateway.core.asking import Parts
+from gateway.core.caller import Parts
 from gateway.core.policy import Match, PolicySet
 
 ACCESS = "http.access"
@@ -28,7 +28,7 @@ class Said(dict[str, str]):
 
 @dataclass(slots=True)
 class Recorded:
-    """One call; see `core.way.Asking`.
+    """One call; see `core.resolve.Asking`.
 
     known  values of key parts that the line tells, for those that it could have told; None = the caller had none
     """

@@ -25,7 +25,7 @@ class Asked(NamedTuple):
     """A call as the sandbox sees it.
 
     method  upper case; path: raw, relative to what `strip_prefix` left; query: raw, without `?`
-    headers as in `way.Asking`
+    headers as in `resolve.Asking`
     """
 
     method: str

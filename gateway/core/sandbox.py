@@ -35,7 +35,7 @@ class When:
     def holds(self, parts: Mapping[str, str | None], headers: Any) -> bool:
         """Of a repeated field one value is enough: a write that may be meant for the sandbox is kept from the upstream.
 
-        headers  as in `way.Asking`
+        headers  as in `resolve.Asking`
         """
         said = headers.getall(self.header, ()) if self.header else (parts.get(self.key) or "",)
         return any(one in self.values or (self.prefix and one.startswith(self.prefix)) for one in said)

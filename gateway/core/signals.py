@@ -2,7 +2,7 @@
 
 Understood: `Retry-After` (RFC 9110 §10.2.3); `RateLimit` with `RateLimit-Policy` as
 draft-ietf-httpapi-ratelimit-headers has them from -08 on, one dictionary in -07, `RateLimit-Remaining` and `-Reset`
-before; `X-RateLimit-*` in every spelling and unit that vendors are known to use (`gateway.core.moments`).
+before; `X-RateLimit-*` in every spelling and unit that vendors are known to use (`gateway.core.timestamps`).
 """
 
 from collections.abc import Collection, Iterator
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gateway.core.fields import lower
 from gateway.core.framing import Fields
-from gateway.core.moments import wait_us
+from gateway.core.timestamps import wait_us
 
 MAX_VALUE_BYTES = 1024
 TOO_MANY = 429

@@ -11,8 +11,8 @@ from gateway.core.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import readable
 from gateway.core.limits import Decision, Verdict
 from gateway.core.policy import KeyFrom, KeyPart, Pace, Route
+from gateway.core.resolve import Asking, Resolved
 from gateway.core.retry import Repeat, Retry
-from gateway.core.way import Asking, Way
 from gateway.policy.effective import amount, duration, match_text, place
 
 Document = dict[str, Any]
@@ -35,7 +35,7 @@ def explained(
               counters, breaker states and whether the call would be admitted
     sent      the head that the upstream would get (`policy.sent`); None = nobody knows the call's fields
     """
-    way, refusal = explanation.way, explanation.refusal
+    resolved, refusal = explanation.resolved, explanation.refusal
     request = {"method": asking.method, "target": asking.target, "host": http_host}
     document: Document = {"request": request}
     if refusal is not None:
@@ -44,22 +44,23 @@ def explained(
         document["decision"] = _decision(explanation, decision)
     if explanation.passed:
         document["passed_routes"] = _passed(explanation.passed)
-    if way is None:
+    if resolved is None:
         return document
-    document["route"] = {"name": way.route.name, "match": match_text(way.route.match), "source": way.route.source}
+    route = resolved.route
+    document["route"] = {"name": route.name, "match": match_text(route.match), "source": route.source}
     if explanation.passed_operations:
         document["passed_operations"] = _passed(explanation.passed_operations)
-    if way.operation is not None:
-        document["operation"] = way.operation.name
-        if way.operation.entity:
-            document["entity"] = way.operation.entity
-    if way.route.authenticate:
-        schemes = [scheme.name for scheme in way.route.authenticate]
+    if resolved.operation is not None:
+        document["operation"] = resolved.operation.name
+        if resolved.operation.entity:
+            document["entity"] = resolved.operation.entity
+    if route.authenticate:
+        schemes = [scheme.name for scheme in route.authenticate]
         document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
-    document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in way.route.keys]
+    document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in route.keys]
     document["limits"] = _limits(explanation, decision)
     whose = explanation.ask.shelf if explanation.ask is not None else None
-    return document | _guards(explanation, decision) | _beyond(way, asking, sent, whose)
+    return document | _guards(explanation, decision) | _beyond(resolved, asking, sent, whose)
 
 
 def _decision(explanation: Explanation, decision: Decision) -> Document:
@@ -140,8 +141,8 @@ def _verdict(verdict: Verdict | None) -> Document:
 
 def _guards(explanation: Explanation, decision: Decision | None) -> Document:
     """The breaker and the pause that may hold the call back."""
-    ask, way = explanation.ask, explanation.way
-    if ask is None or way is None:
+    ask, resolved = explanation.ask, explanation.resolved
+    if ask is None or resolved is None:
         return {}
     standings = decision.standings if decision is not None else ()
     states = dict(zip((guard.key for guard in ask.guards), standings, strict=bool(standings)))
@@ -164,12 +165,12 @@ def _guard(guard: Guard, standing: Standing | None, *, looked: bool) -> Document
     return {"breaker" if isinstance(rule, Breaker) else "pause": described}
 
 
-def _cache(cache: Cache, way: Way, asking: Asking, whose: str | None) -> Document:
+def _cache(cache: Cache, resolved: Resolved, asking: Asking, whose: str | None) -> Document:
     """Whether such a call may be answered from what is kept.
 
     whose  the answers are that it may get; None = nobody's
     """
-    covered = covers(cache, asking.method, way.rest)
+    covered = covers(cache, asking.method, resolved.rest)
     document: Document = {"may_answer": covered and whose is not None, "ttl": duration(cache.ttl_us)}
     document |= {"vary_by": list(cache.vary_by), "store": "shared" if cache.shared else "local"}
     if not covered:
@@ -179,25 +180,24 @@ def _cache(cache: Cache, way: Way, asking: Asking, whose: str | None) -> Documen
     return document
 
 
-def _beyond(way: Way, asking: Asking, sent: Document | None, whose: str | None) -> Document:
+def _beyond(resolved: Resolved, asking: Asking, sent: Document | None, whose: str | None) -> Document:
     """What follows once a call is admitted: retries, pace, and where it goes; or that it goes nowhere."""
-    route = way.route
+    route = resolved.route
     if route.fixtures is not None:
         return {"sandbox": {"fixtures": route.fixtures.source}}
-    document: Document = {} if route.cache is None else {"cache": _cache(route.cache, way, asking, whose)}
+    document: Document = {} if route.cache is None else {"cache": _cache(route.cache, resolved, asking, whose)}
     if route.retry is not None:
         document["retry"] = _retry(route.retry, asking.method.upper(), bool(asking.headers.get("idempotency-key")))
     if route.upstream.pace is not None:
         document["pace"] = _pace(route.upstream.pace)
-    document["upstream"] = {"name": route.upstream.name, "url": _url(way, route), "source": route.upstream.source}
+    document["upstream"] = {"name": route.upstream.name, "url": _url(resolved, route), "source": route.upstream.source}
     if sent is not None:
         document["upstream"]["request"] = sent
     return document
 
 
-def _url(way: Way, route: Route) -> str:
-    base = place(route.upstream)
-    return base.removesuffix(route.upstream.base_path) + way.target if route.upstream.base_path else base + way.target
+def _url(resolved: Resolved, route: Route) -> str:
+    return place(route.upstream).removesuffix(route.upstream.base_path) + resolved.target
 
 
 def _retry(retry: Retry, method: str, has_key: bool) -> Document:

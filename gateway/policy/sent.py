@@ -9,8 +9,8 @@ from gateway.core.explain import Explanation
 from gateway.core.framing import Fields
 from gateway.core.hidden import Hidden
 from gateway.core.hop import Hop
-from gateway.core.onward import onward
 from gateway.core.policy import PolicySet
+from gateway.core.upstream_fields import upstream_fields
 from gateway.settings import Settings
 from gateway.wire.asked import Asked
 
@@ -42,16 +42,16 @@ def sent(
 
     client_ip  the peer's; "" = not told, which is sent as `unknown`
     """
-    way, ask = explanation.way, explanation.ask
-    if way is None or ask is None or way.route.fixtures is not None:
+    resolved, ask = explanation.resolved, explanation.ask
+    if resolved is None or ask is None or resolved.route.fixtures is not None:
         return None
     credential = _masked(ask.credential)
     peer = parse(client_ip)
     came = _Came(client_ip, "https" if settings.listen.tls else "http", asked.http_host)
     fields = tuple((_bytes(name), _bytes(value)) for name, value in asked.headers.items())
     chunked = asked.headers.get("Transfer-Encoding", "").lower() == "chunked"
-    lines = onward(
-        way.route,
+    lines = upstream_fields(
+        resolved.route,
         Hop(settings.name, settings.headers.forwarded),
         came,
         _Head(fields, asked.headers, "", chunked),
@@ -60,7 +60,9 @@ def sent(
     )
     pairs = [line.partition(": ") for line in lines.decode("utf-8", "replace").split("\r\n")[:-1]]
     secret = _SECRET | {scheme.header.lower() for scheme in policies.authentication.values()}
-    target = way.target if credential is None or credential.lasting else with_parameter(way.target, credential)
+    target = resolved.target
+    if credential is not None and not credential.lasting:
+        target = with_parameter(target, credential)
     return {
         "line": f"{asked.method} {target} HTTP/1.1",
         "fields": [[name, HIDDEN if name.lower() in secret else value] for name, _, value in pairs],

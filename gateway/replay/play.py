@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gateway.core.ask import Ask
-from gateway.core.asking import ask_for
+from gateway.core.caller import ask_for
 from gateway.core.policy import PolicySet
 from gateway.core.problems import Refusal
 from gateway.core.replay import Judged, Player

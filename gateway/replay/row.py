@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.asking import key_values
+from gateway.core.caller import key_values
 from gateway.core.policy import PolicySet
 from gateway.core.problems import (
     AUTHENTICATION_UNAVAILABLE,
@@ -30,7 +30,7 @@ from gateway.core.problems import (
     Refusal,
 )
 from gateway.core.recorded import ACCESS, Recorded, assumed, recorded
-from gateway.core.way import Way, find_way
+from gateway.core.resolve import Resolved, resolve
 from gateway.observe.native import native
 
 MOST_KNOWN = 50_000
@@ -175,31 +175,31 @@ class Reader:
         policies, call = self._policies, recorded(self._policies, line, self._assume)
         if call is None:
             raise ValueError("a line about a call without its request")
-        way = find_way(policies, call, call.http_host)
-        if isinstance(way, Refusal):
-            return Kind(-1, -1, (), call.known["tenant"] or "", way.kind.code)
-        operation = way.route.operations.index(way.operation) if way.operation is not None else -1
-        if way.route.line_keys:
-            return self._caller(way, operation, call)
+        resolved = resolve(policies, call, call.http_host)
+        if isinstance(resolved, Refusal):
+            return Kind(-1, -1, (), call.known["tenant"] or "", resolved.kind.code)
+        operation = resolved.route.operations.index(resolved.operation) if resolved.operation is not None else -1
+        if resolved.route.line_keys:
+            return self._caller(resolved, operation, call)
         known = call.known
         alike = (
-            id(way.route), operation, known["tenant"], known["account"], known["connection"], call.client_ip,
+            id(resolved.route), operation, known["tenant"], known["account"], known["connection"], call.client_ip,
             line.get("route"), line.get("operation"),
         )  # fmt: skip
         kind = self._callers.get(alike)
         if kind is None:
             if len(self._callers) >= MOST_KNOWN:
                 self._callers.clear()
-            kind = self._callers[alike] = self._caller(way, operation, call)
+            kind = self._callers[alike] = self._caller(resolved, operation, call)
         return kind
 
-    def _caller(self, way: Way, operation: int, call: Recorded) -> Kind:
+    def _caller(self, resolved: Resolved, operation: int, call: Recorded) -> Kind:
         tenant = call.known["tenant"] or ""
-        parts = key_values(way, call.headers, call.client_ip, None)
+        parts = key_values(resolved, call.headers, call.client_ip, None)
         if isinstance(parts, Refusal):
             return Kind(-1, -1, (), tenant, parts.kind.code)
         values = tuple(call.known.get(name, value) for name, value in parts.items())
-        return Kind(self._routes[id(way.route)], operation, values, tenant, "")
+        return Kind(self._routes[id(resolved.route)], operation, values, tenant, "")
 
 
 def _moment_us(timestamp: str) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.core.cache.control import request_directives
+from gateway.core.cache.personal import Personal
 from gateway.core.cache.rules import DAY_US, VALIDATED_US, Use, instead_of_error, refreshed, storable, use
-from gateway.core.personal import Personal
 from tests.core.cache_cases import AGO_60, IN_60, NOW, NOW_US, S, a_cache, fields, kept
 
 FRESH = "Cache-Control: max-age=60"

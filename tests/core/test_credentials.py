@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from gateway.core.ask import Ask
-from gateway.core.asking import ask_for
+from gateway.core.caller import ask_for
 from gateway.core.credentials import Credential, OAuth, chosen, in_order, with_parameter
 from gateway.core.hidden import Hidden
 from gateway.core.policy import Match, PolicySet, Route, Upstream

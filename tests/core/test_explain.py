@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.core.asking import ask_for, key_values, missing
 from gateway.core.authentication import NO_CREDENTIALS, ApiKeys, Identity
+from gateway.core.caller import ask_for, key_values, missing
 from gateway.core.explain import Explanation, Passed, explain
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit, Mode, Override
@@ -30,7 +30,7 @@ from gateway.core.policy import (
 )
 from gateway.core.problems import Refusal
 from gateway.core.recorded import Said, recorded
-from gateway.core.way import Way, find_way
+from gateway.core.resolve import Resolved, resolve
 
 TENANT = KeyPart("tenant", KeyFrom.HEADER, "x-tenant-id", OnMissing.REJECT)
 CONNECTION = KeyPart("connection", KeyFrom.HEADER, "x-connection-id", OnMissing.SKIP)
@@ -130,16 +130,16 @@ def test_routes_and_operations_that_were_passed_say_what_spoke_against_them() ->
     found = told(policies, Request("get /erp/x?a=1", x_tenant_id="a"))
     assert found.passed == (Passed("crm", "the path is not /crm/**"), Passed("beta", "the header x-beta is missing"))
     assert found.passed_operations == (Passed("batch", "the method is not POST"),)
-    assert found.way is not None
-    assert (found.way.operation, found.way.target, found.way.rest) == (read, "/v1/x?a=1", "/x")
+    assert found.resolved is not None
+    assert (found.resolved.operation, found.resolved.target, found.resolved.rest) == (read, "/v1/x?a=1", "/x")
     assert (found.limits[0].cost, found.limits[0].measure) == (2, MEASURE)
 
 
 def test_no_operation_fits() -> None:
     batch = Operation("batch", Match(methods=frozenset({"POST"})))
     found = told(a_set(below("erp", "/erp/", operations=(batch,))), Request("GET /erp/x"))
-    assert found.way is not None
-    assert found.way.operation is None
+    assert found.resolved is not None
+    assert found.resolved.operation is None
     assert found.passed_operations == (Passed("batch", "the method is not POST"),)
 
 
@@ -148,8 +148,8 @@ def test_an_operation_that_matches_but_costs_less_than_another_reading_was_not_p
     dear = Operation("dear", Match(path=PathPattern(segments=("dear",))), cost={"by-tenant": 9})
     policies = a_set(below("erp", "/erp/", BY_TENANT, operations=(cheap, dear), strip_prefix="/erp"))
     found = told(policies, Request("GET /erp/cheap/%2e%2e/dear", x_tenant_id="a"))
-    assert found.way is not None
-    assert found.way.operation is dear
+    assert found.resolved is not None
+    assert found.resolved.operation is dear
     assert found.passed_operations == ()
 
 
@@ -157,7 +157,7 @@ def test_without_a_route_every_route_is_passed() -> None:
     found = told(a_set(below("erp", "/erp/")), Request("GET /x"))
     assert found.refusal is not None
     assert found.refusal.kind.status == 404
-    assert found.way is None
+    assert found.resolved is None
     assert [passed.name for passed in found.passed] == ["erp"]
 
 
@@ -178,8 +178,8 @@ def test_a_caller_named_twice_is_refused() -> None:
 
 def test_the_star_of_options_is_the_root() -> None:
     found = told(a_set(below("rest", "/")), Request("OPTIONS *"))
-    assert found.way is not None
-    assert found.way.target == "*"
+    assert found.resolved is not None
+    assert found.resolved.target == "*"
 
 
 SCHEME = ApiKeys("keys", "x-api-key", {})
@@ -266,9 +266,9 @@ def test_variants_are_measured_like_their_limits() -> None:
 
 
 def test_what_credentials_vouch_for_is_not_read_from_the_request() -> None:
-    way = find_way(guarded(), Request("GET /erp/x", tenant="forged"), "gateway")
-    assert isinstance(way, Way)
-    assert key_values(way, CIMultiDict(), "", None) == {"tenant": None}
+    resolved = resolve(guarded(), Request("GET /erp/x", tenant="forged"), "gateway")
+    assert isinstance(resolved, Resolved)
+    assert key_values(resolved, CIMultiDict(), "", None) == {"tenant": None}
 
 
 # --- which way
@@ -277,7 +277,7 @@ def test_what_credentials_vouch_for_is_not_read_from_the_request() -> None:
 @pytest.mark.parametrize("host", ["api.example", "API.example:8080", "api.example."])
 def test_hosts_are_compared_by_name_alone(host: str) -> None:
     policies = a_set(Route("api", Match(host="api.example"), UP))
-    assert isinstance(find_way(policies, Request("GET /"), host), Way)
+    assert isinstance(resolve(policies, Request("GET /"), host), Resolved)
 
 
 def test_an_odd_path_is_refused_where_it_is_another_routes_and_costs_the_dearer_operation() -> None:
@@ -288,19 +288,19 @@ def test_an_odd_path_is_refused_where_it_is_another_routes_and_costs_the_dearer_
     policies = a_set(
         below("erp", "/erp/", BY_TENANT, operations=(cheap, dear), strip_prefix="/erp"), below("crm", "/crm/")
     )
-    found = find_way(policies, Request("GET /erp/cheap;/../dear"), "gateway")
-    assert isinstance(found, Refusal | Way)
-    odd = find_way(policies, Request("GET /erp/cheap/%2e%2e/dear"), "gateway")
-    assert isinstance(odd, Way)
+    found = resolve(policies, Request("GET /erp/cheap;/../dear"), "gateway")
+    assert isinstance(found, Refusal | Resolved)
+    odd = resolve(policies, Request("GET /erp/cheap/%2e%2e/dear"), "gateway")
+    assert isinstance(odd, Resolved)
     assert odd.operation is dear
     rest = a_set(below("erp", "/erp/"), below("rest", "/"))
-    elsewhere = find_way(rest, Request("GET /x/%2e%2e/erp/y"), "gateway")
+    elsewhere = resolve(rest, Request("GET /x/%2e%2e/erp/y"), "gateway")
     assert isinstance(elsewhere, Refusal)
 
 
 def test_a_prefix_that_is_stripped_whole_leaves_the_root() -> None:
-    found = find_way(a_set(below("erp", "/erp/", strip_prefix="/erp/")), Request("GET /erp/"), "gateway")
-    assert isinstance(found, Way)
+    found = resolve(a_set(below("erp", "/erp/", strip_prefix="/erp/")), Request("GET /erp/"), "gateway")
+    assert isinstance(found, Resolved)
     assert found.rest == "/"
 
 
@@ -374,8 +374,8 @@ def test_a_line_tells_who_called_and_its_route_what_else_it_had() -> None:
     assert call.headers == {"x-beta": "?", "x-mode": "full"}
     assert call.known == {"tenant": "a", "account": None, "connection": None}
     found = explain(policies, call, call.http_host, known=call.known)
-    assert found.way is not None
-    assert (found.way.route.name, found.way.operation) == ("erp", write)
+    assert found.resolved is not None
+    assert (found.resolved.route.name, found.resolved.operation) == ("erp", write)
     assert found.limits[0].partition == "by-tenant:{=a}"
 
 

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from gateway.core.match import find_operation, find_route, host_matches, match_path
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route, Upstream
-from gateway.core.way import find_way
+from gateway.core.resolve import resolve
 from gateway.wire.asked import Asked
 
 UPSTREAM = Upstream("u", "http", "localhost", 80, "localhost")
@@ -284,7 +284,7 @@ def test_the_longest_path_costs_little_and_about_twice_as_much_as_half_of_it(pie
 
     def cost(length: int) -> int:
         path = (piece * length)[:length]
-        return lines_executed(lambda: find_way(a_set, Asked("GET", f"/{path}!", CIMultiDict()), "h"))
+        return lines_executed(lambda: resolve(a_set, Asked("GET", f"/{path}!", CIMultiDict()), "h"))
 
     assert cost(LINE_LIMIT) <= 2.5 * cost(LINE_LIMIT // 2) + 10
     assert cost(LINE_LIMIT) <= 6 * LINE_LIMIT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.personal import ANYBODY, Personal, named_like_credentials
+from gateway.core.cache.personal import ANYBODY, Personal, named_like_credentials
 from tests.core.cache_cases import fields
 
 

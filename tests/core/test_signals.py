@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.moments import MAX_WAIT_US, wait_us
 from gateway.core.signals import NOTHING, Asked, Honor, read
+from gateway.core.timestamps import MAX_WAIT_US, wait_us
 
 S = 1_000_000
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

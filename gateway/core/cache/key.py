@@ -10,9 +10,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from gateway.core.ambiguity import ODD
 from gateway.core.cache.control import values
 from gateway.core.cache.rules import Cache, storable
-from gateway.core.doubts import ODD
 from gateway.core.fields import ADDRESS_FIELDS, connection_named, lower
 from gateway.core.framing import Fields
 from gateway.core.match import match_path

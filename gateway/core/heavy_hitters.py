@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 
 
-class Heavy(Generic[Key]):
+class HeavyHitters(Generic[Key]):
     """Counts by key. After each `prune` at most `most` keys are kept; call it now and then.
 
     missed  how much a count may be too small

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from gateway.core.doubts import MAX_ODD_SEGMENTS, ODD, ambiguous, dearest, leaves, said_twice
+from gateway.core.ambiguity import MAX_ODD_SEGMENTS, ODD, ambiguous, dearest, leaves, said_twice
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.match import find_route
 from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Operation, PathPattern, PolicySet, Route, Upstream

@@ -5,13 +5,13 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.heavy import Heavy
+from gateway.core.heavy_hitters import HeavyHitters
 
 STREAMS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 50)), max_size=200)
 
 
-def counted(stream: list[tuple[int, int]], most: int, every: int = 7) -> Heavy[int]:
-    heavy = Heavy[int](most)
+def counted(stream: list[tuple[int, int]], most: int, every: int = 7) -> HeavyHitters[int]:
+    heavy = HeavyHitters[int](most)
     for number, (key, count) in enumerate(stream):
         heavy.add(key, count)
         if number % every == 0:

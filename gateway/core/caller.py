@@ -3,33 +3,33 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.core.ambiguity import said_twice
 from gateway.core.ask import Ask
 from gateway.core.authentication import Identity
 from gateway.core.challenges import not_vouched
 from gateway.core.credentials import Credential, chosen
-from gateway.core.doubts import said_twice
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import partition, partition_key, read_key, vouched
 from gateway.core.limits import Charge, Mode
 from gateway.core.measure import Measure
 from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, CREDENTIALS_MISSING, KEY_MISSING, Refusal
-from gateway.core.way import Way
+from gateway.core.resolve import Resolved
 
 Parts = Mapping[str, str | None]
 """Values of key parts by name; None = the caller has none."""
 
 
-def key_values(way: Way, headers: Any, client_ip: str, identity: Identity | None) -> Parts | Refusal:
+def key_values(resolved: Resolved, headers: Any, client_ip: str, identity: Identity | None) -> Parts | Refusal:
     """The route's key parts in order, or why it cannot be said who is asking.
 
-    headers   as in `way.Asking`
+    headers   as in `resolve.Asking`
     identity  what credentials have proven; None = nothing
     """
-    route = way.route
-    if said_twice(route, headers, way.query):
+    route = resolved.route
+    if said_twice(route, headers, resolved.query):
         return Refusal(BAD_REQUESTS[400], "A field or parameter that says who is calling is repeated.")
-    parts = {part.name: read_key(part, headers, way.parameters, way.query, client_ip) for part in route.keys}
+    parts = {part.name: read_key(part, headers, resolved.parameters, resolved.query, client_ip) for part in route.keys}
     if identity is not None:
         parts |= {part.name: vouched(part, identity) for part in route.keys if part.source in VOUCHED}
     return parts

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from gateway.core.doubts import ODD, ambiguous, dearest, leaves
+from gateway.core.ambiguity import ODD, ambiguous, dearest, leaves
 from gateway.core.match import find_operation, find_route
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
@@ -26,7 +26,7 @@ class Asking(Protocol):
     def headers(self) -> Any: ...
 
 
-class Way(NamedTuple):
+class Resolved(NamedTuple):
     """A route and what the request line says to it.
 
     target      what the upstream is asked for (raw)
@@ -42,8 +42,8 @@ class Way(NamedTuple):
     rest: str
 
 
-def find_way(policies: PolicySet, head: Asking, http_host: str) -> Way | Refusal:
-    """The way of a request, or why there is none."""
+def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Refusal:
+    """Where a request leads, or why nowhere."""
     headers = head.headers
     path, question, query = head.target.partition("?")
     method, host = head.method.upper(), host_name(http_host)
@@ -62,7 +62,7 @@ def find_way(policies: PolicySet, head: Asking, http_host: str) -> Way | Refusal
     if odd and route.operations:
         operation = dearest(route, operation, method, rest, headers)
     target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
-    return Way(route, operation, target, parameters, query, rest)
+    return Resolved(route, operation, target, parameters, query, rest)
 
 
 def host_name(host: str) -> str:

@@ -27,7 +27,7 @@ _DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
 class Head(Protocol):
     """A request's head, as far as it is sent on.
 
-    fields   as they came; `headers` has the same by case-insensitive name, as `core.way.Asking`
+    fields   as they came; `headers` has the same by case-insensitive name, as `core.resolve.Asking`
     upgrade  the protocol that it asks to change to, "" = none
     chunked  whether the body ends by itself
     """
@@ -45,7 +45,7 @@ class Head(Protocol):
     def chunked(self) -> bool: ...
 
 
-def onward(
+def upstream_fields(
     route: Route, hop: Hop, came: Came, head: Head, *, trusted: bool, credential: Credential | None = None
 ) -> bytes:
     """The field lines, each ended by CRLF, but for those that differ from attempt to attempt (request id and trace).

@@ -10,8 +10,8 @@ from gateway.core.credentials import Credential
 from gateway.core.framing import Fields
 from gateway.core.hidden import Hidden
 from gateway.core.hop import Hop
-from gateway.core.onward import onward
 from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Route, Upstream
+from gateway.core.upstream_fields import upstream_fields
 
 UPSTREAM = Upstream("api", "https", "api.example", 443, "api.example")
 TENANT = KeyPart("tenant", KeyFrom.HEADER, "x-tenant", OnMissing.SKIP)
@@ -45,7 +45,7 @@ def sent(
     **head: object,
 ) -> list[str]:
     hop, received = Hop("gw", written), Head(fields, **head)  # type: ignore[arg-type]
-    lines = onward(route, hop, came or Came(), received, trusted=trusted, credential=credential)
+    lines = upstream_fields(route, hop, came or Came(), received, trusted=trusted, credential=credential)
     assert lines.endswith(b"\r\n")
     return lines.decode("latin-1").split("\r\n")[:-1]
 
