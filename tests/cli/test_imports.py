@@ -36,7 +36,7 @@ USERS = {
     "opentelemetry": {"observe"},
     "aiohappyeyeballs": {"upstream"},
     "aiohttp": {"admin", "identity", "modules", "upstream", "wire"},
-    "aiolimiter": {"pacing"},
+    "aiolimiter": {"guards"},
     "cryptography": {"identity", "modules"},
     "hiredis": {"store"},
     "jwt": {"identity"},
