@@ -45,13 +45,14 @@ class Shelf:
         """What is kept if it is newer than `version`, else the lease, if nobody holds it."""
         return await self._run(name, "take", owner, version, lease_us, b"", 0)
 
-    async def put(self, name: str, owner: str, sealed: bytes, life_us: int, keep_us: int) -> Found | None:
-        """Keep this from now on, and give the lease back."""
-        return await self._run(name, "put", owner, 0, life_us, sealed, keep_us)
+    async def put(self, name: str, owner: str, version: int, sealed: bytes, life_us: int, keep_us: int) -> Found | None:
+        """Keep this from now on, and give the lease back; unless there is something newer than `version`, or another
+        holds the lease. `mine`: it is kept."""
+        return await self._run(name, "put", owner, version, life_us, sealed, keep_us)
 
-    async def fail(self, name: str, owner: str, reason: str, for_us: int) -> Found | None:
-        """Nobody need try again for so long."""
-        return await self._run(name, "fail", owner, 0, for_us, FAILED + reason, 0)
+    async def fail(self, name: str, owner: str, version: int, reason: str, for_us: int) -> Found | None:
+        """Nobody need try again for so long; but see `put`."""
+        return await self._run(name, "fail", owner, version, for_us, FAILED + reason, 0)
 
     async def _run(self, name: str, op: str, *more: Argument) -> Found | None:
         if self._store is None:

@@ -18,7 +18,7 @@ version: 1
 keys:
   connection: {{from: header, name: X-Connection-Id, on_missing: skip}}
 limits:
-  calls: {{algorithm: rolling_window, limit: 50, window: 10m, key: [connection]}}
+  calls: {{algorithm: rolling_window, limit: 500, window: 10m, key: [connection]}}
 upstreams:
   up: {{url: "{url}/api", credentials: required}}
 credentials:
@@ -98,6 +98,21 @@ async def test_a_token_is_renewed_beside_the_calls_before_it_expires(start: Star
     assert one is not None
     await asyncio.wait((one._fly(),))
     assert (await at_once(gateway, 3), server.seen["issued"]) == ([200] * 3, 2)
+
+
+@pytest.mark.parametrize("grant", [CLIENT_GRANT, REFRESH_GRANT])
+async def test_a_hundred_calls_that_find_it_expired_have_one_fetched(
+    start: Start, server: Authority, grant: str
+) -> None:
+    server.control(rotate=True)
+    pair = [await start(policies(server, grant)) for _ in range(2)]
+    for gateway in pair:
+        assert (await called(gateway))[0] == 200
+        later(gateway, 3600)
+    statuses = await asyncio.gather(*[at_once(gateway, 50) for gateway in pair])
+    assert statuses == [[200] * 50] * 2
+    seen = server.seen
+    assert (seen["requests"], seen["issued"], seen["reused"]) == (2, 2, 0)
 
 
 async def test_rotated_refresh_tokens_are_handed_on(start: Start, server: Authority) -> None:

@@ -42,6 +42,7 @@ class Server:
             "expires_in": 3600,
             "lives_s": None,  # what it really lives; None = as it says
             "rotate": False,
+            "lenient": False,  # a refresh token may be used again (RFC 9700 §4.14.2 calls it a grace period)
             "api": "ok",  # ok, always_401
             "answer": {},
             "headers": {},
@@ -93,7 +94,9 @@ class Server:
         answer: dict[str, Any] = {"token_type": "Bearer", "expires_in": self.said["expires_in"]}
         if form["grant_type"] == "refresh_token":
             shown = form["refresh_token"]
-            if shown in self.spent:  # RFC 9700 §4.14.2: somebody else has it too
+            if shown in self.spent and self.said["lenient"]:
+                self.refresh.add(shown)
+            elif shown in self.spent:  # RFC 9700 §4.14.2: somebody else has it too
                 self.seen["reused"] += 1
                 self.refresh.clear()
                 self.access.clear()

@@ -1,6 +1,7 @@
 """Tokens in a store that goes away, comes back and is read by others; and renewals that are cut off in the middle."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography.fernet import Fernet
 from gateway.core.credentials import Credential, OAuth
 from gateway.core.hidden import Hidden
 from gateway.core.policy import PolicySet
+from gateway.core.tokens import Failure
 from gateway.modules.credentials.renewal import NO_STORE, NoToken, Renewal, Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.store.local import LocalStore
@@ -195,8 +197,8 @@ async def test_what_is_unkept_at_the_end_is_offered_once_more(world: World, own_
     token = world.server.seen["forms"]
     real = one._vault.put
 
-    async def not_now(*_: Any) -> int:
-        return 0
+    async def not_now(*_: Any) -> None:
+        return None
 
     one._vault.put = not_now  # type: ignore[method-assign]
     world.passed_s += 4000
@@ -240,6 +242,98 @@ async def test_a_worker_that_dies_with_the_lease_holds_the_others_up_no_longer_t
     own_redis_server.client().pexpire(lease, 1)
     await waiting
     assert world.server.seen["requests"] == 1
+
+
+class Stopped:
+    """A worker whose process is stopped when it has its answer, and goes on when it is told to."""
+
+    def __init__(self, one: Renewal) -> None:
+        self.put, self.here, self.go_on = one._vault.put, asyncio.Event(), asyncio.Event()
+        one._vault.put = self  # type: ignore[method-assign, assignment]
+
+    async def __call__(self, *arguments: Any) -> Any:
+        self.here.set()
+        await self.go_on.wait()
+        return await self.put(*arguments)
+
+
+async def test_who_was_stopped_for_longer_than_the_lease_overwrites_nothing_newer(
+    world: World, own_redis_server: RedisServer
+) -> None:
+    world.server.control(rotate=True, lenient=True)
+    one, other = [await world.worker(own_redis_server, world.credential("refresh_token")) for _ in range(2)]
+    stopped = Stopped(one)
+    waiting = asyncio.create_task(one.ready())
+    await stopped.here.wait()
+    redis = own_redis_server.client()
+    (lease,) = redis.keys("*lease")
+    redis.delete(lease)  # it has ended
+    await other.ready()
+    (key,) = redis.keys("*kept")
+    newer = redis.hgetall(key)
+    stopped.go_on.set()
+    await waiting
+    assert redis.hgetall(key) == newer
+    assert one.line == other.line, "and uses it"
+    world.passed_s += 4000
+    await one.ready()
+    used = [form["refresh_token"] for form in world.server.seen["forms"]]
+    assert used == [FIRST_REFRESH, FIRST_REFRESH, other_refresh(newer)]
+
+
+def other_refresh(kept: Any) -> str:
+    """The refresh token in what is kept."""
+    sealed = next(value for name, value in kept.items() if name in ("sealed", b"sealed"))
+    return str(json.loads(Fernet(KEY).decrypt(sealed))["refresh"])
+
+
+async def test_who_was_stopped_waits_for_what_another_has_begun_and_is_heard_if_that_came_to_nothing(
+    world: World, own_redis_server: RedisServer
+) -> None:
+    world.server.control(rotate=True)
+    one, other = [await world.worker(own_redis_server, world.credential("refresh_token")) for _ in range(2)]
+    stopped = Stopped(one)
+    waiting = asyncio.create_task(one.ready())
+    await stopped.here.wait()
+    redis = own_redis_server.client()
+    redis.delete(*redis.keys("*lease"))
+    taken = await other._vault.take(0)
+    assert taken is not None
+    assert taken.mine
+    stopped.go_on.set()
+    await waiting
+    assert one.serving
+    assert (world.told, redis.keys("*kept")) == (["renewed", "unkept"], [])
+    await other._vault.fail(Failure(True, "invalid_grant"), 60_000_000, 0)  # the server knows the first token no more
+    await until(lambda: one._unkept is None)
+    await other.ready()
+    assert (other.line, world.server.seen["requests"]) == (one.line, 1)
+
+
+async def test_a_failure_of_who_was_stopped_holds_up_nobody(world: World, own_redis_server: RedisServer) -> None:
+    one, other = [await world.worker(own_redis_server, world.credential()) for _ in range(2)]
+    await one._vault.take(0)
+    redis = own_redis_server.client()
+    redis.delete(*redis.keys("*lease"))
+    await other._vault.take(0)
+    await one._vault.fail(Failure(False, "no answer"), 60_000_000, 0)
+    await other.ready()
+    await one._vault.fail(Failure(False, "no answer"), 60_000_000, 0)
+    assert redis.keys("*lease") == []
+
+
+async def test_a_lease_that_took_long_to_get_is_made_sure_of(world: World, own_redis_server: RedisServer) -> None:
+    one = await world.worker(own_redis_server, world.credential())
+    take, waits = one._vault.take, [30.0, 0.0]
+
+    async def slow(version: int) -> Any:
+        taken = await take(version)
+        world.passed_s += waits.pop(0)
+        return taken
+
+    one._vault.take = slow  # type: ignore[method-assign]
+    await one.ready()
+    assert (waits, world.server.seen["requests"]) == ([], 1)
 
 
 async def test_who_waits_for_the_dead_too_long_says_so(

@@ -8,6 +8,7 @@ here, and with a shared vault never more than one in the whole fleet.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from gateway.core.credentials import Credential, OAuth
@@ -21,6 +22,8 @@ become a flood of requests to the token endpoint. It takes twice as long after e
 one comes in its time."""
 LOOK_S, PATIENCE_S = 0.1, 15.0
 """How often, and for how long, a worker looks whether the one with the lease has put a token there."""
+LATE_S = 5.0
+"""Who has waited so long for the lease may hold it no longer when the endpoint gets the request."""
 PUT_AGAIN_S, PUT_LAST_S = 0.25, 30.0
 """How long after the store would not take a refresh token it is offered again: at first, and at most."""
 BUSY = Failure(False, "another worker is still asking the token endpoint")
@@ -35,6 +38,18 @@ class NoToken(Exception):
         super().__init__(failure.reason)
         self.failure = failure
         self.wait_s = wait_s
+
+
+class Kept(Enum):
+    """What became of a token that was to be kept for all."""
+
+    FOR_ALL = "for all"
+    OVERTAKEN = "overtaken"
+    """While this process was held up another worker has had one, which is used here, too."""
+    FOR_NOBODY = "for nobody"
+    """The same, but that one is of no use here."""
+    NOT_YET = "not yet"
+    """The store does not answer, or another worker is asking for one just now."""
 
 
 class Asker(Protocol):
@@ -171,10 +186,13 @@ class Renewal:
             if self._unkept is not None:  # what others have kept is older than what this worker knows
                 await self._ask()
                 return
+            sent_s = self._around.clock()
             taken = await self._vault.take(self._version)
             if taken is None and self._vault.shared and self._oauth.grant == "refresh_token":
                 self._failed(NO_STORE)
                 return
+            if taken is not None and taken.mine and self._around.clock() - sent_s > LATE_S:
+                continue  # this process was stopped in between
             if taken is None or taken.mine:
                 self.refresh = (taken.refresh if taken is not None else NOTHING_HIDDEN) or self.refresh
                 await self._ask()
@@ -212,25 +230,32 @@ class Renewal:
         began = self._around.clock()
         answer = await self._asker.ask(self._oauth, self.refresh.reveal())
         if isinstance(answer, Failure):
-            await self._vault.fail(answer, self._failed(answer))
+            await self._vault.fail(answer, self._failed(answer), self._version)
             return
         self.refresh = answer.refresh or self.refresh
         rotated = self.refresh if self.refresh != self._oauth.refresh_token else NOTHING_HIDDEN
         token = answer._replace(refresh=rotated)
         kept = await self._keep(token, began)
         self.renewals += 1
-        self._use(token, began)
+        if kept is not Kept.OVERTAKEN:
+            self._use(token, began)
         self._around.tell(self.credential, "renewed", {"life_s": token.life_us // 1_000_000})
-        if rotated and self._vault.shared and not kept:
+        if rotated and self._vault.shared and kept is Kept.NOT_YET:
             self._around.tell(self.credential, "unkept", {})
             self._unkept = (token, began)
             self._putting = self._putting or asyncio.create_task(self._insist())
 
-    async def _keep(self, token: Token, had_s: float) -> bool:
+    async def _keep(self, token: Token, had_s: float) -> "Kept":
         left_us = max(0, token.life_us - int((self._around.clock() - had_s) * 1e6))
-        version = await self._vault.put(token, left_us)
-        self._version = version or self._version
-        return bool(version)
+        there = await self._vault.put(token, left_us, self._version)
+        if there is None:
+            return Kept.NOT_YET
+        if there.mine:
+            self._version = there.version
+            return Kept.FOR_ALL
+        if there.version <= self._version:
+            return Kept.NOT_YET
+        return Kept.OVERTAKEN if self._take_over(there) else Kept.FOR_NOBODY
 
     async def _insist(self) -> None:
         """Only this worker knows the refresh token: offer it again and again until the store takes it."""
@@ -238,7 +263,7 @@ class Renewal:
         while (unkept := self._unkept) is not None:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, PUT_LAST_S)
-            if await self._keep(*unkept) and self._unkept is unkept:
+            if await self._keep(*unkept) is not Kept.NOT_YET and self._unkept is unkept:
                 self._unkept = None
         self._putting = None
 

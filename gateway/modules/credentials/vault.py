@@ -43,8 +43,10 @@ class Shelf(Protocol):
     @property
     def shared(self) -> bool: ...
     async def take(self, name: str, owner: str, version: int, lease_us: int) -> Found | None: ...
-    async def put(self, name: str, owner: str, sealed: bytes, life_us: int, keep_us: int) -> Found | None: ...
-    async def fail(self, name: str, owner: str, reason: str, for_us: int) -> Found | None: ...
+    async def put(
+        self, name: str, owner: str, version: int, sealed: bytes, life_us: int, keep_us: int
+    ) -> Found | None: ...
+    async def fail(self, name: str, owner: str, version: int, reason: str, for_us: int) -> Found | None: ...
 
 
 class Taken(NamedTuple):
@@ -54,7 +56,7 @@ class Taken(NamedTuple):
     token    None = there is none, or it was asked for with something else
     left_us  how much of its life is left; 0 or less = nothing
     refresh  the refresh token to use next; empty = there is none but the configured one
-    mine     it is for the taker to ask the endpoint
+    mine     it is for the taker to ask the endpoint; behind `put`: this is what was put
     failure  what came of it when another worker asked last; None = nobody says
     held_us  for how long the endpoint is another's, or is to be left alone
     """
@@ -90,25 +92,28 @@ class Vault:
         """What others have put there since `version`, else the lease. None: the store does not answer, or nothing is
         shared."""
         found = await self._shelf.take(self._name, self._owner, version, LEASE_US) if self.shared else None
+        return self._taken(found)
+
+    async def put(self, token: Token, left_us: int, version: int) -> Taken | None:
+        """Keep it for all, unless somebody has put something since `version`, or another is about to. What is there
+        then. None as in `take`."""
+        if not self.shared:
+            return None
+        said = {"of": self._of, "access": token.access.reveal(), "refresh": token.refresh.reveal()}
+        sealed = self._open_box().encrypt(orjson.dumps({**said, "life_us": token.life_us}))
+        return self._taken(await self._shelf.put(self._name, self._owner, version, sealed, left_us, self._keep_us))
+
+    async def fail(self, failure: Failure, for_us: int, version: int) -> None:
+        """Tell the others that the endpoint failed, and for how long it is to be left alone; as in `put`."""
+        if self.shared:
+            word = "refused" if failure.refused else "unavailable"
+            await self._shelf.fail(self._name, self._owner, version, f"{word}: {failure.reason}", for_us)
+
+    def _taken(self, found: Found | None) -> Taken | None:
         if found is None:
             return None
         token, refresh = self._opened(found)
         return Taken(found.version, token, found.left_us, refresh, found.mine, _failure(found.holder), found.held_us)
-
-    async def put(self, token: Token, left_us: int) -> int:
-        """Keep it for all. Its version; 0 when it could not be kept."""
-        if not self.shared:
-            return 0
-        said = {"of": self._of, "access": token.access.reveal(), "refresh": token.refresh.reveal()}
-        sealed = self._open_box().encrypt(orjson.dumps({**said, "life_us": token.life_us}))
-        found = await self._shelf.put(self._name, self._owner, sealed, left_us, self._keep_us)
-        return found.version if found is not None else 0
-
-    async def fail(self, failure: Failure, for_us: int) -> None:
-        """Tell the others that the endpoint failed, and for how long it is to be left alone."""
-        if self.shared:
-            word = "refused" if failure.refused else "unavailable"
-            await self._shelf.fail(self._name, self._owner, f"{word}: {failure.reason}", for_us)
 
     def _opened(self, found: Found) -> tuple[Token | None, Hidden]:
         """What is sealed with a key that we do not have is as good as nothing. A refresh token goes on although what is
