@@ -44,8 +44,9 @@ class Ending:
         event("gateway.draining", "Worker drains")
         drain = gateway.settings.drain
         listener.retire()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), drain.delay_us / 1e6)
+        with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
+            async with asyncio.timeout(drain.delay_us / 1e6):
+                await self._hurry.wait()
         await asyncio.sleep(SETTLE_S)
         listener.stop_accepting()
         grace_s = drain.grace_us / 1e6

@@ -85,6 +85,14 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """Which of the lines about calls are written; all others always are."""
+
+    success: float = 1.0  # share of those about calls that went well
+    limited_per_s: int | None = None  # of those about refused calls, a second and worker; None = all
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     """`access` and `connection_errors` are `stdout`, `stderr`, `off` or a file path."""
 
@@ -94,8 +102,7 @@ class Logging:
     redact: tuple[str, ...] = ("authorization", "cookie", "query")
     level: str = "info"
     pretty: bool | None = None  # None: pretty when stdout is a terminal
-    sample_success: float = 1.0  # share of the lines about calls that went well
-    sample_limited_per_s: int | None = None  # lines a second and worker about refused calls; None = all
+    sample: Sample = field(default_factory=Sample)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from gateway.admin.breakers import WANTED, Document, Order, Target, breaker_docu
 from gateway.admin.endpoint import Body, Endpoint, Schema, read_order, segments
 from gateway.admin.local_breakers import force_everywhere, look_everywhere
 from gateway.admin.problems import answer
+from gateway.admin.status import troubled
 from gateway.admin.ttl import TTL
 from gateway.admin.view import AdminView
 
 
 async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """The breakers of the loaded set."""
-    return answer({"breakers": breaker_documents(view.policies)})
+    """The breakers of the loaded set, and which callers' are not closed."""
+    return answer({"breakers": breaker_documents(view.policies), **await troubled(view)})
 
 
 async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
@@ -60,8 +61,8 @@ ENDPOINTS = (
         "GET",
         "/-/breakers",
         every,
-        "Every breaker with its numbers, and where it is defined.",
-        answers={200: {"type": "object", "required": ["breakers"]}},
+        "Every breaker with its numbers, and which callers' (of `scope: shared`) are not closed.",
+        answers={200: {"type": "object", "required": ["breakers", "not_closed"]}},
     ),
     Endpoint(
         "GET",

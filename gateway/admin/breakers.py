@@ -81,7 +81,7 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     name = unquote(words[0])
     breaker = policies.breakers.get(name)
     if breaker is None:
-        raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r}; GET /-/breakers lists them.")
+        raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r}.")
     parts = read_parts("breaker", name, breaker.key, words[1:])
     return Target(parts, Guard(breaker, partition(f"breaker:{name}", breaker.key, parts)))
 

@@ -34,10 +34,10 @@ def _upstreams(view: AdminView, name: str, tenant: str, wanted: str | None) -> l
         return [view.policies.upstreams[wanted]]
     found = list(view.upstreams_of(name, tenant))
     if not found:
-        detail = "No route reads a key part `connection`: say which upstream is meant with ?upstream=."
+        detail = "No route reads a key part `connection`: say which upstream is meant (upstream)."
         raise AdminProblem(404, "NO_SUCH_UPSTREAM", detail)
     if len(found) > MOST_UPSTREAMS:
-        raise AdminProblem(409, "SEVERAL_UPSTREAMS", f"It may lead to {len(found)} upstreams: add ?upstream= with one.")
+        raise AdminProblem(409, "SEVERAL_UPSTREAMS", f"It may lead to {len(found)} upstreams: say which (upstream).")
     return found
 
 

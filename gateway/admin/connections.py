@@ -99,7 +99,7 @@ async def find(statuses: Statuses, name: str, tenant: str | None) -> Status:
         )
     if len(found) > 1:
         owners = ", ".join(repr(status.named.tenant) for status in found)
-        raise AdminProblem(409, "SEVERAL_CONNECTIONS", f"Several tenants have it: add ?tenant= with one of {owners}.")
+        raise AdminProblem(409, "SEVERAL_CONNECTIONS", f"Several tenants have it: say whose (tenant), {owners}.")
     return found[0]
 
 

@@ -41,7 +41,7 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     name = unquote(words[0])
     limit = policies.limits.get(name)
     if limit is None:
-        raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r}; GET /-/limits lists them.")
+        raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r}.")
     parts = read_parts("limit", limit.name, limit.key, words[1:])
     mine = limit.for_caller({part: value for part, value in parts.items() if value is not None})
     charges = [Charge(mine, partition_key(limit, parts), 1)]

@@ -57,7 +57,8 @@ def limit_document(limit: Limit) -> Document:
         document["precision_s"] = limit.quantum_us / SECOND_US
     if limit.overrides:
         document["overrides"] = [
-            {"match": dict(override.match), "limit": override.limit.quota, "source": override.limit.source}
+            {"match": dict(override.match), "limit": override.limit.quota}
+            | {"mode": override.limit.mode.value, "source": override.limit.source}
             for override in limit.overrides
         ]
     if limit.shadow is not None:

@@ -52,7 +52,7 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
         except StoreDown as down:
             raise unavailable(down) from None
     head = sent(explanation, call, client_ip, policies, view.settings)
-    return answer(explained(call, call.http_host, explanation, decision, sent=head))
+    return answer(explained(call, call.http_host, explanation, policies, decision, sent=head))
 
 
 def _text(value: object, name: str) -> str:
@@ -113,7 +113,7 @@ ORDER = Body(
     },
     {"method": "POST", "path": "/erp/products", "headers": [["X-Tenant-Id", "acme"]]},
 )
-EXPLANATION: Schema = {"type": "object", "required": ["request"]}
+EXPLANATION: Schema = {"type": "object", "required": ["request", "policies"]}
 ENDPOINTS = (
     Endpoint(
         "POST",

@@ -18,10 +18,14 @@ def read_parts(kind: str, name: str, key: Sequence[str], words: Sequence[str]) -
     """The parts of a `kind` ("limit", "breaker") that counts by `key`, from raw path segments. Raises AdminProblem."""
     given = [word for word in words if word] if not key else words
     if len(given) != len(key) or not all(given):
-        wanted = "/".join(["", "-", f"{kind}s", name, *(f"<{part}>" for part in key)])
-        listed = ", ".join(key) or "nothing (all callers together)"
-        raise AdminProblem(400, "WRONG_KEY", f"{kind.capitalize()} {name} counts by {listed}: {wanted}")
+        raise AdminProblem(400, "WRONG_KEY", f"{kind.capitalize()} {name} counts by {_wanted(key)}.")
     return {part: _value(word) for part, word in zip(key, given, strict=True)}
+
+
+def _wanted(key: Sequence[str]) -> str:
+    if not key:
+        return "nothing: it has no key"
+    return f"{', '.join(key)}: give " + ("its value" if len(key) == 1 else "their values in this order")
 
 
 def _value(word: str) -> str | None:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 JSON = "application/json"
 MOST_BYTES = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
+_HINTS = {
+    "NO_SUCH_LIMIT": "`gateway limits show` lists them.",
+    "NO_SUCH_BREAKER": "`gateway breaker show` lists them.",
+    "NO_SUCH_RECEIVER": "`gateway webhooks list` lists them.",
+    "NO_SUCH_CONNECTION": "`gateway connections` lists them.",
+    "TOKEN_REQUIRED": "The settings (-c FILE) or GATEWAY_ADMIN_TOKEN=env:NAME say which it is.",
+}
+"""What helps here with a problem of this code."""
 
 
 class AdminClient:
@@ -117,12 +125,13 @@ class AdminClient:
         text = answer.read(64 * 1024).decode("utf-8", "replace")
         try:
             problem = json.loads(text)
-            reason = problem.get("detail") or problem.get("title") or text
+            said = problem.get("detail") or problem.get("title") or text
+            reason = f"{said} {_HINTS.get(str(problem.get('code')), '')}"
             more = [str(error.get("text", error)) for error in problem.get("errors", ())]
         except (ValueError, AttributeError):
             reason, more = text.strip()[:200] or answer.reason, []
         self._fail(
             FAILED,
-            f"the gateway at {self.reach.listen} answers {answer.status}: {plain(str(reason))}",
+            f"the gateway at {self.reach.listen} answers {answer.status}: {plain(str(reason).strip())}",
             *map(plain, more),
         )

@@ -8,7 +8,8 @@ import typer
 
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
-from gateway.cli.operate import path_to, print_found
+from gateway.cli.facts import print_found
+from gateway.cli.operate import path_to
 from gateway.cli.options import Json
 from gateway.cli.table import plain, table
 
@@ -22,7 +23,7 @@ def connections(
     client: AdminClient,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[[test] ID]", help="One connection, or a test of it; a list if left out."),
+        typer.Argument(metavar="ID", help="One connection; `test ID` tests it; all if left out."),
     ] = None,
     state: Annotated[str, typer.Option(metavar="STATES", help="Only these: offline,degraded or !online.")] = "",
     tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose connection is meant.")] = None,
@@ -54,7 +55,8 @@ def _list(client: AdminClient, state: str, tenant: str | None, as_json: bool) ->
         [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
         for one in found["connections"]
     ]
-    lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows)]
+    none = "no connection is in such a state" if state else "no call has named a connection lately"
+    lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows, none)]
     print_found(
         found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else [])
     )

@@ -16,6 +16,7 @@ from gateway.cli.options import Config, EnvFile, Json, Policies
 if TYPE_CHECKING:
     from gateway.core.authentication import Denied, Identity
     from gateway.core.policy import PolicySet, Route
+    from gateway.core.recorded import Assume, Recorded
 
 MOST_LINES = 1_000
 MOST_BYTES = 1 << 20
@@ -55,7 +56,7 @@ def explain(
     keys = dict(_pair(text, "=", "--key") for text in key or ())
     fields = [_pair(text, ":", "--header") for text in header or ()]
     if live:
-        documents = _live(client, _one_call(call), fields, keys, client_ip)
+        documents = _live(client, call, fields, keys, client_ip)
     else:
         documents = _offline(call, fields, keys, client_ip, (config, env_file, policies))
     raise typer.Exit(_tell(documents, as_json))
@@ -114,7 +115,7 @@ def _offline(
         realm=settings.name,
     )
     head = sent(explanation, request, client_ip, loaded, settings)
-    yield explained(request, request.http_host, explanation, sent=head)
+    yield explained(request, request.http_host, explanation, loaded, sent=head)
 
 
 def _identity(route: "Route", headers: Any) -> "Identity | Denied | None":
@@ -137,10 +138,23 @@ def _identity(route: "Route", headers: Any) -> "Identity | Denied | None":
 
 def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Explain calls by their lines in the access log."""
+    from functools import partial
+
     from gateway.core.explain import explain as explain_call
+    from gateway.core.recorded import assumed
+    from gateway.policy.explained import explained
+
+    for call in _lines(partial(assumed, policies)):
+        explanation = explain_call(
+            policies, call, call.http_host, client_ip=call.client_ip, known={**call.known, **keys}
+        )
+        yield explained(call, call.http_host, explanation, policies)
+
+
+def _lines(assume: "Assume") -> "Iterator[Recorded]":
+    """The calls of the lines on standard input; `assume` as for `core.recorded.recorded`."""
     from gateway.core.recorded import recorded
     from gateway.observe.native import native
-    from gateway.policy.explained import explained
 
     for number in range(1, MOST_LINES + 1):
         text = sys.stdin.buffer.readline(MOST_BYTES)
@@ -152,29 +166,36 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
             line = json.loads(text)
         except (ValueError, RecursionError):
             line = None
-        call = recorded(policies, native(line)) if isinstance(line, dict) else None
+        call = recorded(native(line), assume) if isinstance(line, dict) else None
         if call is None:
             fail(USAGE, f"line {number} is no line of the access log about a call")
-        explanation = explain_call(
-            policies, call, call.http_host, client_ip=call.client_ip, known={**call.known, **keys}
-        )
-        yield explained(call, call.http_host, explanation)
+        yield call
 
 
 def _live(
     client: AdminClient,
-    call: tuple[str, str],
+    call: str | None,
     fields: Sequence[tuple[str, str]],
     keys: Mapping[str, str],
     client_ip: str,
 ) -> Iterator[dict[str, Any]]:
-    method, path = call
-    asked: dict[str, Any] = {"method": method, "path": path, "headers": [list(pair) for pair in fields]}
-    if keys:
-        asked["keys"] = dict(keys)
-    if client_ip:
-        asked["client_ip"] = client_ip
-    yield client.post("/-/explain", asked, "request")
+    from gateway.core.recorded import nothing_assumed
+
+    if call is None or call == "-":
+        orders = [_order_again(line, keys) for line in _lines(nothing_assumed)]
+    else:
+        method, path = _one_call(call)
+        asked = {"method": method, "path": path, "headers": [list(pair) for pair in fields]}
+        orders = [{**asked, "keys": dict(keys), "client_ip": client_ip}]
+    for order in orders:
+        yield client.post("/-/explain", order, "request", "policies")
+
+
+def _order_again(line: "Recorded", keys: Mapping[str, str]) -> dict[str, Any]:
+    known = {name: value for name, value in line.known.items() if value is not None}
+    fields = [["Host", line.http_host]] if line.http_host else []
+    asked = {"method": line.method, "path": line.target, "headers": fields}
+    return {**asked, "keys": {**known, **keys}, "client_ip": line.client_ip}
 
 
 def _tell(documents: Iterator[dict[str, Any]], as_json: bool) -> int:

@@ -5,11 +5,13 @@ from typing import Any
 
 Document = dict[str, Any]
 WIDTH = 12
+FEW = 3  # files that are named
 
 
 def lines(document: Document) -> Iterator[str]:
     """Plain text. `document` as `policy.explained` makes it, here or in a running gateway."""
     yield _row("call", " ".join(filter(None, (document["request"]["method"], document["request"]["target"]))))
+    yield _row("policies", _policies(document["policies"]))
     yield _row("outcome", _outcome(document))
     for passed in document.get("passed_routes", ()):
         yield _row("", f"not route {passed['name']}" + (f": {passed['why']}" if passed["why"] else ""))
@@ -36,6 +38,12 @@ def lines(document: Document) -> Iterator[str]:
 def _row(name: str, text: str, source: str = "") -> str:
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return f"{name:<{WIDTH}}{shown}" + (f"  # {source}" if source else "")
+
+
+def _policies(judged_by: Document) -> str:
+    files = judged_by["files"]
+    shown = ", ".join(files) if 0 < len(files) <= FEW else f"{len(files)} files"
+    return f"{shown} (version {judged_by['version']})"
 
 
 def _outcome(document: Document) -> str:

@@ -1,5 +1,6 @@
 """`gateway healthcheck`: one question to the admin listener, for container health checks (no curl in slim images)."""
 
+import json
 from dataclasses import replace
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
 from gateway.cli.failing import FAILED, fail
+from gateway.cli.table import plain
 
 PATHS = {"ready": "/readyz", "live": "/livez"}
 MOST_BYTES = 4_096
@@ -24,5 +26,13 @@ def healthcheck(
     reach = replace(client.reach, own=not client.reach.admin)
     status, body = AdminClient(reach, timeout).whatever("GET", PATHS["live" if live else "ready"], MOST_BYTES)
     if status != 200:
-        fail(FAILED, f"the gateway at {reach.listen} answers {status}: {body}")
-    typer.echo(body)
+        fail(FAILED, f"the gateway at {reach.listen} answers {status}: {one_line(body)}")
+    typer.echo(one_line(body))
+
+
+def one_line(body: str) -> str:
+    """Of an answer: what records health checks keeps lines."""
+    try:
+        return json.dumps(json.loads(body))
+    except ValueError:
+        return plain(" ".join(body.split()))

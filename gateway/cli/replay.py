@@ -30,7 +30,10 @@ def replay(
     top: Annotated[int, typer.Option(min=0, metavar="N", help="How many tenants to list.")] = 10,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="1: calls would be newly refused.")] = False,
     readers: Annotated[
-        int, typer.Option(min=-1, max=64, metavar="N", help="Processes that read. Default: by CPUs.")
+        int,
+        typer.Option(
+            min=-1, max=64, metavar="N", show_default=False, help="Processes that read. Default: by CPUs; 0: none."
+        ),
     ] = -1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
     as_json: Json = False,

@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """Titles and rows, each column as wide as what stands in it; numbers to the right."""
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]], none: str = "") -> Iterator[str]:
+    """Titles and rows, each column as wide as what stands in it; numbers to the right. No rows: `none`, if it says
+    something."""
+    if none and not rows:
+        yield none
+        return
     cells = [[plain(f"{cell:,}" if isinstance(cell, int | float) else str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     numeric = [all(isinstance(row[at], int | float) for row in rows) and bool(rows) for at in range(len(titles))]

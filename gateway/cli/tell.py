@@ -50,7 +50,7 @@ class SchemaOf(StrEnum):
 
 def schema(
     of: Annotated[
-        SchemaOf, typer.Argument(help="Policy files, the settings file, or fixtures of a sandbox.")
+        SchemaOf, typer.Argument(metavar="WHAT", help="Policy files, the settings file, or fixtures of a sandbox.")
     ] = SchemaOf.POLICIES,
 ) -> None:
     """Print the JSON Schema of policy files, the settings file or a sandbox's fixtures, for editors."""

@@ -124,7 +124,7 @@ def top(
     if watch:
         again = AdminClient(client.reach, fail=no_answer)
         show_again(lambda: again.get(f"/-/top?{query}", "callers"), top_lines, _top_page(by), every, as_json=as_json)
-    found = client.get(f"/-/top?{query}", "callers")
+    found = client.get(f"/-/top?{query}", "callers", "by", "over_s")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -134,16 +134,14 @@ def top(
 
 def top_lines(found: Document) -> Iterator[str]:
     """The document of `GET /-/top` for people."""
-    return _callers(found["callers"])
+    done = {"requests": "called", "rejected": "was refused", "shadow_rejected": "would have been refused"}
+    none = f"nobody {done.get(found['by'], 'came')} in the last {found['over_s']:.0f} s"
+    return table(("limit", "caller", "count", "per second"), _rows(found["callers"]), none)
 
 
 def _top_page(by: By) -> Callable[[Document], "Table"]:
     titles = ("limit", f"caller, by {by.value.replace('_', ' ')}", "count", "per second")
     return lambda found: columns(titles, _rows(found["callers"]))
-
-
-def _callers(callers: list[Document]) -> Iterator[str]:
-    return table(("limit", "caller", "count", "per second"), _rows(callers))
 
 
 def _rows(callers: list[Document]) -> list[list[Any]]:

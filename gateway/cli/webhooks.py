@@ -6,7 +6,8 @@ import typer
 
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
-from gateway.cli.operate import path_to, print_found
+from gateway.cli.facts import print_found
+from gateway.cli.operate import path_to
 from gateway.cli.options import Json
 from gateway.cli.table import table
 
@@ -20,14 +21,14 @@ COLUMNS = ("receiver", "direction", "waiting", "retrying", "dead", "oldest_s", "
 @asks
 def list_webhooks(
     client: AdminClient,
-    receiver: Annotated[str, typer.Argument(metavar="[RECEIVER]", help="Only this one, with its last tries.")] = "",
+    receiver: Annotated[str, typer.Argument(metavar="RECEIVER", help="Only this one, with its last tries.")] = "",
     as_json: Json = False,
 ) -> None:
     """Show what waits for each receiver, or the last tries and the dead letters of one."""
     if not receiver:
         found = client.get("/-/webhooks", "webhooks")
         rows = [[str(one[name]) for name in COLUMNS] for one in found["webhooks"]]
-        print_found(found, as_json, table(COLUMNS, rows))
+        print_found(found, as_json, table(COLUMNS, rows, "the settings have no receivers of webhooks"))
         return
     found = client.get(path_to("webhooks", receiver), "tries", "dead_letters")
     tries = [
@@ -36,8 +37,8 @@ def list_webhooks(
     ]
     dead = [[one["id"], one["tries"], one["why"]] for one in found["dead_letters"]]
     lines = [*table(COLUMNS, [[str(found[name]) for name in COLUMNS]]), ""]
-    lines += [*table(("at", "id", "attempt", "answer", "result"), tries), ""]
-    print_found(found, as_json, [*lines, *table(("dead letter", "tries", "why"), dead)])
+    lines += [*table(("at", "id", "attempt", "answer", "result"), tries, "nothing was tried lately"), ""]
+    print_found(found, as_json, [*lines, *table(("dead letter", "tries", "why"), dead, "no dead letters")])
 
 
 def _when(at: float) -> str:

@@ -6,7 +6,6 @@ routes ask of other fields is taken to have been as the route of the same name a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from gateway.core.caller import Parts
@@ -41,16 +40,15 @@ class Recorded:
     known: Parts = field(default_factory=dict)
 
 
-def recorded(policies: PolicySet, line: Mapping[str, Any], assume: "Assume | None" = None) -> Recorded | None:
+def recorded(line: Mapping[str, Any], assume: "Assume") -> Recorded | None:
     """What a line of the access log (native format) tells; None when it is none, or tells of no request.
 
-    assume  in the place of `assumed` with this set, for who remembers what that says
+    assume  the fields that a call of this route and operation must have had: `assumed`, or `nothing_assumed`
     """
     method, path = line.get("method"), line.get("path")
     if line.get("event_name") != ACCESS or not isinstance(method, str) or not isinstance(path, str):
         return None
-    found = assume if assume is not None else partial(assumed, policies)
-    headers = found(_text(line, "route"), _text(line, "operation"))
+    headers = assume(_text(line, "route"), _text(line, "operation"))
     known = {name: _text(line, name) or None for name in PARTS}
     query = _text(line, "query")
     target = path + (f"?{query}" if query else "")
@@ -70,6 +68,11 @@ def assumed(policies: PolicySet, route_name: str, operation_name: str) -> Said:
             if operation.name == operation_name:
                 _assume(headers, operation.match)
     return headers
+
+
+def nothing_assumed(_route_name: str, _operation_name: str) -> Said:
+    """In the place of `assumed`, for who does not know the routes."""
+    return Said()
 
 
 def _assume(headers: Said, match: Match) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 from gateway.observe.access import AccessLog
 from gateway.record import CallRecord
-from gateway.settings import Logging
+from gateway.settings import Logging, Sample
 
 WELL, REFUSED = "success", "limited"
 
 
 def access_log(logging: Logging, envelope: Mapping[str, str | int]) -> AccessLog:
     """The access log that these settings ask for."""
-    if logging.sample_success < 1 or logging.sample_limited_per_s is not None:
+    if logging.sample != Sample():
         return SampledLog(logging, envelope)
     return AccessLog(logging, envelope)
 
@@ -28,9 +28,9 @@ class SampledLog(AccessLog):
         super().__init__(logging, envelope)
         self.left_out: Counter[str] = Counter()
         self._untold: Counter[str] = Counter()
-        self._share = logging.sample_success
+        self._share = logging.sample.success
         self._owed = 1.0  # the first one is written
-        self._most = logging.sample_limited_per_s
+        self._most = logging.sample.limited_per_s
         self._second = -1
         self._this_second = 0
 

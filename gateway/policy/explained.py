@@ -10,7 +10,7 @@ from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import readable
 from gateway.core.limits import Decision, Verdict
-from gateway.core.policy import KeyFrom, KeyPart, Pace, Route
+from gateway.core.policy import KeyFrom, KeyPart, Pace, PolicySet, Route
 from gateway.core.resolve import Asking, Resolved
 from gateway.core.retry import Repeat, Retry
 from gateway.policy.effective import amount, duration, match_text, place
@@ -24,20 +24,22 @@ def explained(
     asking: Asking,
     http_host: str,
     explanation: Explanation,
+    policies: PolicySet,
     decision: Decision | None = None,
     *,
     sent: Document | None = None,
 ) -> Document:
     """The whole document. What does not apply is left out.
 
-    asking, http_host  what was explained, as `core.explain` got it
+    asking, http_host, policies  what was explained, and by which, as `core.explain` got it
     decision  what the store's `peek` answered to `explanation.ask`; None = nobody asked it: then it says nothing of
               counters, breaker states and whether the call would be admitted
     sent      the head that the upstream would get (`policy.sent`); None = nobody knows the call's fields
     """
     resolved, refusal = explanation.resolved, explanation.refusal
     request = {"method": asking.method, "target": asking.target, "host": http_host}
-    document: Document = {"request": request}
+    judged_by = {"version": policies.version, "files": list(policies.files)}
+    document: Document = {"request": request, "policies": judged_by}
     if refusal is not None:
         document["refused"] = {"status": refusal.kind.status, "code": refusal.kind.code, "detail": refusal.detail}
     elif decision is not None:

@@ -23,7 +23,7 @@ from gateway.policy.intake_of import intake_of
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
 from gateway.policy.secret import dereference, is_inline
-from gateway.policy.settings_model import NO_STORE_URL, Listener, SettingsFile, store_url_problem
+from gateway.policy.settings_model import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
 from gateway.policy.shipped import shipped
 from gateway.policy.validate import validate
 
@@ -113,7 +113,7 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         headers=frozen.HeaderSettings(**model.headers.model_dump()),
         bounds=frozen.Bounds(**_with_units(model.bounds.model_dump())),
         drain=frozen.Drain(drain.delay, drain.grace),
-        logging=frozen.Logging(**model.logging.model_dump()),
+        logging=_logging(model.logging),
         traces=frozen.Traces(model.traces.endpoint, model.traces.sample),
         alerts=Thresholds(model.alerts.error_rate, model.alerts.auth_failures, model.alerts.calls, model.alerts.over),
         intake=intake_of(model.intake, root.at("intake"), env, findings),
@@ -133,6 +133,11 @@ def _listen(listener: Listener, node: Node) -> frozen.Listen:
         certificate = beside(files.at("certificate"), listener.tls.certificate)
         tls = frozen.Tls(certificate, beside(files.at("key"), listener.tls.key))
     return frozen.Listen(*listener.address, tls)
+
+
+def _logging(model: Logging) -> frozen.Logging:
+    values = model.model_dump()
+    return frozen.Logging(**{**values, "sample": frozen.Sample(**values["sample"])})
 
 
 def _with_units(bounds: Mapping[str, Any]) -> dict[str, Any]:

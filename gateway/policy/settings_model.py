@@ -229,6 +229,13 @@ class Drain(Strict):
     grace: Wait = 30_000_000
 
 
+class Sample(Strict):
+    """Which of the lines about calls are written; all others always are."""
+
+    success: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
+    limited_per_s: Annotated[int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)] = None
+
+
 class Logging(Strict):
     """What is logged, where, and how."""
 
@@ -238,10 +245,7 @@ class Logging(Strict):
     redact: Items[str] = ("authorization", "cookie", "query")
     level: Literal["debug", "info", "warning", "error"] = "info"
     pretty: Annotated[bool | None, BeforeValidator(parse_pretty), WithJsonSchema(_PRETTY)] = None
-    sample_success: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
-    sample_limited_per_s: Annotated[
-        int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)
-    ] = None
+    sample: Sample = Sample()
 
 
 class Traces(Strict):

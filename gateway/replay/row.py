@@ -172,7 +172,7 @@ class Reader:
         return known
 
     def _identify(self, line: Mapping[str, Any]) -> Kind:
-        policies, call = self._policies, recorded(self._policies, line, self._assume)
+        policies, call = self._policies, recorded(line, self._assume)
         if call is None:
             raise ValueError("a line about a call without its request")
         resolved = resolve(policies, call, call.http_host)

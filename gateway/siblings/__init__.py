@@ -27,6 +27,8 @@ __all__ = ["Answer", "Siblings"]
 MOST_WAITING_BYTES = 2 * 1024 * 1024
 MOST_AT_WORK = 256
 """Questions of others that this worker has not answered yet; more are not taken."""
+LOOKS, LOOK_S = 100, 0.05
+"""How often it is looked for somebody who leads, and the time behind each look."""
 
 Payload = Mapping[str, Any]
 Handler = Callable[[dict[str, Any]], Payload | Awaitable[Payload | None] | None]
@@ -132,12 +134,17 @@ class Siblings:
         return sorted([Answer(self.index, os.getpid(), answer, missing), *others], key=lambda one: one[:2])
 
     async def ask_leader(self, what: str, payload: Payload, *, timeout_s: float) -> Answer:
-        """Ask the one worker that leads, which may be this one. Missing at once while there is none."""
+        """Ask the one worker that leads, which may be this one. Just after a start, or when the one that led has died,
+        there is none for a moment: that is waited for, five seconds at most."""
         if self.alone:
             answer, missing = await self._own_answer(what, dict(payload))
             return Answer(self.index, os.getpid(), answer, missing)
-        answers = await self._ask(LEADER, what, payload, timeout_s)
-        return answers[0] if answers else Answer(-1, 0, {}, "nobody leads right now")
+        for _ in range(LOOKS):
+            answers = await self._ask(LEADER, what, payload, timeout_s)
+            if answers:
+                return answers[0]
+            await asyncio.sleep(LOOK_S)
+        return Answer(-1, 0, {}, "nobody leads right now")
 
     async def ask_supervisor(self, what: str, payload: Payload, *, timeout_s: float) -> Answer:
         """Ask the process that forked us. Missing at once when there is none."""

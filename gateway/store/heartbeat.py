@@ -102,7 +102,8 @@ class Heartbeat:
         self._beating = None
         if self._store.up:
             with suppress(StoreDown, TimeoutError):
-                await asyncio.wait_for(self._ask("leave", 0), LEAVE_S)
+                async with asyncio.timeout(LEAVE_S):
+                    await self._ask("leave", 0)
 
     async def beat(self, since_us: int = 0) -> Beat:
         """Make this worker known now. Raises StoreDown.

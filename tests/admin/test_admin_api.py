@@ -74,7 +74,9 @@ async def test_the_loaded_set(admin: Admin) -> None:
     window, bucket, everybody = body["limits"]
     assert window["source"] == "p.yaml:7"
     assert (window["limit"], window["window_s"], window["key"]) == (500, 600.0, ["tenant"])
-    assert window["overrides"] == [{"match": {"tenant": "bigcorp"}, "limit": 5_000, "source": "p.yaml:9"}]
+    assert window["overrides"] == [
+        {"match": {"tenant": "bigcorp"}, "limit": 5_000, "mode": "enforce", "source": "p.yaml:9"}
+    ]
     assert (window["shadow"]["name"], window["shadow"]["limit"]) == ("tenant-trial", 10)
     assert window["routes"] == ["erp"]
     assert (bucket["rate"], bucket["per_s"], everybody["routes"]) == (1, 3.0, [])

@@ -118,13 +118,69 @@ def test_what_is_counted_can_be_seen_and_changed(running: Process) -> None:
 def test_what_the_gateway_refuses_is_told_in_one_line(running: Process) -> None:
     for words in (
         ["limits", "show", "no-such"],
-        ["limits", "show", "tenant-10m"],
+        ["limits", "show", "tenant-10m", "acme", "c1"],
+        ["breaker", "show", "no-such"],
         ["breaker", "open", "fragile", "c", "--ttl", "x"],
+        ["connections", "nobody"],
     ):
         done = gateway(*words)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith("gateway: the gateway at 127.0.0.1:")
-    assert gateway("connections", "nobody").returncode == 1
+        assert done.stderr.count("\n") == 1
+    unknown = gateway("limits", "show", "no-such").stderr
+    assert unknown.endswith("answers 404: There is no limit 'no-such'. `gateway limits show` lists them.\n")
+    wrong = gateway("limits", "reset", "tenant-10m").stderr
+    assert wrong.endswith("answers 400: Limit tenant-10m counts by tenant: give its value.\n")
+
+
+def test_what_there_is_not_is_said_in_a_sentence(running: Process) -> None:
+    for words, sentence in (
+        (["limits", "granted"], "nobody has another number"),
+        (["connections"], "no call has named a connection lately"),
+        (["connections", "--state", "offline"], "no connection is in such a state"),
+        (["webhooks", "list"], "the settings have no receivers of webhooks"),
+    ):
+        assert gateway(*words).stdout == f"{sentence}\n"
+    assert re.fullmatch(r"nobody was refused in the last \d+ s\n", gateway("top").stdout)
+    assert gateway("breaker", "show").stdout.endswith("\n\nevery shared breaker is closed\n")
+
+
+def test_one_of_a_name_is_shown_with_its_numbers(running: Process) -> None:
+    shown = gateway("limits", "show", "tenant-10m").stdout
+    assert "\namount             500 per 10m\n" in shown
+    assert shown.endswith("\none caller: gateway limits show tenant-10m TENANT\n")
+    assert json.loads(gateway("limits", "show", "tenant-10m", "--json").stdout)["name"] == "tenant-10m"
+    gateway("breaker", "open", "fragile", "c1", "--ttl", "5m")
+    shown = gateway("breaker", "show", "fragile").stdout
+    assert re.search(r"^consecutive_failures +3$", shown, re.MULTILINE)
+    assert re.search(r"^fragile +c1 +open +forced +\d+$", shown, re.MULTILINE)
+    found = json.loads(gateway("breaker", "show", "--json").stdout)
+    assert [one["key"] for one in found["not_closed"]] == ["c1"]
+
+
+def test_what_is_unknown_of_a_connection_is_left_out(running: Process) -> None:
+    assert running.get("/hello", {"X-Tenant-Id": "acme", "X-Connection-Id": "c1"}).status == 200
+    until("the call to be counted", lambda: gateway("connections", "c1").returncode == 0)
+    shown = gateway("connections", "c1").stdout
+    assert re.search(r"^state +online$", shown, re.MULTILINE)
+    assert "null" not in shown
+    assert "{}" not in shown
+    assert json.loads(gateway("connections", "c1", "--json").stdout)["last_failure"] is None
+
+
+def test_a_health_check_is_one_line(running: Process) -> None:
+    assert gateway("healthcheck").stdout == '{"status": "ready"}\n'
+    gateway("drain")
+    drained = gateway("healthcheck")
+    assert (drained.returncode, drained.stdout, drained.stderr.count("\n")) == (1, "", 1)
+
+
+def test_a_line_of_the_log_is_explained_with_counters(running: Process) -> None:
+    assert running.get("/hello", {"X-Tenant-Id": "acme"}).status == 200
+    (line,) = running.wait_for("http.access")
+    done = gateway("explain", "--live", "--json", stdin=json.dumps(line))
+    (limit,) = [one for one in json.loads(done.stdout)["limits"] if one["name"] == "tenant-10m"]
+    assert (done.returncode, limit["for"], limit["remaining"]) == (0, "acme", 499)
 
 
 @pytest.mark.parametrize("words", [["limits", "grant", "l"], ["limits", "grant", "l", "--limit", "5"], ["limits", "grant", "l", "--limit", "5", "--end"], ["top", "-n", "0"], ["top", "--by", "x"], ["limits"], ["statsu"]])  # fmt: skip

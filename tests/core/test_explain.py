@@ -1,6 +1,7 @@
 """Explaining: what serves calls is what explains them, and every reason why a rule does not apply is told."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ from gateway.core.policy import (
     Upstream,
 )
 from gateway.core.problems import Refusal
-from gateway.core.recorded import Said, recorded
+from gateway.core.recorded import Said, assumed, nothing_assumed, recorded
 from gateway.core.resolve import Resolved, resolve
 
 TENANT = KeyPart("tenant", KeyFrom.HEADER, "x-tenant-id", OnMissing.REJECT)
@@ -368,7 +369,9 @@ def test_a_line_tells_who_called_and_its_route_what_else_it_had() -> None:
         Route("also", replace(match, headers=(("x-also", None),)), UP, (BY_TENANT,)),
         Route("erp", match, UP, (BY_TENANT,), (TENANT,), operations=(other, write), strip_prefix="/erp"),
     )
-    call = recorded(policies, {**LINE, "tenant": "a", "query": "q=1", "http_host": "gw", "client_ip": "10.0.0.1"})
+    call = recorded(
+        {**LINE, "tenant": "a", "query": "q=1", "http_host": "gw", "client_ip": "10.0.0.1"}, partial(assumed, policies)
+    )
     assert call is not None
     assert (call.target, call.http_host, call.client_ip) == ("/erp/items?q=1", "gw", "10.0.0.1")
     assert call.headers == {"x-beta": "?", "x-mode": "full"}
@@ -381,11 +384,11 @@ def test_a_line_tells_who_called_and_its_route_what_else_it_had() -> None:
 
 @pytest.mark.parametrize("name", ["event_name", "method", "path"])
 def test_a_line_without_a_request_is_none(name: str) -> None:
-    assert recorded(a_set(), {key: value for key, value in LINE.items() if key != name}) is None
+    assert recorded({key: value for key, value in LINE.items() if key != name}, nothing_assumed) is None
 
 
 def test_a_line_of_a_route_that_is_gone_assumes_nothing() -> None:
-    call = recorded(a_set(), LINE)
+    call = recorded(LINE, partial(assumed, a_set()))
     assert call is not None
     assert call.headers == {}
 

@@ -12,7 +12,7 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.sampling import SampledLog, access_log, kind_of
 from gateway.observe.writer import writer_for
 from gateway.record import CallRecord
-from gateway.settings import Logging, Settings
+from gateway.settings import Logging, Sample, Settings
 from tests.observe.conftest import POLICIES, finished_call
 from tests.observe.test_metrics import samples
 
@@ -49,7 +49,7 @@ def test_nothing_is_sampled_unless_asked(path: Path) -> None:
 
 @pytest.mark.parametrize(("share", "written"), [(0.1, 101), (0.25, 251), (0.0, 1), (0.999, 999)])
 def test_of_what_went_well_a_share_is_written_and_all_is_counted(path: Path, share: float, written: int) -> None:
-    log = log_of(path, sample_success=share)
+    log = log_of(path, sample=Sample(success=share))
     assert isinstance(log, SampledLog)
     for _ in range(1000):
         log.emit(well())
@@ -62,7 +62,7 @@ def test_of_what_went_well_a_share_is_written_and_all_is_counted(path: Path, sha
 
 
 def test_of_refusals_so_many_a_second_are_written(path: Path) -> None:
-    log = log_of(path, sample_limited_per_s=3)
+    log = log_of(path, sample=Sample(limited_per_s=3))
     for number in range(50):
         log.emit(refused(1000.0 + number / 20))
     found = lines(path)
@@ -81,7 +81,7 @@ def test_of_refusals_so_many_a_second_are_written(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_ordinary_is_always_written(path: Path, other: dict[str, Any]) -> None:
-    log = log_of(path, sample_success=0.0, sample_limited_per_s=1)
+    log = log_of(path, sample=Sample(success=0.0, limited_per_s=1))
     for _ in range(5):
         record = well()
         for name, value in other.items():
@@ -92,14 +92,14 @@ def test_what_is_not_ordinary_is_always_written(path: Path, other: dict[str, Any
 
 
 def test_a_level_that_is_not_written_is_not_written_for_the_count_either(path: Path) -> None:
-    log = log_of(path, sample_success=0.5, level="warning")
+    log = log_of(path, sample=Sample(success=0.5), level="warning")
     for _ in range(10):
         log.emit(well())
     assert not path.exists()
 
 
 def test_what_is_left_out_is_counted(path: Path) -> None:
-    log, metrics = log_of(path, sample_success=0.0), Metrics(POLICIES)
+    log, metrics = log_of(path, sample=Sample(success=0.0)), Metrics(POLICIES)
     assert isinstance(log, SampledLog)
     metrics.follow("gateway_log_lines_sampled_out_total", log.left_out)
     for count in (4, 9):

@@ -62,7 +62,7 @@ def test_settings_and_file_have_the_same_keys() -> None:
 
     listeners = {"listen", "admin"}
     in_file = {path for path in setting_paths(SettingsFile) if path[0] not in listeners or len(path) == 1}
-    sections = {path[:1] for path in in_file if len(path) > 1}
+    sections = {path[:-1] for path in in_file if len(path) > 1}
     assert in_file - sections - {("version",)} == names(Settings()) - {("sources",)}
 
 

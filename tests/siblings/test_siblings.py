@@ -224,6 +224,24 @@ def test_children_keep_only_their_own_end() -> None:
     mine.theirs.close()
 
 
+async def test_a_leader_who_is_not_there_yet_is_waited_for(worker: Worker, exchange: Exchange) -> None:
+    first = await worker(0, who=named("w0"))
+    await worker(1, who=named("w1"))
+    asked = asyncio.create_task(first.ask_leader("who", {}, timeout_s=10))
+    while not first._questions:  # it has asked, and nobody leads
+        await asyncio.sleep(0)
+    while first._questions:
+        await asyncio.sleep(0)
+    await exchange.run(lambda: exchange.board.appoint(exchange.lines[1:]))
+    assert (await asked).payload["name"] == "w1"
+
+
+async def test_nobody_leads_for_long(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.siblings.LOOKS", 2)
+    first = await worker(0)
+    assert (await first.ask_leader("who", {}, timeout_s=10)).missing == "nobody leads right now"
+
+
 async def test_a_worker_that_has_hung_up_is_not_made_to_lead(worker: Worker, exchange: Exchange) -> None:
     """Its process may be there still: it is buried after its line is gone."""
     await worker(0, who=named("w0"))
