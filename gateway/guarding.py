@@ -9,8 +9,8 @@ from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longes
 from gateway.core.headers import whole_seconds
 from gateway.core.learning import Heed, heeded
 from gateway.core.limits import Decision
-from gateway.core.policy import Learning
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
+from gateway.core.upstream import Learning
 from gateway.guards.breakers import Judge
 from gateway.store import Store
 from gateway.wire.response_head import ResponseHead

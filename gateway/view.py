@@ -14,7 +14,8 @@ from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
-from gateway.core.policy import PolicySet, Upstream
+from gateway.core.policy import PolicySet
+from gateway.core.upstream import Upstream
 from gateway.ending import Ending
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener

@@ -10,7 +10,7 @@ from gateway.admin.endpoint import Endpoint, Query, Schema, segments
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.connections.names import MAX_NAME_CHARS
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 
 MOST_UPSTREAMS = 8
 

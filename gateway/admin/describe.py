@@ -3,8 +3,9 @@
 from typing import Any
 
 from gateway.core.limits import Algorithm, Limit
-from gateway.core.policy import PolicySet, Route, Upstream
+from gateway.core.policy import PolicySet, Route
 from gateway.core.store_url import redact_url
+from gateway.core.upstream import Upstream
 from gateway.policy.effective import amount, settings_values
 from gateway.settings import Settings
 

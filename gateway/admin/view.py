@@ -7,7 +7,8 @@ from gateway.admin.reloading import Reloads
 from gateway.admin.switching import Switches
 from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
-from gateway.core.policy import PolicySet, Upstream
+from gateway.core.policy import PolicySet
+from gateway.core.upstream import Upstream
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store

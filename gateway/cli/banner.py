@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Iterator
 
 from gateway import __version__
-from gateway.core.policy import KeyFrom, KeyPart, Match, PolicySet, Route
+from gateway.core.keys import KeyFrom, KeyPart
+from gateway.core.policy import Match, PolicySet, Route
 from gateway.settings import Listen
 from gateway.supervisor import Running
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 
 LOOK_S = 1.0
 AT_ONCE = 4

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from gateway.core.authentication import Headers
+from gateway.core.keys import KeyFrom
 from gateway.core.match import find_operation, find_route
-from gateway.core.policy import KeyFrom, Operation, PolicySet, Route
+from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.targets import climbs, decoded, has_dot_dot, readings
 
 ODD = re.compile(r"//|/\.|[%;\\]")

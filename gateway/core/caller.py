@@ -9,10 +9,10 @@ from gateway.core.authentication import Identity
 from gateway.core.challenges import not_vouched
 from gateway.core.credentials import Credential, chosen
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
-from gateway.core.keys import partition, partition_key, read_key, vouched
+from gateway.core.keys import VOUCHED, KeyFrom, KeyPart, OnMissing, partition, partition_key, read_key, vouched
 from gateway.core.limits import Charge, Mode
 from gateway.core.measure import Measure
-from gateway.core.policy import VOUCHED, KeyFrom, KeyPart, OnMissing, Operation, PolicySet, Route
+from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, CREDENTIALS_MISSING, KEY_MISSING, Refusal
 from gateway.core.resolve import Resolved
 

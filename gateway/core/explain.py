@@ -11,11 +11,11 @@ from gateway.core.ask import Ask
 from gateway.core.authentication import Denied, Identity, meets
 from gateway.core.caller import Parts, ask_for, key_values, missing
 from gateway.core.challenges import forbidden, unauthenticated
-from gateway.core.keys import partition_key
+from gateway.core.keys import OnMissing, partition_key
 from gateway.core.limits import Limit, Mode, Override
 from gateway.core.measure import Measure
 from gateway.core.mismatch import mismatch
-from gateway.core.policy import OnMissing, PolicySet, Route
+from gateway.core.policy import PolicySet, Route
 from gateway.core.problems import Refusal
 from gateway.core.resolve import Asking, Resolved, host_name, resolve
 

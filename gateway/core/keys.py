@@ -7,6 +7,8 @@ forms, and the caller without a value, begin differently.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -14,8 +16,49 @@ from urllib.parse import unquote_plus
 
 from gateway.core.authentication import Identity, claim_text
 from gateway.core.limits import Limit
-from gateway.core.policy import KeyFrom, KeyPart
 from gateway.core.targets import decoded
+
+
+class KeyFrom(StrEnum):
+    """Where a key part's value comes from."""
+
+    HEADER = "header"
+    PATH = "path"
+    QUERY = "query"
+    CLIENT_IP = "client_ip"
+    API_KEY = "api_key"
+    API_KEY_ENTRY = "api_key_entry"
+    JWT = "jwt"
+
+
+VOUCHED = (KeyFrom.API_KEY_ENTRY, KeyFrom.JWT)
+"""Sources that are read from a verified identity, never from what a request merely says."""
+
+
+class OnMissing(StrEnum):
+    """What a limit does when one of its key parts has no value."""
+
+    REJECT = "reject"
+    SKIP = "skip"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPart:
+    """How to read one key part from a request.
+
+    source_name  header: field name, lower case. path: name of a `{parameter}` of the route's path pattern.
+                 query: parameter name. api_key: header that carries the key, lower case. client_ip: unused.
+                 jwt: name of the claim. api_key_entry: unused, an entry names key parts.
+    ipv6_prefix  client_ip only: IPv6 addresses count by this prefix length
+    """
+
+    name: str
+    source: KeyFrom
+    source_name: str
+    on_missing: OnMissing
+    ipv6_prefix: int = 64
+
 
 ANONYMOUS = "~"
 _EVERYBODY = "*"

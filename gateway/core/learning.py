@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from gateway.core.classes import ErrorClass
 from gateway.core.framing import Fields
-from gateway.core.policy import Learning
 from gateway.core.signals import TOO_MANY, read
+from gateway.core.upstream import Learning
 
 
 class Heed(NamedTuple):

@@ -6,7 +6,6 @@ a field here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Optional
 
 from gateway.core.authentication import Scheme
@@ -15,55 +14,15 @@ from gateway.core.classes import DEFAULT, Classes
 from gateway.core.credentials import Credential
 from gateway.core.fields import lookalikes
 from gateway.core.guards import Breaker
+from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.core.measure import Measure
 from gateway.core.retry import RENEWED, UNAUTHORIZED, Retry
 from gateway.core.route_index import by_host
-from gateway.core.signals import Honor
+from gateway.core.upstream import Upstream
 
 if TYPE_CHECKING:
     from gateway.core.sandbox import Fixtures, Sandbox
-
-
-class KeyFrom(StrEnum):
-    """Where a key part's value comes from."""
-
-    HEADER = "header"
-    PATH = "path"
-    QUERY = "query"
-    CLIENT_IP = "client_ip"
-    API_KEY = "api_key"
-    API_KEY_ENTRY = "api_key_entry"
-    JWT = "jwt"
-
-
-VOUCHED = (KeyFrom.API_KEY_ENTRY, KeyFrom.JWT)
-"""Sources that are read from a verified identity, never from what a request merely says."""
-
-
-class OnMissing(StrEnum):
-    """What a limit does when one of its key parts has no value."""
-
-    REJECT = "reject"
-    SKIP = "skip"
-    ANONYMOUS = "anonymous"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPart:
-    """How to read one key part from a request.
-
-    source_name  header: field name, lower case. path: name of a `{parameter}` of the route's path pattern.
-                 query: parameter name. api_key: header that carries the key, lower case. client_ip: unused.
-                 jwt: name of the claim. api_key_entry: unused, an entry names key parts.
-    ipv6_prefix  client_ip only: IPv6 addresses count by this prefix length
-    """
-
-    name: str
-    source: KeyFrom
-    source_name: str
-    on_missing: OnMissing
-    ipv6_prefix: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,105 +51,6 @@ class Match:
     path: PathPattern | None = None
     methods: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str | None], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Per-phase bounds of one attempt, microseconds. `total_us` ends even a flowing answer; 0 = no such bound."""
-
-    connect_us: int = 2_000_000
-    first_byte_us: int = 20_000_000
-    idle_us: int = 30_000_000
-    total_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Learning:
-    """What is learned from an upstream's answers: how long to leave one value of the key part `scope` alone.
-
-    honor   families of fields that are listened to
-    max_us  nothing that is learned holds for longer
-    as_limit  whether no more calls are sent than the upstream says are left
-    """
-
-    honor: tuple[Honor, ...]
-    scope: str
-    max_us: int = 900_000_000
-    as_limit: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Attempts are sent one after the other, `rate` every `per_us`, up to `burst` at once after a rest.
-
-    key          names of the key parts whose values have a pace of their own; () = one for all
-    queue        attempts that may wait for their turn; more are refused
-    max_wait_us  the longest that one of them waits
-    """
-
-    rate: int
-    per_us: int
-    burst: int = 1
-    key: tuple[str, ...] = ()
-    queue: int = 100
-    max_wait_us: int = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What an upstream is asked to see whether it is well.
-
-    path         below the upstream's own
-    expect       statuses that are well; empty = any below 500
-    interval_us  how often its connections are asked without an operator's doing; 0 = never
-    """
-
-    method: str = "GET"
-    path: str = "/"
-    expect: frozenset[int] = frozenset()
-    interval_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """One upstream API.
-
-    host, port   where to connect; `builtin_echo` replaces both by the sample upstream inside the gateway
-    base_path    path of the configured URL without trailing `/`; put before the forwarded path
-    max_sockets  sockets in use at once per worker; 0 = no bound
-    unix_path    connect to this unix socket instead of host and port
-    allow_private  whether names may resolve to addresses that are not globally routable
-    tls_*        PEM files for verification and client authentication, and a server name other than the host
-    authority    value of the Host field when host_policy is `rewrite`
-    learning, pace  None = nothing is learned from its answers, attempts are not paced
-    credentials     what it is shown, in the order in which they are tried; () = what the caller sends. With
-                    `credentials_optional` callers whom none is for are passed on as they come, else refused
-    probe           what connection tests ask; None = what `Probe` says
-                    These five do not make it another upstream: its sockets are kept when they change.
-    """
-
-    name: str
-    scheme: str
-    host: str
-    port: int
-    authority: str
-    base_path: str = ""
-    rewrite_host: bool = True
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    max_sockets: int = 0
-    builtin_echo: bool = False
-    unix_path: str = ""
-    allow_private: bool = True
-    tls_ca_file: str = ""
-    tls_certificate: str = ""
-    tls_key: str = ""
-    tls_server_name: str = ""
-    source: str = field(default="", compare=False)
-    learning: Learning | None = field(default=None, compare=False)
-    pace: Pace | None = field(default=None, compare=False)
-    credentials: tuple[Credential, ...] = field(default=(), compare=False)
-    credentials_optional: bool = field(default=False, compare=False)
-    probe: Probe | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

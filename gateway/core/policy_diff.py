@@ -8,8 +8,9 @@ from dataclasses import fields, replace
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
+from gateway.core.keys import KeyPart
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Posture
-from gateway.core.policy import KeyPart, PolicySet, Route
+from gateway.core.policy import PolicySet, Route
 
 SECRET = ("authentication", "credentials")
 """Sections of which no value is told."""

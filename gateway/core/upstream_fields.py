@@ -18,7 +18,8 @@ from gateway.core.fields import (
 )
 from gateway.core.framing import Fields
 from gateway.core.hop import Came, Hop
-from gateway.core.policy import KeyFrom, Route
+from gateway.core.keys import KeyFrom
+from gateway.core.policy import Route
 
 _DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM | LOOKALIKES
 _DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS

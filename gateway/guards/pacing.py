@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from aiolimiter import AsyncLimiter
 
-from gateway.core.policy import Pace, Upstream
+from gateway.core.upstream import Pace, Upstream
 from gateway.upstream.failure import UpstreamFailed
 
 MAX_LINES = 10_000

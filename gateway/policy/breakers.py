@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.core.guards import Breaker, out_of_bounds
-from gateway.core.policy import Timeouts, Upstream
+from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy import attempts as models
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry

@@ -6,7 +6,7 @@ from gateway.core.authentication import Scheme
 from gateway.core.cache import rules as core
 from gateway.core.cache.personal import AUTHORIZATION, COOKIE, Personal
 from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
-from gateway.core.policy import KeyFrom, KeyPart
+from gateway.core.keys import KeyFrom, KeyPart
 from gateway.policy import caching as models
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.nodes import Node

@@ -9,8 +9,9 @@ from gateway.core.cache.rules import Cache
 from gateway.core.guards import Breaker
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.mismatch import path_text
-from gateway.core.policy import Match, Operation, PolicySet, Route, Upstream
+from gateway.core.policy import Match, Operation, PolicySet, Route
 from gateway.core.retry import Retry
+from gateway.core.upstream import Upstream
 from gateway.policy.credentials_shown import credential_text, credential_values
 from gateway.policy.scalars import UNITS_US
 from gateway.settings import Settings

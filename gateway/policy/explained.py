@@ -8,11 +8,12 @@ from gateway.core.cache.rules import Cache
 from gateway.core.explain import Explanation, LimitCase, Passed
 from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.headers import retry_after_s, violated, whole_seconds
-from gateway.core.keys import readable
+from gateway.core.keys import KeyFrom, KeyPart, readable
 from gateway.core.limits import Decision, Verdict
-from gateway.core.policy import KeyFrom, KeyPart, Pace, PolicySet, Route
+from gateway.core.policy import PolicySet, Route
 from gateway.core.resolve import Asking, Resolved
 from gateway.core.retry import Repeat, Retry
+from gateway.core.upstream import Pace
 from gateway.policy.effective import amount, duration, match_text, place
 
 Document = dict[str, Any]

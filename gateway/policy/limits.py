@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from gateway.core import limits as core
 from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
 from gateway.core.calendars import USUAL_US, Calendar, Unit
-from gateway.core.policy import KeyFrom, KeyPart, OnMissing
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.policy import key_parts, models
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry

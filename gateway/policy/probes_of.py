@@ -1,6 +1,6 @@
 """What connection tests ask upstreams: from what was written to the frozen value."""
 
-from gateway.core import policy as core
+from gateway.core import upstream as core
 from gateway.core.classes import statuses_of
 from gateway.policy import probes as models
 from gateway.policy.gather import Draft, Entry

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from gateway.core import policy as core
+from gateway.core import upstream as core
 from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
 from gateway.core.connections.state import ConnectionState
 from gateway.core.retry import Backoff, Repeat, Retry, Share

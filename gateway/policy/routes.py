@@ -9,9 +9,11 @@ from gateway.core.cache.rules import Cache
 from gateway.core.classes import Classes
 from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
+from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
 from gateway.core.sandbox import Sandbox, When
+from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy import models
 from gateway.policy.beside import beside
 from gateway.policy.cache_of import cache_of
@@ -33,17 +35,15 @@ WELL_KNOWN_KEYS = ("tenant", "account", "connection")
 class Parts(NamedTuple):
     """What routes are put together from, by name, as far as it is valid."""
 
-    keys: Mapping[str, core.KeyPart]
+    keys: Mapping[str, KeyPart]
     limits: Mapping[str, Limit]
     breakers: Mapping[str, Breaker]
     retries: Mapping[str, Retry]
-    upstreams: Mapping[str, core.Upstream]
+    upstreams: Mapping[str, Upstream]
     schemes: Mapping[str, Scheme]
 
 
-def compile_upstreams(
-    draft: Draft, classes: Classes, credentials: Mapping[str, Credential]
-) -> dict[str, core.Upstream]:
+def compile_upstreams(draft: Draft, classes: Classes, credentials: Mapping[str, Credential]) -> dict[str, Upstream]:
     """The upstreams by name."""
     return {
         entry.name: _upstream(entry, classes, credentials_for(entry.name, credentials), draft)
@@ -51,14 +51,14 @@ def compile_upstreams(
     }
 
 
-def _upstream(entry: Entry, classes: Classes, credentials: tuple[Credential, ...], draft: Draft) -> core.Upstream:
+def _upstream(entry: Entry, classes: Classes, credentials: tuple[Credential, ...], draft: Draft) -> Upstream:
     model: models.Upstream = entry.model
     place, tls = model.url, model.tls
     if bool(tls.certificate) != bool(tls.key):
         draft.findings.error(
             entry.node.at("tls").named, "missing-key", "tls needs both certificate and key, or neither"
         )
-    return core.Upstream(
+    return Upstream(
         name=entry.name,
         scheme=place.scheme,
         host=place.host,
@@ -68,9 +68,7 @@ def _upstream(entry: Entry, classes: Classes, credentials: tuple[Credential, ...
         unix_path=place.unix_path,
         builtin_echo=place.builtin_echo,
         rewrite_host=model.host == "rewrite",
-        timeouts=core.Timeouts(
-            model.timeouts.connect, model.timeouts.first_byte, model.timeouts.idle, model.timeouts.total
-        ),
+        timeouts=Timeouts(model.timeouts.connect, model.timeouts.first_byte, model.timeouts.idle, model.timeouts.total),
         max_sockets=model.max_sockets,
         allow_private=model.allow_private,
         tls_ca_file=_path(entry, tls.ca_file),
@@ -192,14 +190,14 @@ class _RouteOf:
             seen.add(name)
         return {name: limits[name] for name in self.model.limits if name in limits}
 
-    def _check_path_keys(self, own: Mapping[str, Limit], match: core.Match, keys: Mapping[str, core.KeyPart]) -> None:
+    def _check_path_keys(self, own: Mapping[str, Limit], match: core.Match, keys: Mapping[str, KeyPart]) -> None:
         """A key part read from `{name}` needs a path with that name."""
         segments = (match.path.segments or ()) if match.path else ()
         for index, name in enumerate(self.model.limits):
             parts = [keys[part] for part in own[name].key if part in keys] if name in own else []
             for part in parts:
                 wanted = "{" + part.source_name + "}"
-                if part.source is core.KeyFrom.PATH and wanted not in segments:
+                if part.source is KeyFrom.PATH and wanted not in segments:
                     message = (
                         f"limit {quoted(name)} counts by {wanted} of the path, but this route's path has no {wanted}"
                     )
@@ -222,11 +220,11 @@ def _may_act(limit: Limit) -> bool:
 def _key_parts(
     limits: Iterable[Limit],
     breaker: Breaker | None,
-    upstream: core.Upstream,
+    upstream: Upstream,
     cache: Cache | None,
     sandbox: Sandbox | None,
-    keys: Mapping[str, core.KeyPart],
-) -> tuple[core.KeyPart, ...]:
+    keys: Mapping[str, KeyPart],
+) -> tuple[KeyPart, ...]:
     """What limits with their overrides, breaker, upstream and modules ask for, and the parts that logs show."""
     needed = {*WELL_KNOWN_KEYS, *(breaker.key if breaker else ())}
     for limit in limits:

@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.core import authentication as core
 from gateway.core.fields import HOP_BY_HOP
+from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
 from gateway.core.limits import Limit
-from gateway.core.policy import VOUCHED, KeyFrom, KeyPart
 from gateway.policy import authentication as models
 from gateway.policy import key_parts
 from gateway.policy.beside import beside

@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An upstream URL taken apart. Fields as in `gateway.core.policy.Upstream`."""
+    """An upstream URL taken apart. Fields as in `gateway.core.upstream.Upstream`."""
 
     scheme: str = "http"
     host: str = "localhost"

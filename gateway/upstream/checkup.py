@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import aiohappyeyeballs
 
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 from gateway.upstream.connect import HAPPY_EYEBALLS_S, AddrInfo, Resolver, tls_context
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool

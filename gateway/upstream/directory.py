@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from gateway.core.policy import PolicySet, Upstream
+from gateway.core.policy import PolicySet
+from gateway.core.upstream import Upstream
 from gateway.upstream.echo import EchoUpstream
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser

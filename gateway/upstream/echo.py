@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 from aiohttp import web
 
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 
 
 class EchoUpstream:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Set
 
-from gateway.core.policy import Upstream
 from gateway.core.retry import Budget, Share
+from gateway.core.upstream import Upstream
 from gateway.upstream.connect import Resolver, connect, tls_context
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed

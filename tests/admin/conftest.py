@@ -16,7 +16,8 @@ from gateway.core.ask import Ask
 from gateway.core.authentication import NO_CREDENTIALS, Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Algorithm, Charge, Limit, Override
-from gateway.core.policy import Match, PolicySet, Route, Upstream
+from gateway.core.policy import Match, PolicySet, Route
+from gateway.core.upstream import Upstream
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.observe.log import close_logging, configure_logging

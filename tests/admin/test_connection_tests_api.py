@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 from tests.admin.conftest import UPSTREAM, Admin
 
 OTHER = Upstream("crm", "https", "crm.example", 443, "crm.example")

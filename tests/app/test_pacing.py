@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.policy import Pace, Upstream
+from gateway.core.upstream import Pace, Upstream
 from gateway.guards.pacing import MAX_LINES, Pacing
 from gateway.upstream.failure import UpstreamFailed
 

@@ -4,9 +4,11 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.core.ambiguity import MAX_ODD_SEGMENTS, ODD, ambiguous, dearest, leaves, said_twice
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.match import find_route
-from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Operation, PathPattern, PolicySet, Route, Upstream
+from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
+from gateway.core.upstream import Upstream
 
 UP = Upstream("up", "http", "up.example", 80, "up.example")
 REGION = KeyPart("region", KeyFrom.PATH, "region", OnMissing.REJECT)

@@ -21,8 +21,9 @@ from gateway.core.authentication import (
     meets,
 )
 from gateway.core.challenges import forbidden, not_vouched, unauthenticated
-from gateway.core.keys import read_key, vouched
-from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Route, Upstream
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing, read_key, vouched
+from gateway.core.policy import Match, Route
+from gateway.core.upstream import Upstream
 
 ACME = Identity("partners", "acme", {"tenant": ("acme",), "scope": ("orders.read", "orders.write")})
 TOKEN = Identity("staff", "k1", {"tenant": "acme", "org": 42, "scope": "a b"}, from_token=True)

@@ -10,7 +10,9 @@ from gateway.core.ask import Ask
 from gateway.core.cache.key import MAX_VARY, also_changed, reads, storable_by, told, variant, vary
 from gateway.core.caller import ask_for
 from gateway.core.credentials import Credential
-from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, PolicySet, Route, Upstream
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
+from gateway.core.policy import Match, PolicySet, Route
+from gateway.core.upstream import Upstream
 from tests.core.cache_cases import a_cache, fields
 
 

@@ -9,10 +9,11 @@ from gateway.core.ask import Ask
 from gateway.core.caller import ask_for
 from gateway.core.credentials import Credential, OAuth, chosen, in_order, with_parameter
 from gateway.core.hidden import Hidden
-from gateway.core.policy import Match, PolicySet, Route, Upstream
+from gateway.core.policy import Match, PolicySet, Route
 from gateway.core.policy_diff import Field, diff
 from gateway.core.problems import CREDENTIALS_MISSING, Refusal
 from gateway.core.retry import Retry
+from gateway.core.upstream import Upstream
 
 EVERYBODY = Credential("shared", "erp", header="Authorization", shown=Hidden("Bearer all"))
 C1 = Credential("c1", "erp", (("connection", "c1"),), header="X-Api-Key", shown=Hidden("one"))

@@ -12,26 +12,16 @@ from gateway.core.authentication import NO_CREDENTIALS, ApiKeys, Identity
 from gateway.core.caller import ask_for, key_values, missing
 from gateway.core.explain import Explanation, Passed, explain
 from gateway.core.guards import Breaker
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, Limit, Mode, Override
 from gateway.core.match import find_route
 from gateway.core.measure import Measure, Source
 from gateway.core.mismatch import mismatch, path_text
-from gateway.core.policy import (
-    KeyFrom,
-    KeyPart,
-    Learning,
-    Match,
-    OnMissing,
-    Operation,
-    Pace,
-    PathPattern,
-    PolicySet,
-    Route,
-    Upstream,
-)
+from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
 from gateway.core.problems import Refusal
 from gateway.core.recorded import Said, assumed, nothing_assumed, recorded
 from gateway.core.resolve import Resolved, resolve
+from gateway.core.upstream import Learning, Pace, Upstream
 
 TENANT = KeyPart("tenant", KeyFrom.HEADER, "x-tenant-id", OnMissing.REJECT)
 CONNECTION = KeyPart("connection", KeyFrom.HEADER, "x-connection-id", OnMissing.SKIP)

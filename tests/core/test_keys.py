@@ -8,9 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.core.keys import encode_part, partition, partition_key, read_key, readable
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing, encode_part, partition, partition_key, read_key, readable
 from gateway.core.limits import Algorithm, Limit
-from gateway.core.policy import KeyFrom, KeyPart, OnMissing
 
 NAMES = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
 VALUES = st.none() | st.text(min_size=1, max_size=80) | st.text("ab#=~:{}%*\x00\udce9é", min_size=1, max_size=70)

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.core.classes import ErrorClass
 from gateway.core.learning import Heed, heeded
-from gateway.core.policy import Learning
 from gateway.core.signals import Honor
+from gateway.core.upstream import Learning
 
 S = 1_000_000
 LEARNING = Learning(tuple(Honor), "connection", 60 * S)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.core.match import find_operation, find_route, host_matches, match_path
-from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route, Upstream
+from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
 from gateway.core.resolve import resolve
+from gateway.core.upstream import Upstream
 from gateway.wire.asked import Asked
 
 UPSTREAM = Upstream("u", "http", "localhost", 80, "localhost")

@@ -7,21 +7,13 @@ import pytest
 from gateway.core.authentication import ApiKeys, Identity, Jwt
 from gateway.core.classes import Classes, ErrorClass, Rule
 from gateway.core.guards import Breaker
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Override, Posture
-from gateway.core.policy import (
-    KeyFrom,
-    KeyPart,
-    Match,
-    OnMissing,
-    Operation,
-    PathPattern,
-    PolicySet,
-    Route,
-    Upstream,
-)
+from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
 from gateway.core.policy_diff import Effect, What, counts, diff, effect
 from gateway.core.retry import Retry
 from gateway.core.sandbox import Fixtures, Sandbox, When
+from gateway.core.upstream import Upstream
 
 MINUTE_US = 60_000_000
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 500, 10 * MINUTE_US, ("tenant",), source="a.yaml:3")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.core.guards import Breaker
-from gateway.core.policy import Learning, Match, Pace, PathPattern, Route, Upstream
+from gateway.core.policy import Match, PathPattern, Route
 from gateway.core.problems import SANDBOX_INVALID, SANDBOX_NO_FIXTURE, Refusal
 from gateway.core.samples import (
     MOST_PARAMETERS,
@@ -23,6 +23,7 @@ from gateway.core.samples import (
     as_json,
 )
 from gateway.core.sandbox import MARK, Answer, Fixtures, Reply, Sandbox, When
+from gateway.core.upstream import Learning, Pace, Upstream
 
 _MEMBERS: list[dict[str, Any]] = [{"id": f"{n}", "open": n % 2 == 0, "total": n, "who": "ü"} for n in range(1, 6)]
 ORDERS = Records(

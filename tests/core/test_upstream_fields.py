@@ -10,7 +10,9 @@ from gateway.core.credentials import Credential
 from gateway.core.framing import Fields
 from gateway.core.hidden import Hidden
 from gateway.core.hop import Hop
-from gateway.core.policy import KeyFrom, KeyPart, Match, OnMissing, Route, Upstream
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
+from gateway.core.policy import Match, Route
+from gateway.core.upstream import Upstream
 from gateway.core.upstream_fields import upstream_fields
 
 UPSTREAM = Upstream("api", "https", "api.example", 443, "api.example")

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.cli.check import run_check
 from gateway.core.authentication import DIGESTS, ApiKeys, Identity, Jwt, hash_text
-from gateway.core.policy import KeyFrom, KeyPart, OnMissing
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.policy import Report, check
 from tests.fakes.issuer import jwk, private_pem, public_pem
 

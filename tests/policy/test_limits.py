@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core.calendars import Unit
+from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Override, Posture
-from gateway.core.policy import KeyFrom, KeyPart, OnMissing
 from gateway.policy import Report
 from gateway.policy.effective import amount
 from tests.policy.whole import LIMIT, a_key, a_limit

@@ -12,7 +12,7 @@ import h11
 
 from gateway import policy
 from gateway.build import build_gateway, build_listener
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 from gateway.listener.connection import Connection
 from gateway.record import CallRecord
 from gateway.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.policy import Upstream
+from gateway.core.upstream import Upstream
 from gateway.upstream.connect import DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
 

@@ -8,7 +8,8 @@ from time import time
 from typing import Any, NamedTuple
 
 from gateway.core.cache.rules import Cache, Stored
-from gateway.core.policy import PolicySet, Route, Upstream
+from gateway.core.policy import PolicySet, Route
+from gateway.core.upstream import Upstream
 from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import Flights
 from gateway.modules.cache.memory import Memory
