@@ -13,12 +13,11 @@ from pathlib import Path
 from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
 from gateway.admin.switching import Switches
-from gateway.build import build_gateway, build_listener
+from gateway.build import build_gateway, build_listener, build_outage, join
 from gateway.call import Gateway
 from gateway.connection_tests.probing import Probing
 from gateway.core.connections.outcome import Outcomes
 from gateway.core.policy import PolicySet
-from gateway.core.shares import Fleet
 from gateway.ending import Ending
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener
@@ -27,10 +26,8 @@ from gateway.modules.hooks import open_hooks
 from gateway.observe.access import AccessLog
 from gateway.observe.alerts import Alerts
 from gateway.observe.batch import Batch
-from gateway.observe.breaker_changes import breaker_changed
 from gateway.observe.connection_errors import ConnectionErrors
 from gateway.observe.connections import Connections, tell_transition
-from gateway.observe.gave_up import gave_up
 from gateway.observe.log import (
     close_logging,
     configure_logging,
@@ -42,11 +39,9 @@ from gateway.observe.log import (
 )
 from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
-from gateway.observe.notices import authentication_event, crashed, notice, store_event, token_event
-from gateway.observe.pauses import upstream_paused
+from gateway.observe.notices import notice
 from gateway.observe.sampling import SampledLog, access_log
 from gateway.observe.traces import open_spans
-from gateway.outage import Outage
 from gateway.policy.sources import Sources
 from gateway.record import RecordSink
 from gateway.reload.in_force import InForce
@@ -146,7 +141,7 @@ class Worker:
         hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
         intake = hooks.intake if hooks is not None else None
         listener = self.listener = build_listener(gateway, self._certificates, intake)
-        self._outage = self._watch_store()
+        self._outage = build_outage(gateway, self._worker, metrics, siblings)
         self._census = Census(self.store, policies.breakers)
         self._probing = Probing(gateway, Shelf(self.store), secrets.token_hex(8))
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
@@ -170,24 +165,8 @@ class Worker:
         self._view.lookout = Lookout(siblings, batch, self._access, metrics.pulse, self._view.facts)
         metrics.levels = self._view.levels
         self._alerts = Alerts(settings.alerts, lambda: metrics.upstreams)
-        self._join()
-
-    def _join(self) -> None:
-        """Who is told what by whom."""
-        gateway, metrics, siblings = self.gateway, self._metrics, self._siblings
-        metrics.follow("gateway_cache_answers_total", gateway.caches.answers)
-        gateway.on_crash = crashed
-        gateway.on_fallback = metrics.on_fallback
-        gateway.breakers.on_change = partial(breaker_changed, metrics)
-        gateway.pauses.on_pause = partial(upstream_paused, metrics)
-        gateway.on_retry = metrics.on_retry
-        gateway.on_stop = partial(gave_up, metrics)
-        gateway.authenticator.on_event = authentication_event
-        gateway.supply.around.tell = partial(token_event, metrics)
-        gateway.on_checked = self._connections.emit
+        join(gateway, metrics, self._connections, siblings)
         siblings.on("store_left", self._outage.heard)
-        siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
-        siblings.on("purge_cache", gateway.caches.purged)
         siblings.on("retire", self._retire)
 
     def _sinks(self) -> list[RecordSink]:
@@ -201,19 +180,6 @@ class Worker:
             metrics.follow("gateway_traced_calls_total", self._spans.counts)
             sinks.append(self._spans)
         return sinks
-
-    def _watch_store(self) -> Outage:
-        gateway = self.gateway
-        return Outage(
-            self.store,
-            gateway.fallback,
-            gateway.leases,
-            Fleet(self._settings.workers, self._worker, self._settings.store.gateways),
-            tell=partial(store_event, self._metrics),
-            asks=gateway.callers.asks,
-            use=partial(setattr, gateway, "store"),
-            share=partial(self._siblings.tell_all, "store_left"),
-        )
 
     def _watch_connections(self) -> Connections:
         statuses = self._statuses

@@ -6,6 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from gateway.call import Facts, Gateway
@@ -29,9 +30,17 @@ from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.modules.intake.desk import Intake
+from gateway.observe.breaker_changes import breaker_changed
+from gateway.observe.connections import Connections
+from gateway.observe.gave_up import gave_up
+from gateway.observe.metrics import Metrics
+from gateway.observe.notices import authentication_event, crashed, store_event, token_event
+from gateway.observe.pauses import upstream_paused
+from gateway.outage import Outage
 from gateway.record import RecordSink
 from gateway.reload.swap import use_settings
 from gateway.settings import Settings
+from gateway.siblings import Siblings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
@@ -121,3 +130,34 @@ def with_intake(gateway: Gateway, intake: Intake) -> Callable[[Request], Corouti
         return gateway.handle(request)
 
     return handle_or_receive
+
+
+def build_outage(gateway: Gateway, worker: int, metrics: Metrics, siblings: Siblings) -> Outage:
+    """What watches the gateway's store, and decides without it while it is away."""
+    settings = gateway.settings
+    return Outage(
+        gateway.store,
+        gateway.fallback,
+        gateway.leases,
+        Fleet(settings.workers, worker, settings.store.gateways),
+        tell=partial(store_event, metrics),
+        asks=gateway.callers.asks,
+        use=partial(setattr, gateway, "store"),
+        share=partial(siblings.tell_all, "store_left"),
+    )
+
+
+def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings: Siblings) -> None:
+    """Who is told what of calls, and what other workers may ask for."""
+    metrics.follow("gateway_cache_answers_total", gateway.caches.answers)
+    gateway.on_crash = crashed
+    gateway.on_fallback = metrics.on_fallback
+    gateway.breakers.on_change = partial(breaker_changed, metrics)
+    gateway.pauses.on_pause = partial(upstream_paused, metrics)
+    gateway.on_retry = metrics.on_retry
+    gateway.on_stop = partial(gave_up, metrics)
+    gateway.authenticator.on_event = authentication_event
+    gateway.supply.around.tell = partial(token_event, metrics)
+    gateway.on_checked = connections.emit
+    siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
+    siblings.on("purge_cache", gateway.caches.purged)
