@@ -1,5 +1,6 @@
 """`/-/webhooks`: what waits for whom, what was tried lately, what is given up; and sending it again."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -7,14 +8,18 @@ from aiohttp import web
 
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order, segments
+from gateway.admin.instant import INSTANT, read_instant_ms
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.modules.hooks import OUT, Hooks, Queue, as_document
 from gateway.store import StoreDown
+from gateway.store.queues import Which
 
 TRIES, DEAD = 50, 50
-MOST_MOVED = 1_000
-WANTED = '{"id": "evt_5f0e7c1d9a8b4c2e6f3a1b0d"}, or {} for all'
+ID = "evt_5f0e7c1d9a8b4c2e6f3a1b0d"
+REDRIVE_WANTED = f'{{"id": "{ID}"}}, or {{}} for all'
+REPLAY_WANTED = '{"since": "2h"}, with "until" and "id" if need be'
+ALL_SERVICES = ":*"
 _NOT_SHOWN = frozenset({"fields", "marks", "at", "n"})
 
 
@@ -43,18 +48,28 @@ async def one_receiver(view: AdminView, request: web.Request) -> web.StreamRespo
 
 async def redrive(view: AdminView, request: web.Request) -> web.StreamResponse:
     """Dead letters are tried again."""
-    _, queue = _find(view, request)
-    order = await read_order(request, WANTED)
-    check_members(order, set(), {"id"}, WANTED)
-    id_ = order.get("id", "")
-    if not isinstance(id_, str):
-        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {WANTED}.")
-    try:
-        moved, left = await queue.redrive(count=MOST_MOVED, id_=id_)
-    except StoreDown as down:
-        raise unavailable(down) from None
-    audit(request, "Dead webhooks sent again", "webhooks.redrive", None, {"moved": moved, "left": left})
-    return answer({"moved": moved, "left": left})
+    queues = _find_some(view, request)
+    order = await read_order(request, REDRIVE_WANTED)
+    check_members(order, set(), {"id"}, REDRIVE_WANTED)
+    found = await _again(queues, Which.DEAD, id_=_id(order, REDRIVE_WANTED))
+    audit(request, "Dead webhooks sent again", "webhooks.redrive", None, found)
+    return answer(found)
+
+
+async def replay(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """Webhooks that were delivered are delivered again."""
+    queues = _find_some(view, request)
+    order = await read_order(request, REPLAY_WANTED)
+    check_members(order, set(), {"id", "since", "until"}, REPLAY_WANTED)
+    if not {"id", "since"} & order.keys():
+        raise AdminProblem(400, "BAD_ORDER", f"Say which, by `since` or by `id`: {REPLAY_WANTED}.")
+    after = f"{read_instant_ms('since', order['since'])}-0" if "since" in order else "-"
+    to = f"{read_instant_ms('until', order['until'])}" if "until" in order else ""
+    if not any(queue.receiver.keep for queue in queues):
+        raise AdminProblem(409, "NOTHING_KEPT", "The settings have no `keep` for it: what was delivered is gone.")
+    found = await _again(queues, Which.DELIVERED, id_=_id(order, REPLAY_WANTED), after=after, to=to)
+    audit(request, "Delivered webhooks sent again", "webhooks.replay", None, {**order, **found})
+    return answer(found)
 
 
 async def send_test(view: AdminView, request: web.Request) -> web.StreamResponse:
@@ -70,29 +85,72 @@ async def send_test(view: AdminView, request: web.Request) -> web.StreamResponse
     return answer({"id": id_}, 202)
 
 
+async def _again(queues: Sequence[Queue], which: Which, **those: str) -> dict[str, Any]:
+    """Try letters of all these queues again."""
+    try:
+        found = [await queue.again(which, **those) for queue in queues]
+    except StoreDown as down:
+        raise unavailable(down) from None
+    moved, left = sum(one.moved for one in found), sum(one.left for one in found)
+    return {"moved": moved, "left": left, "full": any(one.full for one in found)}
+
+
+def _id(order: Mapping[str, Any], wanted: str) -> str:
+    id_ = order.get("id", "")
+    if not isinstance(id_, str) or ("id" in order and not id_):
+        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {wanted}.")
+    return id_
+
+
 def _find(view: AdminView, request: web.Request) -> tuple[Hooks, Queue]:
-    name = unquote(segments(request, "/-/webhooks/")[0])
+    name = _name(request)
     hooks = view.hooks
     if hooks is None or name not in hooks.queues:
-        raise AdminProblem(404, "NO_SUCH_RECEIVER", f"There is no receiver of webhooks named {name}.")
+        raise _unknown(name)
     return hooks, hooks.queues[name]
+
+
+def _find_some(view: AdminView, request: web.Request) -> list[Queue]:
+    """One, or with `SOURCE:*` those of all services behind a source."""
+    name = _name(request)
+    if not name.endswith(ALL_SERVICES):
+        return [_find(view, request)[1]]
+    queues = view.hooks.queues if view.hooks is not None else {}
+    found = [queue for one, queue in queues.items() if one.startswith(name.removesuffix("*"))]
+    if not found:
+        raise _unknown(name)
+    return found
+
+
+def _name(request: web.Request) -> str:
+    return unquote(segments(request, "/-/webhooks/")[0])
+
+
+def _unknown(name: str) -> AdminProblem:
+    return AdminProblem(404, "NO_SUCH_RECEIVER", f"There is no receiver of webhooks named {name}.")
 
 
 def _dead(letter: Any) -> dict[str, Any]:
     return {name: value for name, value in letter.items() if name not in _NOT_SHOWN}
 
 
+COUNTS = ("waiting", "trying", "retrying", "dead", "kept", "failures_in_a_row")
 QUEUE: Schema = {
     "type": "object",
-    "required": ["receiver", "direction", "waiting", "trying", "retrying", "dead", "oldest_s", "resting_s"],
+    "required": ["receiver", "direction", *COUNTS, "oldest_s", "resting_s"],
     "properties": {
         "receiver": {"type": "string"},
         "direction": {"enum": ["out", "in"]},
-        **{name: {"type": "integer"} for name in ("waiting", "trying", "retrying", "dead", "failures_in_a_row")},
+        **{name: {"type": "integer"} for name in COUNTS},
         **{name: {"type": "number"} for name in ("oldest_s", "resting_s")},
         "tries": {"type": "array"},
         "dead_letters": {"type": "array"},
     },
+}
+AGAIN: Schema = {
+    "type": "object",
+    "required": ["moved", "left", "full"],
+    "properties": {"moved": {"type": "integer"}, "left": {"type": "integer"}, "full": {"type": "boolean"}},
 }
 ENDPOINTS = (
     Endpoint(
@@ -121,19 +179,29 @@ ENDPOINTS = (
         "POST",
         "/-/webhooks/{receiver}/redrive",
         redrive,
-        "Send dead letters again: all (1,000 at a time), or the one with this `id`.",
+        "Send dead letters again: all, or the one with this `id`. `crm:*` means all services of a source.",
         body=Body(
             {"type": "object", "properties": {"id": {"type": "string"}}, "additionalProperties": False},
-            {"id": "evt_5f0e7c1d9a8b4c2e6f3a1b0d"},
+            {"id": ID},
         ),
-        answers={
-            200: {
-                "type": "object",
-                "required": ["moved", "left"],
-                "properties": {"moved": {"type": "integer"}, "left": {"type": "integer"}},
-            }
-        },
+        answers={200: AGAIN},
         errors=(400, 404, 415, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/-/webhooks/{receiver}/replay",
+        replay,
+        "Send again what was delivered and is kept: by `id`, or `since` and `until` when.",
+        body=Body(
+            {
+                "type": "object",
+                "properties": {"id": {"type": "string"}, "since": INSTANT, "until": INSTANT},
+                "additionalProperties": False,
+            },
+            {"since": "2h"},
+        ),
+        answers={200: AGAIN},
+        errors=(400, 404, 409, 415, 503),
     ),
     Endpoint(
         "POST",

@@ -11,10 +11,13 @@ from gateway.cli.operate import path_to
 from gateway.cli.options import Json
 from gateway.cli.table import table
 
-webhooks = typer.Typer(help="Webhooks out and in: list, redrive, test.", no_args_is_help=True)
+webhooks = typer.Typer(help="Webhooks out and in: list, redrive, replay, test.", no_args_is_help=True)
 
 Receiver = Annotated[str, typer.Argument(metavar="RECEIVER", help="A target, or SOURCE:SERVICE of the intake.")]
-COLUMNS = ("receiver", "direction", "waiting", "retrying", "dead", "oldest_s", "resting_s")
+Receivers = Annotated[
+    str, typer.Argument(metavar="RECEIVER", help="A target, or SOURCE:SERVICE of the intake; SOURCE:* for all of it.")
+]
+COLUMNS = ("receiver", "direction", "waiting", "retrying", "dead", "kept", "oldest_s", "resting_s")
 
 
 @webhooks.command("list")
@@ -51,13 +54,33 @@ def _when(at: float) -> str:
 @asks
 def redrive(
     client: AdminClient,
-    receiver: Receiver,
+    receiver: Receivers,
     id_: Annotated[str, typer.Option("--id", metavar="ID", help="Only the dead letter with this id.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Send dead letters again, at most 1,000 at a time."""
-    found = client.post(path_to("webhooks", receiver, "redrive"), {"id": id_} if id_ else {}, "moved", "left")
-    print_found(found, as_json, [f"{found['moved']} sent again, {found['left']} left"])
+    """Send dead letters again."""
+    _again(client, receiver, "redrive", {"id": id_} if id_ else {}, as_json)
+
+
+@webhooks.command("replay")
+@asks
+def replay(
+    client: AdminClient,
+    receiver: Receivers,
+    id_: Annotated[str, typer.Option("--id", metavar="ID", help="Only the one with this id.")] = "",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="Delivered since 2h ago, or 2026-11-21T14:00:00Z.")] = "",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="And until then.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Send again what was delivered, where the settings say that it is kept."""
+    order = {name: text for name, text in (("id", id_), ("since", since), ("until", until)) if text}
+    _again(client, receiver, "replay", order, as_json)
+
+
+def _again(client: AdminClient, receiver: str, order: str, body: dict[str, str], as_json: bool) -> None:
+    found = client.post(path_to("webhooks", receiver, order), body, "moved", "left", "full")
+    more = ["no more may wait: go on when these are delivered"] if found["full"] else []
+    print_found(found, as_json, [f"{found['moved']} sent again, {found['left']} left", *more])
 
 
 @webhooks.command("test")

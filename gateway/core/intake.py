@@ -5,6 +5,7 @@ Everything here is decided from the request's fields and body alone, before anyt
 
 import hmac
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from gateway.core.signatures import signed
 S_US = 1_000_000
 LATE = "l"
 LONGEST_ID = 256
+_UNSIGNABLE = re.compile(r"[^!-~]|[.%]")
 
 
 class Scheme(Enum):
@@ -90,17 +92,33 @@ def understand(source: Source, fields: Mapping[str, str], body: bytes, now_us: i
     """What there is to know of it. Raises Rejected. `fields` are looked up whatever their case.
 
     An id is that of the source: standing in a field that is not signed (HMAC, basic), it is as good as whoever sends.
+    It is passed on in signatures over `id.timestamp.body`, which a full stop in it would make ambiguous: what is signed
+    so already has none, and elsewhere it is written `%2E`.
     """
     id_ = fields.get(source.id_header, "") if source.id_header else sha256(body).hexdigest()
     timestamp = fields.get(source.timestamp_header, "") if source.timestamp_header else ""
     _check(source, fields, id_, timestamp, body)
-    if not 0 < len(id_) <= LONGEST_ID or not id_.isprintable():
-        raise Rejected("no_id", f"{source.id_header} must have 1 to {LONGEST_ID} characters.")
+    id_ = _id(source, id_)
     sent_us = _sent_us(source, timestamp, now_us)
     document = _document(source, body)
     key = _value(source.order_by, fields, document)
     marks = LATE if sent_us is not None and now_us - sent_us > source.late_us else ""
     return Understood(id_, "" if key is None else str(key), _place(source, fields, document, sent_us), marks)
+
+
+def _id(source: Source, text: str) -> str:
+    """What it is called from now on. Raises Rejected."""
+    if not 0 < len(text) <= LONGEST_ID or not text.isprintable():
+        raise Rejected("no_id", f"{source.id_header} must have 1 to {LONGEST_ID} characters.")
+    if source.scheme is not Scheme.STANDARD:
+        return _UNSIGNABLE.sub(_escaped, text)
+    if "." in text:
+        raise Rejected("no_id", f"{source.id_header} must have no full stop: signatures could be read in two ways.")
+    return text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
 
 
 def _check(source: Source, fields: Mapping[str, str], id_: str, timestamp: str, body: bytes) -> None:

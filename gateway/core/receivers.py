@@ -42,6 +42,8 @@ class Receiver:
     concurrency  tries at once, by all workers of all gateways
     give_up_us   after the first try no try begins later than this
     ca_file      PEM of who vouches for it, "" = the system's
+    keep         of what was delivered so many are kept, to be replayed; 0 = none
+    keep_us      and for how long
     """
 
     name: str
@@ -53,6 +55,8 @@ class Receiver:
     concurrency: int = 4
     give_up_us: int = 86_400_000_000
     ca_file: str = ""
+    keep: int = 0
+    keep_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from gateway.core.receivers import Receiver
@@ -20,33 +21,38 @@ from gateway.observe.metrics import Metrics
 from gateway.settings import IntakeSettings, Settings, Webhooks
 from gateway.store import StoreDown
 from gateway.store.cluster import ClusterStore
-from gateway.store.queues import Office, Standing, open_queue_store
+from gateway.store.queues import Again, Office, Standing, Which, open_queue_store
 from gateway.store.redis import RedisStore
 
-LOOK_S = 5.0
+LOOK_S, LOOK_SHARE = 5.0, 20
+"""Between two looks at all queues; where there are many, so many times as long as a look takes."""
 CLOSE_S = 2.0
 OUT, IN = "out", "in"
 
 
 class Queue:
-    """One receiver's queue, as operators see it."""
+    """One receiver's queue, as operators see it. `most`: letters that may wait."""
 
-    def __init__(self, office: Office, courier: Courier, *, direction: str) -> None:
+    def __init__(self, office: Office, courier: Courier, *, direction: str, most: int) -> None:
         self.name = courier.queue
         self.receiver = courier.receiver
         self.direction = direction
         self.courier = courier
         self._office = office
+        self._most = most
 
     async def show(self, *, tries: int = 0, dead: int = 0) -> Standing:
         """How it stands. Raises StoreDown."""
         return await self._office.show(self.name, tries=tries, dead=dead)
 
-    async def redrive(self, *, count: int, id_: str = "") -> tuple[int, int]:
-        """Try dead letters again: how many, and how many are left. Raises StoreDown."""
-        moved = await self._office.redrive(self.name, count=count, id_=id_)
-        self.courier.wake()
-        return moved
+    async def again(self, which: Which, *, id_: str = "", after: str = "-", to: str = "") -> Again:
+        """Try letters again, as `Office.again`, and go on until all were looked at. Raises StoreDown."""
+        moved = 0
+        while after:
+            found = await self._office.again(self.name, which, most=self._most, id_=id_, after=after, to=to)
+            moved, after, to = moved + found.moved, found.after, found.to
+            self.courier.wake()
+        return found._replace(moved=moved)
 
 
 class Hooks:
@@ -102,7 +108,7 @@ class Hooks:
 
     def _outbox(self, settings: Webhooks, office: Office) -> outbox.Outbox:
         for subscription in settings.targets:
-            self._add(office, subscription.name, subscription.receiver, outbox.compose, OUT)
+            self._add(office, subscription.name, subscription.receiver, outbox.compose, OUT, settings.most_waiting)
         return outbox.Outbox(
             office, settings.targets, settings.most_waiting, on_stored=self.wake, on_dropped=self.counts.drop
         )
@@ -111,7 +117,7 @@ class Hooks:
         for source in settings.sources:
             for receiver in source.to:
                 name, how = desk.queue_of(source, receiver.name), partial(desk.compose, source.name)
-                self._add(self._inner(source.name), name, receiver, how, IN)
+                self._add(self._inner(source.name), name, receiver, how, IN, source.most_waiting)
         if not settings.sources:
             return None
         return desk.Intake(f"{settings.path}/", settings.sources, self._inner, self.wake)
@@ -119,20 +125,24 @@ class Hooks:
     def _inner(self, source: str) -> Office:
         return Office(self._store, f"{IN}.{source}")
 
-    def _add(self, office: Office, name: str, receiver: Receiver, how: Compose, direction: str) -> None:
+    def _add(self, office: Office, name: str, receiver: Receiver, how: Compose, direction: str, most: int) -> None:
         courier = Courier(office, name, self._worker, receiver, Post(receiver), how, self.counts)
-        self.queues[name] = Queue(office, courier, direction=direction)
+        self.queues[name] = Queue(office, courier, direction=direction, most=most)
 
     async def _look_on(self) -> None:
         while True:
+            began_s = monotonic()
             with suppress(StoreDown):
-                levels = {}
-                for name, queue in self.queues.items():
-                    standing = await queue.show()
-                    levels[name, "waiting"] = standing.waiting
-                    levels[name, "dead"] = standing.dead
-                self.levels = levels
-            await asyncio.sleep(LOOK_S)
+                self.levels = await self._look()
+            await asyncio.sleep(max(LOOK_S, LOOK_SHARE * (monotonic() - began_s)))
+
+    async def _look(self) -> dict[tuple[str, str], int]:
+        levels = {}
+        for name, queue in self.queues.items():
+            standing = await queue.show()
+            levels[name, "waiting"] = standing.waiting
+            levels[name, "dead"] = standing.dead
+        return levels
 
 
 def open_hooks(settings: Settings, store_url: str, metrics: Metrics) -> Hooks | None:
@@ -157,6 +167,7 @@ def as_document(name: str, queue: Queue, standing: Standing) -> dict[str, Any]:
         "trying": standing.trying,
         "retrying": standing.due,
         "dead": standing.dead,
+        "kept": standing.kept,
         "oldest_s": standing.oldest_ms / 1000,
         "failures_in_a_row": standing.failures,
         "resting_s": standing.resting_ms / 1000,

@@ -53,6 +53,13 @@ Event = Annotated[
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+class Keep(Strict):
+    """What was delivered, for a while."""
+
+    for_: Duration = Field(alias="for")
+    at_most: Annotated[Units, Field(le=100_000)] = 10_000
+
+
 class Target(Strict):
     """Who is told of events."""
 
@@ -64,6 +71,7 @@ class Target(Strict):
     concurrency: Annotated[Units, Field(le=64)] = 4
     give_up: Duration = 86_400_000_000
     ca_file: str = ""
+    keep: Keep | None = None
 
 
 class Webhooks(Strict):

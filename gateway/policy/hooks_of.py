@@ -37,6 +37,8 @@ def _subscription(
         concurrency=target.concurrency,
         give_up_us=target.give_up,
         ca_file=ca_file(target.ca_file, node.at("ca_file"), findings),
+        keep=target.keep.at_most if target.keep else 0,
+        keep_us=target.keep.for_ if target.keep else 0,
     )
     return Subscription(receiver, target.events, target.connections)
 

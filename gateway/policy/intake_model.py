@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.credentials import Reference
 from gateway.policy.findings import quoted
-from gateway.policy.hooks_model import Name, ReceiverUrl
+from gateway.policy.hooks_model import Keep, Name, ReceiverUrl
 from gateway.policy.scalars import Duration, HeaderName, Size, Unfit, Units, expect_text
 from gateway.policy.strict import Items, Strict
 
@@ -57,6 +57,7 @@ class Service(Strict):
     concurrency: Annotated[Units, Field(le=64)] = 16
     give_up: Duration = 86_400_000_000
     ca_file: str = ""
+    keep: Keep | None = None
 
 
 class Source(Strict):

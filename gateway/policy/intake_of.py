@@ -75,4 +75,6 @@ def _service(name: str, service: Service, node: Node, env: Env, findings: Findin
         concurrency=service.concurrency,
         give_up_us=service.give_up,
         ca_file=ca_file(service.ca_file, node.at("ca_file"), findings),
+        keep=service.keep.at_most if service.keep else 0,
+        keep_us=service.keep.for_ if service.keep else 0,
     )

@@ -7,6 +7,7 @@ describes what is kept. On a Redis Cluster all queues of one office are in one s
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -27,21 +28,23 @@ PATIENCE = 5
 FIRST_REST_MS, LONGEST_REST_MS = 2_000, 300_000
 MOST_DEAD = 10_000
 LONGEST_NAME_BYTES = 128
+MARKS_FIELD, REPLAYED = "gateway-webhook-marks", "replayed"
+"""How whoever gets a letter is told what is odd about it."""
 _SURROGATE = re.compile("[\ud800-\udfff]").search
 
 APPEND = load_script("queue_append", "clock", "queue_append")
 TAKE = load_script("queue_take", "clock", "queue_take")
 SETTLE = load_script("queue_settle", "clock", "queue_settle")
 SHOW = load_script("queue_show", "clock", "queue_show")
-REDRIVE = load_script("queue_redrive", "clock", "queue_redrive")
+AGAIN = load_script("queue_again", "clock", "queue_again")
 
 APPEND_ARGV = ("op", "now_us", "id", "seen_ms", "most", "all", "key", "place", "marks", "fields", "body")
 TAKE_ARGV = ("op", "now_us", "worker", "count", "concurrency", "lease_ms", "patience")
 SETTLE_ARGV = (
     *("op", "now_us", "worker", "entry", "key", "wait_ms", "blamed", "patience", "rest_ms", "longest_ms"),
-    *("most_dead", "why", "log"),
+    *("most_dead", "why", "log", "keep", "keep_ms"),
 )
-SHOW_ARGV, REDRIVE_ARGV = ("op", "now_us", "tries", "dead"), ("op", "now_us", "count", "id")
+SHOW_ARGV, AGAIN_ARGV = ("op", "now_us", "tries", "dead"), ("op", "now_us", "id", "from", "to", "most")
 
 
 class Letter(NamedTuple):
@@ -77,7 +80,7 @@ class Taken(NamedTuple):
     entry  its name in the queue
     tries  including the one to come
     age_us since it came
-    marks  besides those of `Letter`: `o` out of order
+    marks  besides those of `Letter`: `o` out of order, `r` replayed
     """
 
     entry: str
@@ -102,7 +105,8 @@ class Settled(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How a queue stands. `tries` are documents, `letters` fields of dead letters; the newest first."""
+    """How a queue stands. `tries` are documents, `letters` fields of dead letters; the newest first. `kept`: letters
+    that were delivered and can be replayed."""
 
     waiting: int
     trying: int
@@ -113,6 +117,25 @@ class Standing(NamedTuple):
     oldest_ms: int
     tries: Sequence[Mapping[str, Any]]
     letters: Sequence[Mapping[str, str]]
+    kept: int
+
+
+class Which(Enum):
+    """Letters that can be tried again."""
+
+    DEAD = "redrive"
+    DELIVERED = "replay"
+
+
+class Again(NamedTuple):
+    """moved: letters that are tried again. left: those that could be, whatever their id and time. full: it ended
+    because no more may wait in the queue. after: where to go on, "" = nowhere. to: the last to be looked at."""
+
+    moved: int
+    left: int
+    full: bool
+    after: str
+    to: str
 
 
 class Runs(Protocol):
@@ -186,26 +209,36 @@ class Office:
         wait_ms: int = 0,
         blamed: bool = False,
         why: str = "",
+        keep: int = 0,
+        keep_ms: int = 0,
         log: Mapping[str, Any],
     ) -> Settled:
         """Say what became of a letter that this worker took.
 
         wait_ms  for RETRY
         blamed   whether the receiver is at fault: after PATIENCE such tries in a row it is left alone for a while
+        keep     for DONE: so many of the delivered letters are kept for `keep_ms`, to be replayed
         """
         rest = (PATIENCE, FIRST_REST_MS, LONGEST_REST_MS, MOST_DEAD)
-        said = (worker, taken.entry, taken.key, wait_ms, int(blamed), *rest, why, orjson.dumps(log))
+        said = (worker, taken.entry, taken.key, wait_ms, int(blamed), *rest, why, orjson.dumps(log), keep, keep_ms)
         return Settled(*await self._run(SETTLE, queue, step.value, *said))
 
     async def show(self, queue: str, *, tries: int = 0, dead: int = 0) -> Standing:
         """How the queue stands, with so many of its last tries and dead letters."""
-        *numbers, log, letters = await self._run(SHOW, queue, "show", tries, dead)
-        return Standing._make([*numbers, [orjson.loads(one) for one in log], [_pairs(one) for one in letters]])
+        *numbers, log, letters, kept = await self._run(SHOW, queue, "show", tries, dead)
+        return Standing._make([*numbers, [orjson.loads(one) for one in log], [_pairs(one) for one in letters], kept])
 
-    async def redrive(self, queue: str, *, count: int = 1_000, id_: str = "") -> tuple[int, int]:
-        """Try dead letters again, the oldest first, all or those with this id: how many, and how many are left."""
-        moved, left = await self._run(REDRIVE, queue, "redrive", count, id_)
-        return moved, left
+    async def again(
+        self, queue: str, which: Which, *, most: int, id_: str = "", after: str = "-", to: str = ""
+    ) -> Again:
+        """Try letters again, the oldest first, all or those with this id. Some hundred are looked at; the answer says
+        where to go on.
+
+        most       letters that may wait in the queue
+        after, to  milliseconds since 1970, when they were given up or delivered; or as the last answer had it
+        """
+        moved, left, full, *place = await self._run(AGAIN, queue, which.value, id_, after, to, most)
+        return Again(moved, left, bool(full), *(one.decode() for one in place))
 
     async def _run(self, script: Script, queue: str, op: str, *arguments: Argument) -> Any:
         return await self._store.run(script, [1, self._stream(queue), op, self.now_us, *arguments])

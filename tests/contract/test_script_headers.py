@@ -49,7 +49,7 @@ def arguments(text: str) -> tuple[str, ...]:
         ("queue_take", queues.TAKE_ARGV, ()),
         ("queue_settle", queues.SETTLE_ARGV, ("settled", "resting", "failures", "lost")),
         ("queue_show", queues.SHOW_ARGV, queues.Standing._fields),
-        ("queue_redrive", queues.REDRIVE_ARGV, ("moved", "left")),
+        ("queue_again", queues.AGAIN_ARGV, queues.Again._fields),
         ("token", shelf.TOKEN_ARGV, shelf.TOKEN_REPLY),
     ],
 )

@@ -95,6 +95,23 @@ def test_what_is_no_id(id_: str) -> None:
     assert reason(STANDARD, standard(id_=id_)) == "no_id"
 
 
+def test_an_id_cannot_be_taken_for_a_part_of_the_timestamp() -> None:
+    """`m.1` at 2 with the body `3` is signed like `m` at 1 with the body `2.3`."""
+    digits = f"{NOW_S}.{{}}".encode()
+    overheard = standard(body=digits)
+    assert look(STANDARD, overheard, digits).id == "m1"
+    again = CIMultiDict({**overheard, "Webhook-Id": f"m1.{NOW_S}"})
+    assert reason(STANDARD, again, b"{}") == "no_id"
+
+
+@pytest.mark.parametrize(
+    ("said", "id_"), [("a-1_2", "a-1_2"), ("a.b", "a%2Eb"), ("a%2Eb", "a%252Eb"), ("a b", "a%20b"), ("é", "%C3%A9")]
+)
+def test_an_id_that_others_sign_in_no_way_is_made_fit_to_be_signed(said: str, id_: str) -> None:
+    source = replace(HMAC, id_header="X-Id")
+    assert look(source, CIMultiDict({"X-Sig": "sha256=" + hmac_of(KEY).hex(), "X-Id": said})).id == id_
+
+
 def test_late_ones_are_marked() -> None:
     assert look(STANDARD, standard(at_s=NOW_S - 60)).marks == ""
     assert look(STANDARD, standard(at_s=NOW_S - 61)).marks == "l"

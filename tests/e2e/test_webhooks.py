@@ -32,7 +32,7 @@ HOOKS = """
 webhooks:
   allow: [127.0.0.0/8]
   targets:
-    ops: {url: "%s", secrets: [env:HOOK_SECRET], events: [connection.*], concurrency: 64, timeout: 1s}
+    ops: {url: "%s", secrets: [env:HOOK_SECRET], events: [connection.*], concurrency: 64, timeout: 1s, keep: {for: 1h}}
     deaf: {url: "%s", secrets: [env:HOOK_SECRET], events: [breaker.opened]}
 """
 
@@ -117,5 +117,14 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
     await receiver.wait(2)
     assert receiver.got[1].id == got.id
     await until("done")
-    assert "no receiver of webhooks named x" in await run("webhooks", "list", "x")
+    receiver.answer = lambda _got: 500
+    assert await run("webhooks", "replay", "ops", "--since", "1h") == "1 sent again, 0 left\n"
+    again = (await receiver.wait(3))[2]
+    assert (again.id, again.headers["gateway-webhook-marks"]) == (got.id, "replayed")
+    assert "Say which" in await run("webhooks", "replay", "ops")
+    assert "no `keep`" in await run("webhooks", "replay", "crm:*", "--id", "x")
+    assert "like 2026-11-21T14:00:00Z" in await run("webhooks", "replay", "ops", "--since", "yesterday")
+    assert await run("webhooks", "redrive", "crm:*") == "0 sent again, 0 left\n"
+    for words in (("list", "x"), ("redrive", "x:*"), ("replay", "x", "--id", "1")):
+        assert f"no receiver of webhooks named {words[1]}" in await run("webhooks", *words)
     assert "answers 409" in await run("webhooks", "test", "crm:sync")

@@ -42,10 +42,12 @@ def load(text: str) -> Settings:
 
 
 def test_what_is_said_is_what_is_done() -> None:
-    text = TARGET + "      events: [connection.*]\n      timeout: 3s\n  allow: [10.0.0.0/8]\n" + SOURCE
+    more = "      events: [connection.*]\n      timeout: 3s\n      keep: {for: 1d, at_most: 7}\n  allow: [10.0.0.0/8]\n"
+    text = TARGET + more + SOURCE
     settings = load(text)
     (target,), (source,) = settings.webhooks.targets, settings.intake.sources
     assert (target.name, target.events, target.receiver.timeout_us) == ("ops", ("connection.*",), 3_000_000)
+    assert (target.receiver.keep, target.receiver.keep_us, source.to[0].keep) == (7, 86_400_000_000, 0)
     assert [str(network) for network in target.receiver.allowed] == ["10.0.0.0/8"]
     assert (source.name, source.scheme, source.id_header, source.to[0].name) == (
         "crm",
@@ -73,6 +75,8 @@ def test_what_is_said_is_what_is_done() -> None:
         (TARGET + "      events: [connection.ofline]\n", "s.yaml:7:16: nobody is told of 'connection.ofline'"),
         (TARGET + "      concurrency: 65\n", "s.yaml:7:20: "),
         (TARGET + "      ca_file: no.pem\n", "s.yaml:7:16: the certificates in no.pem cannot be used"),
+        (TARGET + "      keep: {for: 1d, at_most: 100001}\n", "s.yaml:7:32: "),
+        (TARGET + "      keep: {at_most: 1}\n", "s.yaml:7:"),
         (TARGET + "      color: red\n", "s.yaml:7:7: unknown key 'color'"),
         (TARGET + "  allow: [10.0.0.1/8]\n", "s.yaml:7:11: '10.0.0.1/8' has bits beyond its prefix"),
         (TARGET + "store: {url: local}\n", "s.yaml:2:1: webhooks must be kept somewhere"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ import pytest
 from gateway.core.redelivery import Step
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown
-from gateway.store.queues import PATIENCE, Letter, Office, Taken, open_queue_store, short
+from gateway.store.queues import PATIENCE, Again, Letter, Office, Taken, Which, open_queue_store, short
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_server import RedisServer
 
 S_US = 1_000_000
 T0_US = 1_700_000_000 * S_US
 LEASE_MS = 20_000
+OnServer = Callable[..., Any]
 
 
 @asynccontextmanager
@@ -34,16 +35,28 @@ async def opened(url: str) -> AsyncIterator[Any]:
         await store.close()
 
 
-@pytest.fixture(params=["server", "cluster"])
-async def office(request: pytest.FixtureRequest) -> AsyncIterator[Office]:
+@pytest.fixture(params=["redis_server", "redis_cluster"])
+def place(request: pytest.FixtureRequest) -> RedisServer | RedisCluster:
+    found: RedisServer | RedisCluster = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+async def office(place: RedisServer | RedisCluster) -> AsyncIterator[Office]:
     """A new one, with a clock of its own."""
-    if request.param == "server":
-        url = request.getfixturevalue("redis_server").url
-    else:
-        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
-        url = cluster.url
-    async with opened(url) as store:
+    async with opened(place.url) as store:
         yield Office(store, uuid4().hex, now_us=T0_US)
+
+
+def stream_of(office: Office) -> str:
+    return f"gw:queue:{{{office.name}}}:to:q"
+
+
+@pytest.fixture
+def on_server(place: RedisServer | RedisCluster, office: Office) -> OnServer:
+    """Runs a command where the office's queues are."""
+    server = place.owner(stream_of(office)) if isinstance(place, RedisCluster) else place
+    return server.command
 
 
 async def put(office: Office, *letters: Letter, most: int = 100, seen_ms: int = 60_000) -> None:
@@ -58,6 +71,15 @@ async def take(office: Office, worker: str = "a", count: int = 10, concurrency: 
 
 def letter(id_: str, key: str = "", **more: object) -> Letter:
     return Letter(id_, b"body of " + id_.encode(), key=key, **more)  # type: ignore[arg-type]
+
+
+async def again(office: Office, which: Which, most: int = 100, **those: str) -> Again:
+    return await office.again("q", which, most=most, **those)
+
+
+async def deliver(office: Office, *taken: Taken, keep: int = 100, keep_ms: int = 60_000) -> None:
+    for one in taken:
+        assert (await office.settle("q", "a", one, Step.DONE, keep=keep, keep_ms=keep_ms, log={})).settled == 1
 
 
 def ids(letters: list[Taken]) -> list[str]:
@@ -145,12 +167,56 @@ async def test_dead_letters_can_be_tried_again(office: Office) -> None:
         ("2", "status 410", "1"),
         ("1", "status 410", "1"),
     ]
-    assert await office.redrive("q", id_="2") == (1, 1)
-    assert await office.redrive("q") == (1, 0)
+    assert (await again(office, Which.DEAD, id_="2"))[:2] == (1, 1)
+    assert (await again(office, Which.DEAD))[:2] == (1, 0)
     assert [(one.id, one.tries, one.body) for one in await take(office)] == [
         ("2", 1, b"body of 2"),
         ("1", 1, b"body of 1"),
     ]
+
+
+async def test_delivered_letters_are_kept_where_asked_and_can_be_replayed(office: Office) -> None:
+    await put(office, letter("1", marks="l"), letter("2"), letter("3"))
+    await deliver(office, *await take(office))
+    assert ((await office.show("q")).waiting, (await office.show("q")).kept) == (0, 3)
+    assert (await again(office, Which.DELIVERED, id_="2"))[:2] == (1, 2)
+    assert (await again(office, Which.DELIVERED, after="9999999999999-0")).moved == 0
+    assert (await again(office, Which.DELIVERED, to="1")).moved == 0
+    assert (await again(office, Which.DELIVERED, after="1-0"))[:2] == (2, 0)
+    replayed = await take(office)
+    assert [(one.id, one.tries, one.marks, one.body) for one in replayed] == [
+        ("2", 1, "r", b"body of 2"),
+        ("1", 1, "lr", b"body of 1"),
+        ("3", 1, "r", b"body of 3"),
+    ]
+    await deliver(office, *replayed)
+    assert (await again(office, Which.DELIVERED)).moved == 3, "as often as one likes"
+    await deliver(office, *await take(office), keep=0)
+    assert (await office.show("q")).kept == 0
+
+
+async def test_no_more_are_kept_than_asked_and_no_longer(office: Office, on_server: OnServer) -> None:
+    kept = f"{stream_of(office)}:kept"
+    on_server("XADD", kept, "1-1", "id", "old")
+    await put(office, *map(letter, "123"))
+    first, *others = await take(office)
+    await deliver(office, first)
+    assert (await office.show("q")).kept == 1, "the other one was delivered in 1970"
+    await deliver(office, *others, keep=2)
+    assert [one[1]["id"] for one in on_server("XRANGE", kept, "-", "+")] == ["2", "3"]
+    assert 0 < on_server("PTTL", kept) <= 60_000
+
+
+async def test_many_are_tried_again_in_steps_as_far_as_there_is_room(office: Office) -> None:
+    await put(office, *(letter(str(number)) for number in range(600)), most=1_000)
+    for taken in await take(office, count=600, concurrency=600):
+        await office.settle("q", "a", taken, Step.DEAD, log={})
+    some = await again(office, Which.DEAD, most=510)
+    assert (some.moved, some.left, some.full) == (500, 100, False)
+    full = await again(office, Which.DEAD, most=510, after=some.after, to=some.to)
+    assert full == (10, 90, True, "", some.to)
+    rest = await again(office, Which.DEAD, most=1_000)
+    assert (rest.moved, rest.left, rest.full, rest.after) == (90, 0, False, "")
 
 
 async def test_letters_with_a_key_come_one_after_the_other(office: Office) -> None:
@@ -172,6 +238,48 @@ async def test_letters_with_a_key_come_one_after_the_other(office: Office) -> No
 async def test_many_that_wait_for_one_take_no_room(office: Office) -> None:
     await put(office, *(letter(f"a{n}", "a") for n in range(30)), letter("b", "b"))
     assert ids(await take(office, count=10)) == ["a0", "b"]
+
+
+async def deliver_all(office: Office) -> list[str]:
+    """Takes and delivers until nothing waits, whatever the time."""
+    delivered = []
+    while (await office.show("q")).waiting:
+        office.now_us += 60 * S_US
+        taken = await take(office)
+        await deliver(office, *taken, keep=0)
+        delivered += ids(taken)
+    return delivered
+
+
+@pytest.mark.parametrize(
+    "lost", [("group",), ("due",), ("first",), ("first", "lane:k"), ("lane:k",), ("tries", "rest")]
+)
+async def test_a_queue_of_which_a_part_was_lost_heals(office: Office, on_server: OnServer, lost: Sequence[str]) -> None:
+    """By a full server that evicts, by somebody who removed it."""
+    await put(office, letter("k1", "k"), letter("x"), letter("k2", "k"), letter("k3", "k"), letter("k4", "k"))
+    first, other = await take(office)
+    await office.settle("q", "a", first, Step.RETRY, wait_ms=1_000, log={})
+    await office.settle("q", "a", other, Step.RETRY, wait_ms=1_000, log={})
+    for part in lost:
+        if part == "group":
+            on_server("XGROUP", "DESTROY", stream_of(office), "g")
+        else:
+            on_server("DEL", f"{stream_of(office)}:{part}")
+    delivered = await deliver_all(office)
+    assert sorted(set(delivered)) == ["k1", "k2", "k3", "k4", "x"]
+    assert len(delivered) == 5
+    await put(office, letter("k5", "k"))
+    assert await deliver_all(office) == ["k5"]
+    assert on_server("KEYS", f"{stream_of(office)}:lane*") == []
+
+
+async def test_letters_that_somebody_has_removed_hold_up_nobody(office: Office, on_server: OnServer) -> None:
+    await put(office, *(letter(f"k{n}", "k") for n in range(5)))
+    (first,) = await take(office)
+    on_server("XDEL", stream_of(office), on_server("LINDEX", f"{stream_of(office)}:lane:k", 0))
+    await office.settle("q", "a", first, Step.RETRY, wait_ms=1_000, log={})
+    on_server("XDEL", stream_of(office), first.entry)
+    assert await deliver_all(office) == ["k2", "k3", "k4"]
 
 
 async def test_no_room_no_letter(office: Office) -> None:
@@ -247,11 +355,14 @@ async def test_the_rights_that_the_page_names_are_enough(own_redis_server: Redis
         first, third = await take(office)
         await office.settle("q", "a", first, Step.DEAD, blamed=True, log={})
         await office.settle("q", "a", third, Step.RETRY, wait_ms=0, blamed=True, log={})
-        again = await take(office, "b")
-        assert sorted(ids(again)) == ["2", "3"]
+        again_taken = await take(office, "b")
+        assert sorted(ids(again_taken)) == ["2", "3"]
         (office_later,) = (await office.take("q", "c", 1, concurrency=9, lease_ms=0))[1:]
         assert office_later
         assert (await office.show("q", tries=9, dead=9)).dead == 1
-        assert await office.redrive("q") == (1, 0)
+        assert (await again(office, Which.DEAD))[:2] == (1, 0)
+        (second,) = [one for one in again_taken if one.id == "2"]
+        await office.settle("q", "b", second, Step.DONE, keep=9, keep_ms=60_000, log={})
+        assert (await again(office, Which.DELIVERED)).moved == 1
         own_redis_server.command("XGROUP", "DESTROY", f"{store.key_prefix}queue:{{acl}}:to:q", "g")
         assert len(await take(office)) > 0

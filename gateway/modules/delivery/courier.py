@@ -5,6 +5,7 @@ a courier has taken and not settled when its process dies, another one takes aft
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import time
@@ -15,8 +16,9 @@ from gateway.core.redelivery import Step, Tried, next_step
 from gateway.store import StoreDown
 from gateway.store.queues import LEASE_MARGIN_MS, Office, Settled, Taken
 
-POLL_S = 1.0
-"""How often to look for what other workers have put there, or have left behind."""
+POLL_S, LONGEST_POLL_S = 1.0, 8.0
+"""How often to look for what other workers have put there, or have left behind: more and more seldom when there is
+nothing, and not all queues at the same moment."""
 MOST_AT_ONCE = 16
 SETTLE_AGAIN_S = 0.2
 SETTLE_TRIES = 25
@@ -67,6 +69,7 @@ class Courier:
         self._trying: set[asyncio.Task[None]] = set()
         self._round: asyncio.Task[None] | None = None
         self._lease_ms = receiver.timeout_us // 1000 + LEASE_MARGIN_MS
+        self._poll_s = POLL_S
 
     def start(self) -> None:
         """Begin to deliver. Needs the running loop."""
@@ -92,12 +95,13 @@ class Courier:
     async def _go_round(self) -> None:
         while True:
             self._more.clear()
-            wait_s = POLL_S
+            wait_s = self._poll_s
             room = min(MOST_AT_ONCE, self.receiver.concurrency) - len(self._trying)
             if room > 0:
                 try:
                     wait_s = await self._take(room)
                 except StoreDown as down:
+                    self._poll_s = wait_s = POLL_S
                     if down.kind == "script":
                         self._tells.crashed(self.queue, down)
                 except Exception as error:  # something strange in the store must not end this for good
@@ -116,7 +120,10 @@ class Courier:
             task = asyncio.create_task(self._try(taken))
             self._trying.add(task)
             task.add_done_callback(self._tried)
-        return min(POLL_S, wait_ms / 1000) if wait_ms >= 0 else POLL_S
+        idle = wait_ms < 0 and not letters
+        self._poll_s = min(2 * self._poll_s, LONGEST_POLL_S) if idle else POLL_S
+        poll_s = random.uniform(0.75, 1) * self._poll_s  # noqa: S311
+        return min(poll_s, wait_ms / 1000) if wait_ms >= 0 else poll_s
 
     def _tried(self, task: asyncio.Task[None]) -> None:
         self._trying.discard(task)
@@ -149,6 +156,8 @@ class Courier:
                     wait_ms=wait_us // 1000,
                     blamed=tried.blames_receiver,
                     why=tried.in_words(),
+                    keep=self.receiver.keep,
+                    keep_ms=self.receiver.keep_us // 1000,
                     log=log,
                 )
             await asyncio.sleep(SETTLE_AGAIN_S)

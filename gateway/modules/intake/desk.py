@@ -9,7 +9,7 @@ from gateway.core.intake import Rejected, Source, Understood, understand
 from gateway.core.keys import partition_key
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
 from gateway.store import StoreDown
-from gateway.store.queues import Letter, Office, Taken, short
+from gateway.store.queues import MARKS_FIELD, REPLAYED, Letter, Office, Taken, short
 
 _NOT_PASSED = frozenset(
     {
@@ -20,7 +20,7 @@ _NOT_PASSED = frozenset(
     }
 )
 _OURS = "gateway-webhook-"
-_MARKS = {"l": "late", "o": "out-of-order"}
+_MARKS = {"l": "late", "o": "out-of-order", "r": REPLAYED}
 
 
 class Inlet:
@@ -101,7 +101,7 @@ def compose(source: str, taken: Taken) -> tuple[bytes, Mapping[str, str]]:
     """What a service gets: the body as it came, the fields that came with it, and what we know besides."""
     ours = {f"{_OURS}source": source, f"{_OURS}attempt": str(taken.tries)}
     if taken.marks:
-        ours[f"{_OURS}marks"] = ", ".join(word for mark, word in _MARKS.items() if mark in taken.marks)
+        ours[MARKS_FIELD] = ", ".join(word for mark, word in _MARKS.items() if mark in taken.marks)
     return taken.body, {**taken.fields, **ours}
 
 

@@ -15,7 +15,7 @@ import orjson
 from gateway.core.receivers import TEST_EVENT, TOLD, Subscription
 from gateway.observe.encode import encode
 from gateway.store import StoreDown
-from gateway.store.queues import Appended, Letter, Office, Taken, short
+from gateway.store.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short
 
 MOST_HELD = 10_000
 AGAIN_S = 0.5
@@ -130,4 +130,5 @@ def letter_of(line: Mapping[str, Any]) -> Letter:
 def compose(taken: Taken) -> tuple[bytes, Mapping[str, str]]:
     """What a receiver gets."""
     body = orjson.loads(taken.body)
-    return orjson.dumps({**body, "sequence": taken.sequence}), {"Content-Type": "application/json"}
+    fields = {"Content-Type": "application/json", **({MARKS_FIELD: REPLAYED} if "r" in taken.marks else {})}
+    return orjson.dumps({**body, "sequence": taken.sequence}), fields

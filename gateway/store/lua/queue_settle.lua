@@ -17,6 +17,8 @@
 -- ARGV[11]  most_dead  dead letters that are kept, the newest
 -- ARGV[12]  why        dead: for people
 -- ARGV[13]  log        the try as JSON
+-- ARGV[14]  keep        done: letters that are kept after they were delivered, the newest; 0 = none
+-- ARGV[15]  keep_ms     done: and for how long
 --
 -- Reply, a flat list of integers:
 --   reply.settled   0 = it is somebody else's by now
@@ -25,6 +27,7 @@
 --   reply.lost      dead letters that had to go
 
 local LOGGED = 100
+local DEAD_MS = 30 * 24 * 3600 * 1000
 
 local queue, entry, key = KEYS[1], ARGV[4], ARGV[5]
 local due, tries, first, rest = queue .. ':due', queue .. ':tries', queue .. ':first', queue .. ':rest'
@@ -58,25 +61,36 @@ if ARGV[1] == 'retry' then
   return {1, resting, failures, 0}
 end
 
-local lost = 0
-if ARGV[1] == 'dead' then
+-- Put the letter beside the queue as well, with more about it: how many had to go for it.
+local function keep(beside, most, for_ms, ...)
   local found = redis.call('XRANGE', queue, entry, entry)
-  if found[1] then
-    local values = found[1][2]
-    for _, more in ipairs({'tries', redis.call('HGET', tries, entry) or '0', 'why', ARGV[12], 'died',
-      string.format('%.0f', now)}) do
-      values[#values + 1] = more
-    end
-    redis.call('XADD', queue .. ':dead', '*', unpack(values))
-    lost = redis.call('XTRIM', queue .. ':dead', 'MAXLEN', ARGV[11])
-  end
+  if not found[1] then return 0 end
+  local values = found[1][2]
+  for _, more in ipairs({...}) do values[#values + 1] = more end
+  redis.call('XADD', beside, '*', unpack(values))
+  redis.call('PEXPIRE', beside, for_ms)
+  return redis.call('XTRIM', beside, 'MAXLEN', most)
+end
+
+local lost, at = 0, string.format('%.0f', now)
+if ARGV[1] == 'dead' then
+  local count = redis.call('HGET', tries, entry) or '0'
+  lost = keep(queue .. ':dead', ARGV[11], DEAD_MS, 'tries', count, 'why', ARGV[12], 'died', at)
+elseif ARGV[14] ~= '0' then
+  keep(queue .. ':kept', ARGV[14], ARGV[15], 'done', at)
+  local time = redis.call('TIME') -- names of letters begin with it
+  local oldest = math.floor(time[1] * 1000 + time[2] / 1000) - tonumber(ARGV[15])
+  redis.call('XTRIM', queue .. ':kept', 'MINID', string.format('%.0f', oldest))
 end
 
 local existed = redis.call('XDEL', queue, entry)
 redis.call('ZREM', due, entry)
 redis.call('HDEL', tries, entry)
 if key ~= '' and redis.call('HGET', first, key) == entry then
-  local behind = redis.call('LPOP', queue .. ':lane:' .. key)
+  local lane, behind = queue .. ':lane:' .. key, nil
+  repeat
+    behind = redis.call('LPOP', lane)
+  until not behind or #redis.call('XRANGE', queue, behind, behind) == 1
   if behind then
     redis.call('HSET', first, key, behind)
     redis.call('ZADD', due, now_ms, behind)

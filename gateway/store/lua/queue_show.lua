@@ -1,6 +1,7 @@
 ---- How a queue stands ------------------------------------------------------------------------------------------------
 --
--- Runs behind clock.lua. The keys are those of queue_take.lua. Workers that have gone are forgotten here.
+-- Runs behind clock.lua. The keys are those of queue_take.lua. Workers that have gone are forgotten here; and a queue
+-- that nobody looks at any more, because no gateway has its receiver in its settings, ends after a while.
 --
 -- KEYS[1]  the stream
 --
@@ -19,11 +20,15 @@
 --   reply.oldest_ms   age of the oldest that is not delivered, 0 = there is none
 --   reply.tries       as JSON, the newest first
 --   reply.letters     dead ones, the newest first: arrays of names and values
+--   reply.kept        letters that were delivered and are kept
 
-local GONE_MS = 3600 * 1000
+local GONE_MS, UNSEEN_MS = 3600 * 1000, 30 * 24 * 3600 * 1000
 
 local queue, now_ms = KEYS[1], math.floor(now / 1000)
 local rest = redis.call('HMGET', queue .. ':rest', 'failures', 'until_ms')
+for _, part in ipairs({'', ':due', ':tries', ':first', ':rest', ':dead', ':log'}) do
+  redis.call('PEXPIRE', queue .. part, UNSEEN_MS)
+end
 local trying, oldest = 0, 0
 if redis.call('EXISTS', queue) == 1 then
   local pending = redis.pcall('XPENDING', queue, 'g')
@@ -53,4 +58,5 @@ if tonumber(ARGV[4]) > 0 then
   end
 end
 return {redis.call('XLEN', queue), trying, redis.call('ZCARD', queue .. ':due'), redis.call('XLEN', queue .. ':dead'),
-  math.max(0, tonumber(rest[2] or 0) - now_ms), tonumber(rest[1] or 0), oldest, tries, letters}
+  math.max(0, tonumber(rest[2] or 0) - now_ms), tonumber(rest[1] or 0), oldest, tries, letters,
+  redis.call('XLEN', queue .. ':kept')}

@@ -8,8 +8,10 @@
 --   q:lane:k   list: letters with the key k behind that one
 --   q:rest     hash: failures in a row of the receiver, and until when it is left alone
 --   q:dead     stream of letters that are given up
+--   q:kept     stream of letters that are delivered, where these are kept for a while
 --   q:log      list of the last tries, as JSON
--- A letter that a worker took and did not settle is taken by another one after lease_ms.
+-- A letter that a worker took and did not settle is taken by another one after lease_ms. All of it ends by itself when
+-- nobody has looked after it for long: see queue_show.lua.
 --
 -- KEYS[1]  the stream
 --
@@ -29,10 +31,20 @@ local due, tries, first, rest = queue .. ':due', queue .. ':tries', queue .. ':f
 local now_ms = math.floor(now / 1000)
 local reply = {-1}
 
+local LANE_MS = 30 * 24 * 3600 * 1000
+
+-- Hand out all letters from the first one on: somebody has removed the group, or a part of the queue. They keep their
+-- number of tries. Lanes may name a letter twice from now on; queue_settle.lua passes over those that are delivered.
+local function begin_anew()
+  redis.call('DEL', first, due)
+  redis.call('XGROUP', 'SETID', queue, 'g', '0')
+end
+
 if redis.call('EXISTS', queue) == 0 then return reply end
 local pending = redis.pcall('XPENDING', queue, 'g')
 if pending.err then
-  redis.call('XGROUP', 'CREATE', queue, 'g', '0') -- somebody has removed it
+  redis.call('XGROUP', 'CREATE', queue, 'g', '0')
+  begin_anew()
   pending = {0}
 end
 
@@ -52,6 +64,7 @@ local function hand_out(entry)
     local head = redis.call('HGET', first, values.key)
     if head and head ~= entry[1] then
       redis.call('RPUSH', queue .. ':lane:' .. values.key, entry[1])
+      redis.call('PEXPIRE', queue .. ':lane:' .. values.key, LANE_MS)
       redis.call('XACK', queue, 'g', entry[1])
       return false
     end
@@ -80,10 +93,12 @@ if room > 0 then
   end
 end
 
+local all_read = false
 for _ = 1, 8 do -- letters that must wait for others with their key take no room
   if room <= 0 then break end
   local read = redis.call('XREADGROUP', 'GROUP', 'g', worker, 'COUNT', room, 'STREAMS', queue, '>')
-  if not read then break end
+  all_read = not read
+  if all_read then break end
   for _, entry in ipairs(read[1][2]) do
     if hand_out(entry) then room = room - 1 end
   end
@@ -91,5 +106,10 @@ end
 
 if probing and #reply > 1 then redis.call('HSET', rest, 'until_ms', now_ms + lease) end
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
-if next_due[2] then reply[1] = math.max(0, tonumber(next_due[2]) - now_ms) end
+if next_due[2] then
+  reply[1] = math.max(0, tonumber(next_due[2]) - now_ms)
+elseif all_read and #reply == 1 and pending[1] == 0 and redis.call('XLEN', queue) > 0 then
+  begin_anew() -- letters that nobody tries and none will come to
+  reply[1] = 0
+end
 return reply
