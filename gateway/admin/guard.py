@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from gateway.admin.denials import Denials
 from gateway.admin.desk import Desk
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
@@ -59,6 +60,7 @@ class Guard:
         """`tell`: how a problem is answered. Raises TokenMissing."""
         self._tell = tell
         self._token = required_token(settings)
+        self._denials = Denials()
         self._bound = settings.admin.host.lower() if settings.admin is not None else ""
 
     def middleware(self) -> Middleware:
@@ -89,7 +91,7 @@ class Guard:
         """Raise AdminProblem when this request may not be served."""
         if self._token is not None:
             if not is_public(request.path) and not session.let_in(request, self._token):
-                self._check_token(request.headers.get(hdrs.AUTHORIZATION, ""))
+                self._check_token(request)
         elif not self._is_ours(host_name(request.headers.get(hdrs.HOST, ""))):
             raise AdminProblem(421, "HOST_NOT_ALLOWED", "Without a token this listener only answers to loopback names.")
         if (request.content_length or 0) > MAX_BODY_BYTES:
@@ -100,11 +102,13 @@ class Guard:
             if (self._token is not None and not shows_token) or not request.path.startswith(API):
                 check_own_page(request)
 
-    def _check_token(self, authorization: str) -> None:
-        scheme, _, given = authorization.partition(" ")
+    def _check_token(self, request: web.Request) -> None:
+        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         assert self._token is not None
         matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), self._token)
         if not matches or scheme.lower() != "bearer":
+            if hdrs.AUTHORIZATION in request.headers:
+                self._denials.tell(request)
             raise AdminProblem(
                 401, "TOKEN_REQUIRED", "Send the admin token as `Authorization: Bearer ...`.", _CHALLENGE
             )

@@ -63,6 +63,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.test": "Somebody sent an event to a receiver to see whether it arrives.",
     "call.crashed": "A call met an error of ours; its caller got a 500 or a cut connection.",
     "admin.mutation": "Somebody changed something through the admin listener.",
+    "admin.denied": "A wrong admin token was shown, `count` times since the line before; the last time by `actor`.",
     "admin.failed": "A request to the admin listener met an error of ours.",
     "traces.failed": "The collector of spans does not take them; `count` says of how many calls they are lost so far.",
     "traces.recovered": "The collector of spans takes them again.",

@@ -353,3 +353,13 @@ async def test_what_is_known_already_is_not_sent_again(admin: Admin, path: str) 
     _, _, fields = await admin.ask(path)
     assert (await admin.ask(path, headers={"If-None-Match": fields["ETag"]}))[0] == 304
     assert (await admin.ask(path, headers={"If-None-Match": '"other"'}))[0] == 200
+
+
+async def test_a_level_that_somebody_has_set_outlives_a_reload_and_then_the_settings_say_it(admin: Admin) -> None:
+    status, body, _ = await admin.ask("/-/log-level", "PUT", json={"level": "error", "ttl": "1h"})
+    assert (status, body["before"]["log_level"], body["after"]["log_level"]) == (200, "info", "error")
+    switches, levels = admin.worker.switches, admin.worker.levels
+    switches.use("debug")
+    assert (levels, switches.state()["log_level"]) == (["error"], "error")
+    switches._usual_again()
+    assert (levels, switches.state()["log_level"]) == (["error", "debug"], "debug")

@@ -3,20 +3,34 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from gateway.admin.denials import Denials
 from gateway.admin.desk import MOST_WAITING, PLACES
 from gateway.admin.guard import MAX_BODY_BYTES, TokenMissing, host_name, is_loopback, required_token
 from gateway.admin.server import AdminServer
 from gateway.admin.table import ENDPOINTS
+from gateway.observe.log import hear_events, hear_no_events
 from gateway.settings import Listen, Settings
 from gateway.store.local import LocalStore
 from tests.admin.conftest import Admin, FakeWorker, StartAdmin
 
 TOKEN = "0123456789abcdef-T0ken"
+Line = Mapping[str, Any]
+
+
+@pytest.fixture
+def heard() -> Iterator[list[Line]]:
+    """Events as they come."""
+    lines: list[Line] = []
+    hear_events(lines.append)
+    yield lines
+    hear_no_events(lines.append)
 
 
 def targets() -> Iterator[tuple[str, str]]:
@@ -42,6 +56,28 @@ async def test_without_the_token_every_route_and_method_is_401(start_admin: Star
 async def test_only_the_token_itself_opens(start_admin: StartAdmin, authorization: str) -> None:
     admin = await start_admin(admin_token=TOKEN)
     assert (await admin.ask("/livez", headers={"Authorization": authorization}))[0] == 401
+
+
+async def test_wrong_tokens_are_on_record_but_not_one_by_one(start_admin: StartAdmin, heard: list[Line]) -> None:
+    admin = await start_admin(admin_token=TOKEN)
+    await admin.ask("/-/status")
+    assert heard == [], "whoever shows none is a browser, or does not know better"
+    for _ in range(20):
+        await admin.ask("/-/limits/tenant-10m/acme?x=1", headers={"Authorization": "Bearer not-this-one-at-all"})
+    (told,) = heard
+    assert (told["event_name"], told["level"], told["count"]) == ("admin.denied", "warning", 1)
+    assert (told["actor"], told["target"]) == ("127.0.0.1", "/-/limits/tenant-10m/acme")
+    assert "not-this-one" not in str(told)
+
+
+async def test_how_many_wrong_tokens_there_were_is_told_later(heard: list[Line]) -> None:
+    denials, request = Denials(), make_mocked_request("GET", "/-/status")
+    for _ in range(5):
+        denials.tell(request)
+    denials._report()
+    denials._report()
+    denials.tell(request)
+    assert [one["count"] for one in heard] == [1, 4, 1]
 
 
 async def test_with_the_token_any_host_name_will_do(start_admin: StartAdmin) -> None:

@@ -51,10 +51,11 @@ def save(folder: Path, limit: int, policy: str = POLICY) -> None:
     (folder / ".new").rename(folder / "policy.yaml")
 
 
-def ask(process: Process, method: str, path: str) -> tuple[int, Any]:
+def ask(process: Process, method: str, path: str, order: object = None) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", process.admin_port, timeout=30)
     try:
-        connection.request(method, path)
+        body = None if order is None else json.dumps(order)
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     finally:
@@ -261,10 +262,13 @@ def test_settings_that_may_change_do_and_the_others_are_named(
     config.write_text("version: 1\nheaders: {legacy: off}\n")
     process = start_gateway("-c", str(config), "-p", str(policies))
     assert "X-RateLimit-Limit" not in process.get("/x", {"X-Tenant-Id": "a"}).headers
-    config.write_text("version: 1\nheaders: {legacy: x-ratelimit}\nname: other\nstore: {key_prefix: 'x:'}\n")
+    assert ask(process, "PUT", "/-/log-level", {"level": "debug", "ttl": "1h"})[0] == 200
+    more = "name: other\nstore: {key_prefix: 'x:'}\nlogging: {level: warning}\n"
+    config.write_text(f"version: 1\nheaders: {{legacy: x-ratelimit}}\n{more}")
     told = process.wait_for("config.loaded", 2)[-1]
-    assert told["settings_changed"] == ["headers.legacy"]
+    assert told["settings_changed"] == ["headers.legacy", "logging.level"]
     assert told["needs_new_workers"] == ["name"]
     assert told["needs_restart"] == ["store.key_prefix"]
     assert "X-RateLimit-Limit" in process.get("/x", {"X-Tenant-Id": "a"}).headers
+    assert ask(process, "GET", "/-/status")[1]["switches"]["log_level"] == "debug", "the operator's, for its time"
     assert ask(process, "POST", "/-/reload?workers")[0] == 409
