@@ -20,6 +20,7 @@ def wanted() -> set[str]:
         *(f"gateway/shipped/{path.relative_to(ROOT)}" for path in policies),
         "gateway/shipped/config/gateway.yaml",
         "gateway/shipped/config/gateway.schema.json",
+        "gateway/shipped/config/deploy/grafana-dashboard.json",
     }
 
 

@@ -123,6 +123,7 @@ class WorkerView:
             breaker_keys=self.census.counts,
             slots=gateway.leases.slots(),
             webhooks=self.hooks.levels if self.hooks is not None else {},
+            top_rejected=self.lookout.top_rejected(),
         )
 
     def facts(self) -> Mapping[str, Any]:

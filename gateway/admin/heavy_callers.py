@@ -21,6 +21,8 @@ AT_ONCE = 4_096
 WINDOW_S = 60.0
 MINUTES, MOST_A_MINUTE = 15, 200
 """What is remembered of minutes that are over, and of how many callers each: a megabyte at most."""
+RANKS = 3
+"""So many of a limit have a gauge."""
 BY = ("requests", "rejected", "shadow_rejected")
 _REFUSING = {"limited": "rejected", "shadow_limited": "shadow_rejected"}
 _facts = attrgetter("ask", "verdict", "limit_fired")
@@ -102,6 +104,22 @@ class HeavyCallers:
             both.merge(heavy.counts, heavy.missed)
         both.prune()
         return {"counts": both.counts, "missed": both.missed, "over_s": self._loop.time() - self._before_began_s}
+
+    def ranked(self, by: str) -> dict[tuple[str, str], int]:
+        """Counts of the heaviest of each limit, by limit and rank (1 is the heaviest of all)."""
+        limits: dict[str, list[int]] = {}
+        for partition, count in self.found(by)["counts"].items():
+            limits.setdefault(limit_of(partition), []).append(count)
+        return {
+            (limit, str(rank)): count
+            for limit, counts in limits.items()
+            for rank, count in enumerate(sorted(counts, reverse=True)[:RANKS], 1)
+        }
+
+
+def limit_of(partition: str) -> str:
+    """The limit whose counter it is."""
+    return partition.partition(":{")[0]
 
 
 def _empty() -> dict[str, HeavyHitters[str]]:

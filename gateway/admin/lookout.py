@@ -68,6 +68,10 @@ class Lookout:
         """Hear of nothing any more."""
         hear_no_events(self._hear)
 
+    def top_rejected(self) -> Mapping[tuple[str, str], int]:
+        """By limit and rank."""
+        return self._heavy.ranked("rejected")
+
     def report(self) -> dict[str, Any]:
         """This worker now, and what happened here lately."""
         return {

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
-from gateway.admin.heavy_callers import BY, MOST
+from gateway.admin.heavy_callers import BY, MOST, limit_of
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.heavy_hitters import HeavyHitters
@@ -50,7 +50,7 @@ async def heaviest(view: AdminView, by: str, count: int) -> Document:
 
 def _caller(partition: str, times: int, missed: int, over_s: float) -> Document:
     return {
-        "limit": partition.partition(":{")[0],
+        "limit": limit_of(partition),
         "key": readable(partition),
         "partition": partition,
         "count": times,

@@ -25,6 +25,7 @@ def check(
     show: Annotated[bool, typer.Option("--print", help="Show what would run and where each value is from.")] = False,
     output: Annotated[Output, typer.Option("--format", help="github: annotations of a workflow.")] = Output.TEXT,
     env_file: Annotated[Path | None, typer.Option(metavar="FILE", help="GATEWAY_* variables. Default: ./.env")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Check settings and policies offline. Exit code 0: they are right; 1: they are not.
 
@@ -36,7 +37,8 @@ def check(
 
     with told():
         env = environment(os.environ, env_file)
-    code = run_check(paths or [], strict=strict, print_effective=show, output=output.value, env=env)
+    how = Output.JSON if as_json else output
+    code = run_check(paths or [], strict=strict, print_effective=show, output=how.value, env=env)
     raise typer.Exit(code)
 
 
@@ -64,3 +66,10 @@ def schema(
         SchemaOf.FIXTURES: fixtures_schema,
     }
     typer.echo(json.dumps(makers[of](), indent=2))
+
+
+def dashboard_json() -> None:
+    """Print the Grafana board, to import it: Dashboards, New, Import."""
+    from gateway.policy.shipped import shipped
+
+    typer.echo(shipped("config/deploy/grafana-dashboard.json").read_text(encoding="utf-8"), nl=False)

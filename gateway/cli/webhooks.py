@@ -20,7 +20,7 @@ Receivers = Annotated[
 COLUMNS = ("receiver", "direction", "waiting", "retrying", "dead", "kept", "oldest_s", "resting_s")
 
 
-@webhooks.command("list")
+@webhooks.command("list", short_help="Show what waits for each receiver.")
 @asks
 def list_webhooks(
     client: AdminClient,

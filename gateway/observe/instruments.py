@@ -56,6 +56,9 @@ INSTRUMENTS: Mapping[str, Instrument] = {
         "Admitted calls that found a limit of five or more at least 80 % used", "limit"
     ),
     "gateway_limit_concurrency_in_use": _gauge("Slots that calls of this gateway hold", "limit"),
+    "gateway_limit_top_rejected": _gauge(
+        "Calls refused, in the last one to two minutes, to whom this limit refuses most", "limit", "rank"
+    ),
     "gateway_store_up": _gauge("1 while every worker can reach the store", together="livemin"),
     "gateway_store_operation_seconds": _histogram("Waiting for the store", STORE_S, "operation"),
     "gateway_store_errors_total": _counter("Times the store was lost", "kind"),

@@ -19,6 +19,7 @@ class Levels(NamedTuple):
     breaker_keys          by breaker and state
     slots                 by concurrency limit
     webhooks              by receiver and state
+    top_rejected          by limit and rank
     """
 
     in_flight: Mapping[str, int] = {}
@@ -28,6 +29,7 @@ class Levels(NamedTuple):
     breaker_keys: Mapping[tuple[str, str], int] = {}
     slots: Mapping[str, int] = {}
     webhooks: Mapping[tuple[str, str], int] = {}
+    top_rejected: Mapping[tuple[str, str], int] = {}
 
 
 class Gauges:
@@ -59,6 +61,8 @@ class Gauges:
             now["gateway_limit_concurrency_in_use", limit] = count
         for (receiver, state), count in levels.webhooks.items():
             now["gateway_webhook_queue", receiver, state] = count
+        for (limit, rank), count in levels.top_rejected.items():
+            now["gateway_limit_top_rejected", limit, rank] = count
         self._series |= now.keys()
         for name, *labels in self._series:
             self._put(name, now.get((name, *labels), 0), *labels)
