@@ -130,8 +130,8 @@ class Outage:
             self._reason = dict(fields)
             self._gone_us = self._heartbeat.store_us()
             if self._heartbeat.ahead_us is not None:
-                self._fallback.remember(self._asks(), self._heartbeat.ahead_us)
-                told = self._fallback.tell(MOST_RESTORED)
+                self._fallback.known.remember(self._asks(), self._heartbeat.ahead_us)
+                told = self._fallback.known.tell(MOST_RESTORED)
                 self._share({"ahead_us": self._heartbeat.ahead_us, "left": told})
             self._tell("store.degraded", fields)
 
@@ -139,13 +139,13 @@ class Outage:
         """Another worker of this gateway lost the store, and says what it knew, by its clock."""
         if self._heartbeat.ahead_us is not None:
             by_us = told["ahead_us"] - self._heartbeat.ahead_us
-            self._fallback.hear(
+            self._fallback.known.hear(
                 (key, left, full_us + by_us, at_us + by_us) for key, left, full_us, at_us in told["left"]
             )
 
     def _returned(self) -> None:
         """Called before any caller can ask the store."""
-        self._use(cast("Store", Untold(self._store)))
+        self._use(cast("Store", Untold(self._store, self._stayed)))
         self._start_work(self._hand_over)
 
     def _beaten(self, fleet: Fleet) -> None:
@@ -175,7 +175,7 @@ class Outage:
             await self._restore(until_s)
         await self._pay(until_s)
         await self._leases.store_returned(self._store)
-        self._use(cast("Store", Told(self._store, self._fallback)))
+        self._use(cast("Store", Told(self._store, self._fallback, self._stayed)))
         await self._pay(until_s)  # what was spent meanwhile; from now on nothing is
         await self._wait_for_others(until_s)
 
@@ -187,7 +187,7 @@ class Outage:
     async def _restore(self, until_s: float) -> None:
         """The store begins anew: what it had counted, as far as it is known here, is charged again. Others may have
         done so before; if they do at the same moment, too much is counted."""
-        before = self._fallback.in_use_before(MOST_RESTORED)
+        before = self._fallback.known.in_use_before(MOST_RESTORED)
         for first in range(0, len(before), AT_ONCE):
             if monotonic() > until_s:
                 break
@@ -231,6 +231,9 @@ class Outage:
             owed = [debt for debt in debts if debt.key in unsure]
         finally:
             self._fallback.still_owe(owed)
+
+    def _stayed(self, key: str) -> bool:
+        return self._away_since is not None and self._store_scripted.stayed(key, self._away_since)
 
     @property
     def _store_there(self) -> bool:

@@ -109,6 +109,10 @@ class ClusterStore:
         """Whether all decisions flow right now."""
         return self._nodes.fault is None
 
+    def stayed(self, key: str, since_s: float) -> bool:
+        """See `Scripted.stayed`."""
+        return self._nodes.stayed(self._slot(key), since_s)
+
     async def start(self) -> None:
         await self._nodes.start()
 

@@ -7,17 +7,16 @@ Breakers and pauses go on in this worker alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple, cast
 
 from gateway.core.algorithms import State
 from gateway.core.ask import Ask
 from gateway.core.decision import units
-from gateway.core.grant import left_without
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet, begun_with, owed, part, place_of, share
 from gateway.store.debts import Debts
+from gateway.store.known import Known, Seen
 from gateway.store.local import LocalStore, steady_us
 
 NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
@@ -25,24 +24,14 @@ NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
 MOST_SHARES = 10_000
 FORGET_AT_ONCE = 1_000
-MOST_HEARD = 20_000
-MOST_TOLD_CHARS = 200_000
 
 
-class Seen(NamedTuple):
-    """What the store said of a partition last: units left, when all would be back, and when it said so."""
+class Begun(NamedTuple):
+    """What a share of one partition began from: units left for it, when that was, and when the store had said so."""
 
-    limit: Limit
-    remaining: int
-    full_us: int
-    at_us: int
-
-    def left(self, now_us: int) -> int:
-        """Units that are there now at least, as far as one knows. A bucket has gone on filling since."""
-        limit = self.limit
-        if limit.algorithm is not Algorithm.TOKEN_BUCKET:
-            return self.remaining
-        return min(limit.quota, self.remaining + limit.rate * max(0, now_us - self.at_us) // limit.per_us)
+    units: int
+    since_us: int
+    told_us: int
 
 
 class Spent(NamedTuple):
@@ -59,6 +48,7 @@ class Fallback:
     local  where it counts; what breakers and pauses of this worker need is there as well
     fleet  among how many workers limits are shared
     clock  that of `local`
+    known  what the store had told before it went
     """
 
     def __init__(self, local: LocalStore, fleet: Fleet, clock: Callable[[], int] = steady_us) -> None:
@@ -67,9 +57,8 @@ class Fallback:
         self._clock = clock
         self._shares: dict[tuple[int, int], tuple[Limit, Limit]] = {}  # by identity; holding the limit keeps its id
         self._whole: dict[int, Limit] = {}  # by identity of the share
-        self._seen: dict[str, Seen] = {}
-        self._heard: dict[str, tuple[int, int, int]] = {}
-        self._ahead_us: int | None = None
+        self._begun: dict[str, Begun] = {}
+        self.known = Known(clock)
         self._debts = Debts()
 
     @property
@@ -88,52 +77,10 @@ class Fallback:
             self._fleet = fleet
             self._forget_shares()
 
-    def remember(self, asks: Iterable[Ask], ahead_us: int) -> None:
-        """The store went away: this is what it has told of the callers lately.
-
-        ahead_us  what the store's clock shows more than ours
-        """
-        self._seen.clear()
-        self._ahead_us = ahead_us
-        now_us = self._clock()
-        for ask in asks:
-            self._note(ask, ahead_us, now_us)
-
-    def _note(self, ask: Ask, ahead_us: int, now_us: int) -> None:
-        decision, seen = ask.seen, self._seen
-        if decision is None:
-            return
-        at_us = decision.now_us - ahead_us
-        quotas = decision.quotas or repeat(0)
-        for charge, verdict, quota in zip(ask.charges, decision.verdicts, quotas, strict=False):
-            full_us = at_us + verdict.reset_us
-            known = seen.get(charge.key)
-            if full_us > now_us and (known is None or known.at_us < at_us):
-                left = left_without(charge.limit, quota, verdict.remaining)
-                seen[charge.key] = Seen(charge.limit, left, full_us, at_us)
-
-    def tell(self, most: int) -> list[tuple[str, int, int, int]]:
-        """What other workers may not know, in a message of some size: (key, units left, until full_us, at_us)."""
-        told, chars = [], 0
-        for _, key, _ in self.in_use_before(most):
-            chars += len(key)
-            if chars > MOST_TOLD_CHARS:
-                break
-            seen = self._seen[key]
-            told.append((key, seen.remaining, seen.full_us, seen.at_us))
-        return told
-
-    def hear(self, told: Iterable[tuple[str, int, int, int]]) -> None:
-        """What another worker was told last, by this one's clock. The newest counts."""
-        for key, remaining, full_us, at_us in told:
-            if len(self._heard) >= MOST_HEARD:
-                self._heard.clear()
-            if self._heard.get(key, (0, 0, 0))[2] < at_us:
-                self._heard[key] = (remaining, full_us, at_us)
-
     def forget(self) -> Iterator[None]:
         """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
-        self._seen, self._heard, self._ahead_us = {}, {}, None
+        self.known.forget()
+        self._begun = {}
         keys = self._local.keys()
         for first in range(0, len(keys), FORGET_AT_ONCE):
             yield
@@ -153,8 +100,7 @@ class Fallback:
         if not _fits(asked):
             verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
             return mine, Decision(False, tuple(verdicts), 0)
-        if self._ahead_us is not None:  # of a cluster, a part that went later has told more since
-            self._note(ask, self._ahead_us, self._clock())
+        self.known.note(ask)
         for charge in whole:
             self._begin(charge)
         decision = await self._local.admit(mine, lease)
@@ -191,17 +137,33 @@ class Fallback:
     def _begin(self, charge: Charge) -> None:
         """Of a partition that is met for the first time, only what was left in the store can be shared."""
         limit, key, _ = charge
-        seen, heard = self._seen.get(key), self._heard.get(key)
-        if heard is not None and (seen is None or seen.at_us < heard[2]):
-            seen = Seen(limit, *heard)
-        if seen is None or self._local.state_of(key) is not None:
+        seen = self.known.of(limit, key)
+        if seen is None:
             return
         now_us, mine = self._clock(), self._share(limit, key)
-        left = part(seen.left(now_us) // self._fleet.gateways, self._fleet.workers, place_of(key, self._fleet))
-        reset_us = seen.full_us - now_us
+        if self._local.state_of(key) is not None:
+            self._begin_with_less(seen, mine, key, now_us)
+            return
+        left, reset_us = self._part_of(seen, key, now_us), seen.full_us - now_us
         state = begun_with(mine, left, reset_us, now_us)
         if state is not None:
             self._local.begin(key, state, reset_us)
+        self._begun[key] = Begun(left, now_us, seen.at_us)
+
+    def _begin_with_less(self, seen: Seen, mine: Limit, key: str, now_us: int) -> None:
+        """Workers lose the store one after the other. Who goes last has seen what was spent until then, and tells:
+        this one's part of that is taken from a share that began before it heard."""
+        begun = self._begun.get(key) or Begun(mine.quota, now_us, 0)
+        if seen.at_us <= begun.told_us or seen.full_us <= now_us:
+            return
+        fewer = begun.units - self._part_of(seen, key, begun.since_us)
+        if fewer > 0:
+            self._local.settle([Correction(Charge(mine, key, 1), fewer)], 0)
+        self._begun[key] = Begun(begun.units - max(0, fewer), begun.since_us, seen.at_us)
+
+    def _part_of(self, seen: Seen, key: str, at_us: int) -> int:
+        fleet = self._fleet
+        return part(seen.left(at_us) // fleet.gateways, fleet.workers, place_of(key, fleet))
 
     def _owe(self, whole: Sequence[Charge], decision: Decision) -> None:
         for (limit, key, cost), verdict in zip(whole, decision.verdicts, strict=True):
@@ -224,17 +186,6 @@ class Fallback:
             if units_due:
                 found.append(Correction(Charge(limit, key, 1), units_due))
         return found
-
-    def in_use_before(self, most: int) -> list[Charge]:
-        """What was in use of some partitions when the store went, and is still: those with the least left first."""
-        now_us = self._clock()
-        found = []
-        for key, seen in self._seen.items():
-            used = seen.limit.quota - seen.left(now_us)
-            if used > 0 and seen.full_us > now_us and seen.limit.algorithm is not Algorithm.CONCURRENCY:
-                found.append((used / seen.limit.quota, Charge(seen.limit, key, used)))
-        found.sort(key=lambda one: one[0], reverse=True)
-        return [charge for _, charge in found[:most]]
 
     def still_owe(self, debts: Iterable[Charge]) -> None:
         """The store could not be told of these."""

@@ -55,6 +55,9 @@ class Scripted(Protocol):
     def up(self) -> bool:
         """Whether commands flow right now."""
 
+    def stayed(self, key: str, since_s: float) -> bool:
+        """Whether this key's server has been there ever since, by `monotonic`: nobody had to decide without it."""
+
     def run(
         self, script: Script, arguments: Sequence[Argument], decode: Decode | None = None, context: Any = None
     ) -> "asyncio.Future[Any]":

@@ -57,6 +57,7 @@ class Nodes:
         self._primaries: tuple[Node, ...] = ()
         self._unknown: StoreDown | None = StoreDown("connect", "not started")
         self._down_since: float | None = None
+        self._lapsed_s: dict[int, float] = {}
         self._stale = asyncio.Event()
         self._looked = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -109,9 +110,12 @@ class Nodes:
         node = self._owners[slot]
         return node is not None and node.pipeline.fault is None
 
+    def stayed(self, slot: int, since_s: float) -> bool:
+        """Whether a server has been there for this slot ever since."""
+        return self._lapsed_s.get(slot, 0.0) < since_s
+
     def tell_if_in_trouble(self, slot: int, message: Message) -> bool:
-        """Send a packed command to a server that is in trouble, and forget it; False = it is not, or cannot be sent
-        anything at all."""
+        """Send a packed command to a server in trouble, and forget it; False = it is well, or no link is left."""
         node = self._owners[slot]
         if node is None or node.pipeline.fault is None:
             return False
@@ -287,3 +291,10 @@ class Nodes:
         elif fault is None and self._down_since is not None:
             self._on_event("store.recovered", {"down_s": round(monotonic() - self._down_since, 3)})
             self._down_since = None
+        if fault is not None:
+            self._note_lapses()
+
+    def _note_lapses(self) -> None:
+        """Behind the event: who asks since when, asks since then."""
+        now_s, away = monotonic(), [None, *(node for node in self._primaries if node.pipeline.fault is not None)]
+        self._lapsed_s |= {slot: now_s for slot, owner in enumerate(self._owners) if owner in away}

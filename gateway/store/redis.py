@@ -101,6 +101,10 @@ class RedisStore:
         """Whether decisions flow right now."""
         return self._pipeline.fault is None
 
+    def stayed(self, _key: str, _since_s: float) -> bool:
+        """See `Scripted.stayed`: when the only server was away, it was away for every key."""
+        return False
+
     async def start(self) -> None:
         await self._pipeline.start()
 

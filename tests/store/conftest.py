@@ -14,7 +14,13 @@ from gateway.store.redis import RedisStore
 from tests.fakes import ports
 from tests.fakes.redis_cluster import RedisCluster
 
-ON_ONE_LOOP = {"test_cluster_faults.py", "test_sentinel.py", "test_outage_of_a_fleet.py", "test_tls.py"}
+ON_ONE_LOOP = {
+    "test_cluster_faults.py",
+    "test_outage_of_a_fleet.py",
+    "test_outage_of_a_part.py",
+    "test_sentinel.py",
+    "test_tls.py",
+}
 PATIENT_US = 20_000_000
 """A store timeout that a busy machine does not reach, for tests in which nothing is meant to be late."""
 

@@ -1,7 +1,4 @@
-"""Several workers on one real server that freezes, is killed and comes back: what they admit together.
-
-The workers are what `gateway.app` makes of them, without listeners: a store, shares, leases, and an `Outage`.
-"""
+"""Several workers on one real server that freezes, is killed and comes back: what they admit together."""
 
 import asyncio
 from dataclasses import replace
@@ -13,15 +10,11 @@ from gateway import leases, outage
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
 from gateway.core.shares import Fleet
-from gateway.leases import Leases
-from gateway.outage import Outage
 from gateway.store import StoreDown, pipeline
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
-from gateway.store.redis import RedisStore
-from tests.store.conftest import Events
+from tests.store.workers import Worker, all_back, all_lost, end_fleet, start_fleet
 
-SHORT_US = 200_000
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 100, 600_000_000, ("tenant",))
 BUCKET = Limit("b", Algorithm.TOKEN_BUCKET, 100, 100_000_000_000, ("tenant",), rate=1, per_us=1_000_000_000)
 FIXED = replace(WINDOW, name="f", algorithm=Algorithm.FIXED_WINDOW, window_us=86_400_000_000)
@@ -33,72 +26,18 @@ def patient_handover(monkeypatch):
     monkeypatch.setattr(outage, "HAND_OVER_S", 20.0)
 
 
-class Worker:
-    """One worker, and its callers."""
-
-    def __init__(self, url: str, own: Fleet, most_keys: int = 100_000) -> None:
-        self.events = Events()
-        self.below = RedisStore(url, timeout_us=SHORT_US, on_event=lambda *event: self.outage.on_store_event(*event))
-        self.store = self.below
-        self.fallback = Fallback(LocalStore(max_keys=most_keys), own)
-        self.asks: dict[tuple[Charge, ...], Ask] = {}
-        self.gateway = SimpleNamespace(store=self.below, fallback=self.fallback)
-        self.leases = Leases()
-        self.share = lambda _told: None
-        self.outage = Outage(
-            self.below,
-            self.fallback,
-            self.leases,
-            own,
-            tell=self.events,
-            asks=self.asks.values,
-            use=lambda store: setattr(self, "store", store),
-            share=lambda told: self.share(told),
-        )
-
-    async def call(self, *charges: Charge) -> bool:
-        ask = self.asks.setdefault(charges, Ask(charges))
-        try:
-            decision = ask.seen = await self.store.admit(ask, "")
-        except StoreDown:
-            _, decision = await self.fallback.admit(ask, "")
-        return decision.admitted
-
-    async def calls(self, count: int, *charges: Charge) -> int:
-        return sum([await self.call(*charges) for _ in range(count)])
-
-
 @pytest.fixture
 async def start_workers(own_redis_server):
     """Function that starts so many workers, each of a gateway of its own, which know of each other."""
     started: list[Worker] = []
 
     async def start(count: int) -> list[Worker]:
-        workers = [Worker(own_redis_server.url, Fleet(1, 0)) for _ in range(count)]
+        workers = await start_fleet(own_redis_server.url, count)
         started.extend(workers)
-        for worker in workers:
-            await worker.below.start()
-            worker.outage.start()
-        for worker in workers * 2:
-            await worker.outage._heartbeat.beat()
-        assert all(worker.fallback.fleet.workers == count for worker in workers)
         return workers
 
     yield start
-    for worker in started:
-        await worker.outage.close()
-        await worker.below.close()
-        worker.leases.close()
-
-
-async def all_lost(workers: list[Worker]) -> None:
-    for worker in workers:
-        with pytest.raises(StoreDown):
-            await worker.below.ping()
-
-
-async def all_back(workers: list[Worker]) -> None:
-    await asyncio.gather(*(worker.events.wait_for("store.recovered") for worker in workers))
+    await end_fleet(started)
 
 
 @pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
@@ -150,11 +89,39 @@ async def test_a_part_of_the_store_that_goes_later_has_told_more() -> None:
     """A cluster whose first server is gone: the others decide until they notice."""
     now_us = 10**15
     fallback = Fallback(LocalStore(lambda: now_us), Fleet(1, 0), lambda: now_us)
-    fallback.remember([], 0)
+    fallback.known.remember([], 0)
     ask = Ask([Charge(WINDOW, "w:{t}", 1)])
     ask.seen = Decision(True, (Verdict(True, 40, 300_000_000, 300_000_000, 0),), now_us - 1_000_000)
     answers = [(await fallback.admit(ask, ""))[1] for _ in range(100)]
     assert sum(answer is not None and answer.admitted for answer in answers) == 40
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["met it before", "never met it"])
+@pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
+async def test_who_loses_the_store_last_tells_those_who_have_begun(limit: Limit, known: bool) -> None:
+    """What was spent between the two moments is nobody's to spend again."""
+    now_us = 10**15
+    shares = [Fallback(LocalStore(lambda: now_us), Fleet(2, rank), lambda: now_us) for rank in (0, 1)]
+    charge = Charge(limit, f"{limit.name}:{{t}}", 1)
+
+    async def calls(share: Fallback, count: int) -> int:
+        answers = [(await share.admit(Ask([charge]), ""))[1] for _ in range(count)]
+        return sum(answer is not None and answer.admitted for answer in answers)
+
+    def told(left: int, ago_us: int) -> Ask:
+        ask = Ask([charge])
+        ask.seen = Decision(True, (Verdict(True, left, 300_000_000, 300_000_000, 0),), now_us - ago_us)
+        return ask
+
+    first, last = shares
+    first.known.remember([told(90, 2_000)] if known else [], 0)
+    assert await calls(first, 5) == 5
+    last.known.remember([told(40, 1_000)], 0)
+    first.known.hear(last.known.tell(10))
+    first.known.hear([(charge.key, 2, now_us + 300_000_000, now_us - 3_000)])  # is older
+    assert await calls(first, 100) + await calls(last, 100) == 40 - 5
+    first.known.hear([(charge.key, 80, now_us + 300_000_000, now_us)])  # units that came back
+    assert await calls(first, 100) == 0
 
 
 async def test_what_was_spent_is_charged_when_the_store_is_back(start_workers, own_redis_server) -> None:
