@@ -10,6 +10,7 @@ from gateway.core.framing import Fields
 from gateway.core.headers import LimitState, tightest, visible
 from gateway.wire.response_head import ResponseHead
 
+_NOT_IN_SWITCH = (b"x-request-id", b"content-length", b"transfer-encoding")  # RFC 9110 §8.6, RFC 9112 §6.1
 _LEGACY = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
 
 
@@ -64,7 +65,7 @@ def _passed(answer: ResponseHead, http10: bool) -> Passed:
 def switching_head(call: Call, answer: ResponseHead) -> bytes:
     """The head of a 101: the fields of the switch stay, they are meant for the caller this time."""
     added = limit_lines(call) + f"X-Request-Id: {call.record.request_id}\r\n".encode("ascii")
-    return response_head(101, answer.reason, answer.fields, (b"x-request-id",), added)
+    return response_head(101, answer.reason, answer.fields, _NOT_IN_SWITCH, added)
 
 
 def ours(call: Call, received_status: int = 0) -> bytes:

@@ -34,8 +34,9 @@ ADDRESS_FIELDS = frozenset(
 )
 """Who called, as told by proxies: believed and kept only from trusted peers."""
 
-LOOKALIKES = frozenset().union(*map(lookalikes, ADDRESS_FIELDS))
-"""Never forwarded: a server that takes them for ADDRESS_FIELDS would hear what the caller says of itself."""
+LOOKALIKES = frozenset().union(*map(lookalikes, ADDRESS_FIELDS | {b"content-length", b"transfer-encoding"}))
+"""Never forwarded: a server that takes them for the real ones would believe what the caller says of itself, or read
+another body than was sent."""
 
 LIMIT_FIELDS = frozenset(
     {b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}

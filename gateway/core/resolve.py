@@ -8,6 +8,14 @@ from gateway.core.match import find_operation, find_route
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 
+_PER_HOP = frozenset({"OPTIONS", "TRACE"})
+_LAST_HOP = Refusal(
+    BAD_REQUESTS[405],
+    "Max-Forwards ends here, and the gateway itself has no such method.",
+    extra_fields=(("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH"),),
+)
+_NO_TRACE = Refusal(BAD_REQUESTS[405], "TRACE is not passed on to an upstream that is shown credentials.")
+
 
 class Asking(Protocol):
     """A request, as far as it decides where it leads and who is asking.
@@ -51,6 +59,8 @@ def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Ref
     if found is None:
         return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
     route, parameters = found
+    if method in _PER_HOP and (unwelcome := _not_onward(method, route, headers)) is not None:
+        return unwelcome
     if leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
     odd = ODD.search(path) is not None
@@ -63,6 +73,15 @@ def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Ref
         operation = dearest(route, operation, method, rest, headers)
     target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
     return Resolved(route, operation, target, parameters, query, rest)
+
+
+def _not_onward(method: str, route: Route, headers: Any) -> Refusal | None:
+    """What ends here: a call whose hops are used up (RFC 9110 §7.6.2), and a TRACE whose answer would show the caller
+    what the upstream is shown in its place (§9.3.8)."""
+    hops = headers.get("Max-Forwards", "")
+    if hops and not hops.strip("0"):
+        return _LAST_HOP
+    return _NO_TRACE if method == "TRACE" and route.upstream.credentials else None
 
 
 def host_name(host: str) -> str:

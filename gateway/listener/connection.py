@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from gateway.listener.request import Request
 from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
-from gateway.wire.head import BadHead
+from gateway.wire.head import BadHead, without_empty_lines
 from gateway.wire.run import Run
 from gateway.wire.sockets import reset
 from gateway.wire.writing import Writing
@@ -190,9 +190,9 @@ class Connection(Writing):
 
     def _next_request(self) -> None:
         buffer = self._buffer
-        if buffer.startswith((b"\r", b"\n")):  # RFC 9112 §2.2: ignore empty lines before a request line
-            buffer = self._buffer = buffer.lstrip(b"\r\n")
         try:
+            if buffer.startswith((b"\r", b"\n")):
+                buffer = self._buffer = without_empty_lines(buffer)
             found = self._listener.read_head(buffer)
         except BadHead as bad:
             self.refuse_head(bad)

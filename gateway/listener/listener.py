@@ -13,8 +13,9 @@ from gateway.listener.connection import LINGER_S, Connection
 from gateway.listener.door import Door
 from gateway.listener.request import Request
 from gateway.settings import Bounds
-from gateway.wire.head import BadHead
+from gateway.wire.head import BadHead, has_bare_cr_or_lf
 from gateway.wire.request_head import Ids, RequestHead, RequestHeadParser
+from gateway.wire.request_rules import NO_METHOD, check_line
 from gateway.wire.sweep import Sweeper
 
 SWEEP_S = 0.5
@@ -162,9 +163,11 @@ class Listener:
         line_end = buffer.find(b"\r\n")
         if (len(buffer) if line_end < 0 else line_end) > self._bounds.target_bytes:
             self._refuse_size(buffer)
-        if buffer.count(b"\n") != buffer.count(b"\r\n") or b"\r" in buffer.replace(b"\r\n", b"")[:-1]:
+        if has_bare_cr_or_lf(buffer):
             raise BadHead(400, "bare CR or LF in the request head")
-        if buffer[:1] in b"\x00\x16\x80" and buffer:
+        if line_end >= 0:
+            check_line(buffer)
+        elif buffer and NO_METHOD.match(buffer):
             raise BadHead(400, "not HTTP")
 
     def _refuse_size(self, buffer: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.upstream.failure import UpstreamFailed
 from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
-from gateway.wire.response_head import ResponseHead
+from gateway.wire.response_head import ResponseHead, may_begin_a_head
 from gateway.wire.run import Promise
 from gateway.wire.writing import Writing
 
@@ -218,6 +218,8 @@ class Exchange(Writing):
             if end < 0 or end > self._pool.header_bytes:
                 if len(self._buffer) > self._pool.header_bytes:
                     self._broken("response head too large")
+                elif not may_begin_a_head(self._buffer):
+                    self._broken("not an HTTP/1.x response")
                 return
             text, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
             try:

@@ -106,6 +106,23 @@ class HeadParser:
         return "request" if self._kind is HttpRequestParser else "response"
 
 
+def has_bare_cr_or_lf(head: bytes) -> bool:
+    """Whether one stands apart from the other in what may be only the beginning of a head (RFC 9112 §2.2)."""
+    pairs = head.count(b"\r\n")
+    return head.count(b"\n") != pairs or head.count(b"\r") - head.endswith(b"\r") != pairs
+
+
+def without_empty_lines(buffer: bytes) -> bytes:
+    """What comes behind the empty lines before a head (RFC 9112 §2.2); a CR that may be half of one stays. Raises
+    BadHead."""
+    rest = buffer.lstrip(b"\r\n")
+    empty = buffer[: len(buffer) - len(rest)]
+    half = empty.endswith(b"\r")
+    if has_bare_cr_or_lf(empty) or (half and rest):
+        raise BadHead(400, "bare CR or LF before the request line")
+    return b"\r" if half else rest
+
+
 def body_length(text: str, status: int) -> int:
     """The number a Content-Length says. Raises BadHead(status)."""
     if not (text.isascii() and text.isdigit()) or len(text) > MOST_LENGTH_DIGITS:

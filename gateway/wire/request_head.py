@@ -8,6 +8,7 @@ call and mean nothing to the rest, `X-Request-Id` and `traceparent`, are cut out
 import asyncio
 import re
 from collections.abc import Callable
+from copy import copy
 from typing import Any, NamedTuple
 
 from aiohttp.http_parser import HttpRequestParser
@@ -28,6 +29,7 @@ _OWN_EACH_CALL = re.compile(
     rb"\r\n(?:[Xx]-[Rr]equest-[Ii][Dd]: (" + _SANE_ID.encode() + rb")"
     rb"|[Tt]raceparent: (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}))(?=\r\n)"
 )
+_HOPS = re.compile(rb"[0-9]{1,9}")
 _LINE_WEIGHT = 4  # what a request line weighs, in fields
 _VERSION_BYTES = len("HTTP/1.1")
 _NO_BODY = NoBody()
@@ -168,6 +170,8 @@ class RequestHeadParser:
 
     def _new_head(self, head: bytes, border: int, block: FieldBlock) -> RequestHead:
         method, target = check_line(head)
+        if method in ("OPTIONS", "TRACE") and "Max-Forwards" in block.headers:
+            block = _one_hop_less(block)
         new = RequestHead(method, checked_target(method, target, block.headers), block)
         if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
             line = head[:border]
@@ -178,6 +182,19 @@ class RequestHeadParser:
                 new.remembered = {}
                 block.grow(_LINE_WEIGHT)
         return new
+
+
+def _one_hop_less(block: FieldBlock) -> FieldBlock:
+    """The same with what is sent on of Max-Forwards (RFC 9110 §7.6.2); never remembered."""
+    fewer = copy(block)
+    fewer.heads, fewer.remembered, fewer.grow = {}, {}, _weightless
+    fewer.fields = tuple(
+        (name, b"%d" % max(0, int(value) - 1))
+        if name.lower() == b"max-forwards" and _HOPS.fullmatch(value)
+        else (name, value)
+        for name, value in block.fields
+    )
+    return fewer
 
 
 def _weight(block: FieldBlock) -> int:
@@ -225,7 +242,7 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     block.upgrade = upgrade(headers) if message.upgrade and bodiless and not http10 else ""
     block.expects_continue = False
     if "Expect" in headers:
-        if headers["Expect"].lower() != "100-continue":
+        if any(value.lower() != "100-continue" for value in headers.getall("Expect")):
             raise BadHead(417, "the only expectation that can be met is 100-continue")
         block.expects_continue = not http10
     block.says_ids = "X-Request-Id" in headers or "traceparent" in headers

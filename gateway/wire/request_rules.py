@@ -6,7 +6,11 @@ from typing import Any
 from gateway.wire.head import BadHead, Headers, body_length
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
+NO_METHOD = re.compile(rb"(?!\r\Z)[!#$%&'*+\-.^_`|~0-9A-Za-z]*[^!#$%&'*+\-.^_`|~0-9A-Za-z ]")
+"""What cannot become a request line: TLS, another protocol, a method that is none."""
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::([0-9]{0,5}))?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+MOST_PORT = 65_535
 
 
 def check_line(head: bytes) -> tuple[str, str]:
@@ -37,8 +41,10 @@ def check_host(headers: Headers, http10: bool) -> None:
     if host is None:
         if not http10:
             raise BadHead(400, "Host is missing")
-    elif host and _HOST.fullmatch(host) is None:
-        raise BadHead(400, "malformed Host")
+    elif host:
+        match = _HOST.fullmatch(host)
+        if match is None or int(match[1] or 0) > MOST_PORT:
+            raise BadHead(400, "malformed Host")
 
 
 def checked_target(method: str, target: str, headers: Headers) -> str:
@@ -51,17 +57,22 @@ def checked_target(method: str, target: str, headers: Headers) -> str:
         if method != "OPTIONS":
             raise BadHead(400, "malformed request target")
         return target
-    return _origin_form(target, headers.get("Host", ""))
+    return _origin_form(method, target, headers.get("Host", ""))
 
 
-def _origin_form(target: str, host: str) -> str:
+def _origin_form(method: str, target: str, host: str) -> str:
+    """Of an absolute-form target; `*` of OPTIONS for one without path and query (RFC 9112 §3.2.4)."""
     scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
+    port = _DEFAULT_PORTS.get(scheme.lower())
+    if not separator or port is None:
         raise BadHead(400, "malformed request target")
     cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
     authority, path = rest[:cut], rest[cut:]
-    if not authority or authority.lower() != host.lower():
+    asked = authority.lower().removesuffix(port)
+    if not asked or asked != host.lower().removesuffix(port):
         raise BadHead(400, "the target's authority is not the Host's")
+    if not path and method == "OPTIONS":
+        return "*"
     return path if path.startswith("/") else "/" + path
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from aiohttp.http_parser import HttpResponseParser
 
 from gateway.core.framing import ChunkedBody, CloseDelimited, Decoder, Fields, NoBody
-from gateway.wire.head import BadHead, Headers, HeadParser, body_length, sized
+from gateway.wire.head import BadHead, Headers, HeadParser, body_length, has_bare_cr_or_lf, sized
 from gateway.wire.memo import Memo
 
 MEMO_FIELDS = 8_000  # what is remembered weighs at most twice as much as so many fields
 MEMO_HEAD_BYTES = 2048
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")
+_VERSION = b"HTTP/1."
 _NO_FIELD = re.compile(rb"\r\n(?![!#$%&'*+\-.^_`|~0-9A-Za-z]+:|\r)")
 _OBS_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _NO_BODY = NoBody()
@@ -66,13 +67,18 @@ class ResponseHeadParser:
         return known
 
 
+def may_begin_a_head(text: bytes) -> bool:
+    """Whether an unfinished head can become a good one: an upstream that speaks otherwise is not waited for."""
+    return _VERSION.startswith(text[: len(_VERSION)]) and not has_bare_cr_or_lf(text)
+
+
 def _weight(head: ResponseHead) -> int:
     return 1 + len(head.fields)
 
 
 def _checked(head: bytes) -> bytes:
     """The head with folded lines unfolded. Raises BadHead where the C parser is too lenient."""
-    if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != head.count(b"\r\n"):
+    if has_bare_cr_or_lf(head):
         raise BadHead(502, "bare CR or LF in the response head")
     if _STATUS_LINE.match(head) is None:  # the C parser is lenient here: it skips empty lines, takes any byte
         raise BadHead(502, "malformed status line")

@@ -66,6 +66,14 @@ async def test_each_connection_has_its_own(
     assert "s3cr3t" not in json.dumps([vars(record) for record in await gateway.records.wait(4)], default=str)
 
 
+async def test_trace_would_show_them_to_the_caller(start: Start, upstream: Upstream) -> None:
+    gateway = await start(POLICIES % {"url": upstream.url, "rest": "optional"})
+    for method, status in ((b"GET", 200), (b"TRACE", 405), (b"trace", 405)):
+        lines = b" /x HTTP/1.1\r\nHost: a\r\nX-Connection-Id: c1\r\nConnection: close\r\n\r\n"
+        assert (await gateway.raw(method + lines)).startswith(b"HTTP/1.1 %d " % status)
+    assert [request.method for request in upstream.received] == ["GET"]
+
+
 async def test_a_further_attempt_shows_them_too(start: Start, upstream: Upstream) -> None:
     answers = iter(
         [b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"] * 2

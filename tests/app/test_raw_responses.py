@@ -177,6 +177,27 @@ async def test_an_answer_that_can_be_read_two_ways_is_not_passed_on(
     assert b"application/problem+json" in answer
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x15\x03\x01",
+        b"220 ready\r\n",
+        b"HTTP/2 200\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        R + b"X: y\r\r\n",
+    ],
+)
+async def test_what_cannot_become_an_answer_is_not_waited_for(
+    gateway: Running, upstream: Upstream, said: bytes
+) -> None:
+    async def script(_request: Received, socket: Socket) -> None:
+        await socket.send(said)
+        await asyncio.Event().wait()
+
+    upstream.script = script
+    assert (await gateway.raw(GET_CLOSE)).startswith(b"HTTP/1.1 502 ")
+
+
 async def test_the_size_of_an_answers_head_is_a_setting(start: Start, upstream: Upstream) -> None:
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), response_header_bytes=500))
     upstream.script = always(R + b"X: " + b"a" * 400 + b"\r\nContent-Length: 0\r\n\r\n")

@@ -147,6 +147,9 @@ BAD_REQUESTS = [
     (H + b"Transfer-Encoding:\r\n chunked\r\n\r\n", 400),
     (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     (H + b"Expect: 200-ok\r\n\r\n", 417),
+    (H + b"Expect: 100-continue\r\nExpect: 200-ok\r\n\r\n", 417),
+    (b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400),
+    (b"GET http://:80/ HTTP/1.1\r\nHost:\r\n\r\n", 400),
     (H + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431),
 ]
 
@@ -171,6 +174,13 @@ async def test_refused_requests(requests: RequestHeadParser, head: bytes, status
 )
 async def test_targets(requests: RequestHeadParser, target: str, origin_form: str) -> None:
     assert requests.parse(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()).target == origin_form
+
+
+@pytest.mark.parametrize(
+    "pair", [("http://a:80/x", "a"), ("http://a/x", "A:80"), ("https://a:443/x", "a"), ("http://[::1]:80/x", "[::1]")]
+)
+async def test_a_port_that_the_scheme_means_anyway(requests: RequestHeadParser, pair: tuple[str, str]) -> None:
+    assert requests.parse("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n".format(*pair).encode()).target == "/x"
 
 
 async def test_options_star(requests: RequestHeadParser) -> None:
