@@ -1,7 +1,5 @@
 """Reads that callers repeat: counted when somebody asks, in bounded memory, over all workers."""
 
-import asyncio
-
 import pytest
 
 from gateway.admin.repeats import MOST, Repeats
@@ -12,6 +10,7 @@ from gateway.observe.batch import Batch
 from gateway.record import CallRecord
 from gateway.siblings import Siblings
 from tests.admin.conftest import WINDOW, Admin
+from tests.fakes.waiting import eventually
 
 
 def read(target: str = "/deals?page=1", tenant: str = "acme", **changes: str) -> CallRecord:
@@ -61,8 +60,7 @@ async def test_what_is_repeated_and_what_it_takes(admin: Admin) -> None:
 async def test_counting_ends_and_what_was_found_stays(admin: Admin) -> None:
     takers = admin.worker.batch.takers
     await admin.ask("/-/repeats", "POST", json={"ttl": "1ms"})
-    while admin.worker.batch.takers != takers:
-        await asyncio.sleep(0)
+    await eventually(lambda: admin.worker.batch.takers == takers)
     tell(admin, read(), read())
     _, first, _ = await admin.ask("/-/repeats")
     _, second, _ = await admin.ask("/-/repeats")

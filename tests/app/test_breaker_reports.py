@@ -1,6 +1,5 @@
 """What breakers are told, when, and how much of it in one command."""
 
-import asyncio
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.guards.pauses import Pauses
 from gateway.store import StoreDown
 from gateway.store.local import LocalStore
+from tests.fakes.waiting import eventually
 
 IN_A_ROW = Breaker("b", ("c",), consecutive_failures=3)
 RATE = replace(IN_A_ROW, failure_ppm=500_000, slow_ppm=500_000, slow_us=1_000_000)
@@ -84,8 +84,7 @@ async def test_successes_alone_are_told_together_and_only_to_who_counts_rates(br
 
 async def test_successes_are_told_without_being_asked_for(breakers: Breakers, judge: Judge) -> None:
     breakers.ended(passage(judge, RATE), SUCCESS, 0.0)
-    while not judge.commands:
-        await asyncio.sleep(0)
+    await eventually(lambda: judge.commands)
     breakers.ended(passage(judge, RATE), SUCCESS, 0.0)
     await breakers.close()
     assert [command[0].passed for command in judge.commands] == [1, 1]

@@ -10,6 +10,7 @@ from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, State
 from tests.app.conftest import Running, Start
 from tests.app.test_rate_limit_answers import parse
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -233,8 +234,7 @@ async def test_of_200_at_once_exactly_as_many_probes_as_permitted_reach_the_upst
     upstream.script = wait_first
     raw = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Connection-Id: c1\r\n\r\n"
     calls = [asyncio.ensure_future(one.raw(raw)) for one in (gateway, other) * 100]
-    while len(gateway.records.all) + len(other.records.all) < 3 + 197:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: len(gateway.records.all) + len(other.records.all) >= 3 + 197)
     let_go.set()
     statuses = [int((await one).split()[1]) for one in calls]
     assert (statuses.count(200), statuses.count(503)) == (3, 197)

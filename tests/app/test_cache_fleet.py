@@ -9,6 +9,7 @@ from gateway.store.answers import SharedAnswers
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 Pair = tuple[Cached, Cached]
 
@@ -30,8 +31,7 @@ def fleet(cached: Cached) -> SharedAnswers:
 
 async def connected(cached: Cached) -> None:
     """Until the gateway reaches the store."""
-    while not fleet(cached).up:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: fleet(cached).up)
 
 
 async def told(cached: Cached) -> None:
@@ -83,8 +83,7 @@ async def test_of_all_gateways_one_asks(pair: Pair) -> None:
     calls = [asyncio.create_task(one.get("/things"))]
     await asked.wait()
     calls += [asyncio.create_task(each.get("/things")) for each in (one, other, other)]
-    while other.running.gateway.in_flight < 2:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: other.running.gateway.in_flight >= 2)
     go_on.set()
     assert [(await call).body for call in calls] == [b"x"] * 4
     assert len(one.upstream.received) == 1
@@ -103,8 +102,7 @@ async def test_if_its_caller_leaves_another_gateway_asks(pair: Pair) -> None:
     leaving = asyncio.create_task(one.get("/things"))
     await asked.wait()
     waiting = asyncio.create_task(other.get("/things"))
-    while other.running.gateway.in_flight < 1:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: other.running.gateway.in_flight >= 1)
     one.answers(answer(b"x"))
     leaving.cancel()
     assert (await waiting).body == b"x"

@@ -8,6 +8,7 @@ from gateway.modules.cache.memory import Memory
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 STALE = "Cache-Control: max-age=5, stale-if-error=60"
 OLD = answer(b"old", STALE)
@@ -111,8 +112,7 @@ async def test_a_crowd_asks_once(cached: Cached) -> None:
     cached.upstream.script = slow
     calls = [asyncio.create_task(cached.get("/things")) for _ in range(20)]
     await asked.wait()
-    while cached.running.gateway.in_flight < 20:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: cached.running.gateway.in_flight >= 20)
     go_on.set()
     got = [await call for call in calls]
     assert {one.body for one in got} == {b"x"}
@@ -134,8 +134,7 @@ async def test_if_the_one_who_asks_leaves_another_asks(cached: Cached) -> None:
     leaving = asyncio.create_task(cached.get("/things"))
     await asked.wait()
     waiting = [asyncio.create_task(cached.get("/things")) for _ in range(5)]
-    while cached.running.gateway.in_flight < 6:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: cached.running.gateway.in_flight >= 6)
     cached.answers(answer(b"whole", "Cache-Control: max-age=60"))
     leaving.cancel()
     assert [(await one).body for one in waiting] == [b"whole"] * 5
@@ -153,8 +152,7 @@ async def test_answers_of_each_callers_own_are_not_waited_for(cached: Cached) ->
     cached.upstream.script = slow
     calls = [asyncio.create_task(cached.get("/things")) for _ in range(4)]
     await asked.wait()
-    while cached.running.gateway.in_flight < 4:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: cached.running.gateway.in_flight >= 4)
     go_on.set()
     assert {(await call).body for call in calls} == {b"x"}
     assert len(cached.upstream.received) == 4

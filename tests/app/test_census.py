@@ -1,6 +1,5 @@
 """How many keys of each breaker are not closed, as metrics tell it."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from gateway.guards.census import Census
 from gateway.store import Store, StoreDown
 from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore
+from tests.fakes.waiting import eventually
 
 BREAKER = Breaker("b", ("c",), consecutive_failures=1)
 BREAKERS = {"b": BREAKER, "well": replace(BREAKER, name="well"), "own": replace(BREAKER, name="own", shared=False)}
@@ -44,8 +44,7 @@ async def test_it_looks_by_itself_and_keeps_what_it_knows_while_the_store_is_dow
     census = Census(store, BREAKERS)
     await store.report([Report(guard("c"), 0, failed=1)])
     census.start()
-    while census.counts["b", "open"] == 0:
-        await asyncio.sleep(0)
+    await eventually(lambda: census.counts["b", "open"] != 0)
     await census.close()
     await census.close()
     if isinstance(store, RedisStore):

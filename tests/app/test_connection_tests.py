@@ -1,6 +1,5 @@
 """Testing a connection: each step against servers that are well, or ill in one way."""
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, SECRET, Authority, authority
 from tests.fakes.ports import free_port
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -231,8 +231,7 @@ async def test_connections_are_tested_by_themselves_by_one_of_all(start: Start, 
         probing.start()
         probings.append(probing)
     await upstream.until(lambda: len(upstream.received) >= 2)
-    while any(probing._under_way or not probing._due["up"] for probing in probings):
-        await asyncio.sleep(0.005)
+    await eventually(lambda: not any(probing._under_way or not probing._due["up"] for probing in probings))
     assert sorted(record.connection for record in records) == ["c1", "c2"]
     for probing in probings:
         await probing.close()

@@ -14,6 +14,7 @@ from gateway.record import CallRecord
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -242,11 +243,9 @@ async def test_a_store_that_lost_everything_meanwhile_gives_nothing_back(
     under_way = asyncio.create_task(call(gateway))
     await upstream.until(lambda: len(upstream.received) == 1)
     own_redis_server.kill()
-    while store.up:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not store.up)
     own_redis_server.start()
-    while not store.up:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: store.up)
     go_on.set()
     assert b" 200 " in await under_way
     await last(gateway)

@@ -18,6 +18,7 @@ from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -75,8 +76,7 @@ async def test_slots_of_a_call_that_timed_out_are_given_back(
     assert status_of(await gateway.raw(GET)) == 200
     own_redis_server.thaw()
     store = gateway.gateway.store
-    while not store.up:  # type: ignore[attr-defined]
-        await asyncio.sleep(0.01)
+    await eventually(lambda: store.up)  # type: ignore[attr-defined]
     ask = gateway.gateway.callers.asked(
         gateway.gateway.policies, gateway.gateway.policies.routes[0], None, {"tenant": None}
     )

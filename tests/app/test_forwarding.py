@@ -13,6 +13,7 @@ from gateway.settings import Bounds
 from gateway.wire.asked import asked
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 R = b"HTTP/1.1 200 OK\r\n"
@@ -172,8 +173,7 @@ async def test_a_caller_that_does_not_read_stops_the_upstream(gateway: Running, 
     writer.write(GET)
     await reader.readuntil(b"\r\n\r\n")
     pool = gateway.gateway.upstreams.pools()["up"]
-    while not any(exchange.body is not None and exchange.body.paused for exchange in pool.busy):
-        await asyncio.sleep(0)
+    await eventually(lambda: any(exchange.body is not None and exchange.body.paused for exchange in pool.busy))
     assert sent < size / 2
     got = 0
     while got < size:

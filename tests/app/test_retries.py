@@ -12,6 +12,7 @@ from gateway.record import CallRecord
 from gateway.store import StoreDown
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -498,8 +499,7 @@ async def test_attempts_wait_for_their_turn(start: Start, upstream: Upstream) ->
     _, waiting = await asyncio.open_connection("127.0.0.1", running.port)
     waiting.write(GET)
     (line,) = running.gateway.pacing._lines.values()
-    while not line.waiting:
-        await asyncio.sleep(0)
+    await eventually(lambda: line.waiting)
     assert b'"code":"UPSTREAM_BUSY"' in await running.raw(GET, until=b"}")
     waiting.close()
     _, refused, left = await running.records.wait(3)

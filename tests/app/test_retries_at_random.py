@@ -14,6 +14,7 @@ import pytest
 from gateway.core.retry import Share
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -149,6 +150,5 @@ async def test_whatever_happens(start: Start, upstream: Upstream, seed: int) -> 
     assert max(moody.attempts.values()) > 1
     pool = stages.upstreams.pools()["up"]
     async with asyncio.timeout(5):
-        while pool.active:  # a socket that was dropped is heard of a moment later
-            await asyncio.sleep(0)
+        await eventually(lambda: not pool.active)  # a socket that was dropped is heard of a moment later
     assert (pool.active, stages.in_flight, pool.budget(Share()).under_way) == (0, 0, 0)

@@ -11,6 +11,7 @@ import aiohttp
 
 from tests.fakes.gateways import Process, start_gateway
 from tests.fakes.upstream import OK, Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 EVIL = "<script>window.broken=1</script>\"'><img src=x onerror=window.broken=2>&amp;{{main}}${1}"
 LONG = "x" * 1_000
@@ -91,8 +92,7 @@ async def staged(folder: Path, *arguments: str, **options: Any) -> AsyncIterator
         gateway = await start_gateway(folder / "gateway", policies, *workers, store="embedded", **options)
         try:
             async with asyncio.timeout(WAIT_S):
-                while len(gateway.events("gateway.ready")) < 2:
-                    await asyncio.sleep(0.02)
+                await eventually(lambda: len(gateway.events("gateway.ready")) >= 2)
             yield Scene(gateway, client)
         finally:
             await gateway.end()

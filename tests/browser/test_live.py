@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.scene import EVIL, WAIT_S, Scene
 from tests.browser.visit import Look, Visit
+from tests.fakes.waiting import eventually
 
 UNREACHABLE = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED")
 
@@ -119,10 +120,13 @@ async def test_a_page_in_the_background_asks_for_nothing(own_scene: Scene, visit
     for hidden in (False, True, False):
         await hide(visit, hidden)
         async with asyncio.timeout(WAIT_S):
-            while len(visit.streams) != (0 if hidden else 2):
-                await asyncio.sleep(0.02)
+            await until_streams(visit, 0 if hidden else 2)
     await own_scene.call("fresh", times=3)
     await visit.page.locator("#callers").get_by_text("fresh").first.wait_for()
+
+
+async def until_streams(visit: Visit, count: int) -> None:
+    await eventually(lambda: len(visit.streams) == count)
 
 
 async def hide(visit: Visit, hidden: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -54,8 +55,7 @@ class Operator:
 async def operator(launch: Launch, upstream: Upstream) -> AsyncIterator[Operator]:
     gateway = await launch(POLICIES % upstream.url, "--workers", "2")
     async with asyncio.timeout(20):
-        while len(gateway.events("gateway.ready")) < 2:
-            await asyncio.sleep(0.02)
+        await eventually(lambda: len(gateway.events("gateway.ready")) >= 2)
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield Operator(gateway, session)

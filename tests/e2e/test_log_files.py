@@ -11,6 +11,7 @@ import httpx
 
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -43,12 +44,10 @@ async def test_rotation_under_load_loses_no_line(launch: Launch, upstream: Upstr
     rotated = []
     for number in range(5):
         more = len(answered) + 100
-        while len(answered) < more or not gateway.log.stat().st_size:
-            await asyncio.sleep(0.01)
+        await until_written(gateway.log, answered, more)
         rotated.append(gateway.log.rename(gateway.log.with_suffix(f".{number}")))
         gateway.process.send_signal(signal.SIGUSR1)
-        while not gateway.log.exists():
-            await asyncio.sleep(0.01)
+        await eventually(gateway.log.exists)
     done.set()
     await asyncio.gather(*lanes)
     assert await gateway.stop() == 0
@@ -79,8 +78,21 @@ class Caller:
 async def more_calls(callers: list[Caller]) -> None:
     """At least two by each: of them only the first may have been answered by a worker that was gone before."""
     enough = [(caller, sum(map(len, caller.answered)) + 2) for caller in callers]
-    while any(sum(map(len, caller.answered)) < wanted for caller, wanted in enough):
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not any(sum(map(len, caller.answered)) < wanted for caller, wanted in enough))
+
+
+async def until_written(log: Path, answered: list[str], count: int) -> None:
+    await eventually(lambda: len(answered) >= count and log.stat().st_size)
+
+
+async def until_logged(log: Path, ids: list[bytes]) -> None:
+    await eventually(lambda: all(map(log.read_bytes().__contains__, ids)))
+
+
+async def until_replaced(gateway: Process, killed: int) -> None:
+    """Each that was killed has a successor, beside the two workers to begin with."""
+    await eventually(lambda: len(gateway.events("worker.exited")) >= killed)
+    await eventually(lambda: len(gateway.events("worker.started")) >= killed + 2)
 
 
 def whole_and_torn(log: Path) -> tuple[set[str], int]:
@@ -104,15 +116,12 @@ async def test_a_killed_worker_loses_nothing_but_its_last_lines(launch: Launch, 
     killed = 0
     for _ in range(3):
         await more_calls(callers)
-        latest = [caller.answered[-1][-1].encode() for caller in callers]
-        while not all(map(gateway.log.read_bytes().__contains__, latest)):
-            await asyncio.sleep(0.01)
+        await until_logged(gateway.log, [caller.answered[-1][-1].encode() for caller in callers])
         await more_calls(callers)
         for pid in gateway.worker_pids().values():
             os.kill(pid, signal.SIGKILL)
             killed += 1
-        while len(gateway.events("worker.exited")) < killed or len(gateway.events("worker.started")) < killed + 2:
-            await asyncio.sleep(0.01)
+        await until_replaced(gateway, killed)
     await more_calls(callers)
     done.set()
     await asyncio.gather(*lanes)

@@ -15,6 +15,7 @@ from gateway.identity import jwks
 from gateway.identity.jwks import RENEW_INTERVAL_S, RemoteKeys
 from gateway.identity.keys import PublicKey
 from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer, jwk
+from tests.fakes.waiting import eventually
 
 NOT_SOON_US = 3_600_000_000
 
@@ -111,8 +112,7 @@ async def test_a_failed_fetch_is_tried_again_soon(issuer: Issuer, monkeypatch: p
         await issuer.fetched(3)
         issuer.answer = None
         await issuer.fetched(issuer.fetches + 1)
-        while not one.kids:
-            await asyncio.sleep(0)
+        await eventually(lambda: one.kids)
         assert one.kids == [["k1"]]
         assert len(one.failures) >= 2
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.observe import writer as writer_module
 from gateway.observe.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
+from tests.fakes.waiting import eventually
 
 LINE = b'{"n":%06d,"text":"' + b"x" * 300 + b'"}\n'
 
@@ -22,8 +23,7 @@ def described(count: int) -> bytes:
 
 async def until(path: Path, size: int) -> bytes:
     """The file once it has `size` bytes; the test's own timeout ends a wait for what never comes."""
-    while not path.exists() or path.stat().st_size < size:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: path.exists() and path.stat().st_size >= size)
     return path.read_bytes()
 
 
@@ -163,8 +163,7 @@ async def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.Monk
 
     thread = threading.Thread(target=read_all)
     thread.start()
-    while writer._done_bytes < writer._handed_bytes:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: writer._done_bytes >= writer._handed_bytes)
     writer.write(b"last\n")
     monkeypatch.setattr(writer_module, "CLOSE_S", 10.0)
     writer.close()

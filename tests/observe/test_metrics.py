@@ -1,6 +1,5 @@
 """What is counted, under which names, and that callers cannot make series."""
 
-import asyncio
 import random
 import string
 import time
@@ -17,6 +16,7 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.near import NearLimit
 from gateway.observe.tally import Distribution
 from gateway.record import CallRecord
+from tests.fakes.waiting import eventually
 from tests.observe.conftest import BUCKET, POLICIES, finished_call
 
 
@@ -203,8 +203,7 @@ def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:
 async def test_the_lag_of_the_event_loop_is_measured(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.observe.metrics.TICK_S", 0.001)
     metrics.start()
-    while samples(metrics)["gateway_event_loop_lag_seconds_count"] < 3:
-        await asyncio.sleep(0.005)
+    await eventually(lambda: samples(metrics)["gateway_event_loop_lag_seconds_count"] >= 3)
     metrics.close()
     metrics.close()
     assert metrics._timer is None

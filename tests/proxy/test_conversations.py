@@ -14,6 +14,7 @@ import pytest
 
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 from tests.proxy.in_memory import NearEnd, Proxy, digest
 from tests.proxy.mutations import Mutator
 
@@ -182,8 +183,7 @@ async def test_over_real_sockets(start: Start, upstream: Upstream) -> None:
     mutator = Mutator(99, REQUESTS)
     for _ in range(12):
         await asyncio.gather(*(conversation(gateway, mutator.split(next(mutator.messages(1)))) for _ in range(100)))
-    while gateway.listener.open_sockets or gateway.gateway.in_flight:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not gateway.listener.open_sockets and not gateway.gateway.in_flight)
     assert (await gateway.raw(HEADS[0], until=b"ok")).startswith(b"HTTP/1.1 200 OK\r\n")
     for request in upstream.received:
         assert seen_by_h11(request.head) is not None

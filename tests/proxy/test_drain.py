@@ -6,6 +6,7 @@ import socket
 
 from gateway.listener.door import AT_ONCE
 from tests.app.conftest import Running
+from tests.fakes.waiting import eventually
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -30,8 +31,7 @@ async def test_who_waits_in_the_queue_is_served(gateway: Running) -> None:
 
 async def test_a_new_socket_may_still_send_its_request(gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    while not gateway.listener.open_sockets:
-        await asyncio.sleep(0)
+    await eventually(lambda: gateway.listener.open_sockets)
     gateway.listener.stop_accepting()
     writer.write(GET)
     assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -63,8 +63,7 @@ async def test_kept_sockets_do_not_hold_up_the_end(gateway: Running) -> None:
 
 async def test_a_socket_that_says_nothing_does_not_hold_up_the_end(gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    while not gateway.listener.open_sockets:
-        await asyncio.sleep(0)
+    await eventually(lambda: gateway.listener.open_sockets)
     gateway.listener.stop_accepting()
     assert await gateway.listener.wait_closed(30) == 0
     with contextlib.suppress(ConnectionError):

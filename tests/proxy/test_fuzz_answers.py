@@ -11,6 +11,7 @@ from itertools import count
 
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.serving import serving
+from tests.fakes.waiting import eventually
 from tests.proxy.mutations import Mutator
 from tests.proxy.test_fuzz_sockets import TOKEN, new_token
 
@@ -146,8 +147,7 @@ async def test_answers(start: Start) -> None:
 
         async with asyncio.timeout(HANGS_AFTER_S):
             await asyncio.gather(*(lane() for _ in range(LANES)))
-        while gateway.listener.open_sockets or gateway.gateway.in_flight:
-            await asyncio.sleep(0)
+        await eventually(lambda: not gateway.listener.open_sockets and not gateway.gateway.in_flight)
     assert problems == []
     assert min(outcomes[200], outcomes[502], outcomes["cut"]) > 20, outcomes
     assert upstream.sockets < upstream.requests * 0.8  # sockets were kept wherever that was safe

@@ -11,6 +11,7 @@ import pytest
 from gateway.wire.sockets import reset
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 MIB = 2**20
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -103,8 +104,7 @@ async def test_a_hundred_uploads_that_are_refused(start: Start, upstream: Upstre
         assert b"\r\nRetry-After: " in answer
     assert len(upstream.received) == 1
     assert gateway.gateway.in_flight == 0
-    while gateway.listener.open_sockets:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not gateway.listener.open_sockets)
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
@@ -124,8 +124,7 @@ async def test_hanging_up_before_we_have_looked(gateway: Running, upstream: Upst
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             sock.close()
     assert (await gateway.raw(GET, until=b"ok")).startswith(b"HTTP/1.1 200 ")  # who came after them
-    while gateway.listener.open_sockets or gateway.gateway.in_flight:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not gateway.listener.open_sockets and not gateway.gateway.in_flight)
     for sock in socks:
         sock.close()
     await upstream.until(lambda: upstream.open_sockets <= 1)
@@ -144,8 +143,7 @@ async def test_a_caller_that_resets_while_it_is_answered(gateway: Running, upstr
         await reader.readexactly(100_000)
         reset(writer.transport)  # type: ignore[arg-type]
     await upstream.until(lambda: upstream.open_sockets == 0)
-    while gateway.listener.open_sockets:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not gateway.listener.open_sockets)
     assert [(record.status, record.aborted_by) for record in gateway.records.all] == [(200, "client")] * 20
 
 

@@ -10,6 +10,7 @@ import pytest
 from gateway.wire.sockets import reset
 from tests.app.conftest import Running
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 UPGRADE = b"GET /t HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
@@ -94,5 +95,4 @@ async def test_a_side_that_resets_takes_the_other_along(gateway: Running, upstre
     other.close()
     await gateway.records.wait(1)
     assert gateway.gateway.in_flight == 0
-    while gateway.listener.open_sockets:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not gateway.listener.open_sockets)

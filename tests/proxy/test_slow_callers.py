@@ -16,6 +16,7 @@ from gateway.settings import Bounds
 from gateway.wire.body import HIGH_WATER_BYTES
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually
 from tests.proxy.in_memory import NearEnd, Proxy
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -31,8 +32,7 @@ async def narrow(gateway: Running) -> AsyncIterator[tuple[asyncio.StreamReader, 
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=2**16)
-    while not gateway.listener._connections:
-        await asyncio.sleep(0)
+    await eventually(lambda: gateway.listener._connections)
     for connection in gateway.listener._connections:
         assert connection.transport is not None
         connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -56,8 +56,7 @@ async def pipeline(writer: asyncio.StreamWriter, size: int) -> None:
 
 
 async def until_paused(gateway: Running) -> None:
-    while not any(connection.write_paused for connection in gateway.listener._connections):
-        await asyncio.sleep(0.001)
+    await eventually(lambda: any(connection.write_paused for connection in gateway.listener._connections))
 
 
 @pytest.mark.parametrize("kind", ["answers", "refusals", "bodiless answers"])
@@ -103,8 +102,7 @@ async def test_a_caller_that_never_reads_the_last_answer(start: Start, upstream:
     async with narrow(gateway) as (_, writer):
         writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         await gateway.records.wait(1)
-        while gateway.listener.open_sockets:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not gateway.listener.open_sockets)
 
 
 async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> None:
@@ -147,8 +145,7 @@ async def test_an_idle_socket_is_closed_also_after_a_slow_answer(start: Start, u
         with contextlib.suppress(ConnectionError):
             while await reader.read(65536):
                 pass
-    while gateway.listener.open_sockets:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not gateway.listener.open_sockets)
 
 
 @pytest.mark.parametrize(
@@ -226,14 +223,12 @@ async def test_an_answer_that_is_complete_is_the_upstreams_no_more(tmp_path: Pat
     connection.data_received(GET)
     connection.pause_writing()
     [exchange] = proxy.pool.busy
-    while exchange.body is None or not exchange.body.complete:
-        await asyncio.sleep(0)
+    await eventually(lambda: exchange.body is not None and exchange.body.complete)
     assert near.written.endswith(b"hello\r\n")
     if exchange.deadline < float("inf"):
         exchange.expired()
     connection.resume_writing()
-    while not proxy.records:
-        await asyncio.sleep(0)
+    await eventually(lambda: proxy.records)
     assert (near.written.endswith(b"0\r\n\r\n"), proxy.records[0].error_class) == (True, "")
     near.close()
     proxy.close()

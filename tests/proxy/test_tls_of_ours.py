@@ -20,6 +20,7 @@ from gateway.listener.tls import Certificates, server_tls
 from gateway.settings import Listen, Tls
 from tests.app.conftest import ONE_ROUTE, Start
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 
 CA = trustme.CA()
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -81,8 +82,7 @@ async def tls(start: Start, upstream: Upstream, files: Tls) -> AsyncIterator[Ren
     port = sock.getsockname()[1]
     await listener.start(sock)
     yield Renewable(port, certificates)
-    while listener.open_sockets:  # every test closes its own
-        await asyncio.sleep(0)
+    await eventually(lambda: not listener.open_sockets)  # every test closes its own
     listener.stop_accepting()
     await listener.wait_closed(1.0)
 

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.siblings import MOST_AT_WORK, Siblings
 from gateway.siblings.frames import FIRST_LINE, MAX_BODY_BYTES, Decoder, Kind, Message
+from tests.fakes.waiting import eventually
 from tests.siblings.conftest import Exchange, Worker
 
 Payload = dict[str, Any]
@@ -228,10 +229,8 @@ async def test_a_leader_who_is_not_there_yet_is_waited_for(worker: Worker, excha
     first = await worker(0, who=named("w0"))
     await worker(1, who=named("w1"))
     asked = asyncio.create_task(first.ask_leader("who", {}, timeout_s=10))
-    while not first._questions:  # it has asked, and nobody leads
-        await asyncio.sleep(0)
-    while first._questions:
-        await asyncio.sleep(0)
+    await eventually(lambda: first._questions)  # it has asked, and nobody leads
+    await eventually(lambda: not first._questions)
     await exchange.run(lambda: exchange.board.appoint(exchange.lines[1:]))
     assert (await asked).payload["name"] == "w1"
 

@@ -9,6 +9,7 @@ from redis.crc import key_slot
 from gateway.core.ask import Ask
 from gateway.core.settlement import Correction
 from gateway.store import StoreDown
+from tests.fakes.waiting import eventually
 
 KEY = "gw:w:{{={}}}"
 SHORT_US = 300_000
@@ -39,8 +40,7 @@ class Load:
     async def passes(self, calls):
         """Until every caller was admitted so many times more."""
         wanted = [count + calls for count in self.admitted]
-        while any(count < want for count, want in zip(self.admitted, wanted, strict=True)):
-            await asyncio.sleep(0.005)
+        await eventually(lambda: not any(count < want for count, want in zip(self.admitted, wanted, strict=True)))
 
     async def stop(self):
         """Let every call that is on its way end."""

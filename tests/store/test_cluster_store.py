@@ -20,6 +20,7 @@ from gateway.store import StoreDown, nodes
 from gateway.store.heartbeat import Heartbeat
 from gateway.store.status import RedisStatuses
 from gateway.store.topology import slot_of
+from tests.fakes.waiting import eventually
 
 
 async def test_admit_charges_and_peek_does_not(open_store, emptied_cluster, make_charge):
@@ -180,7 +181,6 @@ async def test_close_at_the_moment_at_which_it_is_told_to_look_anew(open_store, 
     monkeypatch.setattr(nodes, "MAX_GAP_S", 0.0)
     store = await open_store(emptied_cluster.url)
     stale = store._nodes._stale
-    while not stale._waiters:
-        await asyncio.sleep(0)
+    await eventually(lambda: stale._waiters, gap_s=0)
     stale.set()
     await store.close()

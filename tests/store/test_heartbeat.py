@@ -10,6 +10,7 @@ from gateway.store.heartbeat import HEARTBEAT, HEARTBEAT_ARGV, HEARTBEAT_REPLY, 
 from gateway.store.link import pack
 from gateway.store.redis import RedisStore
 from tests.contract.test_script_headers import arguments, header, named
+from tests.fakes.waiting import eventually
 
 ALONE = Fleet(1, 0)
 
@@ -58,8 +59,7 @@ async def test_who_leaves_is_not_waited_for(open_store, own_redis_server) -> Non
     fleets: list[Fleet] = []
     staying, leaving = Heartbeat(store, ALONE, fleets.append), Heartbeat(store, ALONE, lambda _: None)
     leaving.start()
-    while not leaving.known:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: leaving.known)
     assert (await staying.beat()).workers == 2
     await leaving.close()
     assert (await staying.beat()).workers == 1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.store import StoreDown
 from gateway.store.link import Link, pack
+from tests.fakes.waiting import eventually
 
 PATIENT_S = 1_000.0
 
@@ -246,8 +247,7 @@ async def test_a_lost_link_fails_everybody_once():
 
 
 async def trouble(line: Line, count: int) -> None:
-    while len(line.owner.troubles) < count:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: len(line.owner.troubles) >= count)
 
 
 async def test_one_late_answer_fails_all_waiters_at_once_and_keeps_the_link():
@@ -313,8 +313,7 @@ async def test_a_command_held_up_with_this_process_on_its_way_out_gets_its_time(
     line = Line(timeout_s=0.04)
     future = line.ask("a")
     time.sleep(0.1)  # a collection, a busy loop: nothing was sent yet
-    while not line.wire.writes:
-        await asyncio.sleep(0)
+    await eventually(lambda: line.wire.writes)
     await asyncio.sleep(0.02)  # timer and judge have had their turns
     assert line.owner.troubles == []
     line.hear(bulk("a"))

@@ -12,6 +12,7 @@ import redis.asyncio
 from gateway.core.ask import Ask
 from gateway.store import StoreDown, pipeline
 from gateway.store.link import pack
+from tests.fakes.waiting import eventually
 
 SHORT_US = 300_000
 """A store timeout for tests that run into it."""
@@ -128,8 +129,7 @@ class Caller:
 async def everyone_is_admitted(callers: list[Caller]) -> None:
     """Wait until each of them was admitted once more."""
     before = [caller.admitted for caller in callers]
-    while any(caller.admitted == count for caller, count in zip(callers, before, strict=True)):
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not any(caller.admitted == count for caller, count in zip(callers, before, strict=True)))
 
 
 async def test_a_restart_under_load(open_store, own_redis_server, make_charge, events):

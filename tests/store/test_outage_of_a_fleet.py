@@ -13,6 +13,7 @@ from gateway.core.shares import Fleet
 from gateway.store import StoreDown, pipeline
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
+from tests.fakes.waiting import eventually
 from tests.store.workers import Worker, all_back, all_lost, end_fleet, start_fleet
 
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 100, 600_000_000, ("tenant",))
@@ -134,8 +135,7 @@ async def test_what_was_spent_is_charged_when_the_store_is_back(start_workers, o
     await all_back(workers)
     decision = await workers[0].below.peek(Ask([charge]))
     assert decision.verdicts[0].remaining == 40
-    while any(worker.fallback.owing for worker in workers):
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not any(worker.fallback.owing for worker in workers))
 
 
 @pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
@@ -255,8 +255,7 @@ async def test_debts_of_many_partitions_are_paid_bit_by_bit(start_workers, own_r
     assert sum([await worker.call(charge) for charge in charges]) == 1050
     own_redis_server.thaw()
     await all_back([worker])
-    while worker.fallback.owing:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not worker.fallback.owing)
     await worker.below.ping()
     for charge in (charges[0], charges[-1]):
         assert (await worker.below.peek(Ask([charge]))).verdicts[0].remaining == 99
@@ -271,14 +270,12 @@ async def test_a_second_loss_while_it_is_being_told(start_workers, own_redis_ser
     assert await worker.calls(30, charge) == 30
     own_redis_server.kill()
     own_redis_server.start()
-    while worker.outage._work is None:
-        await asyncio.sleep(0)
+    await eventually(lambda: worker.outage._work is not None, gap_s=0)
     own_redis_server.kill()
     await all_lost([worker])
     own_redis_server.start()
     await all_back([worker])
-    while worker.fallback.owing:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not worker.fallback.owing)
     await worker.below.ping()
     assert (await worker.below.peek(Ask([charge]))).verdicts[0].remaining <= 70
 
@@ -292,8 +289,7 @@ async def test_nothing_is_left_when_all_is_over(start_workers, own_redis_server)
     assert "timeout" in worker.outage.in_words()
     own_redis_server.thaw()
     await all_back([worker])
-    while worker.outage._work is not None:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: worker.outage._work is None)
     assert len(worker.fallback._local) == 0
     assert worker.outage.status() == {
         "kind": "redis",

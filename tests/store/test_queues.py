@@ -1,6 +1,5 @@
 """Durable queues on a real server: each letter comes out at least once, to one worker at a time, in order where asked."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from gateway.store import StoreDown
 from gateway.store.queues import PATIENCE, Again, Letter, Office, Taken, Which, open_queue_store, short
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import eventually
 
 S_US = 1_000_000
 T0_US = 1_700_000_000 * S_US
@@ -332,8 +332,7 @@ async def _fill_up(own_redis_server: RedisServer, store: Any, office: Office) ->
     own_redis_server.command("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(StoreDown, match="OOM"):
         await office.append(letter("3"), ["q"], seen_ms=1_000, most=9)
-    while not store.up:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: store.up)
     taken = await take(office)
     assert ids(taken) == ["1", "2"]
     assert (await office.settle("q", "a", taken[0], Step.DONE, log={"n": 1})).settled == 1

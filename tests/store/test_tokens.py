@@ -20,6 +20,7 @@ from gateway.store.redis import RedisStore
 from gateway.store.shelf import Shelf
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority, authority
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import eventually
 
 KEY = Fernet.generate_key().decode()
 
@@ -96,11 +97,6 @@ async def world(server: Authority) -> AsyncIterator[World]:
     await one.close()
 
 
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
-
-
 async def test_with_no_key_and_with_no_shared_store_each_worker_has_its_own(
     world: World, own_redis_server: RedisServer
 ) -> None:
@@ -161,7 +157,7 @@ async def test_without_the_store_tokens_are_had_but_refresh_tokens_are_not_used(
     assert (none.value.failure, world.server.seen["issued"]) == (NO_STORE, 1)
     assert world.told == ["renewed", "unavailable"]
     own_redis_server.restart()
-    await until(lambda: world.stores[1].up)
+    await eventually(lambda: world.stores[1].up)
     world.passed_s += 60
     await careful.ready()
     assert world.server.seen["issued"] == 2
@@ -173,7 +169,7 @@ async def test_a_refresh_token_that_the_store_would_not_take_is_offered_until_it
     world.server.control(rotate=True, mode="hold")
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
-    await until(lambda: world.server.seen["requests"] == 1)
+    await eventually(lambda: world.server.seen["requests"] == 1)
     own_redis_server.kill()  # while the server of tokens thinks
     world.server.control(mode="ok")
     await waiting
@@ -181,7 +177,7 @@ async def test_a_refresh_token_that_the_store_would_not_take_is_offered_until_it
     world.passed_s += 4000  # it goes on with what it knows
     await one.ready()
     own_redis_server.restart()
-    await until(lambda: one._unkept is None)
+    await eventually(lambda: one._unkept is None)
     other = await world.worker(own_redis_server, world.credential("refresh_token"))
     await other.ready()
     assert (other.line, world.server.seen["reused"]) == (one.line, 0)
@@ -217,7 +213,7 @@ async def test_the_end_waits_for_an_answer_that_may_hold_the_only_refresh_token(
     world.server.control(rotate=True, mode="hold")
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
-    await until(lambda: world.server.seen["requests"] == 1)
+    await eventually(lambda: world.server.seen["requests"] == 1)
     closing = asyncio.create_task(one.close())
     await asyncio.sleep(0)
     world.server.control(mode="ok")
@@ -238,7 +234,7 @@ async def test_a_worker_that_dies_with_the_lease_holds_the_others_up_no_longer_t
     (lease,) = own_redis_server.client().keys("*lease")
     assert 0 < own_redis_server.client().pttl(lease) <= 20_200
     waiting = asyncio.create_task(alive.ready())
-    await until(lambda: alive._flight is not None)
+    await eventually(lambda: alive._flight is not None)
     own_redis_server.client().pexpire(lease, 1)
     await waiting
     assert world.server.seen["requests"] == 1
@@ -305,7 +301,7 @@ async def test_who_was_stopped_waits_for_what_another_has_begun_and_is_heard_if_
     assert one.serving
     assert (world.told, redis.keys("*kept")) == (["renewed", "unkept"], [])
     await other._vault.fail(Failure(True, "invalid_grant"), 60_000_000, 0)  # the server knows the first token no more
-    await until(lambda: one._unkept is None)
+    await eventually(lambda: one._unkept is None)
     await other.ready()
     assert (other.line, world.server.seen["requests"]) == (one.line, 1)
 

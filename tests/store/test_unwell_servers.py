@@ -1,6 +1,5 @@
 """What each thing that can be wrong with a server means for calls: down at once and with its name, and back by itself."""
 
-import asyncio
 from contextlib import suppress
 
 import pytest
@@ -8,7 +7,7 @@ import redis.asyncio
 
 from gateway.core.ask import Ask
 from gateway.store import StoreDown, pipeline
-from tests.fakes.waiting import until
+from tests.fakes.waiting import eventually, until
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +90,7 @@ async def test_a_server_that_takes_no_more_clients(open_store, own_redis_server,
         (link,) = [client["id"] for client in await admin.client_list() if int(client["id"]) != mine]
         await admin.config_set("maxclients", 1)
         await admin.client_kill_filter(_id=link)
-        while "max number of clients" not in str(store._pipeline.fault):
-            await asyncio.sleep(0.001)
+        await eventually(lambda: "max number of clients" in str(store._pipeline.fault))
         with pytest.raises(StoreDown):
             await store.admit(Ask([make_charge()]), "")
         await admin.config_set("maxclients", 100)

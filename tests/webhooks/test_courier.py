@@ -1,6 +1,5 @@
 """Couriers between real queues and real receivers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 
@@ -13,6 +12,7 @@ from gateway.modules.delivery.post import Post
 from gateway.store.queues import Letter, Office, Settled, Taken
 from tests.fakes.receiver import Receiver
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import eventually
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 Make = Callable[..., Courier]
@@ -144,8 +144,7 @@ async def test_what_is_strange_in_the_store_does_not_end_it(
     assert {got.id for got in receiver.got} == {"1", "x", "", "2"}
     assert told.crashes == []
     redis_server.command("SET", key, "something else")
-    while not told.crashes:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: told.crashes)
     redis_server.command("DEL", key)
     await put(office, "3")
     await receiver.wait(5)
