@@ -1,6 +1,10 @@
-"""Answers in the store: what others find, whose turn it is to fetch, bounds, and what makes them wrong."""
+"""Answers in the store: what others find, whose turn it is to fetch, bounds, and what makes them wrong.
 
-from collections.abc import AsyncIterator
+All of it on one server, behind Sentinels, and on a cluster.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +16,11 @@ from gateway.core.cache.place import Found, Place
 from gateway.core.cache.rules import Stored
 from gateway.store.answers import SharedAnswers
 from gateway.store.answers_wire import ANSWERS, ANSWERS_ARGV
-from gateway.store.redis import RedisStore
 from tests.contract.test_script_headers import arguments, header
 from tests.core.cache_cases import NOW_US, S, kept
+from tests.fakes.redis_cluster import RedisCluster
+from tests.fakes.redis_sentinel import SentinelGroup
+from tests.fakes.redis_server import RedisServer
 
 FRESH = "Cache-Control: max-age=60"
 BOUND = 100_000
@@ -23,7 +29,7 @@ BOUND = 100_000
 class World:
     """The store under a clock of the test's own."""
 
-    def __init__(self, store: RedisStore, client: Any) -> None:
+    def __init__(self, store: Any, client: Any) -> None:
         self.answers = SharedAnswers(store, now_us=NOW_US)
         self.client = client
 
@@ -34,7 +40,12 @@ class World:
         """Told, and taken in: what is asked behind it has its answer."""
         now_us = self.answers.now_us
         self.answers.put(place, stored, asked_us=now_us - asked_ago_us, now_us=now_us, most_bytes=most_bytes)
-        await self.answers.find(place, None, now_us)
+        await self.told()
+
+    async def told(self) -> None:
+        """What was told has been heard."""
+        while self.answers._telling:
+            await asyncio.wait([*self.answers._telling])
 
     async def find(self, place: Place, known: Stored | None = None, **more: Any) -> Found:
         return await self.answers.find(place, known, self.answers.now_us, **more)
@@ -43,15 +54,20 @@ class World:
         return int(await self.client.get("t:answers:{all}:bytes") or 0)
 
 
-@pytest.fixture
-async def world(redis_url: str) -> AsyncIterator[World]:
-    store = RedisStore(redis_url, key_prefix="t:", timeout_us=2_000_000)
-    async with redis.asyncio.Redis.from_url(redis_url) as client:
+@pytest.fixture(params=["server", "sentinels", "cluster"])
+async def world(request: pytest.FixtureRequest, open_store: Callable[..., Any]) -> AsyncIterator[World]:
+    if request.param == "server":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        url = server.url
+    elif request.param == "sentinels":
+        group: SentinelGroup = request.getfixturevalue("sentinel_group")
+        server, url = group.primary, group.url
+    else:
+        cluster: RedisCluster = request.getfixturevalue("emptied_cluster")
+        server, url = cluster.owner("t:answers:{all}:index"), cluster.url
+    async with redis.asyncio.Redis.from_url(server.url) as client:
         await client.flushall()
-        one = World(store, client)
-        await one.answers.start()
-        yield one
-        await one.answers.close()
+        yield World(await open_store(url, key_prefix="t:"), client)
 
 
 def place(target: str = "/a", owner: str = "acme", variant: bytes = b"v" * 16, vary: tuple[bytes, ...] = ()) -> Place:
@@ -106,10 +122,13 @@ async def test_one_fetches_and_the_others_hear_of_it(world: World) -> None:
     assert (await world.find(place(), **me)).fetches == "mine"
     assert (await world.find(place(), **you)).fetches == "theirs"
     world.answers.release(place(), "you", "", 0)
+    await world.told()
     assert (await world.find(place(), **you)).fetches == "theirs"
     world.answers.release(place(), "me", "", 0)
+    await world.told()
     assert (await world.find(place(), **you)).fetches == "mine"
     world.answers.release(place(), "you", "own", 60_000)
+    await world.told()
     assert (await world.find(place(), **me)).fetches == "own"
 
 
@@ -166,6 +185,7 @@ async def test_a_change_makes_wrong_what_is_there_and_what_was_asked_for_before(
     await world.put(place(), stored())
     world.later(1)
     world.answers.forget("all", "/a")
+    await world.told()
     assert (await world.find(place())).stored is None
     await world.put(place(), stored(), asked_ago_us=1)
     assert (await world.find(place())).stored is None
@@ -215,9 +235,11 @@ async def test_what_was_asked_for_before_a_purge_is_not_kept(world: World) -> No
 async def test_every_key_ends_by_itself(world: World) -> None:
     await world.put(place(), stored())
     world.answers.forget("all", "/a")
+    await world.told()
     await world.answers.purge("all", "x", "")
     await world.find(place("/b"), token="me", lease_ms=1000)
     world.answers.release(place("/c"), "", "own", 1000)
+    await world.told()
     await world.find(place())
     keys = await world.client.keys("t:answers:*")
     assert len(keys) == 9

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -54,6 +55,9 @@ class World:
             store = RedisStore(redis.url, timeout_us=2_000_000)
             self.stores.append(store)
             await store.start()
+        return self.worker_on(store, credential)
+
+    def worker_on(self, store: Any, credential: Credential) -> Renewal:
         supply = Supply(Shelf(store), f"worker-{len(self.supplies)}", Surroundings(self.clock, lambda: 0, self.tell))
         self.supplies.append(supply)
         supply.load(set_of(credential))
@@ -122,6 +126,24 @@ async def test_what_is_kept_can_be_read_with_the_key_alone(world: World, own_red
     stranger = await world.worker(own_redis_server, world.credential(keys=Fernet.generate_key().decode()))
     await stranger.ready()  # as good as nothing: it asks for itself
     assert stranger.line != one.line
+
+
+@pytest.mark.parametrize("where", ["sentinel_group", "emptied_cluster"])
+@pytest.mark.parametrize("grant", ["client_credentials", "refresh_token"])
+async def test_kept_behind_sentinels_and_on_a_cluster(
+    world: World, open_store: Any, request: pytest.FixtureRequest, where: str, grant: str
+) -> None:
+    world.server.control(rotate=True)
+    url = request.getfixturevalue(where).url
+    prefix = f"t{secrets.token_hex(4)}:"
+    one, other = [world.worker_on(await open_store(url, key_prefix=prefix), world.credential(grant)) for _ in range(2)]
+    for each in (one, other):
+        await each.ready()
+    world.passed_s += 4000
+    for each in (other, one):
+        await each.ready()
+    seen = world.server.seen
+    assert (one.line == other.line, seen["requests"], seen["reused"]) == (True, 2, 0)
 
 
 async def test_keys_are_changed_one_behind_the_other(world: World, own_redis_server: RedisServer) -> None:
