@@ -161,3 +161,4 @@ def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings:
     gateway.on_checked = connections.emit
     siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
     siblings.on("purge_cache", gateway.caches.purged)
+    siblings.on("cache_sizes", lambda _: gateway.caches.sizes())

@@ -124,6 +124,7 @@ class WorkerView:
             slots=gateway.leases.slots(),
             webhooks=self.hooks.levels if self.hooks is not None else {},
             top_rejected=self.lookout.top_rejected(),
+            kept=gateway.caches.levels(),
         )
 
     def facts(self) -> Mapping[str, Any]:

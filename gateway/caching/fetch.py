@@ -56,7 +56,7 @@ def tell(call: Call, how: str) -> None:
     record = call.record
     record.cache = how = "refresh" if begun_for(call) is not None else how
     record.notes = None  # what is the same for calls like this does not say it
-    call.gateway.caches.answers[how] += 1
+    call.gateway.caches.answers[call.route.name, how] += 1
 
 
 def now_us(gateway: Gateway) -> int:

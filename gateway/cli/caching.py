@@ -1,7 +1,7 @@
 """Commands about answers that a running gateway keeps."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import typer
@@ -9,13 +9,29 @@ import typer
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
 from gateway.cli.options import Json
+from gateway.cli.table import table
 
-cache = typer.Typer(help="Answers that are kept: purge.", no_args_is_help=True)
+cache = typer.Typer(help="Answers that are kept: show, purge.", no_args_is_help=True)
 
 
-@cache.callback()
-def _group() -> None:
-    """Without this, a group of one command would be that command."""
+@cache.command("show")
+@asks
+def show(client: AdminClient, as_json: Json = False) -> None:
+    """How many answers of each route are kept, and of how much use they were."""
+    found = client.get("/-/cache", "routes")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    titles = ("ROUTE", "WORKERS", "BYTES", "STORE", "BYTES", "HITS", "MISSES", "HIT RATIO")
+    for line in table(titles, [_row(one) for one in found["routes"]]):
+        typer.echo(line)
+    _tell_missing(found)
+
+
+def _row(one: dict[str, Any]) -> list[Any]:
+    here, shared, ratio = one["workers"], one["store"] or {"entries": "-", "bytes": "-"}, one["hit_ratio"]
+    sizes = [here["entries"], here["bytes"], shared["entries"], shared["bytes"]]
+    return [one["route"], *sizes, one["hits"], one["misses"], "-" if ratio is None else f"{ratio:.1%}"]
 
 
 @cache.command("purge")
@@ -39,6 +55,10 @@ def purge(
         return
     purged = found["purged"]
     typer.echo(f"{purged['workers']} copies in workers, {purged['store']} in the store")
+    _tell_missing(found)
+
+
+def _tell_missing(found: dict[str, Any]) -> None:
     for one in found["missing"]:
         typer.echo(f"worker {one['worker']}: {one['reason']}", err=True)
     if found["missing"]:

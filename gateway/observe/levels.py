@@ -20,6 +20,7 @@ class Levels(NamedTuple):
     slots                 by concurrency limit
     webhooks              by receiver and state
     top_rejected          by limit and rank
+    kept                  answers, by route: (how many, bytes)
     """
 
     in_flight: Mapping[str, int] = {}
@@ -30,6 +31,7 @@ class Levels(NamedTuple):
     slots: Mapping[str, int] = {}
     webhooks: Mapping[tuple[str, str], int] = {}
     top_rejected: Mapping[tuple[str, str], int] = {}
+    kept: Mapping[str, tuple[int, int]] = {}
 
 
 class Gauges:
@@ -63,6 +65,9 @@ class Gauges:
             now["gateway_webhook_queue", receiver, state] = count
         for (limit, rank), count in levels.top_rejected.items():
             now["gateway_limit_top_rejected", limit, rank] = count
+        for route, (entries, size_bytes) in levels.kept.items():
+            now["gateway_cache_entries", route] = entries
+            now["gateway_cache_bytes", route] = size_bytes
         self._series |= now.keys()
         for name, *labels in self._series:
             self._put(name, now.get((name, *labels), 0), *labels)

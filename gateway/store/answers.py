@@ -57,7 +57,7 @@ def open_answers(settings: StoreSettings, url: str = "") -> "SharedAnswers | Non
 
 
 class SharedAnswers:
-    """`find` and `purge` raise StoreDown; all else is told and not waited for: what is lost is fetched again.
+    """`find`, `purge` and `size` raise StoreDown; all else is told and not waited for: what is lost is fetched again.
 
     now_us  0 = the server's clock; anything else is for tests
     """
@@ -132,6 +132,11 @@ class SharedAnswers:
             _, count, at = await self._run("purge", route, wanted)
             gone += count
         return gone
+
+    async def size(self, route: str) -> tuple[int, int]:
+        """How many answers of a route there are, and about how many bytes they take."""
+        _, count, size_bytes = await self._run("size", route, [])
+        return count, size_bytes
 
     def _run(self, op: str, route: str, arguments: Sequence[Argument]) -> Awaitable[Any]:
         """Sent by the time this returns, where there is one server: what is told first, happens first."""

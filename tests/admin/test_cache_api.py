@@ -1,4 +1,4 @@
-"""Purging what caches keep, as operators ask for it."""
+"""What caches keep, and purging it, as operators ask for it."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,3 +38,44 @@ async def test_a_worker_that_could_not_is_named(admin: Admin) -> None:
     status, found = await ask(admin)
     assert (status, found["purged"]) == (200, {"workers": 0, "store": 0})
     assert found["missing"] == [{"worker": 1, "reason": "nobody answers purge_cache"}]
+
+
+async def test_what_workers_and_the_store_keep(admin: Admin) -> None:
+    said = {
+        "erp": {"kept": (2, 1400), "answers": {"hit": 5, "stale": 1, "miss": 2, "bypass": 7}, "shared": (1, 700)},
+        "gone": {"kept": (1, 1), "answers": {}, "shared": None},
+    }
+    admin.worker.policies = replace(POLICIES, routes=(replace(ROUTE, cache=a_cache()), replace(ROUTE, name="other")))
+    admin.worker.siblings.on("cache_sizes", lambda _: said)
+    status, found, _ = await admin.ask("/-/cache")
+    assert (status, found) == (
+        200,
+        {
+            "routes": [
+                {
+                    "route": "erp",
+                    "max_size_bytes": 16 * 1024**2,
+                    "workers": {"entries": 2, "bytes": 1400},
+                    "store": {"entries": 1, "bytes": 700},
+                    "hits": 6,
+                    "misses": 2,
+                    "hit_ratio": 0.75,
+                    "answers": {"bypass": 7, "hit": 5, "miss": 2, "stale": 1},
+                }
+            ],
+            "missing": [],
+        },
+    )
+
+
+async def test_of_workers_that_do_not_answer_nothing_is_known(admin: Admin) -> None:
+    admin.worker.policies = replace(POLICIES, routes=(replace(ROUTE, cache=a_cache()),))
+    status, found, _ = await admin.ask("/-/cache")
+    (route,) = found["routes"]
+    assert (status, route["workers"], route["store"], route["hit_ratio"]) == (
+        200,
+        {"entries": 0, "bytes": 0},
+        None,
+        None,
+    )
+    assert found["missing"] == [{"worker": 1, "reason": "nobody answers cache_sizes"}]

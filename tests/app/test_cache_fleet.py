@@ -189,6 +189,24 @@ async def test_a_store_that_fails_in_the_middle_costs_no_answer(pair: Pair, monk
     assert len(one.upstream.received) == 2
 
 
+async def test_what_is_kept_here_and_for_all(pair: Pair) -> None:
+    one, other = pair
+    one.answers(answer(b"x", "Cache-Control: max-age=60"))
+    for path in ("/things", "/things", "/users/1"):
+        await one.get(path)
+    await told(one)
+    await other.get("/things")
+    sizes = (await one.running.gateway.caches.sizes())["all"]
+    count, size_bytes = sizes["kept"]
+    assert (count, sizes["answers"], sizes["shared"][0]) == (2, {"miss": 2, "hit": 1}, 2)
+    assert 2 * 512 < size_bytes < 3000
+    assert sizes["shared"][1] < size_bytes
+    theirs = (await other.running.gateway.caches.sizes())["all"]
+    assert (theirs["kept"][0], theirs["answers"], theirs["shared"]) == (1, {"hit": 1}, sizes["shared"])
+    await fleet(one)._store.close()
+    assert (await one.running.gateway.caches.sizes())["all"] == {**sizes, "shared": None}
+
+
 async def test_a_purge_forgets_here_and_for_all(pair: Pair) -> None:
     one, other = pair
     one.answers(answer(b"old", "Cache-Control: max-age=60"))

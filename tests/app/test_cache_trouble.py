@@ -286,6 +286,9 @@ async def test_a_flood_of_variants_stays_within_bounds(start: Start, upstream: U
     for number in range(60):
         await cached.get(f"/users/{number}", ("X-A", "1"))
     assert memory.size_bytes <= 64 * 1024
+    assert len(memory) == len([*memory._all()])
+    memory.purge(lambda _: True, 0)
+    assert (len(memory), memory.size_bytes) == (0, 0)
 
 
 async def test_a_reload_keeps_what_is_kept_and_brings_the_routes_new_rules(start: Start, upstream: Upstream) -> None:

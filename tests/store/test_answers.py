@@ -226,6 +226,17 @@ async def test_a_purge_of_very_many_goes_in_pieces(world: World) -> None:
     assert await world.client.keys("t:answers:{all}:[as]:*") == []
 
 
+async def test_how_many_there_are_and_their_bytes(world: World) -> None:
+    assert await world.answers.size("all") == (0, 0)
+    await world.put(place("/a"), stored(target="/a"))
+    await world.put(place("/b"), stored(target="/b", body=b"x" * 100))
+    each = stored().size_bytes
+    assert await world.answers.size("all") == (2, 2 * each + 90)
+    assert await world.answers.size("other") == (0, 0)
+    world.later(61 * S)  # what has expired waits for room to be made
+    assert (await world.answers.size("all"))[0] == 0
+
+
 async def test_what_was_asked_for_before_a_purge_is_not_kept(world: World) -> None:
     await world.answers.purge("all", None, "/other")
     await world.put(place(), stored(), asked_ago_us=1)

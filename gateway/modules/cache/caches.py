@@ -13,6 +13,7 @@ from gateway.core.upstream import Upstream
 from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import Flights
 from gateway.modules.cache.memory import Memory
+from gateway.store import StoreDown
 
 MOST_REFRESHES = 64
 """Answers that are validated in the background at the same time; beyond it, they stay stale a little longer."""
@@ -61,13 +62,13 @@ class Caches:
     """By route. A reload keeps what is kept where neither the cache's rules nor the upstream have changed.
 
     wall_clock  epoch seconds
-    answers  how many calls were answered how: the words of the log's field `cache`
+    answers  how many calls of which route were answered how: the words of the log's field `cache`
     """
 
     def __init__(self, fleet: FleetCache | None = None, wall_clock: Callable[[], float] = time) -> None:
         self._fleet = fleet
         self._wall_clock = wall_clock
-        self.answers: Counter[str] = Counter()
+        self.answers: Counter[tuple[str, str]] = Counter()
         self._kept: dict[str, Kept] = {}
         self._working: set[asyncio.Task[None]] = set()
 
@@ -110,9 +111,27 @@ class Caches:
         elsewhere = [await one.purge(name, purge.tenant, purge.prefix or "") for name, one in fleet.items()]
         return {"workers": here, "store": sum(elsewhere)}
 
-    def levels(self) -> dict[str, int]:
-        """Bytes by route."""
-        return {name: kept.memory.size_bytes for name, kept in self._kept.items()}
+    def levels(self) -> dict[str, tuple[int, int]]:
+        """By route: how many answers, and bytes."""
+        return {name: (len(kept.memory), kept.memory.size_bytes) for name, kept in self._kept.items()}
+
+    async def sizes(self) -> dict[str, Any]:
+        """By route what this worker keeps, what it has done with it, and what all keep together (None = the store does
+        not answer, or has nothing to do with it)."""
+        answers: dict[str, dict[str, int]] = {name: {} for name in self._kept}
+        for (name, how), count in self.answers.items():
+            answers.setdefault(name, {})[how] = count
+        levels = self.levels()
+        return {
+            name: {"kept": levels[name], "answers": answers[name], "shared": await self._shared(name, kept.fleet)}
+            for name, kept in [*self._kept.items()]
+        }
+
+    async def _shared(self, name: str, fleet: FleetCache | None) -> tuple[int, int] | None:
+        try:
+            return await fleet.size(name) if fleet is not None else None
+        except StoreDown:
+            return None
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Do this in the background, if not too much is done there already."""

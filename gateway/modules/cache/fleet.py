@@ -7,7 +7,7 @@ from gateway.core.cache.rules import Stored
 
 
 class FleetCache(Protocol):
-    """`find` and `purge` raise StoreDown; all else is told and not waited for."""
+    """`find`, `purge` and `size` raise StoreDown; all else is told and not waited for."""
 
     @property
     def up(self) -> bool: ...
@@ -34,3 +34,5 @@ class FleetCache(Protocol):
     def forget(self, route: str, target: str) -> None: ...
 
     async def purge(self, route: str, tenant: str | None, prefix: str) -> int: ...
+
+    async def size(self, route: str) -> tuple[int, int]: ...

@@ -23,10 +23,11 @@ class Shelved:
 
 
 class Memory:
-    """Answers by shelf and variant. `size_bytes` is about what they take."""
+    """Answers by shelf and variant: so many, and `size_bytes` is about what they take."""
 
     def __init__(self, most_bytes: int) -> None:
         self.size_bytes = 0
+        self._count = 0
         self._most_bytes = most_bytes
         self._shelves: OrderedDict[Shelf, Shelved] = OrderedDict()
         self._by_target: dict[str, set[Shelf]] = {}
@@ -34,7 +35,7 @@ class Memory:
         self._forgotten_before_us = -1
 
     def __len__(self) -> int:
-        return sum(len(shelved.answers) for shelved in self._shelves.values())
+        return self._count
 
     def vary(self, shelf: Shelf) -> tuple[bytes, ...]:
         """What the answers on the shelf depend on, as far as is known."""
@@ -63,6 +64,7 @@ class Memory:
             self.size_bytes += SHELF_BYTES
         before = shelved.answers.pop(variant, None)
         self.size_bytes += stored.size_bytes - (before.size_bytes if before is not None else 0)
+        self._count += before is None
         shelved.answers[variant] = stored
         self._shelves.move_to_end(shelf)
         self._make_room(shelved)
@@ -76,6 +78,7 @@ class Memory:
         for one in [*shelved.answers] if variant is None else [variant]:
             gone = shelved.answers.pop(one, None)
             self.size_bytes -= gone.size_bytes if gone is not None else 0
+            self._count -= gone is not None
         if not shelved.answers:
             del self._shelves[shelf]
             self.size_bytes -= SHELF_BYTES
@@ -111,6 +114,7 @@ class Memory:
     def _make_room(self, grown: Shelved) -> None:
         if len(grown.answers) > MAX_VARIANTS:
             self.size_bytes -= grown.answers.popitem(last=False)[1].size_bytes
+            self._count -= 1
         while self.size_bytes > self._most_bytes:
             oldest = next(iter(self._shelves))
             self.drop(oldest, next(iter(self._shelves[oldest].answers)))

@@ -11,7 +11,7 @@
 -- and behind `base`: `s:SHELF`, a hash: `vary`, and by variant `stamp asked_us put_us`; `a:MEMBER`, an answer; `l:MEMBER`,
 -- who fetches it, or what came of that; `c:TARGET`, when it was changed; `purged`, when an operator wanted answers gone
 --
--- ARGV[1]  op      find, put, release, forget or purge
+-- ARGV[1]  op      find, put, release, forget, size or purge
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
 -- ARGV[3]  base    what the names of the other keys begin with
 -- find:    ARGV[4] shelf, [5] variant, [6] vary and [7] stamp as far as the asker knows them, [8] target,
@@ -25,6 +25,7 @@
 --          Reply: now, 1 = it is kept
 -- release: ARGV[4] member, [5] who fetched it, [6] what came of it ("" = nothing), [7] for how long that holds, in ms
 -- forget:  ARGV[4] target
+-- size:    Reply: now, how many answers there are that have not expired, and the sum of the sizes
 -- purge:   ARGV[4] whose ("" = anybody's), [5] what targets begin with, [6] how many members to pass over
 --          Reply: now, how many went, how many to pass over next (-1 = that was all)
 
@@ -135,6 +136,10 @@ end
 if op == 'forget' then
   redis.call('SET', base .. 'c:' .. ARGV[4], text(now), 'PX', 2 * DAY_MS)
   return {now}
+end
+
+if op == 'size' then
+  return {now, redis.call('ZCOUNT', index, '(' .. text(now_ms), '+inf'), tonumber(redis.call('GET', bytes) or 0)}
 end
 
 -- purge
