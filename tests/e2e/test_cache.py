@@ -1,6 +1,8 @@
 """What whole gateways keep together: two of them with two workers each, and one real server behind."""
 
 import asyncio
+import json
+import sys
 from typing import Any
 
 import aiohttp
@@ -8,6 +10,7 @@ import pytest
 
 from tests.app.caching import answer
 from tests.e2e.conftest import Launch, Process
+from tests.fakes.gateways import ROOT
 from tests.fakes.upstream import Received, Socket, Upstream, always
 
 POLICIES = """
@@ -60,6 +63,33 @@ async def test_nobody_gets_what_was_answered_to_anothers_key(pair: list[Process]
 async def bodies(pair: list[Process]) -> set[str]:
     """Of many calls to all workers."""
     return {body for _, body, _ in await asyncio.gather(*[get(one, "/things/1") for one in pair * 8])}
+
+
+async def command(gateway: Process, *words: str) -> str:
+    """What `gateway cache` with these words prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "cache", *words, "--admin", f"127.0.0.1:{gateway.admin_port}"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed
+    return printed.decode()
+
+
+async def test_what_is_kept_is_told_for_all_workers_together(pair: list[Process], upstream: Upstream) -> None:
+    upstream.script = always(answer(b"x" * 1000))
+    assert await bodies(pair) == {"x" * 1000}
+    (route,) = json.loads(await command(pair[0], "show", "--json"))["routes"]
+    assert (route["route"], route["store"]["entries"]) == ("all", 1)
+    assert 1500 < route["store"]["bytes"] < 2500
+    assert route["workers"]["entries"] in (1, 2)  # whichever workers were asked
+    (theirs,) = json.loads(await command(pair[1], "show", "--json"))["routes"]
+    assert (route["misses"] + theirs["misses"], route["hits"] + theirs["hits"]) == (1, 15)
+    titles, row = (await command(pair[0], "show")).splitlines()
+    assert titles.split() == ["ROUTE", "WORKERS", "BYTES", "STORE", "BYTES", "HITS", "MISSES", "HIT", "RATIO"]
+    assert row.split()[0] == "all"
 
 
 async def test_what_one_fetches_all_have_and_a_purge_is_heard_by_all(pair: list[Process], upstream: Upstream) -> None:
