@@ -84,7 +84,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),
     "gateway_policy_last_reload_successful": _gauge("1 if the last one was taken", together="livemin"),
     "gateway_policy_last_reload_success_timestamp_seconds": _gauge("When the last one was taken", together="livemin"),
-    "gateway_policy_info": _gauge("1 for the version in force, 0 for earlier ones", "version", together="livemax"),
+    "gateway_policy_info": _gauge("1 for the version in force", "version", together="livemax"),
     "gateway_build_info": _gauge("Always 1", "version", "python", together="livemax"),
     "gateway_log_lines_dropped_total": _counter("Log lines that could not be written"),
     "gateway_traced_calls_total": _counter("Calls whose spans were sent, or lost", "result"),

@@ -24,6 +24,7 @@ from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.levels import NO_ROUTE, Gauges, Levels
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
+from gateway.observe.present import Present
 from gateway.observe.process import cpu_s
 from gateway.observe.pulse import Pulse
 from gateway.observe.tally import Calls, Distribution, Traffic
@@ -135,6 +136,7 @@ class Metrics:
         if self._version:
             self._set("gateway_policy_info", 0, self._version)
         self._version = policies.version
+        self._present = Present(self._registry, policies)
         self._set("gateway_policy_info", 1, policies.version)
         self._set("gateway_policy_last_reload_successful", 1)
         self._set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
@@ -254,7 +256,7 @@ class Metrics:
     def text(self, accept: str) -> tuple[bytes, str]:
         """The same as last poured. For any thread: with many routes and workers it takes a while."""
         encoder, content_type = choose_encoder(accept)
-        return encoder(self._registry), content_type
+        return encoder(self._present), content_type
 
     def _child(self, name: str, *labels: str) -> object:
         return self._metrics[name].child(*labels)

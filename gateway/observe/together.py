@@ -31,7 +31,7 @@ class Together:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, added up. Earlier versions of the policies, which are 0, are left out."""
+        """Every metric, added up."""
         directory = _directory()
         with _locked(directory, fcntl.LOCK_SH):
             begun = [path for path in directory.glob("*.db") if _begun(path)]
@@ -40,10 +40,7 @@ class Together:
             counts = {type_: _summed(path for path in begun if path.name.startswith(type_)) for type_ in COUNTED}
         for type_, sums in counts.items():
             metrics += MultiProcessCollector._accumulate_metrics(_metrics(type_, sums), accumulate=True)  # type: ignore[no-untyped-call]
-        for metric in metrics:
-            if metric.name == "gateway_policy_info":
-                metric.samples = [sample for sample in metric.samples if sample.value]
-            yield metric
+        yield from metrics
 
 
 def _begun(path: Path) -> bool:

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
-from gateway.core.policy import PolicySet
+from gateway.core.policy import Match, PolicySet, Route
+from gateway.core.upstream import Upstream
 from gateway.observe.access import AccessLog
 from gateway.observe.log import close_logging, envelope
 from gateway.observe.writer import writer_for
@@ -19,7 +20,14 @@ from gateway.settings import Logging, Settings
 WINDOW = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 500, 600_000_000, ("tenant",))
 BUCKET = Limit("connection-1m", Algorithm.TOKEN_BUCKET, 20, 60_000_000, ("connection",), 20, 60_000_000)
 SHADOW = Limit("tenant-shadow", Algorithm.FIXED_WINDOW, 100, 60_000_000, ("tenant",), mode=Mode.SHADOW)
-POLICIES = PolicySet("0123456789ab", (), {limit.name: limit for limit in (WINDOW, BUCKET, SHADOW)}, {}, {})
+UPSTREAM = Upstream("erp-api", "https", "192.0.2.10", 443, "erp.example")
+POLICIES = PolicySet(
+    "0123456789ab",
+    (Route("erp", Match(), UPSTREAM, (WINDOW, BUCKET, SHADOW)),),
+    {limit.name: limit for limit in (WINDOW, BUCKET, SHADOW)},
+    {},
+    {"erp-api": UPSTREAM},
+)
 
 Emit = Callable[..., list[dict[str, Any]]]
 

@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gateway.core.ask import NOTHING
 from gateway.core.limits import Posture
+from gateway.core.policy import PolicySet
 from gateway.observe.instruments import CALL_S, INSTRUMENTS
 from gateway.observe.levels import Levels
 from gateway.observe.metrics import Metrics
@@ -17,7 +19,7 @@ from gateway.observe.near import NearLimit
 from gateway.observe.tally import Distribution
 from gateway.record import CallRecord
 from tests.fakes.waiting import eventually
-from tests.observe.conftest import BUCKET, POLICIES, finished_call
+from tests.observe.conftest import BUCKET, POLICIES, WINDOW, finished_call
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -161,10 +163,9 @@ def test_what_the_system_says_of_the_worker() -> None:
 def test_levels_of_what_is_gone_become_zero(metrics: Metrics) -> None:
     metrics.levels = lambda: Levels(upstream_connections={"erp-api": (2, 5)})
     samples(metrics)
-    metrics.levels = lambda: Levels(upstream_connections={"other": (1, 1)})
+    metrics.levels = Levels
     found = samples(metrics)
     assert found['gateway_upstream_connections{state="active",upstream="erp-api"}'] == 0
-    assert found['gateway_upstream_connections{state="idle",upstream="other"}'] == 1
 
 
 def test_policy_sets_as_they_come(metrics: Metrics) -> None:
@@ -179,7 +180,7 @@ def test_policy_sets_as_they_come(metrics: Metrics) -> None:
     found = samples(metrics)
     assert found["gateway_policy_last_reload_successful"] == 1
     assert found["gateway_policy_last_reload_success_timestamp_seconds"] > 1.7e9
-    assert found['gateway_policy_info{version="0123456789ab"}'] == 0
+    assert 'gateway_policy_info{version="0123456789ab"}' not in found
     assert found['gateway_policy_info{version="ba9876543210"}'] == 1
     results = {name: value for name, value in found.items() if name.startswith("gateway_policy_reloads_total{")}
     assert results == {
@@ -187,6 +188,27 @@ def test_policy_sets_as_they_come(metrics: Metrics) -> None:
         'gateway_policy_reloads_total{result="rejected"}': 1,
         'gateway_policy_reloads_total{result="unchanged"}': 1,
     }
+
+
+def test_what_a_reload_takes_away_is_gone_with_the_next_scrape(metrics: Metrics, call: CallRecord) -> None:
+    metrics.emit(call)
+    for route in ("", "intake:crm"):
+        other = finished_call()
+        other.route, other.upstream, other.ask, other.decision = route, "", NOTHING, None
+        metrics.emit(other)
+    metrics.on_breaker_change("fragile", "open")
+    gone = ('route="erp"', 'upstream="erp-api"', 'limit="connection-1m"', 'limit="tenant-shadow"')
+    before = samples(metrics)
+    assert all(any(label in name for name in before) for label in gone)
+    metrics.policy_loaded(PolicySet("ba9876543210", (), {WINDOW.name: WINDOW}, {}, {}))
+    found = samples(metrics)
+    assert [name for name in found for label in (*gone, "fragile") if label in name] == []
+    assert found['gateway_limit_decisions_total{decision="allowed",limit="tenant-10m",store="redis"}'] == 1
+    for route in ("none", "intake:crm"):
+        assert found[f'gateway_requests_total{{code="200",method="GET",route="{route}",source="upstream"}}'] == 1
+    metrics.policy_loaded(POLICIES)
+    metrics.emit(call)
+    assert samples(metrics)['gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}'] == 2
 
 
 def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:
