@@ -5,7 +5,7 @@ success costs one lookup that finds nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ class ErrorClass:
     breaker    whether a breaker counts it as a failure, as a success, or not at all
     pause      name of the key part that is left alone for as long as the upstream asks; "" = none
     condition  the connection's state afterwards; None = it follows from breaker and successes
+    source     `file:line` of its definition, which makes no difference
     """
 
     name: str
@@ -35,7 +36,7 @@ class ErrorClass:
     breaker: Counts = Counts.IGNORE
     pause: str = ""
     condition: ConnectionState | None = None
-    source: str = ""
+    source: str = field(default="", compare=False)
 
 
 KINDS: Mapping[str, frozenset[str]] = {

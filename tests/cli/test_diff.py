@@ -1,10 +1,12 @@
 """`gateway diff`: what is told of two sets, and the exit code for scripts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from gateway.policy.shipped import shipped
 from tests.cli.command import gateway
 
 OLD = """
@@ -50,6 +52,15 @@ def test_what_has_no_effect_on_callers_says_nothing_of_it(files: tuple[Path, Pat
     old, new = files
     new.write_text(OLD.replace("name: all", "name: every"))
     assert f"routes every: added  # {new}:7" in gateway("diff", old, new).stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", ["starter", "vendor-a-integration-platform", "vendor-b-crm", "vendor-c-psa"])
+def test_where_something_stands_makes_no_difference(name: str, tmp_path: Path) -> None:
+    old = shipped(f"policies/examples/{name}.yaml")
+    shutil.copytree(old.parent / "fixtures", tmp_path / "fixtures")
+    new = tmp_path / "moved.yaml"
+    new.write_text("# A line more.\n" + old.read_text())
+    assert gateway("diff", old, new).stdout == "no difference\n"
 
 
 def test_as_json(files: tuple[Path, Path]) -> None:
