@@ -116,18 +116,20 @@ class Marks:
 
 async def count(name: str) -> tuple[Counts, Tracer, Tracer]:
     """Counts of one scenario, and what was seen during COUNTED calls: functions called, instructions of modules."""
-    async with _warm(SCENARIOS[name], ticking=True) as (caller, marks):
+    async with warm(SCENARIOS[name], ticking=True) as (caller, marks):
         calls, called = await _traced(caller, marks, sys.setprofile, lambda tracer: tracer.calls)
         instructions, ran = await _traced(caller, marks, sys.settrace, lambda tracer: tracer.instructions)
     return Counts(calls, instructions), called, ran
 
 
 @asynccontextmanager
-async def _warm(scenario: Scenario, *, ticking: bool = False) -> AsyncIterator[tuple[Caller, Marks]]:
+async def warm(scenario: Scenario, *, ticking: bool = False) -> AsyncIterator[tuple[Caller, Marks]]:
     """Caches are filled, and the store's replies are those of a caller in the middle of its day."""
     marks = Marks(b"HTTP/1.1 ")
-    async with gateway_with(scenario.policy_file, scenario.heads(), marks.answered, ticking=ticking) as (caller, store):
-        await caller.call(WARM_UP)
+    async with gateway_with(
+        scenario.policy_file, scenario.heads(), marks.answered, answer_bytes=scenario.answer_bytes, ticking=ticking
+    ) as (caller, store):
+        await caller.call(scenario.warm_up)
         store.live = False
         marks.expected = b"HTTP/1.1 429 " if scenario.limit == 1 else b"HTTP/1.1 200 "
         await caller.call(WARM_UP)
@@ -150,7 +152,7 @@ async def _traced(
 
 async def cpu_us(name: str, calls: int, samples: int) -> float:
     """CPU microseconds per call, all threads: the best of several samples. No system call for sockets is in it."""
-    async with _warm(SCENARIOS[name]) as (caller, marks):
+    async with warm(SCENARIOS[name]) as (caller, marks):
         best = float("inf")
         for _ in range(samples):
             marks.totals.clear()
@@ -162,7 +164,7 @@ async def cpu_us(name: str, calls: int, samples: int) -> float:
 
 async def profile(name: str, calls: int) -> None:
     """Print where the time goes, by each function's own time."""
-    async with _warm(SCENARIOS[name]) as (caller, _marks):
+    async with warm(SCENARIOS[name]) as (caller, _marks):
         profiler = cProfile.Profile()
         profiler.enable()
         await caller.call(calls)

@@ -7,6 +7,7 @@ nothing else. Store replies come from a real server while calls are warmed up; t
 import asyncio
 import itertools
 import os
+import re
 import signal
 import socket
 import sys
@@ -31,8 +32,11 @@ from gateway.upstream.exchange import Exchange
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 1011\r\nConnection: keep-alive\r\n\r\n" + b"x" * 1011
+    b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
 )
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
+PIECE_BYTES = 64 * 1024
+"""What a socket has at once."""
 
 
 TURNS = 3
@@ -40,12 +44,34 @@ TURNS = 3
 
 
 class Wire(asyncio.Transport):
-    """A transport whose other side is a function. Closing it ends `protocol`, if that is given."""
+    """A transport whose other side is a function. `deliver` sends to `protocol`, if that is given; closing ends it."""
 
     def __init__(self, take: Callable[[bytes], None], protocol: asyncio.Protocol | None = None) -> None:
         super().__init__({"peername": ("127.0.0.1", 40_000)})
         self.write = take  # type: ignore[assignment,method-assign]
         self._protocol = protocol
+        self._on_the_way: list[bytes] = []
+        self._paused = False
+
+    def deliver(self, data: bytes) -> None:
+        """Let the protocol receive it, a piece in each turn of the loop, unless it has paused reading."""
+        if len(data) <= PIECE_BYTES:
+            self._protocol.data_received(data)  # type: ignore[union-attr]
+            return
+        self._on_the_way = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)][::-1]
+        self._next_piece()
+
+    def _next_piece(self) -> None:
+        if self._on_the_way and not self._paused:
+            self._protocol.data_received(self._on_the_way.pop())  # type: ignore[union-attr]
+            asyncio.get_running_loop().call_soon(self._next_piece)
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        asyncio.get_running_loop().call_soon(self._next_piece)
 
     def close(self) -> None:
         if self._protocol is not None:
@@ -59,10 +85,24 @@ class Wire(asyncio.Transport):
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
     def abort(self) -> None: ...
+
+
+class Messages:
+    """Counts bytes of messages that have a Content-Length, or no body."""
+
+    def __init__(self) -> None:
+        self._missing = 0
+
+    def ends(self, data: bytes) -> bool:
+        """Whether these bytes, the next ones, end a message; a head comes in one piece."""
+        if not self._missing:
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = _LENGTH.search(head)
+            self._missing, data = int(length[1]) if length else 0, body
+        self._missing -= len(data)
+        return self._missing == 0
 
 
 class RecordedStore:
@@ -118,22 +158,27 @@ class Caller:
     """
 
     def __init__(self, connection: Connection, heads: Iterator[bytes], on_answer: Callable[[bytes], None]) -> None:
-        self._connection = connection
         self._heads = heads
         self._on_answer = on_answer
         self._left = 0
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._loop.create_future()
-        connection.connection_made(Wire(self._take))
+        self._answers, self._begun = Messages(), b""
+        self._wire = Wire(self._take, connection)
+        connection.connection_made(self._wire)
 
     async def call(self, times: int) -> None:
         """Make so many calls, one after the other."""
         self._left, self._done = times, self._loop.create_future()
-        self._connection.data_received(next(self._heads))
+        self._wire.deliver(next(self._heads))
         await self._done
 
     def _take(self, answer: bytes) -> None:
-        self._on_answer(answer)
+        self._begun = self._begun or answer
+        if not self._answers.ends(answer):
+            return
+        self._on_answer(self._begun)
+        self._begun = b""
         self._left -= 1
         self._loop.call_soon(self._next, TURNS)
 
@@ -142,14 +187,19 @@ class Caller:
         if turns:
             self._loop.call_soon(self._next, turns - 1)
         elif self._left:
-            self._connection.data_received(next(self._heads))
+            self._wire.deliver(next(self._heads))
         else:
             self._done.set_result(None)
 
 
 @asynccontextmanager
 async def gateway_with(
-    policy_file: str, heads: Iterator[bytes], on_answer: Callable[[bytes], None], *, ticking: bool = False
+    policy_file: str,
+    heads: Iterator[bytes],
+    on_answer: Callable[[bytes], None],
+    *,
+    answer_bytes: int = 1011,
+    ticking: bool = False,
 ) -> AsyncIterator[tuple[Caller, RecordedStore]]:
     """A caller in front of a whole worker, and the store behind it. The policy's upstream is named `up`.
 
@@ -163,7 +213,7 @@ async def gateway_with(
         file = Path(folder) / "policy.yaml"
         file.write_text(policy_file)
         try:
-            async with _serving(file, ticking=ticking) as connection:
+            async with _serving(file, answer_bytes, ticking=ticking) as connection:
                 yield Caller(connection, heads, on_answer), recorded
         finally:
             server.stop()
@@ -183,7 +233,7 @@ def _quiet() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _serving(file: Path, *, ticking: bool) -> AsyncIterator[Connection]:
+async def _serving(file: Path, answer_bytes: int, *, ticking: bool) -> AsyncIterator[Connection]:
     """A running worker, put together as always, and one caller's connection to it."""
     settings = replace(Settings(), logging=Logging(access="stderr", pretty=False), drain=Drain(delay_us=0))
     ready = asyncio.Event()
@@ -200,7 +250,7 @@ async def _serving(file: Path, *, ticking: bool) -> AsyncIterator[Connection]:
         gateway.on_crash = _show
         if ticking:
             _let_tick(gateway)
-        _keep_one_socket(gateway.upstreams.pools()["up"])
+        _keep_one_socket(gateway.upstreams.pools()["up"], ANSWER % (answer_bytes, b"x" * answer_bytes))
         connection = Connection(listener, asyncio.get_running_loop())
         yield connection
         if not worker.store.up:
@@ -224,11 +274,12 @@ def _let_tick(gateway: Gateway) -> None:
             setattr(place, known.__name__, clocks[known])
 
 
-def _keep_one_socket(pool: Any) -> None:
-    """Give the pool one idle socket, whose other side answers each request at once, in one piece."""
-    loop = asyncio.get_running_loop()
+def _keep_one_socket(pool: Any, answer: bytes) -> None:
+    """Give the pool one idle socket, whose other side answers each request when it has all of it."""
+    loop, requests = asyncio.get_running_loop(), Messages()
     exchange = Exchange(pool, loop)
-    exchange.connection_made(Wire(lambda _request: loop.call_soon(exchange.data_received, ANSWER) and None))
+    wire = Wire(lambda data: requests.ends(data) and loop.call_soon(wire.deliver, answer) and None, exchange)
+    exchange.connection_made(wire)
     pool.keep(exchange)
 
 

@@ -1,6 +1,7 @@
 """What is sent, and to which policy, when the cost of a call is counted."""
 
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
 
 TENANTS = 20
 ROUTES = 1000
+LARGE_BYTES = 256 * 1024
 
 
 def plain() -> Iterator[bytes]:
@@ -46,12 +48,45 @@ def every_route() -> Iterator[bytes]:
         yield head.encode()
 
 
+def strangers() -> Iterator[bytes]:
+    """Nobody calls twice."""
+    for number in itertools.count():
+        yield _of_tenant(number, number)
+
+
+def crowd(tenants: int) -> Callable[[], Iterator[bytes]]:
+    """So many tenants in random order, each call with a line of its own."""
+
+    def heads() -> Iterator[bytes]:
+        chance = random.Random(1)
+        return (_of_tenant(chance.randrange(tenants), number) for number in itertools.count())
+
+    return heads
+
+
+def _of_tenant(tenant: int, number: int) -> bytes:
+    return (
+        f"GET /v1/items?call={number} HTTP/1.1\r\nHost: api.example.com\r\n"
+        f"X-Tenant: t{tenant}\r\nX-Connection: c{tenant}\r\n\r\n"
+    ).encode()
+
+
+def large_upload() -> Iterator[bytes]:
+    """A POST of 256 KiB."""
+    return itertools.repeat(
+        b"POST /v1/items HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant: t1\r\nX-Connection: c1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (LARGE_BYTES, b"x" * LARGE_BYTES)
+    )
+
+
 class Scenario(NamedTuple):
-    """What is sent, how much a tenant may, and the policy."""
+    """What is sent and answered, how much a tenant may, the policy, and after how many calls all is as it will stay."""
 
     heads: Callable[[], Iterator[bytes]]
     limit: int = WIDE_OPEN
     policy: Callable[[str, int], str] = everything_on
+    answer_bytes: int = 1011
+    warm_up: int = 240
 
     @property
     def policy_file(self) -> str:
@@ -63,7 +98,13 @@ SCENARIOS = {
     "admitted-varied": Scenario(varied),
     "admitted-upload": Scenario(upload),
     "admitted-1000-routes": Scenario(every_route, policy=with_routes(ROUTES)),
+    "admitted-strangers": Scenario(strangers),
+    "large-upload": Scenario(large_upload),
+    "large-answer": Scenario(plain, answer_bytes=LARGE_BYTES),
     "admitted-20-limits": Scenario(plain, policy=with_limits(20)),
     "refused": Scenario(plain, 1),
     "refused-varied": Scenario(varied, 1),
 }
+
+CROWDS = {f"{tenants}-tenants": Scenario(crowd(tenants), warm_up=3 * tenants) for tenants in (1, 100, 10_000)}
+"""What these cost is memory that is touched, not instructions."""

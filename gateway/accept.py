@@ -5,7 +5,7 @@ from gateway.core.client_address import client, from_forwarded, from_x_forwarded
 from gateway.core.problems import OVERLOADED, Refusal, body_problem
 from gateway.core.trace import continue_or_start
 from gateway.listener.request import Request
-from gateway.record import CallRecord
+from gateway.record import UNKNOWN, CallRecord
 
 
 def accept(request: Request, gateway: Gateway) -> Call:
@@ -15,7 +15,7 @@ def accept(request: Request, gateway: Gateway) -> Call:
     known = head.remembered and head.remembered.get(request.connection.peer_ip)
     if known and known[0].policies is call.policies:
         alike, call.target = known
-        alike.lend(call)
+        alike.begin(call)
     else:
         _get_to_know(call)
     record.method = head.method
@@ -36,6 +36,7 @@ def _get_to_know(call: Call) -> None:
     remembered, peer_ip = request.head.block.remembered, request.connection.peer_ip
     known = remembered.get(peer_ip)
     if known is None or known[0] is not call.policies:
+        record.__dict__ = UNKNOWN.copy()
         _look_at(call)
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
@@ -43,7 +44,7 @@ def _get_to_know(call: Call) -> None:
         request.head.block.grow(1)
     else:
         _, call.peer_trusted, facts = known
-        vars(record).update(facts)
+        record.__dict__ = facts.whole.copy()
 
 
 def _look_at(call: Call) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from gateway.call import Facts, Gateway
+from gateway.call import Gateway, KnownFacts
 from gateway.callers import Callers
 from gateway.core.policy import PolicySet
 from gateway.core.retry import CHANCE_BITS
@@ -84,7 +84,7 @@ def build_gateway(
     gateway.caches = Caches(answers)
     gateway.caches.use(policies)
     gateway.handle = lambda request: handle(request, gateway)
-    gateway.facts = Facts()
+    gateway.facts = KnownFacts()
     gateway.forwarded_by = forwarded_by
     gateway.authenticator = Authenticator()
     chance = random.Random(secrets.randbits(128))  # noqa: S311 - spreads renewals over time

@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
@@ -22,7 +23,7 @@ from gateway.leases import Leases
 from gateway.listener.request import Request
 from gateway.modules.cache.caches import Caches
 from gateway.modules.credentials.supply import Supply
-from gateway.record import OWN, CallRecord, RecordSink
+from gateway.record import OWN, UNKNOWN, CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
@@ -40,7 +41,9 @@ MOST_ALIKE = 2048
 MOST_FACTS = 1024
 """That are surely shared while they keep being true; at most twice as many are."""
 
-NOT_SHARED = frozenset((*OWN, "tenant", "account", "connection", "notes"))
+_OWN = {*OWN, "tenant", "account", "connection", "notes"}
+_SHARED = tuple(name for name in UNKNOWN if name not in _OWN)
+_shared = itemgetter(*_SHARED)
 
 ALIKE_WEIGHT = 2
 """What one of them weighs beside these fields, in fields (`wire.memo`)."""
@@ -50,24 +53,37 @@ Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]
 """`forward`, or a module in its place: gives what has the upstream's answer, or None when it has answered itself."""
 
 
-class Facts:
-    """What is known of calls, one mapping for all of which the same is known but for who is calling.
+class Facts(NamedTuple):
+    """What is known of calls, one for all of which the same is known but for who is calling.
 
-    Callers are many, but there are few kinds of them: what each has of its own is kept with it, the rest here. A call
-    reads what thousands of others have just read, and it is still in the processor's cache.
+    whole  every attribute of a record; those of which each call or caller has its own are unknown
+    found  those of them that are not unknown
+    """
+
+    whole: dict[str, Any]
+    found: dict[str, Any]
+
+
+NO_FACTS = Facts({}, {})
+
+
+class KnownFacts:
+    """Callers are many, but there are few kinds of them: what each has of its own is kept with it, the rest here. A
+    call reads what thousands of others have just read, and it is still in the processor's cache.
     """
 
     def __init__(self) -> None:
-        self._known: Memo[tuple[tuple[str, Any], ...], dict[str, Any]] = Memo(MOST_FACTS)
+        self._known: Memo[tuple[Any, ...], Facts] = Memo(MOST_FACTS)
 
-    def shared(self, record: CallRecord) -> dict[str, Any]:
-        """The attributes of a record that others share."""
-        facts = {name: value for name, value in vars(record).items() if name not in NOT_SHARED}
-        key = tuple(facts.items())
+    def shared(self, record: CallRecord) -> Facts:
+        """What others share of what is known of a call. Its record was begun with `UNKNOWN`."""
+        key = _shared(vars(record))
         known = self._known.young.get(key) or self._known.recall(key)
         if known is None:
-            self._known.remember(key, facts)
-        return known or facts
+            found = {name: value for name, value in zip(_SHARED, key, strict=True) if value is not UNKNOWN[name]}
+            known = Facts(UNKNOWN | found, found)
+            self._known.remember(key, known)
+        return known
 
 
 class Gateway:
@@ -99,7 +115,7 @@ class Gateway:
     hop: Hop
     leases: Leases
     callers: Callers
-    facts: Facts
+    facts: KnownFacts
     breakers: Breakers
     caches: Caches
     authenticator: Authenticator
@@ -134,7 +150,7 @@ class Alike:
     """What calls with the same fields from the same peer on the same route have in common, worked out by `identify`.
 
     policies  the set that it was worked out with; another set makes it worthless
-    facts     what is known of such a call's record: its attributes, without `record.OWN` and the caller; see `Facts`
+    facts     what is known of such a call's record
     forward          what they are given to when they are admitted
     pool             of sockets to the route's upstream
     upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
@@ -150,7 +166,7 @@ class Alike:
         """`notes`: see `CallRecord`; None = this one call is identified for itself, and lends nothing to others."""
         record = call.record
         self.policies = call.policies
-        self.facts = call.gateway.facts.shared(record) if notes is not None else {}
+        self.facts = call.gateway.facts.shared(record) if notes is not None else NO_FACTS
         self.tenant = record.tenant
         self.account = record.account
         self.connection = record.connection
@@ -164,15 +180,23 @@ class Alike:
         self.upstream_fields = b""
         self.tracestate = b""
 
+    def begin(self, call: "Call") -> None:
+        """Make a call one of these of whose record nothing is written yet."""
+        call.record.__dict__ = self.facts.whole.copy()
+        call.peer_trusted = self.peer_trusted
+        self._join(call)
+
     def lend(self, call: "Call") -> None:
         """Make a call one of these."""
+        vars(call.record).update(self.facts.found)
+        self._join(call)
+
+    def _join(self, call: "Call") -> None:
         call.alike = self
         call.route = self.route
         call.operation = self.operation
         call.ask = self.ask
-        call.peer_trusted = self.peer_trusted
         record = call.record
-        vars(record).update(self.facts)
         record.tenant = self.tenant
         record.account = self.account
         record.connection = self.connection
