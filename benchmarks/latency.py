@@ -34,7 +34,7 @@ def blocks(names: Sequence[str], upstream_port: int, count: int, seconds: float)
             log = stand.place.log if name == "gateway" else log
         for number in range(count):
             for name, port in ports.items():
-                rows.append({"peer": name, "round": number, **_block(port, seconds)})
+                rows.append({"peer": name, "round": number, **calls_in_open_loop(port, RATE, CALLERS, seconds)})
         if log is not None:
             stages = _stages(log)
     return {"calls": rows, "stages": stages}
@@ -45,10 +45,10 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def _block(port: int, seconds: float) -> dict[str, float]:
+def calls_in_open_loop(port: int, rate: int, callers: int, seconds: float) -> dict[str, float]:
     """How long calls took, and how late they were sent, microseconds."""
     command = ["taskset", "-c", programs.OTHER_CORE, sys.executable, "-m", "benchmarks.open_loop"]
-    command += [str(port), str(RATE), str(CALLERS), str(seconds)]
+    command += [str(port), str(rate), str(callers), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     if done.returncode:
         raise Failed(f"the open loop ended: {done.stderr[-300:]}")

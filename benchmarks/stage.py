@@ -18,6 +18,7 @@ from benchmarks.peers.shape import Peer, Place
 from benchmarks.programs import Failed, Program, free_port, get, running
 
 BODY = json.dumps({"id": 1, "ok": True, "text": "x" * 980})
+DENIED = "/denied"
 SIZES = (0, 1024, 16 * 1024, 256 * 1024)
 _UPSTREAM = """daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log error; user root;
 events {{ worker_connections 4096; }}
@@ -28,6 +29,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{ return 200 '{body}'; }}
+    location {denied} {{ return 401; }}
     location /bytes/ {{ alias {folder}/bytes/; }}
   }}
 }}
@@ -36,7 +38,7 @@ http {{
 
 @contextmanager
 def upstream(port: int, cores: str = programs.OTHER_CORE) -> Iterator[Program]:
-    """nginx that answers about 1 KiB of JSON at once; `/bytes/N` has N bytes."""
+    """nginx that answers about 1 KiB of JSON at once; `/bytes/N` has N bytes, DENIED says 401."""
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -44,7 +46,7 @@ def upstream(port: int, cores: str = programs.OTHER_CORE) -> Iterator[Program]:
         for size in SIZES:
             (folder / "bytes" / str(size)).write_bytes(b"x" * size)
         config = folder / "nginx.conf"
-        config.write_text(_UPSTREAM.format(folder=name, port=port, body=BODY))
+        config.write_text(_UPSTREAM.format(folder=name, port=port, body=BODY, denied=DENIED))
         command = ["nginx", "-c", str(config)]
         with running("upstream", command, cores, lambda: get(port)[0] == 200) as up:
             yield up

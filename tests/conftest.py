@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from tests.fakes.receiver import Receiver, receiving
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_sentinel import SentinelGroup
 from tests.fakes.redis_server import RedisServer, server_binary, server_version
@@ -93,6 +94,13 @@ async def redis_client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         await client.flushall()
         yield client
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Somebody who gets webhooks."""
+    async with receiving() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ MOST_DEAD = 10_000
 LONGEST_NAME_BYTES = 128
 MARKS_FIELD, REPLAYED = "gateway-webhook-marks", "replayed"
 """How whoever gets a letter is told what is odd about it."""
+_PARTS = ("due", "tries", "first", "rest", "dead", "kept", "log")
+"""What belongs to a queue besides its stream: see `queue_take.lua`."""
 _SURROGATE = re.compile("[\ud800-\udfff]").search
 
 APPEND = load_script("queue_append", "clock", "queue_append")
@@ -221,7 +223,8 @@ class Office:
         """
         rest = (PATIENCE, FIRST_REST_MS, LONGEST_REST_MS, MOST_DEAD)
         said = (worker, taken.entry, taken.key, wait_ms, int(blamed), *rest, why, orjson.dumps(log), keep, keep_ms)
-        return Settled(*await self._run(SETTLE, queue, step.value, *said))
+        lanes = (f"lane:{taken.key}",) if taken.key else ()
+        return Settled(*await self._run(SETTLE, queue, step.value, *said, lanes=lanes))
 
     async def show(self, queue: str, *, tries: int = 0, dead: int = 0) -> Standing:
         """How the queue stands, with so many of its last tries and dead letters."""
@@ -240,8 +243,10 @@ class Office:
         moved, left, full, *place = await self._run(AGAIN, queue, which.value, id_, after, to, most)
         return Again(moved, left, bool(full), *(one.decode() for one in place))
 
-    async def _run(self, script: Script, queue: str, op: str, *arguments: Argument) -> Any:
-        return await self._store.run(script, [1, self._stream(queue), op, self.now_us, *arguments])
+    async def _run(self, script: Script, queue: str, op: str, *arguments: Argument, lanes: Sequence[str] = ()) -> Any:
+        stream = self._stream(queue)
+        keys = [stream, *(f"{stream}:{part}" for part in (*_PARTS, *lanes))]
+        return await self._store.run(script, [len(keys), *keys, op, self.now_us, *arguments])
 
     def _stream(self, queue: str) -> str:
         return f"{self._base}to:{queue}"

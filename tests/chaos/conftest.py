@@ -1,7 +1,6 @@
 """What these runs share: fleets of gateways, upstreams that keep a ledger, and the figures told at the end."""
 
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from tests.chaos.outage import TIMEOUT_S, Outage, policies
 from tests.chaos.stage import WORKERS, Stage
-from tests.fakes.gateways import Process, start_gateway
+from tests.fakes.gateways import Launch, launching
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Load
 from tests.fakes.redis_server import RedisServer
@@ -52,24 +51,14 @@ def figures(request: pytest.FixtureRequest) -> Figures:
     return tell
 
 
-Fleet = Callable[..., Awaitable[Process]]
+Fleet = Launch
 
 
 @pytest.fixture
 async def fleet(tmp_path: Path, own_redis_server: RedisServer) -> AsyncIterator[Fleet]:
     """`await fleet(policies, "--workers", "2")`: one more gateway on the test's own server; ended with the test."""
-    started: list[Process] = []
-    numbers = itertools.count()
-
-    async def start(policies: str, *arguments: str, store: str = own_redis_server.url, **options: Any) -> Process:
-        name = f"gw-{next(numbers)}"
-        one = await start_gateway(tmp_path / name, policies, *arguments, store=store, name=name, **options)
-        started.append(one)
-        return one
-
-    yield start
-    for one in started:
-        await one.end()
+    async with launching(tmp_path, own_redis_server.url) as launch:
+        yield launch
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import time
-from base64 import b64encode
 from collections import Counter
 from contextlib import suppress
 from itertools import count
@@ -21,26 +20,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.core.signatures import sign
 from tests.chaos.conftest import Figures
 from tests.conftest import StartServer
 from tests.fakes.gateways import Process, start_gateway
+from tests.fakes.provider import ECHO, KEY, SECRET, signed_fields
 from tests.fakes.receiver import Got, receiving
 from tests.fakes.redis_server import RedisServer
 
 WEBHOOKS = int(os.environ.get("GATEWAY_TEST_WEBHOOKS", "100000"))
 SOCKETS, KEYS, FORGED_OF_100, TWICE_OF_100, FAILING_OF_1000 = 32, 1_000, 1, 10, 2
 FAULT_EVERY_S, GATEWAYS = 8.0, 2
-KEY = b"a secret of 24 bytes or so"
-ENV = {"CRM": "whsec_" + b64encode(KEY).decode()}
+ENV = {"CRM": SECRET}
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-POLICIES = """
-version: 1
-upstreams:
-  up: {url: "builtin:echo"}
-routes:
-  - {name: all, upstream: up}
-"""
 SOURCES = """
 intake:
   sources:
@@ -106,10 +97,9 @@ class Provider:
                     self.acknowledged.add(id_)
 
     async def post(self, session: aiohttp.ClientSession, id_: str, number: int, key: bytes = KEY) -> int:
-        body, at = b'{"n": %d}' % number, int(time.time())
+        body = b'{"n": %d}' % number
         place = number // KEYS + self.dice.randrange(3)  # some are sent before others that come first
-        fields = {"webhook-id": id_, "webhook-timestamp": str(at), "webhook-signature": sign([key], id_, at, body)}
-        fields |= {"x-key": str(number % KEYS), "x-place": str(place)}
+        fields = signed_fields(id_, body, key=key) | {"x-key": str(number % KEYS), "x-place": str(place)}
         url = f"{self.dice.choice(self.gateways).url}/hooks/crm"
         status = 0
         with suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -135,7 +125,7 @@ class Faults:
         name = f"gw-{next(self._numbers)}"
         more = SOURCES % self._url
         return await start_gateway(
-            self._folder / name, POLICIES, store=self._server.url, name=name, env=ENV, more=more, patience="1s"
+            self._folder / name, ECHO, store=self._server.url, name=name, env=ENV, more=more, patience="1s"
         )
 
     async def go_on(self) -> None:

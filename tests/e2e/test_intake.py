@@ -5,30 +5,24 @@ import hmac
 import json
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import aiohttp
 import pytest
 
-from gateway.core.signatures import sign, signed
+from gateway.core.signatures import signed
 from tests.e2e.conftest import Launch, Process
-from tests.fakes.receiver import Receiver, receiving
+from tests.fakes.provider import ECHO, SECRET, signed_fields
+from tests.fakes.receiver import Receiver
 from tests.fakes.redis_server import RedisServer
 
-KEY, OURS = b"a secret of 24 bytes or so", b"another one of 24 bytes .."
+OURS = b"another one of 24 bytes .."
 ENV = {
-    "CRM": "whsec_" + b64encode(KEY).decode(),
+    "CRM": SECRET,
     "SYNC": "whsec_" + b64encode(OURS).decode(),
     "GIT": "a-shared-secret",
     "PSA": "ann:her-password",
 }
-POLICIES = """
-version: 1
-upstreams:
-  up: {url: "builtin:echo"}
-routes:
-  - {name: all, upstream: up}
-"""
 SOURCES = """
 intake:
   sources:
@@ -48,14 +42,8 @@ Answer = tuple[int, dict[str, object]]
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as one:
-        yield one
-
-
-@pytest.fixture
 async def gateway(launch: Launch, receiver: Receiver) -> Process:
-    return await launch(POLICIES, "--workers", "2", env=ENV, more=SOURCES % {"url": receiver.url})
+    return await launch(ECHO, "--workers", "2", env=ENV, more=SOURCES % {"url": receiver.url})
 
 
 async def post(gateway: Process, path: str, body: bytes, fields: Mapping[str, str], method: str = "POST") -> Answer:
@@ -67,19 +55,14 @@ async def post(gateway: Process, path: str, body: bytes, fields: Mapping[str, st
         return answer.status, await answer.json(content_type=None)
 
 
-def standard(id_: str, body: bytes, at_s: float = 0) -> dict[str, str]:
-    at_s = int(at_s or time.time())
-    return {"webhook-id": id_, "webhook-timestamp": str(at_s), "webhook-signature": sign([KEY], id_, at_s, body)}
-
-
 async def crm(gateway: Process, id_: str, key: str = "", n: int = 0, **more: float) -> Answer:
     body = json.dumps({"key": key, "n": n}).encode()
-    return await post(gateway, "/hooks/crm", body, standard(id_, body, **more))
+    return await post(gateway, "/hooks/crm", body, signed_fields(id_, body, **more))
 
 
 async def test_kept_once_and_delivered_signed(gateway: Process, receiver: Receiver) -> None:
     body = b'{"key": "a"}'
-    fields = {**standard("m1", body), "X-Event": "created", "Cookie": "secret", "Content-Type": "application/json"}
+    fields = {**signed_fields("m1", body), "X-Event": "created", "Cookie": "secret", "Content-Type": "application/json"}
     assert await post(gateway, "/hooks/crm?x=1", body, fields) == (200, {"result": "accepted"})
     assert await post(gateway, "/hooks/crm", body, fields) == (200, {"result": "duplicate"})
     assert await crm(gateway, "m2", "a") == (200, {"result": "accepted"})
@@ -107,15 +90,15 @@ async def test_in_order_and_marked(gateway: Process, receiver: Receiver) -> None
 
 async def test_what_is_not_taken(gateway: Process, receiver: Receiver) -> None:
     body = b"{}"
-    forged = {**standard("m1", body), "webhook-signature": "v1,AAAA"}
-    old = standard("m1", body, time.time() - 400)
+    forged = {**signed_fields("m1", body), "webhook-signature": "v1,AAAA"}
+    old = signed_fields("m1", body, time.time() - 400)
     large = b'{"key":"' + b"x" * 2000 + b'"}'
     refused = {
         "forged": await post(gateway, "/hooks/crm", body, forged),
         "unsigned": await post(gateway, "/hooks/crm", body, {}),
         "old": await post(gateway, "/hooks/crm", body, old),
-        "large": await post(gateway, "/hooks/crm", large, standard("m1", large)),
-        "no json": await post(gateway, "/hooks/crm", b"{", standard("m1", b"{")),
+        "large": await post(gateway, "/hooks/crm", large, signed_fields("m1", large)),
+        "no json": await post(gateway, "/hooks/crm", b"{", signed_fields("m1", b"{")),
         "get": await post(gateway, "/hooks/crm", b"", {}, "GET"),
         "nobody": await post(gateway, "/hooks/nobody", body, {}),
         "beside": await post(gateway, "/hooks/", body, {}),
@@ -159,7 +142,7 @@ async def test_other_ways_to_sign_limits_and_a_service_that_is_away(gateway: Pro
 async def test_what_is_not_in_the_store_is_not_acknowledged(
     launch: Launch, receiver: Receiver, own_redis_server: RedisServer
 ) -> None:
-    gateway = await launch(POLICIES, env=ENV, more=SOURCES % {"url": receiver.url}, store=own_redis_server.url)
+    gateway = await launch(ECHO, env=ENV, more=SOURCES % {"url": receiver.url}, store=own_redis_server.url)
     assert (await crm(gateway, "m1"))[0] == 200
     await receiver.wait(1)
     own_redis_server.kill()
@@ -176,7 +159,9 @@ async def test_rude_providers(gateway: Process, receiver: Receiver) -> None:
     async def say(head: str, *pieces: bytes, body: bytes = b"{}", patient: bool = True, source: str = "crm") -> bytes:
         """A request in pieces; what comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        fields = "".join(f"{name}: {text}\r\n" for name, text in standard(f"m{len(pieces)}{head}"[:9], body).items())
+        fields = "".join(
+            f"{name}: {text}\r\n" for name, text in signed_fields(f"m{len(pieces)}{head}"[:9], body).items()
+        )
         writer.write(f"POST /hooks/{source} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}{fields}\r\n".encode())
         got = b""
         for piece in pieces:
@@ -197,6 +182,6 @@ async def test_rude_providers(gateway: Process, receiver: Receiver) -> None:
     assert b" 413 " in await say("Content-Length: 99999999\r\n", b"{" * 2000)
     await say("Content-Length: 20\r\n", b"{", patient=False)
     odd = b'{"key": "\\ud800"}'
-    assert (await post(gateway, "/hooks/crm", odd, standard("odd", odd)))[0] == 200
+    assert (await post(gateway, "/hooks/crm", odd, signed_fields("odd", odd)))[0] == 200
     await receiver.wait(4)
     assert receiver.got[3].body == odd

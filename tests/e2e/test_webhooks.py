@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import signal
-from base64 import b64encode
-from collections.abc import AsyncIterator
+import socket
+from collections import Counter
 
 import aiohttp
 import pytest
@@ -14,10 +14,9 @@ from gateway.core.signatures import signed
 from tests.cli.command import gateway
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.ports import free_port
-from tests.fakes.receiver import Receiver, receiving
+from tests.fakes.provider import KEY, SECRET
+from tests.fakes.receiver import Got, Receiver
 
-KEY = b"a secret of 24 bytes or so"
-SECRET = "whsec_" + b64encode(KEY).decode()
 POLICIES = """
 version: 1
 keys:
@@ -41,12 +40,6 @@ intake:
   sources:
     crm: {verify: standard, secrets: [env:HOOK_SECRET], to: {sync: {url: "%s"}}}
 """
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as one:
-        yield one
 
 
 async def fleet(launch: Launch, receiver: Receiver) -> list[Process]:
@@ -79,11 +72,46 @@ async def test_every_transition_arrives_though_a_gateway_is_killed(launch: Launc
         await receiver.wait(len(receiver.got) + 1)
         arrived = {json.loads(got.body)["connection"] for got in receiver.got[5:]}
     for got in receiver.got:
-        assert signed([KEY], got.id, got.headers["webhook-timestamp"], got.body, got.headers["webhook-signature"])
+        assert signed([KEY], got.id, *_signature(got))
         told = json.loads(got.body)
         assert told["type"] in ("connection.degraded", "connection.offline")
         assert (told["id"], told["sequence"], told["data"]["tenant"]) == (got.id, 1, "acme")
     assert SECRET not in second.log.with_name("stdout").read_text()
+
+
+async def test_receivers_that_misbehave_hold_up_nobody(launch: Launch, receiver: Receiver) -> None:
+    """They hang, fail, send elsewhere, never read: the good one is told everything, and what waits for them is bounded."""
+    statuses = {"/good": 204, "/hang": None, "/500": 500, "/302": 302}
+    receiver.answer, receiver.fields = lambda got: statuses[got.path], {"Location": "/canary"}
+    urls = {path: receiver.url.replace("/hook", path) for path in statuses}
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        urls["/deaf"] = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        targets = [f'    t{path[1:]}: {{url: "{url}", secrets: [env:HOOK_SECRET]}}\n' for path, url in urls.items()]
+        more = "webhooks:\n  allow: [127.0.0.0/8]\n  most_waiting: 10\n  targets:\n" + "".join(targets)
+        one = await launch(POLICIES % free_port(), env={"HOOK_SECRET": SECRET}, more=more)
+        for number in range(30):
+            assert await call(one, f"c-{number}") == 502
+            while f"c-{number}" not in [
+                json.loads(got.body)["connection"] for got in receiver.got if got.path == "/good"
+            ]:
+                await receiver.wait(len(receiver.got) + 1)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{one.admin_port}/-/webhooks") as answer,
+        ):
+            waiting = {queue["receiver"]: queue["waiting"] for queue in (await answer.json())["webhooks"]}
+    dropped = Counter[str]()
+    for line in one.events("webhook.dropped"):
+        assert line["reason"] == "queue_full"
+        dropped[line["receiver"]] += line["count"]
+    assert waiting == {"tgood": waiting["tgood"], "thang": 10, "t500": 10, "t302": 10, "tdeaf": 10}
+    assert dropped.keys() >= waiting.keys() - {"tgood"}
+    assert {got.path for got in receiver.got} == statuses.keys(), "nobody asked for the canary"
+    assert all(signed([KEY], got.id, *_signature(got)) for got in receiver.got)
+
+
+def _signature(got: Got) -> tuple[str, bytes, str]:
+    return got.headers["webhook-timestamp"], got.body, got.headers["webhook-signature"]
 
 
 async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

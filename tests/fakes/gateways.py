@@ -1,13 +1,14 @@
 """Gateways as real processes with real workers: started, watched through their log, and ended by whoever started them."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -104,6 +105,27 @@ async def start_gateway(
         with suppress(PortTaken):
             return await _start(folder, settings, arguments, env, token)
     return await _start(folder, settings, arguments, env, token)
+
+
+Launch = Callable[..., Awaitable[Process]]
+
+
+@asynccontextmanager
+async def launching(folder: Path, store: str) -> AsyncIterator[Launch]:
+    """`await launch(policies, "--workers", "4")`: one more gateway, with the options of `start_gateway`; all of them end
+    with the block."""
+    started: list[Process] = []
+    names = (f"gw-{number}" for number in itertools.count())
+
+    async def launch(policies: str, *arguments: str, store: str = store, **options: Any) -> Process:
+        name = next(names)
+        one = await start_gateway(folder / name, policies, *arguments, store=store, name=name, **options)
+        started.append(one)
+        return one
+
+    yield launch
+    for one in started:
+        await one.end()
 
 
 async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str], token: str) -> Process:

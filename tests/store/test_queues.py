@@ -316,6 +316,15 @@ async def test_a_receiver_that_fails_is_left_alone(office: Office) -> None:
     assert len(await take(office)) == 8
 
 
+async def test_a_clock_that_is_set_back_holds_up_nobody_for_longer(office: Office) -> None:
+    await put(office, *map(letter, "123456"))
+    for one in await take(office, count=PATIENCE):
+        await office.settle("q", "a", one, Step.RETRY, wait_ms=1_000, blamed=True, log={})
+    assert await take(office) == []
+    office.now_us -= 3600 * S_US
+    assert ids(await take(office)) == ["6"]
+
+
 def test_names_in_keys() -> None:
     assert short("c-1") == "c-1"
     assert len({short(text) for text in ("x" * 129, "x" * 130, "\udcff", "\udcfe", "?")}) == 5

@@ -8,17 +8,10 @@ import pytest
 from gateway.settings import StoreSettings
 from gateway.store.queues import Office, open_queue_store
 from gateway.store.redis import RedisStore
-from tests.fakes.receiver import Receiver, receiving
 from tests.fakes.redis_server import RedisServer
 
 T0_US = 1_700_000_000_000_000
 PATIENCE_US = 5_000_000
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as one:
-        yield one
 
 
 @pytest.fixture

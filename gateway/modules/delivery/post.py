@@ -58,6 +58,7 @@ class Post:
             timeout=aiohttp.ClientTimeout(total=receiver.timeout_us / 1e6),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            skip_auto_headers=("Content-Type",),
             auto_decompress=False,
         )
 

@@ -70,9 +70,7 @@ class Intake:
 
         Only after the first two will it be delivered; after the others the sender has to send it again.
         """
-        source = inlet.source
-        passed = {name.lower(): text for name, text in fields.items() if name.lower() not in _NOT_PASSED}
-        kept = {name: _printable(text) for name, text in passed.items() if not name.startswith(_OURS)}
+        source, kept = inlet.source, passed_on(fields)
         letter = Letter(known.id, body, key=short(known.key), place=known.place, marks=known.marks, fields=kept)
         result = await self._append(inlet, letter)
         self.counts[source.name, result] += 1
@@ -90,6 +88,15 @@ class Intake:
             return "full"
         self._on_stored(inlet.queues)
         return "accepted" if appended.result else "duplicate"
+
+
+def passed_on(fields: Mapping[str, str]) -> dict[str, str]:
+    """What goes along to services: nothing about the connection or the sender, nothing that looks like ours."""
+    left_out = {name.strip().lower() for name in fields.get("connection", "").split(",")} | _NOT_PASSED
+    lower = {name.lower(): text for name, text in fields.items()}
+    return {
+        name: _printable(text) for name, text in lower.items() if name not in left_out and not name.startswith(_OURS)
+    }
 
 
 def queue_of(source: Source, receiver: str) -> str:

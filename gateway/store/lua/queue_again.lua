@@ -4,6 +4,7 @@
 -- Bounded work: so many letters are looked at, and the caller goes on from there.
 --
 -- KEYS[1]  the stream
+-- KEYS[2...] what else of the queue is touched: a cluster wants to know before anything runs
 --
 -- ARGV[1]  op      redrive (dead letters) or replay (delivered ones)
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests

@@ -3,6 +3,7 @@
 -- Runs behind clock.lua. The keys are those of queue_take.lua.
 --
 -- KEYS[1]  the stream
+-- KEYS[2...] what else of the queue is touched: a cluster wants to know before anything runs
 --
 -- ARGV[1]  op         done, retry or dead
 -- ARGV[2]  now_us     0 = the server's clock; anything else is for tests

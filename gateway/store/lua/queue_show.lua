@@ -4,6 +4,7 @@
 -- that nobody looks at any more, because no gateway has its receiver in its settings, ends after a while.
 --
 -- KEYS[1]  the stream
+-- KEYS[2...] what else of the queue is touched: a cluster wants to know before anything runs
 --
 -- ARGV[1]  op      show
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests

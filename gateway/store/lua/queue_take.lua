@@ -14,6 +14,7 @@
 -- nobody has looked after it for long: see queue_show.lua.
 --
 -- KEYS[1]  the stream
+-- KEYS[2...] what else of the queue is touched: a cluster wants to know before anything runs
 --
 -- ARGV[1]  op           take
 -- ARGV[2]  now_us       0 = the server's clock; anything else is for tests
@@ -31,7 +32,7 @@ local due, tries, first, rest = queue .. ':due', queue .. ':tries', queue .. ':f
 local now_ms = math.floor(now / 1000)
 local reply = {-1}
 
-local LANE_MS = 30 * 24 * 3600 * 1000
+local LANE_MS, LONGEST_REST_MS = 30 * 24 * 3600 * 1000, 300 * 1000
 
 -- Hand out all letters from the first one on: somebody has removed the group, or a part of the queue. They keep their
 -- number of tries. Lanes may name a letter twice from now on; queue_settle.lua passes over those that are delivered.
@@ -53,7 +54,7 @@ local resting = redis.call('HMGET', rest, 'failures', 'until_ms')
 local probing = tonumber(resting[1] or 0) >= tonumber(ARGV[7])
 if probing then
   local wait = tonumber(resting[2]) - now_ms
-  if wait > 0 then return {wait} end
+  if wait > 0 and wait <= math.max(lease, LONGEST_REST_MS) then return {wait} end -- else the clock was set back
   room = math.min(room, 1 - pending[1])
 end
 
