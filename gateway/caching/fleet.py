@@ -1,5 +1,6 @@
 """What other workers keep, or are about to: asked before the upstream is, by the one call that asks for all."""
 
+import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 FIRST_GAP_S, MAX_GAP_S = 0.01, 0.2
 """Between two looks at what another worker fetches."""
+LEASE_MS = 1000
+"""For how long others wait for a worker that does not say that it is still there."""
 MOST_VARIES = 8
 """Times that one call is told that answers depend on something else than it thought."""
 _LASTS = {Outcome.ITS_OWN: ("own", int(PASS_S * 1000)), Outcome.FAILED: ("failed", int(FAILS_S * 1000))}
@@ -28,7 +31,9 @@ class Turn(Enum):
     USE = "use"
     """What is in its memory now."""
     ALONE = "alone"
-    """Ask for this call only: answers are each caller's own, or others take too long."""
+    """Ask for this call only: answers are each caller's own."""
+    LATE = "late"
+    """The same: others take too long."""
 
 
 async def turn(lookup: "Lookup", fleet: FleetCache, flight: Flight, until_s: float, *, fresh: bool = False) -> Turn:
@@ -40,7 +45,7 @@ async def turn(lookup: "Lookup", fleet: FleetCache, flight: Flight, until_s: flo
     gateway, gap_s, insist = lookup.call.gateway, FIRST_GAP_S, False
     looks = 0
     token = "" if lookup.only_looks else gateway.new_id()
-    lease_ms = lookup.kept.cache.wait_us // 1000
+    lease_ms = min(LEASE_MS, lookup.kept.cache.wait_us // 2000 + 1)
     while True:
         stored, place = lookup.look(), place_of(lookup)
         sent_us = now_us(gateway)
@@ -59,19 +64,20 @@ async def turn(lookup: "Lookup", fleet: FleetCache, flight: Flight, until_s: flo
             insist = True
             continue
         if found.fetches == "mine":
-            _lend(flight, fleet, place, token)
+            flight.on_end = _Lease(lookup, fleet, place, token, lease_ms).end
         if found.fetches != "theirs":
             return _after(found.fetches, flight)
-        if gateway.clock() + gap_s > until_s:
-            return Turn.ALONE
-        await gateway.sleep(gap_s)
+        left_s = until_s - gateway.clock()
+        if left_s <= 0:
+            return Turn.LATE
+        await gateway.sleep(min(gap_s, left_s))
         gap_s = min(2 * gap_s, MAX_GAP_S)
 
 
 def place_of(lookup: "Lookup", vary: tuple[bytes, ...] | None = None, variant: bytes = b"") -> Place:
     """Where the answer to this call is; vary: what it depends on, if that is another thing than is known."""
-    route, shelf = lookup.call.route.name, lookup.shelf
-    return Place(route, shelf, lookup.key[1], lookup.named) if vary is None else Place(route, shelf, variant, vary)
+    room, shelf = lookup.kept.room, lookup.shelf
+    return Place(room, shelf, lookup.key[1], lookup.named) if vary is None else Place(room, shelf, variant, vary)
 
 
 def _usable(lookup: "Lookup", place: Place, found: Found, sent_us: int, fresh: bool) -> bool:
@@ -92,10 +98,27 @@ def _after(fetches: str, flight: Flight) -> Turn:
     return Turn.ALONE if fetches == "own" else Turn.ASK
 
 
-def _lend(flight: Flight, fleet: FleetCache, place: Place, token: str) -> None:
-    """Others wait until the flight ends, or the lease does."""
+class _Lease:
+    """Others wait while it is renewed: until the flight ends or this worker does, and no longer than `wait`."""
 
-    flight.on_end = lambda outcome: fleet.release(place, token, *_LASTS.get(outcome, ("", 0)))
+    def __init__(self, lookup: "Lookup", fleet: FleetCache, place: Place, token: str, lease_ms: int) -> None:
+        self._fleet, self._place, self._token, self._lease_ms = fleet, place, token, lease_ms
+        self._loop = asyncio.get_running_loop()
+        self._last_s = self._loop.time() + lookup.kept.cache.wait_us / 1e6
+        self._timer = self._in_time()
+
+    def _in_time(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(self._lease_ms / 3000, self._renew)
+
+    def _renew(self) -> None:
+        if self._loop.time() < self._last_s:
+            self._fleet.renew(self._place, self._token, self._lease_ms)
+            self._timer = self._in_time()
+
+    def end(self, outcome: Outcome) -> None:
+        """Told what became of the flight."""
+        self._timer.cancel()
+        self._fleet.release(self._place, self._token, *_LASTS.get(outcome, ("", 0)))
 
 
 def keep_for_all(lookup: "Lookup", place: Place, stored: Stored, asked_us: int) -> None:

@@ -155,7 +155,7 @@ class Lookup:
                     return ANSWERED
             elif now is Turn.ASK:
                 return await self._ask(flight, stored)
-            flight.end(Outcome.ITS_OWN if now is Turn.ALONE else Outcome.LEFT)
+            flight.end({Turn.ALONE: Outcome.ITS_OWN, Turn.LATE: Outcome.LATE}.get(now, Outcome.LEFT))
             return await self._alone(stored)
         except BaseException:
             flight.end(Outcome.LEFT)

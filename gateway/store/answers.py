@@ -104,7 +104,7 @@ class SharedAnswers:
         """
         stamp = known.stamp if known is not None else ""
         arguments = [*named(place), stamp, target_of(place.shelf.target), token, lease_ms, int(insist)]
-        reply = await self._run("find", place.route, arguments)
+        reply = await self._run("find", place.room, arguments)
         return decode_found(reply, known, place.vary, now_us)
 
     def put(self, place: Place, stored: Stored, *, asked_us: int, now_us: int, most_bytes: int) -> None:
@@ -112,39 +112,41 @@ class SharedAnswers:
         keep_ms = stored.useful_us() // 1000
         if keep_ms > 0:
             arguments = [*named(place), stored.stamp, target_of(stored.target), max(0, now_us - asked_us)]
-            self._tell(
-                "put", place.route, [*arguments, keep_ms, most_bytes, about(stored), pack_answer(stored, now_us)]
-            )
+            self._tell("put", place.room, [*arguments, keep_ms, most_bytes, about(stored), pack_answer(stored, now_us)])
+
+    def renew(self, place: Place, token: str, lease_ms: int) -> None:
+        """This one is still fetching it: others go on waiting, from now on for so long."""
+        self._tell("renew", place.room, [member(place), token, lease_ms])
 
     def release(self, place: Place, token: str, outcome: str, for_ms: int) -> None:
         """This one does not fetch it any more. outcome: `own` or `failed`, told to others for so long; "" = nothing."""
-        self._tell("release", place.route, [member(place), token, outcome, for_ms])
+        self._tell("release", place.room, [member(place), token, outcome, for_ms])
 
-    def forget(self, route: str, target: str) -> None:
-        """Whatever is kept of the route for this target is wrong, and so is what was asked for before now."""
-        self._tell("forget", route, [target_of(target)])
+    def forget(self, room: str, target: str) -> None:
+        """Whatever is kept in the room for this target is wrong, and so is what was asked for before now."""
+        self._tell("forget", room, [target_of(target)])
 
-    async def purge(self, route: str, tenant: str | None, prefix: str) -> int:
-        """Drop the answers of a route to calls of one tenant (None: of any) for such targets. How many there were."""
+    async def purge(self, room: str, tenant: str | None, prefix: str) -> int:
+        """Drop the answers in a room to calls of one tenant (None: of any) for such targets. How many there were."""
         whose, gone, at = "" if tenant is None else encode_part(tenant or None), 0, 0
         while at >= 0:
             wanted: list[Argument] = [whose, prefix.encode("utf-8", "surrogateescape"), at]
-            _, count, at = await self._run("purge", route, wanted)
+            _, count, at = await self._run("purge", room, wanted)
             gone += count
         return gone
 
-    async def size(self, route: str) -> tuple[int, int]:
-        """How many answers of a route there are, and about how many bytes they take."""
-        _, count, size_bytes = await self._run("size", route, [])
+    async def size(self, room: str) -> tuple[int, int]:
+        """How many answers there are in a room, and about how many bytes they take."""
+        _, count, size_bytes = await self._run("size", room, [])
         return count, size_bytes
 
-    def _run(self, op: str, route: str, arguments: Sequence[Argument]) -> Awaitable[Any]:
+    def _run(self, op: str, room: str, arguments: Sequence[Argument]) -> Awaitable[Any]:
         """Sent by the time this returns, where there is one server: what is told first, happens first."""
-        return self._store.run(ANSWERS, [*beginning(op, self._store.key_prefix, route, self.now_us), *arguments])
+        return self._store.run(ANSWERS, [*beginning(op, self._store.key_prefix, room, self.now_us), *arguments])
 
-    def _tell(self, op: str, route: str, arguments: Sequence[Argument]) -> None:
+    def _tell(self, op: str, room: str, arguments: Sequence[Argument]) -> None:
         if self._store.up:
-            telling = asyncio.ensure_future(self._run(op, route, arguments))
+            telling = asyncio.ensure_future(self._run(op, room, arguments))
             self._telling.add(telling)
             telling.add_done_callback(self._told)
 

@@ -22,14 +22,14 @@ FORMAT = 1
 """Of an answer: the first byte. Another one is not read."""
 
 
-def base_of(prefix: str, route: str) -> str:
-    """What the keys of a route begin with. Tags of limits never are a route's name: they begin otherwise."""
-    return f"{prefix}answers:{{{route}}}:"
+def base_of(prefix: str, room: str) -> str:
+    """What the keys of a room begin with. Tags of limits never are a room's name: they begin otherwise."""
+    return f"{prefix}answers:{{{room}}}:"
 
 
-def beginning(op: str, prefix: str, route: str, now_us: int) -> list[Argument]:
+def beginning(op: str, prefix: str, room: str, now_us: int) -> list[Argument]:
     """The arguments of ANSWERS after the sha that every op has."""
-    base = base_of(prefix, route)
+    base = base_of(prefix, room)
     return [3, f"{base}index", f"{base}about", f"{base}bytes", op, now_us, base]
 
 

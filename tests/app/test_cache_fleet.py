@@ -1,14 +1,17 @@
 """Two gateways and what they keep together."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from gateway.caching.fleet import LEASE_MS
+from gateway.modules.cache.flights import Outcome
 from gateway.store import StoreDown
 from gateway.store.answers import SharedAnswers
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
-from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.upstream import Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually
 
 Pair = tuple[Cached, Cached]
@@ -109,6 +112,59 @@ async def test_if_its_caller_leaves_another_gateway_asks(pair: Pair) -> None:
     assert len(one.upstream.received) == 2
 
 
+async def test_a_slow_answer_is_waited_for_longer_than_a_lease_lasts(pair: Pair) -> None:
+    """Who fetches it says again and again that it is there."""
+    one, other = pair
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_got: Received, _socket: Socket) -> bytes:
+        asked.set()
+        await go_on.wait()
+        return answer(b"x", "Cache-Control: max-age=60")
+
+    one.upstream.script = slow
+    leading = asyncio.create_task(one.get("/things"))
+    await asked.wait()
+    waiting = asyncio.create_task(other.get("/things"))
+    loop = asyncio.get_running_loop()
+    began_s, renew, renewed = loop.time(), fleet(one).renew, asyncio.Event()
+
+    def counted(*arguments: Any) -> None:
+        renew(*arguments)
+        if loop.time() - began_s > LEASE_MS / 1000:
+            renewed.set()
+
+    fleet(one).renew = counted  # type: ignore[method-assign]
+    await renewed.wait()
+    go_on.set()
+    assert (await leading).body == (await waiting).body == b"x"
+    assert len(one.upstream.received) == 1
+
+
+async def test_who_is_too_slow_for_others_is_no_reason_not_to_wait_for_the_next(
+    start: Start, upstream: Upstream
+) -> None:
+    one, other = [await begin(start, upstream, store="shared", more="wait: 50ms") for _ in range(2)]
+    for each in (one, other):
+        await connected(each)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_got: Received, _socket: Socket) -> bytes:
+        asked.set()
+        await go_on.wait()
+        return answer(b"x", "Cache-Control: private")
+
+    upstream.script = slow
+    calls = [asyncio.create_task(one.get("/things"))]
+    await asked.wait()
+    calls.append(asyncio.create_task(other.get("/things")))
+    await upstream.until(lambda: len(upstream.received) == 2)
+    (kept,) = filter(None, map(other.running.gateway.caches.of, other.running.gateway.policies.routes))
+    assert not any(known[0] is Outcome.ITS_OWN for known in kept.flights._until.values())
+    go_on.set()
+    await asyncio.gather(*calls)
+
+
 async def test_answers_that_are_each_callers_own_are_waited_for_by_nobody(pair: Pair) -> None:
     one, other = pair
     one.answers(answer(b"x", "Cache-Control: private"))
@@ -205,6 +261,35 @@ async def test_what_is_kept_here_and_for_all(pair: Pair) -> None:
     assert (theirs["kept"][0], theirs["answers"], theirs["shared"]) == (1, {"hit": 1}, sizes["shared"])
     await fleet(one)._store.close()
     assert (await one.running.gateway.caches.sizes())["all"] == {**sizes, "shared": None}
+
+
+async def test_gateways_with_other_rules_or_another_upstream_share_nothing(start: Start, upstream: Upstream) -> None:
+    async with Upstream() as elsewhere:
+        upstream.script, elsewhere.script = always(answer(b"here")), always(answer(b"elsewhere"))
+        alike = [await begin(start, upstream, store="shared") for _ in range(2)]
+        other_rules = await begin(start, upstream, store="shared", ttl="6m")
+        other_upstream = await begin(start, elsewhere, store="shared")
+        for each in (*alike, other_rules, other_upstream):
+            await connected(each)
+            await each.get("/things")
+            await told(each)
+        assert len(upstream.received) == 2
+        assert (await other_upstream.get("/things")).body == b"elsewhere"
+
+
+async def test_a_reload_that_changes_the_rules_forgets_in_the_store_too(pair: Pair, start: Start) -> None:
+    one, other = pair
+    one.answers(answer(b"old"))
+    await one.get("/things")
+    await told(one)
+    changed = (await begin(start, one.upstream, store="shared", ttl="6m")).running.gateway.policies
+    caches = one.running.gateway.caches
+    (room,) = (kept.room for kept in caches._kept.values())
+    assert await fleet(one).size(room) != (0, 0)
+    caches.use(changed)
+    while caches._working:
+        await asyncio.sleep(0.001)
+    assert await fleet(other).size(room) == (0, 0)
 
 
 async def test_a_purge_forgets_here_and_for_all(pair: Pair) -> None:

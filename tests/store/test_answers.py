@@ -138,6 +138,33 @@ async def test_a_lease_ends_when_its_holder_is_gone(world: World) -> None:
     assert 0 < await world.client.pttl(key) <= 60_000
 
 
+async def test_a_lease_is_renewed_by_its_holder(world: World) -> None:
+    await world.find(place(), token="me", lease_ms=1000)
+    (key,) = await world.client.keys("t:answers:{all}:l:*")
+    world.answers.renew(place(), "you", 60_000)
+    await world.told()
+    assert await world.client.pttl(key) <= 1000
+    world.answers.renew(place(), "me", 60_000)
+    world.answers.renew(place("/b"), "me", 60_000)
+    await world.told()
+    assert await world.client.pttl(key) > 50_000
+    assert await world.client.keys("t:answers:{all}:l:*") == [key]
+
+
+async def test_what_was_asked_for_earlier_does_not_take_the_place_of_what_is_there(world: World) -> None:
+    newer, older = stored(body=b"new"), stored(body=b"old", stamp="s0")
+    await world.put(place(), newer)
+    world.later(10 * S)
+    await world.put(place(), older, asked_ago_us=11 * S)
+    found = (await world.find(place())).stored
+    assert found is not None
+    assert found.body == b"new"
+    await world.put(place(), older, asked_ago_us=9 * S)
+    found = (await world.find(place())).stored
+    assert found is not None
+    assert found.body == b"old"
+
+
 async def test_what_is_there_is_fetched_again_only_if_somebody_insists(world: World) -> None:
     await world.put(place(), stored())
     found = await world.find(place(), token="me", lease_ms=1000)

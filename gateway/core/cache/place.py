@@ -1,15 +1,36 @@
 """Where an answer is kept for the whole fleet, and what is known of that place."""
 
-from typing import NamedTuple
+from dataclasses import fields, is_dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 from gateway.core.cache.key import Shelf
 from gateway.core.cache.rules import Stored
 
 
-class Place(NamedTuple):
-    """The answer to one request on a shelf of a route, by what it depends on, as far as is known."""
+def room_of(route: str, *rules: object) -> str:
+    """Where all answers of a route are: its name, and a hash over whatever decides what they are (frozen dataclasses).
 
-    route: str
+    Gateways that have other rules or another upstream behind a route of that name have another room.
+    """
+    return f"{route}@{blake2b(repr(_said(rules)).encode(), digest_size=8).hexdigest()}"
+
+
+def _said(value: Any) -> Any:
+    """The same for equal values, in every process."""
+    if isinstance(value, frozenset):
+        return sorted(map(_said, value))
+    if isinstance(value, tuple):
+        return [_said(one) for one in value]
+    if is_dataclass(value):
+        return [(one.name, _said(getattr(value, one.name))) for one in fields(value) if one.compare]
+    return value
+
+
+class Place(NamedTuple):
+    """The answer to one request on a shelf, by what it depends on, as far as is known. room: see `room_of`."""
+
+    room: str
     shelf: Shelf
     variant: bytes
     vary: tuple[bytes, ...]

@@ -3,10 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from time import time
 from typing import Any, NamedTuple
 
+from gateway.core.cache.place import room_of
 from gateway.core.cache.rules import Cache, Stored
 from gateway.core.policy import PolicySet, Route
 from gateway.core.upstream import Upstream
@@ -37,12 +39,13 @@ class Purge(NamedTuple):
 
 
 class Kept:
-    """What one route keeps. fleet: where others find it too; None = nowhere."""
+    """What one route keeps. fleet: where others find it too, in `room`; None = nowhere."""
 
-    __slots__ = ("_at_once", "cache", "fleet", "flights", "memory", "upstream")
+    __slots__ = ("_at_once", "cache", "fleet", "flights", "memory", "room", "upstream")
 
-    def __init__(self, cache: Cache, upstream: Upstream, fleet: FleetCache | None) -> None:
+    def __init__(self, route: str, cache: Cache, upstream: Upstream, fleet: FleetCache | None) -> None:
         self.fleet = fleet if cache.shared else None
+        self.room = room_of(route, cache, upstream)
         self.cache = cache
         self.upstream = upstream
         self.memory = Memory(cache.size_bytes)
@@ -80,11 +83,14 @@ class Caches:
             if route.cache is not None:
                 kept = before.get(route.name)
                 if kept is None or kept.cache != route.cache or kept.upstream != route.upstream:
-                    kept = Kept(route.cache, route.upstream, self._fleet)
+                    kept = Kept(route.name, route.cache, route.upstream, self._fleet)
                 kept.cache, kept.upstream = route.cache, route.upstream
                 self._kept[route.name] = kept
         if self._fleet is not None and any(kept.fleet is not None for kept in self._kept.values()):
             self._work(self._fleet.start())
+        for name, kept in before.items():
+            if self._kept.get(name) is not kept and kept.fleet is not None:
+                self._work(_cleared(kept.fleet, kept.room))
 
     def of(self, route: Route) -> Kept | None:
         """None for a call that began with other policies than those in force: it uses no cache."""
@@ -93,11 +99,11 @@ class Caches:
 
     def forget(self, upstream: Upstream, target: str, now_us: int) -> None:
         """Whatever is kept of this upstream's answers about this target is wrong."""
-        for name, kept in self._kept.items():
+        for kept in self._kept.values():
             if kept.upstream.name == upstream.name:
                 kept.memory.forget(target, now_us)
                 if kept.fleet is not None:
-                    kept.fleet.forget(name, target)
+                    kept.fleet.forget(kept.room, target)
 
     async def purged(self, wanted: Mapping[str, str | None]) -> dict[str, int]:
         """Forget what an operator wants gone, in the store too; how many answers there were.
@@ -105,10 +111,10 @@ class Caches:
         wanted  members of `Purge`. Raises StoreDown, when this worker has forgotten all the same.
         """
         purge = Purge(**wanted)
-        chosen = {name: kept for name, kept in self._kept.items() if purge.route in (None, name)}
-        here = sum(kept.memory.purge(purge.fits, int(self._wall_clock() * 1e6)) for kept in chosen.values())
-        fleet = {name: kept.fleet for name, kept in chosen.items() if kept.fleet is not None}
-        elsewhere = [await one.purge(name, purge.tenant, purge.prefix or "") for name, one in fleet.items()]
+        chosen = [kept for name, kept in self._kept.items() if purge.route in (None, name)]
+        here = sum(kept.memory.purge(purge.fits, int(self._wall_clock() * 1e6)) for kept in chosen)
+        fleet = [(kept.fleet, kept.room) for kept in chosen if kept.fleet is not None]
+        elsewhere = [await one.purge(room, purge.tenant, purge.prefix or "") for one, room in fleet]
         return {"workers": here, "store": sum(elsewhere)}
 
     def levels(self) -> dict[str, tuple[int, int]]:
@@ -123,15 +129,9 @@ class Caches:
             answers.setdefault(name, {})[how] = count
         levels = self.levels()
         return {
-            name: {"kept": levels[name], "answers": answers[name], "shared": await self._shared(name, kept.fleet)}
+            name: {"kept": levels[name], "answers": answers[name], "shared": await _shared(kept)}
             for name, kept in [*self._kept.items()]
         }
-
-    async def _shared(self, name: str, fleet: FleetCache | None) -> tuple[int, int] | None:
-        try:
-            return await fleet.size(name) if fleet is not None else None
-        except StoreDown:
-            return None
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Do this in the background, if not too much is done there already."""
@@ -153,3 +153,16 @@ class Caches:
             await asyncio.wait(self._working)
         if self._fleet is not None:
             await self._fleet.close()
+
+
+async def _shared(kept: Kept) -> tuple[int, int] | None:
+    try:
+        return await kept.fleet.size(kept.room) if kept.fleet is not None else None
+    except StoreDown:
+        return None
+
+
+async def _cleared(fleet: FleetCache, room: str) -> None:
+    """Nobody here looks there any more. What the store does not hear of, it forgets by itself."""
+    with suppress(StoreDown):
+        await fleet.purge(room, None, "")

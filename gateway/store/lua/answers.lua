@@ -2,8 +2,8 @@
 --
 -- Runs as one text behind clock.lua.
 --
--- All keys of a route have one hash tag. What is kept of it has a bound in bytes; what is of use for the shortest time
--- goes first.
+-- All keys of a room (core/cache/place.py) have one hash tag. What is kept there has a bound in bytes; what is of use
+-- for the shortest time goes first.
 --
 -- KEYS[1]  sorted set `index`: member = shelf:variant of an answer, score = when it is of no use any more, in ms
 -- KEYS[2]  hash `about`: by member its size in bytes, whose it is and what was asked for, with spaces between
@@ -11,7 +11,7 @@
 -- and behind `base`: `s:SHELF`, a hash: `vary`, and by variant `stamp asked_us put_us`; `a:MEMBER`, an answer; `l:MEMBER`,
 -- who fetches it, or what came of that; `c:TARGET`, when it was changed; `purged`, when an operator wanted answers gone
 --
--- ARGV[1]  op      find, put, release, forget, size or purge
+-- ARGV[1]  op      find, put, renew, release, forget, size or purge
 -- ARGV[2]  now_us  0 = the server's clock; anything else is for tests
 -- ARGV[3]  base    what the names of the other keys begin with
 -- find:    ARGV[4] shelf, [5] variant, [6] vary and [7] stamp as far as the asker knows them, [8] target,
@@ -22,7 +22,8 @@
 -- put:     ARGV[4] shelf, [5] variant, [6] vary, [7] stamp, [8] target, [9] how long ago it was asked for, [10] for how
 --          long it is of use, in ms, [11] bound of all in bytes, [12] what is known about it, beginning with its size,
 --          [13] the answer
---          Reply: now, 1 = it is kept
+--          Reply: now, 1 = it is kept; 0: it is too large, or was asked for before what is there, or before a change
+-- renew:   ARGV[4] member, [5] who fetches it, [6] for how long others go on waiting, in ms
 -- release: ARGV[4] member, [5] who fetched it, [6] what came of it ("" = nothing), [7] for how long that holds, in ms
 -- forget:  ARGV[4] target
 -- size:    Reply: now, how many answers there are that have not expired, and the sum of the sizes
@@ -94,6 +95,8 @@ if op == 'put' then
   if asked <= changed_at(ARGV[8]) or asked <= tonumber(redis.call('GET', base .. 'purged') or 0) or size > most then
     return {now, 0}
   end
+  local known = redis.call('HGET', base .. 's:' .. shelf, variant)
+  if known and tonumber(string.match(known, '^%S+ (%d+)')) > asked then return {now, 0} end
   local before = redis.call('HGET', base .. 's:' .. shelf, 'vary')
   if before and before ~= vary then
     for _, other in ipairs(redis.call('HKEYS', base .. 's:' .. shelf)) do
@@ -125,6 +128,13 @@ if op == 'put' then
   redis.call('INCRBY', bytes, size)
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, 2 * DAY_MS) end
   return {now, 1}
+end
+
+if op == 'renew' then
+  if redis.call('GET', base .. 'l:' .. ARGV[4]) == 'by ' .. ARGV[5] then
+    redis.call('PEXPIRE', base .. 'l:' .. ARGV[4], ARGV[6])
+  end
+  return {now}
 end
 
 if op == 'release' then
