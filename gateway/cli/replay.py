@@ -59,7 +59,8 @@ def replay(
             report.take(theatre.play(_merged([_rows(path, understand, reading) for path in logs])))
     except ReaderDied as died:
         fail(FAILED, str(died))
-    document = {**report.as_dict(loaded, top), **reading.as_dict(), "late": theatre.late, "notes": [*_notes(loaded)]}
+    found = report.as_dict(loaded, top, theatre.played)
+    document = {**found, **reading.as_dict(), "late": theatre.played.late, "notes": [*_notes(loaded)]}
     _print(document, as_json=as_json)
     for problem in reading.problems:
         typer.echo(f"gateway: {problem}", err=True)

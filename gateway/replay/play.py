@@ -1,6 +1,8 @@
 """Rows in the order in which the calls came, decided under the candidate policy."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from gateway.core.ask import Ask
@@ -50,52 +52,58 @@ def in_order(pieces: Iterable[Rows]) -> Iterator[Row]:
             ]
         else:
             pending += [(began, lasted, kinds[kind], refused, _NO_EXTRA) for began, lasted, kind, refused in columns]
-        pending.sort(key=_began)
+        pending.sort(key=itemgetter(0))
         if len(pending) > WINDOW:
             yield from pending[:-WINDOW]
             del pending[:-WINDOW]
     yield from pending
 
 
-def _began(row: Row) -> int:
-    return row[0]
+@dataclass(slots=True)
+class Played:
+    """How many calls there were, from when to when. late: out of order, and taken as if they had come with the one
+    before."""
+
+    calls: int = 0
+    first_us: int = 0
+    last_us: int = 0
+    late: int = 0
 
 
 class Theatre:
-    """Plays rows. `late`: how many came out of order, and were taken as if they had come with the one before."""
+    """Plays rows. `played`: how many so far."""
 
     def __init__(self, policies: PolicySet) -> None:
+        self.played = Played()
         self._policies = policies
         self._player = Player()
         self._asks: dict[Kind, Ask | str] = {}
         self._lasts: dict[int, tuple[int, int]] = {}
-        self._now_us = 0
         self._serial = 0
-        self.late = 0
 
     def play(self, rows: Iterable[Row]) -> Iterator[Outcome]:
-        """What comes of each call."""
+        """What comes of calls that were, would be, or in shadow would be refused: of others there is nothing to say."""
+        played = self.played
         for row in rows:
             began_us, _, kind, refused, extra = row
-            if began_us < self._now_us:
-                self.late += 1
-                began_us = self._now_us
-            self._now_us = began_us
-            ask = self._asks.get(kind)
-            if ask is None:
-                ask = self._ask(kind)
+            if began_us < played.last_us:
+                played.late += 1
+                began_us = played.last_us
+            played.last_us = began_us
+            played.first_us = played.first_us or began_us
+            played.calls += 1
+            ask = self._asks.get(kind) or self._ask(kind)
             if isinstance(ask, str):
                 yield Outcome(began_us, kind, extra, bool(refused), _NO_LIMIT, ask)
-            elif not ask.charges:
-                yield Outcome(began_us, kind, extra, bool(refused), _NO_LIMIT)
-            else:
-                judged = self._call(ask, row, began_us)
+                continue
+            judged = self._call(ask, row, began_us) if ask.charges else _NO_LIMIT
+            if refused or judged.lacking:
                 yield Outcome(began_us, kind, extra, bool(refused), judged)
 
     def _call(self, ask: Ask, row: Row, began_us: int) -> Judged:
         _, lasted_us, kind, refused, extra = row
         self._serial += 1
-        lease = str(self._serial)
+        lease = str(self._serial) if ask.kind.takes_slots else ""
         judged = self._player.judge(ask, began_us, lease)
         if judged.admitted:
             for after_us in extra.attempts:

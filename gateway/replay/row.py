@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.caller import key_values
-from gateway.core.policy import PolicySet
+from gateway.core.keys import KeyFrom
+from gateway.core.policy import PolicySet, Route
 from gateway.core.problems import (
     AUTHENTICATION_UNAVAILABLE,
     BAD_REQUESTS,
@@ -106,8 +107,10 @@ class Reader:
         self._policies = policies
         self._routes = {id(route): number for number, route in enumerate(policies.routes)}
         self._assume = lru_cache(MOST_KNOWN)(partial(assumed, policies))
-        self._known: dict[tuple[Any, ...], Kind] = {}
-        self._callers: dict[tuple[Any, ...], Kind] = {}
+        self._places: dict[tuple[Any, ...], Place] = {}
+        self._callers: dict[tuple[Any, ...], dict[tuple[Any, ...], Kind]] = {}
+        self._remembered = 0
+        self._by_address = {id(route) for route in policies.routes if _by_address(route)}
         self._second, self._second_us = "", 0
 
     def rows(self, text: bytes) -> Rows:
@@ -160,46 +163,66 @@ class Reader:
 
     def _kind(self, line: Mapping[str, Any]) -> Kind:
         get = line.get
-        what = (
-            line["method"], line["path"], get("query"), get("http_host"), get("route"), get("operation"),
-            get("tenant"), get("account"), get("connection"), get("client_ip"),
-        )  # fmt: skip
-        known = self._known.get(what)
-        if known is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            known = self._known[what] = self._identify(line)
-        return known
+        said = (line["method"], line["path"], get("query"), get("http_host"), get("route"), get("operation"))
+        place = self._places.get(said) or self._find_place(said)
+        who = (get("tenant"), get("account"), get("connection"), get("client_ip") if place.by_address else None)
+        return place.callers.get(who) or self._find_caller(place, who, line)
 
-    def _identify(self, line: Mapping[str, Any]) -> Kind:
-        policies, call = self._policies, recorded(line, self._assume)
+    def _find_place(self, said: tuple[Any, ...]) -> "Place":
+        """Where such lines lead. Those of other paths may lead there, too: they have their callers in common."""
+        method, path, query, host, route, operation = (one if isinstance(one, str) else "" for one in said)
+        head = Recorded(method, f"{path}?{query}" if query else path, host, "", self._assume(route, operation))
+        found = resolve(self._policies, head, host)
+        if isinstance(found, Refusal):
+            place = Place(found, {}, by_address=False)
+        else:
+            alike = (id(found.route), id(found.operation), route, operation)
+            callers = {} if found.route.line_keys else self._callers.setdefault(alike, {})
+            place = Place(found, callers, id(found.route) in self._by_address)
+        if len(self._places) >= MOST_KNOWN:
+            self._places.clear()
+        self._places[said] = place
+        return place
+
+    def _find_caller(self, place: "Place", who: tuple[Any, ...], line: Mapping[str, Any]) -> Kind:
+        call = recorded(line, self._assume)
         if call is None:
             raise ValueError("a line about a call without its request")
-        resolved = resolve(policies, call, call.http_host)
-        if isinstance(resolved, Refusal):
-            return Kind(-1, -1, (), call.known["tenant"] or "", resolved.kind.code)
-        operation = resolved.route.operations.index(resolved.operation) if resolved.operation is not None else -1
-        if resolved.route.line_keys:
-            return self._caller(resolved, operation, call)
-        known = call.known
-        alike = (
-            id(resolved.route), operation, known["tenant"], known["account"], known["connection"], call.client_ip,
-            line.get("route"), line.get("operation"),
-        )  # fmt: skip
-        kind = self._callers.get(alike)
-        if kind is None:
-            if len(self._callers) >= MOST_KNOWN:
-                self._callers.clear()
-            kind = self._callers[alike] = self._caller(resolved, operation, call)
+        self._remembered += 1
+        if self._remembered > MOST_KNOWN:
+            self._remembered = 0
+            self._callers.clear()
+            self._places.clear()
+        kind = place.callers[who] = self._identify(place.found, call)
         return kind
 
-    def _caller(self, resolved: Resolved, operation: int, call: Recorded) -> Kind:
+    def _identify(self, found: Resolved | Refusal, call: Recorded) -> Kind:
         tenant = call.known["tenant"] or ""
-        parts = key_values(resolved, call.headers, call.client_ip, None)
+        if isinstance(found, Refusal):
+            return Kind(-1, -1, (), tenant, found.kind.code)
+        parts = key_values(found, call.headers, call.client_ip, None)
         if isinstance(parts, Refusal):
             return Kind(-1, -1, (), tenant, parts.kind.code)
+        route, operation = found.route, found.operation
         values = tuple(call.known.get(name, value) for name, value in parts.items())
-        return Kind(self._routes[id(resolved.route)], operation, values, tenant, "")
+        position = -1 if operation is None else route.operations.index(operation)
+        return Kind(self._routes[id(route)], position, values, tenant, "")
+
+
+class Place(NamedTuple):
+    """What lines of one method, path, query and host come to.
+
+    callers     what is known of callers there, by what lines say of them: tenant, account, connection, address
+    by_address  whether the address says who is calling
+    """
+
+    found: Resolved | Refusal
+    callers: dict[tuple[Any, ...], Kind]
+    by_address: bool
+
+
+def _by_address(route: Route) -> bool:
+    return any(part.source is KeyFrom.CLIENT_IP for part in route.keys)
 
 
 def _moment_us(timestamp: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.core.limits import Mode
 from gateway.core.policy import PolicySet
 from gateway.core.replay import SHADOW
-from gateway.replay.play import Outcome
+from gateway.replay.play import Outcome, Played
 
 MOST_TENANTS = 50_000
 OTHERS = "(others)"
@@ -44,23 +44,15 @@ class Report:
     examples   the first few calls that would be refused and were not: when, whose, by what
     """
 
-    calls: int = 0
     total: Counts = field(default_factory=Counts)
     by_limit: dict[str, Counts] = field(default_factory=dict)
     by_tenant: dict[str, Counts] = field(default_factory=dict)
-    first_us: int = 0
-    last_us: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, outcomes: Iterable[Outcome]) -> None:
         """Count these too."""
         for outcome in outcomes:
-            self.calls += 1
-            if outcome.refused_then or outcome.code or outcome.judged.lacking:
-                self._count(outcome)
-            if not self.first_us:
-                self.first_us = outcome.began_us
-            self.last_us = outcome.began_us
+            self._count(outcome)
 
     def _count(self, outcome: Outcome) -> None:
         then, now = outcome.refused_then, outcome.refused_now
@@ -94,22 +86,22 @@ class Report:
             name = OTHERS
         return self.by_tenant.setdefault(name, Counts())
 
-    def as_dict(self, policies: PolicySet, top: int) -> dict[str, Any]:
+    def as_dict(self, policies: PolicySet, top: int, played: Played) -> dict[str, Any]:
         """For JSON: limits as the policy lists them, tenants by how much changes for them."""
         order = {name: number for number, name in enumerate(policies.limits)}
         limits = sorted(self.by_limit, key=lambda name: (order.get(name, len(order)), name))
         tenants = sorted(self.by_tenant, key=self._weight)[:top]
         document: dict[str, Any] = {
             "policy_version": policies.version,
-            "calls": self.calls,
+            "calls": played.calls,
             **self.total.as_dict(),
             "limits": [{"name": name, **_shadow(policies, name), **self.by_limit[name].as_dict()} for name in limits],
             "tenants": [{"tenant": name, **self.by_tenant[name].as_dict()} for name in tenants],
             "tenants_affected": len(self.by_tenant),
             "examples": self.examples,
         }
-        if self.calls:
-            document |= {"from": moment(self.first_us), "to": moment(self.last_us)}
+        if played.calls:
+            document |= {"from": moment(played.first_us), "to": moment(played.last_us)}
         return document
 
     def _weight(self, tenant: str) -> tuple[int, int, int, str]:
