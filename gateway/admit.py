@@ -134,6 +134,7 @@ def _over_limit(ask: Ask, decision: Decision, wait_s: int) -> Refusal:
         return last
     refusing = violated(ask.charges, decision)
     only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for limit in refusing)
-    kind, detail = CONCURRENCY if only_slots else RATE_LIMIT, " ".join(used_up_sentence(limit) for limit in refusing)
+    kind = (CONCURRENCY if only_slots else RATE_LIMIT)._replace(status=refusing[0].status)
+    detail = " ".join(limit.detail or used_up_sentence(limit) for limit in refusing)
     refusal = ask.refusal = Refusal(kind, detail, "limit", retry_after_s=wait_s, violated=names)
     return refusal

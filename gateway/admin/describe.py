@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.core.limits import Algorithm, Limit
+from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
 from gateway.core.policy import PolicySet, Route
 from gateway.core.store_url import redact_url
 from gateway.core.upstream import Upstream
@@ -56,6 +56,8 @@ def limit_document(limit: Limit) -> Document:
         document |= {"window": limit.calendar.unit.value, "timezone": str(limit.calendar.zone)}
     if limit.quantum_us > 1:
         document["precision_s"] = limit.quantum_us / SECOND_US
+    if limit.status != USUAL_STATUS or limit.detail:
+        document["refusal"] = {"status": limit.status, "detail": limit.detail or None}
     if limit.overrides:
         document["overrides"] = [
             {"match": dict(override.match), "limit": override.limit.quota}

@@ -55,6 +55,10 @@ class Override:
 _Overrides = dict[tuple[str, ...], dict[tuple[str | None, ...], int]]
 
 
+USUAL_STATUS = 429
+"""Of the answer to whom a limit refuses (RFC 6585 §4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One named rule, with every number resolved at load time.
@@ -72,6 +76,7 @@ class Limit:
     shadow     a variant decided beside this one and only recorded; it has counters of its own
     source     `file:line` of its definition
     calendar   fixed window only: its windows are those of the calendar, and each has a length of its own
+    status, detail  of the answer to whom it refuses; "" = a sentence with its numbers
     """
 
     name: str
@@ -89,6 +94,8 @@ class Limit:
     shadow: "Limit | None" = None
     source: str = ""
     calendar: Calendar | None = None
+    status: int = USUAL_STATUS
+    detail: str = ""
     times: int = field(default=1, compare=False)
     _by_values: _Overrides = field(init=False, repr=False, compare=False, default_factory=dict)
 

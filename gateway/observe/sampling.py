@@ -7,11 +7,13 @@ before it, and all are counted.
 from collections import Counter
 from collections.abc import Mapping
 
+from gateway.core.problems import CONCURRENCY, RATE_LIMIT
 from gateway.observe.access import AccessLog
 from gateway.record import CallRecord
 from gateway.settings import Logging, Sample
 
 WELL, REFUSED = "success", "limited"
+_BY_A_LIMIT = frozenset({RATE_LIMIT.code, CONCURRENCY.code})
 
 
 def access_log(logging: Logging, envelope: Mapping[str, str | int]) -> AccessLog:
@@ -66,7 +68,7 @@ class SampledLog(AccessLog):
 def kind_of(record: CallRecord) -> str:
     """Which lines may be left out instead of this one; "" = none: it is one of its kind."""
     if record.response_source == "limit":
-        return REFUSED if record.status == 429 else ""
+        return REFUSED if record.code in _BY_A_LIMIT else ""
     ordinary = not record.error_class and not record.aborted_by and record.attempts is None
     well = 200 <= record.status < 300 and record.verdict != "shadow_limited"
     return WELL if ordinary and well and record.response_source == "upstream" else ""

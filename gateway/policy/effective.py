@@ -7,7 +7,7 @@ from typing import Any
 from gateway.core.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.cache.rules import Cache
 from gateway.core.guards import Breaker
-from gateway.core.limits import Algorithm, Limit
+from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
 from gateway.core.mismatch import path_text
 from gateway.core.policy import Match, Operation, PolicySet, Route
 from gateway.core.retry import Retry
@@ -230,6 +230,8 @@ def _limit_lines(limit: Limit) -> Iterator[str]:
     by = ", ".join(limit.key) or "everybody together"
     how = f"{limit.mode}, {limit.charge}, store down: {limit.on_store_error}"
     yield f"  {limit.name:<24} {limit.algorithm} {amount(limit)} by {by} ({how})  # {limit.source}"
+    if limit.status != USUAL_STATUS or limit.detail:
+        yield f"    {'refusal':<22} {limit.status} {limit.detail}".rstrip()
     for override in limit.overrides:
         who = ", ".join(f"{name}={value}" for name, value in override.match)
         yield f"    {who:<22} {amount(override.limit)} ({override.limit.mode})  # {override.limit.source}"

@@ -55,6 +55,8 @@ def _compile(entry: Entry, draft: Draft) -> core.Limit | None:
         mode=core.Mode(model.mode),
         charge=core.ChargePer(model.charge),
         on_store_error=core.Posture(model.on_store_error),
+        status=model.refusal.status,
+        detail=model.refusal.detail or "",
         source=entry.source,
         **numbers(model),
     )

@@ -24,6 +24,7 @@ from gateway.policy.scalars import (
     OneOrMore,
     Pattern,
     Prefix,
+    Sentence,
     Units,
     Window,
     Zone,
@@ -87,12 +88,20 @@ class Variant(Strict):
     lease: Duration | None = None
 
 
+class OwnAnswer(Strict):
+    """What callers are told whom this limit refuses."""
+
+    status: Literal[402, 403, 409, 429, 503] = Field(default=429, description="of the answer")
+    detail: Sentence | None = Field(default=None, description="default: a sentence with its numbers")
+
+
 class _Limit(Strict):
     key: Items[str] = Field(description="key parts it counts by; [] counts everybody together")
     mode: Mode = "enforce"
     charge: Literal["per_call", "per_attempt"] = "per_call"
     on_store_error: Literal["local", "allow", "deny"] = "local"
     shadow: Variant | None = None
+    refusal: OwnAnswer = Field(default=OwnAnswer(), description="what callers are told whom it refuses")
 
 
 class RollingWindow(_Limit):

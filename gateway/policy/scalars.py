@@ -21,6 +21,7 @@ UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 _AMOUNT = re.compile(r"([0-9]{1,12})[ ]?([A-Za-zµ]*)").fullmatch
 _CALENDAR_UNITS = tuple(Unit)
+SENTENCE = r"[^\x00-\x1f\x7f]{1,500}"
 _ZONE_NAME = r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"
 _ZONE = re.compile(_ZONE_NAME).fullmatch
 _FRACTION = re.compile(r"[0-9]*\.[0-9]+\s*[A-Za-z]+").fullmatch
@@ -167,6 +168,14 @@ def parse_header_name(value: object) -> str:
     return text.lower()
 
 
+def parse_sentence(value: object) -> str:
+    """One line of text for callers."""
+    text = expect_text(value, "a sentence")
+    if re.fullmatch(SENTENCE, text) is None:
+        raise Unfit("bad-value", f"{quoted(text)} is not one line of 1 to 500 characters")
+    return text
+
+
 def parse_pointer(value: object) -> tuple[str, ...]:
     """A JSON pointer (RFC 6901 §3) like `/usage/total_tokens` as its reference tokens."""
     text = expect_text(value, "a JSON pointer like /usage/total_tokens")
@@ -259,6 +268,9 @@ Wait = Annotated[int, BeforeValidator(parse_wait), _schema("Duration, 0s allowed
 Size = Annotated[int, BeforeValidator(parse_size), _schema("Size", r"^[0-9]+(B|KiB|MiB|GiB)$", "32KiB")]
 Percent = Annotated[float, BeforeValidator(parse_percent), _schema("Percentage", r"^[0-9]+(\.[0-9]+)?%$", "50%")]
 HeaderName = Annotated[str, BeforeValidator(parse_header_name), _schema("Header name", f"^{TOKEN}$", "X-Tenant-Id")]
+Sentence = Annotated[
+    str, BeforeValidator(parse_sentence), _schema("One line of text", f"^{SENTENCE}$", "Ask sales for more.")
+]
 Pointer = Annotated[
     tuple[str, ...], BeforeValidator(parse_pointer), _schema("JSON pointer", "^/", "/usage/total_tokens")
 ]

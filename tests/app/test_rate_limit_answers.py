@@ -197,3 +197,19 @@ async def test_a_flood_of_calls_that_can_only_be_refused_asks_the_store_once(sta
     now_s += REMEMBER_S
     assert (await call(gateway, "X-Tenant-Id: acme"))[0] == 429
     assert len(asked) == 6
+
+
+async def test_a_limit_may_answer_in_its_own_words(start: Start, upstream: Upstream) -> None:
+    own = "key: [tenant]\n    refusal: {status: 402, detail: 'Ask sales for “more”.'}\n    mode:"
+    gateway = await start(policies(upstream).replace("key: [tenant]\n    mode:", own))
+    for caller in ("acme", "vip"):  # whom an override applies to is told the same
+        for _ in range(3 if caller == "acme" else 5):
+            assert (await call(gateway, f"X-Tenant-Id: {caller}"))[0] == 200
+        status, fields, body = await call(gateway, f"X-Tenant-Id: {caller}")
+        document = json.loads(body)
+        assert (status, document["status"], document["code"]) == (402, 402, "RATE_LIMIT_EXCEEDED")
+        assert document["detail"] == "Ask sales for “more”."
+        assert document["violated-policies"] == ["tenant-10m"]
+        assert int(fields["Retry-After"]) == document["retry_after"] > 590
+    record = (await gateway.records.wait(10))[-1]
+    assert (record.status, record.response_source, record.limit_fired) == (402, "limit", "tenant-10m")

@@ -31,6 +31,7 @@ def well() -> CallRecord:
 def refused(at: float) -> CallRecord:
     record = finished_call()
     record.status, record.response_source, record.upstream_status, record.ended = 429, "limit", 0, at
+    record.code = "RATE_LIMIT_EXCEEDED"
     return record
 
 
