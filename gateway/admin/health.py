@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.problems import answer
-from gateway.admin.reloading import last
+from gateway.admin.reload import last
 from gateway.admin.view import AdminView
 
 CHECK: Schema = {

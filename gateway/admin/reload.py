@@ -1,14 +1,16 @@
 """`/-/reload`: read the files again, and how the last time went."""
 
+from typing import Any
+
 from aiohttp import web
 
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.problems import AdminProblem, answer
-from gateway.admin.reloading import STATUS, last
-from gateway.admin.view import AdminView
+from gateway.admin.view import AdminView, Reloads
 
 REPLACE_S = 5.0
+STATUS = {"loaded": 200, "unchanged": 200, "rejected": 422, "failed": 503}
 OUTCOME: Schema = {
     "type": "object",
     "required": ["result"],
@@ -33,6 +35,11 @@ OUTCOME: Schema = {
 WORKERS = Query(
     "workers", {"type": "string"}, "With it every worker is then replaced by a new one, without losing a call."
 )
+
+
+def last(reloads: Reloads) -> dict[str, Any]:
+    """How the last reload went."""
+    return reloads.last.as_dict() if reloads.last is not None else {"result": "none"}
 
 
 async def reload(view: AdminView, request: web.Request) -> web.StreamResponse:

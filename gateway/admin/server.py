@@ -12,7 +12,7 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from gateway.admin import local_breakers
-from gateway.admin.guard import MAX_BODY_BYTES, Guard, harden
+from gateway.admin.access import MAX_BODY_BYTES, Access, harden
 from gateway.admin.page.routes import add_pages, told
 from gateway.admin.table import ENDPOINTS
 from gateway.admin.view import AdminView
@@ -25,10 +25,10 @@ class AdminServer:
     """Serves the admin API for one worker."""
 
     def __init__(self, view: AdminView) -> None:
-        """Raises gateway.admin.guard.TokenMissing for an address that others can reach and no (or a weak) token."""
+        """Raises gateway.admin.access.TokenMissing for an address that others can reach and no (or a weak) token."""
         local_breakers.answer_siblings(view)
-        guard = Guard(view.settings, partial(told, view))
-        app = web.Application(middlewares=[guard.middleware()], client_max_size=MAX_BODY_BYTES)
+        access = Access(view.settings, partial(told, view))
+        app = web.Application(middlewares=[access.middleware()], client_max_size=MAX_BODY_BYTES)
         app.on_response_prepare.append(harden)
         add_pages(app.router, view)
         for endpoint in ENDPOINTS:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gateway.admin.reloading import Reloads
 from gateway.admin.switching import Switches
 from gateway.core.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
@@ -25,6 +24,28 @@ class Check(NamedTuple):
     name: str
     ok: bool
     detail: str = ""
+
+
+class ReloadOutcome(Protocol):
+    """What came of a reload; `gateway.reload.edition` has more to say about it."""
+
+    @property
+    def result(self) -> str:
+        """loaded, unchanged, rejected or failed."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+
+class Reloads(Protocol):
+    """Who reloads."""
+
+    @property
+    def last(self) -> ReloadOutcome | None:
+        """Of this gateway; None = there was none since it began."""
+
+    async def ask(self, why: str) -> ReloadOutcome:
+        """Read the files now. Never raises."""
 
 
 class StoreWatch(Protocol):

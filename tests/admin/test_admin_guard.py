@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from gateway.admin.access import MAX_BODY_BYTES, TokenMissing, host_name, is_loopback, required_token
+from gateway.admin.bulkhead import MOST_WAITING, PLACES
 from gateway.admin.denials import Denials
-from gateway.admin.desk import MOST_WAITING, PLACES
-from gateway.admin.guard import MAX_BODY_BYTES, TokenMissing, host_name, is_loopback, required_token
 from gateway.admin.server import AdminServer
 from gateway.admin.table import ENDPOINTS
 from gateway.observe.log import hear_events, hear_no_events

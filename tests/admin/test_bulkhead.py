@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.admin.desk import MOST_AT_ONCE, MOST_PROBE_WAIT_S, PROBES, PROBES_PER_S, Desk
+from gateway.admin.bulkhead import MOST_AT_ONCE, MOST_PROBE_WAIT_S, PROBES, PROBES_PER_S, Bulkhead
 
 
 @pytest.fixture
@@ -19,27 +19,27 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return held
 
 
-async def probe(desk: Desk, times: int, at_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+async def probe(bulkhead: Bulkhead, times: int, at_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: at_s)
     for number in range(times):
-        async with desk.place(sorted(PROBES)[number % len(PROBES)]):
+        async with bulkhead.place(sorted(PROBES)[number % len(PROBES)]):
             pass
 
 
 async def test_probes_in_their_usual_number_do_not_wait(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk()
-    await probe(desk, MOST_AT_ONCE, 1000.0, monkeypatch)
-    await probe(desk, PROBES_PER_S, 1001.5, monkeypatch)
+    bulkhead = Bulkhead()
+    await probe(bulkhead, MOST_AT_ONCE, 1000.0, monkeypatch)
+    await probe(bulkhead, PROBES_PER_S, 1001.5, monkeypatch)
     assert waits == []
 
 
 async def test_a_flood_of_probes_waits_but_not_for_long(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk()
-    await probe(desk, MOST_AT_ONCE + 500, 1000.0, monkeypatch)
+    bulkhead = Bulkhead()
+    await probe(bulkhead, MOST_AT_ONCE + 500, 1000.0, monkeypatch)
     assert len(waits) == 500
     assert waits == sorted(waits)
     assert waits[0] == pytest.approx(1 / PROBES_PER_S)
     assert max(waits) == pytest.approx(MOST_PROBE_WAIT_S)
     waits.clear()
-    await probe(desk, 1, 1000.0 + MOST_AT_ONCE / PROBES_PER_S + 2 * MOST_PROBE_WAIT_S, monkeypatch)
+    await probe(bulkhead, 1, 1000.0 + MOST_AT_ONCE / PROBES_PER_S + 2 * MOST_PROBE_WAIT_S, monkeypatch)
     assert waits == [], "it is over soon after the flood"

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
-from gateway.admin.desk import Desk
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.observe.log import event
@@ -53,7 +53,7 @@ def required_token(settings: Settings) -> bytes | None:
     return token.encode("utf-8", "surrogateescape")
 
 
-class Guard:
+class Access:
     """aiohttp middleware around every route, unknown ones included. Turns all errors into problems."""
 
     def __init__(self, settings: Settings, tell: Tell = lambda _, problem: problem.response()) -> None:
@@ -65,13 +65,13 @@ class Guard:
 
     def middleware(self) -> Middleware:
         """As aiohttp wants it."""
-        desk = Desk()
+        bulkhead = Bulkhead()
 
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 self.check(request)
-                async with desk.place(request.path):
+                async with bulkhead.place(request.path):
                     response = await handler(request)
             except AdminProblem as problem:
                 response = self._tell(request, problem)

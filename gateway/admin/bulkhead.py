@@ -23,7 +23,7 @@ MOST_PROBE_WAIT_S = 0.5
 FREE = frozenset({"/-/stream", "/live"})
 
 
-class Desk:
+class Bulkhead:
     """Of one worker."""
 
     def __init__(self) -> None:
