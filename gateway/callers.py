@@ -50,6 +50,6 @@ class Callers:
         if isinstance(asked, Refusal):
             return asked
         if any(value is not None and len(value) > MAX_VALUE_CHARS for value in parts.values()):
-            return asked  # whoever sends kilobytes of identity pays for it himself, each time
+            return asked  # kilobytes of identity are not worth remembering
         self._remembered.remember(key, (route, operation, asked))  # holding both keeps their identities theirs
         return asked

@@ -150,7 +150,7 @@ class Reload:
         return (await self._reload(str(asked["why"])))._asdict()
 
     async def _reload(self, why: str, *, quiet: bool = False) -> Outcome:
-        """One after the other; whoever asked meanwhile has his own. `quiet`: not told when nothing has changed."""
+        """One after the other: each request gets a reload of its own. `quiet`: not told when nothing has changed."""
         async with self._one_by_one:
             if not quiet:
                 self._reloading(True)

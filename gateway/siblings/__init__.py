@@ -112,7 +112,7 @@ class Siblings:
         """Begin to listen. Idempotent."""
         if self._line is not None and self._transport is None:
             loop = asyncio.get_running_loop()
-            self._transport, _ = await loop.create_unix_connection(lambda: _Ear(self), sock=self._line)
+            self._transport, _ = await loop.create_unix_connection(lambda: _LineProtocol(self), sock=self._line)
 
     async def close(self) -> None:
         """Ask and answer nobody any more. Idempotent."""
@@ -272,7 +272,7 @@ class Siblings:
             question.give_up("gone")
 
 
-class _Ear(asyncio.Protocol):
+class _LineProtocol(asyncio.Protocol):
     """The line as asyncio sees it."""
 
     def __init__(self, siblings: Siblings) -> None:

@@ -29,7 +29,7 @@ class Rolling:
         return len(self._waiting)
 
     def step(self) -> None:
-        """Let those end whose successors are ready; when nobody waits for his, fork the next."""
+        """Let those end whose successors are ready; when none is awaited any more, fork the next."""
         unfinished = False
         for seat in self._seats:
             for former in seat.formers:

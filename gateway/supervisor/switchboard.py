@@ -117,7 +117,7 @@ class Switchboard:
     def appoint(self, those: Iterable[Line]) -> None:
         """Unless somebody leads, let the first of those do from now on what only one may do.
 
-        Whose line is closed has died, though it may not have been buried yet: it would lead for ever.
+        Whose line is closed has died, though it may not have been reaped yet: it would lead for ever.
         """
         if self.leader is not None:
             return

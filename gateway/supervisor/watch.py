@@ -87,7 +87,7 @@ class Supervisor:
                     self._on_signal(number)
             else:
                 self._switchboard.serve(fd, what)
-        self._bury()
+        self._reap()
         self._fill_due()
         if self._watchdog_s is not None and self._alive_due <= time.monotonic():
             notify.alive()
@@ -172,7 +172,7 @@ class Supervisor:
 
     # Workers go -----------------------------------------------------------------------------------
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """Take note of every worker that has ended."""
         for seat in self._seats:
             for former in tuple(seat.formers):
@@ -182,9 +182,9 @@ class Supervisor:
             if seat.pid:
                 pid, status = os.waitpid(seat.pid, os.WNOHANG)
                 if pid:
-                    self._buried(seat, pid, os.waitstatus_to_exitcode(status))
+                    self._reaped(seat, pid, os.waitstatus_to_exitcode(status))
 
-    def _buried(self, seat: Seat, pid: int, code: int) -> None:
+    def _reaped(self, seat: Seat, pid: int, code: int) -> None:
         """`code` < 0: killed by that signal."""
         delay = seat.left(time.monotonic(), random.random())  # noqa: S311 - spreads restarts, guards nothing
         _forget_metrics(pid)

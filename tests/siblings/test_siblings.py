@@ -242,7 +242,7 @@ async def test_nobody_leads_for_long(worker: Worker, monkeypatch: pytest.MonkeyP
 
 
 async def test_a_worker_that_has_hung_up_is_not_made_to_lead(worker: Worker, exchange: Exchange) -> None:
-    """Its process may be there still: it is buried after its line is gone."""
+    """Its process may be there still: it is reaped after its line is gone."""
     await worker(0, who=named("w0"))
     second, told = await worker(1, who=named("w1")), asyncio.Event()
     second.on("reload.lead", lambda _: told.set())
