@@ -38,7 +38,7 @@ from gateway.observe.log import (
     use_policy_version,
 )
 from gateway.observe.metrics import Metrics
-from gateway.observe.near import NearLimit
+from gateway.observe.near_limit import NearLimit
 from gateway.observe.notices import notice
 from gateway.observe.sampling import SampledLog, access_log
 from gateway.observe.traces import open_spans

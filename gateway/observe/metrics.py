@@ -24,11 +24,11 @@ from gateway.observe.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.levels import NO_ROUTE, Gauges, Levels
 from gateway.observe.line import REFUSED
 from gateway.observe.log import dropped_lines
+from gateway.observe.multiprocess import AllWorkers
 from gateway.observe.present import Present
 from gateway.observe.process import cpu_s
 from gateway.observe.pulse import Pulse
 from gateway.observe.tally import Calls, Distribution, Traffic
-from gateway.observe.together import Together
 from gateway.observe.totals import Summed, Totals
 from gateway.record import CallRecord
 
@@ -54,7 +54,7 @@ class Metrics:
         together = shared()
         registry = None if together else self._registry
         if together:
-            self._registry.register(Together())
+            self._registry.register(AllWorkers())
         self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
         self._calls: dict[tuple[str, str, int, str, str, int], Calls] = {}
         self._traffic: dict[str, Traffic] = {}

@@ -291,6 +291,6 @@ class Supervisor:
 
 
 def _forget_metrics(pid: int) -> None:
-    from gateway.observe.together import bury
+    from gateway.observe.multiprocess import worker_died
 
-    bury(pid)
+    worker_died(pid)

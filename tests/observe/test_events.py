@@ -32,7 +32,7 @@ from gateway.observe.log import (
     use_policy_version,
 )
 from gateway.observe.metrics import Metrics
-from gateway.observe.near import NearLimit
+from gateway.observe.near_limit import NearLimit
 from gateway.observe.pauses import upstream_paused
 from gateway.observe.schema import ENVELOPE
 from gateway.settings import Logging, Settings

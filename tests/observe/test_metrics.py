@@ -15,7 +15,7 @@ from gateway.core.policy import PolicySet
 from gateway.observe.instruments import CALL_S, INSTRUMENTS
 from gateway.observe.levels import Levels
 from gateway.observe.metrics import Metrics
-from gateway.observe.near import NearLimit
+from gateway.observe.near_limit import NearLimit
 from gateway.observe.tally import Distribution
 from gateway.record import CallRecord
 from tests.fakes.waiting import eventually

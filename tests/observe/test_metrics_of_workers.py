@@ -13,7 +13,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 from gateway.observe.levels import Levels
 from gateway.observe.metrics import Metrics
 from gateway.observe.restarts import count_restart
-from gateway.observe.together import Together, bury
+from gateway.observe.multiprocess import AllWorkers, worker_died
 from prometheus_client import generate_latest
 from tests.observe.conftest import POLICIES, finished_call
 
@@ -35,7 +35,7 @@ def worker(calls, levels, ending):
     if ending:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        bury(pid)
+        worker_died(pid)
         count_restart()
     return pid, done[1]
 
@@ -56,7 +56,7 @@ os.unlink(sys.argv[1] + "/counter_99999.db")
 os.unlink(sys.argv[1] + "/gauge_livesum_99998.db")
 theirs, ours = CollectorRegistry(), CollectorRegistry()
 multiprocess.MultiProcessCollector(theirs)
-ours.register(Together())
+ours.register(AllWorkers())
 assert sorted(generate_latest(ours).splitlines()) == sorted(generate_latest(theirs).splitlines())
 print(os.getpid(), first[0], second[0])  # whose files are left: not those of the dead
 '''

@@ -23,7 +23,7 @@ PATIENCE_S = 0.5
 """How long the supervisor waits for those who read: a worker that was stopped in the middle of it may never end."""
 
 
-class Together:
+class AllWorkers:
     """A collector of prometheus_client over all files of PROMETHEUS_MULTIPROC_DIR."""
 
     def describe(self) -> Iterable[Metric]:
@@ -72,7 +72,7 @@ def _metrics(type_: str, sums: Mapping[str, float]) -> dict[str, Metric]:
     return metrics
 
 
-def bury(pid: int) -> None:
+def worker_died(pid: int) -> None:
     """A worker has died: its counters stay in the sums, its gauges do not. Never raises, never waits long."""
     directory = _directory()
     with suppress(OSError):
