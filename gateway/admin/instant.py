@@ -6,7 +6,7 @@ from time import time
 from typing import Any
 
 from gateway.admin.problems import AdminProblem
-from gateway.policy.scalars import Unfit, parse_duration
+from gateway.policy.models.scalars import Unfit, parse_duration
 
 INSTANT: Mapping[str, Any] = {"type": "string", "examples": ["2h", "2026-11-21T14:00:00Z"]}
 

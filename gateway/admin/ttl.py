@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.admin.problems import AdminProblem
-from gateway.policy.scalars import Unfit, parse_duration
+from gateway.policy.models.scalars import Unfit, parse_duration
 
 MAX_TTL_US = 30 * 24 * 3600 * 1_000_000
 TTL: Mapping[str, Any] = {

@@ -38,8 +38,8 @@ def _line() -> str:
 
 def _pepper(reference: str, env_file: Path | None) -> bytes:
     from gateway.cli.env_file import BadEnvFile, environment
+    from gateway.policy.compile.schemes import read_pepper
     from gateway.policy.findings import Findings
-    from gateway.policy.schemes import read_pepper
 
     findings = Findings()
     try:

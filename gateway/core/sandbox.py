@@ -1,7 +1,7 @@
 """The sandbox: what is answered in an upstream's place. Sample records for reads, checks for writes, errors to choose.
 
 Nothing here changes: the same call gets the same answer however often it is made, and no write has an effect. How
-fixtures are written is told by `docs/sandbox.md`; `gateway.policy.fixtures` makes them from files.
+fixtures are written is told by `docs/sandbox.md`; `gateway.policy.compile.fixtures` makes them from files.
 """
 
 from collections.abc import Mapping, Sequence

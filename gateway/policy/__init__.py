@@ -1,7 +1,8 @@
 """Policies: from YAML files to the frozen set that calls are judged by.
 
-`files` and `nodes` read (bounded, strict, with positions), `models` says what may be written, `gather` puts files
-together, `limits` and `routes` compile, `findings` holds what is wrong. Nothing here is used while calls are served.
+`files` and `nodes` read (bounded, strict, with positions), `models/` says what may be written, `validate` joins both,
+`gather` puts files together, `compile/` freezes, `findings` holds what is wrong. `effective`, `explained` and `changes`
+tell what came of it. Nothing here is used while calls are served.
 """
 
 import os
@@ -32,7 +33,7 @@ def check(paths: Iterable[Path], *, upstream_url: str | None = None, env: Mappin
     upstream_url  replaces the URL of every upstream
     env           environment variables that secrets may refer to; default: those of this process
     """
-    from gateway.policy.compile import compile_draft
+    from gateway.policy.compile.policies import compile_draft
     from gateway.policy.findings import Findings, TooManyErrors
     from gateway.policy.gather import gather
 

@@ -13,7 +13,7 @@ from gateway.core.policy import Match, Operation, PolicySet, Route
 from gateway.core.retry import Retry
 from gateway.core.upstream import Upstream
 from gateway.policy.credentials_shown import credential_text, credential_values
-from gateway.policy.scalars import UNITS_US
+from gateway.policy.models.scalars import UNITS_US
 from gateway.settings import Settings
 
 _NOT_SHOWN = ("entries", "pepper", "keys", "secret")

@@ -9,9 +9,9 @@ from typing import Any
 
 from gateway.policy.files import policy_files, read_text, shown
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted
-from gateway.policy.models import ENTRY_TYPES
+from gateway.policy.models.policies import ENTRY_TYPES
+from gateway.policy.models.scalars import is_name
 from gateway.policy.nodes import Node, compose
-from gateway.policy.scalars import is_name
 from gateway.policy.validate import validate
 
 SINGULAR = {

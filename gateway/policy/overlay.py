@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from gateway.policy.findings import Findings, Where, did_you_mean
+from gateway.policy.models.settings import Listener, SettingsFile
 from gateway.policy.nodes import Node, resolve
-from gateway.policy.settings_model import Listener, SettingsFile
 
 PREFIX = "GATEWAY_"
 _OPTIONS = {"store.url": "--store", "logging.level": "--log-level", "logging.pretty": "--dev"}

@@ -3,8 +3,8 @@
 from typing import Any
 
 from gateway.policy.meanings import MEANINGS
-from gateway.policy.models import PolicyFile
-from gateway.policy.scalars import NAME, UNITS_BYTES, UNITS_US
+from gateway.policy.models.policies import PolicyFile
+from gateway.policy.models.scalars import NAME, UNITS_BYTES, UNITS_US
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -22,7 +22,7 @@ def policy_schema() -> dict[str, Any]:
 
 def fixtures_schema() -> dict[str, Any]:
     """The schema of a sandbox's fixture file."""
-    from gateway.policy.fixture_file import FixtureFile
+    from gateway.policy.models.fixtures import FixtureFile
 
     schema = FixtureFile.model_json_schema(by_alias=True)
     schema["title"] = "Gateway sandbox fixtures"
@@ -33,7 +33,7 @@ def fixtures_schema() -> dict[str, Any]:
 
 def settings_schema() -> dict[str, Any]:
     """The schema of `config/gateway.yaml`."""
-    from gateway.policy.settings_model import SettingsFile
+    from gateway.policy.models.settings import SettingsFile
 
     schema = SettingsFile.model_json_schema(by_alias=True)
     schema["title"] = "Gateway settings"

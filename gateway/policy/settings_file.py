@@ -16,14 +16,14 @@ from typing import Any
 from gateway import settings as frozen
 from gateway.core.alerts import Thresholds
 from gateway.policy.beside import beside
+from gateway.policy.compile.hooks import webhooks_of
+from gateway.policy.compile.intake import intake_of
 from gateway.policy.files import STDIN, read_text, shown
 from gateway.policy.findings import Findings, TooManyErrors, Where
-from gateway.policy.hooks_of import webhooks_of
-from gateway.policy.intake_of import intake_of
+from gateway.policy.models.settings import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
 from gateway.policy.secret import dereference, is_inline
-from gateway.policy.settings_model import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
 from gateway.policy.shipped import shipped
 from gateway.policy.validate import validate
 

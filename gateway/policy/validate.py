@@ -9,8 +9,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.models.scalars import described
 from gateway.policy.nodes import Node, resolve
-from gateway.policy.scalars import described
 
 _T = TypeVar("_T")
 _EXPECTED = {

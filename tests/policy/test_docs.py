@@ -8,7 +8,7 @@ import pytest
 from gateway.cli.check import run_check
 from gateway.core.match import find_route
 from gateway.policy import check
-from gateway.policy.models import ENTRY_TYPES
+from gateway.policy.models.policies import ENTRY_TYPES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "policies.md"
 TEXT = DOCUMENT.read_text()

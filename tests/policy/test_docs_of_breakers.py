@@ -14,7 +14,7 @@ from gateway.core.guards import (
     Breaker,
     Reason,
 )
-from gateway.policy.breakers import PROBE_SLACK_US
+from gateway.policy.compile.breakers import PROBE_SLACK_US
 from tests.policy.test_sets import Check
 
 TEXT = (Path(__file__).parents[2] / "docs" / "breakers.md").read_text()

@@ -6,7 +6,8 @@ from pathlib import Path
 from gateway.core.classes import DEFAULT, KINDS, Counts
 from gateway.core.connections.state import ConnectionState
 from gateway.core.retry import Stop
-from gateway.policy import attempts, check
+from gateway.policy import check
+from gateway.policy.models import attempts
 
 TEXT = (Path(__file__).parents[2] / "docs" / "retries.md").read_text()
 REST = """\

@@ -10,7 +10,7 @@ from gateway.core.match import find_route
 from gateway.core.policy import Match, PathPattern, PolicySet, Route
 from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy import Report
-from gateway.policy.precedence import in_order, rivals, specificity
+from gateway.policy.compile.precedence import in_order, rivals, specificity
 from tests.policy.whole import BASE, LIMIT, ON, a_limit, a_route, an_upstream
 
 Check = Callable[..., Report]

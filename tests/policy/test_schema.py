@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.meanings import MEANINGS
-from gateway.policy.models import ENTRY_TYPES, PolicyFile
+from gateway.policy.models.policies import ENTRY_TYPES, PolicyFile
 from gateway.policy.schema import fixtures_schema, policy_schema
 from gateway.policy.shipped import shipped
 

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.policy import PolicyErrors
 from gateway.policy.cores import usable_cores
+from gateway.policy.models.settings import SettingsFile
 from gateway.policy.overlay import setting_paths
 from gateway.policy.settings_file import load_settings
-from gateway.policy.settings_model import SettingsFile
 from gateway.policy.shipped import shipped
 from gateway.settings import Listen, Settings
 
@@ -328,14 +328,14 @@ def test_numbers_and_names_from_options(load: Load) -> None:
 def test_spans_that_cannot_be_sent(
     errors: Errors, monkeypatch: pytest.MonkeyPatch, text: str, there: bool, error: str
 ) -> None:
-    monkeypatch.setattr("gateway.policy.settings_model.spans_possible", lambda: there)
+    monkeypatch.setattr("gateway.policy.models.settings.spans_possible", lambda: there)
     (found,) = errors(text + "\nversion: 1\n")
     assert error in found
     assert "pw" not in found
 
 
 def test_spans_that_can(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.policy.settings_model.spans_possible", lambda: True)
+    monkeypatch.setattr("gateway.policy.models.settings.spans_possible", lambda: True)
     settings = load(env={"GATEWAY_TRACES__ENDPOINT": "https://[::1]:4318/otlp", "GATEWAY_TRACES__SAMPLE": "0.25"})
     assert (settings.traces.endpoint, settings.traces.sample) == ("https://[::1]:4318/otlp", 0.25)
     assert load().traces.endpoint is None

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.findings import quoted
-from gateway.policy.remote_url import parse_remote_url
-from gateway.policy.scalars import HeaderName, OneOrMore, Unfit, expect_text
+from gateway.policy.models.remote_url import parse_remote_url
+from gateway.policy.models.scalars import HeaderName, OneOrMore, Unfit, expect_text
+from gateway.policy.models.strict import Strict
 from gateway.policy.secret import is_reference
-from gateway.policy.strict import Strict
 
 _REFERENCE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 

@@ -14,20 +14,20 @@ from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
 from gateway.core.sandbox import Sandbox, When
 from gateway.core.upstream import Timeouts, Upstream
-from gateway.policy import models
 from gateway.policy.beside import beside
-from gateway.policy.cache_of import cache_of
-from gateway.policy.costs import check_costs, priced
-from gateway.policy.credentials_of import credentials_for
+from gateway.policy.compile.cache import cache_of
+from gateway.policy.compile.credentials import credentials_for
+from gateway.policy.compile.fixtures import compile_fixtures
+from gateway.policy.compile.precedence import in_order, rivals
+from gateway.policy.compile.probes import probe
+from gateway.policy.compile.retries import learning, pace
+from gateway.policy.compile.schemes import schemes_of
 from gateway.policy.findings import Findings, quoted
-from gateway.policy.fixtures import compile_fixtures
 from gateway.policy.gather import Draft, Entry
+from gateway.policy.models import policies as models
+from gateway.policy.models.costs import check_costs, priced
+from gateway.policy.models.scalars import OWN_EACH_CALL
 from gateway.policy.nodes import Node
-from gateway.policy.precedence import in_order, rivals
-from gateway.policy.probes_of import probe
-from gateway.policy.retries import learning, pace
-from gateway.policy.scalars import OWN_EACH_CALL
-from gateway.policy.schemes import schemes_of
 
 WELL_KNOWN_KEYS = ("tenant", "account", "connection")
 

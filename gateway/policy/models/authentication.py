@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from gateway.policy.remote_url import parse_remote_url
-from gateway.policy.scalars import NAME, Duration, HeaderName, OneOrMore, Unfit, Wait, described, expect_text
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.remote_url import parse_remote_url
+from gateway.policy.models.scalars import NAME, Duration, HeaderName, OneOrMore, Unfit, Wait, described, expect_text
+from gateway.policy.models.strict import Items, Strict
 
 _HASH = re.compile(r"(?:blake2b|sha256):[0-9a-f]{64}").fullmatch
 _HASH_PATTERN = r"^(blake2b|sha256):[0-9a-f]{64}$"

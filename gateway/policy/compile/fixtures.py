@@ -15,8 +15,8 @@ from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS
 from gateway.policy.beside import beside
 from gateway.policy.files import read_text
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted
-from gateway.policy.fixture_file import AnswerModel, FixtureFile, ListOfRecords, Members, RecordsModel
 from gateway.policy.gather import Draft
+from gateway.policy.models.fixtures import AnswerModel, FixtureFile, ListOfRecords, Members, RecordsModel
 from gateway.policy.nodes import Node, compose
 from gateway.policy.validate import validate
 

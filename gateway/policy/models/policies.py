@@ -1,21 +1,21 @@
 """The policy language as pydantic models: what may be written, with every default.
 
 One model per thing that can stand under a key. They check one entry by itself; what entries say about each other is
-checked where they are put together (`gateway.policy.limits`, `.routes`). The JSON schema for editors is made from them.
+checked where they are put together (`gateway.policy.compile`). The JSON schema for editors is made from them.
 """
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.policy.attempts import Breaker, ErrorClass, LearnLimits, Pace, Retry
-from gateway.policy.authentication import Required, Scheme
-from gateway.policy.costs import Cost
-from gateway.policy.credentials import Credential
-from gateway.policy.key_parts import Key
-from gateway.policy.modules import Modules
-from gateway.policy.probes import Probe
-from gateway.policy.scalars import (
+from gateway.policy.models.attempts import Breaker, ErrorClass, LearnLimits, Pace, Retry
+from gateway.policy.models.authentication import Required, Scheme
+from gateway.policy.models.costs import Cost
+from gateway.policy.models.credentials import Credential
+from gateway.policy.models.key_parts import Key
+from gateway.policy.models.modules import Modules
+from gateway.policy.models.probes import Probe
+from gateway.policy.models.scalars import (
     Duration,
     DurationBound,
     HeaderName,
@@ -29,8 +29,8 @@ from gateway.policy.scalars import (
     Window,
     Zone,
 )
-from gateway.policy.strict import Items, Strict
-from gateway.policy.url import UpstreamUrl
+from gateway.policy.models.strict import Items, Strict
+from gateway.policy.models.url import UpstreamUrl
 
 Mode = Literal["enforce", "shadow", "off"]
 

@@ -9,15 +9,15 @@ from gateway.core import authentication as core
 from gateway.core.fields import HOP_BY_HOP
 from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
 from gateway.core.limits import Limit
-from gateway.policy import authentication as models
-from gateway.policy import key_parts
 from gateway.policy.beside import beside
 from gateway.policy.files import read_text
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted
 from gateway.policy.gather import Draft, Entry
+from gateway.policy.models import authentication as models
+from gateway.policy.models import key_parts
+from gateway.policy.models.strict import Items
 from gateway.policy.nodes import Node, compose
 from gateway.policy.secret import dereference, is_inline, is_reference
-from gateway.policy.strict import Items
 from gateway.policy.validate import validate
 
 _PEPPER_BYTES = range(16, 65)  # blake2b takes no more

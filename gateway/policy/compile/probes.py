@@ -2,8 +2,8 @@
 
 from gateway.core import upstream as core
 from gateway.core.classes import statuses_of
-from gateway.policy import probes as models
 from gateway.policy.gather import Draft, Entry
+from gateway.policy.models import probes as models
 
 LEAST_INTERVAL_US = 5_000_000
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, WithJsonSchema
 
 from gateway.policy.findings import quoted
-from gateway.policy.scalars import Unfit, expect_text
+from gateway.policy.models.scalars import Unfit, expect_text
 
 
 def parse_network(value: object) -> str:

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from gateway.policy.attempts import Status
-from gateway.policy.scalars import Duration, parse_path
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.attempts import Status
+from gateway.policy.models.scalars import Duration, parse_path
+from gateway.policy.models.strict import Items, Strict
 
 
 class Probe(Strict):

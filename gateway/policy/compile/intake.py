@@ -3,9 +3,9 @@
 from gateway import settings as frozen
 from gateway.core import intake as core
 from gateway.core.receivers import Receiver
+from gateway.policy.compile.hooks import Env, ca_file, keys_of
 from gateway.policy.findings import Findings
-from gateway.policy.hooks_of import Env, ca_file, keys_of
-from gateway.policy.intake_model import Intake, Service, Source
+from gateway.policy.models.intake import Intake, Service, Source
 from gateway.policy.nodes import Node
 from gateway.policy.secret import dereference
 

@@ -9,7 +9,7 @@ from gateway.core.receivers import Receiver, Subscription
 from gateway.core.signatures import secret_bytes
 from gateway.policy.beside import beside
 from gateway.policy.findings import Findings
-from gateway.policy.hooks_model import Target, Webhooks
+from gateway.policy.models.hooks import Target, Webhooks
 from gateway.policy.nodes import Node
 from gateway.policy.secret import dereference
 

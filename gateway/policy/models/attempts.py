@@ -5,8 +5,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.findings import quoted
-from gateway.policy.scalars import Duration, DurationBound, Method, OneOrMore, Percent, Size, Unfit, Units, described
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.scalars import (
+    Duration,
+    DurationBound,
+    Method,
+    OneOrMore,
+    Percent,
+    Size,
+    Unfit,
+    Units,
+    described,
+)
+from gateway.policy.models.strict import Items, Strict
 
 LimitField = Literal["Retry-After", "RateLimit", "X-RateLimit-Reset"]
 ErrorKind = Literal["connect", "timeout", "tls", "reset", "reset_before_response", "malformed"]

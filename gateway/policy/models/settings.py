@@ -9,12 +9,12 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from gateway.core.store_url import SCHEMES, parse_url, redact_url
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
-from gateway.policy.hooks_model import Webhooks
-from gateway.policy.intake_model import Intake
-from gateway.policy.networks import Network
-from gateway.policy.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
+from gateway.policy.models.hooks import Webhooks
+from gateway.policy.models.intake import Intake
+from gateway.policy.models.networks import Network
+from gateway.policy.models.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
+from gateway.policy.models.strict import Items, Strict
 from gateway.policy.secret import is_reference
-from gateway.policy.strict import Items, Strict
 
 STORE_URLS = (
     "embedded, local, redis://host:6379, unix:///path, redis+sentinel://host:26379/name, redis+cluster://host:6379, "

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from gateway.policy.findings import quoted
-from gateway.policy.scalars import Unfit, expect_text
+from gateway.policy.models.scalars import Unfit, expect_text
 
 
 def parse_remote_url(value: object, example: str, danger: str) -> str:

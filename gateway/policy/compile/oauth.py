@@ -7,10 +7,10 @@ from importlib.util import find_spec
 
 from gateway.core import credentials as core
 from gateway.core.hidden import Hidden
-from gateway.policy import credentials as models
 from gateway.policy.beside import beside
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import Draft, Entry
+from gateway.policy.models import credentials as models
 from gateway.policy.nodes import Node
 from gateway.policy.secret import dereference
 

@@ -8,11 +8,11 @@ from urllib.parse import quote
 from gateway.core import credentials as core
 from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
 from gateway.core.hidden import Hidden
-from gateway.policy import credentials as models
+from gateway.policy.compile.oauth import OAuthCompiling
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
+from gateway.policy.models import credentials as models
 from gateway.policy.nodes import Node
-from gateway.policy.oauth_of import OAuthCompiling
 from gateway.policy.secret import dereference
 
 _NOT_OURS = {name.decode() for name in HOP_BY_HOP | OURS_UPSTREAM | ADDRESS_FIELDS} | {

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.policy.scalars import HeaderName
-from gateway.policy.strict import Strict
+from gateway.policy.models.scalars import HeaderName
+from gateway.policy.models.strict import Strict
 
 Missing = Literal["reject", "skip", "anonymous"]
 

@@ -7,9 +7,9 @@ from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statu
 from gateway.core.connections.state import ConnectionState
 from gateway.core.retry import Backoff, Repeat, Retry, Share
 from gateway.core.signals import Honor
-from gateway.policy import attempts as models
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
+from gateway.policy.models import attempts as models
 
 _DEFAULT = Backoff()
 _LEARNED_MAX_US = 900_000_000

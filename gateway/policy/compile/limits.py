@@ -13,11 +13,12 @@ from gateway.core import limits as core
 from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
 from gateway.core.calendars import USUAL_US, Calendar, Unit
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
-from gateway.policy import key_parts, models
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry
+from gateway.policy.models import key_parts
+from gateway.policy.models import policies as models
+from gateway.policy.models.scalars import OWN_EACH_CALL
 from gateway.policy.nodes import Node
-from gateway.policy.scalars import OWN_EACH_CALL
 from gateway.policy.validate import validate
 
 MANY_ENTRIES = 100_000

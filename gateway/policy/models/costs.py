@@ -8,9 +8,9 @@ from pydantic import Discriminator, Field, Tag
 from gateway.core.limits import Algorithm, Limit, Mode
 from gateway.core.measure import Measure, Source
 from gateway.policy.findings import Findings, quoted
+from gateway.policy.models.scalars import HeaderName, Pointer, Units
+from gateway.policy.models.strict import Strict
 from gateway.policy.nodes import Node
-from gateway.policy.scalars import HeaderName, Pointer, Units
-from gateway.policy.strict import Strict
 
 
 class _Measured(Strict):

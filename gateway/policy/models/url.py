@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.policy.findings import quoted
-from gateway.policy.scalars import Unfit, expect_text, parse_host, parse_path
+from gateway.policy.models.scalars import Unfit, expect_text, parse_host, parse_path
 
 ECHO = "builtin:echo"
 _PORTS = {"http": 80, "https": 443}

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from gateway.policy.credentials import Reference
 from gateway.policy.findings import quoted
-from gateway.policy.hooks_model import Keep, Name, ReceiverUrl
-from gateway.policy.scalars import Duration, HeaderName, Size, Unfit, Units, expect_text
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.credentials import Reference
+from gateway.policy.models.hooks import Keep, Name, ReceiverUrl
+from gateway.policy.models.scalars import Duration, HeaderName, Size, Unfit, Units, expect_text
+from gateway.policy.models.strict import Items, Strict
 
 _POINTER = re.compile(r"(/([^/~]|~[01])*){1,16}").fullmatch
 _HEADER = re.compile(r"header:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}").fullmatch

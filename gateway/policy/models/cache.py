@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.policy.scalars import Duration, HeaderName, OneOrMore, Pattern, Size, Wait
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.scalars import Duration, HeaderName, OneOrMore, Pattern, Size, Wait
+from gateway.policy.models.strict import Items, Strict
 
 
 class CacheMatch(Strict):

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gateway.policy.scalars import HeaderName, Method, OneOrMore, Pattern, Wait
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.scalars import HeaderName, Method, OneOrMore, Pattern, Wait
+from gateway.policy.models.strict import Items, Strict
 
 MAX_RECORDS = 1000
 

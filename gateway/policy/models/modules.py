@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
-from gateway.policy.caching import Cache
-from gateway.policy.scalars import HeaderName
-from gateway.policy.strict import Items, Strict
+from gateway.policy.models.cache import Cache
+from gateway.policy.models.scalars import HeaderName
+from gateway.policy.models.strict import Items, Strict
 
 
 class SandboxWhen(Strict):

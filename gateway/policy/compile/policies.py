@@ -3,15 +3,15 @@
 from datetime import UTC, datetime
 
 from gateway.core.policy import PolicySet
-from gateway.policy.breakers import compile_breakers
-from gateway.policy.credentials_of import compile_credentials
+from gateway.policy.compile.breakers import compile_breakers
+from gateway.policy.compile.credentials import compile_credentials
+from gateway.policy.compile.limits import compile_keys, compile_limits
+from gateway.policy.compile.references import resolve_references
+from gateway.policy.compile.retries import compile_classes, compile_retries
+from gateway.policy.compile.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
+from gateway.policy.compile.schemes import compile_schemes
 from gateway.policy.findings import Where
 from gateway.policy.gather import SINGULAR, Draft
-from gateway.policy.limits import compile_keys, compile_limits
-from gateway.policy.references import resolve_references
-from gateway.policy.retries import compile_classes, compile_retries
-from gateway.policy.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
-from gateway.policy.schemes import compile_schemes
 
 
 def compile_draft(draft: Draft) -> PolicySet:

@@ -7,8 +7,8 @@ from gateway.core.cache import rules as core
 from gateway.core.cache.personal import AUTHORIZATION, COOKIE, Personal
 from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
 from gateway.core.keys import KeyFrom, KeyPart
-from gateway.policy import caching as models
 from gateway.policy.findings import Findings, quoted
+from gateway.policy.models import cache as models
 from gateway.policy.nodes import Node
 
 _EACH_CALLS_OWN = {name.decode() for name in HOP_BY_HOP | OURS_UPSTREAM | ADDRESS_FIELDS | {b"via"}}

@@ -1,0 +1,1 @@
+"""What may be written in policies, settings and fixtures: pydantic models, with every default."""
