@@ -13,16 +13,13 @@ from typing import Any
 from gateway.core.policy import PolicySet
 from gateway.policy import check as check_policies
 from gateway.policy.findings import PolicyError, PolicyErrors
+from gateway.policy.gather import SINGULAR
 from gateway.settings import Settings
 
 OUTPUTS = ("text", "json", "github")
 _MOST_COLUMNS = 160
-_SETTINGS_KEY = re.compile(
-    r"^(name|listen|admin|workers|policies|trusted_proxies|store|headers|bounds|drain|logging)\s*:", re.MULTILINE
-)
-_POLICY_KEY = re.compile(
-    r"^(authentication|keys|limits|breakers|retries|error_classes|upstreams|credentials|routes)\s*:", re.MULTILINE
-)
+_TOP_KEY = re.compile(r"^(\w+)\s*:", re.MULTILINE)
+_IN_BOTH = {"version"}
 
 
 @dataclass(slots=True)
@@ -93,6 +90,8 @@ def _check(paths: Sequence[Path], env: Mapping[str, str]) -> _Result:
 
 def _is_settings(path: Path) -> bool:
     """Whether a file holds settings rather than policies, by the keys at its left margin."""
+    from gateway.policy.models.settings import SettingsFile
+
     if not path.is_file():
         return False
     try:
@@ -100,7 +99,8 @@ def _is_settings(path: Path) -> bool:
             text = file.read(64 * 1024)
     except OSError:
         return False
-    return _SETTINGS_KEY.search(text) is not None and _POLICY_KEY.search(text) is None
+    keys = set(_TOP_KEY.findall(text))
+    return bool(keys & SettingsFile.model_fields.keys() - _IN_BOTH) and not keys & SINGULAR.keys()
 
 
 def _as_text(result: _Result, valid: bool) -> Iterator[str]:

@@ -186,7 +186,6 @@ def _plain(value: Any) -> Any:
 
 # Tighter or looser ------------------------------------------------------------------------------------
 
-_MODES = (Mode.OFF, Mode.SHADOW, Mode.ENFORCE)
 _POSTURES = (Posture.ALLOW, Posture.LOCAL, Posture.DENY)
 _CHARGES = (ChargePer.CALL, ChargePer.ATTEMPT)
 _BOTH = 2

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.cli.check import excerpt, run_check
 from gateway.policy.findings import PolicyError
+from gateway.policy.models.settings import SettingsFile
 from gateway.policy.shipped import shipped
 from tests.policy.whole import BASE, LIMIT, ROUTE, a_limit
 
@@ -100,6 +101,12 @@ def test_a_settings_file_brings_its_policies(run: Run, directory: Path) -> None:
     (directory / "s.yaml").write_text("policies: p.yaml\nstore: {url: local}\n")
     code, out = run(None, "s.yaml")
     assert (code, out[:12]) == (1, "p.yaml:6:80:")
+
+
+@pytest.mark.parametrize("key", sorted(SettingsFile.model_fields.keys() - {"version"}))
+def test_a_settings_file_is_known_by_any_key_of_settings(run: Run, directory: Path, key: str) -> None:
+    (directory / "s.yaml").write_text(f"{key}: []\n")
+    assert f"unknown section '{key}'" not in run(None, "s.yaml")[1]
 
 
 def test_json_is_one_document(run: Run) -> None:

@@ -9,7 +9,6 @@ from gateway.admin.page.tables import panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment_of, number, share
 
 Document = dict[str, Any]
-WHERE = {"total": "whole call", "gateway": "gateway", "store": "store", "upstream": "upstream"}
 
 
 def figures(facts: Document) -> Html:

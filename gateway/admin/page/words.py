@@ -42,11 +42,6 @@ def lasting(seconds: float) -> str:
     return f"{hours} h {minutes % 60} min" if hours < 24 else f"{days} d {hours % 24} h"
 
 
-def mebibytes(size_bytes: float) -> str:
-    """`81 MiB`."""
-    return f"{size_bytes / (1 << 20):,.0f} MiB"
-
-
 def moment(timestamp: object) -> Html:
     """An RFC 3339 time: the time of day in UTC, before today's with its date in the title."""
     text = str(timestamp or "")
