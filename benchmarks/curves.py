@@ -37,7 +37,7 @@ def _down() -> list[Point]:
 
 
 def _up() -> list[Point]:
-    return [(size, chosen(up_bytes=size), _gateway()) for size in SIZES]
+    return [(size, chosen(up_bytes=size, path="read/items"), _gateway()) for size in SIZES]
 
 
 CURVES: dict[str, Callable[[], list[Point]]] = {

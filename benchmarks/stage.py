@@ -21,6 +21,8 @@ BODY = json.dumps({"id": 1, "ok": True, "text": "x" * 980})
 DENIED = "/denied"
 SIZES = (0, 1024, 16 * 1024, 256 * 1024)
 _UPSTREAM = """daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log error; user root;
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
 events {{ worker_connections 4096; }}
 http {{
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
@@ -31,6 +33,9 @@ http {{
     location / {{ return 200 '{body}'; }}
     location {denied} {{ return 401; }}
     location /bytes/ {{ alias {folder}/bytes/; }}
+    location /read/ {{
+      client_body_buffer_size 1m; content_by_lua_block {{ ngx.req.read_body() ngx.print('{body}') }}
+    }}
   }}
 }}
 """
@@ -38,7 +43,10 @@ http {{
 
 @contextmanager
 def upstream(port: int, cores: str = programs.OTHER_CORE) -> Iterator[Program]:
-    """nginx that answers about 1 KiB of JSON at once; `/bytes/N` has N bytes, DENIED says 401."""
+    """nginx that answers about 1 KiB of JSON: at once, below `/read/` when it has read the request's body.
+
+    `/bytes/N` has N bytes, DENIED says 401.
+    """
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)

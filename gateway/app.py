@@ -1,7 +1,6 @@
 """One worker, put together: the only place that builds objects and connects them. Start, serve, stop."""
 
 import asyncio
-import gc
 import secrets
 import signal
 import socket
@@ -22,6 +21,7 @@ from gateway.ending import Ending
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
+from gateway.memory import calm_collector, keep_pages
 from gateway.modules.hooks import open_hooks
 from gateway.observe.access import AccessLog
 from gateway.observe.alerts import Alerts
@@ -116,7 +116,8 @@ class Worker:
         self._census.start()
         self._alerts.start()
         self._probing.start()
-        _calm_collector()
+        calm_collector()
+        keep_pages()
         event("gateway.ready", "Worker serves calls")
         self._on_ready()
         self._reload.start()
@@ -275,16 +276,6 @@ class Worker:
             notice("certificates.rejected", "error", {"reason": error.strerror or str(error)})
         else:
             notice("certificates.loaded", "info", {"count": count})
-
-
-def _calm_collector() -> None:
-    """What was loaded stays: do not look through it again and again. Calls leave hardly any cycles behind.
-
-    Without this a full collection stops the worker for tens of milliseconds, several times a second under load.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _use_level(access: AccessLog, level: str) -> None:
