@@ -5,8 +5,9 @@ import gc
 import os
 import sys
 
-KEPT_BYTES = 8 * 1024 * 1024
+KEPT_BYTES = 16 * 1024 * 1024
 MAPPED_FROM_BYTES = 1024 * 1024
+_SAID_BY = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
@@ -26,7 +27,7 @@ def keep_pages() -> bool:
     The C library's own bounds are 128 KiB, the size of a large piece of a body: each was new pages that the kernel had
     to empty, a third of the CPU that a body of 256 KiB takes. False: it is not glibc, or the environment says how.
     """
-    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+    if not sys.platform.startswith("linux") or not os.environ.keys().isdisjoint(_SAID_BY):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(

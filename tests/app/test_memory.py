@@ -1,30 +1,44 @@
 """What bodies leave behind is used for the next ones: the system is not asked for new pages each time."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 BODIES = """
-import resource, sys
+import resource
 from gateway.memory import keep_pages
 
-def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-kept = keep_pages() if sys.argv[1] == "kept" else None
-held = [bytearray(300_000) for _ in range(4)]
-del held
-before = faults()
+kept = keep_pages()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(200):
-    pieces = [bytes(bytearray(200_000)), bytes(bytearray(64_000))]
+    pieces = [bytearray(200_000) for _ in range(3)]
     del pieces
-print(kept, faults() - before)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+PAGES_OF_ONE = 3 * 200_000 // 4096
 
 
-def _run(how: str, **environment: str) -> tuple[str, int]:
+def _run(**environment: str) -> tuple[str, int]:
     done = subprocess.run(
-        [sys.executable, "-c", BODIES, how], capture_output=True, text=True, check=True, timeout=30, env=environment
+        [sys.executable, "-c", BODIES],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env={**os.environ, **environment},
     )
     kept, faults = done.stdout.split()
     return kept, int(faults)
+
+
+def test_pages_of_bodies_are_used_again() -> None:
+    kept, faults = _run()
+    assert kept == "True"
+    assert faults < 10 * PAGES_OF_ONE
+
+
+@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
+def test_what_the_environment_says_stays(name: str) -> None:
+    assert _run(**{name: "65536"})[0] == "False"
