@@ -43,7 +43,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _gateway(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options that come before a command."""
@@ -59,7 +59,7 @@ app.command(short_help="Print the Grafana board.")(tell.dashboard_json)
 app.command()(init.init)
 app.command()(health.healthcheck)
 app.command()(reload.reload)
-app.command(short_help="Print what stands for an API key in a policy.")(keys.hash_key)
+app.command(short_help="Print the hash of an API key, for a policy.")(keys.hash_key)
 app.command(short_help="Show how the gateway is doing.")(watch.status)
 app.command(short_help="Show who is refused most, or calls most.")(watch.top)
 app.command()(watch.tail)

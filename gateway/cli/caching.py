@@ -11,7 +11,7 @@ from gateway.cli.client import AdminClient
 from gateway.cli.options import Json
 from gateway.cli.table import table
 
-cache = typer.Typer(help="Answers that are kept: show, purge.", no_args_is_help=True)
+cache = typer.Typer(help="The cache: show, purge.", no_args_is_help=True)
 
 
 @cache.command("show")

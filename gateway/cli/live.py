@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Document = dict[str, Any]
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")]
 Every = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How often, with --watch.")]
 
 KEPT = 60

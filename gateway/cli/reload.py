@@ -18,7 +18,7 @@ MOST_BYTES = 4 * 1024 * 1024
 @asks
 def reload(
     client: AdminClient,
-    workers: Annotated[bool, typer.Option("--workers", help="Then replace every worker by a new one.")] = False,
+    workers: Annotated[bool, typer.Option("--workers", help="Then replace every worker with a new one.")] = False,
     as_json: Json = False,
 ) -> None:
     """Read policies and settings again. Exit code 0: in force, or nothing to do; 1: rejected; 3: no answer."""

@@ -40,7 +40,7 @@ def replay(
 ) -> None:
     """Play recorded calls through a policy, in virtual time, and tell what would change, and for whom.
 
-    Callers are taken to call as they did; breakers and pauses to hold back what they held back.
+    Callers are assumed to call as they did, breakers and pauses to hold back what they held back.
     """
     from gateway.cli.loading import read_chosen
     from gateway.replay.crew import ReaderDied, crew, usual_readers, without_collector

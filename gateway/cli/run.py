@@ -18,7 +18,7 @@ Workers = Annotated[str, typer.Option(metavar="N|auto", help="Processes that ser
 StoreUrl = Annotated[str, typer.Option(metavar="URL", help="Where counters live: embedded, local, redis://...")]
 LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 Dev = Annotated[bool, typer.Option("--dev", help="Logs for people to read, also when not on a terminal.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Do not tell on stderr what has started.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing on stderr about what has started.")]
 
 
 def run(
