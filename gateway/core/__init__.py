@@ -1,0 +1,5 @@
+"""Every rule of the gateway, pure: (state, input, now) in, (new state, answer) out.
+
+No I/O, no clock, no randomness, no logging; times are integers in microseconds. What is decided about a call is in
+`decision`, with the vocabulary of `limits` and `guards`; `policy` is what calls are judged by.
+"""

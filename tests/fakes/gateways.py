@@ -123,9 +123,11 @@ async def launching(folder: Path, store: str) -> AsyncIterator[Launch]:
         started.append(one)
         return one
 
-    yield launch
-    for one in started:
-        await one.end()
+    try:
+        yield launch
+    finally:
+        for one in started:
+            await one.end()
 
 
 async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str], token: str) -> Process:
