@@ -137,5 +137,6 @@ class WorkerView:
             "open_sockets": levels.open_connections.get("calls", 0),
             "store_up": levels.store_up,
             "credentials": self.gateway.supply.summary(),
+            "cache": self.gateway.caches.summary(),
             "log_lines_dropped": dropped_lines(),
         }

@@ -19,6 +19,7 @@ from gateway.core.connections.state import ConnectionState
 from gateway.core.decision import Kept
 from gateway.core.guards import Guard
 from gateway.core.keys import readable
+from gateway.modules.hooks import as_document
 from gateway.store import StoreDown
 
 ANSWER_S = 2.0
@@ -30,6 +31,7 @@ STAGES = {
     "upstream": "gateway_upstream_duration_seconds",
 }
 REFUSALS = ("limit", "breaker", "pause")
+ADDED_UP = frozenset({"lately", "reloads", "credentials", "cache"})
 TROUBLED = [state for state in ConnectionState if state is not ConnectionState.ONLINE]
 
 Document = dict[str, Any]
@@ -62,6 +64,8 @@ async def overview(view: AdminView) -> Document:
         "store": store,
         "connections": connections,
         "credentials": credentials([report["credentials"] for report in reports if "credentials" in report]),
+        "cache": caches([report["cache"] for report in reports if "cache" in report]),
+        "webhooks": webhooks(view),
         "breakers": breakers,
         "top_rejected": rejected["callers"],
         "reloads": _reloads(reports),
@@ -73,7 +77,7 @@ async def overview(view: AdminView) -> Document:
 def _worker(report: Document) -> Document:
     lately = added_up([report["lately"]])
     return {
-        **{name: value for name, value in report.items() if name not in ("lately", "reloads", "credentials")},
+        **{name: value for name, value in report.items() if name not in ADDED_UP},
         **lately,
     }
 
@@ -112,6 +116,24 @@ def credentials(parts: Sequence[Document]) -> Document:
         "renewals": sum(part["renewals"] for part in parts),
         "failing": [*failing.values()][:SHOWN],
     }
+
+
+def caches(parts: Sequence[Document]) -> Document:
+    """Of routes that keep answers: bytes in all workers, and how calls were answered since these began."""
+    routes: dict[str, Counter[str]] = {}
+    answers: Counter[str] = Counter()
+    for part in parts:
+        answers.update(part["answers"])
+        for name, sizes in part["routes"].items():
+            routes.setdefault(name, Counter()).update(sizes)
+    return {"routes": [{"route": name, **sizes} for name, sizes in routes.items()], "answers": dict(answers)}
+
+
+def webhooks(view: AdminView) -> list[Document]:
+    """What waits for whom, as this worker last looked: some seconds ago. The fullest first."""
+    queues = view.hooks.queues if view.hooks is not None else {}
+    found = [as_document(name, queue, queue.seen) for name, queue in queues.items() if queue.seen is not None]
+    return sorted(found, key=lambda one: (-one["dead"], -one["waiting"], one["receiver"]))[:SHOWN]
 
 
 def _per(count: float, of: float) -> float:

@@ -36,6 +36,7 @@ class Queue:
     def __init__(self, office: Office, courier: Courier, *, direction: str, most: int) -> None:
         self.name = courier.queue
         self.receiver = courier.receiver
+        self.seen: Standing | None = None  # as it last stood, as far as this worker has looked
         self.direction = direction
         self.courier = courier
         self._office = office
@@ -43,7 +44,8 @@ class Queue:
 
     async def show(self, *, tries: int = 0, dead: int = 0) -> Standing:
         """How it stands. Raises StoreDown."""
-        return await self._office.show(self.name, tries=tries, dead=dead)
+        self.seen = await self._office.show(self.name, tries=tries, dead=dead)
+        return self.seen
 
     async def again(self, which: Which, *, id_: str = "", after: str = "-", to: str = "") -> Again:
         """Try letters again, as `Office.again`, and go on until all were looked at. Raises StoreDown."""

@@ -4,15 +4,19 @@ import asyncio
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
 
+from gateway.admin.page import modules
 from gateway.admin.page.assets import assets
 from gateway.admin.page.live import Snapshot
 from gateway.admin.page.markup import element, fill
-from gateway.admin.page.paths import path_of
+from gateway.admin.page.paths import naming, path_of
 from gateway.admin.page.use import amount
+from gateway.admin.page.words import lasting
+from gateway.admin.status import caches
 from gateway.core.ask import Ask
 from gateway.core.connections.counts import Row
 from gateway.core.connections.state import Failure, Named
@@ -187,8 +191,48 @@ async def test_the_page_of_a_caller_whose_name_is_only_known_by_its_hash(busy: A
     path = path_of("callers", key)
     assert path in (await page(busy, "/")).links
     assert "7 of 500" in (await page(busy, path)).texts
-    looked_up, _, fields = await busy.ask("/callers?limit=tenant-10m&key=a%20b", allow_redirects=False)
-    assert (looked_up, fields["Location"]) == (303, path_of("callers", partition_key(WINDOW, {"tenant": "a b"})))
+
+
+@pytest.mark.parametrize(
+    ("limit", "key", "parts"),
+    [
+        (WINDOW, "acme", {"tenant": "acme"}),
+        (WINDOW, " a b ", {"tenant": "a b"}),
+        (WINDOW, "wayne/enterprises", {"tenant": "wayne/enterprises"}),
+        (WINDOW, "wayne%2Fenterprises", {"tenant": "wayne/enterprises"}),
+        (WINDOW, "~", {"tenant": None}),
+        (WINDOW, "%7E", {"tenant": "~"}),
+        (WINDOW, "100%25", {"tenant": "100%"}),
+        (BUCKET, "acme/a%2Fb", {"tenant": "acme", "connection": "a/b"}),
+        (BUCKET, "~/東", {"tenant": None, "connection": "東"}),
+    ],
+)
+async def test_a_caller_is_looked_up_by_any_value(admin: Admin, limit: Limit, key: str, parts: dict[str, Any]) -> None:
+    query = urlencode({"limit": limit.name, "key": key})
+    status, _, fields = await admin.ask(f"/callers?{query}", allow_redirects=False)
+    assert (status, fields["Location"]) == (303, naming("callers", partition_key(limit, parts), parts))
+    names = ", ".join("anonymous" if value is None else value for value in parts.values())
+    assert f"{limit.name}: {names}" in (await page(admin, fields["Location"])).texts
+
+
+async def test_a_name_behind_the_path_is_only_believed_if_it_fits(admin: Admin) -> None:
+    path = path_of("callers", partition_key(WINDOW, {"tenant": "a/b"}))
+    assert "tenant-10m: a/b" in (await page(admin, f"{path}?is=c%2Fd&is=a%2Fb")).texts
+    assert not any("c/d" in text for text in (await page(admin, f"{path}?is=c%2Fd")).texts)
+
+
+async def test_a_breaker_is_held_by_the_name_it_was_looked_up_by(busy: Admin) -> None:
+    _, _, fields = await busy.ask("/breaker?breaker=connection&key=a/b", allow_redirects=False)
+    found = await page(busy, fields["Location"])
+    assert "Breaker connection: a/b" in found.texts
+    (asked,) = (link for link in found.links if "hold=open" in link)
+    question = await page(busy, asked)
+    assert "connection of a/b" in question.texts
+    (action,) = (str(one["action"]) for one in question.all("form"))
+    held = {"data": {"state": "open", "ttl": "1m"}, "headers": {"Sec-Fetch-Site": "same-origin"}}
+    status, _, fields = await busy.ask(action, "POST", allow_redirects=False, **held)
+    assert (status, fields["Location"]) == (303, action)
+    assert "held by hand" in (await page(busy, action)).texts
 
 
 async def test_an_override_counts_though_the_path_only_has_a_hash(busy: Admin) -> None:
@@ -358,3 +402,57 @@ async def test_assets_are_asked_for_anew_and_sent_when_they_changed(admin: Admin
     again, body, _ = await admin.ask("/assets/page.js", headers={"If-None-Match": fields["ETag"]})
     assert (again, body) == (304, "")
     assert "Permission is hereby granted" in (await admin.ask("/assets/uplot.LICENSE.txt"))[1]
+
+
+def text_of(html: str) -> str:
+    return " ".join(Page(html).texts)
+
+
+def test_tokens_that_fail_are_shown_with_the_reason() -> None:
+    failing = {"credentials": "crm", "serving": False, "serves_s": None, "reason": "invalid_client", "again_s": 42}
+    found = {"count": 3, "with_token": 2, "renewals": 7, "failing": [failing]}
+    assert "2 of 3 renewals 7" in text_of(modules.tokens(found))
+    assert "crm none invalid_client in 42 s" in text_of(modules.tokens(found))
+    serving = failing | {"serving": True, "serves_s": 90, "again_s": None}
+    assert "old one, 1 min left" in text_of(modules.tokens(found | {"failing": [serving]}))
+    assert "with the next call" in text_of(modules.tokens(found | {"failing": [serving]}))
+
+
+def test_caches_of_all_workers_are_added_up() -> None:
+    part = {"routes": {"crm": {"size_bytes": 1 << 19, "most_bytes": 1 << 24}}, "answers": {"hit": 8, "miss": 2}}
+    found = caches([part, {**part, "answers": {"stale": 1, "bypass": 5}}])
+    assert "81.8 % of 11 calls how hit 8, bypass 5, miss 2, stale 1" in text_of(modules.caches(found))
+    assert "crm 1 MiB 32 MiB" in text_of(modules.caches(found))
+    assert "no calls yet" in text_of(modules.caches(found | {"answers": {}}))
+
+
+def test_webhooks_that_do_not_arrive_are_told_from_those_that_do() -> None:
+    queue = {"receiver": "ops", "direction": "out", "trying": 0, "retrying": 0, "dead": 0, "oldest_s": 0.0}
+    fine = queue | {"waiting": 0, "resting_s": 0.0, "failures_in_a_row": 0}
+    resting = queue | {"waiting": 1_200, "resting_s": 64.0, "failures_in_a_row": 9, "oldest_s": 7_200.0}
+    assert "ops out delivers 0 0 0 0 \u2013" in text_of(modules.webhooks([fine]))
+    assert "left alone for 1 min: 9 failures in a row 1,200 0 0 0 2 h" in text_of(modules.webhooks([resting]))
+    assert "dead letters 0 0 0 3" in text_of(modules.webhooks([fine | {"dead": 3}]))
+    assert "last try failed" in text_of(modules.webhooks([fine | {"failures_in_a_row": 1}]))
+
+
+async def test_what_is_not_in_use_is_not_shown(admin: Admin) -> None:
+    found = await page(admin, "/")
+    hidden = {one["id"]: "hidden" in one for one in found.all("section") if "id" in one}
+    assert [name for name, is_so in hidden.items() if is_so] == ["tokens", "caches", "webhooks"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.25, "0.25 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (3_600, "1 h"),
+        (12_000, "3 h 20 min"),
+        (86_400, "1 d"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_how_long_in_words(seconds: float, said: str) -> None:
+    assert lasting(seconds) == said

@@ -6,21 +6,21 @@ from urllib.parse import quote, unquote
 from aiohttp import web
 
 from gateway.admin.breaker_orders import obey, standing
-from gateway.admin.breakers import Target, breaker_documents, read_force
+from gateway.admin.breakers import Target, breaker_documents, find, read_force
 from gateway.admin.endpoint import segments
 from gateway.admin.keys import shown
 from gateway.admin.page import layout, overview, trouble
-from gateway.admin.page.caller import REFRESH_S, refreshed
+from gateway.admin.page.caller import REFRESH_S, refreshed, search
 from gateway.admin.page.login import read_form
 from gateway.admin.page.markup import Html, element, joined
-from gateway.admin.page.paths import SAFE, partition_of, path_of, values_of
+from gateway.admin.page.paths import known_as, naming, partition_of, path_of, said, typed, values_of
 from gateway.admin.page.tables import facts, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, share
 from gateway.admin.problems import AdminProblem
 from gateway.admin.status import troubled
 from gateway.admin.view import AdminView
 from gateway.core.guards import Guard
-from gateway.core.keys import encode_part, readable
+from gateway.core.keys import readable
 
 BEHIND = "/breakers/"
 WORDS = {
@@ -49,7 +49,8 @@ async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
     ]
     heads = ("breaker", "counts by", "scope", "opens when", "for", "routes", "defined at")
     listed = table("Of the loaded policies", heads, rows) if rows else quiet("There are none.")
-    found = (trouble.breakers(await troubled(view)), panel("all-breakers", "All breakers", listed, wide=True))
+    not_closed = trouble.breakers(await troubled(view), alone=True)
+    found = (not_closed, panel("all-breakers", "All breakers", listed, wide=True))
     return layout.page(view, "Breakers", refreshed(*found, feed=_search(view)), path="/breakers", refresh_s=REFRESH_S)
 
 
@@ -67,54 +68,40 @@ def _trips(rule: Document) -> str:
 def _search(view: AdminView) -> Html | None:
     if not view.policies.breakers:
         return None
-    options = [element("option", name, value=name) for name in view.policies.breakers]
-    return element(
-        "section",
-        element("h2", "Look up a breaker"),
-        element(
-            "form",
-            element("label", "Breaker", for_="breaker"),
-            element("select", *options, name="breaker", id="breaker"),
-            element(
-                "label", "Key: values of its parts in order, separated by /; ~ is the caller without one", for_="key"
-            ),
-            element("input", name="key", id="key", autocomplete="off"),
-            element("button", "Show"),
-            action="/breaker",
-        ),
-        class_="panel",
-    )
+    keys = {name: breaker.key for name, breaker in view.policies.breakers.items()}
+    return search("Look up a breaker", "Breaker", keys, action="/breaker")
 
 
 async def look_up(view: AdminView, request: web.Request) -> web.StreamResponse:
     """On to the page of the breaker that the form names."""
     name, key = request.query.get("breaker", ""), request.query.get("key", "")
-    parts = [word if word == "~" else encode_part(word) for word in key.strip().split("/") if word]
-    words = [quote(name, safe=""), *(quote(part, safe=SAFE) for part in parts)]
-    target = _target(view, words)
-    return layout.to(path_of("breakers", target.guard.key))
+    breaker = view.policies.breakers.get(name)
+    words = typed(key, len(breaker.key)) if breaker is not None else []
+    target = find(view.policies, [quote(name, safe=""), *words])
+    return layout.to(naming("breakers", target.guard.key, target.parts))
 
 
-def _target(view: AdminView, words: list[str]) -> Target:
-    """The circuit that raw path segments behind `/breakers/` name. Raises AdminProblem."""
+def _target(view: AdminView, request: web.Request) -> Target:
+    """The circuit that a request below `/breakers/` names. Raises AdminProblem."""
+    words = segments(request, BEHIND)
     name = unquote(words[0])
     breaker = view.policies.breakers.get(name)
     if breaker is None:
         raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r} any more.")
     key = partition_of(f"breaker:{name}", breaker.key, words[1:])
-    return Target(values_of(breaker.key, words[1:], {}), Guard(breaker, key))
+    known = dict.fromkeys(breaker.key, said(request))
+    return Target(values_of(breaker.key, words[1:], known), Guard(breaker, key))
 
 
 async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     """How it stands; with `?hold=open` the question whether to hold it so."""
-    words = segments(request, BEHIND)
-    target, hold = _target(view, words), request.query.get("hold", "")
+    target, hold = _target(view, request), request.query.get("hold", "")
     document = await standing(view, target)
-    path, names = path_of("breakers", target.guard.key), _names(target)
+    path, known, names = path_of("breakers", target.guard.key), said(request), _names(target)
     about = {"breaker": target.guard.rule.name, "caller": readable(target.guard.key)}
-    parts = [_standing(document, path), _workers(document)]
+    parts = [_standing(document, trouble.force_buttons(path, known)), _workers(document)]
     if hold in WORDS:
-        parts.insert(0, _question(path, hold, f"{target.guard.rule.name} of {names}"))
+        parts.insert(0, _question(path + known_as(known), hold, f"{target.guard.rule.name} of {names}"))
     body = joined((*parts, trouble.events(await overview.recent(view, about), title="Events about it")))
     title = f"Breaker {target.guard.rule.name}: {names}"
     if hold in WORDS:  # while somebody reads a question, it stays
@@ -128,13 +115,13 @@ def _names(target: Target) -> str:
     )
 
 
-def _standing(document: Document, path: str) -> Html:
+def _standing(document: Document, buttons: Html) -> Html:
     if "state" not in document:
-        return panel("standing", "Held by each worker for itself", trouble.force_buttons(path))
+        return panel("standing", "Held by each worker for itself", buttons)
     next_s = document.get("next_probe_s")
     pairs = (
         ("state", mark(trouble.kind_of(document["state"]), document["state"].replace("_", " "))),
-        ("why", document.get("reason", "nothing has happened").replace("_", " ")),
+        ("why", trouble.reason(document) or "nothing has happened"),
         (
             "counted",
             f"{document['calls']} calls, {document['failed']} failed, {document['slow']} slow"
@@ -143,14 +130,14 @@ def _standing(document: Document, path: str) -> Html:
         ),
         ("next probe", f"in {lasting(next_s)}" if next_s else None),
     )
-    return panel("standing", "State", facts(pairs), trouble.force_buttons(path))
+    return panel("standing", "State", facts(pairs), buttons)
 
 
 def _workers(document: Document) -> Html | None:
     if "workers" not in document:
         return None
     rows = [
-        (one["worker"], one.get("state", one.get("missing", "")), one.get("reason", NOTHING))
+        (one["worker"], one.get("state", one.get("missing", "")), trouble.reason(one) or NOTHING)
         for one in document["workers"]
     ]
     return panel("workers", "Workers", table("Each has its own", ("worker", "state", "why"), rows))
@@ -181,10 +168,9 @@ def _question(path: str, hold: str, what: str) -> Html:
 
 async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
     """Do it, and show how it stands then."""
-    words = segments(request, BEHIND)
-    target = _target(view, words)
+    target = _target(view, request)
     sent = await read_form(request)
     state = sent.get("state", "")
     order = read_force({"state": state} if state == "auto" else {"state": state, "ttl": sent.get("ttl", "")})
     await obey(view, request, target, order)
-    return layout.to(path_of("breakers", target.guard.key))
+    return layout.to(naming("breakers", target.guard.key, target.parts))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from gateway.admin.keys import shown
 from gateway.admin.page import layout, overview, trouble, use
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.past import minutes_columns
-from gateway.admin.page.paths import counter, path_of
+from gateway.admin.page.paths import counter, naming, said, typed
 from gateway.admin.page.tables import facts, link, panel, quiet, table
 from gateway.admin.page.words import lasting, moment_of, number
 from gateway.admin.problems import AdminProblem
@@ -23,6 +24,10 @@ from gateway.core.limits import Limit
 
 BEHIND = "/callers/"
 REFRESH_S = 5
+HOW_TO_TYPE = (
+    "Values in the order of the key's parts, separated by /. A / inside one of several is %2F, a % is %25; "
+    "~ is the caller without a value."
+)
 
 Document = dict[str, Any]
 
@@ -50,36 +55,37 @@ async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
 
 def _search(view: AdminView) -> Html:
     """By the values that a caller sends, which may be longer than what stands in a path."""
-    options = [element("option", name, value=name) for name in view.policies.limits]
-    return element(
-        "section",
-        element("h2", "Look up a caller"),
-        element(
-            "form",
-            element("label", "Limit", for_="limit"),
-            element("select", *options, name="limit", id="limit"),
-            element(
-                "label", "Key: values of its parts in order, separated by /; ~ is the caller without one", for_="key"
-            ),
-            element("input", name="key", id="key", autocomplete="off"),
-            element("button", "Show"),
-            action="/callers",
-        ),
-        class_="panel",
+    keys = {name: limit.key for name, limit in view.policies.limits.items()}
+    return search("Look up a caller", "Limit", keys, action="/callers")
+
+
+def search(title: str, what: str, keys: Mapping[str, Sequence[str]], *, action: str) -> Html:
+    """A form that asks for a limit or a breaker (`what`), and for the values of its key."""
+    name = what.lower()
+    options = [element("option", f"{one} ({'/'.join(key) or 'everybody'})", value=one) for one, key in keys.items()]
+    form = element(
+        "form",
+        *(element("label", what, for_=name), element("select", *options, name=name, id=name)),
+        *(element("label", "Key", for_="key"), element("input", name="key", id="key", autocomplete="off")),
+        element("button", "Show"),
+        element("p", HOW_TO_TYPE, class_="quiet", id="how"),
+        action=action,
     )
+    return element("section", element("h2", title), form, class_="panel")
 
 
 async def look_up(view: AdminView, request: web.Request) -> web.StreamResponse:
     """On to the page of the caller that the form names."""
     name, key = request.query.get("limit", ""), request.query.get("key", "")
-    words = [quote(word, safe="~", errors="surrogateescape") for word in key.strip().split("/") if word]
+    limit = view.policies.limits.get(name)
+    words = typed(key, len(limit.key)) if limit is not None else []
     target = find(view.policies, [quote(name, safe=""), *words])
-    return layout.to(path_of("callers", target.charges[0].key))
+    return layout.to(naming("callers", target.charges[0].key, target.parts))
 
 
 async def caller(view: AdminView, request: web.Request) -> web.StreamResponse:
     """One counter: what is left, the last minutes, events about its tenant, calls as they happen."""
-    target = counter(view.policies, segments(request, BEHIND))
+    target = counter(view.policies, segments(request, BEHIND), said(request))
     limit, about = target.charges[0].limit, _named(target)
     events = overview.recent(view, about) if about else _nothing()
     state, minutes, told = await asyncio.gather(_state(view, target), _minutes(view, target.charges[0].key), events)
@@ -110,9 +116,9 @@ async def _state(view: AdminView, target: Target) -> Html:
         state = await peek(view.store, target)
     except AdminProblem as problem:
         return panel("counter", "Counter", quiet(problem.detail))
-    meter = element(
-        "meter", f"{state['used']} of {state['limit']}", value=state["used"], max=state["limit"], aria_label="used"
-    )
+    used, most = state["used"], state["limit"]
+    near = {"low": 0.8 * most, "high": 0.999 * most, "optimum": 0}
+    meter = element("meter", f"{used} of {most}", value=used, max=most, **near, aria_label="used")
     override, shadow = state.get("override"), state.get("shadow")
     pairs = (
         ("used", joined((f"{state['used']:,} of {state['limit']:,} ", meter))),

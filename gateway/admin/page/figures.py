@@ -6,6 +6,7 @@ from typing import Any
 from gateway.admin.page.markup import Html, element
 from gateway.admin.page.past import by_minute, columns
 from gateway.admin.page.tables import panel, quiet, table
+from gateway.admin.page.trouble import errors_of
 from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment_of, number, share
 
 Document = dict[str, Any]
@@ -52,15 +53,26 @@ def _notices(facts: Document) -> Iterator[Html]:
         )
     newest = facts["reloads"][0] if facts["reloads"] else None
     if newest is not None and newest["event_name"] != "policy.loaded":
-        yield _notice("bad", "The last reload was rejected; the policies from before stay in force.")
+        yield _notice("bad", "The last reload was rejected: ", *_why_rejected(newest))
+    tokens = [
+        f"{one['credentials']} ({one['reason']})" for one in facts["credentials"]["failing"] if not one["serving"]
+    ]
+    if tokens:
+        yield _notice("bad", f"Calls are refused for want of a token: {', '.join(tokens)}.")
     if facts["switches"].get("draining"):
         yield _notice("warn", "Draining: readiness fails, calls that come are served.")
     for one in facts["missing"]:
         yield _notice("bad", f"Worker {one['worker']} does not answer: {one['reason']}.")
 
 
-def _notice(kind: str, text: str) -> Html:
-    return element("p", text, class_=f"notice {kind}")
+def _why_rejected(reload: Document) -> Iterator[object]:
+    first, *others = errors_of(reload) or ["it has errors"]
+    yield from (element("code", first), f" and {len(others)} more" if others else "", ". ")
+    yield from ("The policies from before stay in force (", element("a", "reloads", href="#reloads"), ").")
+
+
+def _notice(kind: str, *text: object) -> Html:
+    return element("p", *text, class_=f"notice {kind}")
 
 
 def charts(points: list[Document]) -> Html:

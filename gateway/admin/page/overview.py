@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.admin.page import figures, trouble, use
+from gateway.admin.page import figures, modules, trouble, use
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.past import added
 from gateway.admin.page.tables import quiet
-from gateway.admin.status import ANSWER_S, SHOWN, added_up, overview
+from gateway.admin.status import ANSWER_S, added_up, overview
 from gateway.admin.top import heaviest
 from gateway.admin.view import AdminView
 
@@ -20,7 +20,7 @@ Document = dict[str, Any]
 async def gathered(view: AdminView) -> Document:
     """What all workers and the store know, for one moment."""
     facts, requests, points, events = await asyncio.gather(
-        overview(view), heaviest(view, "requests", SHOWN), past(view), recent(view)
+        overview(view), heaviest(view, "requests", use.CALLERS_SHOWN), past(view), recent(view)
     )
     return {**facts, "top_requests": requests, "points": points, "events": events}
 
@@ -56,6 +56,9 @@ def sections(view: AdminView, facts: Document) -> dict[str, Html]:
         "breakers": trouble.breakers(facts["breakers"]),
         "limits": use.limits(facts, view.policies.limits),
         "callers": use.callers(facts["top_rejected"], requests["callers"], requests["over_s"]),
+        "tokens": modules.tokens(facts["credentials"]),
+        "caches": modules.caches(facts["cache"]),
+        "webhooks": modules.webhooks(facts["webhooks"]),
         "store": trouble.store(facts["store"]),
         "workers": trouble.workers(facts["workers"]),
         "reloads": trouble.reloads(facts["reloads"]),

@@ -1,12 +1,15 @@
 """Pages of single counters, breakers and connections: their paths.
 
 A counter is named by its partition as the store has it, as in `/callers/tenant-10m/=acme`: a part is a value that
-stands for itself, `~` for the caller without one, or the hash of a longer value, which nobody can turn back.
+stands for itself, `~` for the caller without one, or the hash of another value, which nobody can turn back: whoever
+knows the value says it behind the path, as in `/callers/tenant-10m/%23003d...?is=a%2Fb`, and it is believed if it fits.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
+
+from aiohttp import web
 
 from gateway.admin.counters import Target
 from gateway.admin.keys import Parts
@@ -25,6 +28,35 @@ def path_of(kind: str, partition: str) -> str:
     first, _, rest = others.partition("}")
     words = [name, *(word for word in (first, *rest.split(":")) if word and word != "*")]
     return f"/{kind}/" + "/".join(quote(word, safe=SAFE) for word in words)
+
+
+def naming(kind: str, partition: str, parts: Parts) -> str:
+    """`path_of`, with those values that the partition only has the hash of."""
+    hashed = [value for value in parts.values() if value is not None and encode_part(value).startswith("#")]
+    return path_of(kind, partition) + known_as(hashed)
+
+
+def known_as(values: Sequence[str], **others: str) -> str:
+    """The query of a page, with what `said` finds there."""
+    pairs = [*others.items(), *(("is", value) for value in values)]
+    return f"?{urlencode(pairs, errors='surrogateescape')}" if pairs else ""
+
+
+def said(request: web.Request) -> list[str]:
+    """Values that somebody who followed a link is said to have."""
+    return request.query.getall("is", [])
+
+
+def typed(text: str, count: int) -> list[str]:
+    """Raw path segments for a key of so many parts, as people type it: separated by `/`, and one inside a value as
+    `%2F`; a single part is the whole text."""
+    text = text.strip()
+    words = [text] if count == 1 else text.split("/")
+    return [word if word == ANONYMOUS else _segment(unquote(word)) for word in words if word]
+
+
+def _segment(value: str) -> str:
+    return quote(value, safe="", errors="surrogateescape").replace("~", "%7E")
 
 
 def connection_path(connection: object, tenant: object) -> str:
@@ -57,14 +89,17 @@ def _value(part: str, known: Sequence[str]) -> str | None:
     return next((value for value in known if encode_part(value) == part), part)
 
 
-def counter(policies: PolicySet, words: Sequence[str]) -> Target:
-    """The counter that raw path segments behind `/callers/` name, with its shadow variant's. Raises AdminProblem."""
+def counter(policies: PolicySet, words: Sequence[str], said: Sequence[str] = ()) -> Target:
+    """The counter that raw path segments behind `/callers/` name, with its shadow variant's. Raises AdminProblem.
+
+    said  what hashes may stand for
+    """
     name = unquote(words[0])
     limit = policies.limits.get(name)
     if limit is None:
         raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r} any more.")
     partition = partition_of(name, limit.key, words[1:])
-    parts = values_of(limit.key, words[1:], _values_in_overrides(limit))
+    parts = values_of(limit.key, words[1:], _values_in_overrides(limit, said))
     mine = limit.for_caller({part: value for part, value in parts.items() if value is not None})
     charges = [Charge(mine, partition, 1)]
     if mine.shadow is not None:
@@ -72,8 +107,8 @@ def counter(policies: PolicySet, words: Sequence[str]) -> Target:
     return Target(parts, tuple(charges))
 
 
-def _values_in_overrides(limit: Limit) -> Mapping[str, list[str]]:
-    known: dict[str, list[str]] = {}
+def _values_in_overrides(limit: Limit, said: Sequence[str]) -> Mapping[str, list[str]]:
+    known: dict[str, list[str]] = {name: [*said] for name in limit.key}
     for override in limit.overrides:
         for name, value in override.match:
             known.setdefault(name, []).append(value)

@@ -29,11 +29,10 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Row], *, numbers: S
     return element("div", whole, class_="scroll", tabindex="0", role="group", aria_label=caption)
 
 
-def panel(name: str, title: str, *children: object, wide: bool = False) -> Html:
-    """One part of a page; `name` is its id, by which it is kept up to date."""
-    return element(
-        "section", element("h2", title), *children, id=name, class_="panel wide" if wide else "panel", data_live=True
-    )
+def panel(name: str, title: str, *children: object, wide: bool = False, hidden: bool = False) -> Html:
+    """One part of a page; `name` is its id, by which it is kept up to date. One that is hidden may come to be shown."""
+    kind = "panel wide" if wide else "panel"
+    return element("section", element("h2", title), *children, id=name, class_=kind, data_live=True, hidden=hidden)
 
 
 def quiet(text: object) -> Html:

@@ -1,17 +1,24 @@
 """What is not as it should be: connections, breakers, the store, reloads; and what happened lately."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.admin.page.markup import Html, element
-from gateway.admin.page.paths import connection_path, path_of
+from gateway.admin.page.paths import connection_path, known_as, path_of
 from gateway.admin.page.tables import facts as named
 from gateway.admin.page.tables import lines, link, mark, panel, quiet, table
-from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment, number
+from gateway.admin.page.words import NOTHING, lasting, mebibytes, milliseconds, moment, number
 from gateway.core.connections.state import ConnectionState
 
 Document = dict[str, Any]
 SHOWN = 10
+ERRORS_SHOWN = 10
+WHY = {
+    "consecutive_failures": "failures in a row",
+    "failure_rate": "too many failures",
+    "slow_calls": "too many slow calls",
+    "forced": "held by hand",
+}
 BAD = frozenset({"offline", "open", "policy.rejected", "policy.failed", "store.degraded"})
 GOOD = frozenset({"online", "closed"})
 ENVELOPE = frozenset({"timestamp", "level", "event_name", "worker", "policy_version"})
@@ -54,39 +61,47 @@ def failure(one: Document) -> object:
     return " ".join(str(part) for part in said if part)
 
 
-def breakers(found: Document) -> Html:
-    """Those that are not closed, with what an operator can do about each."""
+def breakers(found: Document, *, alone: bool = False) -> Html:
+    """Those that are not closed, with what an operator can do about each. `alone`: the list of all is on this page."""
     if "error" in found:
         return panel("breakers", "Breakers", quiet(f"The store does not answer ({found['error']})."))
     rows = [_breaker_row(one) for one in found["not_closed"]]
-    heads = ("breaker", "of", "state", "why", "next probe", "hold it")
+    heads = ("breaker", "of", "state", "why", "hold it")
     text = table("Not closed", heads, rows) if rows else quiet("All are closed.")
     more = quiet("There are more.") if found.get("more") else None
-    return panel("breakers", "Breakers not closed", text, more, element("p", link("/breakers", "All breakers")))
+    others = None if alone else element("p", link("/breakers", "All breakers"))
+    return panel("breakers", "Breakers not closed", text, more, others, wide=alone)
 
 
 def _breaker_row(one: Document) -> tuple[object, ...]:
     path, state = path_of("breakers", one["partition"]), one.get("state", "unknown")
-    next_s = one.get("next_probe_s")
-    probe = f"in {lasting(next_s)}" if next_s else NOTHING
-    why = one.get("reason", "").replace("_", " ")
-    counts = f" {one['failed']} of {one['calls']} failed" if one.get("calls") else ""
+    next_s, counted = one.get("next_probe_s"), one.get("calls")
+    said = (
+        reason(one),
+        f"{one['failed']:,} of {counted:,} failed" if counted else "",
+        f"next probe in {lasting(next_s)}" if next_s else "",
+    )
     return (
         link(path, one["breaker"]),
         "everybody" if one["key"] in ("", "*") else one["key"],
         mark(kind_of(state), state.replace("_", " ")),
-        why + counts or NOTHING,
-        probe,
+        "; ".join(filter(None, said)) or NOTHING,
         force_buttons(path),
     )
 
 
-def force_buttons(path: str) -> Html:
-    """Each leads to a question; nothing happens before it is answered."""
+def reason(breaker: Document) -> str:
+    """Why a breaker is as it is."""
+    name = str(breaker.get("reason", ""))
+    return WHY.get(name, name.replace("_", " "))
+
+
+def force_buttons(path: str, known: Sequence[str] = ()) -> Html:
+    """Each leads to a question; nothing happens before it is answered. `known`: see `paths.known_as`."""
     return element(
         "span",
         *(
-            element("a", name, href=f"{path}?hold={state}", class_="button", data_dialog=True)
+            element("a", name, href=path + known_as(known, hold=state), class_="button", data_dialog=True)
             for state, name in (("open", "Open"), ("closed", "Close"), ("auto", "Give back"))
         ),
         class_="buttons",
@@ -98,15 +113,16 @@ def store(found: Document) -> Html:
     fleet = found.get("fleet", {})
     round_trip_ms = found.get("round_trip_ms")
     up = mark("good", "up") if found.get("up") else mark("bad", "down")
-    down = f"{lasting(found['down_s'])}: {found.get('reason')} {found.get('detail', '')}" if "down_s" in found else None
+    why = found.get("detail") or found.get("reason") or found.get("error")
+    down = f"{lasting(found['down_s'])}: {why}" if "down_s" in found else None
     pairs = (
         ("kind", found.get("kind")),
         ("state", up),
         ("down for", down),
         ("round trip", None if round_trip_ms is None else milliseconds(round_trip_ms)),
-        ("error", found.get("error")),
+        ("error", None if down else found.get("error")),
         ("workers that share it", fleet.get("workers")),
-        ("still owed after an outage", found.get("owing") or None),
+        ("counters to be told", found.get("owing") or None),
     )
     return panel("store", "Store", named(pairs))
 
@@ -120,7 +136,7 @@ def reloads(found: list[Document]) -> Html:
             moment(one["timestamp"]),
             mark("good" if one["event_name"] == "policy.loaded" else "bad", one["event_name"].partition(".")[2]),
             one.get("version", ""),
-            _errors(one.get("errors")),
+            _errors(errors_of(one)),
         )
         for one in found
     ]
@@ -129,11 +145,14 @@ def reloads(found: list[Document]) -> Html:
     )
 
 
-def _errors(errors: object) -> object:
-    if not errors:
-        return NOTHING
-    found = errors if isinstance(errors, list) else [errors]
-    return element("ul", *(element("li", _error(one)) for one in found[:10]))
+def _errors(found: list[str]) -> object:
+    return element("ul", *(element("li", one) for one in found[:ERRORS_SHOWN])) if found else NOTHING
+
+
+def errors_of(reload: Document) -> list[str]:
+    """What was wrong with a set, a line each."""
+    errors = reload.get("errors") or []
+    return [_error(one) for one in (errors if isinstance(errors, list) else [errors])]
 
 
 def _error(one: object) -> str:
@@ -149,7 +168,7 @@ def workers(found: list[Document]) -> Html:
             one["worker"],
             one["pid"],
             lasting(one["uptime_s"]),
-            f"{one['memory_bytes'] / (1 << 20):,.0f} MiB",
+            mebibytes(one["memory_bytes"]),
             number(one["calls_per_s"]),
             one["in_flight"],
             one["open_sockets"],

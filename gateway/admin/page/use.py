@@ -12,6 +12,7 @@ from gateway.core.limits import Limit
 
 Document = dict[str, Any]
 SHOWN = 20
+CALLERS_SHOWN = 10
 USE_HEADS = ("limit", "allows", "asked / s", "refused / s", "refused", "in shadow / s")
 
 
@@ -64,7 +65,9 @@ def callers(rejected: Sequence[Document], requests: Sequence[Document], over_s: 
     over = f"last {lasting(over_s)}"
     refused = _callers(f"Refused most, {over}", "refused", rejected)
     calling = _callers(f"Calls most, {over}", "calls", requests)
-    return panel("callers", "Heavy callers", element("div", refused, calling, class_="two-up"), wide=True)
+    return panel(
+        "callers", "Heavy callers", element("div", refused, calling, class_="two-up" if rejected else None), wide=True
+    )
 
 
 def _callers(caption: str, what: str, found: Sequence[Document]) -> Html:
@@ -75,7 +78,7 @@ def _callers(caption: str, what: str, found: Sequence[Document]) -> Html:
             number(one["count"]),
             number(one["per_s"]),
         )
-        for one in found
+        for one in found[:CALLERS_SHOWN]
     ]
     heads = ("caller", "limit", what, f"{what} / s")
     return element("div", table(caption, heads, rows, numbers=(2, 3)) if rows else quiet(f"{caption}: nobody."))

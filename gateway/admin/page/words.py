@@ -30,7 +30,7 @@ def milliseconds(value_ms: float) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """`0.1 s`, `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    """`0.1 s`, `45 s`, `12 min`, `1 h`, `3 h 20 min`, `2 d 4 h`."""
     if 0 < seconds < 1:
         return f"{seconds:.3g} s"
     whole = round(seconds)
@@ -39,7 +39,14 @@ def lasting(seconds: float) -> str:
     minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
     if minutes < 60:
         return f"{minutes} min"
-    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{days} d {hours % 24} h"
+    large, small = (f"{hours} h", minutes % 60) if hours < 24 else (f"{days} d", hours % 24)
+    unit = "min" if hours < 24 else "h"
+    return f"{large} {small} {unit}" if small else large
+
+
+def mebibytes(size_bytes: float) -> str:
+    """`0.25 MiB`, `81 MiB`."""
+    return f"{number(round(size_bytes / (1 << 20), 2))} MiB"
 
 
 def moment(timestamp: object) -> Html:

@@ -47,7 +47,7 @@ function build(place, data) {
     axes: [{ ...axis, size: 28, space: 60, incrs: [60, 120, 300, 600, 3600], values: (_, times) => times.map((at) => new Date(at * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 55 }],
     series: [{}, ...names.map((label, at) => series(label, at, colour, paths))],
   }, data, place);
-  place.append(legend(names, place.dataset.unit));
+  place.append(legend(names, place.dataset.unit, "bars" in place.dataset));
   new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
   document.addEventListener("theme", () => plot.redraw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
@@ -61,19 +61,22 @@ function series(label, at, colour, paths) {
   return { label, stroke, fill: paths ? stroke : undefined, width: paths ? 0 : 2, dash: paths ? undefined : DASHES[at], paths, points: paths ? { show: false } : { size: 4 } };
 }
 
-function legend(names, unit) {
+// As they are drawn: boxes for bars, else lines with their dashes.
+function legend(names, unit, bars) {
   const list = document.createElement("ul");
   list.className = "legend";
   const svg = "http://www.w3.org/2000/svg";
   names.forEach((name, at) => {
     const item = document.createElement("li");
     const swatch = document.createElementNS(svg, "svg");
-    const rect = document.createElementNS(svg, "rect");
+    const path = document.createElementNS(svg, "path");
+    swatch.setAttribute("viewBox", "0 0 22 8");
     swatch.setAttribute("aria-hidden", "true");
-    rect.setAttribute("width", "100%");
-    rect.setAttribute("height", "100%");
-    rect.setAttribute("class", ["one", "two", "three"][at]);
-    swatch.append(rect);
+    path.setAttribute("d", "M0 4H22");
+    path.setAttribute("class", ["one", "two", "three"][at]);
+    path.setAttribute("stroke-width", bars ? 8 : 2);
+    path.setAttribute("stroke-dasharray", bars ? "none" : DASHES[at].join(" ") || "none");
+    swatch.append(path);
     item.append(swatch, `${name} (${unit})`);
     list.append(item);
   });

@@ -76,11 +76,14 @@ function take(line, parts) {
   while (parts.body.rows.length > MOST_ROWS) parts.body.lastChild.remove();
 }
 
+const USUAL = new Set(["upstream", "limit"]); // who answers needs saying only when it is neither
 const cell = (text, className = "") => make("td", { className, title: String(text ?? "") }, String(text ?? ""));
 const time = (line) => make("th", { scope: "row" }, line.timestamp.slice(11, 23));
 
 function call(line) {
-  const decision = line.decision === "limited" || line.status >= 500 ? make("td", {}, make("span", { className: `mark ${line.status >= 500 ? "bad" : "warn"}` }, line.decision ?? "")) : cell(line.decision);
+  const said = [line.decision, USUAL.has(line.response_source) ? "" : line.response_source].filter(Boolean).join(", by ");
+  const kind = line.status >= 500 ? "bad" : line.decision === "limited" ? "warn" : "";
+  const decision = kind ? make("td", {}, make("span", { className: `mark ${kind}` }, said)) : cell(said);
   return [time(line), cell(line.tenant), cell(`${line.method} ${line.path}`), cell(line.status), decision, cell(line.limit_fired), connection(line), cell(line.duration_ms?.toFixed(1), "number")];
 }
 
