@@ -1,12 +1,16 @@
 """Browsers and the admin token: a form, a cookie that is not the token, and nothing that other sites can make use of."""
 
 from http.cookies import SimpleCookie
+from json import loads
 from typing import Any
 
 import pytest
 
-from gateway.admin.page import session
+from gateway.admin.page import doorstep, session
+from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.login import local
+from gateway.observe.log import configure_logging
+from gateway.settings import Logging
 from tests.admin.conftest import Admin, StartAdmin
 
 TOKEN = "0123456789abcdef-T0ken"
@@ -140,3 +144,61 @@ async def test_the_style_of_the_form_needs_no_token(guarded: Admin) -> None:
     assert (await guarded.ask("/assets/page.css"))[0] == 200
     for path in ("/assets/../-/status", "/assets/%2e%2e/-/status", "/login/../-/status"):
         assert (await guarded.ask(path))[0] in (401, 404)
+
+
+async def test_who_tries_tokens_has_to_wait(guarded: Admin) -> None:
+    for number in range(doorstep.AT_ONCE):
+        assert (await sign_in(guarded, f"wrong-{number}"))[0] == 401
+    for token in ("wrong-again", TOKEN):  # the right one is not looked at either: that would tell
+        status, body, fields = await sign_in(guarded, token, next="/limits")
+        assert (status, "Set-Cookie" in fields) == (429, False)
+        assert 0 < int(fields["Retry-After"]) <= doorstep.EVERY_S
+        assert f"Try again in {fields['Retry-After']} s." in body
+        assert 'name="next" value="/limits"' in body
+    shown = {"Authorization": f"Bearer {TOKEN}"}
+    assert (await guarded.ask("/-/status", headers=shown))[0] == 200  # programs go on
+
+
+async def test_a_wrong_token_is_on_record(guarded: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Logging(pretty=False), {})
+    for number in range(3):
+        await sign_in(guarded, f"wrong-{number}")
+    (line,) = (one for one in map(loads, capsys.readouterr().out.splitlines()) if one["event_name"] == "admin.denied")
+    assert (line["actor"], line["target"], line["count"]) == ("127.0.0.1", "/login", 1)
+
+
+def test_wrong_tokens_are_forgotten_one_by_one() -> None:
+    step = Doorstep()
+    for _ in range(doorstep.AT_ONCE):
+        assert step.wait_s("192.0.2.1", 100.0) == 0
+        step.wrong("192.0.2.1", 100.0)
+    assert step.wait_s("192.0.2.1", 100.0) == doorstep.EVERY_S
+    assert step.wait_s("192.0.2.1", 103.5) == 7
+    assert step.wait_s("192.0.2.1", 110.0) == 0
+    step.wrong("192.0.2.1", 110.0)
+    assert step.wait_s("192.0.2.1", 110.0) == doorstep.EVERY_S
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        (None, "", True),
+    ],
+)
+def test_whose_wrong_tokens_they_are(one: str | None, other: str | None, same: bool) -> None:
+    step = Doorstep()
+    for _ in range(doorstep.AT_ONCE):
+        step.wrong(one, 0.0)
+    assert bool(step.wait_s(other, 0.0)) is same
+
+
+def test_however_many_addresses_there_are_memory_is_bounded() -> None:
+    step = Doorstep()
+    for number in range(3 * doorstep.MOST_ADDRESSES):
+        step.wrong(f"10.0.{number >> 8}.{number & 255}", 0.0)
+    assert len(step._empty_s) == doorstep.MOST_ADDRESSES

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.admin.guard import TokenMissing, required_token
 from gateway.policy import check
 from gateway.policy.settings_file import load_settings
 from gateway.settings import Settings
@@ -53,11 +54,18 @@ def test_settings_and_policies_in_the_config_maps_are_valid(settings: Settings) 
     assert settings.admin_token is not None
 
 
+def test_nothing_starts_with_the_token_that_stands_there(settings: Settings) -> None:
+    with pytest.raises(TokenMissing, match="shorter than"):
+        required_token(settings)
+
+
+def test_one_slow_answer_takes_no_pod_away() -> None:
+    assert min(PROBES[name]["failureThreshold"] for name in ("readinessProbe", "livenessProbe")) > 1
+
+
 def test_a_pod_has_the_time_that_a_drain_takes(settings: Settings) -> None:
     drain_s = (settings.drain.delay_us + settings.drain.grace_us) / 1_000_000
     assert POD["terminationGracePeriodSeconds"] > drain_s + 2
-    readiness = PROBES["readinessProbe"]
-    assert readiness["periodSeconds"] * readiness["failureThreshold"] <= settings.drain.delay_us / 1_000_000
 
 
 def test_commands_and_probes_are_the_gateway_s(etc: Path) -> None:
@@ -75,8 +83,9 @@ def test_ports_are_the_listeners(settings: Settings) -> None:
     ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
     assert settings.admin is not None
     assert ports == {"http": settings.listen.port, "admin": settings.admin.port}
-    service = OBJECTS["Service", "gateway"]["spec"]["ports"]
-    assert {port["targetPort"] for port in service} == set(ports)
+    services = {name: OBJECTS["Service", name]["spec"]["ports"] for name in ("gateway", "gateway-admin")}
+    targets = {name: [port["targetPort"] for port in listed] for name, listed in services.items()}
+    assert targets == {"gateway": ["http"], "gateway-admin": ["admin"]}  # who opens the one does not open the other
     allowed = [rule["ports"] for rule in OBJECTS["NetworkPolicy", "gateway"]["spec"]["ingress"]]
     assert {port["port"] for rule in allowed for port in rule} == set(ports)
 
@@ -122,7 +131,7 @@ def test_selectors_find_pods() -> None:
         for key in ("selector", "podSelector")
         if key in one.get("spec", {})
     ]
-    assert len(selectors) == 7
+    assert len(selectors) == 8
     for selector in selectors:
         assert sum(selector.items() <= labels.items() for labels in pods) == 1
     assert OBJECTS["HorizontalPodAutoscaler", "gateway"]["spec"]["scaleTargetRef"]["name"] == "gateway"

@@ -1,12 +1,15 @@
 """Coming in with a browser: the token is typed into a form once, and a cookie stands for it afterwards."""
 
 import hmac
+from time import monotonic
 from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
 from gateway.admin.audit import audit
+from gateway.admin.denials import Denials
 from gateway.admin.page import session
+from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.layout import page, to
 from gateway.admin.page.markup import element
 from gateway.admin.problems import AdminProblem
@@ -26,9 +29,11 @@ async def read_form(request: web.Request) -> dict[str, str]:
         raise AdminProblem(400, "BAD_ORDER", "This is not a form of the dashboard.") from None
 
 
-def form(view: AdminView, back_to: str, *, wrong: bool = False) -> web.Response:
-    """Asks for the token. `back_to`: where to go afterwards."""
-    error = element("p", "That is not the token.", class_="notice bad", role="alert") if wrong else None
+def form(view: AdminView, back_to: str, *, error: str = "", wait_s: int = 0) -> web.Response:
+    """Asks for the token. `back_to`: where to go afterwards; `wait_s`: after too many wrong ones, not at once."""
+    if wait_s:
+        error = f"Too many wrong tokens came from your address. Try again in {wait_s} s."
+    said = element("p", error, class_="notice bad", role="alert") if error else None
     field = element(
         "input",
         type="password",
@@ -41,15 +46,18 @@ def form(view: AdminView, back_to: str, *, wrong: bool = False) -> web.Response:
     )
     where = element("p", "The value of ", element("code", "admin_token"), " in the gateway's settings.", id="where")
     asked = element(
-        *("form", error, element("label", "Admin token", for_="token"), field, where),
+        *("form", said, element("label", "Admin token", for_="token"), field, where),
         element("input", type="hidden", name="next", value=back_to),
         element("button", "Sign in", class_="act"),
         method="post",
         action="/login",
         class_="panel narrow",
     )
-    answer = page(view, "Sign in", asked, status=401, inside=False)
-    answer.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="gateway admin"'
+    answer = page(view, "Sign in", asked, status=429 if wait_s else 401, inside=False)
+    if wait_s:
+        answer.headers[hdrs.RETRY_AFTER] = str(wait_s)
+    else:
+        answer.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="gateway admin"'
     return answer
 
 
@@ -61,21 +69,40 @@ async def ask(view: AdminView, request: web.Request) -> web.StreamResponse:
     return form(view, back_to)
 
 
-async def sign_in(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """With the right token: a cookie, and on to the page that was asked for."""
-    sent = await read_form(request)
-    back_to = local(sent.get("next", "/"))
-    if view.settings.admin_token is None:
-        return to(back_to)
-    token = view.settings.admin_token.encode("utf-8", "surrogateescape")
-    given = sent.get("token", "").strip().encode("utf-8", "surrogatepass")
-    if not hmac.compare_digest(given, token):
-        audit(request, "Sign-in with a wrong token", "dashboard.refuse", None, None)
-        return form(view, back_to, wrong=True)
-    audit(request, "Signed in", "dashboard.sign_in", None, None)
-    response = to(back_to)
-    session.begin(request, response, token)
-    return response
+class SignIn:
+    """Of one worker: it remembers who has shown wrong tokens."""
+
+    def __init__(self, view: AdminView) -> None:
+        self._view = view
+        self._doorstep = Doorstep()
+        self._denials = Denials()
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        """With the right token: a cookie, and on to the page that was asked for."""
+        sent, expected = await read_form(request), self._view.settings.admin_token
+        back_to = local(sent.get("next", "/"))
+        if expected is None:
+            return to(back_to)
+        token = expected.encode("utf-8", "surrogateescape")
+        refused = self._refused(request, back_to, sent.get("token", ""), token)
+        if refused is not None:
+            return refused
+        audit(request, "Signed in", "dashboard.sign_in", None, None)
+        response = to(back_to)
+        session.begin(request, response, token)
+        return response
+
+    def _refused(self, request: web.Request, back_to: str, given: str, token: bytes) -> web.Response | None:
+        """The form again, when the token is wrong or too many were."""
+        now_s = monotonic()
+        wait_s = self._doorstep.wait_s(request.remote, now_s)
+        if wait_s:
+            return form(self._view, back_to, wait_s=wait_s)
+        if hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), token):
+            return None
+        self._doorstep.wrong(request.remote, now_s)
+        self._denials.tell(request)
+        return form(self._view, back_to, error="That is not the token.")
 
 
 async def sign_out(_view: AdminView, _request: web.Request) -> web.StreamResponse:

@@ -32,20 +32,20 @@ PAGES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/breakers/" + BEHIND, breaker.one),
     ("POST", "/breakers/" + BEHIND, breaker.hold),
     ("GET", "/login", login.ask),
-    ("POST", "/login", login.sign_in),
     ("POST", "/logout", login.sign_out),
     ("GET", assets.BEHIND + "{name}", assets.asset),
 )
 
 
 def add_pages(router: web.UrlDispatcher, view: AdminView) -> None:
-    """Every page, and the stream that keeps the overview fresh."""
+    """Every page, the stream that keeps the overview fresh, and the way in."""
     live = Live(view)
     for method, path, handler in PAGES:
         router.add_route(method, path, partial(handler, view))
         if method == hdrs.METH_GET:
             router.add_route(hdrs.METH_HEAD, path, partial(handler, view))
     router.add_get("/live", live.serve, allow_head=False)
+    router.add_post("/login", login.SignIn(view).take)
 
 
 def told(view: AdminView, request: web.Request, problem: AdminProblem) -> web.Response:
