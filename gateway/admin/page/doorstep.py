@@ -1,6 +1,6 @@
 """Nobody tries tokens by the thousand: who has shown wrong ones waits before the next is looked at.
 
-Counted by address (IPv6: by its /64, which one customer usually has), for a bounded number of them: who has thousands of
+Counted by address (IPv6: by its /64, which one customer usually has), a bounded number of them: who has thousands of
 addresses tries as often as it has addresses. Only the form is watched: programs with an old token ask all day, from
 hosts that operators sign in from, too.
 """
