@@ -2,7 +2,7 @@
 all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -23,14 +23,16 @@ async def sizes(view: AdminView, _request: web.Request) -> web.StreamResponse:
     """What is kept of each route, and how much use it was since the workers began."""
     answers = await view.siblings.ask_all("cache_sizes", {}, timeout_s=ANSWER_S)
     routes = [route for route in view.policies.routes if route.cache is not None]
-    return answer({"routes": [_of(route, answers) for route in routes], "missing": _missing(answers)})
+    found = [standing(route, [one.payload for one in answers]) for route in routes]
+    return answer({"routes": found, "missing": _missing(answers)})
 
 
-def _of(route: Route, answers: Sequence[Answer]) -> dict[str, Any]:
+def standing(route: Route, told_of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What workers have told of a route that keeps answers, added up. `told_of`: by route, as of `Caches.sizes`."""
     assert route.cache is not None, "such are asked about"
-    told = [one.payload[route.name] for one in answers if route.name in one.payload]
+    told = [one[route.name] for one in told_of if route.name in one]
     how: Counter[str] = sum((Counter(one["answers"]) for one in told), Counter())
-    shared = next((one["shared"] for one in told if one["shared"] is not None), None)
+    shared = next((one["shared"] for one in told if one.get("shared") is not None), None)
     hits, misses = (sum(how[word] for word in words) for words in (HITS, MISSES))
     return {
         "route": route.name,

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import __version__
+from gateway.admin.cache import standing
 from gateway.admin.connections import summary
 from gateway.admin.endpoint import Endpoint, Schema
 from gateway.admin.guards import breaker_document
@@ -64,7 +65,7 @@ async def overview(view: AdminView) -> Document:
         "store": store,
         "connections": connections,
         "credentials": credentials([report["credentials"] for report in reports if "credentials" in report]),
-        "cache": caches([report["cache"] for report in reports if "cache" in report]),
+        "cache": caches(view, [report["cache"] for report in reports if "cache" in report]),
         "webhooks": webhooks(view),
         "breakers": breakers,
         "top_rejected": rejected["callers"],
@@ -118,15 +119,10 @@ def credentials(parts: Sequence[Document]) -> Document:
     }
 
 
-def caches(parts: Sequence[Document]) -> Document:
-    """Of routes that keep answers: bytes in all workers, and how calls were answered since these began."""
-    routes: dict[str, Counter[str]] = {}
-    answers: Counter[str] = Counter()
-    for part in parts:
-        answers.update(part["answers"])
-        for name, sizes in part["routes"].items():
-            routes.setdefault(name, Counter()).update(sizes)
-    return {"routes": [{"route": name, **sizes} for name, sizes in routes.items()], "answers": dict(answers)}
+def caches(view: AdminView, parts: Sequence[Document]) -> list[Document]:
+    """Routes that keep answers: how much in the workers, and how calls were answered since these began."""
+    routes = [route for route in view.policies.routes if route.cache is not None][:SHOWN]
+    return [{name: value for name, value in standing(route, parts).items() if name != "store"} for route in routes]
 
 
 def webhooks(view: AdminView) -> list[Document]:

@@ -28,6 +28,7 @@ from gateway.observe.log import configure_logging, event
 from gateway.record import CallRecord
 from gateway.settings import Logging
 from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, ROUTE, WINDOW, Admin
+from tests.core.cache_cases import a_cache
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;\u202e\x1b[31m{{main}}"
 S = 1_000_000
@@ -418,12 +419,13 @@ def test_tokens_that_fail_are_shown_with_the_reason() -> None:
     assert "with the next call" in text_of(modules.tokens(found | {"failing": [serving]}))
 
 
-def test_caches_of_all_workers_are_added_up() -> None:
-    part = {"routes": {"crm": {"size_bytes": 1 << 19, "most_bytes": 1 << 24}}, "answers": {"hit": 8, "miss": 2}}
-    found = caches([part, {**part, "answers": {"stale": 1, "bypass": 5}}])
-    assert "81.8 % of 11 calls how hit 8, bypass 5, miss 2, stale 1" in text_of(modules.caches(found))
-    assert "crm 1 MiB 32 MiB" in text_of(modules.caches(found))
-    assert "no calls yet" in text_of(modules.caches(found | {"answers": {}}))
+async def test_caches_of_all_workers_are_added_up(admin: Admin) -> None:
+    keeping = replace(ROUTE, cache=a_cache())
+    admin.worker.policies = replace(POLICIES, routes=(keeping,))
+    part = {"erp": {"kept": (3, 1 << 19), "answers": {"hit": 8, "miss": 2}}}
+    found = caches(admin.worker, [part, {"erp": {"kept": (1, 1 << 19), "answers": {"stale": 1, "bypass": 5}}}])
+    assert "erp 81.8 % 9 2 5 4 1 MiB" in text_of(modules.caches(found))
+    assert "erp \u2013 0 0 0 0 0 MiB" in text_of(modules.caches(caches(admin.worker, [])))
 
 
 def test_webhooks_that_do_not_arrive_are_told_from_those_that_do() -> None:

@@ -9,8 +9,6 @@ from gateway.admin.page.tables import mark, panel, table
 from gateway.admin.page.words import NOTHING, lasting, mebibytes, number, share
 
 Document = dict[str, Any]
-FROM_CACHE = ("hit", "collapsed", "stale")
-PASSED_BY = ("bypass", "refresh")
 
 
 def tokens(found: Document) -> Html:
@@ -33,19 +31,22 @@ def _again(seconds: float | None) -> str:
     return f"in {lasting(seconds)}" if seconds else "with the next call"
 
 
-def caches(found: Document) -> Html:
-    """How often calls were answered from what is kept, and how much is kept, all workers together."""
-    answers = found["answers"]
-    asked = sum(count for how, count in answers.items() if how not in PASSED_BY)
-    kept = sum(answers.get(how, 0) for how in FROM_CACHE)
-    others = ", ".join(f"{how} {count:,}" for how, count in sorted(answers.items(), key=lambda one: -one[1]))
-    pairs = (
-        ("answered from it", f"{share(kept / asked)} of {asked:,} calls" if asked else "no calls yet"),
-        ("how", others or None),
-    )
-    rows = [(one["route"], mebibytes(one["size_bytes"]), mebibytes(one["most_bytes"])) for one in found["routes"]]
-    text = table("In the memory of all workers", ("route", "kept", "at most"), rows, numbers=(1, 2))
-    return panel("caches", "Caches", named(pairs), text, hidden=not found["routes"])
+def caches(found: Sequence[Document]) -> Html:
+    """How often calls were answered from what is kept, and how much the workers keep."""
+    rows = [
+        (
+            one["route"],
+            NOTHING if one["hit_ratio"] is None else share(one["hit_ratio"]),
+            *(number(one[name]) for name in ("hits", "misses")),
+            number(one["answers"].get("bypass", 0)),
+            number(one["workers"]["entries"]),
+            mebibytes(one["workers"]["bytes"]),
+        )
+        for one in found
+    ]
+    heads = ("route", "from it", "hits", "misses", "passed by", "kept", "size")
+    text = table("Since the workers began; in their memory", heads, rows, numbers=range(1, 7))
+    return panel("caches", "Caches", text, hidden=not found)
 
 
 def webhooks(found: Sequence[Document]) -> Html:

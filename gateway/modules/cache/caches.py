@@ -121,17 +121,17 @@ class Caches:
         """By route: how many answers, and bytes."""
         return {name: (len(kept.memory), kept.memory.size_bytes) for name, kept in self._kept.items()}
 
-    async def sizes(self) -> dict[str, Any]:
-        """By route what this worker keeps, what it has done with it, and what all keep together (None = the store does
-        not answer, or has nothing to do with it)."""
+    def summary(self) -> dict[str, Any]:
+        """By route what this worker keeps (`kept`: as in `levels`), and how it has answered so far (`answers`)."""
         answers: dict[str, dict[str, int]] = {name: {} for name in self._kept}
         for (name, how), count in self.answers.items():
             answers.setdefault(name, {})[how] = count
-        levels = self.levels()
-        return {
-            name: {"kept": levels[name], "answers": answers[name], "shared": await _shared(kept)}
-            for name, kept in [*self._kept.items()]
-        }
+        return {name: {"kept": levels, "answers": answers[name]} for name, levels in self.levels().items()}
+
+    async def sizes(self) -> dict[str, Any]:
+        """The summary, and what all keep together: `shared`. None = the store does not answer, or keeps nothing."""
+        kept = dict(self._kept)
+        return {name: {**one, "shared": await _shared(kept[name])} for name, one in self.summary().items()}
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Do this in the background, if not too much is done there already."""
