@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +13,15 @@ import typer
 
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
-from gateway.cli.live import Every, StatusPage, Watch, columns, no_answer, store_text
+from gateway.cli.live import DIM, Every, Watch, columns, no_answer, store_text
 from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
 from gateway.cli.repeats import tell_repeats
+from gateway.cli.status_page import StatusPage, errors_of
 from gateway.cli.table import plain, table, whose
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 Document = dict[str, Any]
 
@@ -58,8 +60,16 @@ def status_lines(found: Document) -> Iterator[str]:
         yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is {state}")
     for one in found["connections"]["not_online"]:
         yield _row("connection", f"{one['connection']} is {one['state']} since {one['since']}")
+    for one in found.get("credentials", {}).get("failing", []):
+        none = "" if one["serving"] else ", calls that need it are refused"
+        yield _row("token", f"{one['credentials']} is not renewed: {one['reason']}{none}")
+    for one in found.get("webhooks", []):
+        if one["dead"] or one["failures_in_a_row"]:
+            yield _row("webhooks", f"{one['receiver']}: {one['waiting']:,} wait, {one['dead']:,} are dead letters")
     for one in found["reloads"][:3]:
+        loaded = one["event_name"] == "policy.loaded"
         yield _row("reload", f"{one['timestamp']} {one['event_name']} {one.get('version', '')}")
+        yield from (_row("", text) for text in ([] if loaded else errors_of(one)))
     if found["limits"]:
         yield ""
         rows = [
@@ -139,9 +149,19 @@ def top_lines(found: Document) -> Iterator[str]:
     return table(("limit", "caller", "count", "per second"), _rows(found["callers"]), none)
 
 
-def _top_page(by: By) -> Callable[[Document], "Table"]:
+def _top_page(by: By) -> Callable[[Document], "RenderableType"]:
     titles = ("limit", f"caller, by {by.value.replace('_', ' ')}", "count", "per second")
-    return lambda found: columns(titles, _rows(found["callers"]))
+
+    def page(found: Document) -> "RenderableType":
+        from rich.console import Group
+        from rich.text import Text
+
+        over = f"   the last {found['over_s']:.0f} s" if "over_s" in found else ""
+        rows = _rows(found["callers"])
+        listed = columns(titles, rows) if rows else Text("nobody", DIM)
+        return Group(Text(f"{time.strftime('%H:%M:%S')}{over}", DIM), Text(), listed)
+
+    return page
 
 
 def _rows(callers: list[Document]) -> list[list[Any]]:

@@ -9,7 +9,7 @@ import pytest
 from gateway.admin.page import doorstep, session
 from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.login import local
-from gateway.observe.log import configure_logging
+from gateway.observe.log import close_logging, configure_logging
 from gateway.settings import Logging
 from tests.admin.conftest import Admin, StartAdmin
 
@@ -159,11 +159,12 @@ async def test_who_tries_tokens_has_to_wait(guarded: Admin) -> None:
     assert (await guarded.ask("/-/status", headers=shown))[0] == 200  # programs go on
 
 
-async def test_a_wrong_token_is_on_record(guarded: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_wrong_token_is_on_record(guarded: Admin, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(Logging(pretty=False), {})
     for number in range(3):
         await sign_in(guarded, f"wrong-{number}")
-    (line,) = (one for one in map(loads, capsys.readouterr().out.splitlines()) if one["event_name"] == "admin.denied")
+    close_logging()
+    (line,) = (one for one in map(loads, capfd.readouterr().out.splitlines()) if one["event_name"] == "admin.denied")
     assert (line["actor"], line["target"], line["count"]) == ("127.0.0.1", "/login", 1)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gateway.cli.live import StatusPage, curve
+from gateway.cli.live import curve
+from gateway.cli.status_page import Section, StatusPage, fitting, halves
 from gateway.cli.watch import status_lines
 from tests.cli.conftest import until
 
@@ -37,8 +38,8 @@ FOUND: dict[str, Any] = {
 }  # fmt: skip
 
 
-def drawn(page: StatusPage, found: dict[str, Any]) -> str:
-    console = Console(file=io.StringIO(), width=100, color_system=None)
+def drawn(page: StatusPage, found: dict[str, Any], width: int = 100, height: int = 60) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
     with console.capture() as capture:
         console.print(page(found))
     return capture.get()
@@ -51,6 +52,50 @@ def test_the_page_has_everything_that_needs_a_look() -> None:
     for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
         assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
     assert "ac?[2Jme" in shown, "names of callers do not move the cursor"
+
+
+REJECTED = {
+    "event_name": "policy.rejected", "timestamp": "2026-11-21T05:00:01Z", "version": "0123456789ab",
+    "errors": [{"file": "p.yaml", "line": 7, "col": 3, "message": "unknown key"}],
+}  # fmt: skip
+OFFLINE = {
+    "connection": "c0", "state": "offline", "since": "2026-11-21T05:00:00Z", "tenant": "acme",
+    "last_failure": {"class": "timeout", "status": None},
+}  # fmt: skip
+OPEN = {"breaker": "b", "key": "c0", "state": "open", "reason": "forced", "next_probe_s": 9}
+BAD_DAY: dict[str, Any] = {
+    **FOUND,
+    "connections": {"not_online": [{**OFFLINE, "connection": f"c{number}"} for number in range(20)]},
+    "breakers": {"not_closed": [OPEN] * 5},
+    "limits": [{"limit": f"limit-{number}", "asked": number} for number in range(20)],
+    "credentials": {"failing": [{"credentials": "crm", "reason": "invalid_client", "serving": False}]},
+    "webhooks": [{"receiver": "ops", "waiting": 1200, "dead": 7, "failures_in_a_row": 9}],
+    "cache": [{"route": "crm", "hit_ratio": 0.875, "hits": 7, "misses": 1}],
+    "reloads": [REJECTED],
+}
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 50), (200, 24), (200, 50)])
+def test_what_is_wrong_is_seen_on_any_terminal(width: int, height: int) -> None:
+    shown = drawn(StatusPage(), BAD_DAY, width, height).splitlines()
+    seen = "\n".join(shown[: height - 1])
+    for text in ("p.yaml:7:3: unknown key", "invalid_client", "next probe in 9 s", "c0", "timeout"):
+        assert text in seen, text
+    assert all(len(line) <= width for line in shown)
+
+
+def test_a_large_terminal_shows_everything() -> None:
+    shown = drawn(StatusPage(), BAD_DAY, 200, 60)
+    assert ("c19" in shown, "limit-19" in shown, "88%" in shown, "more" in shown) == (True, True, True, False)
+    assert any("offline" in line and "limit-" in line for line in shown.splitlines()), "beside each other"
+
+
+def test_tables_are_cut_alike() -> None:
+    long, short = Section(("a",), [["x"]] * 10), Section(("b",), [["x"]] * 2)
+    assert fitting([long, short], 30) == 10
+    assert fitting([long, short], 15) == 9
+    assert fitting([long, short], 1) == 1
+    assert halves([long, short, short]) == ([long], [short, short])
 
 
 def test_the_same_in_lines() -> None:
@@ -69,6 +114,10 @@ def test_the_same_in_lines() -> None:
     assert "store       redis down for 7 s: connect, counters it has yet to be told: 2" in shown
     assert "breaker     fragile of everybody is open" in shown
     assert any(line.split()[:2] == ["refused", "most"] for line in shown)
+    bad_day = [*status_lines(BAD_DAY)]
+    assert "token       crm is not renewed: invalid_client, calls that need it are refused" in bad_day
+    assert "webhooks    ops: 1,200 wait, 7 are dead letters" in bad_day
+    assert "            p.yaml:7:3: unknown key" in bad_day
 
 
 def test_a_store_that_is_down_says_why() -> None:
