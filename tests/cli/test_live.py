@@ -93,7 +93,7 @@ def test_a_large_terminal_shows_everything() -> None:
 def test_tables_are_cut_alike() -> None:
     long, short = Section(("a",), [["x"]] * 10), Section(("b",), [["x"]] * 2)
     assert fitting([long, short], 30) == 10
-    assert fitting([long, short], 15) == 9
+    assert fitting([long, short], 14) == 8
     assert fitting([long, short], 1) == 1
     assert halves([long, short, short]) == ([long], [short, short])
 
