@@ -20,7 +20,7 @@ from gateway.observe.log import event, hear_events, hear_no_events
 from gateway.observe.metrics import Metrics
 from gateway.settings import IntakeSettings, Settings, Webhooks
 from gateway.store import StoreDown
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.queues import Again, Office, Standing, Which, open_queue_store
 from gateway.store.redis import RedisStore
 

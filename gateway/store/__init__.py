@@ -1,4 +1,4 @@
-"""Where counters live. `Store` is the contract; redis, embedded and local implement it alike.
+"""Where counters live. `Store` is the contract; redis, cluster, embedded and local implement it alike.
 
 One contract suite (`tests/contract/`) runs against every implementation and against the core model.
 """

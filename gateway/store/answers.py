@@ -24,7 +24,7 @@ from gateway.store.answers_wire import (
     pack_answer,
     target_of,
 )
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.link import Argument
 from gateway.store.open import open_store
 from gateway.store.redis import RedisStore

@@ -3,7 +3,7 @@
 from gateway.core.store_url import parse_url
 from gateway.settings import StoreSettings
 from gateway.store import Store
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.local import LocalStore
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import RedisStore

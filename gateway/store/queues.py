@@ -15,7 +15,7 @@ import orjson
 
 from gateway.core.redelivery import Step
 from gateway.settings import StoreSettings
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.link import Argument, Decode
 from gateway.store.open import redis_store
 from gateway.store.redis import RedisStore

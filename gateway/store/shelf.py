@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.keys import encode_part
 from gateway.store import Store, StoreDown
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.link import Argument
 from gateway.store.redis import RedisStore
 from gateway.store.scripts import load_script

@@ -21,7 +21,7 @@ from gateway.core.connections.state import (
     settled,
 )
 from gateway.store import Store, StoreDown
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.redis import RedisStore
 from gateway.store.status_wire import (
     LETTERS,

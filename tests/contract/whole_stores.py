@@ -11,11 +11,11 @@ from gateway.core.guards import Change, Guard, Report
 from gateway.core.guards import State as Phase
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
+from gateway.store.cluster.topology import slot_of
 from gateway.store.guarding import LIST
 from gateway.store.link import pack
 from gateway.store.redis import RedisStore
-from gateway.store.topology import slot_of
 from tests.contract.counters import PREFIX
 
 

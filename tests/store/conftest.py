@@ -9,7 +9,7 @@ import uvloop
 
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store import StoreDown
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.redis import RedisStore
 from tests.fakes import ports
 from tests.fakes.redis_cluster import RedisCluster

@@ -16,10 +16,11 @@ from gateway.core.guards import Breaker, Guard, Pausing, Report, State
 from gateway.core.limits import Decision
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
-from gateway.store import StoreDown, nodes
+from gateway.store import StoreDown
+from gateway.store.cluster import nodes
+from gateway.store.cluster.topology import slot_of
 from gateway.store.heartbeat import Heartbeat
 from gateway.store.status import RedisStatuses
-from gateway.store.topology import slot_of
 from tests.fakes.waiting import eventually
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.outage import Outage
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from tests.fakes.redis_cluster import ClusterNode, RedisCluster
 from tests.store.workers import Worker, all_back, all_lost, end_fleet, start_fleet
 

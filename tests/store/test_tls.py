@@ -8,7 +8,7 @@ import trustme
 
 from gateway.core.ask import Ask
 from gateway.store import StoreDown
-from gateway.store.topology import slot_of
+from gateway.store.cluster.topology import slot_of
 from tests.fakes.ports import free_port
 from tests.fakes.tls_front import TlsFronts
 

@@ -11,7 +11,7 @@ from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.outage import Outage
 from gateway.store import StoreDown
-from gateway.store.cluster import ClusterStore
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.fallback import Fallback
 from gateway.store.local import LocalStore
 from gateway.store.redis import RedisStore

@@ -7,10 +7,10 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Decision
 from gateway.store import StoreDown
 from gateway.store.admissions import Admissions
+from gateway.store.cluster.groups import Group, by_slot, one_by_one, together
+from gateway.store.cluster.node import Message
+from gateway.store.cluster.nodes import Nodes
 from gateway.store.faults import Redirected
-from gateway.store.groups import Group, by_slot, one_by_one, together
-from gateway.store.node import Message
-from gateway.store.nodes import Nodes
 from gateway.store.scripts import ADMIT, decode_admit
 
 Groups = tuple[Group, ...]

@@ -3,9 +3,9 @@
 from typing import Any
 
 from gateway.store import StoreDown
+from gateway.store.cluster.topology import Address
 from gateway.store.link import Decode
 from gateway.store.pipeline import Pipeline
-from gateway.store.topology import Address
 
 Message = tuple[bytes, Decode | None, Any, str]
 """The arguments of `Pipeline.ask`."""

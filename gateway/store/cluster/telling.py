@@ -7,11 +7,11 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from gateway.store import StoreDown
+from gateway.store.cluster.node import Message
+from gateway.store.cluster.nodes import Nodes
+from gateway.store.cluster.topology import slot_of
 from gateway.store.link import Argument, pack
-from gateway.store.node import Message
-from gateway.store.nodes import Nodes
 from gateway.store.scripts import Script
-from gateway.store.topology import slot_of
 
 REPEAT_S = 0.05
 AT_ONCE = 200

@@ -15,12 +15,12 @@ from typing import Any
 
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
+from gateway.store.cluster.node import Message, Node
+from gateway.store.cluster.topology import SLOTS, Address, discover, tag_within
 from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of, code_of
 from gateway.store.link import Link, pack, with_source
-from gateway.store.node import Message, Node
 from gateway.store.pipeline import OnEvent, Pipeline, end, refused
-from gateway.store.topology import SLOTS, Address, discover, tag_within
 
 MAX_REDIRECTS = 5
 LOOK_S = 10.0

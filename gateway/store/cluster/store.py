@@ -15,10 +15,13 @@ from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.store import Grants, StoreDown
 from gateway.store.admissions import Admissions, load_scripts
-from gateway.store.deciding import Deciding, plain
+from gateway.store.cluster.deciding import Deciding, plain
+from gateway.store.cluster.groups import Group, corrections_of, permits_of
+from gateway.store.cluster.nodes import Nodes
+from gateway.store.cluster.telling import Telling
+from gateway.store.cluster.topology import slot_of
 from gateway.store.faults import Redirected
 from gateway.store.granting import GRANTED, in_force, noted
-from gateway.store.groups import Group, corrections_of, permits_of
 from gateway.store.guarding import (
     LIST,
     decode_changes,
@@ -31,7 +34,6 @@ from gateway.store.guarding import (
     unpack_kept,
 )
 from gateway.store.link import Argument, Decode, Link, pack
-from gateway.store.nodes import Nodes
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import MOST_LISTED
 from gateway.store.scripts import (
@@ -50,8 +52,6 @@ from gateway.store.scripts import (
     encode_settle,
     unpack_grant,
 )
-from gateway.store.telling import Telling
-from gateway.store.topology import slot_of
 
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 
