@@ -100,6 +100,13 @@ async def test_receivers_that_misbehave_hold_up_nobody(launch: Launch, receiver:
             session.get(f"http://127.0.0.1:{one.admin_port}/-/webhooks") as answer,
         ):
             waiting = {queue["receiver"]: queue["waiting"] for queue in (await answer.json())["webhooks"]}
+        async with aiohttp.ClientSession() as session:
+            shown: dict[str, int] = {}
+            while any(
+                shown.get(name) != waiting[name] for name in ("thang", "t500", "t302", "tdeaf")
+            ):  # every few seconds
+                async with session.get(f"http://127.0.0.1:{one.admin_port}/-/status") as answer:
+                    shown = {queue["receiver"]: queue["waiting"] for queue in (await answer.json())["webhooks"]}
     dropped = Counter[str]()
     for line in one.events("webhook.dropped"):
         assert line["reason"] == "queue_full"
