@@ -17,13 +17,14 @@ from gateway.admin.denials import Denials
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.observe.log import event
+from gateway.policy.files import MAX_FILE_BYTES
 from gateway.settings import Settings
 from gateway.store import StoreDown
 
 MAX_BODY_BYTES = 64 * 1024
 MIN_TOKEN_CHARS = 16
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-API = "/-/"
+API, CHECK = "/-/", "/-/policy/check"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Tell = Callable[[web.Request, AdminProblem], web.StreamResponse]
@@ -78,7 +79,7 @@ class Access:
             except StoreDown as down:
                 response = self._tell(request, unavailable(down))
             except web.HTTPException as error:
-                response = self._tell(request, _from_aiohttp(error))
+                response = self._tell(request, _from_aiohttp(request.path, error))
             except Exception:
                 event("admin.failed", "Admin request failed", "error", path=request.path, exc_info=True)
                 failed = AdminProblem(500, "INTERNAL_ERROR", "The gateway failed to handle this request.")
@@ -94,8 +95,8 @@ class Access:
                 self._check_token(request)
         elif not self._is_ours(host_name(request.headers.get(hdrs.HOST, ""))):
             raise AdminProblem(421, "HOST_NOT_ALLOWED", "Without a token this listener only answers to loopback names.")
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise _too_large()
+        if (request.content_length or 0) > most_body_bytes(request.path):
+            raise too_large(request.path)
         if request.method not in SAFE_METHODS:
             check_origin(request)
             shows_token = self._token is not None and hdrs.AUTHORIZATION in request.headers
@@ -137,8 +138,14 @@ def check_origin(request: web.Request) -> None:
         raise AdminProblem(403, "ORIGIN_NOT_ALLOWED", "Pages of other sites may not change anything here.")
 
 
-def _too_large() -> AdminProblem:
-    return AdminProblem(413, "CONTENT_TOO_LARGE", f"Bodies may have at most {MAX_BODY_BYTES} bytes.")
+def most_body_bytes(path: str) -> int:
+    """How long a body may be. Policy files are longer than orders."""
+    return MAX_FILE_BYTES if path == CHECK else MAX_BODY_BYTES
+
+
+def too_large(path: str) -> AdminProblem:
+    """Its body is longer than that."""
+    return AdminProblem(413, "CONTENT_TOO_LARGE", f"A body may have at most {most_body_bytes(path):,} bytes here.")
 
 
 def check_own_page(request: web.Request) -> None:
@@ -152,7 +159,7 @@ def is_public(path: str) -> bool:
     return path == "/login" or path.startswith("/assets/")
 
 
-def _from_aiohttp(error: web.HTTPException) -> AdminProblem:
+def _from_aiohttp(path: str, error: web.HTTPException) -> AdminProblem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"{error.method} is not allowed here; {allowed} would be."
@@ -160,7 +167,7 @@ def _from_aiohttp(error: web.HTTPException) -> AdminProblem:
     if error.status == 404:
         return AdminProblem(404, "NOT_FOUND", "There is nothing here; docs/admin-api.md lists what there is.")
     if error.status == 413:
-        return _too_large()
+        return too_large(path)
     return AdminProblem(error.status, "BAD_REQUEST", error.reason)
 
 

@@ -1,7 +1,6 @@
 """What is in force: the policy set, the settings, the schema of policies; and what a candidate would change."""
 
 import asyncio
-import tempfile
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +16,7 @@ from gateway.admin.view import AdminView
 from gateway.core.policy import PolicySet
 from gateway.core.policy_diff import diff
 from gateway.policy import check
+from gateway.policy.files import MAX_FILE_BYTES
 from gateway.policy.schema import policy_schema
 
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -58,16 +58,15 @@ async def candidate(view: AdminView, request: web.Request) -> web.StreamResponse
     """Check a policy file that is sent, and compare it with the set in force. Changes nothing."""
     if request.content_type not in YAML:
         raise AdminProblem(415, "YAML_REQUIRED", "Send the policy file as application/yaml.")
-    content = await request.read()
+    content = await request.clone(client_max_size=MAX_FILE_BYTES).read()
     async with _one_at_a_time:
         return answer(await asyncio.to_thread(_checked, content, view.policies))
 
 
 def _checked(content: bytes, running: PolicySet) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="gateway-check-") as directory:
-        path = Path(directory) / CANDIDATE
-        path.write_bytes(content)
-        report = check([path])
+    """As if it lay beside the files in force: that is where the other files are that it names."""
+    path = Path(*running.files[:1]).parent / CANDIDATE
+    report = check([path], held={path: content})
     document: dict[str, Any] = {
         "valid": report.policies is not None,
         "errors": [{**error.as_dict(), "file": CANDIDATE} for error in report.errors],
@@ -75,11 +74,14 @@ def _checked(content: bytes, running: PolicySet) -> dict[str, Any]:
     }
     if report.policies is not None:
         document["version"] = report.policies.version
-        document["diff"] = [
-            one._replace(source=one.source.removeprefix(f"{path.parent}/")).as_dict()
-            for one in diff(running, report.policies)
-        ]
+        found = diff(running, report.policies)
+        document["diff"] = [one._replace(source=_place(one.source, path)).as_dict() for one in found]
     return document
+
+
+def _place(source: str, candidate: Path) -> str:
+    """In what was sent, or in a file in force."""
+    return CANDIDATE + source.removeprefix(str(candidate)) if source.startswith(f"{candidate}:") else source
 
 
 _FINDINGS: Schema = {

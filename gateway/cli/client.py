@@ -47,7 +47,7 @@ class AdminClient:
 
     def post_yaml(self, path: str, document: Any) -> Any:
         """What the gateway says to a policy file."""
-        return self._ask("POST", path, document, "application/yaml", ("valid", "errors", "diff"))
+        return self._ask("POST", path, document, "application/yaml", ("valid", "errors"))
 
     def put(self, path: str, document: Any, *needs: str) -> Any:
         """As `post`."""

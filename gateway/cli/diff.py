@@ -11,6 +11,7 @@ from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
 from gateway.cli.failing import FAILED, OK, fail
 from gateway.cli.options import Config, EnvFile, Json
+from gateway.cli.table import plain
 
 Document = dict[str, Any]
 
@@ -54,8 +55,13 @@ def _running(client: AdminClient, path: Path) -> list[Document]:
 
     answer = client.post_yaml("/-/policy/check", read_plain(path))
     if not answer["valid"]:
-        fail(FAILED, "the running gateway does not accept it", *(str(error["message"]) for error in answer["errors"]))
+        fail(FAILED, "the running gateway does not accept it", *map(_refused, answer["errors"]))
     return [_without_place(one) for one in answer["diff"]]
+
+
+def _refused(error: Document) -> str:
+    hint = f" ({error['hint']})" if error["hint"] else ""
+    return plain(f"{error['message']}{hint} [{error['code']}]")
 
 
 def _without_place(one: Document) -> Document:

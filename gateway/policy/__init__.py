@@ -27,11 +27,18 @@ class Report:
     files: tuple[str, ...] = ()
 
 
-def check(paths: Iterable[Path], *, upstream_url: str | None = None, env: Mapping[str, str] | None = None) -> Report:
+def check(
+    paths: Iterable[Path],
+    *,
+    upstream_url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    held: Mapping[Path, bytes] | None = None,
+) -> Report:
     """Read policy files and directories (`-`: standard input) as one set; everything found, nothing raised.
 
     upstream_url  replaces the URL of every upstream
     env           environment variables that secrets may refer to; default: those of this process
+    held          what some of the files would hold, if they were there
     """
     from gateway.policy.compile.policies import compile_draft
     from gateway.policy.findings import Findings, TooManyErrors
@@ -39,7 +46,7 @@ def check(paths: Iterable[Path], *, upstream_url: str | None = None, env: Mappin
 
     findings, policies = Findings(), None
     with suppress(TooManyErrors):
-        policies = compile_draft(gather(paths, findings, upstream_url, os.environ if env is None else env))
+        policies = compile_draft(gather(paths, findings, upstream_url, os.environ if env is None else env, held))
     return Report(
         None if findings.errors else policies,
         findings.sorted_errors(),

@@ -47,12 +47,15 @@ def shown(path: Path) -> str:
     return "<stdin>" if path == STDIN else str(path)
 
 
-def read_text(path: Path, findings: Findings) -> str | None:
-    """The text of a file, None (and a finding) when it is not UTF-8 text of at most MAX_FILE_BYTES."""
+def read_text(path: Path, findings: Findings, held: bytes | None = None) -> str | None:
+    """The text of a file, None (and a finding) when it is not UTF-8 text of at most MAX_FILE_BYTES.
+
+    held  what it would hold, if it were there
+    """
     file = shown(path)
     findings.lines[file] = ()
     try:
-        content = _read_bytes(path)
+        content = _read_bytes(path) if held is None else held
     except OSError as error:
         code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
         findings.error(Where(file), code, f"cannot be read: {error.strerror or 'input error'}")

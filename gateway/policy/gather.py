@@ -79,15 +79,20 @@ class Draft:
 
 
 def gather(
-    paths: Iterable[Path], findings: Findings, upstream_url: str | None = None, env: Mapping[str, str] | None = None
+    paths: Iterable[Path],
+    findings: Findings,
+    upstream_url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    held: Mapping[Path, bytes] | None = None,
 ) -> Draft:
     """Read the files that `paths` stand for.
 
     upstream_url  put in the place of every upstream's URL, as the option --upstream asks for
+    held          what some of them would hold, if they were there
     """
     draft = Draft(findings, env or {})
     for path in policy_files(paths, findings):
-        root = _read(path, draft)
+        root = _read(path, draft, (held or {}).get(path))
         if root is None:
             draft.complete = False
             continue
@@ -108,10 +113,10 @@ def plain(draft: Draft) -> dict[str, Any]:
     return sections
 
 
-def _read(path: Path, draft: Draft) -> Node | None:
+def _read(path: Path, draft: Draft, held: bytes | None) -> Node | None:
     """The mapping that the file holds."""
     findings = draft.findings
-    text = read_text(path, findings)
+    text = read_text(path, findings, held)
     if text is None:
         return None
     file = shown(path)

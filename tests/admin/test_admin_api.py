@@ -343,6 +343,9 @@ async def test_a_candidate_is_checked_and_compared(admin: Admin) -> None:
     assert ("limits", "tenant-10m", "removed") in [(one["section"], one["name"], one["what"]) for one in good["diff"]]
     changed = next(one for one in good["diff"] if one["what"] == "changed")
     assert changed["source"].startswith("policy.yaml:"), "places in what was sent, not where it was put to be looked at"
+    assert {one["source"] for one in good["diff"] if one["what"] == "removed"} >= {"p.yaml:7"}
+    long = await check("version: 1\n" + "# more than an order may have\n" * 5_000)
+    assert [one["code"] for one in long["errors"]] == ["no-routes"]
     bad = await check("version: 1\nlimitz: {}\n")
     assert (bad["valid"], bad["errors"][0]["file"], bad["errors"][0]["line"]) == (False, "policy.yaml", 2)
     assert (await admin.ask("/-/policy/check", "POST", json={}))[1]["code"] == "YAML_REQUIRED"

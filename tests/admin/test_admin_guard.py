@@ -1,6 +1,7 @@
 """Who is let in: no token means this host only, and no page of another site; a token means those who know it."""
 
 import asyncio
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from gateway.admin.denials import Denials
 from gateway.admin.server import AdminServer
 from gateway.admin.table import ENDPOINTS
 from gateway.observe.log import hear_events, hear_no_events
+from gateway.policy.files import MAX_FILE_BYTES
 from gateway.settings import Listen, Settings
 from gateway.store.local import LocalStore
 from tests.admin.conftest import Admin, FakeWorker, StartAdmin
@@ -149,6 +151,11 @@ async def test_no_get_changes_anything_and_wrong_methods_say_which_are_right(adm
 async def test_bodies_are_bounded(admin: Admin) -> None:
     status, body, _ = await admin.ask("/livez", "POST", data=b"x" * (MAX_BODY_BYTES + 1))
     assert (status, body["code"]) == (413, "CONTENT_TOO_LARGE")
+    yaml = {"Content-Type": "application/yaml"}
+    status, body, _ = await admin.ask(
+        "/-/policy/check", "POST", data=io.BytesIO(b"#" * (MAX_FILE_BYTES + 1)), headers=yaml
+    )
+    assert (status, body["detail"]) == (413, "A body may have at most 4,194,304 bytes here.")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "gateway.internal"])

@@ -168,6 +168,23 @@ def test_what_is_unknown_of_a_connection_is_left_out(running: Process) -> None:
     assert json.loads(gateway("connections", "c1", "--json").stdout)["last_failure"] is None
 
 
+def test_a_candidate_with_files_is_compared_with_what_runs(running: Process) -> None:
+    folder = Path("demo/policies")
+    (folder / "fixtures").mkdir()
+    (folder / "fixtures" / "a.yaml").write_text("version: 1\nanswers: [{match: {path: /x}, body: {a: 1}}]\n")
+    text = (folder / "policies.yaml").read_text()
+    route = "\n  - name: tried\n    match: {path_prefix: /tried/}\n    upstream: api\n"
+    sandbox = "    modules: {sandbox: {when: {header: X-Try, prefix: s}, fixtures: fixtures/%s.yaml}}\n"
+    Path("new.yaml").write_text(text + route + sandbox % "a")
+    assert "routes tried: added" in gateway("diff", "new.yaml", "--running").stdout
+    Path("new.yaml").write_text(text + route + sandbox % "none")
+    refused = gateway("diff", "new.yaml", "--running")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    first, second = refused.stderr.splitlines()
+    assert first == "gateway: the running gateway does not accept it"
+    assert second == "there is no file 'policies/fixtures/none.yaml' [not-found]"
+
+
 def test_a_health_check_is_one_line(running: Process) -> None:
     assert gateway("healthcheck").stdout == '{"status": "ready"}\n'
     gateway("drain")
