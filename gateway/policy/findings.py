@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 MAX_ERRORS = 1000
+MAX_EXCERPT_CHARS = 1000
+"""A longer line is not repeated: nobody reads it, and looking for secrets in it takes time by its square."""
 
 
 class Where(NamedTuple):
@@ -116,7 +118,8 @@ class Findings:
         if not 0 < item.line <= len(lines):
             return replace(item, message=_without_secrets(item.message))
         line = lines[item.line - 1]
-        excerpt = _without_secrets(line, _private_names(lines, item.line))
+        short = len(line) <= MAX_EXCERPT_CHARS
+        excerpt = _without_secrets(line, _private_names(lines, item.line)) if short else ""
         message = _QUOTED.sub(
             lambda found: "'***'" if _only_secret(found[1], line, excerpt) else found[0], _without_secrets(item.message)
         )

@@ -96,3 +96,18 @@ def test_nor_when_it_is_in_the_environment(
     path = tmp_path / "gateway.yaml"
     path.write_text("version: 1\nlisten: 127.0.0.1:8080\n")
     assert NEEDLE not in report(path, output, capsys, env)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 200_000 + "]" * 200_000, "x: " + "a" * 400_000, f"token: {NEEDLE}{'a' * 2000}: x"]
+)
+def test_a_very_long_line_is_not_searched_and_not_repeated(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Looking for secrets takes time by the square of what is looked at: minutes here."""
+    path = tmp_path / "p.yaml"
+    path.write_text(line)
+    told = report(path, "text", capsys)
+    assert "p.yaml:1:" in told
+    assert len(told) < 2000
+    assert NEEDLE not in told
