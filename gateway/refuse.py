@@ -27,8 +27,8 @@ def refuse(call: Call, refusal: Refusal) -> None:
     written: Written | None = refusal.written
     if written is None:
         written = refusal.written = Written(call.gateway, refusal, record.connection)
-    body = written.body(record.request_id)
-    head = written.head(len(body)) + limit_lines(call) + ours(call) + b"\r\n"
+    body = written.body(refusal, record.request_id)
+    head = written.head(refusal, len(body)) + limit_lines(call) + ours(call) + b"\r\n"
     if record.method != "HEAD":
         record.bytes_out = len(body)
         head += body
@@ -36,29 +36,32 @@ def refuse(call: Call, refusal: Refusal) -> None:
 
 
 class Written:
-    """A refusal as one caller reads it, but for the id of its request and what is left of its limits."""
+    """A refusal as one caller reads it, but for the id of its request and what is left of its limits.
 
-    __slots__ = ("_connection", "_gateway", "_heads", "_parts", "_refusal")
+    It is kept with the refusal and does not refer back to it: there is a new one whenever a wait has another number of
+    seconds, and what refers to itself only the collector gives back, which seldom runs.
+    """
+
+    __slots__ = ("_connection", "_gateway", "_heads", "_parts")
 
     def __init__(self, gateway: Gateway, refusal: Refusal, connection_id: str) -> None:
         self._gateway = gateway
-        self._refusal = refusal
         self._connection = connection_id
         self._heads: dict[int, bytes] = {}
         self._parts = _body(gateway, refusal, HERE, connection_id).split(HERE.encode())
 
-    def body(self, request_id: str) -> bytes:
+    def body(self, refusal: Refusal, request_id: str) -> bytes:
         """The problem document."""
         if len(self._parts) != IDS_IN_BODY + 1:  # a caller's own text says what we look for
-            return _body(self._gateway, self._refusal, request_id, self._connection)
+            return _body(self._gateway, refusal, request_id, self._connection)
         return request_id.encode("ascii").join(self._parts)
 
-    def head(self, size: int) -> bytes:
+    def head(self, refusal: Refusal, size: int) -> bytes:
         """Status line and the problem's field lines, for a body of this size."""
         known = self._heads.get(size)
         if known is None:
-            status = self._refusal.kind.status
-            lines = problem_lines(self._gateway, self._refusal, size)
+            status = refusal.kind.status
+            lines = problem_lines(self._gateway, refusal, size)
             known = self._heads[size] = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS[status].encode(), lines)
         return known
 

@@ -61,7 +61,9 @@ class Admissions:
 def load_scripts(link: Link) -> None:
     """So that the first use of each is not a miss, whose second sending would come after later commands.
 
-    Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one.
+    Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one. A server that wants a password says so to the
+    PING; at a script of more than 16 KiB it would hang up without a word of it.
     """
+    link.offer(pack(("PING",)))
     for script in (*SCRIPTS, STATUS):
         link.offer(pack(("SCRIPT", "LOAD", script.source)))

@@ -31,6 +31,7 @@ class Dialer:
 
     def __init__(self, url: StoreUrl) -> None:
         self._service = url.service
+        self._slow = f"no answer within {DIAL_TIMEOUT_S:g} s" + (", does it speak TLS?" if url.tls is not None else "")
         self._sentinel = _sentinel(url) if url.service else None
         if self._sentinel is None:
             self._connection = _direct(url)
@@ -57,7 +58,7 @@ class Dialer:
                     raise RedisError("the server sent something that was not asked for")
         except TimeoutError:
             await self.forget()
-            raise StoreDown("connect", f"no answer within {DIAL_TIMEOUT_S:g} s") from None
+            raise StoreDown("connect", self._slow) from None
         except (RedisError, OSError) as error:
             await self.forget()
             raise StoreDown("connect", str(error) or type(error).__name__) from None

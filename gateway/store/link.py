@@ -167,6 +167,8 @@ class Link(asyncio.Protocol):
 
     def _settle_error(self, slot: Slot, text: str) -> None:
         promise, decode, context, sent, command, source = slot
+        if context is _MAY_BE_REFUSED and text.startswith("NOAUTH"):
+            self.lose(self._fault_of(text))
         if context is _MAY_BE_REFUSED or (promise is not None and promise.done()):
             return
         if source and text.startswith("NOSCRIPT"):

@@ -1,11 +1,15 @@
 """What callers see of limits: fields on every limited answer, honest refusals, the upstream's own fields merged."""
 
+import gc
 import json
+from types import SimpleNamespace
 
 import http_sf
 import pytest
 
 from gateway.admit import REMEMBER_S
+from gateway.core.problems import RATE_LIMIT, Refusal
+from gateway.refuse import Written
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Upstream, always
 
@@ -213,3 +217,19 @@ async def test_a_limit_may_answer_in_its_own_words(start: Start, upstream: Upstr
         assert int(fields["Retry-After"]) == document["retry_after"] > 590
     record = (await gateway.records.wait(10))[-1]
     assert (record.status, record.response_source, record.limit_fired) == (402, "limit", "tenant-10m")
+
+
+def test_a_refusal_takes_what_was_written_with_it_without_the_collector() -> None:
+    """Each caller gets a new one whenever its wait has another number of seconds."""
+    settings = SimpleNamespace(name="gw", headers=SimpleNamespace(problem_base="", proxy_status="on"))
+    refusal = Refusal(RATE_LIMIT, "Limit w is used up.", retry_after_s=7)
+    refusal.written = written = Written(SimpleNamespace(settings=settings), refusal, "c1")  # type: ignore[arg-type]
+    written.head(refusal, len(written.body(refusal, "id-1")))
+    del written
+    gc.collect()
+    gc.disable()
+    try:
+        del refusal
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

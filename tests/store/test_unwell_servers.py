@@ -107,6 +107,16 @@ async def test_a_key_of_another_type_counts_as_nothing(open_store, own_redis_ser
     assert events.names == []
 
 
+@pytest.mark.parametrize("url", ["{}", "{}?password=wrong", "{}?username=bob&password=wrong"])
+async def test_who_does_not_know_the_password_is_told_so(open_store, start_redis_server, url):
+    """Also by a server that hangs up on large messages before the login, before it was asked anything."""
+    server = start_redis_server("--requirepass", "right")
+    store = await open_store(url.format(server.url), start=False)
+    with pytest.raises(StoreDown, match=r"NOAUTH|WRONGPASS|invalid username-password") as caught:
+        await store.start()
+    assert "wrong" not in str(caught.value)
+
+
 async def test_a_server_of_a_cluster_is_no_single_server(open_store, emptied_cluster, make_charge):
     one, other, _ = emptied_cluster.primaries
     store = await open_store(f"redis://{one.address}", start=False)
