@@ -21,6 +21,8 @@ Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C
 Every = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How often, with --watch.")]
 
 _BARS = "▁▂▃▄▅▆▇█"
+LEAST = 10
+"""A column that needs no more has what it needs; the longer ones are cut."""
 GOOD, BAD, DIM = "green", "bold red", "dim"
 
 
@@ -113,7 +115,10 @@ def columns(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> "Table":
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for at, title in enumerate(titles):
         numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
-        shown.add_column(title, justify="right" if numeric else "left", overflow="ellipsis", no_wrap=True)
+        least = min(LEAST, max(len(text) for text in (title, *(str(row[at]) for row in rows))))
+        shown.add_column(
+            title, justify="right" if numeric else "left", overflow="ellipsis", no_wrap=True, min_width=least
+        )
     for row in rows:
         cells = (f"{cell:,}" if isinstance(cell, int | float) else str(cell) for cell in row)
         shown.add_row(*(Text(plain(cell)) for cell in cells))

@@ -49,8 +49,9 @@ class StatusPage:
             _curve("calls", f"{found['calls_per_s']:,.1f} a second", self._calls),
             _curve("refused", f"{found['refused_share']:.1%}", self._refused, BAD),
             _curve("p99", f"{self._p99_ms[-1]:,.1f} ms", self._p99_ms, "cyan"),
-            Text(f"{'latency':<9}") + Text(latency_text(found["latency"])),
+            Text(f"{'p50/p99':<9}{latency_text(found['latency'])}"),
             Text(f"{'store':<9}").append(*store_text(found["store"])),
+            *(Text(plain(text), BAD) for text in _alarms(found)),
             Text(),
         ]
         return Fitted(head, [one for one in (*_troubles(found), *_use(found)) if one.rows])
@@ -67,7 +68,8 @@ class Fitted:
         from rich.table import Table
 
         yield from self._head
-        room = max(3, (options.height or console.size.height) - len(self._head))
+        taken = sum(len(line.wrap(console, options.max_width)) for line in self._head)
+        room = max(3, (options.height or console.size.height) - taken)
         if options.max_width < WIDE:
             yield from _shown(self._sections, room)
             return
@@ -138,23 +140,32 @@ def _curve(name: str, value: str, values: Sequence[float], style: str = GOOD) ->
 
 
 def latency_text(latency: Document) -> str:
-    """Half and 99 % of the calls were under, in ms, for each part of the way that was gone."""
-    parts = (f"{name} {one['p50_ms']:.3g}, {one['p99_ms']:.3g}" for name, one in latency.items() if one["count"])
+    """What half and 99 % of the calls were under, for each part of the way that was gone."""
+    parts = (f"{name} {_ms(one['p50_ms'])}/{_ms(one['p99_ms'])}" for name, one in latency.items() if one["count"])
     text = " · ".join(parts)
-    return f"{text}  (ms: half, 99 % are under)" if text else "no calls lately"
+    return f"{text} ms" if text else "no calls lately"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+
+
+def _alarms(found: Document) -> Iterator[str]:
+    """What concerns all calls, or many."""
+    reload = next(iter(found["reloads"]), None)
+    if reload is not None and reload["event_name"] != "policy.loaded":
+        first, *others = errors_of(reload)
+        more = f" (and {len(others)} more)" if others else ""
+        yield f"{'reload':<9}rejected at {reload['timestamp'][11:19]}: {first}{more}"
+    for one in found.get("credentials", {}).get("failing", []):
+        yield f"{'token':<9}{one['credentials']}: {one['reason']}" + ("" if one["serving"] else ", calls are refused")
 
 
 def _troubles(found: Document) -> Iterator[Section]:
-    reload = next(iter(found["reloads"]), None)
-    if reload is not None and reload["event_name"] != "policy.loaded":
-        rejected = [[reload["timestamp"][11:19], text] for text in errors_of(reload)]
-        yield Section(("reload", "was rejected: the policies from before stay in force"), rejected)
-    tokens = found.get("credentials", {}).get("failing", [])
-    yield Section(("no token for", "why"), [[one["credentials"], one["reason"]] for one in tokens])
     breakers = [[one["breaker"], whose(one["key"]), *_standing(one)] for one in found["breakers"]["not_closed"]]
     yield Section(("breaker", "of", "state", "why"), breakers)
     connections = [
-        [one["connection"], one["state"], one["since"][11:19], one.get("tenant") or "-", _failure(one)]
+        [one["connection"], one["state"], one["since"][11:19], one.get("tenant") or "-", failure_text(one)]
         for one in found["connections"]["not_online"]
     ]
     yield Section(("connection", "state", "since", "tenant", "why"), connections)
@@ -181,9 +192,12 @@ def _standing(breaker: Document) -> tuple[str, str]:
     return breaker.get("state", "").replace("_", " "), why + (f", next probe in {next_s:.0f} s" if next_s else "")
 
 
-def _failure(connection: Document) -> str:
+def failure_text(connection: Document) -> str:
+    """Why a connection is as it is."""
     last = connection.get("last_failure")
-    return f"{last['class']} {last['status'] or ''}".strip() if last else "-"
+    if last is None:
+        return "its breaker is open" if connection["state"] == "offline" else "-"
+    return f"{last['class']} {last['status'] or ''}".replace("_", " ").strip()
 
 
 def _use(found: Document) -> Iterator[Section]:

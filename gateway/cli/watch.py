@@ -17,7 +17,7 @@ from gateway.cli.live import DIM, Every, Watch, columns, no_answer, store_text
 from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
 from gateway.cli.repeats import tell_repeats
-from gateway.cli.status_page import StatusPage, errors_of
+from gateway.cli.status_page import StatusPage, errors_of, failure_text
 from gateway.cli.table import plain, table, whose
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def status_lines(found: Document) -> Iterator[str]:
         state = one.get("state", "not closed").replace("_", "-")
         yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is {state}")
     for one in found["connections"]["not_online"]:
-        yield _row("connection", f"{one['connection']} is {one['state']} since {one['since']}")
+        owner = f" of {one['tenant']}" if one.get("tenant") else ""
+        why = f"{one['connection']}{owner} is {one['state']} since {one['since']}: {failure_text(one)}"
+        yield _row("connection", why.removesuffix(": -"))
     for one in found.get("credentials", {}).get("failing", []):
         none = "" if one["serving"] else ", calls that need it are refused"
         yield _row("token", f"{one['credentials']} is not renewed: {one['reason']}{none}")
