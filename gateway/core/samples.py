@@ -49,6 +49,7 @@ class Records:
     id_member           names the member that tells them apart
     by_id               in the order written
     required, optional  members of a record that is written, with the words of `TYPES`
+    members             names of all that any record has, or may be written with; made from the others
     """
 
     name: str
@@ -56,6 +57,11 @@ class Records:
     by_id: Mapping[str, Record]
     required: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
+    members: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = {*self.required, *self.optional}.union(*(one.members for one in self.by_id.values()))
+        object.__setattr__(self, "members", frozenset(names))
 
     def complaints(self, members: Mapping[str, Any], *, partial: bool) -> list[str]:
         """What is wrong with a record that is written, in words of the fixture. `partial`: members may be missing."""
@@ -104,7 +110,8 @@ class Listed:
         if limit is None or offset is None:
             detail = f"limit must be a whole number from 1 to {self.most}, offset one from 0."
             return Refusal(SANDBOX_INVALID, detail, "sandbox")
-        fitting = [one.text for one in self.records.by_id.values() if _fits(one.members, query)]
+        wanted = {name: value for name, value in query.items() if name in self.records.members}
+        fitting = [one.text for one in self.records.by_id.values() if _fits(one.members, wanted)]
         items = b"[" + b",".join(fitting[offset : offset + limit]) + b"]"
         if not self.wrap:
             return items
@@ -174,9 +181,8 @@ def parameters_of(query: str) -> Mapping[str, str] | None:
     return dict(reversed(pairs))
 
 
-def _fits(members: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """Parameters that are no members say nothing about records."""
-    return all(as_text(members[name]) == wanted for name, wanted in query.items() if name in members)
+def _fits(members: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    return all(name in members and as_text(members[name]) == value for name, value in wanted.items())
 
 
 def as_text(value: Any) -> str:

@@ -82,8 +82,18 @@ def test_a_list_is_filtered_and_given_page_by_page() -> None:
     assert ids("/orders?total=3&unknown=x") == ["3"]
     assert ids("/orders?who=%C3%BC&limit=1") == ["1"]
     assert good("GET", "/orders?who=nobody")["total"] == 0
+    assert good("GET", "/orders?paid=true")["total"] == 0  # a member that no sample has
     assert len(good("GET", "/bare")) == 5
     assert ids("/orders?open=true&open=false") == ["2", "4"]  # the first of a repeated parameter
+
+
+def test_a_record_without_a_member_fits_no_value_of_it() -> None:
+    some = [{"id": "1", "status": "open"}, {"id": "2"}]
+    records = Records("some", "id", {one["id"]: Record(one, as_json(one)) for one in some})
+    for query, fitting in (("status=open", ["1"]), ("status=", []), ("other=x", ["1", "2"])):
+        body = Listed(records).make(Asked("GET", "/some", query, {}), {})
+        assert isinstance(body, bytes)
+        assert [one["id"] for one in json.loads(body)["items"]] == fitting, query
 
 
 @pytest.mark.parametrize(
