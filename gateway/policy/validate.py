@@ -1,5 +1,6 @@
 """From a tree to a model, and from what pydantic says to findings a person can act on."""
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
@@ -55,7 +56,10 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
     elif problem == "missing":
         findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing")
     elif problem.startswith("union_tag"):
-        _explain_tag(node, context, findings)
+        meant = _explain_tag(node, context, findings)
+        own = root.plain()
+        if meant and not loc and isinstance(own, dict):
+            validate(root, kind, findings, {**own, **meant})  # the rest, as what was probably meant
     elif loc and loc[-1] == "[key]":
         findings.error(node.named, problem, error["msg"], context.get("hint", ""))
     elif problem in _EXPECTED:
@@ -64,16 +68,22 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
         _explain_value(node.where, problem, error, findings)
 
 
-def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> None:
-    """The key that says which kind of thing this is (`algorithm`, `from`, `type`) is missing or unknown."""
+def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> dict[str, str]:
+    """The key that says which kind of thing this is (`algorithm`, `from`, `type`) is missing or unknown.
+
+    Returns it with the word that was probably meant; {} when there is none.
+    """
     name = next(word for word in ("algorithm", "from", "type") if f"'{word}'" in context["discriminator"])
     chosen = node.child(name)
     if chosen is None:
         findings.error(node.named, "missing-key", f"key {quoted(name)} is missing")
         _tell_typo(node, name, findings)
-        return
+        return {}
     words = [word.strip(" '") for word in context.get("expected_tags", "").split(",")]
-    _unknown_word(chosen.where, context.get("tag", chosen.plain()), words, findings)
+    said = context.get("tag", chosen.plain())
+    _unknown_word(chosen.where, said, words, findings)
+    close = difflib.get_close_matches(str(said), words, n=1)
+    return {name: close[0]} if close else {}
 
 
 def _tell_typo(node: Node, missing: str, findings: Findings) -> None:

@@ -50,8 +50,8 @@ routes:
 
 BAD = {
     "an unknown type": (
-        a_scheme("type: jwts"),
-        "p.yaml:2:13: expected api_keys or jwt, got the text 'jwts' (did you mean 'jwt'?) [unknown-value]",
+        a_scheme("type: oidc"),
+        "p.yaml:2:13: expected api_keys or jwt, got the text 'oidc' [unknown-value]",
     ),
     "no type": (a_scheme("issuer: i"), "p.yaml:2:3: key 'type' is missing [missing-key]"),
     "no keys": (

@@ -25,8 +25,9 @@ BAD = {
         "p.yaml:6:16: unknown key 'algoritm' (did you mean 'algorithm'?) [unknown-key]",
     ),
     "unknown algorithm": (
-        a_limit("algorithm: roling_window, limit: 5"),
+        a_limit("algorithm: roling_window, limit: five, window: 1s, key: [tenant]"),
         "p.yaml:6:27: expected one of rolling_window, fixed_window, token_bucket, concurrency, got the text 'roling_window' (did you mean 'rolling_window'?) [unknown-value]",
+        "p.yaml:6:49: expected a whole number, got the text 'five' [wrong-type]",
     ),
     "a number in quotes": (
         a_limit("algorithm: rolling_window, limit: '500', window: 1s, key: [tenant]"),
