@@ -15,7 +15,7 @@ from gateway.core.tokens import REFUSED, UNAVAILABLE
 from gateway.core.upstream import Probe, Upstream
 from gateway.modules.credentials.renewal import NoToken
 from gateway.record import CallRecord
-from gateway.upstream.checkup import Step, Timed, reach, request
+from gateway.upstream.checkup import Step, Timed, patience_s, reach, request
 from gateway.upstream.failure import UpstreamFailed
 
 OPERATION = "connection.test"
@@ -100,10 +100,15 @@ async def _ask(
     except UpstreamFailed as failure:
         record.error_class = _class_of_error(gateway.policies.classes, failure.error)
         record.error_detail = str(failure)
-        return [*steps, timed.step("http", False, f"no answer: {failure}", error=failure.error)]
+        return [*steps, timed.step("http", False, _no_answer(failure, target), error=failure.error)]
     _answered(gateway, record, answer.status)
     record.upstream_s = took_s
     return [*steps, _http(timed, probe, answer.status), *_verdict(timed, credential, probe, answer.status)]
+
+
+def _no_answer(failure: UpstreamFailed, upstream: Upstream) -> str:
+    late = failure.error in ("first_byte_timeout", "total_timeout")
+    return f"no answer within {patience_s(upstream):g} s" if late else f"no answer: {failure}"
 
 
 async def _token(timed: Timed, gateway: Gateway, credential: Credential, record: CallRecord) -> Step:

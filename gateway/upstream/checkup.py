@@ -4,6 +4,7 @@ On sockets of its own, which are closed behind it. Nothing here is asked whether
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -128,7 +129,7 @@ async def _handshake(timed: Timed, upstream: Upstream, sock: socket.socket, limi
 
 def _certificate(found: ssl.SSLObject, name: str) -> tuple[str]:
     days = _days_left(found)
-    soon = " soon: renew it" if days < SOON_DAYS else ""
+    soon = ": renew it" if days < SOON_DAYS else ""
     return (f"{found.version()}, the certificate for {name} expires in {days} days{soon}",)
 
 
@@ -157,7 +158,13 @@ def _words(error: Exception, limit_s: float) -> str:
         return f"nothing within {limit_s:g} s"
     if isinstance(error, ssl.SSLError):
         return str(error.reason or error)
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    number = getattr(error, "errno", None) or 0
+    return os.strerror(number) if number > 0 else str(error) or type(error).__name__
+
+
+def patience_s(upstream: Upstream) -> float:
+    """How long `request` waits for the head of an answer."""
+    return min(upstream.timeouts.first_byte_us / 1e6, MOST_WAITED_S)
 
 
 async def request(upstream: Upstream, head: bytes, method: str, header_bytes: int) -> tuple[ResponseHead, float]:
@@ -171,7 +178,7 @@ async def request(upstream: Upstream, head: bytes, method: str, header_bytes: in
     try:
         exchange = await pool.open()
         began = loop.time()
-        limit_s = min(upstream.timeouts.first_byte_us / 1e6, MOST_WAITED_S)
+        limit_s = patience_s(upstream)
         exchange.send(head, method, first_byte_s=limit_s, total_s=limit_s)
         if exchange.head is None:
             await exchange.answered()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.upstream.failure import UpstreamFailed
 from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
-from gateway.wire.response_head import ResponseHead, may_begin_a_head
+from gateway.wire.response_head import ResponseHead, may_begin_a_head, not_http1
 from gateway.wire.run import Promise
 from gateway.wire.writing import Writing
 
@@ -219,7 +219,7 @@ class Exchange(Writing):
                 if len(self._buffer) > self._pool.header_bytes:
                     self._broken("response head too large")
                 elif not may_begin_a_head(self._buffer):
-                    self._broken("not an HTTP/1.x response")
+                    self._broken(not_http1(self._buffer))
                 return
             text, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
             try:

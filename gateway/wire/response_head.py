@@ -67,6 +67,12 @@ class ResponseHeadParser:
         return known
 
 
+def not_http1(data: bytes) -> str:
+    """What is wrong with bytes that are no beginning of a head. HTTP/2 begins with SETTINGS (RFC 9113 §3.4, §6.5)."""
+    settings = len(data) >= 9 and data[3] == 4 and data[5:9] == bytes(4)
+    return "an HTTP/2 frame, not an HTTP/1.x response" if settings else "not an HTTP/1.x response"
+
+
 def may_begin_a_head(text: bytes) -> bool:
     """Whether an unfinished head can become a good one: an upstream that speaks otherwise is not waited for."""
     return _VERSION.startswith(text[: len(_VERSION)]) and not has_bare_cr_or_lf(text)
