@@ -29,7 +29,7 @@ from benchmarks.latency import CALLERS, RATE, calls_in_open_loop
 from benchmarks.peers import gateway
 from benchmarks.peers.shape import LIMITS, Place
 from benchmarks.policy import everything_on
-from benchmarks.programs import Failed, free_port, get, running
+from benchmarks.programs import Failed, Program, free_port, get, running
 from benchmarks.stage import DENIED, store, upstream
 from gateway.core.signatures import signed
 from gateway.modules.hooks import LOOK_S
@@ -120,8 +120,8 @@ class Flaps(Thread):
 
 
 @contextmanager
-def standing(name: str, upstream_port: int, hooks: str) -> Iterator[Place]:
-    """A gateway with these further settings, and its store."""
+def standing(name: str, upstream_port: int, hooks: str) -> Iterator[tuple[Place, Program]]:
+    """A gateway with these further settings."""
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         place = Place(free_port(), upstream_port, free_port(), Path(folder), LIMITS["admitted"])
         with store(place.store_port):
@@ -129,17 +129,18 @@ def standing(name: str, upstream_port: int, hooks: str) -> Iterator[Place]:
             settings = place.folder / "gateway.yaml"
             settings.write_text(settings.read_text().replace("admin: off\n", hooks or "admin: off\n"))
             up = lambda: get(place.port, "ready")[0] == 200  # noqa: E731
-            with running(name, command, programs.PROXY_CORE, up, HOOK_SECRET=SECRET):
-                yield place
+            with running(name, command, programs.PROXY_CORE, up, HOOK_SECRET=SECRET) as program:
+                yield place, program
 
 
-def block(place: Place, number: int, seconds: float) -> dict[str, float]:
-    """One gateway, called while connections flap."""
+def block(place: Place, program: Program, number: int, seconds: float) -> dict[str, float]:
+    """One gateway, called while connections flap. `cpu_ms`: of the gateway, in all."""
+    before = program.cpu_us()
     flaps = Flaps(place.port, number, seconds)
     flaps.start()
     figures = calls_in_open_loop(place.port, RATE, CALLERS, seconds)
     flaps.join()
-    return figures
+    return {**figures, "cpu_ms": (program.cpu_us() - before) / 1e3}
 
 
 def expected(blocks: int) -> set[tuple[str, str]]:
@@ -188,16 +189,16 @@ def main(rounds: int = 2, seconds: float = 12.0) -> int:
         stack.enter_context(upstream(upstream_port))
         hooks = HOOKS.format(admin=admin, most=MOST_WAITING, receivers=port, deaf=deaf.getsockname()[1])
         hooks += "".join(TARGET.format(name=name, receivers=port) for name in BAD)
-        places = {
+        stands = {
             name: stack.enter_context(standing(name, upstream_port, more))
             for name, more in (("without", ""), ("with", hooks))
         }
         for number in range(rounds):
-            said = {name: block(place, number, seconds) for name, place in places.items()}
-            print(number, "  ".join(f"{name} {figures}" for name, figures in said.items()), flush=True)
-            for quantile in ("p50_us", "p99_us"):
-                before, after = said["without"][quantile], said["with"][quantile]
-                print(f"  {quantile}: {after - before:+.0f} us, x {after / before:.2f}")
+            said = {name: block(*stand, number, seconds) for name, stand in stands.items()}
+            for figure in ("p50_us", "p99_us", "late_p99_us", "cpu_ms"):
+                before, after = said["without"][figure], said["with"][figure]
+                change = f"{after - before:+9.0f}  x {after / before:.2f}"
+                print(f"{number}  {figure:12} without {before:9.0f}  with {after:9.0f}  {change}", flush=True)
         wrong = judge(receivers, admin, rounds)
     print("\n".join(wrong) or "as promised")
     return 1 if wrong else 0

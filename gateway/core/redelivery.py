@@ -11,6 +11,8 @@ FIRST_WAIT_US = 1_000_000
 MAX_ASKED_US = 3_600_000_000
 """The longest wait that a receiver may ask for."""
 GONE = 410
+_NOT_HERE = frozenset((401, 403, 404, 405, 408, 429, GONE))
+"""Of the statuses that blame the request, those that any webhook would get there."""
 
 
 class Step(Enum):
@@ -43,7 +45,7 @@ class Tried(NamedTuple):
     @property
     def blames_receiver(self) -> bool:
         """Whether it says something about the receiver, not about this one webhook."""
-        return not self.status or self.status >= 500 or self.status in (404, 408, 429, GONE)
+        return self.status in _NOT_HERE if 400 <= self.status < 500 else not self.good
 
     def in_words(self) -> str:
         """For people."""

@@ -41,7 +41,11 @@ def test_gone_is_gone() -> None:
 
 @pytest.mark.parametrize(
     ("tried", "blamed"),
-    [(Tried(error="timeout"), True), (Tried(500), True), (Tried(429), True), (Tried(410), True), (Tried(400), False)],
+    [
+        (Tried(error="timeout"), True),
+        *((Tried(status), True) for status in (301, 302, 401, 404, 410, 429, 500, 599)),
+        *((Tried(status), False) for status in (200, 299, 400, 409, 422)),
+    ],
 )
 def test_who_is_to_blame(tried: Tried, blamed: bool) -> None:
     assert tried.blames_receiver is blamed
