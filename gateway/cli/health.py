@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.asking import asks
 from gateway.cli.client import AdminClient
-from gateway.cli.failing import FAILED, fail
+from gateway.cli.failing import FAILED, OK, fail
 from gateway.cli.table import plain
 
 PATHS = {"ready": "/readyz", "live": "/livez"}
@@ -20,14 +20,16 @@ def healthcheck(
     client: AdminClient,
     live: Annotated[bool, typer.Option("--live", help="Ask whether it lives, not whether it is ready.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 3.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what it says as JSON, also when that is no.")] = False,
 ) -> None:
     """Ask a running gateway how it is. Exit code 0: fine; 1: it says no; 3: it does not answer."""
     # Of this host's own listener: a renewed or expired certificate is no reason to restart a container.
     reach = replace(client.reach, own=not client.reach.admin)
     status, body = AdminClient(reach, timeout).whatever("GET", PATHS["live" if live else "ready"], MOST_BYTES)
-    if status != 200:
+    if status != 200 and not as_json:
         fail(FAILED, f"the gateway at {reach.listen} answers {status}: {one_line(body)}")
     typer.echo(one_line(body))
+    raise typer.Exit(OK if status == 200 else FAILED)
 
 
 def one_line(body: str) -> str:

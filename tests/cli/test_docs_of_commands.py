@@ -190,6 +190,8 @@ def test_a_health_check_is_one_line(running: Process) -> None:
     gateway("drain")
     drained = gateway("healthcheck")
     assert (drained.returncode, drained.stdout, drained.stderr.count("\n")) == (1, "", 1)
+    drained = gateway("healthcheck", "--json")
+    assert (drained.returncode, json.loads(drained.stdout), drained.stderr) == (1, {"status": "draining"}, "")
 
 
 def test_a_line_of_the_log_is_explained_with_counters(running: Process) -> None:
