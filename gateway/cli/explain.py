@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gateway.core.policy import PolicySet, Route
     from gateway.core.recorded import Assume, Recorded
 
-MOST_LINES = 1_000
 MOST_BYTES = 1 << 20
 
 Fields = Annotated[
@@ -156,20 +155,21 @@ def _lines(assume: "Assume") -> "Iterator[Recorded]":
     from gateway.core.recorded import recorded
     from gateway.observe.native import native
 
-    for number in range(1, MOST_LINES + 1):
-        text = sys.stdin.buffer.readline(MOST_BYTES)
-        if not text:
-            if number == 1:
-                fail(USAGE, "expected a line of the access log on standard input")
-            return
+    found = False
+    for number, text in enumerate(iter(lambda: sys.stdin.buffer.readline(MOST_BYTES), b""), 1):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
             line = None
-        call = recorded(native(line), assume) if isinstance(line, dict) else None
-        if call is None:
-            fail(USAGE, f"line {number} is no line of the access log about a call")
-        yield call
+        told = native(line) if isinstance(line, dict) else {}
+        if "event_name" not in told:
+            fail(USAGE, f"line {number} is no line of the gateway's log")
+        call = recorded(told, assume)
+        if call is not None:  # else an event, or a socket on which no request came
+            found = True
+            yield call
+    if not found:
+        fail(USAGE, "expected a line of the access log on standard input")
 
 
 def _live(
@@ -181,8 +181,9 @@ def _live(
 ) -> Iterator[dict[str, Any]]:
     from gateway.core.recorded import nothing_assumed
 
+    orders: Iterable[dict[str, Any]]
     if call is None or call == "-":
-        orders = [_order_again(line, keys) for line in _lines(nothing_assumed)]
+        orders = (_order_again(line, keys) for line in _lines(nothing_assumed))
     else:
         method, path = _one_call(call)
         asked = {"method": method, "path": path, "headers": [list(pair) for pair in fields]}

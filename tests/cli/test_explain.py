@@ -124,6 +124,14 @@ def test_lines_of_the_log_are_explained_one_by_one(policies: Path) -> None:
     assert second["refused"]["code"] == "RATE_LIMIT_KEY_MISSING"
 
 
+def test_events_between_the_calls_are_passed_over(policies: Path) -> None:
+    event = json.dumps({"event_name": "gateway.ready", "message": "Worker serves calls"})
+    call = json.dumps({"event_name": "http.access", "method": "GET", "path": "/x", "tenant": "acme"})
+    nothing = json.dumps({"event_name": "http.access", "status": 400})
+    done = gateway("explain", "-p", policies, "--json", stdin="\n".join([event, call, nothing, call]) + "\n")
+    assert [json.loads(one)["request"]["target"] for one in done.stdout.splitlines()] == ["/x", "/x"]
+
+
 @pytest.mark.parametrize(
     "stdin", ["", "hello\n", "[1]\n", '{"event_name": "gateway.ready"}\n', "\x00\xff{" * 99, "[" * 99_999]
 )
