@@ -1,4 +1,4 @@
-"""What each caller's limits and guards are asked: computed once per caller, remembered while callers keep calling."""
+"""What each caller's limits and guards are asked: worked out once, remembered while the caller keeps calling."""
 
 from collections.abc import Iterator, Mapping
 

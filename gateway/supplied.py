@@ -1,4 +1,4 @@
-"""Whether the gateway has what it has to show the upstream for a call, where that does not last."""
+"""Whether there is a token for a call, where the credential for its upstream is one that expires."""
 
 from gateway.call import Call
 from gateway.core.credentials import Credential

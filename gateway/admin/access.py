@@ -1,4 +1,4 @@
-"""Who may use the admin listener: with a token everybody who knows it, without one only programs on this host.
+"""Who may use the admin listener: with a token, whoever knows it; without one, only programs on this host.
 
 A page in an operator's browser is not such a program. It can reach 127.0.0.1, but a name of its own that it has pointed
 there stays in `Host`, and what it changes on another site carries its `Origin` (RFC 6454; Fetch metadata).

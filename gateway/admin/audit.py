@@ -1,4 +1,4 @@
-"""Who changed what through the admin listener is on record: the event `admin.mutation`. Never a token."""
+"""Changes made through the admin listener are on record, and who made them: event `admin.mutation`. Never a token."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""However many requests come to the admin listener, calls keep most of the processor.
+"""However many requests reach the admin listener, calls keep most of the processor.
 
 There are a few places, and each rests behind a request for a multiple of what that took. Whoever asks now and then does
 not notice; a flood waits, and beyond a bound is sent away. Probes of health never are, and need no place: beyond so

@@ -1,4 +1,4 @@
-"""Testing a connection on an operator's word."""
+"""Testing a connection at an operator's request."""
 
 import asyncio
 from urllib.parse import unquote

@@ -1,4 +1,4 @@
-"""A moment in the past, as operators say it."""
+"""A moment in the past, as operators write it."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Who has another number than the limit's own for the time being: all overrides of all limits."""
+"""Overrides in force, of all limits: who has another number than the limit's own for the time being."""
 
 from aiohttp import web
 

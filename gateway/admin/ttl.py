@@ -1,4 +1,4 @@
-"""How long an order of an operator holds."""
+"""How long an operator's order holds."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Commands about answers that a running gateway keeps."""
+"""Commands about the cache of a running gateway."""
 
 import json
 from typing import Annotated, Any

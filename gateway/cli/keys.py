@@ -1,4 +1,4 @@
-"""`gateway hash-key`: what stands for an API key in a policy."""
+"""`gateway hash-key`: the hash of an API key, for a policy."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Views that draw themselves anew until Ctrl-C: a page on a terminal, blocks of text or lines of JSON elsewhere."""
+"""Views that refresh until Ctrl-C: a page on a terminal, blocks of text or lines of JSON elsewhere."""
 
 import json
 import signal

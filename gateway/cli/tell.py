@@ -1,4 +1,4 @@
-"""Commands that only tell: whether files are right, and what may stand in them. Nothing is started."""
+"""Commands that only check and print: whether files are right, and what may stand in them. Nothing is started."""
 
 import os
 from enum import StrEnum

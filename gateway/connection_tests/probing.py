@@ -1,4 +1,4 @@
-"""Connections that are tested by themselves: those that credentials name, at upstreams whose `probe` has an interval.
+"""Connection tests by the clock: of the connections that credentials name, at upstreams whose `probe` has an interval.
 
 Of a fleet one worker at a time does it for an upstream: whoever gets the lease for the interval.
 """

@@ -1,4 +1,4 @@
-"""Looks at what a worker has counted of its upstreams now and then, and tells when it is too much and when no more.
+"""Looks now and then at what a worker has counted of its upstreams; tells when failures are too many, and when no more.
 
 Costs nothing per call. Each worker judges by the calls it has seen itself.
 """

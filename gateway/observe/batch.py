@@ -1,4 +1,4 @@
-"""Finished calls are told of together: once for each turn of the event loop.
+"""Finished calls are reported in batches: once for each turn of the event loop.
 
 What is done with a record is the same little work for each. Doing it for all that ended in one turn, sink after sink,
 keeps that work in the processor's caches: it costs little more than half of doing it call by call.

@@ -1,4 +1,4 @@
-"""What is told when a breaker changes its state: one event and one count, by the one worker that caused it."""
+"""Reports that a breaker changes its state: one event and one count, from the one worker that caused it."""
 
 from gateway.core.guards import Change, Guard, Reason, State
 from gateway.core.keys import readable

@@ -1,4 +1,4 @@
-"""What is told when a call is not, or no longer, tried again."""
+"""Reports that a call is not, or no longer, tried again."""
 
 from gateway.core.retry import Retry, Stop
 from gateway.observe.log import event

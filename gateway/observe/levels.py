@@ -1,4 +1,4 @@
-"""What is not counted but read off: how much there is of it now, in this worker."""
+"""Gauges: what is read off rather than counted, as it is now in this worker."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

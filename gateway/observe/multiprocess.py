@@ -1,4 +1,4 @@
-"""The counts of several workers together: each writes a file of its own, whoever is scraped adds the files up.
+"""Metrics of several workers added up: each writes a file of its own, and whichever is scraped adds up the files.
 
 A worker that dies leaves its counts to a file of the dead, so that the files are as many as the living. The lock keeps
 scrapes from seeing counts twice, or not at all, while that happens.

@@ -1,4 +1,4 @@
-"""Says early that a caller comes close to a limit: once per caller and window, while there is still something left."""
+"""Reports early that a caller comes close to a limit: once per caller and window, while something is still left."""
 
 from collections.abc import Callable
 

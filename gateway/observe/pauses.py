@@ -1,4 +1,4 @@
-"""What is told when an upstream's pause begins: one event and one count, by the one worker that began it."""
+"""Reports that an upstream's pause begins: one event and one count, from the one worker that began it."""
 
 from gateway.core.guards import Guard
 from gateway.core.keys import readable

@@ -1,4 +1,4 @@
-"""Fewer lines about calls: of what went well a share, of refusals so many a second. Never of anything else.
+"""Fewer lines about calls: a share of those that went well, so many refusals a second. Never fewer of anything else.
 
 Nothing is left to chance, and nothing is lost in silence: the next line of the same kind says how many were left out
 before it, and all are counted.

@@ -1,4 +1,4 @@
-"""Spans on their way to a collector: collected behind the calls, shaped and sent by a thread of their own.
+"""Spans on their way to a collector: gathered behind the calls, then shaped and sent by a thread of their own.
 
 Calls only leave their record here. Whatever the collector does (it is down, slow, answers nonsense or never), it costs
 spans and nothing else: when too many wait, those that come are let go and counted.

@@ -1,4 +1,4 @@
-"""What a decision is asked with: one command for the admit script, whichever server it goes to."""
+"""The command that asks for a decision: the same admit script, whichever server it goes to."""
 
 from collections.abc import Callable, Sequence
 from time import time_ns

@@ -1,4 +1,4 @@
-"""Breakers and pauses, as the scripts are told of them and as they answer.
+"""Breakers and pauses on the wire: how the scripts are told of them, and what they answer.
 
 `admit.lua`, `report.lua`, `force.lua` and `pause.lua` describe the formats, `circuit.lua` and `pause.lua` what is kept;
 a test holds their headers and the names here together.

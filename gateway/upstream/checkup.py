@@ -1,4 +1,4 @@
-"""The way to an upstream, one step after the other, each timed and said in words: name, socket, TLS, an answer.
+"""The way to an upstream, step by step, each step timed and put into words: name, socket, TLS, an answer.
 
 On sockets of its own, which are closed behind it. Nothing here is asked whether it may.
 """

@@ -1,4 +1,4 @@
-"""The caches of one worker: one a route that has one, with its counters."""
+"""The caches of one worker: one for each route that has one, and their counters."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""One credential, kept supplied with a token: had with the first call that needs one, renewed before it expires.
+"""Keeps one credential supplied with a token: had with the first call that needs one, renewed before it expires.
 
 While a token serves, calls never wait: the one that comes when it is time for the next has it fetched beside itself.
 Whatever happens to the fetching, a token that still serves stays in use. There is never more than one fetch in flight

@@ -1,4 +1,4 @@
-"""The credentials of one policy set that do not last, as calls see them: whether there is a token, and its line.
+"""The credentials of one policy set that expire, as calls see them: whether there is a token, and its header line.
 
 With no such credential there is nothing here, and calls do not ask.
 """
