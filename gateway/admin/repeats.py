@@ -49,7 +49,8 @@ class Repeats:
         for one in records:
             if one.method != "GET" or one.response_source != "upstream":
                 continue
-            read = Read(one.route, one.auth_key, one.tenant, one.account, one.connection, kept(one.target))
+            caller = kept(one.tenant), kept(one.account), kept(one.connection)
+            read = Read(one.route, one.auth_key, *caller, kept(one.target))
             self._seen += 1
             if read in reads:
                 reads[read] += 1

@@ -12,7 +12,7 @@ from gateway.core.keys import readable
 from gateway.core.limits import Algorithm, Limit
 
 MOST_CHARS = 200
-"""Of a target that are kept as they are; a longer one is told apart by a digest of all of it."""
+"""Of a target or a caller's name that are kept as they are; a longer one is told apart by a digest of all of it."""
 PPM = 1_000_000
 
 
@@ -37,12 +37,12 @@ class Read(NamedTuple):
         return blake2b("\0".join(self).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def kept(target: str) -> str:
-    """What stands for a raw target: at most `MOST_CHARS` and a digest."""
-    if len(target) <= MOST_CHARS:
-        return target
-    whole = blake2b(target.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-    return f"{target[:MOST_CHARS]} {whole}"
+def kept(text: str) -> str:
+    """What stands for a text that a caller chose: at most `MOST_CHARS` and a digest."""
+    if len(text) <= MOST_CHARS:
+        return text
+    whole = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return f"{text[:MOST_CHARS]} {whole}"
 
 
 def shares(ask: Ask, repeats: int, over_us: int) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Reads that callers repeat: counted when somebody asks, in bounded memory, over all workers."""
 
+import tracemalloc
+
 import pytest
 
 from gateway.admin.repeats import MOST, Repeats
@@ -99,3 +101,20 @@ async def test_memory_is_bounded_and_who_repeats_is_found_among_many() -> None:
     assert count <= 2 * MOST <= count + found["missed"]
     assert len(repeats._asks) <= MOST
     repeats._stop()
+
+
+async def test_reads_of_very_many_callers_with_long_names_take_no_memory() -> None:
+    repeats = Repeats(Siblings(), Batch(()))
+    repeats.watch(60.0)
+    record = read()
+    tracemalloc.start()
+    try:
+        for number in range(12 * MOST):
+            record.target, record.tenant = f"/{number}?{'q' * 2000}", f"{number}{'t' * 4000}"
+            repeats.take([record])
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        repeats._stop()
+    assert repeats.counts()["seen"] == 12 * MOST
+    assert held_bytes < 2 * MOST * 2_000  # of each some text, and what a dictionary takes
