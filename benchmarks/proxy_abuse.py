@@ -47,7 +47,10 @@ async def drain(delay: str) -> bool:
                 await asyncio.sleep(0.1)
 
         callers = [asyncio.create_task(caller(number % 2 == 0)) for number in range(20)]
-        await asyncio.sleep(1.5)
+        for _ in range(300):
+            if done > 100:
+                break
+            await asyncio.sleep(0.1)
         stopping = True
         code, seconds = await gateway.stop()
         await asyncio.wait(callers, timeout=5)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.call import Call
+from gateway.call import Call, Gateway
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
 from gateway.core.framing import Fields
 from gateway.core.headers import LimitState, tightest, visible
@@ -90,6 +90,11 @@ def ours(call: Call, received_status: int = 0) -> bytes:
             f"upstream;dur={record.upstream_s * 1e3:.1f}\r\n"
         )
     return lines.encode("ascii")
+
+
+def date_line(gateway: Gateway) -> bytes:
+    """For answers of ours; an upstream's answer says itself when it was made."""
+    return gateway.dates.at(int(gateway.wall_clock()))
 
 
 def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:

@@ -14,6 +14,7 @@ from gateway.callers import Callers
 from gateway.core.policy import PolicySet
 from gateway.core.retry import CHANCE_BITS
 from gateway.core.shares import Fleet
+from gateway.core.timestamps import DateLine
 from gateway.core.trace import ALL_SAMPLED
 from gateway.guards.breakers import Breakers
 from gateway.guards.pacing import Pacing
@@ -96,6 +97,7 @@ def build_gateway(
         gateway.sampled_below = int(settings.traces.sample * ALL_SAMPLED)
     gateway.clock = time.monotonic
     gateway.wall_clock = time.time
+    gateway.dates = DateLine()
     gateway.pacing = Pacing()
     gateway.sleep = asyncio.sleep
     gateway.on_fallback = lambda _charges: None

@@ -15,6 +15,7 @@ from gateway.core.hop import Hop
 from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
+from gateway.core.timestamps import DateLine
 from gateway.guards.breakers import Breakers, Passage
 from gateway.guards.pacing import Pacing
 from gateway.guards.pauses import Pauses
@@ -111,6 +112,7 @@ class Gateway:
     fallback: Fallback
     upstreams: Upstreams
     sink: RecordSink
+    dates: DateLine
     fields: FieldWriter
     hop: Hop
     leases: Leases

@@ -8,7 +8,7 @@ import asyncio
 
 from gateway.accept import accept, bounds
 from gateway.admit import admit
-from gateway.annotate import limit_lines, ours
+from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call, Gateway
 from gateway.core.intake import Rejected, Source
 from gateway.core.problems import (
@@ -116,6 +116,6 @@ async def _read(call: Call, most_bytes: int) -> bytes:
 def _acknowledge(call: Call, body: bytes) -> None:
     call.record.status, call.record.bytes_out = 200, len(body)
     call.request.connection.write(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b%b\r\n%b"
-        % (len(body), limit_lines(call), ours(call), body)
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b%b%b\r\n%b"
+        % (len(body), date_line(call.gateway), limit_lines(call), ours(call), body)
     )

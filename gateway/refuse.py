@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import orjson
 
-from gateway.annotate import limit_lines, ours
+from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call, Gateway
 from gateway.core.problems import UPSTREAM_PROBLEMS, Kind, Refusal, document
 from gateway.upstream.failure import UpstreamFailed
@@ -28,7 +28,8 @@ def refuse(call: Call, refusal: Refusal) -> None:
     if written is None:
         written = refusal.written = Written(call.gateway, refusal, record.connection)
     body = written.body(refusal, record.request_id)
-    head = written.head(refusal, len(body)) + limit_lines(call) + ours(call) + b"\r\n"
+    date = call.gateway.dates.at(int(call.gateway.wall_clock()))
+    head = written.head(refusal, len(body)) + date + limit_lines(call) + ours(call) + b"\r\n"
     if record.method != "HEAD":
         record.bytes_out = len(body)
         head += body
@@ -92,10 +93,11 @@ def unreadable(gateway: Gateway, refusal: Refusal, request_id: str) -> bytes:
     """The whole answer to a head that is no request; the socket is closed behind it."""
     body = _body(gateway, refusal, request_id, "")
     status = refusal.kind.status
-    return b"HTTP/1.1 %d %b\r\n%bX-Request-Id: %b\r\nConnection: close\r\n\r\n%b" % (
+    return b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\nConnection: close\r\n\r\n%b" % (
         status,
         _REASONS[status].encode(),
         problem_lines(gateway, refusal, len(body)),
+        date_line(gateway),
         request_id.encode(),
         body,
     )

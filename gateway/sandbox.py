@@ -6,7 +6,7 @@ breaker and what is learned from it never hear of such a call.
 
 from http import HTTPStatus
 
-from gateway.annotate import limit_lines, ours
+from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call
 from gateway.core.problems import Refusal, body_problem
 from gateway.core.samples import Asked
@@ -63,6 +63,8 @@ def _write(call: Call, reply: Reply) -> None:
     lines = "".join([f"{name}: {value}\r\n" for name, value in reply.fields])
     if reply.status not in BODILESS:
         lines += f"Content-Length: {len(reply.body)}\r\n"
+    if not any(name.lower() == "date" for name, _ in reply.fields):
+        lines += date_line(call.gateway).decode("ascii")
     start = b"HTTP/1.1 %d %b\r\n%b" % (reply.status, _REASONS.get(reply.status, b""), lines.encode("ascii"))
     head = start + limit_lines(call) + ours(call) + b"\r\n"
     if record.method == "HEAD" or reply.status in BODILESS:

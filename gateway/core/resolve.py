@@ -9,12 +9,7 @@ from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 
 _PER_HOP = frozenset({"OPTIONS", "TRACE"})
-_LAST_HOP = Refusal(
-    BAD_REQUESTS[405],
-    "Max-Forwards ends here, and the gateway itself has no such method.",
-    extra_fields=(("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH"),),
-)
-_NO_TRACE = Refusal(BAD_REQUESTS[405], "TRACE is not passed on to an upstream that is shown credentials.")
+_OTHERS = (("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH"),)
 
 
 class Asking(Protocol):
@@ -80,8 +75,12 @@ def _not_onward(method: str, route: Route, headers: Any) -> Refusal | None:
     what the upstream is shown in its place (§9.3.8)."""
     hops = headers.get("Max-Forwards", "")
     if hops and not hops.strip("0"):
-        return _LAST_HOP
-    return _NO_TRACE if method == "TRACE" and route.upstream.credentials else None
+        return Refusal(
+            BAD_REQUESTS[405], "Max-Forwards ends here, where there is no such method.", extra_fields=_OTHERS
+        )
+    if method == "TRACE" and route.upstream.credentials:
+        return Refusal(BAD_REQUESTS[405], "TRACE is not passed on to an upstream that is shown credentials.")
+    return None
 
 
 def host_name(host: str) -> str:

@@ -63,6 +63,20 @@ def http_date(at_us: int) -> str:
     return f"{_DAYS[when.weekday()]}, {when.day:02} {month} {when.year:04} {when:%H:%M:%S} GMT"
 
 
+class DateLine:
+    """The `Date` field line of answers that are made here (RFC 9110 §6.6.1), formatted once a second."""
+
+    def __init__(self) -> None:
+        self._at_s = -1
+        self._line = b""
+
+    def at(self, now_s: int) -> bytes:
+        """`now_s`: epoch seconds."""
+        if now_s != self._at_s:
+            self._at_s, self._line = now_s, f"Date: {http_date(now_s * SECOND_US)}\r\n".encode("ascii")
+        return self._line
+
+
 def _of_number(whole: int, fraction: str, now_us: int) -> int:
     """By its size: seconds to wait, epoch seconds or epoch milliseconds. A fraction is rounded up."""
     unit_us = 1000 if whole >= _EPOCH_MS else SECOND_US

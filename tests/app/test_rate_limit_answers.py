@@ -2,6 +2,7 @@
 
 import gc
 import json
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 
 import http_sf
@@ -81,6 +82,7 @@ async def test_every_limited_answer_says_where_the_caller_stands(start: Start, u
     assert 595 <= problem["retry_after"] <= 600
     assert fields["Content-Type"] == "application/problem+json"
     assert fields["Cache-Control"] == "no-store"
+    assert parsedate_to_datetime(fields["Date"]).tzinfo is not None
     assert fields["Proxy-Status"] == 'gw-test; error=http_request_denied; details="tenant-10m"'
     for name in ("RateLimit", "RateLimit-Policy"):
         assert len(http_sf.parse(fields[name].encode(), tltype="list")) == 2

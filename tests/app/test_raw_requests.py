@@ -1,5 +1,7 @@
 """Requests as raw bytes against the running gateway: forwarded in one unambiguous form, or refused and cut off."""
 
+import re
+
 import pytest
 
 from tests.app.conftest import Running
@@ -21,6 +23,7 @@ async def test_bad_heads_are_answered_and_cut_off(
     answer = await gateway.raw(head + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
     assert status_of(answer) == status
     assert answer.count(b"Content-Type: application/problem+json") == 1
+    assert re.search(rb"\r\nDate: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\r\n", answer)
     assert b"Connection: close" in answer
     assert upstream.received == []
     assert [record.status for record in await gateway.records.wait(1)] == [status]

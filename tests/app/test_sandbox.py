@@ -85,6 +85,7 @@ async def test_a_read_is_answered_from_the_fixtures(gateway: Running, upstream: 
     assert fields["x-gateway-sandbox"] == "true"
     assert fields["content-type"] == "application/json"
     assert fields["x-request-id"]
+    assert fields["date"]
     assert "calls" in fields["ratelimit"]
     assert fields["x-ratelimit-remaining"] == "4"
     (record,) = await gateway.records.wait(1)

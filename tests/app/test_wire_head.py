@@ -149,6 +149,7 @@ BAD_REQUESTS = [
     (H + b"Expect: 200-ok\r\n\r\n", 417),
     (H + b"Expect: 100-continue\r\nExpect: 200-ok\r\n\r\n", 417),
     (b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400),
+    (H + b"Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400),
     (b"GET http://:80/ HTTP/1.1\r\nHost:\r\n\r\n", 400),
     (H + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431),
 ]
