@@ -108,9 +108,8 @@ class Reader:
         self._routes = {id(route): number for number, route in enumerate(policies.routes)}
         self._assume = lru_cache(MOST_KNOWN)(partial(assumed, policies))
         self._places: dict[tuple[Any, ...], Place] = {}
-        self._callers: dict[tuple[Any, ...], dict[tuple[Any, ...], Kind]] = {}
+        self._shared: dict[tuple[Any, ...], Place] = {}
         self._remembered = 0
-        self._by_address = {id(route) for route in policies.routes if _by_address(route)}
         self._second, self._second_us = "", 0
 
     def rows(self, text: bytes) -> Rows:
@@ -169,19 +168,27 @@ class Reader:
         return place.callers.get(who) or self._find_caller(place, who, line)
 
     def _find_place(self, said: tuple[Any, ...]) -> "Place":
-        """Where such lines lead. Those of other paths may lead there, too: they have their callers in common."""
+        """Where such lines lead."""
         method, path, query, host, route, operation = (one if isinstance(one, str) else "" for one in said)
         head = Recorded(method, f"{path}?{query}" if query else path, host, "", self._assume(route, operation))
-        found = resolve(self._policies, head, host)
-        if isinstance(found, Refusal):
-            place = Place(found, {}, by_address=False)
-        else:
-            alike = (id(found.route), id(found.operation), route, operation)
-            callers = {} if found.route.line_keys else self._callers.setdefault(alike, {})
-            place = Place(found, callers, id(found.route) in self._by_address)
+        place = self._place(resolve(self._policies, head, host), route, operation)
         if len(self._places) >= MOST_KNOWN:
             self._places.clear()
         self._places[said] = place
+        return place
+
+    def _place(self, found: Resolved | Refusal, route: str, operation: str) -> "Place":
+        """Lines of many paths share one, unless the path says who is calling. route, operation: what they had then."""
+        if isinstance(found, Refusal):
+            alike: tuple[Any, ...] = (found.kind.code,)
+        elif found.route.line_keys:
+            return Place(found, {}, _by_address(found.route))
+        else:
+            alike = (id(found.route), id(found.operation), route, operation)
+        place = self._shared.get(alike)
+        if place is None:
+            by_address = not isinstance(found, Refusal) and _by_address(found.route)
+            place = self._shared[alike] = Place(found, {}, by_address)
         return place
 
     def _find_caller(self, place: "Place", who: tuple[Any, ...], line: Mapping[str, Any]) -> Kind:
@@ -191,7 +198,7 @@ class Reader:
         self._remembered += 1
         if self._remembered > MOST_KNOWN:
             self._remembered = 0
-            self._callers.clear()
+            self._shared.clear()
             self._places.clear()
         kind = place.callers[who] = self._identify(place.found, call)
         return kind
@@ -210,9 +217,9 @@ class Reader:
 
 
 class Place(NamedTuple):
-    """What lines of one method, path, query and host come to.
+    """Where lines lead, and who calls there.
 
-    callers     what is known of callers there, by what lines say of them: tenant, account, connection, address
+    callers     by what lines say of them: tenant, account, connection, address
     by_address  whether the address says who is calling
     """
 

@@ -5,6 +5,7 @@ import gzip
 import http.client
 import json
 import os
+import random
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.observe.formats import renaming
+from gateway.policy import load
 from gateway.replay import lines
+from gateway.replay.row import Reader
 from tests.cli.command import gateway
 from tests.cli.conftest import Start, alive, until
 from tests.fakes.ports import free_port
@@ -315,3 +318,56 @@ def test_many_tenants_are_bounded(policy: Path, tmp_path: Path, monkeypatch: pyt
     found = replayed(log, policy)
     assert found["tenants_affected"] == 4
     assert {one["tenant"]: one["newly_admitted"] for one in found["tenants"]}["(others)"] == 6
+
+
+MEMORY = """
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+  account: {from: path, name: account, on_missing: skip}
+  connection: {from: query, name: c, on_missing: skip}
+  address: {from: client_ip, on_missing: skip}
+limits:
+  t: {algorithm: rolling_window, limit: 5, window: 1m, key: [tenant]}
+  a: {algorithm: rolling_window, limit: 5, window: 1m, key: [account]}
+  c: {algorithm: rolling_window, limit: 5, window: 1m, key: [connection]}
+  ip: {algorithm: rolling_window, limit: 5, window: 1m, key: [address]}
+upstreams: {u: {url: "builtin:echo"}}
+routes:
+  - {name: header, match: {path_prefix: /a/, header: {X-Big: "yes"}}, upstream: u, limits: [t]}
+  - name: a
+    match: {path_prefix: /a/}
+    upstream: u
+    limits: [t]
+    operations:
+      - {name: write, match: {method: POST}}
+      - {name: odd, match: {path: "/a/*/odd"}}
+  - {name: path, match: {path: "/p/{account}/**"}, upstream: u, limits: [a]}
+  - {name: query, match: {path_prefix: /q/}, upstream: u, limits: [c]}
+  - {name: ip, match: {path_prefix: /ip/, host: h}, upstream: u, limits: [ip]}
+"""
+
+
+@pytest.mark.parametrize("most", [3, 50_000])
+def test_what_is_remembered_of_lines_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("gateway.replay.row.MOST_KNOWN", most)
+    (tmp_path / "p.yaml").write_text("version: 1" + MEMORY)
+    policies, dice = load([tmp_path / "p.yaml"]), random.Random(7)
+    said: dict[str, list[str | None]] = {
+        "method": ["GET", "POST"],
+        "path": ["/a/1", "/a/2/odd", "/p/x/1", "/p/y/1", "/q/1", "/q/2", "/ip/1", "/nowhere", "/p/x/../y"],
+        "query": [None, "c=1", "c=2", "c=1&c=2"],
+        "http_host": ["h", "other"],
+        "route": [None, "header", "a", "ip"],
+        "operation": [None, "odd"],
+        "tenant": [None, "", "acme", "globex"],
+        "account": [None, "x"],
+        "connection": [None, "1"],
+        "client_ip": [None, "10.0.0.1", "10.0.0.2"],
+    }
+    whole = Reader(policies)
+    for _ in range(2_000):
+        chosen = {name: dice.choice(values) for name, values in said.items()}
+        text = json.dumps({**json.loads(line(1)), "tenant": None, "route": None, **chosen})
+        assert whole.rows(text.encode()).kinds == Reader(policies).rows(text.encode()).kinds, text
