@@ -20,7 +20,7 @@ def a_cache(text: str) -> str:
 
 
 def test_what_docs_show_can_be_loaded(directory: Path) -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```yaml crm.yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     file = directory / "p.yaml"
     file.write_text(block)
     report = check([file])
