@@ -166,6 +166,19 @@ async def test_what_must_not_be_sent_twice_is_not_but_the_next_call_has_a_token(
     assert (await called(gateway, "POST", data=b"x", headers={"Idempotency-Key": "1"}))[0] == 200
 
 
+@pytest.mark.parametrize("off_s", [-400 * 86_400, 400 * 86_400])
+async def test_clocks_that_are_wrong_cost_no_token(start: Start, server: Authority, off_s: float) -> None:
+    """How long a token lives is counted, never when it ends; what the server itself thinks is told by its 401."""
+    gateway = await start(policies(server))
+    wall = gateway.gateway.wall_clock
+    gateway.gateway.wall_clock = lambda: wall() + off_s
+    assert await at_once(gateway, 3) == [200] * 3
+    later(gateway, 3600 * 0.6)
+    assert (await at_once(gateway, 3), server.seen["issued"]) == ([200] * 3, 1)
+    server.control(revoke=True)  # its clock is ahead: for it the token has expired
+    assert (await called(gateway), server.seen["issued"]) == ((200, {"good": True, "_wait": None}), 2)
+
+
 async def test_an_upstream_that_always_says_401_is_no_flood_of_requests(start: Start, server: Authority) -> None:
     server.control(api="always_401")
     gateway = await start(policies(server))

@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -352,6 +353,27 @@ async def test_a_lease_that_took_long_to_get_is_made_sure_of(world: World, own_r
     one._vault.take = slow  # type: ignore[method-assign]
     await one.ready()
     assert (waits, world.server.seen["requests"]) == ([], 1)
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+async def test_who_dies_between_the_servers_answer_and_the_store_takes_the_new_refresh_token_along(
+    world: World, own_redis_server: RedisServer, lenient: bool
+) -> None:
+    """The others have the old one: good enough for lenient servers; of others they are told no, and say so once."""
+    world.server.control(rotate=True, lenient=lenient)
+    dead, alive = [await world.worker(own_redis_server, world.credential("refresh_token")) for _ in range(2)]
+    dying = asyncio.create_task(dead.ready())
+    await Stopped(dead).here.wait()
+    own_redis_server.client().delete(*own_redis_server.client().keys("*lease"))
+    for _ in range(5):
+        with nullcontext() if lenient else pytest.raises(NoToken, match="invalid_grant"):
+            await alive.ready()
+    assert alive.serving is lenient
+    assert world.server.seen["requests"] == 2
+    assert world.told == (["renewed"] if lenient else ["refused"])
+    dying.cancel()
+    assert dead._flight is not None
+    dead._flight.cancel()
 
 
 async def test_who_waits_for_the_dead_too_long_says_so(
