@@ -37,10 +37,20 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 COUNTED = 60
 WARM_UP = 240
 STAGES = {
-    "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call"),
-    "accept": ("accept", "core/trace", "core/forwarding", "core/client_address"),
-    "identify": ("identify", "way", "identity/", "core/match", "core/keys", "core/doubts", "callers.py"),
-    "admit": ("admit", "pauses", "store/", "core/guards", "breakers", "guarding", "core/ask", "leases", "pacing"),
+    "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call.py"),
+    "accept": ("accept", "build", "core/trace", "core/forwarding", "core/client_address"),
+    "identify": (
+        "identify",
+        "identity/",
+        "core/resolve",
+        "core/match",
+        "core/keys",
+        "core/ambiguity",
+        "core/caller",
+        "core/targets",
+        "callers",
+    ),
+    "admit": ("admit", "store/", "core/guards", "guards/", "guarding", "core/ask", "leases"),
     "forward": (
         "forward",
         "attempts",
@@ -52,7 +62,7 @@ STAGES = {
         "wire/body",
     ),
     "annotate and relay": ("annotate", "relay", "core/headers", "refuse", "core/problems"),
-    "settle and record": ("settle", "record", "observe/", "core/classes", "core/signals", "handle"),
+    "settle and record": ("settle", "record", "observe/", "admin/", "core/classes", "core/signals", "handle"),
 }
 """Beginnings of module names below `gateway/`."""
 OUTSIDE = {__file__, inmemory.__file__, scenarios.__file__}
@@ -218,15 +228,23 @@ def stage_of(module: str) -> str:
     return next((stage for stage, parts in STAGES.items() for part in parts if module.startswith(part)), "else")
 
 
+def _named(modules: Counter[str]) -> Counter[str]:
+    return Counter({path.rpartition("/gateway/")[2]: times for path, times in modules.items()})
+
+
+def stages(modules: Counter[str]) -> Counter[str]:
+    """Instructions of each stage, of those of each module's file."""
+    found: Counter[str] = Counter()
+    for module, times in _named(modules).items():
+        found[stage_of(module)] += times
+    return found
+
+
 def show_modules(modules: Counter[str]) -> None:
     """Instructions per call of each stage, then of each module."""
-    named = Counter({path.rpartition("/gateway/")[2]: times for path, times in modules.items()})
-    stages: Counter[str] = Counter()
-    for module, times in named.items():
-        stages[stage_of(module)] += times
-    for counted in (stages, named):
+    for counted in (stages(modules), _named(modules)):
         for name, times in counted.most_common():
-            print(f"{times / COUNTED:8.0f} {times / named.total():5.0%}  {name}")
+            print(f"{times / COUNTED:8.0f} {times / counted.total():5.0%}  {name}")
 
 
 def main() -> int:

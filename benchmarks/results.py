@@ -17,25 +17,20 @@ PROGRAMS = {"wrk": ("wrk", "-v"), "nginx": ("nginx", "-v"), "redis-server": ("re
 Results = dict[str, Any]
 
 
-def begin(path: Path, parts: Sequence[str], *, add: bool) -> Results:
-    """What is known already and stays: other parts of the same file, and with `add` the samples of these parts too."""
+def begin(path: Path) -> Results:
+    """What is known already, and what it runs on now."""
     known: Results = json.loads(path.read_text()) if path.exists() else {}
-    for part in parts:
-        if not add:
-            known.pop(part, None)
-    return known | {
-        "machine": machine(),
-        "commit": commit(),
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return known | {"machine": machine()}
 
 
-def merge(results: Results, part: str, found: Any) -> None:
-    """Add samples of a part to those that are there."""
-    before = results.get(part)
-    if isinstance(found, list):
-        results[part] = (before or []) + found
-    elif part == "latency" and before:
+def merge(results: Results, part: str, found: Any, *, add: bool) -> None:
+    """Put in the samples of a part, with `add` to those that are there, and say what they are of."""
+    stamp = {"commit": commit(), "measured": datetime.now(UTC).isoformat(timespec="minutes")}
+    results["of"] = results.get("of", {}) | {part: stamp}
+    before = results.get(part) if add else None
+    if before and isinstance(found, list):
+        results[part] = before + found
+    elif before and part == "latency":
         results[part] = {name: before[name] + rows for name, rows in found.items()}
     else:
         results[part] = found

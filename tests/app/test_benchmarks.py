@@ -1,14 +1,16 @@
 """The benchmarks still fit the gateway: their modules import, their policies are right, their results can be shown."""
 
 import importlib
+import json
 import pkgutil
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 import benchmarks
-from benchmarks import report, results
+from benchmarks import report, results, tables
 from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
 from gateway.policy import check
 
@@ -50,8 +52,7 @@ SAMPLE = {
     "store_us": 9.0,
 }
 FOUND: results.Results = {
-    "commit": "0000000",
-    "measured": "2026-01-01T00:00:00+00:00",
+    "of": {part: {"commit": "0000000", "measured": "2026-01-01T00:00+00:00"} for part in ("table", "curves")},
     "machine": {"processor": "any"},
     "versions": {"gateway": "0"},
     "table": [
@@ -63,7 +64,7 @@ FOUND: results.Results = {
 
 
 def test_a_ratio_compares_the_same_round() -> None:
-    line = next(line for line in report.table(FOUND).splitlines() if "| gateway |" in line)
+    line = next(line for line in tables.table(FOUND).splitlines() if "| gateway |" in line)
     assert line.split(" | ")[2:5:2] == ["gateway", "1.25"]
 
 
@@ -73,12 +74,29 @@ def test_plots_are_drawings(tmp_path: Path) -> None:
         assert ElementTree.fromstring((tmp_path / name).read_text()).tag.endswith("}svg")
 
 
-def test_figures_go_between_the_marks_of_the_readme(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
-    report.write(FOUND, readme)
-    text = readme.read_text()
+def test_figures_go_between_the_marks_that_name_them() -> None:
+    marked = (
+        "before\n<!-- results -->\nold\n<!-- end of results -->\nbetween\n<!-- times -->\nkept\n<!-- end of times -->\n"
+    )
+    text = report.fill(marked, FOUND)
     assert text.startswith("before\n<!-- results -->\n")
-    assert text.endswith("<!-- end of results -->\nafter\n")
+    assert text.endswith("<!-- end of results -->\nbetween\n<!-- times -->\nkept\n<!-- end of times -->\n")
     assert "old" not in text
     assert "| routes | 1,000 |" in text
+
+
+def test_documents_show_what_there_is() -> None:
+    """Every mark has a name that is known, and is ended."""
+    names = [name for file in report.DOCUMENTS for name in re.findall(r"<!-- (\w+) -->", file.read_text())]
+    ends = [name for file in report.DOCUMENTS for name in re.findall(r"<!-- end of (\w+) -->", file.read_text())]
+    assert set(names) == set(report.SHOWN)
+    assert names == ends
+
+
+def test_what_was_measured_before_keeps_its_revision(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(FOUND))
+    found = results.begin(file)
+    results.merge(found, "table", [], add=False)
+    assert found["of"]["curves"] == FOUND["of"]["curves"]
+    assert found["of"]["table"] != FOUND["of"]["table"]
