@@ -8,6 +8,7 @@ from gateway.call import Call, Gateway
 from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
 from gateway.core.framing import Fields
 from gateway.core.headers import LimitState, tightest, visible
+from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
 
 _NOT_IN_SWITCH = (b"x-request-id", b"content-length", b"transfer-encoding")  # RFC 9110 §8.6, RFC 9112 §6.1
@@ -83,13 +84,20 @@ def ours(call: Call, received_status: int = 0) -> bytes:
     if received_status and (mode == "always" or (mode == "errors" and received_status >= 500)):
         lines += f"Proxy-Status: {settings.name}; received-status={received_status}\r\n"
     if settings.headers.server_timing:
-        total_ms = (gateway.clock() - record.started) * 1e3
-        ours_ms = max(0.0, total_ms - (record.store_s + record.upstream_s) * 1e3)
-        lines += (
-            f"Server-Timing: gw;dur={ours_ms:.1f}, store;dur={record.store_s * 1e3:.1f}, "
-            f"upstream;dur={record.upstream_s * 1e3:.1f}\r\n"
-        )
+        lines += f"Server-Timing: {_timing(record, gateway.clock() - record.started)}\r\n"
     return lines.encode("ascii")
+
+
+def _timing(record: CallRecord, total_s: float) -> str:
+    """Milliseconds so far, by the parts that the log has; what a call did not wait for is left out."""
+    parts = {
+        "store": record.store_s,
+        "queue": record.queue_s,
+        "upstream": record.upstream_s,
+        "retry-wait": record.retry_wait_s,
+    }
+    told = {"gw": max(0.0, total_s - sum(parts.values())), **{name: took_s for name, took_s in parts.items() if took_s}}
+    return ", ".join(f"{name};dur={took_s * 1e3:.1f}" for name, took_s in told.items())
 
 
 def date_line(gateway: Gateway) -> bytes:

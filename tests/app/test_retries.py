@@ -9,6 +9,7 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Decision
 from gateway.core.retry import Retry, Stop
 from gateway.record import CallRecord
+from gateway.settings import HeaderSettings
 from gateway.store import StoreDown
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
@@ -506,3 +507,15 @@ async def test_attempts_wait_for_their_turn(start: Start, upstream: Upstream) ->
     assert (refused.error_class, refused.status, left.status, len(upstream.received)) == ("busy", 503, 499, 1)
     assert 0 < left.queue_s <= left.ended - left.started
     assert (left.upstream_s, line.waiting) == (pytest.approx(0, abs=left.queue_s), 0)
+
+
+async def test_callers_may_be_told_where_the_time_went(start: Start, upstream: Upstream) -> None:
+    upstream.script = after(1)
+    text = POLICIES % {"retry": "", "url": upstream.url, "source": 1000}
+    watched = Watched(await start(text, headers=HeaderSettings(server_timing=True)))
+    answer, _ = await watched.call()
+    (line,) = [line for line in answer.decode().split("\r\n") if line.startswith("Server-Timing: ")]
+    told = dict(part.split(";dur=") for part in line.removeprefix("Server-Timing: ").split(", "))
+    assert told["retry-wait"] == "1000.0"
+    assert set(told) <= {"gw", "store", "queue", "upstream", "retry-wait"}
+    assert told["gw"] == "0.0", "nothing of the waiting is the gateway's own"
