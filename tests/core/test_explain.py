@@ -19,7 +19,7 @@ from gateway.core.measure import Measure, Source
 from gateway.core.mismatch import mismatch, path_text
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
 from gateway.core.problems import Refusal
-from gateway.core.recorded import Said, assumed, nothing_assumed, recorded
+from gateway.core.recorded import Assume, Said, assumed, nothing_assumed, recorded
 from gateway.core.resolve import Resolved, resolve
 from gateway.core.upstream import Learning, Pace, Upstream
 
@@ -377,8 +377,9 @@ def test_a_line_without_a_request_is_none(name: str) -> None:
     assert recorded({key: value for key, value in LINE.items() if key != name}, nothing_assumed) is None
 
 
-def test_a_line_of_a_route_that_is_gone_assumes_nothing() -> None:
-    call = recorded(LINE, partial(assumed, a_set()))
+@pytest.mark.parametrize("assume", [partial(assumed, a_set()), nothing_assumed], ids=["route gone", "routes unknown"])
+def test_where_the_route_is_not_known_nothing_is_assumed(assume: Assume) -> None:
+    call = recorded(LINE, assume)
     assert call is not None
     assert call.headers == {}
 
