@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.tap import MOST_WAITING, Tap, Wanted
+from gateway.admin.listening import MOST_WAITING, Circle, Listener, Wanted
+from gateway.admin.tap import Tap
 from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
 from gateway.record import CallRecord
@@ -91,3 +92,49 @@ def test_filters(wanted: Wanted, taken: set[str]) -> None:
     if wanted.takes_event("breaker.opened", {}):
         found.add("breaker")
     assert found == taken
+
+
+def hear(circle: Circle, *records: CallRecord) -> None:
+    circle.take(records, lambda record: record.tenant.encode())
+
+
+def test_who_has_no_room_is_told_how_much_it_missed() -> None:
+    circle, one, other = (
+        Circle(Wanted(limited=True)),
+        *(Listener(0, Wanted(limited=True, most=most)) for most in (2, 4)),
+    )
+    circle.open += [one, other]
+    hear(circle, call("a"), call("b", "limited"), call("c", "held"))
+    hear(circle, call("d", "limited"), call("e"))
+    circle.settle(one)
+    assert (one.taken(), one in circle.open) == ((["b", "c"], 1), True)
+    hear(circle, *[call("f", "limited")] * 3)
+    for listener in (one, other):
+        circle.settle(listener)
+    assert (one.taken(), other.taken()) == ((["f", "f"], 1), (["b", "c", "d", "f"], 2))
+    circle.leave(one)
+    assert len(circle) == 1
+
+
+def test_calls_that_nobody_has_room_for_are_not_written() -> None:
+    circle = Circle(Wanted())
+    circle.open += [Listener(0, Wanted(most=1)) for _ in range(20)]
+    written: list[CallRecord] = []
+
+    def line(record: CallRecord) -> bytes:
+        written.append(record)
+        return b"{}"
+
+    for _ in range(3):
+        circle.take([call()] * 10, line)
+    assert len(written) == 20  # the first call, for each; the tap writes it once
+
+
+async def test_listeners_come_and_go() -> None:
+    home = Home()
+    home.listen(limited=True)
+    home.listen(limited=True)  # it is still there
+    assert [len(circle) for circle in home.tap._circles.values()] == [1]
+    home.siblings.tell_all("stream.end", {"id": "one"})
+    home.siblings.tell_all("stream.end", {"id": "one"})
+    assert home.tap._circles == {}
