@@ -196,6 +196,7 @@ class Worker:
         event("policy.loaded", "Policy loaded", version=policies.version, files=list(policies.files))
         with suppress(StoreDown):
             await self.store.start()
+        await self.gateway.caches.opened()
         if self._hooks is not None:
             await self._hooks.start()
         self._outage.start()

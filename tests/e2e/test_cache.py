@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from secrets import token_hex
 from typing import Any
 
 import aiohttp
@@ -33,6 +34,13 @@ routes:
 @pytest.fixture
 async def pair(launch: Launch, upstream: Upstream) -> list[Process]:
     return [await launch(POLICIES % upstream.url, "--workers", "2") for _ in range(2)]
+
+
+@pytest.fixture(params=["sentinel_group", "redis_cluster"])
+async def pair_elsewhere(request: pytest.FixtureRequest, launch: Launch, upstream: Upstream) -> list[Process]:
+    """On another kind of store, which others use as well."""
+    url, env = request.getfixturevalue(request.param).url, {"GATEWAY_STORE__KEY_PREFIX": f"t{token_hex(4)}:"}
+    return [await launch(POLICIES % upstream.url, "--workers", "2", store=url, env=env) for _ in range(2)]
 
 
 async def get(gateway: Process, path: str, fields: dict[str, str] | None = None) -> tuple[int, str, str]:
@@ -93,6 +101,14 @@ async def test_what_is_kept_is_told_for_all_workers_together(pair: list[Process]
 
 
 async def test_what_one_fetches_all_have_and_a_purge_is_heard_by_all(pair: list[Process], upstream: Upstream) -> None:
+    await fetched_by_one_and_purged_for_all(pair, upstream)
+
+
+async def test_the_same_behind_sentinels_and_on_a_cluster(pair_elsewhere: list[Process], upstream: Upstream) -> None:
+    await fetched_by_one_and_purged_for_all(pair_elsewhere, upstream)
+
+
+async def fetched_by_one_and_purged_for_all(pair: list[Process], upstream: Upstream) -> None:
     upstream.script = always(answer(b"old"))
     assert await bodies(pair) == {"old"}
     assert len(upstream.received) == 1

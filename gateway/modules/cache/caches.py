@@ -92,6 +92,11 @@ class Caches:
             if self._kept.get(name) is not kept and kept.fleet is not None:
                 self._work(_cleared(kept.fleet, kept.room))
 
+    async def opened(self) -> None:
+        """Until what all keep can be reached, or was found not to be: the first calls, too, ask once for all."""
+        if self._working:
+            await asyncio.wait([*self._working])
+
     def of(self, route: Route) -> Kept | None:
         """None for a call that began with other policies than those in force: it uses no cache."""
         kept = self._kept.get(route.name)
