@@ -96,6 +96,7 @@ class Hooks:
         await self.outbox.close()
         await asyncio.gather(*(queue.courier.close(CLOSE_S) for queue in self.queues.values()))
         await self._store.close()
+        self.counts.tell()
 
     async def test(self, target: str) -> str:
         """Send this target an event made for it: its id. Raises StoreDown."""

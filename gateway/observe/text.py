@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 REDACTED = "[redacted]"
@@ -71,6 +72,7 @@ def without_userinfo(text: str) -> str:
     return _USERINFO.sub(r"\1***@", text) if "@" in text else text
 
 
+@lru_cache(maxsize=256)  # names of fields are always the same
 def is_secret(name: str) -> bool:
     """Whether a value under this name is likely a secret."""
     name = name.lower()

@@ -107,12 +107,13 @@ async def test_receivers_that_misbehave_hold_up_nobody(launch: Launch, receiver:
             ):  # every few seconds
                 async with session.get(f"http://127.0.0.1:{one.admin_port}/-/status") as answer:
                     shown = {queue["receiver"]: queue["waiting"] for queue in (await answer.json())["webhooks"]}
+    await one.stop()
     dropped = Counter[str]()
     for line in one.events("webhook.dropped"):
         assert line["reason"] == "queue_full"
         dropped[line["receiver"]] += line["count"]
     assert waiting == {"tgood": waiting["tgood"], "thang": 10, "t500": 10, "t302": 10, "tdeaf": 10}
-    assert dropped.keys() >= waiting.keys() - {"tgood"}
+    assert {name for name, count in dropped.items() if count >= 20} == waiting.keys() - {"tgood"}
     assert {got.path for got in receiver.got} == statuses.keys(), "nobody asked for the canary"
     assert all(signed([KEY], got.id, *_signature(got)) for got in receiver.got)
 

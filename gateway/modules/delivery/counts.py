@@ -1,20 +1,23 @@
 """What is told of deliveries: counts for metrics, events for the log."""
 
+import asyncio
 from collections import Counter
 
 from gateway.core.redelivery import Step, Tried
 from gateway.observe.log import event
 from gateway.store.queues import Settled, Taken
 
+TELL_S = 1.0
 _RESULTS = {Step.DONE: "delivered", Step.RETRY: "retried", Step.DEAD: "dead"}
 
 
 class Counts:
-    """Of one worker. `deliveries` by (queue, result), `dropped` by (queue, reason)."""
+    """Of one worker. `deliveries` by (queue, result), `dropped` by (queue, reason). Needs the running loop."""
 
     def __init__(self) -> None:
         self.deliveries: Counter[tuple[str, ...]] = Counter()
         self.dropped: Counter[tuple[str, ...]] = Counter()
+        self._untold: Counter[tuple[str, str]] = Counter()
 
     def tried(self, queue: str, taken: Taken, tried: Tried, step: Step, wait_us: int, settled: Settled | None) -> None:
         """See `courier.Tells`."""
@@ -45,6 +48,14 @@ class Counts:
         event("webhook.crashed", "Delivering webhooks met an error of ours", "error", receiver=queue, exc_info=error)
 
     def drop(self, queue: str, reason: str, count: int = 1) -> None:
-        """Letters are lost."""
+        """Letters are lost. Told soon, in one line for all that a receiver loses in a second."""
         self.dropped[queue, reason] += count
-        event("webhook.dropped", "Webhooks dropped", "error", receiver=queue, reason=reason, count=count)
+        if not self._untold:
+            asyncio.get_running_loop().call_later(TELL_S, self.tell)
+        self._untold[queue, reason] += count
+
+    def tell(self) -> None:
+        """Tell of what was dropped and is not told yet."""
+        untold, self._untold = self._untold, Counter()
+        for (queue, reason), count in untold.items():
+            event("webhook.dropped", "Webhooks dropped", "error", receiver=queue, reason=reason, count=count)
