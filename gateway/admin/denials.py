@@ -1,6 +1,6 @@
 """Who shows a wrong admin token is on record: at once, and then a line now and then, however many requests come.
 
-A token has 16 characters at least, so that trying them all is hopeless; nobody is slowed down or shut out for it.
+A token has 16 characters at least, so trying them all is hopeless: no program is slowed down or shut out for it.
 """
 
 import asyncio
