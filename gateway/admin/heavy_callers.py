@@ -1,13 +1,14 @@
 """Who calls most, and who is refused most, in one worker: of the last one to two minutes, in bounded memory.
 
 A caller is a partition of a limit. Calls cost next to nothing here: they are only collected, and counted some hundreds
-at a time. What is not asked any limit is not seen.
+at a time, before what they are about has left the processor's caches. What is not asked any limit is not seen.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter, itemgetter
 from time import time
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from gateway.record import CallRecord
 
 MOST = 1_000
 """Partitions that are kept: whoever makes up a thousandth of the calls is among them."""
-AT_ONCE = 4_096
+AT_ONCE = 512
 WINDOW_S = 60.0
 MINUTES, MOST_A_MINUTE = 15, 200
 """What is remembered of minutes that are over, and of how many callers each: a megabyte at most."""
@@ -25,14 +26,15 @@ RANKS = 3
 """So many of a limit have a gauge."""
 BY = ("requests", "rejected", "shadow_rejected")
 _REFUSING = {"limited": "rejected", "shadow_limited": "shadow_rejected"}
-_facts = attrgetter("ask", "verdict", "limit_fired")
+_facts = attrgetter("ask.keys", "limit_fired", "verdict", "ask")
+_keys, _fired = itemgetter(0), itemgetter(1)
 
 
 class Minute(NamedTuple):
     """The heaviest of one minute that is over. `number`: minutes since 1970, when it began."""
 
     number: int
-    counts: dict[str, dict[str, int]]
+    counts: Mapping[str, Mapping[str, int]]
 
 
 class HeavyCallers:
@@ -55,10 +57,8 @@ class HeavyCallers:
         """Bring the counts up to date."""
         seen, self._seen = self._seen, []
         self._turn_over()
-        requests = self._now["requests"].counts
-        for (ask, verdict, fired), times in Counter(seen).items():
-            for _, key, _ in ask.charges:
-                requests[key] = requests.get(key, 0) + times
+        self._now["requests"].add_each(chain.from_iterable(map(_keys, seen)))
+        for (_, fired, verdict, ask), times in Counter(filter(_fired, seen)).items():
             if verdict in _REFUSING:
                 self._refused(ask, _REFUSING[verdict], fired, times)
         for heavy in self._now.values():

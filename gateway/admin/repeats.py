@@ -45,7 +45,7 @@ class Repeats:
 
     def take(self, records: Sequence[CallRecord]) -> None:
         """Calls that have ended. What a cache or a sandbox has answered, or a limit refused, took nothing upstream."""
-        reads = self._reads.counts
+        reads: dict[Read, int] = self._reads.counts
         for one in records:
             if one.method != "GET" or one.response_source != "upstream":
                 continue

@@ -66,7 +66,7 @@ _kind = lru_cache(maxsize=4_096)(Kind)
 class Ask:
     """Made once per caller and remembered while the caller keeps calling, so that nobody works it out twice.
 
-    charges      what each limit is asked for
+    charges      what each limit is asked for; `keys` of them
     guards       the pauses and the breaker that may hold the call back, asked before the limits
     breaker      the breaker: the last of the guards, unless each worker has its own; None = there is none
     own          the breaker, if each worker has its own: then it is asked for itself, before the store
@@ -100,6 +100,7 @@ class Ask:
         "empty",
         "granted",
         "guards",
+        "keys",
         "kind",
         "line",
         "measures",
@@ -129,6 +130,7 @@ class Ask:
         credential: Credential | None = None,
     ) -> None:
         self.charges = tuple(charges)
+        self.keys = tuple([charge.key for charge in self.charges])
         self.guards = tuple(guards)
         self.breaker = breaker
         self.line = tuple(line)

@@ -5,7 +5,8 @@ whole divided by how many are kept. Two summaries can be added, and the same hol
 summaries", 2012). So whoever makes up more than that share of the calls is surely among those kept.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -19,12 +20,16 @@ class HeavyHitters(Generic[Key]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.counts: dict[Key, int] = {}
+        self.counts: Counter[Key] = Counter()
         self.missed = 0
 
     def add(self, key: Key, count: int) -> None:
         """It came so many times more."""
         self.counts[key] = self.counts.get(key, 0) + count
+
+    def add_each(self, keys: Iterable[Key]) -> None:
+        """Each of them came once more."""
+        self.counts.update(keys)
 
     def merge(self, counts: Mapping[Key, int], missed: int) -> None:
         """What somebody else has counted."""
@@ -38,7 +43,7 @@ class HeavyHitters(Generic[Key]):
             return
         least = sorted(self.counts.values(), reverse=True)[self._most]
         self.missed += least
-        self.counts = {key: count - least for key, count in self.counts.items() if count > least}
+        self.counts = Counter({key: count - least for key, count in self.counts.items() if count > least})
 
     def top(self, count: int) -> list[tuple[Key, int]]:
         """The most frequent, the first of them first."""
