@@ -47,6 +47,7 @@ class Entry:
 class Draft:
     """Everything that was written, before names are resolved.
 
+    again     entries of a name that an earlier one has: only looked at for what else is wrong with them
     complete  whether every file could be read; if not, a name that is not found may be defined in an unreadable one
     broken    sections that are not what a section should be, in some file; the same goes for the names in them
     env       environment variables, for secrets by reference
@@ -57,6 +58,7 @@ class Draft:
     findings: Findings
     env: Mapping[str, str] = field(default_factory=dict)
     sections: dict[str, dict[str, Entry]] = field(default_factory=lambda: {name: {} for name in ENTRY_TYPES})
+    again: list[tuple[str, Entry]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     complete: bool = True
     broken: set[str] = field(default_factory=set)
@@ -185,6 +187,8 @@ def _check_name(section: str, name: str, node: Node, draft: Draft) -> None:
 def _add(section: str, name: str, node: Node, draft: Draft) -> None:
     entry = Entry(name, node, validate(node, ENTRY_TYPES[section], draft.findings))
     earlier = draft.sections[section].setdefault(name, entry)
+    if earlier is not entry:
+        draft.again.append((section, entry))
     if earlier is not entry and name:
         message = f"{SINGULAR[section]} {quoted(name)} is already defined at {earlier.source}"
         draft.findings.error(_name_place(node), "duplicate-name", message)

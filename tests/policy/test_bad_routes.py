@@ -16,8 +16,9 @@ BAD = {
         "p.yaml:8:94: must be at least 1, got 0 [out-of-range]",
     ),
     "a route twice": (
-        a_route(f"name: r, {ON}", f"name: r, {ON}, match: {{path_prefix: /a/}}"),
+        a_route(f"name: r, {ON}", f"name: r, {ON}, match: {{path_prefix: /a/}}, retry: nix"),
         "p.yaml:9:12: route 'r' is already defined at p.yaml:8 [duplicate-name]",
+        "p.yaml:9:86: retry policy 'nix' is not defined [undefined-name]",
     ),
     "equally specific routes": (
         a_route(f"name: a, {ON}, match: {{path: '/x/{{id}}'}}", f"name: b, {ON}, match: {{path: '/x/{{no}}'}}"),

@@ -34,7 +34,8 @@ _REFERENCES = (
 def resolve_references(draft: Draft) -> None:
     """Report every name that is not defined, and mark those that are as used."""
     for section, steps, target in _REFERENCES:
-        for entry in draft.sections[section].values():
+        again = (entry for name, entry in draft.again if name == section)
+        for entry in (*draft.sections[section].values(), *again):
             for name, where in _names(entry.node, steps):
                 if section != "breakers" or name != OPERATION or name in draft.sections["keys"]:
                     draft.find(target, name, where)
