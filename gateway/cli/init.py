@@ -18,7 +18,9 @@ FILES = (
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put it; made if it is not there.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to put it; made if it is not there. Default: here.")
+    ] = Path(),
 ) -> None:
     """Write commented settings and policies to start from. Files that are there already are never overwritten."""
     targets = [directory / name for name, _ in FILES]
@@ -29,7 +31,8 @@ def init(
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, _text(source))
         typer.echo(f"wrote {target}")
-    typer.echo(f"next: cd {directory} && gateway check && gateway run")
+    go_there = "" if directory == Path() else f"cd {directory} && "
+    typer.echo(f"next: {go_there}gateway check && gateway run")
 
 
 def _text(source: str) -> str:

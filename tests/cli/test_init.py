@@ -40,6 +40,13 @@ def test_what_it_writes_is_right_and_serves(start: Start, tmp_path: Path) -> Non
     process.ends_well()
 
 
+def test_without_a_name_it_writes_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = gateway("init")
+    assert done.stdout.splitlines()[-1] == "next: gateway check && gateway run"
+    assert (tmp_path / "policies" / "policies.yaml").is_file()
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "policies.yaml").symlink_to(tmp_path / "nowhere")

@@ -75,12 +75,9 @@ def breakers(found: Document, *, alone: bool = False) -> Html:
 
 def _breaker_row(one: Document) -> tuple[object, ...]:
     path, state = path_of("breakers", one["partition"]), one.get("state", "unknown")
-    next_s, counted = one.get("next_probe_s"), one.get("calls")
-    said = (
-        reason(one),
-        f"{one['failed']:,} of {counted:,} failed" if counted else "",
-        f"next probe in {lasting(next_s)}" if next_s else "",
-    )
+    next_s, failed = one.get("next_probe_s"), one.get("failed")
+    why = f"{failed:,} of {one['calls']:,} failed" if failed else reason(one)
+    said = (why, f"probe in {lasting(next_s)}" if next_s else "")
     return (
         link(path, one["breaker"]),
         "everybody" if one["key"] in ("", "*") else one["key"],
