@@ -10,6 +10,7 @@ what waits for the others is bounded and the rest counted.
 import asyncio
 import http.client
 import json
+import os
 import re
 import socket
 import sys
@@ -181,7 +182,8 @@ def total(metrics: str, name: str, receiver: str, label: str = "") -> float:
 
 
 def main(rounds: int = 2, seconds: float = 12.0) -> int:
-    """Measure, print, judge."""
+    """Measure, print, judge. Receivers, and whoever flaps, are on the core that is not the gateways'."""
+    os.sched_setaffinity(0, {int(programs.OTHER_CORE)})
     with ExitStack() as stack:
         receivers, port = stack.enter_context(receiving())
         deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

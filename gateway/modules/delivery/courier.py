@@ -120,6 +120,7 @@ class Courier:
             task = asyncio.create_task(self._try(taken))
             self._trying.add(task)
             task.add_done_callback(self._tried)
+            await asyncio.sleep(0)  # calls that have come go between two tries, not behind all of them
         idle = wait_ms < 0 and not letters
         self._poll_s = min(2 * self._poll_s, LONGEST_POLL_S) if idle else POLL_S
         poll_s = random.uniform(0.75, 1) * self._poll_s  # noqa: S311
