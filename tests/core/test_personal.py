@@ -13,7 +13,8 @@ from tests.core.cache_cases import fields
         "ocp-apim-subscription-key", "x-auth-token", "x-access-token", "private-token", "x-amz-security-token", "dd-api-key",
         "x-csrf-token", "x-session-id", "x-auth-request-email", "x-user-password", "secret", "x-client-secret", "x-jwt",
         "x-goog-iap-jwt-assertion", "x-hub-signature", "x-ssl-client-cert", "impersonate-user", "x-remote-user", "remote_user",
-        "x-functions-key", "x-credentials", "x-bearer",
+        "x-functions-key", "x-credentials", "x-bearer", "x-amzn-oidc-identity", "x-consumer-username", "x-ms-client-principal",
+        "x-userinfo",
     ],
 )  # fmt: skip
 def test_names_of_credentials(name: str) -> None:

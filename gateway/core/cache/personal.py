@@ -14,8 +14,10 @@ from gateway.core.framing import Fields
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 
 _NAMED_LIKE_ONE = re.compile(
-    rb"auth|bearer|cert|cookie|credential|impersonat|jwt|key|passw|remote.user|secret|session|signature|token"
+    rb"auth|bearer|cert|cookie|credential|jwt|key|passw|secret|session|signature|token"
+    rb"|consumer|impersonat|oidc|principal|remote.user|userinfo"
 ).search
+"""What carries a key, a token or a password; and by what proxies tell a server whom they have let in."""
 _KEYS_TO_NOTHING = frozenset({b"idempotency-key", b"x-idempotency-key", b"sec-websocket-key"})
 
 
