@@ -11,8 +11,8 @@ from prometheus_client import Metric
 from gateway.core.policy import PolicySet
 from gateway.observe.levels import NO_ROUTE
 
-INTAKE = "intake:"
-"""Begins the `route` of webhooks that came: their sources are in the settings."""
+INTAKE = ("intake:", "intake.")
+"""Begin the `route` and the `limit` of webhooks that came: their sources are in the settings."""
 
 
 class Collects(Protocol):

@@ -3,6 +3,7 @@
 import random
 import string
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
@@ -169,8 +170,6 @@ def test_levels_of_what_is_gone_become_zero(metrics: Metrics) -> None:
 
 
 def test_policy_sets_as_they_come(metrics: Metrics) -> None:
-    from dataclasses import replace
-
     metrics.count_reload("rejected")
     found = samples(metrics)
     assert found["gateway_policy_last_reload_successful"] == 0
@@ -197,6 +196,7 @@ def test_what_a_reload_takes_away_is_gone_with_the_next_scrape(metrics: Metrics,
         other.route, other.upstream, other.ask, other.decision = route, "", NOTHING, None
         metrics.emit(other)
     metrics.on_breaker_change("fragile", "open")
+    metrics.on_near(replace(WINDOW, name="intake.crm"))
     gone = ('route="erp"', 'upstream="erp-api"', 'limit="connection-1m"', 'limit="tenant-shadow"')
     before = samples(metrics)
     assert all(any(label in name for name in before) for label in gone)
@@ -206,6 +206,7 @@ def test_what_a_reload_takes_away_is_gone_with_the_next_scrape(metrics: Metrics,
     assert found['gateway_limit_decisions_total{decision="allowed",limit="tenant-10m",store="redis"}'] == 1
     for route in ("none", "intake:crm"):
         assert found[f'gateway_requests_total{{code="200",method="GET",route="{route}",source="upstream"}}'] == 1
+    assert found['gateway_limit_near_total{limit="intake.crm"}'] == 1
     metrics.policy_loaded(POLICIES)
     metrics.emit(call)
     assert samples(metrics)['gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}'] == 2
