@@ -14,6 +14,7 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 
 SECOND_US = 1_000_000
+_CONCURRENCY = Algorithm.CONCURRENCY  # before Python 3.12, naming a member costs as much as several of these lines
 
 
 def whole_seconds(duration_us: int) -> int:
@@ -38,7 +39,7 @@ def seconds_to_more(limit: Limit, verdict: Verdict) -> int:
 
     A limit that has some quota left, but less than a call costs, does not ask for a longer wait than the call needs.
     """
-    if limit.algorithm is Algorithm.CONCURRENCY:
+    if limit.algorithm is _CONCURRENCY:
         return max(1, whole_seconds(min(verdict.more_us, SECOND_US)))
     admitted, remaining, _, more_us, retry_us = verdict
     wait_us = -(-remaining * limit.window_us // limit.quota)  # its fair share of the window

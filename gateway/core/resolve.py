@@ -1,6 +1,7 @@
 """Where a request line leads: its route, its operation, and what the upstream is asked for."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from gateway.core.ambiguity import ODD, ambiguous, dearest, leaves
@@ -83,6 +84,7 @@ def _not_onward(method: str, route: Route, headers: Any) -> Refusal | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def host_name(host: str) -> str:
     """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
     name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host

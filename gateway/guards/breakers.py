@@ -17,6 +17,7 @@ from gateway.core.limits import Decision
 from gateway.store.local import LocalStore
 
 FLUSH_S = 0.1
+_SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
 MOST_REPORTS = 25
 """In one command: a script is not to hold the store up for longer than some decisions do."""
 
@@ -98,7 +99,7 @@ class Breakers:
         breaker = guard.rule
         assert isinstance(breaker, Breaker), "pauses hear of no outcomes"
         slow = int(breaker.slow_ppm > 0 and counts is not Counts.IGNORE and took_s * 1e6 > breaker.slow_us)
-        if counts is Counts.SUCCESS and not standing.urgent:
+        if counts is _SUCCESS and not standing.urgent:
             self._count(passage, slow)
         elif counts is not Counts.IGNORE or standing.probe:
             waiting = self._passed.pop((id(judge), guard.key, standing.generation), None)

@@ -21,11 +21,12 @@ def check_line(head: bytes) -> tuple[str, str]:
     line = _LINE.match(head)
     if line is None:
         raise BadHead(400, "malformed request line")
-    if line[3] not in (b"1.1", b"1.0"):
+    method, target, version = line.groups()
+    if version not in (b"1.1", b"1.0"):
         raise BadHead(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    if line[1] == b"CONNECT":
+    if method == b"CONNECT":
         raise BadHead(405, "CONNECT is not offered: this is not a forward proxy")
-    return line[1].decode("ascii"), line[2].decode("ascii")
+    return method.decode("ascii"), target.decode("ascii")
 
 
 def upgrade(headers: Headers) -> str:
