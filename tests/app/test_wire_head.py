@@ -244,6 +244,39 @@ async def test_folded_response_fields_are_unfolded(responses: ResponseHeadParser
         R + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
         R + b"X : a\r\n\r\n",
         R + b"no colon\r\n\r\n",
+        *(
+            line + b"\r\nContent-Length: 0\r\n\r\n"
+            for line in (
+                b" HTTP/1.1 200 OK",
+                b"HTTP/1.1\t200 OK",
+                b"HTTP/1.1  200 OK",
+                b"HTTP/1.1 +200 OK",
+                b"HTTP/1.1 2 00",
+                b"HTTP/1.1",
+            )
+        ),
+        *(
+            line + b"\r\nContent-Length: 0\r\n\r\n"
+            for line in (
+                b"HTTP/1.1 200OK",
+                b"HTTP/1.1 000 X",
+                b"HTTP/1.1 200 a\x00b",
+                b"http/1.1 200 OK",
+                b"HTTP/2 200",
+            )
+        ),
+        *(
+            R + line + b"\r\n\r\n"
+            for line in (
+                b"X(: y",
+                b"X\xe9: y",
+                b": y",
+                b"X\x00: y",
+                b"Content-Length:",
+                b"Content-Length: 5;",
+                b'Content-Length: "5"',
+            )
+        ),
     ],
 )
 async def test_refused_responses(responses: ResponseHeadParser, head: bytes) -> None:
