@@ -88,7 +88,9 @@ async def test_threshold_silence_one_probe_recovery(launch: Launch, upstream: Up
     upstream.script = always(BAD)
     outcomes = await calls(fleet, 300)
     reached = len(upstream.received)
-    assert 5 <= reached <= 5 + CONCURRENCY * len(fleet)
+    in_flight = CONCURRENCY * len(fleet)
+    # A caller that has its answer may be let in once more, by another worker, before its failure is with the store.
+    assert 5 <= reached <= 5 + 2 * in_flight
     assert outcomes == {(503, ""): reached, HELD: 600 - reached}
 
     assert await calls(fleet, 100) == {HELD: 200}, "silence"

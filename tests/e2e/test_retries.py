@@ -15,7 +15,7 @@ version: 1
 retries:
   quick: {attempts: 5, backoff: {schedule: [10ms]}}
 upstreams:
-  up: {url: "%s"}
+  up: {url: "%s", timeouts: {connect: 20s}}
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, retry: quick}
 """

@@ -68,7 +68,7 @@ OLDEST = (6, 2)
 FOLDER = Path(gateway.store.__file__).parent
 LUA = "\n".join(script.source for script in (*SCRIPTS, STATUS, ANSWERS))
 CODE = re.sub(r"--.*", "", LUA)
-PYTHON = "\n".join(path.read_text("utf-8") for path in sorted(FOLDER.glob("*.py")))
+PYTHON = "\n".join(path.read_text("utf-8") for path in sorted(FOLDER.rglob("*.py")))
 HANDSHAKE = {"SELECT"}
 """What redis-py sends besides AUTH and HELLO, which everybody may."""
 
