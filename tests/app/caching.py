@@ -12,7 +12,7 @@ version: 1
 keys:
   tenant: {from: header, name: X-Tenant-Id, on_missing: skip}
 limits:
-  calls: {algorithm: rolling_window, limit: %(limit)d, window: 1h, key: [tenant]}
+  calls: {algorithm: rolling_window, limit: %(limit)d, window: 1h, key: [tenant], on_store_error: %(posture)s}
 upstreams:
   up: {url: "%(url)s"}
 retries:
@@ -108,11 +108,12 @@ async def begin(
     rest: str = "",
     limit: int = 500,
     store: str = "local",
+    posture: str = "local",
 ) -> Cached:
-    """A gateway with POLICIES. more: of the cache, rest: of the route, as lines of YAML."""
+    """A gateway with POLICIES. more: of the cache, rest: of the route, as lines of YAML; posture: of the limit."""
     indented = more.replace("\n", "\n        ")
     policies = POLICIES % {
         "url": upstream.url, "vary_by": vary_by, "ttl": ttl, "more": indented, "rest": rest, "limit": limit,
-        "store": store,
+        "store": store, "posture": posture,
     }  # fmt: skip
     return Cached(await start(policies), upstream)

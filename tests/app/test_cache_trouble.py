@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.modules.cache.memory import Memory
+from gateway.store import StoreDown
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
 from tests.fakes.upstream import Received, Socket, Upstream
@@ -81,6 +82,26 @@ async def test_while_the_breaker_is_open(start: Start, upstream: Upstream) -> No
     got = await cached.get("/things")
     assert (got.status, got.fields("Cache-Status")) == (200, ["gw-test; hit; detail=stale-if-error; ttl=-15"])
     assert len(upstream.received) == 2
+
+
+async def test_while_no_limit_can_be_asked(start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `deny`, calls are refused while the store is down: not those for which something old is there."""
+    cached = await begin(start, upstream, posture="deny")
+    cached.answers(OLD)
+    await cached.get("/things")
+
+    async def down(*_: object) -> None:
+        raise StoreDown("timeout")
+
+    monkeypatch.setattr(cached.running.gateway.store, "admit", down)
+    assert (await cached.get("/users/1")).status == 503
+    assert (await cached.get("/things")).fields("Cache-Status")[0].startswith("gw-test; hit; ttl=")
+    cached.later(20)
+    got = await cached.get("/things")
+    assert (got.status, got.fields("Cache-Status")) == (200, ["gw-test; hit; detail=stale-if-error; ttl=-15"])
+    cached.later(46)
+    assert (await cached.get("/things")).status == 503
+    assert len(upstream.received) == 1
 
 
 async def test_who_has_used_up_its_limit_gets_hits_but_nothing_stale(start: Start, upstream: Upstream) -> None:
