@@ -34,7 +34,7 @@ def test_the_room_is_the_same_for_equal_rules_in_every_process() -> None:
     others = [
         room_of("erp", a_cache(), upstream),
         room_of("crm", a_cache(ttl_us=1), upstream),
-        room_of("crm", a_cache(personal=Personal(not_=frozenset({b"x-key"}))), upstream),
+        room_of("crm", a_cache(personal=Personal(exempt=frozenset({b"x-key"}))), upstream),
         room_of("crm", a_cache(), replace(upstream, host="other")),
         room_of("crm", a_cache(), replace(upstream, timeouts=Timeouts(1))),
     ]

@@ -42,7 +42,7 @@ FRESH = "Cache-Control: max-age=60"
         (200, [FRESH, "Cache-Control: must-revalidate"], ["Authorization: x"], {}, True),
         (200, [FRESH], ["Authorization: x"], {"per_credential": True}, True),
         (200, [FRESH], ["X-Api-Key: x"], {"ttl_us": S}, False),
-        (200, [FRESH], ["X-Api-Key: x"], {"personal": Personal(not_=frozenset({b"x-api-key"}))}, True),
+        (200, [FRESH], ["X-Api-Key: x"], {"personal": Personal(exempt=frozenset({b"x-api-key"}))}, True),
         (200, [FRESH, "Cache-Control: public"], ["X-Api-Key: x", "Cookie: a=b"], {}, True),
         (200, ["Cache-Control: s-maxage=9"], ["X-Api-Key: x"], {}, True),
         (200, [FRESH, "Cache-Control: must-revalidate"], ["X-Api-Key: x"], {}, False),

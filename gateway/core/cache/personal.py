@@ -21,22 +21,32 @@ _NAMED_LIKE_ONE = re.compile(
 _KEYS_TO_NOTHING = frozenset({b"idempotency-key", b"x-idempotency-key", b"sec-websocket-key"})
 
 
-@lru_cache(1024)
+MAX_NAME_BYTES = 64
+"""Longer names are not remembered: callers choose them."""
+
+
 def named_like_credentials(name: bytes) -> bool:
     """Whether a field with this lower-case name looks as if it carried a key, a token or a password."""
+    return _remembered(name) if len(name) <= MAX_NAME_BYTES else _looked_at(name)
+
+
+def _looked_at(name: bytes) -> bool:
     return name not in _KEYS_TO_NOTHING and _NAMED_LIKE_ONE(name) is not None
+
+
+_remembered = lru_cache(1024)(_looked_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Personal:
     """What counts on one route, in lower case.
 
-    also  fields that say who is calling whatever they are named
-    not_  fields that do not, or whose values keep answers apart anyway
+    also    fields that say who is calling whatever they are named
+    exempt  fields that do not, or whose values keep answers apart anyway
     """
 
     also: frozenset[bytes] = frozenset()
-    not_: frozenset[bytes] = frozenset()
+    exempt: frozenset[bytes] = frozenset()
 
     def of(self, request: Fields) -> frozenset[bytes]:
         """The names of the fields by which this request says who is calling."""
@@ -44,7 +54,7 @@ class Personal:
 
     def names(self, name: bytes) -> bool:
         """Whether it is one of them."""
-        return name not in self.not_ and (name in self.also or named_like_credentials(name))
+        return name not in self.exempt and (name in self.also or named_like_credentials(name))
 
 
 ANYBODY = Personal()

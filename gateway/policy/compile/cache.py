@@ -67,8 +67,6 @@ def _personal(model: models.Cache, schemes: Iterable[Scheme], keys: Mapping[str,
     parts = [keys[name] for name in model.vary_by if name in keys]
     apart = {part.source_name for part in parts if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)}
     apart.update(model.vary_headers)
-    return Personal(
-        frozenset(scheme.header.encode() for scheme in schemes),
-        frozenset(name.encode() for name in apart) - {AUTHORIZATION, COOKIE}
-        | frozenset(name.encode() for name in model.impersonal_headers),
-    )
+    exempt = {name.encode() for name in apart} - {AUTHORIZATION, COOKIE}
+    exempt.update(name.encode() for name in model.impersonal_headers)
+    return Personal(frozenset(scheme.header.encode() for scheme in schemes), frozenset(exempt))
