@@ -35,7 +35,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """`url` may carry credentials: never log it; `gateway.store.redact_url` gives the safe form.
+    """`url` may carry credentials: never log it; `gateway.core.store_url.redact_url` gives the safe form.
 
     `gateways`: how many share the limits, as long as the store has not said it.
     """
