@@ -27,6 +27,8 @@ or MAX_DIAL_GAP_S, of each other, and are to have some time left to tell it."""
 ASK_AGAIN_S = 0.03
 AT_ONCE = 100
 """Debts in one command: a script is not to hold the store up for longer than some decisions do."""
+CAREFUL_S = HAND_OVER_S
+"""For how long a worker keeps to its share since it heard that another one of its gateway has lost the store."""
 MOST_RESTORED = 2_000
 PAUSE_S = 0.005
 REST_PAUSE_S = 0.02
@@ -69,6 +71,7 @@ class Outage:
         self._away_since: float | None = None
         self._reason: Mapping[str, object] = {}
         self._gone_us = 0
+        self._careful = False
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -123,25 +126,46 @@ class Outage:
     def _left(self, fields: Mapping[str, object]) -> None:
         if self._work is not None:
             self._work.cancel()
-        self._heartbeat.quiet = True
+        self._heartbeat.quiet, self._careful = True, False
         self._leases.store_left()
         if self._away_since is None:
             self._away_since = monotonic()
             self._reason = dict(fields)
             self._gone_us = self._heartbeat.store_us()
             if self._heartbeat.ahead_us is not None:
-                self._fallback.known.remember(self._asks(), self._heartbeat.ahead_us)
-                told = self._fallback.known.tell(MOST_RESTORED)
-                self._share({"ahead_us": self._heartbeat.ahead_us, "left": told})
+                self._tell_siblings(self._heartbeat.ahead_us, lost=True)
             self._tell("store.degraded", fields)
 
+    def _tell_siblings(self, ahead_us: int, *, lost: bool) -> None:
+        self._fallback.known.remember(self._asks(), ahead_us)
+        self._share({"ahead_us": ahead_us, "left": self._fallback.known.tell(MOST_RESTORED), "lost": lost})
+
     def heard(self, told: Mapping[str, Any]) -> None:
-        """Another worker of this gateway lost the store, and says what it knew, by its clock."""
-        if self._heartbeat.ahead_us is not None:
-            by_us = told["ahead_us"] - self._heartbeat.ahead_us
-            self._fallback.known.hear(
-                (key, left, full_us + by_us, at_us + by_us) for key, left, full_us, at_us in told["left"]
-            )
+        """Another worker of this gateway says what it knows, by its clock; maybe because it has lost the store.
+
+        Then it spends its share, and nobody else will know before it is back. If the store is there for this one, it
+        was perhaps a single answer that came late. So that all together stay within the limits, this worker keeps to
+        its own share for a while, too; and tells what it knows, for who went has not heard of it.
+        """
+        ahead_us = self._heartbeat.ahead_us
+        if ahead_us is None:
+            return
+        by_us = told["ahead_us"] - ahead_us
+        self._fallback.known.hear(
+            (key, left, full_us + by_us, at_us + by_us) for key, left, full_us, at_us in told["left"]
+        )
+        if told["lost"] and self.up:
+            if not self._careful:
+                self._careful = True
+                self._tell_siblings(ahead_us, lost=False)
+                self._use(cast("Store", Told(self._store, self._fallback, self._stayed)))
+            self._start_work(self._go_carefully)
+
+    async def _go_carefully(self) -> None:
+        await asyncio.sleep(CAREFUL_S)
+        self._careful = False
+        self._use(self._store)
+        await self._pay_the_rest()
 
     def _returned(self) -> None:
         """Called before any caller can ask the store."""

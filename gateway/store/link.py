@@ -33,7 +33,7 @@ pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ig
 HELD_UP_S = 0.005
 """A timer that comes so late says that the process was held up."""
 MOST_EXCUSES = 3
-"""In a row."""
+"""In a row, for one command."""
 
 _BY_SHA = b"\r\n$7\r\nEVALSHA\r\n$40\r\n"
 _INCOMPLETE = object()
@@ -89,6 +89,7 @@ class Link(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._look_due_s = self._listening_since_s = 0.0
         self._excuses = 0
+        self._excused: Slot | None = None
         self._transport: asyncio.Transport | None = None
         self._script_missing = False
         self._closed = self._loop.create_future()
@@ -183,7 +184,7 @@ class Link(asyncio.Protocol):
         fault.nothing_ran = fault.kind != "script"
         if is_about_the_store(fault):
             self._owner.on_trouble(fault)
-        if promise is not None:
+        if promise is not None and not promise.done():  # who hears of the trouble may have given up who waited
             promise.fail(fault)
 
     def _tell_script_missing(self) -> None:
@@ -204,7 +205,7 @@ class Link(asyncio.Protocol):
             return
         oldest = self._pending[0]
         now_s = monotonic()
-        self._excuse(now_s)
+        self._excuse(oldest, now_s)
         patience_s = self._timeout_s if self._trusted else self._dead_s
         left_s = max(oldest[3], self._listening_since_s) + patience_s - now_s
         if left_s > 0:
@@ -218,12 +219,14 @@ class Link(asyncio.Protocol):
         self._look_due_s = monotonic() + delay_s
         self._timer = self._loop.call_later(delay_s, self._look)
 
-    def _excuse(self, now_s: float) -> None:
+    def _excuse(self, oldest: Slot, now_s: float) -> None:
         """The timer itself came late: this process was held up, by work or by the collector, and so may have been the
-        command on its way out. The server gets its time from now on; not for ever, it may be gone as well."""
-        if now_s - self._look_due_s < HELD_UP_S:
-            self._excuses = 0
-        elif self._excuses < MOST_EXCUSES:
+        command on its way out. The server gets its time from now on; not for ever, it may be gone as well, and then no
+        other command becomes the oldest."""
+        late = now_s - self._look_due_s >= HELD_UP_S
+        if not late or oldest is not self._excused:
+            self._excuses, self._excused = 0, oldest
+        if late and self._excuses < MOST_EXCUSES:
             self._excuses += 1
             self._listening_since_s = now_s
 

@@ -330,3 +330,24 @@ async def test_a_process_that_is_held_up_all_the_time_finds_a_dead_server_all_th
         await asyncio.sleep(0)
     assert failure(future).kind == "timeout"
     assert held_up < 50
+
+
+async def test_a_process_that_is_held_up_all_the_time_does_not_blame_a_server_that_answers():
+    line = Line(timeout_s=0.01)
+    for _ in range(10):
+        future = line.ask("a")
+        time.sleep(0.03)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        line.hear(bulk("a"))
+        assert future.result() == b"a"
+    assert line.owner.troubles == []
+
+
+async def test_who_waits_may_be_given_up_by_who_hears_of_the_trouble():
+    line = Line()
+    waiting = [line.ask("a"), line.ask("b")]
+    line.owner.on_trouble = lambda _fault: waiting[0].cancel()
+    line.hear(b"-LOADING reads its data\r\n", bulk("b"))
+    assert waiting[0].cancelled()
+    assert waiting[1].result() == b"b"

@@ -86,6 +86,28 @@ async def test_workers_of_one_gateway_tell_each_other_what_was_left(start_worker
     assert await other.calls(5, charge) == 0
 
 
+@pytest.mark.parametrize(("careful_s", "others"), [(20.0, 30), (0.0, 60)], ids=["while it is careful", "then"])
+async def test_when_one_loses_the_store_alone_the_others_of_its_gateway_keep_to_their_shares(
+    start_workers, monkeypatch, careful_s: float, others: int
+) -> None:
+    """It may have been one late answer. Together they stay within the limit, though the store has room for more."""
+    monkeypatch.setattr(outage, "CAREFUL_S", careful_s)
+    one, other = await start_workers(2)
+    for worker, sibling in ((one, other), (other, one)):
+        worker.share = sibling.outage.heard
+    charge = Charge(WINDOW, "w:{t}", 1)
+    assert await other.calls(40, charge) == 40
+    dialled = asyncio.Event()
+    monkeypatch.setattr(one.below._pipeline._dialer, "connect", lambda _link: dialled.wait())
+    one.below._pipeline._link.abort()
+    assert (one.outage.up, other.outage.up) == (False, True)
+    while not careful_s and other.outage._work is not None:
+        await asyncio.sleep(0)
+    assert await one.calls(100, charge) == 30, "it has been told what was spent"
+    assert await other.calls(100, charge) == others
+    assert other.events.names == []
+
+
 async def test_a_part_of_the_store_that_goes_later_has_told_more() -> None:
     """A cluster whose first server is gone: the others decide until they notice."""
     now_us = 10**15

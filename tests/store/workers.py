@@ -23,10 +23,10 @@ SHORT_US = 200_000
 class Worker:
     """One worker, and its callers."""
 
-    def __init__(self, url: str, own: Fleet, most_keys: int = 100_000) -> None:
+    def __init__(self, url: str, own: Fleet, most_keys: int = 100_000, timeout_us: int = SHORT_US) -> None:
         self.events = Events()
         kind = ClusterStore if "+cluster" in url else RedisStore
-        self.below = kind(url, timeout_us=SHORT_US, on_event=lambda *event: self.outage.on_store_event(*event))
+        self.below = kind(url, timeout_us=timeout_us, on_event=lambda *event: self.outage.on_store_event(*event))
         self.store = self.below
         self.fallback = Fallback(LocalStore(max_keys=most_keys), own)
         self.asks: dict[tuple[Charge, ...], Ask] = {}
@@ -66,9 +66,9 @@ async def all_back(workers: list[Worker]) -> None:
     await asyncio.gather(*(worker.events.wait_for("store.recovered") for worker in workers))
 
 
-async def start_fleet(url: str, count: int) -> list[Worker]:
+async def start_fleet(url: str, count: int, timeout_us: int = SHORT_US) -> list[Worker]:
     """So many workers, each of a gateway of its own, which know of each other."""
-    workers = [Worker(url, Fleet(1, 0)) for _ in range(count)]
+    workers = [Worker(url, Fleet(1, 0), timeout_us=timeout_us) for _ in range(count)]
     for worker in workers:
         await worker.below.start()
         worker.outage.start()
