@@ -98,6 +98,10 @@ def _beyond(document: Document) -> Iterator[str]:
     if cache is not None:
         whose = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"
         kept = f"answers are kept {cache['ttl']} for {whose}; one that is there asks no limit"
+        if cache.get("credentials"):
+            kept = (
+                f"answers to calls with {', '.join(cache['credentials'])} are kept only if they say public or s-maxage"
+            )
         yield _row("cache", f"does not act: {cache['why_not']}" if "why_not" in cache else kept)
     retry = document.get("retry")
     if retry is not None:

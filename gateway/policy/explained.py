@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.core.ask import Ask
 from gateway.core.cache.key import covers
 from gateway.core.cache.rules import Cache
 from gateway.core.explain import Explanation, LimitCase, Passed
@@ -62,8 +63,7 @@ def explained(
         document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
     document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in route.keys]
     document["limits"] = _limits(explanation, decision)
-    whose = explanation.ask.shelf if explanation.ask is not None else None
-    return document | _guards(explanation, decision) | _beyond(resolved, asking, sent, whose)
+    return document | _guards(explanation, decision) | _beyond(resolved, asking, explanation.ask, sent)
 
 
 def _decision(explanation: Explanation, decision: Decision) -> Document:
@@ -168,27 +168,29 @@ def _guard(guard: Guard, standing: Standing | None, *, looked: bool) -> Document
     return {"breaker" if isinstance(rule, Breaker) else "pause": described}
 
 
-def _cache(cache: Cache, resolved: Resolved, asking: Asking, whose: str | None) -> Document:
-    """Whether such a call may be answered from what is kept.
-
-    whose  the answers are that it may get; None = nobody's
-    """
+def _cache(cache: Cache, resolved: Resolved, asking: Asking, ask: Ask | None, sent: Document | None) -> Document:
+    """Whether such a call may be answered from what is kept, and by which fields it says who is calling."""
     covered = covers(cache, asking.method, resolved.rest)
+    whose = ask.shelf if ask is not None else None
     document: Document = {"may_answer": covered and whose is not None, "ttl": duration(cache.ttl_us)}
     document |= {"vary_by": list(cache.vary_by), "store": "shared" if cache.shared else "local"}
     if not covered:
         document["why_not"] = "its method and path are not in the cache's match"
     elif whose is None:
         document["why_not"] = f"the call does not say its {' and '.join(cache.vary_by)}"
+    elif sent is not None and ask is not None and not cache.per_credential:
+        ours = ask.credential.header.lower() if ask.credential is not None else ""
+        shown = {name.lower() for name, _ in sent["fields"]} - {ours}
+        document["credentials"] = sorted(name for name in shown if cache.personal.names(name.encode()))
     return document
 
 
-def _beyond(resolved: Resolved, asking: Asking, sent: Document | None, whose: str | None) -> Document:
+def _beyond(resolved: Resolved, asking: Asking, ask: Ask | None, sent: Document | None) -> Document:
     """What follows once a call is admitted: retries, pace, and where it goes; or that it goes nowhere."""
     route = resolved.route
     if route.fixtures is not None:
         return {"sandbox": {"fixtures": route.fixtures.source}}
-    document: Document = {} if route.cache is None else {"cache": _cache(route.cache, resolved, asking, whose)}
+    document: Document = {} if route.cache is None else {"cache": _cache(route.cache, resolved, asking, ask, sent)}
     if route.retry is not None:
         document["retry"] = _retry(route.retry, asking.method.upper(), bool(asking.headers.get("idempotency-key")))
     if route.upstream.pace is not None:

@@ -1,8 +1,10 @@
 """The head that an upstream would be sent, for people: made by what sends calls, without the values of credentials."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from gateway.core.cache.personal import named_like_credentials
 from gateway.core.client_address import networks, parse, trusted
 from gateway.core.credentials import Credential, with_parameter
 from gateway.core.explain import Explanation
@@ -17,7 +19,6 @@ from gateway.wire.asked import Asked
 OF_EACH_CALL = ("X-Request-Id", "traceparent")
 """Fields that are sent besides, with values of the call."""
 HIDDEN = "***"
-_SECRET = {"authorization", "cookie", "proxy-authorization", "x-api-key", "api-key", "x-auth-token"}
 
 
 class _Came(NamedTuple):
@@ -59,13 +60,13 @@ def sent(
         credential=credential,
     )
     pairs = [line.partition(": ") for line in lines.decode("utf-8", "replace").split("\r\n")[:-1]]
-    secret = _SECRET | {scheme.header.lower() for scheme in policies.authentication.values()}
+    secret = {scheme.header.lower() for scheme in policies.authentication.values()}
     target = resolved.target
     if credential is not None and not credential.lasting:
         target = with_parameter(target, credential)
     return {
         "line": f"{asked.method} {target} HTTP/1.1",
-        "fields": [[name, HIDDEN if name.lower() in secret else value] for name, _, value in pairs],
+        "fields": [[name, HIDDEN if _is_secret(name.lower(), secret) else value] for name, _, value in pairs],
         "of_each_call": list(OF_EACH_CALL),
     }
 
@@ -77,3 +78,7 @@ def _masked(credential: Credential | None) -> Credential | None:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def _is_secret(name: str, schemes: Collection[str]) -> bool:
+    return name in schemes or named_like_credentials(name.encode())

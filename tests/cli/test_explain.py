@@ -183,3 +183,18 @@ def test_a_gateway_that_is_not_there_is_unreachable() -> None:
     done = gateway("explain", "GET /", "--live", "--admin", "127.0.0.1:1")
     assert done.returncode == 3
     assert done.stderr.startswith("gateway: no answer from the admin listener at 127.0.0.1:1")
+
+
+def test_calls_with_credentials_and_a_cache(policies: Path) -> None:
+    caching = "\n    modules: {cache: {match: {path: /a}, vary_by: [tenant], ttl: 1m%s}}\n    operations"
+    shown = ["X-Tenant-Id: beta", "X-Access-Token: s3cr3t", "Accept: b"]
+    asked = ["explain", "GET /erp/a", *(word for one in shown for word in ("-H", one)), "-p", policies]
+    for more, said in (
+        ("", "answers to calls with x-access-token are kept only if they say public or s-maxage"),
+        (", per_credential: true", "answers are kept 1m for each tenant"),
+        (", impersonal_headers: [X-Access-Token]", "answers are kept 1m for each tenant"),
+    ):
+        policies.write_text(POLICY.replace("\n    operations", caching % more))
+        done = gateway(*asked)
+        assert f"cache       {said}" in done.stdout, done.stderr
+        assert "s3cr3t" not in done.stdout
