@@ -34,9 +34,17 @@ ADDRESS_FIELDS = frozenset(
 )
 """Who called, as told by proxies: believed and kept only from trusted peers."""
 
-LOOKALIKES = frozenset().union(*map(lookalikes, ADDRESS_FIELDS | {b"content-length", b"transfer-encoding"}))
+PROXY_FIELDS = frozenset(
+    {b"x-forwarded-server", b"x-forwarded-prefix", b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-scheme"}
+    | {b"x-forwarded-ssl", b"x-forwarded-tls-client-cert", b"x-forwarded-tls-client-cert-info"}
+)
+"""What else proxies tell of a call: kept only from trusted peers."""
+
+LOOKALIKES = frozenset({b"proxy"}).union(
+    *map(lookalikes, ADDRESS_FIELDS | PROXY_FIELDS | {b"content-length", b"transfer-encoding"})
+)
 """Never forwarded: a server that takes them for the real ones would believe what the caller says of itself, or read
-another body than was sent."""
+another body than was sent. `Proxy` is HTTP_PROXY to a CGI program (CVE-2016-5385)."""
 
 LIMIT_FIELDS = frozenset(
     {b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
@@ -47,6 +55,7 @@ NEVER_BY_CONNECTION = frozenset(
     {b"authorization", b"cookie", b"content-length", b"content-type", b"host", b"via", b"x-request-id", b"traceparent"}
     | {b"tracestate", b"date", b"set-cookie", b"retry-after", b"idempotency-key"}
     | ADDRESS_FIELDS
+    | PROXY_FIELDS
     | LIMIT_FIELDS
 )
 """Fields that a `Connection` field cannot remove: dropping them would change who a call is from or what it means."""
@@ -55,6 +64,7 @@ FORBIDDEN_TRAILERS = (
     HOP_BY_HOP
     | OURS_UPSTREAM
     | ADDRESS_FIELDS
+    | PROXY_FIELDS
     | {b"content-length", b"content-encoding", b"content-type", b"content-range", b"trailer"}
     | {b"authorization", b"cookie", b"set-cookie", b"via"}
 )

@@ -11,6 +11,7 @@ from gateway.core.fields import (
     HOP_BY_HOP,
     LOOKALIKES,
     OURS_UPSTREAM,
+    PROXY_FIELDS,
     connection_named,
     keep,
     text,
@@ -22,7 +23,7 @@ from gateway.core.keys import KeyFrom
 from gateway.core.policy import Route
 
 _DROP_FROM_TRUSTED = HOP_BY_HOP | OURS_UPSTREAM | LOOKALIKES
-_DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS
+_DROP = _DROP_FROM_TRUSTED | ADDRESS_FIELDS | PROXY_FIELDS
 
 
 class Head(Protocol):

@@ -172,6 +172,10 @@ STRIPPED = [
     (b"X-Forwarded-For: 1.2.3.4\r\n", "X-Forwarded-For"),
     (b"X-Real-IP: 1.2.3.4\r\n", "X-Real-IP"),
     (b"X-Forwarded-Host: evil\r\n", "X-Forwarded-Host"),
+    (b"X-Forwarded-Prefix: /evil\r\n", "X-Forwarded-Prefix"),
+    (b"X-Forwarded-Tls-Client-Cert: evil\r\n", "X-Forwarded-Tls-Client-Cert"),
+    (b"x_forwarded_ssl: on\r\n", "x_forwarded_ssl"),
+    (b"Proxy: http://evil\r\n", "Proxy"),
     (b"Transfer_Encoding: chunked\r\n", "Transfer_Encoding"),
     (b"content_length: 5\r\n", "content_length"),
 ]

@@ -189,6 +189,7 @@ SAID = [
     "X-Forwarded-Host: forged.example",
     "x-forwarded-host: shop.example",
     "X-Forwarded-Port: 8443",
+    "X-Forwarded-Prefix: /shop",
     "X-Real-IP: 203.0.113.9",
     'Forwarded: for=6.6.6.6;host="',
     "Forwarded: for=203.0.113.9;proto=https",
@@ -204,7 +205,7 @@ JOINED_X_FORWARDED = {
 }
 UNTOUCHED = {
     name: [line.partition(": ")[2] for line in SAID if line.lower().startswith(name.lower() + ":")]
-    for name in (*OUR_FORWARDED, *OUR_X_FORWARDED, "X-Forwarded-Port", "X-Real-IP")
+    for name in (*OUR_FORWARDED, *OUR_X_FORWARDED, "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Real-IP")
 }
 HEARD = {
     # headers.forwarded: (what the upstream hears of an untrusted peer, of a trusted one, of one that says nothing)
