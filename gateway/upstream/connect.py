@@ -59,7 +59,8 @@ class Resolver:
         except (OSError, UnicodeError) as error:
             if not self._found:
                 ours = isinstance(error, OSError) and _is_our_shortage(error)
-                raise UpstreamFailed("busy" if ours else "dns", str(error)) from None
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UpstreamFailed("busy" if ours else "dns", reason) from None
             self._until = self._loop.time() + DNS_AGAIN_S
             return self._found
         allowed = [info for info in found if self._allowed(str(info[4][0]))]
