@@ -80,7 +80,7 @@ async def test_a_call_and_its_attempt(start: Any, upstream: Upstream, collector:
     told = attributes(resource.resource)
     assert (told["service.name"], told["service.instance.id"], told["gateway.worker"]) == (
         "ratelimit-gateway",
-        "gateway0",
+        "gw-0",
         0,
     )
 
