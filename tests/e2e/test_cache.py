@@ -95,6 +95,12 @@ async def test_what_is_kept_is_told_for_all_workers_together(pair: list[Process]
     assert route["workers"]["entries"] in (1, 2)  # whichever workers were asked
     (theirs,) = json.loads(await command(pair[1], "show", "--json"))["routes"]
     assert (route["misses"] + theirs["misses"], route["hits"] + theirs["hits"]) == (1, 15)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{pair[0].admin_port}/-/status") as answered,
+    ):
+        status = await answered.json()
+    assert status["cache"] == [{name: value for name, value in route.items() if name != "store"}]
     titles, row = (await command(pair[0], "show")).splitlines()
     assert titles.split() == ["ROUTE", "WORKERS", "BYTES", "STORE", "BYTES", "HITS", "MISSES", "HIT", "RATIO"]
     assert row.split()[0] == "all"
