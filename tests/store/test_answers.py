@@ -202,6 +202,15 @@ async def test_variants_of_one_request_are_bounded(world: World) -> None:
     assert len(await world.client.keys("t:answers:{all}:a:*")) == 32
 
 
+async def test_a_server_that_evicts_keys_does_not_make_it_full_for_ever(world: World) -> None:
+    await world.put(place(), stored())
+    await world.client.set("t:answers:{all}:bytes", 10**9)
+    await world.client.delete("t:answers:{all}:about", "t:answers:{all}:index")
+    await world.put(place("/b"), stored(target="/b"))
+    assert (await world.find(place("/b"))).stored is not None
+    assert await world.bytes() == stored().size_bytes
+
+
 async def test_replacing_counts_its_bytes_once(world: World) -> None:
     for _ in range(3):
         await world.put(place(), stored())

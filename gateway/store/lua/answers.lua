@@ -116,7 +116,10 @@ if op == 'put' then
   for _ = 1, MOST_EVICTED do
     if tonumber(redis.call('GET', bytes) or 0) + size <= most then break end
     local first = redis.call('ZRANGE', index, 0, 0)[1]
-    if not first then break end
+    if not first then
+      redis.call('DEL', bytes) -- a server that evicts keys has taken what this was the sum of
+      break
+    end
     drop(first)
   end
   if tonumber(redis.call('GET', bytes) or 0) + size > most then return {now, 0} end
