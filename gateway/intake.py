@@ -5,6 +5,7 @@ nothing, has to send it again. A webhook that is already kept gets the same answ
 """
 
 import asyncio
+from dataclasses import replace
 
 from gateway.accept import accept, bounds
 from gateway.admit import admit
@@ -42,7 +43,7 @@ async def receive(request: Request, gateway: Gateway, intake: Intake) -> None:
     try:
         refusal = bounds(call) or await _take(call, intake)
         if refusal is not None:
-            refuse(call, refusal)
+            refuse(call, replace(refusal, written=None))  # what settings say in it may have changed since
     except asyncio.CancelledError:
         left(call, None)
     except Exception as crash:
