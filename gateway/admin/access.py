@@ -165,7 +165,7 @@ def _from_aiohttp(path: str, error: web.HTTPException) -> AdminProblem:
         detail = f"{error.method} is not allowed here; {allowed} would be."
         return AdminProblem(405, "METHOD_NOT_ALLOWED", detail, {hdrs.ALLOW: allowed})
     if error.status == 404:
-        return AdminProblem(404, "NOT_FOUND", "There is nothing here; docs/admin-api.md lists what there is.")
+        return AdminProblem(404, "NOT_FOUND", "There is nothing here; /-/openapi.json lists what there is.")
     if error.status == 413:
         return too_large(path)
     return AdminProblem(error.status, "BAD_REQUEST", error.reason)

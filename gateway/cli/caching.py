@@ -22,7 +22,7 @@ def show(client: AdminClient, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    titles = ("ROUTE", "WORKERS", "BYTES", "STORE", "BYTES", "HITS", "MISSES", "HIT RATIO")
+    titles = ("route", "workers", "workers bytes", "store", "store bytes", "hits", "misses", "hit ratio")
     for line in table(titles, [_row(one) for one in found["routes"]]):
         typer.echo(line)
     _tell_missing(found)
@@ -54,7 +54,8 @@ def purge(
         typer.echo(json.dumps(found, indent=2))
         return
     purged = found["purged"]
-    typer.echo(f"{purged['workers']} copies in workers, {purged['store']} in the store")
+    noun = "copy" if purged["workers"] == 1 else "copies"
+    typer.echo(f"{purged['workers']} {noun} in workers, {purged['store']} in the store")
     _tell_missing(found)
 
 

@@ -53,7 +53,8 @@ def _outcome(document: Document) -> str:
     decision = document.get("decision")
     asked = sum(limit["asked"] for limit in document["limits"])
     if decision is None:
-        return f"asks {asked} limit{'' if asked == 1 else 's'}; with --live also what they answer"
+        what, they = ("limit", "it answers") if asked == 1 else ("limits", "they answer")
+        return f"asks {asked} {what}; with --live also what {they}"
     if decision["admitted"]:
         return "admitted, if it came now"
     why = decision.get("held_by") or ", ".join(decision["limits"])

@@ -86,7 +86,7 @@ def status_lines(found: Document) -> Iterator[str]:
 def _stages(latency: Document) -> Iterator[str]:
     for name, stage in latency.items():
         if stage["count"]:
-            yield f"{name} {stage['p50_ms']} ms (p99 {stage['p99_ms']} ms)"
+            yield f"{name} median {stage['p50_ms']} ms (p99 {stage['p99_ms']} ms)"
 
 
 def _missing(found: Document) -> str:

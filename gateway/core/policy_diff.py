@@ -148,7 +148,16 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
             continue
         old, new = _shown(before, field.name), _shown(after, field.name)
         if old != new:
-            yield Field(field.name, old, new)
+            yield Field(_written(after, field.name), old, new)
+
+
+def _written(thing: Any, name: str) -> str:
+    """What policies call a field; the numbers of limits have other names there."""
+    if not isinstance(thing, Limit):
+        return name
+    if name == "quota":
+        return "burst" if thing.algorithm is Algorithm.TOKEN_BUCKET else "limit"
+    return "lease_us" if name == "window_us" and thing.algorithm is Algorithm.CONCURRENCY else name
 
 
 def _source(thing: Any) -> str:

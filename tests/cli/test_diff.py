@@ -33,9 +33,9 @@ def test_each_change_is_told_with_what_it_means(files: tuple[Path, Path]) -> Non
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         f"limits a: changed, tighter  # {files[1]}:4",
-        "    quota: 500 -> 400",
+        "    limit: 500 -> 400",
         f"limits b: changed, looser  # {files[1]}:5",
-        "    quota: 60 -> 90",
+        "    burst: 60 -> 90",
         "    rate: 60 -> 90",
         "2 differences; limits: 1 tighter, 1 looser",
     ]

@@ -77,15 +77,28 @@ def test_a_lowered_limit_is_one_tighter_limit() -> None:
     found = {(one.section, one.name): one for one in diff(SET, with_limit(replace(WINDOW, quota=300)))}
     limit = found["limits", "w"]
     assert (limit.what, limit.effect) == (What.CHANGED, Effect.TIGHTER)
-    assert [tuple(one) for one in limit.fields] == [("quota", 500, 300)]
+    assert [tuple(one) for one in limit.fields] == [("limit", 500, 300)]
     assert limit.as_dict() == {
         "section": "limits",
         "name": "w",
         "what": "changed",
         "effect": "tighter",
-        "fields": [{"name": "quota", "before": 500, "after": 300}],
+        "fields": [{"name": "limit", "before": 500, "after": 300}],
         "source": "a.yaml:3",
     }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (BUCKET, replace(BUCKET, quota=10), ["burst"]),
+        (SLOTS, replace(SLOTS, quota=4, window_us=2 * MINUTE_US), ["limit", "lease_us"]),
+        (WINDOW, replace(WINDOW, window_us=MINUTE_US), ["window_us"]),
+    ],
+)
+def test_numbers_have_the_names_of_the_policy(before: Limit, after: Limit, told: list[str]) -> None:
+    (changed,) = (one for one in diff(with_limit(before), with_limit(after)) if one.section == "limits")
+    assert [field.name for field in changed.fields] == told
 
 
 def test_routes_that_ask_a_changed_limit_are_as_they_were() -> None:

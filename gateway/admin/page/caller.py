@@ -25,8 +25,8 @@ from gateway.core.limits import Limit
 BEHIND = "/callers/"
 REFRESH_S = 5
 HOW_TO_TYPE = (
-    "Values in the order of the key's parts, separated by /. A / inside one of several is %2F, a % is %25; "
-    "~ is the caller without a value."
+    "Values in the order of the key's parts, separated by /, like acme/conn_42. A / inside one of several is %2F, "
+    "a % is %25; ~ stands for a part that the call does not have."
 )
 
 Document = dict[str, Any]

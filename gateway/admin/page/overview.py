@@ -73,9 +73,8 @@ def body(view: AdminView, facts: Document) -> Html:
 
 def feed(tenant: str | None = None, connection: str | None = None) -> Html:
     """Calls as they happen, those of a tenant or connection; the scripts fill it, and without them it says what can."""
-    without = element(
-        "noscript", quiet("Calls as they happen need JavaScript here; `gateway tail` shows them in a terminal.")
-    )
+    instead = (element("code", "gateway tail"), " shows them in a terminal.")
+    without = element("noscript", quiet(joined(("Calls as they happen need JavaScript here; ", *instead))))
     title = element("h2", "Calls as they happen")
     return element(
         "section",

@@ -42,7 +42,7 @@ def connections(found: Document) -> Html:
     return panel("connections", "Connections not online", text, element("p", link("/connections", others)))
 
 
-CONNECTION_HEADS = ("connection", "tenant", "state", "since", "why", "last success")
+CONNECTION_HEADS = ("connection", "tenant", "state", "since", "last failure", "last success")
 
 
 def connection_row(one: Document) -> tuple[object, ...]:
