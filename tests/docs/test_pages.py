@@ -182,7 +182,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
 @pytest.mark.parametrize("page", of(*RUN))
 def test_commands(page: Path, shell: Shell) -> None:
     """From top to bottom: files are written, commands typed. Where none is started, a gateway is running."""
-    everything = own(page, *RUN, "python", "yaml", "yaml fixtures")
+    everything = own(page, *RUN, "python", "yaml", "yaml fixtures", "yaml settings")
     for block in everything:
         if block.file:
             shell.write(block.file, block.text)
