@@ -6,7 +6,7 @@ import orjson
 
 from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call, Gateway
-from gateway.core.problems import UPSTREAM_PROBLEMS, Kind, Refusal, document
+from gateway.core.problems import DETAILS, UPSTREAM_PROBLEMS, Kind, Refusal, document
 from gateway.upstream.failure import UpstreamFailed
 
 HERE, IDS_IN_BODY = "@request-id@", 2
@@ -109,4 +109,6 @@ def from_upstream_failure(call: Call, failure: UpstreamFailed) -> Refusal:
     record = call.record
     record.error_class = call.policies.classes.errors[failure.error].name
     record.error_detail = str(failure)
-    return Refusal(kind, f"{kind.title}.", retry_after_s=1 if failure.error == "busy" else 0)
+    return Refusal(
+        kind, DETAILS.get(failure.error, f"{kind.title}."), retry_after_s=1 if failure.error == "busy" else 0
+    )

@@ -108,16 +108,17 @@ class Access:
         assert self._token is not None
         matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), self._token)
         if not matches or scheme.lower() != "bearer":
-            if hdrs.AUTHORIZATION in request.headers:
+            said = hdrs.AUTHORIZATION in request.headers
+            if said:
                 self._denials.tell(request)
-            raise AdminProblem(
-                401, "TOKEN_REQUIRED", "Send the admin token as `Authorization: Bearer ...`.", _CHALLENGE
-            )
+            wrong = "The admin token that was sent is not right." if scheme.lower() == "bearer" else _HOW
+            raise AdminProblem(401, "TOKEN_REQUIRED", wrong if said else _HOW, _CHALLENGE)
 
     def _is_ours(self, name: str) -> bool:
         return is_loopback(name) or (name != "" and name == self._bound)
 
 
+_HOW = "Send the admin token as `Authorization: Bearer ...`."
 _CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gateway admin"'}
 
 

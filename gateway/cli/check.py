@@ -66,7 +66,7 @@ def run_check(
 
 
 def _check(paths: Sequence[Path], env: Mapping[str, str]) -> _Result:
-    from gateway.policy.settings_file import default_path, load_settings
+    from gateway.policy.settings_file import default_path, load_settings, policies_of
 
     result, policy_paths = _Result(), []
     for path in paths or [default_path()]:
@@ -75,11 +75,11 @@ def _check(paths: Sequence[Path], env: Mapping[str, str]) -> _Result:
             continue
         try:
             settings = load_settings(path, env, {})
+            policy_paths.append(policies_of(settings))
         except PolicyErrors as invalid:
             result.errors += invalid.errors
         else:
             result.settings.append(settings)
-            policy_paths.append(settings.policies)
     if policy_paths:
         report = check_policies(policy_paths, env=env)
         result.errors += report.errors

@@ -19,6 +19,8 @@ _HINTS = {
     "NO_SUCH_LIMIT": "`gateway limits show` lists them.",
     "NO_SUCH_BREAKER": "`gateway breaker show` lists them.",
     "NO_SUCH_RECEIVER": "`gateway webhooks list` lists them.",
+    "NO_SUCH_UPSTREAM": "`--upstream NAME` says which one.",
+    "SEVERAL_UPSTREAMS": "`--upstream NAME` says which one.",
     "NO_SUCH_CONNECTION": "`gateway connections` lists them.",
     "TOKEN_REQUIRED": "The settings (-c FILE) or GATEWAY_ADMIN_TOKEN=env:NAME say which it is.",
 }
@@ -104,8 +106,8 @@ class AdminClient:
                 sock.settimeout(None)  # a quiet gateway is none that is gone
             yield answer
         except (OSError, HTTPException) as error:
-            elsewhere = isinstance(error, ConnectionRefusedError) and not self.reach.admin
-            hint = " (--admin HOST:PORT asks elsewhere)" if elsewhere else ""
+            nobody = isinstance(error, ConnectionRefusedError) and not self.reach.admin
+            hint = " (does `gateway run` run? --admin HOST:PORT asks elsewhere)" if nobody else ""
             text = f"no answer from the admin listener at {self.reach.listen}: {plain(why(error))}{hint}"
             self._fail(UNREACHABLE, text)
         finally:

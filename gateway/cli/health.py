@@ -27,9 +27,19 @@ def healthcheck(
     reach = replace(client.reach, own=not client.reach.admin)
     status, body = AdminClient(reach, timeout).whatever("GET", PATHS["live" if live else "ready"], MOST_BYTES)
     if status != 200 and not as_json:
-        fail(FAILED, f"the gateway at {reach.listen} answers {status}: {one_line(body)}")
+        fail(FAILED, f"the gateway at {reach.listen} answers {status}: {reason(body)}")
     typer.echo(one_line(body))
     raise typer.Exit(OK if status == 200 else FAILED)
+
+
+def reason(body: str) -> str:
+    """Why not, in a sentence: the `detail` of a problem (RFC 9457), else all that was said."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    detail = said.get("detail") if isinstance(said, dict) else None
+    return plain(detail) if isinstance(detail, str) else one_line(body)
 
 
 def one_line(body: str) -> str:

@@ -26,10 +26,11 @@ def read_settings(config: Path | None, env_file: Path | None, overrides: Mapping
 def read_policies(settings: "Settings", env_file: Path | None, upstream: str) -> "PolicySet":
     """The policies the settings name; with an `upstream` URL, the shipped default policy in front of it."""
     from gateway.policy import load, load_default
+    from gateway.policy.settings_file import policies_of
 
     with told():
         env = environment(os.environ, env_file)
-        return load_default(upstream) if upstream else load([settings.policies], env=env)
+        return load_default(upstream) if upstream else load([policies_of(settings)], env=env)
 
 
 def read_chosen(config: Path | None, env_file: Path | None, policies: Path | None) -> "tuple[Settings, PolicySet]":

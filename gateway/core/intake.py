@@ -70,6 +70,10 @@ class Source:
     per_us: int = S_US
 
 
+_NOT_SIGNED = "The webhook is not signed as this source signs."
+_NOT_FROM_THERE = {Scheme.BASIC: "User or password is not right."}
+
+
 class Rejected(Exception):
     """It is not from that source, or not to be understood. The text is ours."""
 
@@ -130,7 +134,7 @@ def _check(source: Source, fields: Mapping[str, str], id_: str, timestamp: str, 
     else:
         right = _basic_right(source, fields.get("authorization", ""))
     if not right:
-        raise Rejected("forged", "The webhook is not signed as this source signs.", forged=True)
+        raise Rejected("forged", _NOT_FROM_THERE.get(source.scheme, _NOT_SIGNED), forged=True)
 
 
 def _hmac_right(source: Source, given: str, body: bytes) -> bool:

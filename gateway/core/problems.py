@@ -98,6 +98,8 @@ _BODY_DETAIL = {
 
 _UNREACHABLE = "The upstream could not be reached"
 _LATE = "The upstream took too long"
+DETAILS = {"dns": "The name of the upstream does not lead to an address that may be used."}
+"""What there is to say to a caller beyond the title, by the same word as `UPSTREAM_PROBLEMS`."""
 UPSTREAM_PROBLEMS = {
     "dns": Kind(502, "about:blank", _UNREACHABLE, "UPSTREAM_DNS", "dns_error"),
     "dns_timeout": Kind(504, "about:blank", _LATE, "UPSTREAM_DNS", "dns_timeout"),

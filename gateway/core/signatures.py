@@ -12,6 +12,7 @@ from collections.abc import Sequence
 PREFIX = "whsec_"
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 16, 64
 """The specification asks for 24 to 64; some senders make shorter ones."""
+_FORM = f"{PREFIX} and base64 of 24 to {MAX_SECRET_BYTES} bytes"
 _VERSION = "v1,"
 MOST_SIGNATURES = 16
 """Looked at in one field; a sender with more keys in force than that has another problem."""
@@ -23,9 +24,9 @@ def secret_bytes(text: str) -> bytes:
     try:
         key = b64decode((encoded + "=" * (-len(encoded) % 4)).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise ValueError(f"the secret is not {PREFIX} and base64") from None
+        raise ValueError(f"it is not {_FORM}") from None
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
-        raise ValueError(f"the secret must have {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, it has {len(key)}")
+        raise ValueError(f"it is not {_FORM}, but of {len(key)}")
     return key
 
 

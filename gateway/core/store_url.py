@@ -32,6 +32,10 @@ OPTIONS = frozenset(
 )
 _SHOWN_OPTIONS = frozenset({"db", "protocol", "ssl_cert_reqs", "ssl_check_hostname"})
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_NO_HOST = (
+    "not host[:port] with a number of at most 65535 as its port; "
+    "signs in a user name or password must be percent-encoded (%40 for at)"
+)
 _PLAIN_HOSTS = re.compile(r"[A-Za-z0-9.,:\[\]_-]*\Z")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 
@@ -120,7 +124,7 @@ def _parse(scheme: str, rest: str) -> StoreUrl:
             raise ValueError("the name of the service is missing: redis+sentinel://host:26379/mymaster")
     else:
         db = path
-    number = _number("db", options.get("db") or db or "0")
+    number = _number("the database (after the / or db=)", options.get("db") or db or "0")
     if cluster and number:
         raise ValueError("a Redis Cluster has no database but 0")
     port = SENTINEL_PORT if sentinel else REDIS_PORT
@@ -154,7 +158,7 @@ def _hosts(text: str, port: int, *, many: bool) -> tuple[tuple[str, int], ...]:
     for part in text.split(","):
         match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", part)
         if match is None or not 0 < int(match[3] or REDIS_PORT) < 65536:
-            raise ValueError("not host[:port]; signs in a user name or password must be percent-encoded (%40 for at)")
+            raise ValueError(_NO_HOST)
         found.append((match[1] or match[2], int(match[3] or port)))
     if len(found) > 1 and not many:
         raise ValueError("several hosts are only possible with redis+sentinel:// and redis+cluster://")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 MAX_ERRORS = 1000
+MOST_LISTED = 9
+"""Known words that a hint lists; more of them help nobody."""
 MAX_EXCERPT_CHARS = 1000
 """A longer line is not repeated: nobody reads it, and looking for secrets in it takes time by its square."""
 
@@ -163,7 +165,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if 0 < len(names) <= 9 else ""
+    return f"known: {', '.join(names)}" if 0 < len(names) <= MOST_LISTED else ""
 
 
 def quoted(value: object, most: int = 60) -> str:

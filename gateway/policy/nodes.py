@@ -84,7 +84,7 @@ def compose(text: str, file: str, findings: Findings) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Where(file, mark.line + 1, mark.column + 1) if mark else Where(file)
-        findings.error(where, "yaml-syntax", _syntax_message(error))
+        findings.error(where, "yaml-syntax", _syntax_message(error), _syntax_hint(error, text))
     except yaml.YAMLError as error:
         findings.error(Where(file), "yaml-syntax", f"this is not YAML: {quoted(str(error), 120)}")
     except _Unreadable:
@@ -109,6 +109,22 @@ def _syntax_message(error: yaml.MarkedYAMLError) -> str:
     mark = error.context_mark
     since = f" that began on line {mark.line + 1}" if context and mark else ""
     return f"this is not YAML: {problem}{context}{since}"
+
+
+def _syntax_hint(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What is most often meant by this mistake, or ""."""
+    problem, mark, began = error.problem or "", error.problem_mark, error.context_mark
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "cannot start any token" in problem:
+        return "indent with blanks" if mark and line[mark.column : mark.column + 1] == "\t" else ""
+    if "',' or '}'" in problem:
+        return 'close it, or put text with { } in quotes: "/crm/{id}"'
+    if "expected key" in problem and mark and began and not line[: mark.column].strip():
+        return f"indented differently from line {began.line + 1}"
+    if "mapping values are not allowed" in problem:
+        return 'indent it like the line before; put text with ": " in quotes'
+    return ""
 
 
 @dataclass(slots=True)

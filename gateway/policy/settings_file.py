@@ -19,7 +19,7 @@ from gateway.policy.beside import beside
 from gateway.policy.compile.hooks import webhooks_of
 from gateway.policy.compile.intake import intake_of
 from gateway.policy.files import STDIN, read_text, shown
-from gateway.policy.findings import Findings, TooManyErrors, Where
+from gateway.policy.findings import Findings, PolicyError, PolicyErrors, TooManyErrors, Where
 from gateway.policy.models.settings import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
@@ -66,6 +66,17 @@ def _load(
         is_inline(token, lambda text: text != "none", "the admin token", findings),
     )
     return None if model is None or any(inline) else _freeze(model, root, env, findings)
+
+
+def policies_of(settings: frozen.Settings) -> Path:
+    """Where their policies are. Raises PolicyErrors when nobody said where, and they are not where they are by default.
+
+    A place that somebody gave is not looked at: who reads it says what is wrong with it."""
+    if dict(settings.sources).get("policies") == "default" and not settings.policies.exists():
+        message = "the settings do not say where the policies are, and nothing is here, the default"
+        missing = PolicyError(str(settings.policies), 0, 0, "not-found", message, "policies: PATH, or -p PATH")
+        raise PolicyErrors([missing])
+    return settings.policies
 
 
 def default_path() -> Path:

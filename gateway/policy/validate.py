@@ -1,6 +1,7 @@
 """From a tree to a model, and from what pydantic says to findings a person can act on."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
@@ -9,11 +10,13 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.findings import MOST_LISTED, Findings, Where, did_you_mean, quoted
 from gateway.policy.models.scalars import described
 from gateway.policy.nodes import Node, resolve
 
 _T = TypeVar("_T")
+_MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
+_ONE_OF_A_LIST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,59}").fullmatch
 _EXPECTED = {
     "int_type": "a whole number",
     "string_type": "text",
@@ -51,7 +54,7 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
     node = root.at(*loc)
     if problem == "extra_forbidden":
         name = str(loc[-1])
-        hint = did_you_mean(name, known_keys(kind, loc[:-1]))
+        hint = did_you_mean(name, known_keys(kind, loc[:-1])) or _of_this_kind(kind, loc[:-1])
         findings.error(node.named, "unknown-key", f"unknown key {quoted(name)}", hint)
     elif problem == "missing":
         findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing")
@@ -63,7 +66,8 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
     elif loc and loc[-1] == "[key]":
         findings.error(node.named, problem, error["msg"], context.get("hint", ""))
     elif problem in _EXPECTED:
-        _explain_type(node.where, problem, error["input"], context, findings)
+        keys = known_keys(kind, loc) if problem in _MAPPINGS else ()
+        _explain_type(node.where, problem, error["input"], context, keys, findings)
     else:
         _explain_value(node.where, problem, error, findings)
 
@@ -94,18 +98,24 @@ def _tell_typo(node: Node, missing: str, findings: Findings) -> None:
             findings.error(child.named, "unknown-key", f"unknown key {quoted(name)}", hint)
 
 
-def _explain_type(where: Where, problem: str, value: object, context: Mapping[str, Any], findings: Findings) -> None:
+def _explain_type(
+    where: Where, problem: str, value: object, context: Mapping[str, Any], keys: Sequence[str], findings: Findings
+) -> None:
+    """keys: those of the mapping that should stand here."""
     if problem == "literal_error":
         words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(",")]
         _unknown_word(where, value, words, findings)
         return
     message = f"expected {_EXPECTED[problem]}, got {described(value)}"
-    findings.error(where, "wrong-type", message, _type_hint(problem, value))
+    known = f"its keys: {', '.join(keys)}" if 0 < len(keys) <= MOST_LISTED else ""
+    findings.error(where, "wrong-type", message, known or _type_hint(problem, value))
 
 
 def _type_hint(problem: str, value: object) -> str:
     if problem == "string_type" and isinstance(value, bool | int | float):
         return "put it in quotes"
+    if problem == "tuple_type" and isinstance(value, str) and _ONE_OF_A_LIST(value):
+        return f"write [{value}]"
     if problem != "int_type" or not isinstance(value, str):
         return ""
     if isinstance(resolve(value), int):
@@ -148,10 +158,26 @@ def _explain_value(where: Where, problem: str, error: ErrorDetails, findings: Fi
 
 def known_keys(kind: Any, loc: Sequence[str | int]) -> list[str]:
     """The keys that may stand at `loc` inside `kind`."""
+    return sorted({name for model in _models(_at(kind, loc)) for name in _field_names(model)})
+
+
+def _at(kind: Any, loc: Sequence[str | int]) -> list[Any]:
+    """What may stand at `loc` inside `kind`."""
     here = [kind]
     for step in loc:
         here = [inner for outer in here for inner in _step(outer, step)]
-    return sorted({name for model in _models(here) for name in _field_names(model)})
+    return here
+
+
+def _of_this_kind(kind: Any, loc: Sequence[str | int]) -> str:
+    """A hint: what the member of a union at `loc` has that not every member has, or ""."""
+    siblings = [*_models(_at(kind, loc[:-1]))] if loc else []
+    chosen = next((model for model in siblings if _tagged(model, loc[-1])), None)
+    if chosen is None:
+        return ""
+    common = set.intersection(*(set(_field_names(model)) for model in siblings))
+    own = [name for name in _field_names(chosen) if name not in common]
+    return f"{loc[-1]} has {', '.join(own)}" if 0 < len(own) <= MOST_LISTED else ""
 
 
 def _field_names(model: type[BaseModel]) -> list[str]:

@@ -57,7 +57,10 @@ async def test_without_the_token_every_route_and_method_is_401(start_admin: Star
 )
 async def test_only_the_token_itself_opens(start_admin: StartAdmin, authorization: str) -> None:
     admin = await start_admin(admin_token=TOKEN)
-    assert (await admin.ask("/livez", headers={"Authorization": authorization}))[0] == 401
+    status, body, _ = await admin.ask("/livez", headers={"Authorization": authorization})
+    wrong = authorization.startswith("Bearer")
+    said = "The admin token that was sent is not right." if wrong else "Send the admin token as `Authorization: Bearer"
+    assert (status, body["detail"][: len(said)]) == (401, said)
 
 
 async def test_wrong_tokens_are_on_record_but_not_one_by_one(start_admin: StartAdmin, heard: list[Line]) -> None:

@@ -70,6 +70,14 @@ def test_nothing_unsigned_gets_in(source: Source, fields: Mapping[str, str]) -> 
     assert reason(source, CIMultiDict(fields)) == "forged"
 
 
+@pytest.mark.parametrize(
+    ("source", "said"), [(BASIC, "User or password is not right."), (HMAC, "The webhook is not signed as this")]
+)
+def test_the_answer_says_what_is_wrong(source: Source, said: str) -> None:
+    with pytest.raises(Rejected, match=said):
+        look(source, CIMultiDict())
+
+
 @pytest.mark.parametrize("password", ["secret-1", "secret-2"])
 def test_user_and_password(password: str) -> None:
     fields = CIMultiDict({"authorization": "bAsIc " + b64encode(f"ann:{password}".encode()).decode()})

@@ -103,7 +103,7 @@ BAD = {
     ),
     "a month with precision": (
         a_limit("algorithm: fixed_window, limit: 5, window: month, precision: 60, key: [tenant]"),
-        "p.yaml:6:66: unknown key 'precision' [unknown-key]",
+        "p.yaml:6:66: unknown key 'precision' (fixed_window has limit, window, timezone) [unknown-key]",
     ),
     "a unit that is none": (
         a_limit("algorithm: fixed_window, limit: 5, window: moth, key: [tenant]"),
@@ -149,7 +149,7 @@ BAD = {
     ),
     "a zone for another algorithm": (
         a_limit("algorithm: rolling_window, limit: 5, window: 24h, timezone: UTC, key: [tenant]"),
-        "p.yaml:6:66: unknown key 'timezone' [unknown-key]",
+        "p.yaml:6:66: unknown key 'timezone' (rolling_window has limit, window, precision) [unknown-key]",
     ),
     "a month in the variant of a rolling window": (
         a_limit(LIMIT + ", shadow: {window: month}"),
@@ -165,7 +165,7 @@ BAD = {
     ),
     "text for a list": (
         a_limit("algorithm: rolling_window, limit: 5, window: 1s, key: tenant"),
-        "p.yaml:6:70: expected a list, got the text 'tenant' [wrong-type]",
+        "p.yaml:6:70: expected a list, got the text 'tenant' (write [tenant]) [wrong-type]",
     ),
     "an undefined key part": (
         a_limit("algorithm: rolling_window, limit: 5, window: 1s, key: [tenat]"),
@@ -229,7 +229,7 @@ BAD = {
     ),
     "a variant's foreign number": (
         a_limit(LIMIT + ", shadow: {burst: 5}"),
-        "p.yaml:6:89: unknown key 'burst' [unknown-key]",
+        "p.yaml:6:89: unknown key 'burst' (rolling_window has limit, window, precision) [unknown-key]",
     ),
     "limits in a list": (
         BASE + "limits: [a]\n" + ROUTE,

@@ -33,7 +33,7 @@ BAD = {
     ),
     "half-written": (
         a_limit(LIMIT)[:-20],
-        "p.yaml:9:1: this is not YAML: did not find expected ',' or '}', while parsing a flow mapping that began on line 8 [yaml-syntax]",
+        "p.yaml:9:1: this is not YAML: did not find expected ',' or '}', while parsing a flow mapping that began on line 8 (close it, or put text with { } in quotes: \"/crm/{id}\") [yaml-syntax]",
     ),
     "a key twice": (
         a_limit("algorithm: rolling_window, limit: 5, limit: 6, window: 1s, key: [tenant]"),
@@ -49,7 +49,23 @@ BAD = {
     ),
     "a tab": (
         "keys:\n\ta: 1\n",
-        "p.yaml:2:1: this is not YAML: a tab or a special character stands where a key or value should begin [yaml-syntax]",
+        "p.yaml:2:1: this is not YAML: a tab or a special character stands where a key or value should begin (indent with blanks) [yaml-syntax]",
+    ),
+    "a special character": (
+        "keys:\n  @a: 1\n",
+        "p.yaml:2:3: this is not YAML: a tab or a special character stands where a key or value should begin [yaml-syntax]",
+    ),
+    "a section further in": (
+        "keys: {}\nlimits:\n  a: 1\n routes: []\n",
+        "p.yaml:4:2: this is not YAML: did not find expected key, while parsing a block mapping that began on line 1 (indented differently from line 1) [yaml-syntax]",
+    ),
+    "text behind a quoted one": (
+        'keys:\n  "a" b: 1\n',
+        "p.yaml:2:7: this is not YAML: did not find expected key, while parsing a block mapping that began on line 2 [yaml-syntax]",
+    ),
+    "the second section further in": (
+        "version: 1\n routes: []\n",
+        'p.yaml:2:8: this is not YAML: mapping values are not allowed in this context (indent it like the line before; put text with ": " in quotes) [yaml-syntax]',
     ),
     "a Python object": (
         "keys: !!python/object/apply:os.system ['true']\n",

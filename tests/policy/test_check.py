@@ -96,6 +96,19 @@ def test_nothing_named_is_what_run_would_use(run: Run, directory: Path) -> None:
     assert run(None)[0] == 0
 
 
+def test_settings_that_do_not_say_where_the_policies_are(run: Run, directory: Path) -> None:
+    (directory / "config").mkdir()
+    (directory / "config" / "s.yaml").write_text("name: mine\n")
+    said = "the settings do not say where the policies are, and nothing is here, the default"
+    assert run(None, "config/s.yaml") == (
+        1,
+        f"policies: {said} (policies: PATH, or -p PATH) [not-found]\nnot valid: 1 error\n",
+    )
+    (directory / "policies").mkdir()
+    (directory / "policies" / "p.yaml").write_text(GOOD)
+    assert run(None, "config/s.yaml")[0] == 0
+
+
 def test_a_settings_file_brings_its_policies(run: Run, directory: Path) -> None:
     (directory / "p.yaml").write_text(BAD)
     (directory / "s.yaml").write_text("policies: p.yaml\nstore: {url: local}\n")

@@ -70,7 +70,10 @@ def test_what_is_said_is_what_is_done() -> None:
         (TARGET.replace("https://hooks.example", "https://a:hunter2@x"), "s.yaml:5:12: the URL of a receiver holds no"),
         (TARGET.replace("env:S", "hunter2"), "s.yaml:6:17: a secret must not stand in the file"),
         (TARGET.replace("env:S", "env:NO"), "s.yaml:6:17: environment variable NO is not set"),
-        (TARGET.replace("env:S", "env:WEAK"), "s.yaml:6:17: what env:WEAK holds cannot be used"),
+        (
+            TARGET.replace("env:S", "env:WEAK"),
+            "s.yaml:6:17: what env:WEAK holds cannot be used: it is not whsec_ and base64 of 24 to 64 bytes",
+        ),
         (TARGET.replace("[env:S]", "[]"), "s.yaml:6:16: "),
         (TARGET + "      events: [connection.ofline]\n", "s.yaml:7:16: nobody is told of 'connection.ofline'"),
         (TARGET + "      concurrency: 65\n", "s.yaml:7:20: "),

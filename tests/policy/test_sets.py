@@ -132,7 +132,10 @@ def test_load_is_all_or_nothing(directory: Path) -> None:
     (directory / "p.yaml").write_text(a_limit(LIMIT + ", foo: 1"))
     with pytest.raises(PolicyErrors) as raised:
         load([Path("p.yaml")])
-    assert str(raised.value) == "p.yaml:6:80: unknown key 'foo' [unknown-key]"
+    assert (
+        str(raised.value)
+        == "p.yaml:6:80: unknown key 'foo' (rolling_window has limit, window, precision) [unknown-key]"
+    )
 
 
 def test_the_default_policy_in_front_of_any_api() -> None:

@@ -163,7 +163,7 @@ BAD = {
     "(refer to it: env:NAME or file:/path) [inline-secret]",
     "admin_token: 12345\n": "s.yaml:1:14: expected env:NAME or file:/path of a token [inline-secret]",
     "admin_token: env:NOWHERE\n": "s.yaml:1:14: environment variable NOWHERE is not set [missing-secret]",
-    "listen: 8080\n": "s.yaml:1:9: expected a mapping, got the number 8080 [wrong-type]",
+    "listen: 8080\n": "s.yaml:1:9: expected an address like 127.0.0.1:8080, got the number 8080 [wrong-type]",
     "listen: localhost\n": "s.yaml:1:9: 'localhost' is not an address "
     "(write it like 127.0.0.1:8080 or [::1]:8080) [bad-address]",
     "listen: 1.2.3.4:99999\n": "s.yaml:1:9: '1.2.3.4:99999' is not an address "
@@ -178,11 +178,11 @@ BAD = {
     "name: a b\n": "s.yaml:1:7: 'a b' is not a name (letters, digits and . _ - only, at most 64) [bad-name]",
     "policies:\n": "s.yaml:1:10: expected text, got nothing [wrong-type]",
     "policies: ''\n": "s.yaml:1:11: must not be empty [empty]",
-    "trusted_proxies: 10.0.0.0/8\n": "s.yaml:1:18: expected a list, got the text '10.0.0.0/8' [wrong-type]",
+    "trusted_proxies: 10.0.0.0/8\n": "s.yaml:1:18: expected a list, got the text '10.0.0.0/8' (write [10.0.0.0/8]) [wrong-type]",
     "trusted_proxies: [10.0.0.1/8]\n": "s.yaml:1:19: '10.0.0.1/8' has bits beyond its prefix "
     "(did you mean '10.0.0.0/8'?) [bad-network]",
     "trusted_proxies: [proxy]\n": "s.yaml:1:19: 'proxy' is not a network (write it like 10.0.0.0/8) [bad-network]",
-    "store: redis\n": "s.yaml:1:8: expected a mapping, got the text 'redis' [wrong-type]",
+    "store: redis\n": "s.yaml:1:8: expected a mapping, got the text 'redis' (its keys: gateways, key_prefix, timeout, url) [wrong-type]",
     "store: {url: redis}\n": "s.yaml:1:14: this is not the URL of a store (embedded, local, redis://host:6379, "
     "unix:///path, redis+sentinel://host:26379/name, redis+cluster://host:6379, env:NAME or file:/path) [bad-store-url]",
     "store: {url: 'redis+cluster://a,b/3'}\n": "s.yaml:1:14: a Redis Cluster has no database but 0 [bad-store-url]",

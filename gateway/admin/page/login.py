@@ -15,6 +15,11 @@ from gateway.admin.page.markup import element
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 
+_WHERE = (
+    "The token that ",
+    element("code", "admin_token"),
+    " in the gateway's settings refers to: what its variable or file holds.",
+)
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -44,7 +49,7 @@ def form(view: AdminView, back_to: str, *, error: str = "", wait_s: int = 0) -> 
         autofocus=True,
         aria_describedby="where",
     )
-    where = element("p", "The value of ", element("code", "admin_token"), " in the gateway's settings.", id="where")
+    where = element("p", *_WHERE, id="where")
     asked = element(
         *("form", said, element("label", "Admin token", for_="token"), field, where),
         element("input", type="hidden", name="next", value=back_to),

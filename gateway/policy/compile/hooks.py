@@ -66,5 +66,6 @@ def keys_of(secrets: Sequence[str], node: Node, env: Env, findings: Findings) ->
         try:
             keys.append(secret_bytes(text))
         except ValueError as error:
-            findings.error(where.where, "weak-secret", f"what {reference} holds cannot be used: {error}")
+            message = f"what {reference} holds cannot be used: {error}"
+            findings.error(where.where, "weak-secret", message, 'echo "whsec_$(openssl rand -base64 32)" makes one')
     return tuple(keys)

@@ -160,7 +160,7 @@ def parse_share_or_none(value: object) -> float | None:
 
 
 def _as_listener(value: object) -> object:
-    return {"address": value} if isinstance(value, str) else value
+    return value if value is None or isinstance(value, dict) else {"address": value}
 
 
 def _as_admin(value: object) -> object:
