@@ -128,6 +128,11 @@ async def test_the_overview_has_everything_without_scripts(busy: Admin) -> None:
     assert {"http-equiv": "refresh", "content": "10"} in found.all("meta")
 
 
+@pytest.mark.parametrize("path", ["/limits", "/breakers"])
+async def test_without_scripts_there_is_time_to_fill_in_a_form(busy: Admin, path: str) -> None:
+    assert {"http-equiv": "refresh", "content": "60"} in (await page(busy, path)).all("meta")
+
+
 @pytest.mark.parametrize("path", PAGES)
 async def test_every_page_has_one_heading_its_language_and_a_policy(busy: Admin, path: str) -> None:
     busy.worker.settings = replace(busy.worker.settings, name=EVIL)

@@ -10,7 +10,7 @@ from gateway.admin.breakers import Target, breaker_documents, find, read_force
 from gateway.admin.endpoint import segments
 from gateway.admin.keys import shown
 from gateway.admin.page import layout, overview, trouble
-from gateway.admin.page.caller import REFRESH_S, refreshed, search
+from gateway.admin.page.caller import REFRESH_S, TYPING_S, refreshed, search
 from gateway.admin.page.login import read_form
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.paths import known_as, naming, partition_of, path_of, said, typed, values_of
@@ -51,7 +51,7 @@ async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
     listed = table("Of the loaded policies", heads, rows) if rows else quiet("There are none.")
     not_closed = trouble.breakers(await troubled(view), alone=True)
     found = (not_closed, panel("all-breakers", "All breakers", listed, wide=True))
-    return layout.page(view, "Breakers", refreshed(*found, feed=_search(view)), path="/breakers", refresh_s=REFRESH_S)
+    return layout.page(view, "Breakers", refreshed(*found, feed=_search(view)), path="/breakers", refresh_s=TYPING_S)
 
 
 def _trips(rule: Document) -> str:

@@ -24,6 +24,8 @@ from gateway.core.limits import Limit
 
 BEHIND = "/callers/"
 REFRESH_S = 5
+TYPING_S = 60
+"""Of pages with a form: without scripts, loading them again loses what somebody is typing."""
 HOW_TO_TYPE = (
     "Values in the order of the key's parts, separated by /, like acme/conn_42. A / inside one of several is %2F, "
     "a % is %25; ~ stands for a part that the call does not have."
@@ -50,7 +52,7 @@ async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
         table("Use in the last ten seconds", heads, rows, numbers=range(2, 6)) if rows else quiet("There are none.")
     )
     found = [panel("all-limits", "All limits", listed, wide=True), _search(view)]
-    return layout.page(view, "Limits", refreshed(*found), path="/limits", refresh_s=REFRESH_S)
+    return layout.page(view, "Limits", refreshed(*found), path="/limits", refresh_s=TYPING_S)
 
 
 def _search(view: AdminView) -> Html:
