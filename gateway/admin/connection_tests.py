@@ -1,6 +1,8 @@
 """Testing a connection at an operator's request."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -23,8 +25,13 @@ async def test(view: AdminView, request: web.Request) -> web.StreamResponse:
         raise AdminProblem(400, "BAD_QUESTION", "Names of connections and tenants are printable and not that long.")
     chosen = _upstreams(view, name, tenant, request.query.get("upstream"))
     found = await asyncio.gather(*[view.check_connection(name, tenant, one) for one in chosen])
-    well = all(one["ok"] for one in found)
-    return answer({"connection": name, "tenant": tenant or None, "ok": well, "upstreams": found})
+    return answer({"connection": name, "tenant": tenant or None, "ok": _works(found), "upstreams": found})
+
+
+def _works(found: Sequence[Mapping[str, Any]]) -> bool | None:
+    """None = none failed, but of one it cannot be told."""
+    verdicts = [one["ok"] for one in found]
+    return False if False in verdicts else None if None in verdicts else True
 
 
 def _upstreams(view: AdminView, name: str, tenant: str, wanted: str | None) -> list[Upstream]:
@@ -50,7 +57,7 @@ TESTED: Schema = {
     "type": "object",
     "required": ["connection", "tenant", "ok", "upstreams"],
     "properties": {
-        "ok": {"type": "boolean"},
+        "ok": {"type": ["boolean", "null"]},
         "upstreams": {
             "type": "array",
             "items": {

@@ -30,7 +30,7 @@ def connections(
     upstream: Annotated[str, typer.Option(metavar="NAME", help="Test it at this one only.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Show how connections are doing, those in trouble first; or test one: exit code 1 if it does not work."""
+    """Show how connections are doing, those in trouble first; or test one: exit code 1 unless it is seen to work."""
     match words or []:
         case []:
             _list(client, state, tenant, as_json)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gateway.call import Gateway
+from gateway.connection_tests.naming import Naming, naming
 from gateway.core.classes import Classes
 from gateway.core.credentials import Credential, chosen, with_parameter
 from gateway.core.policy import PolicySet
@@ -21,6 +22,7 @@ from gateway.upstream.failure import UpstreamFailed
 OPERATION = "connection.test"
 """Under which attempts are counted that tests and probes have made."""
 PLAIN = Probe()
+CANNOT_TELL = "cannot tell: the upstream was not told which connection is meant"
 
 Document = dict[str, Any]
 
@@ -53,28 +55,39 @@ def upstreams_of(policies: PolicySet, connection: str, tenant: str) -> list[Upst
 
 
 async def check(gateway: Gateway, subject: Subject) -> Document:
-    """Go all steps, up to the first that fails."""
+    """Go all steps, up to the first that fails.
+
+    An answer of an upstream that does not know which connection is meant says nothing about it, and nobody is told.
+    """
     upstream = subject.upstream
     target = gateway.upstreams.pool(upstream).upstream  # of the built-in one the address
     credential, probe = chosen(upstream.credentials, subject.values), upstream.probe or PLAIN
     record = _record(gateway, subject, probe)
+    named = naming(gateway.policies, upstream, subject.values, credential)
     steps = await reach(target)
     if steps[-1].ok:
-        steps += await _ask(gateway, upstream, target, credential, probe, record)
+        steps += await _ask(gateway, upstream, target, credential, probe, record, named)
     elif "error" in steps[-1].facts:
         record.error_class = _class_of_error(gateway.policies.classes, steps[-1].facts["error"])
     record.ended = gateway.clock()
-    if subject.connection:
+    if subject.connection and (named.told or all(step.step != "http" for step in steps)):
         gateway.on_checked(record)
     return {
         "upstream": upstream.name,
-        "ok": all(step.ok is not False for step in steps),
+        "ok": _works(steps),
         "took_ms": round((record.ended - record.started) * 1e3, 3),
-        "request": f"{probe.method} {upstream.base_path}{probe.path}",
+        "request": f"{probe.method} {named.target(f'{upstream.base_path}{probe.path}')}",
         "credentials": credential.name if credential is not None else None,
         "request_id": record.request_id,
         "steps": [step.as_dict() for step in steps],
     }
+
+
+def _works(steps: Sequence[Step]) -> bool | None:
+    """None = nothing failed, but the answer was not about this connection."""
+    if any(step.ok is False for step in steps):
+        return False
+    return None if any(step.step == "http" and step.ok is None for step in steps) else True
 
 
 async def _ask(
@@ -84,6 +97,7 @@ async def _ask(
     credential: Credential | None,
     probe: Probe,
     record: CallRecord,
+    named: Naming,
 ) -> list[Step]:
     """Credentials and HTTP."""
     timed, steps = Timed(), []
@@ -94,7 +108,7 @@ async def _ask(
         steps.append(step)
         if not step.ok:
             return steps
-    head = _head(gateway, target, credential, probe, record)
+    head = _head(gateway, target, credential, probe, record, named)
     try:
         answer, took_s = await request(target, head, probe.method, gateway.settings.bounds.response_header_bytes)
     except UpstreamFailed as failure:
@@ -103,7 +117,7 @@ async def _ask(
         return [*steps, timed.step("http", False, _no_answer(failure, target), error=failure.error)]
     _answered(gateway, record, answer.status)
     record.upstream_s = took_s
-    return [*steps, _http(timed, probe, answer.status), *_verdict(timed, credential, probe, answer.status)]
+    return [*steps, _http(timed, probe, answer.status, named.told), *_verdict(timed, credential, probe, answer.status)]
 
 
 def _no_answer(failure: UpstreamFailed, upstream: Upstream) -> str:
@@ -124,19 +138,26 @@ async def _token(timed: Timed, gateway: Gateway, credential: Credential, record:
 
 
 def _head(
-    gateway: Gateway, upstream: Upstream, credential: Credential | None, probe: Probe, record: CallRecord
+    gateway: Gateway,
+    upstream: Upstream,
+    credential: Credential | None,
+    probe: Probe,
+    record: CallRecord,
+    named: Naming,
 ) -> bytes:
-    path = f"{upstream.base_path}{probe.path}"
+    path = named.target(f"{upstream.base_path}{probe.path}")
     shown = b""
     if credential is not None:
         shown = gateway.supply.line(credential) if credential.oauth is not None else credential.line()
         path = with_parameter(path, credential) if credential.parameter else path
     lines = f"{probe.method} {path} HTTP/1.1\r\nHost: {upstream.authority}\r\nUser-Agent: {gateway.settings.name}\r\n"
     more = f"Accept: */*\r\nX-Request-Id: {record.request_id}\r\nConnection: close\r\n\r\n"
-    return lines.encode() + shown + more.encode()
+    return lines.encode() + named.fields + shown + more.encode()
 
 
-def _http(timed: Timed, probe: Probe, status: int) -> Step:
+def _http(timed: Timed, probe: Probe, status: int, told: bool) -> Step:
+    if not told:
+        return timed.step("http", None, f"answered {status}; {CANNOT_TELL}", status=status)
     if probe.expect:
         wanted = status in probe.expect
         return timed.step(

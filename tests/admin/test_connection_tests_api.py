@@ -15,7 +15,8 @@ def leading_to(admin: Admin, upstreams: Sequence[Upstream], *failing: str) -> li
 
     async def check(connection: str, tenant: str, upstream: Upstream) -> Mapping[str, Any]:
         asked.append((connection, tenant, upstream.name))
-        return {"upstream": upstream.name, "ok": upstream.name not in failing, "steps": []}
+        ok = None if f"{upstream.name}?" in failing else upstream.name not in failing
+        return {"upstream": upstream.name, "ok": ok, "steps": []}
 
     admin.worker.check_connection = check  # type: ignore[attr-defined]
     admin.worker.upstreams_of = lambda _connection, _tenant: upstreams  # type: ignore[attr-defined]
@@ -52,3 +53,9 @@ async def test_what_cannot_be_tested(admin: Admin) -> None:
     assert (await admin.ask("/-/connections/c1/test"))[0] == 405
     origin = {"Origin": "https://evil.example"}
     assert (await admin.ask("/-/connections/c1/test", "POST", headers=origin))[0] == 403
+
+
+async def test_of_one_it_cannot_be_told(admin: Admin) -> None:
+    for failing, ok in ((("crm?",), None), (("crm?", "erp-api"), False)):
+        leading_to(admin, [UPSTREAM, OTHER], *failing)
+        assert (await admin.ask("/-/connections/c1/test", "POST"))[1]["ok"] is ok

@@ -247,3 +247,50 @@ async def test_a_socket_in_the_file_system(start: Start, tmp_path: Path) -> None
     gateway = await start(policies(f"unix://{tmp_path}/none.sock"))
     found, _ = await try_out(gateway)
     assert steps(found) == {"socket": False}
+
+
+async def test_the_upstream_is_told_which_connection_is_meant(start: Start, upstream: Upstream) -> None:
+    plain = policies(upstream.url)
+    found, record = await try_out(await start(plain), "c 1/é", "acme")
+    got = upstream.received[-1]
+    assert (found["ok"], steps(found)["http"], record.connection) == (True, True, "c 1/é")
+    assert got.fields("X-Connection-Id") == ["c 1/é".encode().decode("latin-1")]
+    assert got.fields("X-Tenant-Id") == ["acme"]
+    queried = plain.replace("{from: header, name: X-Connection-Id", "{from: query, name: conn")
+    found, _ = await try_out(await start(queried), "c 1&é")
+    assert upstream.received[-1].target == "/base/health?conn=c%201%26%C3%A9"
+    assert found["request"] == "GET /base/health?conn=c%201%26%C3%A9"
+
+
+@pytest.mark.parametrize("name", ["Host", "Authorization"])
+async def test_a_field_that_the_test_needs_itself_names_no_connection(
+    start: Start, upstream: Upstream, name: str
+) -> None:
+    tenant = policies(upstream.url, BEARER.replace("match: {connection: c1}", "match: {tenant: acme}"))
+    gateway = await start(tenant.replace("X-Connection-Id", name))
+    upstream_ = gateway.gateway.policies.upstreams["up"]
+    found = await check(gateway.gateway, Subject("c1", "acme", upstream_))
+    got = upstream.received[-1]
+    assert (found["ok"], found["credentials"]) == (None, "c1")
+    assert got.fields("Host") == [upstream_.authority]
+    assert got.fields("Authorization") == ["Bearer s3cr3t"]
+
+
+@pytest.mark.parametrize("credentials", ["", BEARER.replace("match: {connection: c1}", "match: {tenant: acme}")])
+async def test_an_answer_about_nobody_says_nothing_and_changes_no_state(
+    start: Start, upstream: Upstream, credentials: str
+) -> None:
+    of_a_path = policies(upstream.url, credentials).replace(
+        "{from: header, name: X-Connection-Id, on_missing: skip}", "{from: path, name: id, on_missing: skip}"
+    )
+    of_a_path = of_a_path.replace("path_prefix: /}", 'path: "/c/{id}"}')
+    gateway = await start(of_a_path)
+    records: list[CallRecord] = []
+    gateway.gateway.on_checked = records.append
+    found = await check(gateway.gateway, Subject("c1", "acme", gateway.gateway.policies.upstreams["up"]))
+    assert (found["ok"], steps(found)["http"], records) == (None, None, [])
+    (http,) = [step for step in found["steps"] if step["step"] == "http"]
+    assert http["detail"] == "answered 200; cannot tell: the upstream was not told which connection is meant"
+    nowhere = await start(of_a_path.replace(upstream.url, f"http://127.0.0.1:{free_port()}"))
+    found, _ = await try_out(nowhere)
+    assert (found["ok"], steps(found)) == (False, {"dns": True, "tcp": False}), "nobody can reach it"
