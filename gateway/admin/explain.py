@@ -8,12 +8,15 @@ from aiohttp import web
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
+from gateway.core.ask import Ask
 from gateway.core.explain import explain
+from gateway.core.grant import Grant
+from gateway.core.limits import Decision
 from gateway.core.problems import Refusal
 from gateway.core.resolve import resolve
 from gateway.policy.explained import explained
 from gateway.policy.sent import sent
-from gateway.store import StoreDown
+from gateway.store import Store, StoreDown
 from gateway.wire.asked import BadAsked, asked
 
 WANTED = '{"method": "POST", "path": "/erp/products", "headers": [["X-Tenant-Id", "acme"]]}'
@@ -45,14 +48,22 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
         known=keys,
         realm=view.settings.name,
     )
-    decision = None
+    decision, grants = None, {}
     if explanation.ask is not None and (explanation.ask.charges or explanation.ask.guards):
         try:
             decision = await view.store.peek(explanation.ask)
+            grants = await _grants(view.store, explanation.ask, decision)
         except StoreDown as down:
             raise unavailable(down) from None
     head = sent(explanation, call, client_ip, policies, view.settings)
-    return answer(explained(call, call.http_host, explanation, policies, decision, sent=head))
+    return answer(explained(call, call.http_host, explanation, policies, decision, sent=head, grants=grants))
+
+
+async def _grants(store: Store, ask: Ask, decision: Decision) -> dict[str, Grant]:
+    """By the names of limits. Nothing is asked while there are none."""
+    charges = [charge for charge, quota in zip(ask.charges, decision.quotas, strict=False) if quota]
+    found = [(charge.limit.name, (await store.granted(charge))[1]) for charge in charges]
+    return {name: grant for name, grant in found if grant is not None}
 
 
 def _text(value: object, name: str) -> str:

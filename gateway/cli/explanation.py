@@ -75,6 +75,9 @@ def _limit(limit: Document) -> Iterator[str]:
         yield _row(
             "", f"by its override for {', '.join(f'{name}={value}' for name, value in limit['override'].items())}"
         )
+    if "granted" in limit:
+        grant = limit["granted"]
+        yield _row("", f"granted instead of {grant['instead_of']}, ends in {grant['ends_in_s']} s: {grant['reason']}")
     if "shadow" in limit:
         shadow = limit["shadow"]
         yield _row("", f"in shadow: {shadow['algorithm']} {shadow['amount']}{_state(shadow)}")

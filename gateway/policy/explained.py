@@ -7,6 +7,7 @@ from gateway.core.ask import Ask
 from gateway.core.cache.key import covers
 from gateway.core.cache.rules import Cache
 from gateway.core.explain import Explanation, LimitCase, Passed
+from gateway.core.grant import Grant, granted
 from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import KeyFrom, KeyPart, readable
@@ -18,6 +19,7 @@ from gateway.core.upstream import Pace
 from gateway.policy.effective import amount, duration, match_text, place
 
 Document = dict[str, Any]
+NO_GRANTS: Mapping[str, Grant] = {}
 MOST_PASSED = 20
 """Routes and operations that are named as passed by."""
 
@@ -30,6 +32,7 @@ def explained(
     decision: Decision | None = None,
     *,
     sent: Document | None = None,
+    grants: Mapping[str, Grant] = NO_GRANTS,
 ) -> Document:
     """The whole document. What does not apply is left out.
 
@@ -37,6 +40,7 @@ def explained(
     decision  what the store's `peek` answered to `explanation.ask`; None = nobody asked it: then it says nothing of
               counters, breaker states and whether the call would be admitted
     sent      the head that the upstream would get (`policy.sent`); None = nobody knows the call's fields
+    grants    those of the asked limits' callers that are in force, by the limit's name
     """
     resolved, refusal = explanation.resolved, explanation.refusal
     request = {"method": asking.method, "target": asking.target, "host": http_host}
@@ -62,7 +66,7 @@ def explained(
         schemes = [scheme.name for scheme in route.authenticate]
         document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
     document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in route.keys]
-    document["limits"] = _limits(explanation, decision)
+    document["limits"] = _limits(explanation, decision, grants)
     return document | _guards(explanation, decision) | _beyond(resolved, asking, explanation.ask, sent)
 
 
@@ -90,22 +94,23 @@ def _key(part: KeyPart, value: str | None) -> Document:
     return {"name": part.name, "from": where, "value": value, "on_missing": part.on_missing.value}
 
 
-def _limits(explanation: Explanation, decision: Decision | None) -> list[Document]:
+def _limits(explanation: Explanation, decision: Decision | None, grants: Mapping[str, Grant]) -> list[Document]:
     """Each limit of the route, a variant in shadow inside its limit."""
     verdicts: dict[str, Verdict] = {}
     if explanation.ask is not None and decision is not None:
         verdicts = dict(zip(explanation.ask.kind.names, decision.verdicts, strict=bool(decision.verdicts)))
-    return [_limit(case, verdicts) for case in explanation.limits]
+    now_us = 0 if decision is None else decision.now_us
+    return [_limit(case, verdicts, grants.get(case.limit.name), now_us) for case in explanation.limits]
 
 
-def _limit(case: LimitCase, verdicts: Mapping[str, Verdict]) -> Document:
+def _limit(case: LimitCase, verdicts: Mapping[str, Verdict], grant: Grant | None, now_us: int) -> Document:
     limit = case.limit
     document: Document = {
         "name": limit.name,
         "asked": not case.why_not,
         "mode": limit.mode.value,
         "algorithm": limit.algorithm.value,
-        "amount": amount(limit),
+        "amount": amount(limit if grant is None else granted(limit, grant.quota)),
         "key": list(limit.key),
         "cost": case.cost,
         "charge": limit.charge.value,
@@ -118,6 +123,10 @@ def _limit(case: LimitCase, verdicts: Mapping[str, Verdict]) -> Document:
         document |= {"for": readable(case.partition), "partition": case.partition}
     if case.override is not None:
         document["override"] = dict(case.override.match)
+    if grant is not None:
+        ends_in_s = whole_seconds(grant.until_us - now_us)
+        given = {"limit": grant.quota, "instead_of": limit.quota, "ends_in_s": ends_in_s}
+        document["granted"] = {**given, "reason": grant.reason}
     if case.measure is not None:
         document["cost_from"] = case.measure.source.value
     document |= _verdict(verdicts.get(limit.name))

@@ -9,7 +9,7 @@ CHANGING = (
     (r"Content-Length: .*", "Content-Length: ..."),
     (r"\b[0-9a-f]{20}\b", "ID"),
     (r"\b[0-9a-f]{12}\b", "VERSION"),
-    (r"(t=|Reset: |Retry-After: |\"retry_after\":)\d+", r"\1N"),
+    (r"(t=|ends in |Reset: |Retry-After: |\"retry_after\":)\d+", r"\1N"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"[ \t]+$", ""),
 )
