@@ -35,6 +35,7 @@ def explain(
         str | None,
         typer.Argument(metavar="'METHOD PATH'", help="The call, or - for access log lines on standard input."),
     ] = None,
+    path: Annotated[str | None, typer.Argument(metavar="PATH", help="Of a call whose METHOD stands alone.")] = None,
     header: Fields = None,
     key: Keys = None,
     policies: Policies = None,
@@ -52,6 +53,7 @@ def explain(
         raise typer.BadParameter("give a call: gateway explain 'GET /path' -H 'X-Tenant-Id: acme'")
     if live and policies:
         raise typer.BadParameter("--live asks the running gateway about its own policies: leave --policies out")
+    call = f"{call} {path}" if path is not None else call  # `explain GET /hello`, without quotes
     keys = dict(_pair(text, "=", "--key") for text in key or ())
     fields = [_pair(text, ":", "--header") for text in header or ()]
     if live:

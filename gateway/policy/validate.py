@@ -38,9 +38,18 @@ def validate(node: Node, kind: Any, findings: Findings, content: object = None) 
     try:
         return _adapter(kind).validate_python(node.plain() if content is None else content)
     except ValidationError as invalid:
-        for error in invalid.errors(include_url=False):
-            _explain(error, node, kind, findings)
+        errors = invalid.errors(include_url=False)
+        meant = {_meant(error["loc"], kind) for error in errors if error["type"] == "extra_forbidden"}
+        for error in errors:
+            if error["type"] != "missing" or error["loc"] not in meant:  # else it is there, misspelt
+                _explain(error, node, kind, findings)
     return None
+
+
+def _meant(unknown: tuple[str | int, ...], kind: Any) -> tuple[str | int, ...]:
+    """Where the known key stands that an unknown one is taken for; () when there is none."""
+    close = difflib.get_close_matches(str(unknown[-1]).lower(), known_keys(kind, unknown[:-1]), n=1)
+    return (*unknown[:-1], *close) if close else ()
 
 
 @cache

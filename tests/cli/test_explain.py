@@ -106,6 +106,12 @@ def test_what_is_missing_is_the_answer_and_the_exit_code(policies: Path) -> None
     assert "tenant-10m: not asked, a key part is missing" in done.stdout
 
 
+def test_method_and_path_may_be_two_words(policies: Path) -> None:
+    one, two = (gateway("explain", *words, "-p", policies) for words in (["GET /erp/a"], ["GET", "/erp/a"]))
+    assert (one.returncode, one.stdout) == (two.returncode, two.stdout)
+    assert "call        GET /erp/a" in two.stdout
+
+
 def test_as_json_it_is_one_document(policies: Path) -> None:
     done = gateway("explain", "/erp/a", "-k", "tenant=acme", "-p", policies, "--json")
     document = json.loads(done.stdout)
@@ -144,7 +150,7 @@ def test_what_is_no_line_of_the_log_is_a_usage_error(policies: Path, stdin: str)
 
 @pytest.mark.parametrize(
     "words",
-    [["GET erp/a"], ["G=T /erp/a"], ["GET /a b"], ["GET /erp\x07"], ["GET http://[x/"], ["GET /a", "-H", "no-colon"], ["GET /a", "-H", "bad name: x"], ["GET /a", "-k", "tenant"], ["GET /a", "--live", "-p", "x"]],
+    [["GET erp/a"], ["GET /a", "/b"], ["G=T /erp/a"], ["GET /a b"], ["GET /erp\x07"], ["GET http://[x/"], ["GET /a", "-H", "no-colon"], ["GET /a", "-H", "bad name: x"], ["GET /a", "-k", "tenant"], ["GET /a", "--live", "-p", "x"]],
 )  # fmt: skip
 def test_what_nobody_could_send_is_a_usage_error(policies: Path, words: list[str]) -> None:
     done = gateway("explain", *words, *([] if "-p" in words else ["-p", policies]))

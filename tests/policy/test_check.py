@@ -109,6 +109,21 @@ def test_settings_that_do_not_say_where_the_policies_are(run: Run, directory: Pa
     assert run(None, "config/s.yaml")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("limits: [per-tenant]", "limits: per-tenant"), ("limits:\n", "limits: all\nlimit:\n")],
+)
+def test_what_a_wrong_entry_may_use_is_not_called_unused(run: Run, right: str, wrong: str) -> None:
+    assert right in WARNED
+    code, out = run(WARNED.replace(right, wrong))
+    assert (code, "not used" in out) == (1, False)
+
+
+def test_a_misspelt_key_is_one_error(run: Run) -> None:
+    found = json.loads(run(GOOD.replace("limit: 5", "limt: 5"), output="json")[1])["errors"]
+    assert [one["message"] for one in found] == ["unknown key 'limt'"]
+
+
 def test_a_settings_file_brings_its_policies(run: Run, directory: Path) -> None:
     (directory / "p.yaml").write_text(BAD)
     (directory / "s.yaml").write_text("policies: p.yaml\nstore: {url: local}\n")

@@ -52,7 +52,8 @@ def compile_draft(draft: Draft) -> PolicySet:
 
 def _warn_unused(draft: Draft) -> None:
     """Only when everything could be read: what uses it may stand in what could not."""
-    if not draft.complete:
+    wrong_routes = any(route.model is None for route in draft.sections["routes"].values())
+    if not draft.complete or draft.broken or wrong_routes:
         return
     for section in ("authentication", "keys", "limits", "breakers", "retries", "upstreams"):
         for entry in draft.sections[section].values():
