@@ -96,7 +96,7 @@ async def look(store: Store, target: Target) -> Document:
     circuit = kept.settled(rule, now_us)
     standing = circuit.standing(rule, now_us)
     assert isinstance(circuit, Circuit), "a breaker's guard keeps circuits"
-    return {"key": shown(target.parts), **breaker_document(rule.name, circuit, standing)}
+    return {"key": shown(target.parts), **breaker_document(rule.name, circuit, standing, now_us)}
 
 
 def read_force(order: Document) -> Order:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.core.breaker import Circuit
-from gateway.core.guards import Breaker, Guard, Pausing, Standing
+from gateway.core.guards import Breaker, Guard, Pausing, Reason, Standing
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition
 from gateway.core.pause import Pause
@@ -48,7 +48,7 @@ async def guard_documents(store: Store, policies: PolicySet, parts: Parts) -> di
         settled = known.settled(guard.rule, now_us)
         standing = settled.standing(guard.rule, now_us)
         if isinstance(settled, Circuit):
-            breakers.append(breaker_document(guard.rule.name, settled, standing))
+            breakers.append(breaker_document(guard.rule.name, settled, standing, now_us))
         elif isinstance(settled, Pause):
             pauses_us.append(standing.wait_us)
             if settled.renews_us > now_us:
@@ -57,12 +57,17 @@ async def guard_documents(store: Store, policies: PolicySet, parts: Parts) -> di
     return {"breakers": breakers, "paused_s": whole_seconds(max(pauses_us)), "upstreams": upstreams}
 
 
-def breaker_document(name: str, circuit: Circuit, standing: Standing) -> dict[str, Any]:
+GIVEN_BACK = "given_back"
+"""The reason of a breaker that an operator held, and that decides for itself again: nothing has changed it since."""
+
+
+def breaker_document(name: str, circuit: Circuit, standing: Standing, now_us: int) -> dict[str, Any]:
     """How a breaker stands: why it entered its state, by which counts, and how long until a probe may fly."""
     document: dict[str, Any] = {"name": name, "state": standing.state.name.lower()}
     if circuit.reason:
         counts = {"calls": circuit.calls, "failed": circuit.failed, "slow": circuit.slow}
-        document |= {"reason": circuit.reason.name.lower(), **counts}
+        over = circuit.reason is Reason.FORCED and circuit.until_us <= now_us
+        document |= {"reason": GIVEN_BACK if over else circuit.reason.name.lower(), **counts}
     if standing.wait_us:
         document["next_probe_s"] = whole_seconds(standing.wait_us)
     return document

@@ -212,7 +212,7 @@ def _standing(guard: Guard, kept: Kept, now_us: int) -> Document:
     settled = kept.settled(guard.rule, now_us)
     standing = settled.standing(guard.rule, now_us)
     assert isinstance(settled, Circuit), "a breaker's guard keeps circuits"
-    document = breaker_document(guard.rule.name, settled, standing)
+    document = breaker_document(guard.rule.name, settled, standing, now_us)
     return {name: value for name, value in document.items() if name != "name"}
 
 

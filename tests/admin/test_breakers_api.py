@@ -95,11 +95,12 @@ async def test_held_open_then_closed_then_given_back(admin: Admin, capfd: pytest
     assert not (await store.admit(Ask((), (GUARD,)), "")).admitted
     status, body = await order(admin, {"state": "closed", "ttl": "1h"})
     assert (body["before"]["state"], body["after"]["state"]) == ("open", "closed")
+    assert (body["before"]["reason"], body["after"]["reason"]) == ("forced", "forced")
     for _ in range(3):
         await store.report([Report(GUARD, 2, failed=9)])
     assert (await store.admit(Ask((), (GUARD,)), "")).admitted  # whatever happens
     status, body = await order(admin, {"state": "auto"})
-    assert (status, body["after"]["state"]) == (200, "closed")
+    assert (status, body["after"]["state"], body["after"]["reason"]) == (200, "closed", "given_back")
     assert [(guard, change.state, change.reason) for guard, change in admin.worker.changes] == [
         (GUARD, State.OPEN, Reason.FORCED),
         (GUARD, State.CLOSED, Reason.FORCED),
@@ -172,7 +173,8 @@ async def test_each_workers_own_are_asked_and_told_one_by_one(admin: Admin) -> N
         ("breaker:own:{=conn_42}", State.OPEN)
     ]
     await order(admin, {"state": "auto"}, path)
-    assert (await admin.ask(path))[1]["workers"][0]["state"] == "open", "until a probe says otherwise"
+    (one,) = (await admin.ask(path))[1]["workers"]
+    assert (one["state"], one["reason"]) == ("open", "given_back"), "until a probe says otherwise"
 
 
 async def test_a_page_cannot_send_orders(admin: Admin) -> None:

@@ -108,7 +108,9 @@ def test_what_is_counted_can_be_seen_and_changed(running: Process) -> None:
     refused = gateway("explain", "GET /a", "-H", "X-Connection-Id: c1", "--live")
     assert refused.returncode == 1
     assert "refused by breaker fragile; again in" in refused.stdout
-    assert "is let through as a probe" in gateway("breaker", "auto", "fragile", "c1").stdout
+    given_back = gateway("breaker", "auto", "fragile", "c1").stdout
+    assert "is let through as a probe" in given_back
+    assert "forced" not in given_back
     assert gateway("explain", "GET /a", "-H", "X-Connection-Id: c1", "--live").returncode == 0
     shown = gateway("status").stdout
     assert "gateway     gateway" in shown

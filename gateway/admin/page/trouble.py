@@ -18,6 +18,7 @@ WHY = {
     "failure_rate": "too many failures",
     "slow_calls": "too many slow calls",
     "forced": "held by hand",
+    "given_back": "given back, no longer held",
 }
 BAD = frozenset({"offline", "open", "policy.rejected", "policy.failed", "store.degraded"})
 GOOD = frozenset({"online", "closed"})
