@@ -34,7 +34,7 @@ EVENTS: Mapping[str, str] = {
     "credentials.unavailable": "An authorization server gave no usable answer; the token in use stays.",
     "credentials.unkept": "A new refresh token is known to one worker only: the store did not take it; offered again.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
-    "store.degraded": "The store does not answer in time; each limit does what its `on_store_error` says.",
+    "store.degraded": "The store cannot be used; each limit does what its `on_store_error` says.",
     "store.recovered": "The store answers again, with how long it did not.",
     "store.script_reloaded": "The store had lost the decision script; it was sent again.",
     "limit.near": "One caller has used at least 80 % of a limit of five or more. Each worker says it once per caller "
