@@ -235,6 +235,7 @@ async def test_a_name_that_does_not_resolve(start: Start) -> None:
     answer = await gateway.raw(GET, until=b"}")
     assert status_of(answer) in (502, 504)
     assert b'"UPSTREAM_DNS"' in answer
+    assert b'"The name of the upstream does not lead to an address that may be used."' in answer
 
 
 @pytest.mark.parametrize("timeouts", ["first_byte: 100ms", "total: 100ms"])

@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from gateway.cli import app
+from gateway.cli.health import reason
 from tests.cli.command import Done, gateway
 from tests.cli.conftest import Process, Start, until
 from tests.fakes.ports import free_port
@@ -194,6 +195,19 @@ def test_a_health_check_is_one_line(running: Process) -> None:
     assert (drained.returncode, drained.stdout, drained.stderr.count("\n")) == (1, "", 1)
     drained = gateway("healthcheck", "--json")
     assert (drained.returncode, json.loads(drained.stdout), drained.stderr) == (1, {"status": "draining"}, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"title": "Unauthorized", "detail": "Send the admin token."}', "Send the admin token."),
+        ('{"status": "draining"}', '{"status": "draining"}'),
+        ('["detail"]', '["detail"]'),
+        ("no\nJSON", "no JSON"),
+    ],
+)
+def test_why_a_health_check_says_no_is_a_sentence(body: str, said: str) -> None:
+    assert reason(body) == said
 
 
 def test_a_line_of_the_log_is_explained_with_counters(running: Process) -> None:
