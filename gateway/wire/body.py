@@ -42,9 +42,9 @@ class Readable(Protocol):
 class BodyStream:
     """Bytes between a socket (`feed`, `feed_eof`, `fail`) and one reader (`read`).
 
-    Above UNREAD_BYTES the socket is paused until the reader has taken everything (`paused`). A reader that waits is
-    about to take what comes: then the socket is only paused when more comes before that. So at most UNREAD_BYTES and
-    two reads of the socket wait here. `size` counts payload bytes so far, `limit` bounds it.
+    At most UNREAD_BYTES plus one read of the socket wait here: above that the socket is paused until the reader has
+    taken everything (`paused`), also when it waits: behind it may be a slow taker, which makes this bound the memory of
+    a stream. `size` counts payload bytes so far, `limit` bounds it.
     """
 
     __slots__ = ("_decoder", "_error", "_loop", "_pieces", "_source", "_waiter", "_waiting", "limit", "paused", "size")
@@ -89,7 +89,6 @@ class BodyStream:
         except BadFraming:
             self.fail("malformed")
             return b""
-        at_once = self._waiter is not None and not self._waiting
         for piece in pieces:
             self._waiting += len(piece)
             self.size += len(piece)
@@ -97,7 +96,7 @@ class BodyStream:
         if self.limit is not None and self.size > self.limit:
             self.fail("too_large")
             return b""
-        if self._waiting > UNREAD_BYTES and not (at_once or self.paused or self._decoder.done):
+        if self._waiting > UNREAD_BYTES and not self.paused and not self._decoder.done:
             self.paused = True
             self._source.pause_reading()
         self._wake()
