@@ -22,6 +22,7 @@ from gateway.upstream.failure import UpstreamFailed
 OPERATION = "connection.test"
 """Under which attempts are counted that tests and probes have made."""
 PLAIN = Probe()
+ASKS_WHO = (401, 403)
 CANNOT_TELL = "cannot tell: the upstream was not told which connection is meant"
 
 Document = dict[str, Any]
@@ -57,7 +58,8 @@ def upstreams_of(policies: PolicySet, connection: str, tenant: str) -> list[Upst
 async def check(gateway: Gateway, subject: Subject) -> Document:
     """Go all steps, up to the first that fails.
 
-    An answer of an upstream that does not know which connection is meant says nothing about it, and nobody is told.
+    An answer of an upstream that does not know which connection is meant, or that asks for credentials which callers
+    bring themselves, says nothing about it, and nobody is told.
     """
     upstream = subject.upstream
     target = gateway.upstreams.pool(upstream).upstream  # of the built-in one the address
@@ -70,24 +72,19 @@ async def check(gateway: Gateway, subject: Subject) -> Document:
     elif "error" in steps[-1].facts:
         record.error_class = _class_of_error(gateway.policies.classes, steps[-1].facts["error"])
     record.ended = gateway.clock()
-    if subject.connection and (named.told or all(step.step != "http" for step in steps)):
+    unshown = credential is None and record.upstream_status in ASKS_WHO
+    silent = any(step.step == "http" for step in steps) and (unshown or not named.told)
+    if subject.connection and not silent:
         gateway.on_checked(record)
     return {
         "upstream": upstream.name,
-        "ok": _works(steps),
+        "ok": False if any(step.ok is False for step in steps) else None if silent else True,
         "took_ms": round((record.ended - record.started) * 1e3, 3),
         "request": f"{probe.method} {named.target(f'{upstream.base_path}{probe.path}')}",
         "credentials": credential.name if credential is not None else None,
         "request_id": record.request_id,
         "steps": [step.as_dict() for step in steps],
     }
-
-
-def _works(steps: Sequence[Step]) -> bool | None:
-    """None = nothing failed, but the answer was not about this connection."""
-    if any(step.ok is False for step in steps):
-        return False
-    return None if any(step.step == "http" and step.ok is None for step in steps) else True
 
 
 async def _ask(
@@ -167,9 +164,10 @@ def _http(timed: Timed, probe: Probe, status: int, told: bool) -> Step:
 
 
 def _verdict(timed: Timed, credential: Credential | None, probe: Probe, status: int) -> Sequence[Step]:
-    """What the answer says about the credentials; nothing when none were shown."""
+    """What the answer says about the credentials; little when none were shown."""
     if credential is None:
-        return ()
+        detail = f"cannot tell: none are the gateway's to show, and the upstream wants some ({status})"
+        return (timed.step("credentials", None, detail),) if status in ASKS_WHO else ()
     if status == 401:
         return (timed.step("credentials", False, f"{credential.name} were refused (401)"),)
     if status == 403:

@@ -294,3 +294,17 @@ async def test_an_answer_about_nobody_says_nothing_and_changes_no_state(
     nowhere = await start(of_a_path.replace(upstream.url, f"http://127.0.0.1:{free_port()}"))
     found, _ = await try_out(nowhere)
     assert (found["ok"], steps(found)) == (False, {"dns": True, "tcp": False}), "nobody can reach it"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_credentials_that_callers_bring_are_not_judged(start: Start, upstream: Upstream, status: int) -> None:
+    async def answer(_got: Received, _socket: Socket) -> bytes:
+        return b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status
+
+    upstream.script = answer
+    gateway = await start(policies(upstream.url))
+    records: list[CallRecord] = []
+    gateway.gateway.on_checked = records.append
+    found = await check(gateway.gateway, Subject("c1", "", gateway.gateway.policies.upstreams["up"]))
+    assert (found["ok"], steps(found)["credentials"], records) == (None, None, [])
+    assert last(found).startswith("cannot tell: none are the gateway's to show")
