@@ -66,7 +66,7 @@ class Worker:
     sources     where settings and policies are read again; None = never
     directory   private to this gateway, for what workers hand each other; None = there is only this one
     reloading   told when a reload begins and when it has ended
-    on_ready    called once, when calls are served
+    on_ready    called once, when calls are served, with whether the store can be used
     """
 
     gateway: Gateway
@@ -85,7 +85,7 @@ class Worker:
         sources: Sources | None = None,
         directory: Path | None = None,
         reloading: Callable[[bool], None] = lambda _: None,
-        on_ready: Callable[[], None] = lambda: None,
+        on_ready: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._policies = policies
@@ -119,7 +119,7 @@ class Worker:
         calm_collector()
         keep_pages()
         event("gateway.ready", "Worker serves calls")
-        self._on_ready()
+        self._on_ready(self._outage.up)
         self._reload.start()
         await self._ending.asked()
         await self._reload.close()

@@ -10,6 +10,7 @@ from gateway.settings import Listen
 from gateway.supervisor import Running
 
 SAMPLE = "demo"
+STORE_AWAY = "CANNOT BE USED NOW: each limit does what its on_store_error says; the log says why"
 
 
 def banner(running: Running) -> str:
@@ -19,7 +20,7 @@ def banner(running: Running) -> str:
         ("calls", url(settings.listen)),
         ("admin", url(settings.admin) if settings.admin else "off"),
         ("policies", f"{', '.join(running.policies.files)} (version {running.policies.version})"),
-        ("store", running.store_note),
+        ("store", running.store_note if running.store_up else f"{running.store_note} {STORE_AWAY}"),
         ("workers", str(settings.workers)),
     ]
     sample = sample_call(running.policies, url(settings.listen))

@@ -35,11 +35,15 @@ SPARE_FILES = 1_000  # sockets to upstreams, the store, logs
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What has come up, for whoever announces it. Ports are the real ones, also when 0 was asked for."""
+    """What has come up, for whoever announces it. Ports are the real ones, also when 0 was asked for.
+
+    store_up  whether the worker that was ready first can use the store
+    """
 
     settings: Settings
     policies: PolicySet
     store_note: str
+    store_up: bool
 
 
 def run(
@@ -75,9 +79,9 @@ def run(
         store = stack.enter_context(store_place(settings, plan, directory))
         allow_open_files(settings.bounds.sockets + SPARE_FILES)
 
-        def ready() -> None:
+        def ready(store_up: bool) -> None:
             notify.ready()
-            announce(Running(settings, policies, plan.note))
+            announce(Running(settings, policies, plan.note, store_up))
 
         posts = [
             Post(settings, policies, index, listening, doors.admin, store.url, sources=sources, directory=directory)

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from struct import Struct
 from typing import Any
 
 from gateway.observe.log import close_logging, event, use_policy_version
@@ -28,13 +30,15 @@ from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
+READY = Struct(">H?")
+"""What a worker tells when it is ready: its index, and whether it can use the store."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
     """Runs one worker per post until told to stop.
 
-    on_ready    called once, when the first worker serves calls
+    on_ready    called once, when the first worker serves calls, with whether it can use the store
     mend_store  called when a child has died: it may have been the embedded store
     """
 
@@ -44,7 +48,7 @@ class Supervisor:
         doors: Doors,
         serve: Serve,
         *,
-        on_ready: Callable[[], None],
+        on_ready: Callable[[bool], None],
         mend_store: Callable[[], None],
     ) -> None:
         self._seats = [Seat(post) for post in posts]
@@ -81,7 +85,7 @@ class Supervisor:
         wait_s = self._wait_s()
         for fd, what in self._switchboard.poll.poll(None if wait_s is None else math.ceil(wait_s * 1000)):
             if fd == self._ready_fd:
-                self._note_ready(os.read(fd, 4_096))
+                self._note_ready(os.read(fd, 1_024 * READY.size))
             elif fd == heard.fileno():
                 for number in dict.fromkeys(heard.recv(4_096)):
                     self._on_signal(number)
@@ -138,7 +142,7 @@ class Supervisor:
         code = EXIT_FAILED
         try:
             self._leave_parent(post, line)
-            code = run_worker(replace(post, ready=lambda: self._tell_ready(post), line=line.theirs), self._serve)
+            code = run_worker(replace(post, ready=partial(self._tell_ready, post), line=line.theirs), self._serve)
         except SystemExit:
             code = 0
         except BaseException as error:
@@ -160,15 +164,15 @@ class Supervisor:
         for sock in self._doors.all() - {post.listening, post.admin}:
             sock.close()
 
-    def _tell_ready(self, post: Post) -> None:
-        os.write(self._tell_ready_fd, post.index.to_bytes(2, "big"))
+    def _tell_ready(self, post: Post, store_up: bool) -> None:
+        os.write(self._tell_ready_fd, READY.pack(post.index, store_up))
 
     def _note_ready(self, told: bytes) -> None:
-        for at in range(0, len(told), 2):
-            self._seats[int.from_bytes(told[at : at + 2], "big")].ready = True
-        if not self._any_ready:
-            self._any_ready = True
-            self._on_ready()
+        for index, store_up in READY.iter_unpack(told):
+            self._seats[index].ready = True
+            if not self._any_ready:
+                self._any_ready = True
+                self._on_ready(store_up)
 
     # Workers go -----------------------------------------------------------------------------------
 

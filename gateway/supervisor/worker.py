@@ -31,7 +31,7 @@ class Post:
     """What one worker is given.
 
     store_url  where the counters live; differs from the settings when the gateway started the store itself
-    ready      to be called once, when the worker serves calls
+    ready      to be called once, when the worker serves calls, with whether the store can be used
     line       to the supervisor, for `gateway.siblings`; None = this is the only worker
     sources    where settings and policies are read again; None = they are not
     directory  private to this gateway
@@ -51,7 +51,7 @@ class Post:
     directory: Path | None = None
     edition: str = ""
     fresh: Settings | None = None
-    ready: Callable[[], None] = lambda: None
+    ready: Callable[[bool], None] = lambda _: None
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 

@@ -38,7 +38,7 @@ async def serve(post: Post) -> int:
         writer.close()
 
     async with await asyncio.start_server(answer, sock=post.listening):
-        post.ready()
+        post.ready(True)
         await stopped.wait()
         if MISBEHAVIOUR == "deaf":
             await asyncio.sleep(3600)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Process, Start, alive, until
+from tests.fakes.ports import free_port
 
 AT_ONCE = {"GATEWAY_DRAIN__DELAY": "0s"}
 TENANT = {"X-Tenant-Id": "acme"}
@@ -189,6 +190,15 @@ def test_a_secret_in_a_bad_store_url_is_not_repeated(start_gateway: Start) -> No
     process = start_gateway("--store", "redis://:hunter2@host:notaport", ready=False)
     assert fails(process, 1)
     assert "hunter2" not in process.stderr() + process.stdout()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_store_that_is_not_there_is_said_where_the_store_is_named(start_gateway: Start, workers: str) -> None:
+    url = f"redis://127.0.0.1:{free_port()}"
+    shown = start_gateway("--store", url, "--workers", workers).stderr()
+    assert re.search(
+        rf"^ +store +{url} CANNOT BE USED NOW: each limit does what its on_store_error", shown, re.MULTILINE
+    )
 
 
 def test_an_admin_listener_open_to_the_network_needs_a_token(start: Start) -> None:
