@@ -243,7 +243,12 @@ async def _serving(file: Path, answer_bytes: int, *, ticking: bool) -> AsyncIter
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = "redis://127.0.0.1:9"
         worker = Worker(
-            settings, policy.load([file]), listen_socket=nobody, admin_socket=None, store_url=url, on_ready=ready.set
+            settings,
+            policy.load([file]),
+            listen_socket=nobody,
+            admin_socket=None,
+            store_url=url,
+            on_ready=lambda _store_up: ready.set(),
         )
         running = asyncio.create_task(worker.run())
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)

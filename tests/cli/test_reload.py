@@ -147,7 +147,7 @@ def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, polici
     with calling(serving) as seen:
         save(policies, 5, BAD)
         told = serving.wait_for("policy.rejected")[0]
-        place = f"{policies / 'policy.yaml'}:4:3: "
+        place = f"{policies / 'policy.yaml'}:4:38: "
         assert told["errors"][0].startswith(place)
         assert told["version"] == version
         status, body = ask(serving, "POST", "/-/reload")
