@@ -260,6 +260,8 @@ async def test_the_upstream_is_told_which_connection_is_meant(start: Start, upst
     found, _ = await try_out(await start(queried), "c 1&é")
     assert upstream.received[-1].target == "/base/health?conn=c%201%26%C3%A9"
     assert found["request"] == "GET /base/health?conn=c%201%26%C3%A9"
+    await try_out(await start(queried), "c\udcff\r\n")
+    assert upstream.received[-1].target == "/base/health?conn=c%FF%0D%0A"
 
 
 @pytest.mark.parametrize("name", ["Host", "Authorization"])
@@ -274,6 +276,17 @@ async def test_a_field_that_the_test_needs_itself_names_no_connection(
     assert (found["ok"], found["credentials"]) == (None, "c1")
     assert got.fields("Host") == [upstream_.authority]
     assert got.fields("Authorization") == ["Bearer s3cr3t"]
+
+
+@pytest.mark.parametrize("name", ["c1\r\nX-Admin: yes", "c1\n", "\r", "c\0", "c\x1b[2J", "c\x7f"])
+async def test_a_name_that_is_no_field_value_begins_no_line_of_its_own(
+    start: Start, upstream: Upstream, name: str
+) -> None:
+    gateway = await start(policies(upstream.url))
+    found = await check(gateway.gateway, Subject(name, "acme", gateway.gateway.policies.upstreams["up"]))
+    got = upstream.received[-1]
+    assert (found["ok"], got.fields("X-Connection-Id"), got.fields("X-Admin")) == (None, [], [])
+    assert got.fields("X-Tenant-Id") == ["acme"]
 
 
 @pytest.mark.parametrize("credentials", ["", BEARER.replace("match: {connection: c1}", "match: {tenant: acme}")])
