@@ -9,7 +9,7 @@ import time
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
-from gateway.observe.access import AccessLog
+from gateway.observe.log.access import AccessLog
 from gateway.record import CallRecord
 from gateway.settings import Logging
 

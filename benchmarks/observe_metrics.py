@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from benchmarks.observe_log import BUCKET, WINDOW, admitted_call
 from gateway.core.policy import PolicySet
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics.sink import Metrics
 from gateway.record import CallRecord
 
 POLICIES = PolicySet("0123456789ab", (), {"tenant-10m": WINDOW, "connection-1m": BUCKET}, {}, {})

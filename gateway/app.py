@@ -23,12 +23,11 @@ from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.memory import calm_collector, keep_pages
 from gateway.modules.hooks import open_hooks
-from gateway.observe.access import AccessLog
-from gateway.observe.alerts import Alerts
 from gateway.observe.batch import Batch
-from gateway.observe.connection_errors import ConnectionErrors
-from gateway.observe.connections import Connections, tell_transition
-from gateway.observe.log import (
+from gateway.observe.connections.errors import ConnectionErrors
+from gateway.observe.connections.reporting import Connections, tell_transition
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.logger import (
     close_logging,
     configure_logging,
     envelope,
@@ -37,11 +36,12 @@ from gateway.observe.log import (
     use_level,
     use_policy_version,
 )
-from gateway.observe.metrics import Metrics
-from gateway.observe.near_limit import NearLimit
-from gateway.observe.notices import notice
-from gateway.observe.sampling import SampledLog, access_log
-from gateway.observe.traces import open_spans
+from gateway.observe.log.sampling import SampledLog, access_log
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.alerts import Alerts
+from gateway.observe.reports.near_limit import NearLimit
+from gateway.observe.reports.notices import notice
+from gateway.observe.trace.sink import open_spans
 from gateway.policy.sources import Sources
 from gateway.record import RecordSink
 from gateway.reload.in_force import InForce

@@ -31,12 +31,12 @@ from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.modules.intake.desk import Intake
-from gateway.observe.breaker_changes import breaker_changed
-from gateway.observe.connections import Connections
-from gateway.observe.gave_up import gave_up
-from gateway.observe.metrics import Metrics
-from gateway.observe.notices import authentication_event, crashed, store_event, token_event
-from gateway.observe.pauses import upstream_paused
+from gateway.observe.connections.reporting import Connections
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.breaker_changes import breaker_changed
+from gateway.observe.reports.gave_up import gave_up
+from gateway.observe.reports.notices import authentication_event, crashed, store_event, token_event
+from gateway.observe.reports.pauses import upstream_paused
 from gateway.outage import Outage
 from gateway.record import RecordSink
 from gateway.reload.swap import use_settings

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from gateway.call import Gateway
 from gateway.listener.listener import Listener
-from gateway.observe.log import event
+from gateway.observe.log.logger import event
 
 SETTLE_S = 0.1
 """Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""

@@ -15,7 +15,7 @@ from gateway.core.measure import Tail
 class CallRecord:
     """One call. Plain attributes (not a dataclass): one is made per call and most keep their default.
 
-    Times are `time.monotonic()` seconds; durations derived by `gateway.observe.log` are milliseconds.
+    Times are `time.monotonic()` seconds; durations derived by `gateway.observe.log.line` are milliseconds.
     """
 
     notes: dict[Any, Any] | None = None

@@ -20,10 +20,10 @@ from gateway.ending import Ending
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener
 from gateway.modules.hooks import Hooks
-from gateway.observe.breaker_changes import breaker_changed
-from gateway.observe.levels import Levels
-from gateway.observe.log import dropped_lines
-from gateway.observe.metrics import Metrics
+from gateway.observe.log.logger import dropped_lines
+from gateway.observe.metrics.levels import Levels
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.breaker_changes import breaker_changed
 from gateway.outage import Outage
 from gateway.reload.transaction import Reload
 from gateway.settings import Settings

@@ -16,7 +16,7 @@ from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
-from gateway.observe.log import event
+from gateway.observe.log.logger import event
 from gateway.policy.files import MAX_FILE_BYTES
 from gateway.settings import Settings
 from gateway.store import StoreDown

@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from gateway.observe.log import event
-from gateway.observe.text import readable
+from gateway.observe.log.logger import event
+from gateway.observe.log.text import readable
 
 
 def audit(request: web.Request, message: str, action: str, before: object, after: object) -> None:

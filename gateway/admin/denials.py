@@ -7,8 +7,8 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.observe.log import event
-from gateway.observe.text import readable
+from gateway.observe.log.logger import event
+from gateway.observe.log.text import readable
 
 EVERY_S = 10.0
 

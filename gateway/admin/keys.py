@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from gateway.admin.problems import AdminProblem
 from gateway.core.keys import ANONYMOUS
-from gateway.observe.text import readable
+from gateway.observe.log.text import readable
 
 Parts = dict[str, str | None]
 

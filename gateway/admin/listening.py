@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from gateway.observe.events import ACCESS
+from gateway.observe.log.events import ACCESS
 from gateway.record import CallRecord
 
 MOST_WAITING = 200

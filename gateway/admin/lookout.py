@@ -12,11 +12,11 @@ from gateway.admin.repeats import Repeats
 from gateway.admin.stream import Streams
 from gateway.admin.tap import Tap
 from gateway.core.connections.state import ConnectionState
-from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
-from gateway.observe.log import hear_events, hear_no_events
-from gateway.observe.process import resident_bytes
-from gateway.observe.pulse import Pulse
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.logger import hear_events, hear_no_events
+from gateway.observe.metrics.process import resident_bytes
+from gateway.observe.metrics.pulse import Pulse
 from gateway.siblings import Siblings
 
 LAST = 10

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import orjson
 from aiohttp import web
 
-from gateway.observe.text import readable
+from gateway.observe.log.text import readable
 from gateway.store import StoreDown
 
 

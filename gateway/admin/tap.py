@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.admin.listening import Choice, Circle, Listener, Wanted
-from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
-from gateway.observe.encode import encode
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.encode import encode
 from gateway.record import CallRecord
 from gateway.siblings import Siblings
 

@@ -155,7 +155,7 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
 def _lines(assume: "Assume") -> "Iterator[Recorded]":
     """The calls of the lines on standard input; `assume` as for `core.recorded.recorded`."""
     from gateway.core.recorded import recorded
-    from gateway.observe.native import native
+    from gateway.observe.log.native import native
 
     found = False
     for number, text in enumerate(iter(lambda: sys.stdin.buffer.readline(MOST_BYTES), b""), 1):

@@ -16,8 +16,8 @@ from gateway.modules.delivery.courier import Compose, Courier
 from gateway.modules.delivery.post import Post
 from gateway.modules.intake import desk
 from gateway.modules.webhooks import outbox
-from gateway.observe.log import event, hear_events, hear_no_events
-from gateway.observe.metrics import Metrics
+from gateway.observe.log.logger import event, hear_events, hear_no_events
+from gateway.observe.metrics.sink import Metrics
 from gateway.settings import IntakeSettings, Settings, Webhooks
 from gateway.store import StoreDown
 from gateway.store.cluster.store import ClusterStore

@@ -1,1 +1,4 @@
-"""What the gateway tells: log lines, events, metrics. Takes finished records and events, and decides nothing."""
+"""What the gateway tells. Takes finished records and events, and decides nothing.
+
+`log/` lines, `metrics/` numbers, `trace/` spans; `reports/` events besides calls, `connections/` how those are doing.
+"""

@@ -9,10 +9,10 @@ from gateway.core.connections.outcome import Outcomes
 from gateway.core.policy import PolicySet
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener
-from gateway.observe.connections import Connections
-from gateway.observe.log import use_policy_version
-from gateway.observe.metrics import Metrics
-from gateway.observe.reloads import tell_reload
+from gateway.observe.connections.reporting import Connections
+from gateway.observe.log.logger import use_policy_version
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.reloads import tell_reload
 from gateway.reload.edition import Edition, Outcome
 from gateway.reload.swap import Prepared, discard, prepare, swap
 from gateway.settings import Settings

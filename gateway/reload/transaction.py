@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from gateway.core.policy import PolicySet
 from gateway.core.policy_diff import counts, diff
-from gateway.observe.log import event
+from gateway.observe.log.logger import event
 from gateway.policy.changes import changes
 from gateway.policy.sources import Reading, Sources, Stamp
 from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition

@@ -32,7 +32,7 @@ from gateway.core.problems import (
 )
 from gateway.core.recorded import ACCESS, Recorded, assumed, recorded
 from gateway.core.resolve import Resolved, resolve
-from gateway.observe.native import native
+from gateway.observe.log.native import native
 
 MOST_KNOWN = 50_000
 _ADMITTED, _REFUSED = 0, 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gateway.core.policy import PolicySet
 from gateway.core.store_url import redact_url
-from gateway.observe.log import close_logging, configure_logging, envelope, event, use_policy_version
+from gateway.observe.log.logger import close_logging, configure_logging, envelope, event, use_policy_version
 from gateway.policy.sources import Sources
 from gateway.settings import Logging, Settings
 from gateway.supervisor import notify

@@ -18,8 +18,8 @@ from functools import partial
 from struct import Struct
 from typing import Any
 
-from gateway.observe.log import close_logging, event, use_policy_version
-from gateway.observe.restarts import count_restart
+from gateway.observe.log.logger import close_logging, event, use_policy_version
+from gateway.observe.metrics.restarts import count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.edition import commit
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
@@ -295,6 +295,6 @@ class Supervisor:
 
 
 def _forget_metrics(pid: int) -> None:
-    from gateway.observe.multiprocess import worker_died
+    from gateway.observe.metrics.multiprocess import worker_died
 
     worker_died(pid)

@@ -18,12 +18,12 @@ from gateway.core.guards import Change, Guard
 from gateway.core.limits import Algorithm, Charge, Limit, Override
 from gateway.core.policy import Match, PolicySet, Route
 from gateway.core.upstream import Upstream
-from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
-from gateway.observe.log import close_logging, configure_logging
-from gateway.observe.metrics import Metrics
-from gateway.observe.pulse import Pulse
-from gateway.observe.totals import Totals
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.logger import close_logging, configure_logging
+from gateway.observe.metrics.pulse import Pulse
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.metrics.totals import Totals
 from gateway.policy.settings_file import load_settings
 from gateway.reload.edition import Outcome
 from gateway.settings import Listen, Logging, Settings

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.core.keys import partition_key
-from gateway.observe.instruments import INSTRUMENTS
-from gateway.observe.log import close_logging, configure_logging, envelope
+from gateway.observe.log.logger import close_logging, configure_logging, envelope
+from gateway.observe.metrics.instruments import INSTRUMENTS
 from gateway.settings import Logging
 from tests.admin.conftest import BUCKET, EVERYBODY, TRIAL, WINDOW, Admin
 

@@ -16,7 +16,7 @@ from gateway.admin.bulkhead import MOST_WAITING, PLACES
 from gateway.admin.denials import Denials
 from gateway.admin.server import AdminServer
 from gateway.admin.table import ENDPOINTS
-from gateway.observe.log import hear_events, hear_no_events
+from gateway.observe.log.logger import hear_events, hear_no_events
 from gateway.policy.files import MAX_FILE_BYTES
 from gateway.settings import Listen, Settings
 from gateway.store.local import LocalStore

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.ask import Ask
 from gateway.core.guards import Breaker, Guard, Reason, Report, State
 from gateway.core.keys import partition
-from gateway.observe.log import close_logging, configure_logging
+from gateway.observe.log.logger import close_logging, configure_logging
 from gateway.settings import Logging
 from tests.admin.conftest import POLICIES, ROUTE, Admin
 

@@ -24,7 +24,7 @@ from gateway.core.connections.state import Report as Seen
 from gateway.core.guards import Breaker, Guard, State
 from gateway.core.keys import partition, partition_key
 from gateway.core.limits import Algorithm, Charge, Limit
-from gateway.observe.log import configure_logging, event
+from gateway.observe.log.logger import configure_logging, event
 from gateway.record import CallRecord
 from gateway.settings import Logging
 from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, ROUTE, WINDOW, Admin

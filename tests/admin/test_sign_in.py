@@ -9,7 +9,7 @@ import pytest
 from gateway.admin.page import doorstep, session
 from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.login import local
-from gateway.observe.log import close_logging, configure_logging
+from gateway.observe.log.logger import close_logging, configure_logging
 from gateway.settings import Logging
 from tests.admin.conftest import Admin, StartAdmin
 

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.admin.listening import MOST_WAITING, Circle, Listener, Wanted
 from gateway.admin.tap import Tap
-from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
+from gateway.observe.log.access import AccessLog
 from gateway.record import CallRecord
 from gateway.settings import Logging
 from gateway.siblings import Siblings

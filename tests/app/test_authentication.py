@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from gateway.core.authentication import Denied, hash_text
 from gateway.identity.authenticator import Authenticator
 from gateway.identity.jwks import RENEW_INTERVAL_S
-from gateway.observe.events import EVENTS
+from gateway.observe.log.events import EVENTS
 from tests.app.conftest import Running, Start
 from tests.fakes.issuer import ISSUER, Issuer, claims, jwk, public_pem, token
 from tests.fakes.upstream import Upstream

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge
-from gateway.observe.line import call_line
+from gateway.observe.log.line import call_line
 from gateway.record import CallRecord
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.observe.formats import renaming
+from gateway.observe.log.formats import renaming
 from gateway.policy import load
 from gateway.replay import lines
 from gateway.replay.row import Reader

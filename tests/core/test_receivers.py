@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.public_address import may_be_reached
 from gateway.core.receivers import TOLD, Receiver, Subscription
-from gateway.observe.events import EVENTS
+from gateway.observe.log.events import EVENTS
 
 ANYBODY = Receiver("ops", "https://x", keys=(b"secret" * 4,))
 

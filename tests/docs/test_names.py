@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.observe.events import EVENTS
-from gateway.observe.instruments import INSTRUMENTS
+from gateway.observe.log.events import EVENTS
+from gateway.observe.metrics.instruments import INSTRUMENTS
 from tests.docs.pages import PAGES, ROOT, name_of
 from tests.docs.test_links import codes
 

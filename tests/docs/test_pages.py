@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.observe.instruments import INSTRUMENTS
+from gateway.observe.metrics.instruments import INSTRUMENTS
 from gateway.policy import check
 from gateway.policy.settings_file import load_settings
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, indented, name_of

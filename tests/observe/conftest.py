@@ -11,9 +11,9 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.policy import Match, PolicySet, Route
 from gateway.core.upstream import Upstream
-from gateway.observe.access import AccessLog
-from gateway.observe.log import close_logging, envelope
-from gateway.observe.writer import writer_for
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.logger import close_logging, envelope
+from gateway.observe.log.writer import writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging, Settings
 

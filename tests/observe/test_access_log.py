@@ -9,11 +9,11 @@ import orjson
 import pytest
 
 from gateway.core.ask import Ask
-from gateway.observe.access import AccessLog
-from gateway.observe.encode import LINE_BYTES
-from gateway.observe.log import envelope
-from gateway.observe.schema import ACCESS_FIELDS, ENVELOPE
-from gateway.observe.writer import writer_for
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.encode import LINE_BYTES
+from gateway.observe.log.logger import envelope
+from gateway.observe.log.schema import ACCESS_FIELDS, ENVELOPE
+from gateway.observe.log.writer import writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging, Settings
 from tests.observe.conftest import Emit, finished_call

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.core.alerts import Seen, Thresholds
-from gateway.observe.alerts import Alerts
-from gateway.observe.log import hear_events, hear_no_events
-from gateway.observe.totals import Totals
+from gateway.observe.log.logger import hear_events, hear_no_events
+from gateway.observe.metrics.totals import Totals
+from gateway.observe.reports.alerts import Alerts
 
 THRESHOLDS = Thresholds(error_rate=0.5, auth_failures=2, calls=4, over_us=60_000_000)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.observe.instruments import INSTRUMENTS
+from gateway.observe.metrics.instruments import INSTRUMENTS
 
 DEPLOY = Path(__file__).parents[2] / "config" / "deploy"
 RULES = [

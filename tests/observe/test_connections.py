@@ -14,13 +14,13 @@ from gateway.core.connections.counts import Row
 from gateway.core.connections.outcome import Outcomes
 from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Transition
 from gateway.core.keys import encode_part
-from gateway.observe import connections as module
-from gateway.observe.connection_errors import ConnectionErrors
-from gateway.observe.connections import BATCH, MOST_AT_ONCE, Connections, tell_transition
-from gateway.observe.events import EVENTS
-from gateway.observe.log import configure_logging, envelope
-from gateway.observe.schema import CONNECTION_ERROR_FIELDS, ENVELOPE
-from gateway.observe.writer import writer_for
+from gateway.observe.connections import reporting as module
+from gateway.observe.connections.errors import ConnectionErrors
+from gateway.observe.connections.reporting import BATCH, MOST_AT_ONCE, Connections, tell_transition
+from gateway.observe.log.events import EVENTS
+from gateway.observe.log.logger import configure_logging, envelope
+from gateway.observe.log.schema import CONNECTION_ERROR_FIELDS, ENVELOPE
+from gateway.observe.log.writer import writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging, Settings
 from gateway.store.status import LocalStatuses

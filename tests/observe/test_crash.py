@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.observe.chain import clean
-from gateway.observe.crash import traceback_text
-from gateway.observe.text import REDACTED, redact_query
+from gateway.observe.log.chain import clean
+from gateway.observe.log.crash import traceback_text
+from gateway.observe.log.text import REDACTED, redact_query
 
 SECRET = "s3cr3t"
 

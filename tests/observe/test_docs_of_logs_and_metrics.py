@@ -7,10 +7,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.observe.events import EVENTS
-from gateway.observe.instruments import INSTRUMENTS
-from gateway.observe.metrics import METHODS, OTHER
-from gateway.observe.schema import ACCESS_FIELDS, CONNECTION_ERROR_FIELDS, ENVELOPE, EVENT_FIELDS, Field
+from gateway.observe.log.events import EVENTS
+from gateway.observe.log.schema import ACCESS_FIELDS, CONNECTION_ERROR_FIELDS, ENVELOPE, EVENT_FIELDS, Field
+from gateway.observe.metrics.instruments import INSTRUMENTS
+from gateway.observe.metrics.sink import METHODS, OTHER
 
 DOCS = Path(__file__).parents[2] / "docs"
 LOGS = (DOCS / "logs.md").read_text()

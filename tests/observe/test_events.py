@@ -20,9 +20,8 @@ from gateway.core.calendars import Unit
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, State
 from gateway.core.limits import Algorithm, Charge, Limit, Verdict
 from gateway.core.policy import PolicySet
-from gateway.observe.breaker_changes import breaker_changed
-from gateway.observe.events import EVENTS
-from gateway.observe.log import (
+from gateway.observe.log.events import EVENTS
+from gateway.observe.log.logger import (
     close_logging,
     configure_logging,
     dropped_lines,
@@ -31,10 +30,11 @@ from gateway.observe.log import (
     event_destination,
     use_policy_version,
 )
-from gateway.observe.metrics import Metrics
-from gateway.observe.near_limit import NearLimit
-from gateway.observe.pauses import upstream_paused
-from gateway.observe.schema import ENVELOPE
+from gateway.observe.log.schema import ENVELOPE
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.breaker_changes import breaker_changed
+from gateway.observe.reports.near_limit import NearLimit
+from gateway.observe.reports.pauses import upstream_paused
 from gateway.settings import Logging, Settings
 from tests.core.calendar_cases import by_calendar
 from tests.observe.conftest import finished_call
@@ -183,7 +183,7 @@ def test_people_get_short_lines(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_lost_lines_are_counted_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from gateway.observe.writer import writer_for
+    from gateway.observe.log.writer import writer_for
 
     configure_logging(Logging(pretty=False), envelope(Settings(), worker=0))
     path = tmp_path / "missing" / "log"
@@ -208,7 +208,7 @@ def test_events_go_where_people_look(access: str, events: str) -> None:
 def test_before_configuration_events_go_to_stdout_and_the_last_ones_are_not_lost() -> None:
     program = (
         "import asyncio\n"
-        "from gateway.observe.log import configure_logging, envelope, event\n"
+        "from gateway.observe.log.logger import configure_logging, envelope, event\n"
         "from gateway.settings import Settings\n"
         "event('gateway.started', 'Worker started')\n"
         "async def main():\n"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.observe.formats import renaming
-from gateway.observe.native import native
-from gateway.observe.schema import FIELDS
+from gateway.observe.log.formats import renaming
+from gateway.observe.log.native import native
+from gateway.observe.log.schema import FIELDS
 from gateway.record import CallRecord
 from tests.observe.conftest import Emit
 from tests.observe.test_access_log import RARE

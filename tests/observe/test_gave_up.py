@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.core.retry import Retry, Stop
-from gateway.observe import gave_up as told
+from gateway.observe.reports import gave_up as told
 from gateway.record import CallRecord
 
 RETRY = Retry("standard", 5)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.observe import writer as writer_module
-from gateway.observe.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
+from gateway.observe.log import writer as writer_module
+from gateway.observe.log.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
 from tests.fakes.waiting import eventually
 
 LINE = b'{"n":%06d,"text":"' + b"x" * 300 + b'"}\n'

@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from gateway.core.ask import NOTHING
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
-from gateway.observe.instruments import CALL_S, INSTRUMENTS
-from gateway.observe.levels import Levels
-from gateway.observe.metrics import Metrics
-from gateway.observe.near_limit import NearLimit
-from gateway.observe.tally import Distribution
+from gateway.observe.metrics.instruments import CALL_S, INSTRUMENTS
+from gateway.observe.metrics.levels import Levels
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.metrics.tally import Distribution
+from gateway.observe.reports.near_limit import NearLimit
 from gateway.record import CallRecord
 from tests.fakes.waiting import eventually
 from tests.observe.conftest import BUCKET, POLICIES, WINDOW, finished_call
@@ -224,7 +224,7 @@ def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:
 
 
 async def test_the_lag_of_the_event_loop_is_measured(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.observe.metrics.TICK_S", 0.001)
+    monkeypatch.setattr("gateway.observe.metrics.sink.TICK_S", 0.001)
     metrics.start()
     await eventually(lambda: samples(metrics)["gateway_event_loop_lag_seconds_count"] >= 3)
     metrics.close()

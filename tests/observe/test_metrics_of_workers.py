@@ -10,10 +10,10 @@ PROGRAM = '''
 import os, signal, sys
 import prometheus_client  # looks at the variable now, before it is set
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-from gateway.observe.levels import Levels
-from gateway.observe.metrics import Metrics
-from gateway.observe.restarts import count_restart
-from gateway.observe.multiprocess import AllWorkers, worker_died
+from gateway.observe.metrics.levels import Levels
+from gateway.observe.metrics.sink import Metrics
+from gateway.observe.metrics.restarts import count_restart
+from gateway.observe.metrics.multiprocess import AllWorkers, worker_died
 from prometheus_client import generate_latest
 from tests.observe.conftest import POLICIES, finished_call
 

@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.observe.access import AccessLog
-from gateway.observe.log import envelope
-from gateway.observe.metrics import Metrics
-from gateway.observe.sampling import SampledLog, access_log, kind_of
-from gateway.observe.writer import writer_for
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.logger import envelope
+from gateway.observe.log.sampling import SampledLog, access_log, kind_of
+from gateway.observe.log.writer import writer_for
+from gateway.observe.metrics.sink import Metrics
 from gateway.record import CallRecord
 from gateway.settings import Logging, Sample, Settings
 from tests.observe.conftest import POLICIES, finished_call

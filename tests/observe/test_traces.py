@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.core.trace import outer_span
-from gateway.observe import traces
-from gateway.observe.formats import Otel
-from gateway.observe.line import call_line
-from gateway.observe.spans import Span, spans_of
-from gateway.observe.traces import BATCH, MOST_WAITING, Spans
+from gateway.observe.log.formats import Otel
+from gateway.observe.log.line import call_line
+from gateway.observe.trace import sink as traces
+from gateway.observe.trace.sink import BATCH, MOST_WAITING, Spans
+from gateway.observe.trace.spans import Span, spans_of
 from gateway.record import CallRecord
 from tests.observe.conftest import finished_call
 

@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.observe.access import AccessLog
 from gateway.observe.batch import Batch
-from gateway.observe.encode import LINE_BYTES
-from gateway.observe.log import close_logging, envelope
-from gateway.observe.schema import FIELDS
-from gateway.observe.writer import writer_for
+from gateway.observe.log.access import AccessLog
+from gateway.observe.log.encode import LINE_BYTES
+from gateway.observe.log.logger import close_logging, envelope
+from gateway.observe.log.schema import FIELDS
+from gateway.observe.log.writer import writer_for
 from gateway.settings import Logging, Settings
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from gateway.admin.page.overview import gathered, sections
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
-from gateway.observe.log import event
+from gateway.observe.log.logger import event
 
 EVERY_S = 1.0
 MOST_A_SECOND = 100

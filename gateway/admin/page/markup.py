@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from gateway.observe.text import printable
+from gateway.observe.log.text import printable
 
 EMPTY = frozenset({"input", "meta"})
 """Elements without an end."""

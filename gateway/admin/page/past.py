@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from gateway.admin.status import REFUSALS, STAGES
-from gateway.observe.history import SLOT_S
+from gateway.observe.metrics.history import SLOT_S
 
 PARTS = ("gateway", "store", "upstream")
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 from gateway.core.redelivery import Step, Tried
-from gateway.observe.log import event
+from gateway.observe.log.logger import event
 from gateway.store.queues import Settled, Taken
 
 TELL_S = 1.0

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.receivers import TEST_EVENT, TOLD, Subscription
-from gateway.observe.encode import encode
+from gateway.observe.log.encode import encode
 from gateway.store import StoreDown
 from gateway.store.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short
 

@@ -1,0 +1,1 @@
+"""What a worker counts and reads off, for scrapes and for whoever looks now."""

@@ -1,0 +1,48 @@
+"""What a scrape shows: nothing of routes, limits, upstreams and breakers that the set in force does not have.
+
+What was counted of them is kept, and goes on if they come back.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Protocol
+
+from prometheus_client import Metric
+
+from gateway.core.policy import PolicySet
+from gateway.observe.metrics.levels import NO_ROUTE
+
+INTAKE = ("intake:", "intake.")
+"""Begin the `route` and the `limit` of webhooks that came: their sources are in the settings."""
+
+
+class Collects(Protocol):
+    """A registry of prometheus_client, or something in its place."""
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics, made anew for each scrape."""
+
+
+class Present:
+    """A registry without what is gone."""
+
+    def __init__(self, whole: Collects, policies: PolicySet) -> None:
+        limits = policies.limits.values()
+        self._whole = whole
+        self._known: Mapping[str, Set[str]] = {
+            "route": {NO_ROUTE, *(route.name for route in policies.routes)},
+            "limit": {*policies.limits, *(limit.shadow.name for limit in limits if limit.shadow is not None)},
+            "upstream": {"", NO_ROUTE, *policies.upstreams},
+            "breaker": {*policies.breakers},
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """As the whole has it, less the samples about what is gone, and versions that were in force earlier."""
+        for metric in self._whole.collect():
+            if metric.name == "gateway_policy_info":
+                metric.samples = [one for one in metric.samples if one.value]
+            for label in self._known.keys() & (metric.samples[0].labels if metric.samples else {}):
+                known = self._known[label]
+                metric.samples = [
+                    one for one in metric.samples if (value := one.labels[label]) in known or value.startswith(INTAKE)
+                ]
+            yield metric

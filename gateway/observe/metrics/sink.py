@@ -1,0 +1,278 @@
+"""Metrics of one worker: a sink of records, a place to report what is not a call, and the text for a scrape.
+
+What is counted goes to prometheus_client every half second and before each scrape of this worker, so a scrape that
+another worker answers may be half a second old. With several workers prometheus_client's multi-process mode adds them
+up, dead ones included (PROMETHEUS_MULTIPROC_DIR).
+"""
+
+import asyncio
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from gateway import __version__
+from gateway.core.ask import Kind
+from gateway.core.limits import Charge, Limit
+from gateway.core.policy import PolicySet
+from gateway.observe.log.line import REFUSED
+from gateway.observe.log.logger import dropped_lines
+from gateway.observe.metrics.instruments import INSTRUMENTS, Metric, make, shared
+from gateway.observe.metrics.levels import NO_ROUTE, Gauges, Levels
+from gateway.observe.metrics.multiprocess import AllWorkers
+from gateway.observe.metrics.present import Present
+from gateway.observe.metrics.process import cpu_s
+from gateway.observe.metrics.pulse import Pulse
+from gateway.observe.metrics.tally import Calls, Distribution, Traffic
+from gateway.observe.metrics.totals import Summed, Totals
+from gateway.record import CallRecord
+
+TICK_S = 0.5
+OTHER = "OTHER"
+METHODS = {
+    name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")
+}
+FOLD_AT = 0xFF  # calls that are alike between two foldings, less one
+
+
+class Metrics:
+    """A `RecordSink`. `levels` may be replaced by whoever knows them; `worker` is the number of this one.
+
+    Reporting is for the event loop's thread. Nothing here raises on odd records, and the number of series does not
+    depend on what callers send.
+    """
+
+    def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels, worker: int = 0) -> None:
+        self.levels = levels
+        self._worker = str(worker)
+        self._registry = CollectorRegistry()
+        together = shared()
+        registry = None if together else self._registry
+        if together:
+            self._registry.register(AllWorkers())
+        self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
+        self._calls: dict[tuple[str, str, int, str, str, int], Calls] = {}
+        self._traffic: dict[str, Traffic] = {}
+        self._distributions: dict[tuple[str, ...], Distribution] = {}
+        self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
+        self._near: Counter[str] = Counter()
+        self._totals = Totals()
+        self.pulse = Pulse(self._totals)
+        self.upstreams = self._totals.upstreams
+        self._lag = self._distribution("gateway_event_loop_lag_seconds")
+        self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
+        self._gauges = Gauges(self._worker, self._set)
+        self._followed: list[tuple[str, Counter[Any], Counter[Any]]] = []
+        self._poured_cpu_s = 0.0
+        self._poured_dropped = 0
+        self._version = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._set("gateway_build_info", 1, __version__, platform.python_version())
+        self.policy_loaded(policies)
+
+    # Calls ----------------------------------------------------------------------------------------
+
+    def emit(self, record: CallRecord) -> None:
+        """Count one finished call."""
+        source = record.response_source
+        method = METHODS.get(record.method, OTHER)
+        key = (record.route, method, record.status, source, record.upstream, record.upstream_status)
+        calls = self._calls.get(key) or self._new_calls(key)
+        total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
+        calls.count += 1
+        if not calls.count & FOLD_AT:
+            self._fold()
+        calls.duration.observe(total_s)
+        traffic = calls.traffic
+        traffic.overhead.observe(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
+        traffic.bytes_in += record.bytes_in
+        traffic.bytes_out += record.bytes_out
+        if calls.upstream is not None:
+            calls.upstream.observe(upstream_s)
+        if store_s:
+            self._store_time.observe(store_s)
+        decision = record.decision
+        if decision is not None:
+            kind = record.ask.kind
+            admitted = () if decision.admitted and not kind.shadows else tuple([one[0] for one in decision.verdicts])
+            self._verdicts[kind, admitted, record.store] += 1
+        if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
+            self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
+
+    def _fold(self) -> None:
+        for distribution in self._distributions.values():
+            distribution.fold()
+
+    def _new_calls(self, key: tuple[str, str, int, str, str, int]) -> Calls:
+        route, method, status, source, upstream, upstream_status = key
+        label = route or NO_ROUTE
+        answered = bool(upstream_status)
+        calls = self._calls[key] = Calls(
+            self._child("gateway_requests_total", label, method, str(status), source),
+            self._distribution("gateway_request_duration_seconds", label, f"{status // 100}xx"),
+            self._traffic.get(label) or self._new_traffic(label),
+            self._child("gateway_upstream_requests_total", upstream, str(upstream_status)) if answered else None,
+            self._distribution("gateway_upstream_duration_seconds", upstream) if answered else None,
+        )
+        return calls
+
+    def _new_traffic(self, route: str) -> Traffic:
+        traffic = self._traffic[route] = Traffic(
+            self._distribution("gateway_request_overhead_seconds", route),
+            self._child("gateway_request_body_bytes_total", route),
+            self._child("gateway_response_body_bytes_total", route),
+        )
+        return traffic
+
+    # What is not a call ---------------------------------------------------------------------------
+
+    def policy_loaded(self, policies: PolicySet, *, counted: bool = True) -> None:
+        """A set is in force. Its limits get their series now, so that a rate is right from the first refusal on."""
+        if self._version:
+            self._set("gateway_policy_info", 0, self._version)
+        self._version = policies.version
+        self._present = Present(self._registry, policies)
+        self._set("gateway_policy_info", 1, policies.version)
+        self._set("gateway_policy_last_reload_successful", 1)
+        self._set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
+        if counted:
+            self._inc("gateway_policy_reloads_total", "loaded")
+        for limit in policies.limits.values():
+            self._child("gateway_limit_near_total", limit.name)
+
+    def count_reload(self, result: str) -> None:
+        """A set was offered: loaded, unchanged, rejected (it has errors) or failed (a worker could not use it)."""
+        self._set("gateway_policy_last_reload_successful", result in ("loaded", "unchanged"))
+        self._inc("gateway_policy_reloads_total", result)
+
+    def on_near(self, limit: Limit) -> None:
+        """An admitted call left at most a fifth of this limit."""
+        self._near[limit.name] += 1
+
+    def on_fallback(self, charges: Sequence[Charge]) -> None:
+        """These limits were decided without the store."""
+        for charge in charges:
+            posture = charge.limit.on_store_error.value
+            self._inc("gateway_store_fallback_decisions_total", charge.limit.name, posture)
+
+    def on_retry(self, upstream: str, reason: str, outcome: str) -> None:
+        """A call was tried again because of an outcome of the class `reason`."""
+        self._inc("gateway_upstream_retries_total", upstream, reason, outcome)
+
+    def on_retry_budget_exhausted(self, upstream: str) -> None:
+        """A call was not tried again because too many were."""
+        self._inc("gateway_retry_budget_exhausted_total", upstream)
+
+    def on_upstream_paused(self, upstream: str) -> None:
+        """An upstream asked for quiet about one key."""
+        self._inc("gateway_upstream_paused_total", upstream)
+
+    def on_breaker_change(self, breaker: str, state: str) -> None:
+        """A breaker of one key entered this state, because of what this worker saw."""
+        self._inc("gateway_breaker_transitions_total", breaker, state)
+
+    def on_token(self, upstream: str, result: str) -> None:
+        """What came of asking for a token: renewed, shared (by another worker), refused, unavailable, unkept."""
+        self._inc("gateway_tokens_total", upstream, result)
+
+    def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
+        """`on_event` of the store: counts each loss by its kind."""
+        if name == "store.degraded":
+            self._inc("gateway_store_errors_total", str(fields.get("kind", "other")))
+
+    def follow(self, name: str, counts: Counter[Any]) -> None:
+        """`counts` grow elsewhere, by the metric's label, or a tuple of its labels."""
+        self._followed.append((name, counts, Counter()))
+
+    # Time -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to pour and to measure the loop's lag. Needs the running loop."""
+        loop = asyncio.get_running_loop()
+        self.pulse.beat(loop.time(), time.time())
+        self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
+
+    def close(self) -> None:
+        """Stop, with everything poured. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.pour()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        now = loop.time()
+        self._lag.observe(max(0.0, now - due))
+        self.pour()
+        self.pulse.beat(now, time.time())
+        self._timer = loop.call_later(TICK_S, self._tick, loop, now + TICK_S)
+
+    def pour(self) -> None:
+        """Hand everything counted so far to prometheus_client, and read the levels."""
+        for (_, _, status, source, upstream, upstream_status), calls in self._calls.items():
+            if calls.count:
+                self._totals.count(upstream, source, status, upstream_status, calls.count)
+        for tallies in (self._calls, self._traffic, self._distributions):
+            for tally in tallies.values():
+                tally.pour()
+        self._pour_verdicts()
+        self._pour_process()
+        self._gauges.read(self.levels())
+
+    def _pour_verdicts(self) -> None:
+        """What was decided together, for each limit by itself; no answers = all admitted."""
+        for (kind, admitted, store), count in self._verdicts.items():
+            for (name, mode), passed in zip(kind.limits, admitted or repeat(True), strict=bool(admitted)):
+                decision = "allowed" if passed else REFUSED[mode]
+                self._inc("gateway_limit_decisions_total", name, decision, store, by=count)
+                self._totals.decisions[name, decision] += count
+        for limit, count in self._near.items():
+            self._inc("gateway_limit_near_total", limit, by=count)
+        self._verdicts.clear()
+        self._near.clear()
+
+    def _pour_process(self) -> None:
+        cpu, dropped = cpu_s(), dropped_lines()
+        self._inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
+        self._inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
+        self._poured_cpu_s, self._poured_dropped = cpu, dropped
+        for name, counts, poured in self._followed:
+            more = Counter(counts) - poured
+            for label, count in more.items():
+                self._inc(name, *(label if isinstance(label, tuple) else (label,)), by=count)
+            poured.update(more)
+
+    # Scrapes --------------------------------------------------------------------------------------
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics of all workers in the format the Accept field asks for: (body, Content-Type)."""
+        self.pour()
+        return self.text(accept)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The same as last poured. For any thread: with many routes and workers it takes a while."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._present), content_type
+
+    def _child(self, name: str, *labels: str) -> object:
+        return self._metrics[name].child(*labels)
+
+    def _inc(self, name: str, *labels: str, by: float = 1) -> None:
+        self._metrics[name].child(*labels).inc(by)
+
+    def _set(self, name: str, value: float, *labels: str) -> None:
+        self._metrics[name].child(*labels).set(value)
+
+    def _distribution(self, name: str, *labels: str) -> Distribution:
+        key = (name, *labels)
+        known = self._distributions.get(key)
+        if known is None:
+            metric = self._metrics[name]
+            bounds, stages = metric.instrument.buckets, self._totals.stages
+            together = stages.get(name) or stages.setdefault(name, Summed(bounds))
+            known = self._distributions[key] = Distribution(bounds, metric.child(*labels), together)
+        return known

@@ -1,0 +1,1 @@
+"""What happened besides calls, as events and counts: each module tells of one kind of thing."""

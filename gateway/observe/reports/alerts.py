@@ -1,0 +1,78 @@
+"""Looks now and then at what a worker has counted of its upstreams; tells when failures are too many, and when no more.
+
+Costs nothing per call. Each worker judges by the calls it has seen itself.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from gateway.core.alerts import Seen, Thresholds, denied, failing
+from gateway.observe.log.logger import event
+
+LOOK_S = 2.0
+RAISED, CLEARED = "raised", "cleared"
+JUDGES = {"alert.error_rate": failing, "alert.auth_failures": denied}
+MESSAGES = {
+    ("alert.error_rate", True): "Upstream fails too often",
+    ("alert.error_rate", False): "Upstream fails no longer too often",
+    ("alert.auth_failures", True): "Upstream refuses credentials too often",
+    ("alert.auth_failures", False): "Upstream refuses credentials no longer",
+}
+
+
+class Alerts:
+    """Of one worker. `seen` says what was counted so far, by upstream."""
+
+    def __init__(self, thresholds: Thresholds, seen: Callable[[], Mapping[str, Seen]]) -> None:
+        self._thresholds = thresholds
+        self._seen = seen
+        self._moments: deque[tuple[float, Mapping[str, Seen]]] = deque()
+        self._raised: set[tuple[str, str]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to look, if there is anything to look for. Needs the running loop."""
+        if self._thresholds.any:
+            self._tick()
+
+    def close(self) -> None:
+        """Look no more. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_S, self._tick)
+        self.look(loop.time())
+
+    def look(self, now_s: float) -> None:
+        """Judge by what was added in the time that counts."""
+        moments, over_s = self._moments, self._thresholds.over_us / 1e6
+        moments.append((now_s, {**self._seen()}))
+        while len(moments) > 1 and moments[1][0] <= now_s - over_s:
+            moments.popleft()
+        first, last = moments[0][1], moments[-1][1]
+        for upstream, seen in last.items():
+            added = seen.since(first.get(upstream, Seen()))
+            for name in JUDGES:
+                self._judge(name, upstream, added)
+
+    def _judge(self, name: str, upstream: str, added: Seen) -> None:
+        key = name, upstream
+        before = key in self._raised
+        now = JUDGES[name](self._thresholds, added, before=before)
+        if now == before:
+            return
+        (self._raised.add if now else self._raised.discard)(key)
+        event(
+            name,
+            MESSAGES[name, now],
+            "error" if now else "info",
+            upstream=upstream,
+            state=RAISED if now else CLEARED,
+            calls=added.calls,
+            failed=added.failed,
+            denied=added.denied,
+            over_s=self._thresholds.over_us / 1e6,
+        )

@@ -1,0 +1,46 @@
+"""Events of a worker's parts that say no more than that they happened."""
+
+from collections.abc import Mapping
+
+from gateway.core.credentials import Credential
+from gateway.observe.log.events import EVENTS
+from gateway.observe.log.logger import event
+from gateway.observe.metrics.sink import Metrics
+from gateway.record import CallRecord
+
+LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "DB index")
+"""In what a store says: mistakes of set-up that no waiting mends."""
+
+
+def notice(name: str, level: str, fields: Mapping[str, object]) -> None:
+    """An event whose message is the beginning of what `EVENTS` says about it."""
+    event(name, EVENTS[name].partition(";")[0].partition(",")[0].rstrip("."), level, **fields)
+
+
+def store_event(metrics: Metrics, name: str, fields: Mapping[str, object]) -> None:
+    """A store went, came back, or lost its scripts."""
+    metrics.on_store_event(name, fields)
+    lasting = any(word in str(fields.get("detail")) for word in LASTING)
+    level = "info" if name != "store.degraded" else "error" if lasting else "warning"
+    notice(name, level, fields)
+
+
+def authentication_event(name: str, fields: Mapping[str, object]) -> None:
+    """The keys of an issuer came, or did not."""
+    notice(name, "warning" if name == "authentication.keys_failed" else "info", fields)
+
+
+TOKEN_LEVELS = {"renewed": "info", "refused": "error", "unavailable": "warning", "unkept": "warning"}
+
+
+def token_event(metrics: Metrics, credential: Credential, what: str, fields: Mapping[str, object]) -> None:
+    """A token of an upstream was renewed here, or it was not. What other workers have renewed they have told."""
+    metrics.on_token(credential.upstream, what)
+    if what in TOKEN_LEVELS:
+        about = {"credentials": credential.name, "upstream": credential.upstream}
+        notice(f"credentials.{what}", TOKEN_LEVELS[what], {**about, **fields})
+
+
+def crashed(crash: BaseException, record: CallRecord) -> None:
+    """A call met an error of ours."""
+    event("call.crashed", "Call met an error of ours", "error", request_id=record.request_id, exc_info=crash)

@@ -1,0 +1,19 @@
+"""Reports that an upstream's pause begins: one event and one count, from the one worker that began it."""
+
+from gateway.core.guards import Guard
+from gateway.core.keys import readable
+from gateway.observe.log.logger import event
+from gateway.observe.metrics.sink import Metrics
+
+
+def upstream_paused(metrics: Metrics, guard: Guard, wait_us: int) -> None:
+    """Report one pause, and how long it is now: later answers may make it longer."""
+    metrics.on_upstream_paused(guard.rule.name)
+    event(
+        "upstream.paused",
+        "Upstream asked for a pause",
+        "warning",
+        upstream=guard.rule.name,
+        caller=readable(guard.key),
+        pause_s=round(wait_us / 1e6, 3),
+    )

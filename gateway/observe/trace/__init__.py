@@ -1,0 +1,1 @@
+"""Finished calls as spans, and their way to a collector."""
