@@ -96,9 +96,17 @@ def _field(name: str, before: Any, after: Any) -> str:
 
 
 def _value(name: str, value: Any) -> str:
-    from gateway.policy.effective import duration
-
-    if name.endswith("_us") and isinstance(value, int):
-        return duration(value)
+    value = _readable(name, value)
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _readable(name: str, value: Any) -> Any:
+    """Durations as policies write them, however deep they stand."""
+    from gateway.policy.effective import duration
+
+    if isinstance(value, dict):
+        return {key.removesuffix("_us"): _readable(key, one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_readable(name, one) for one in value]
+    return duration(value) if name.endswith("_us") and isinstance(value, int) else value

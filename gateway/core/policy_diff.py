@@ -9,8 +9,9 @@ from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
 from gateway.core.keys import KeyPart
-from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Posture
+from gateway.core.limits import Algorithm, Limit, Override
 from gateway.core.policy import PolicySet, Route
+from gateway.core.policy_effect import LESS, MORE, Effect, effect, together
 
 SECRET = ("authentication", "credentials")
 """Sections of which no value is told."""
@@ -22,16 +23,6 @@ class What(StrEnum):
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
-
-
-class Effect(StrEnum):
-    """What that means for callers. NONE: they are not refused any more or any less; MIXED: it depends on the caller or
-    on how it spreads its calls."""
-
-    NONE = ""
-    TIGHTER = "tighter"
-    LOOSER = "looser"
-    MIXED = "mixed"
 
 
 class Field(NamedTuple):
@@ -85,16 +76,6 @@ def counts(differences: Sequence[Difference]) -> dict[str, int]:
     return {word: words.count(word) for word in dict.fromkeys(words)}
 
 
-def effect(old: Limit, new: Limit) -> Effect:
-    """Whether a caller gets less or more than before, under one limit."""
-    signs = [_sign(old, new)]
-    matches = dict.fromkeys(override.match for limit in (old, new) for override in limit.overrides)
-    signs += [_sign(old.for_caller(dict(match)), new.for_caller(dict(match))) for match in matches]
-    if old.key != new.key:
-        signs.append(_key_sign(old.key, new.key))
-    return _sum(signs)
-
-
 def _sections(old: PolicySet, new: PolicySet) -> Iterator[Difference]:
     routes = {route.name: route for route in old.routes}, {route.name: route for route in new.routes}
     yield from _compared("limits", old.limits, new.limits)
@@ -125,7 +106,7 @@ def _effect(before: Any, after: Any) -> Effect:
     if isinstance(before, Route):
         gone = {limit.name for limit in before.limits} - {limit.name for limit in after.limits}
         come = {limit.name for limit in after.limits} - {limit.name for limit in before.limits}
-        return _sum([-1] * len(come) + [1] * len(gone))
+        return together([LESS] * len(come) + [MORE] * len(gone))
     return Effect.NONE
 
 
@@ -134,21 +115,26 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
     if type(before) is not type(after):
         yield Field("type", type(before).__name__, type(after).__name__)
         return
-    if isinstance(before, Limit) and (before.rate, before.per_us) == (after.rate, after.per_us):
-        before = replace(before, times=after.times)  # 60 per 1m and 1 per 1s are the same
+    if isinstance(before, Limit):
+        before, after = _placeless(before), _placeless(after)
     left_out = {"times"} if isinstance(before, KeyPart) else {"times", "source"}
     if isinstance(before, Limit) and before.algorithm is after.algorithm is Algorithm.TOKEN_BUCKET:
         left_out.add("window_us")  # what filling up takes: follows from the others
-    for field in fields(before):
-        if not field.init or field.name in left_out:
-            continue
+    for name in (field.name for field in fields(before) if field.init and field.name not in left_out):
         if secret:
-            if getattr(before, field.name) != getattr(after, field.name):
-                yield Field(field.name, None, None)
-            continue
-        old, new = _shown(before, field.name), _shown(after, field.name)
-        if old != new:
-            yield Field(_written(after, field.name), old, new)
+            if getattr(before, name) != getattr(after, name):
+                yield Field(name, None, None)
+        elif not _alike(before, after, name):
+            yield Field(_written(after, name), _shown(before, name), _shown(after, name))
+
+
+def _alike(before: Any, after: Any, name: str) -> bool:
+    """Whether there is nothing to tell of a field: it is the same, or looks the same."""
+    if isinstance(before, Limit) and name in ("rate", "per_us"):  # 60 per 1m and 1 per 1s are the same
+        alike = (before.rate, before.per_us) == (after.rate, after.per_us)
+    else:
+        alike = getattr(before, name) == getattr(after, name)
+    return alike or _shown(before, name) == _shown(after, name)
 
 
 def _written(thing: Any, name: str) -> str:
@@ -179,6 +165,10 @@ def _plain(value: Any) -> Any:
         return value.value
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, Limit):  # a shadow
+        return {"algorithm": value.algorithm.value} | _numbers(value)
+    if isinstance(value, Override):
+        return {"match": dict(value.match), "mode": value.limit.mode.value} | _numbers(value.limit)
     if isinstance(value, Mapping):
         return {str(_plain(key)): _plain(one) for key, one in value.items()}
     if isinstance(value, frozenset):
@@ -187,64 +177,23 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if not hasattr(value, "__dataclass_fields__"):
         return str(value)  # fixtures, by the digest of what they hold
-    if not isinstance(value, Limit) and "source" in value.__dataclass_fields__:
+    if "source" in value.__dataclass_fields__:
         return value.name
-    shown = (field for field in fields(value) if field.init and field.name not in ("source", "times"))
-    return {field.name: _plain(getattr(value, field.name)) for field in shown}
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.init}
 
 
-# Tighter or looser ------------------------------------------------------------------------------------
-
-_POSTURES = (Posture.ALLOW, Posture.LOCAL, Posture.DENY)
-_CHARGES = (ChargePer.CALL, ChargePer.ATTEMPT)
-_BOTH = 2
-
-
-def _sign(old: Limit, new: Limit) -> int:
-    """-1 = never more than before, 1 = never less, 0 = the same, _BOTH = it depends."""
-    if Mode.ENFORCE not in (old.mode, new.mode):
-        return 0  # neither refuses anybody
-    if old.mode is not new.mode:
-        return -1 if new.mode is Mode.ENFORCE else 1
-    signs = [
-        _compare(_burst(old, new), _burst(new, old)),
-        _compare(_lasting(old), _lasting(new)),
-        _compare(_POSTURES.index(new.on_store_error), _POSTURES.index(old.on_store_error)),
-        _compare(_CHARGES.index(new.charge), _CHARGES.index(old.charge)),
-        _compare(new.quantum_us, old.quantum_us),
-    ]
-    return _added(signs)
+def _numbers(limit: Limit) -> dict[str, Any]:
+    """What an override or a shadow may say otherwise than its limit, as policies call it."""
+    if limit.calendar is not None:
+        return {"limit": limit.quota, "window": str(limit.calendar)}
+    bucket = limit.algorithm is Algorithm.TOKEN_BUCKET
+    names = ("rate", "per_us", "quota") if bucket else ("quota", "window_us")
+    told = {_written(limit, name): _shown(limit, name) for name in names}
+    return told | {"quantum_us": limit.quantum_us} if limit.quantum_us > 1 else told
 
 
-def _burst(limit: Limit, other: Limit) -> int:
-    """Units at once at most; a fixed window lets its quota through on both sides of a border."""
-    twice = limit.algorithm is Algorithm.FIXED_WINDOW and other.algorithm is not Algorithm.FIXED_WINDOW
-    return limit.quota * 2 if twice else limit.quota
-
-
-def _lasting(limit: Limit) -> float:
-    """Units a microsecond that can be had for ever. Of slots as many as there are."""
-    if limit.algorithm is Algorithm.CONCURRENCY:
-        return float("inf")
-    return limit.rate / limit.per_us if limit.rate else limit.quota / limit.window_us
-
-
-def _key_sign(old: Sequence[str], new: Sequence[str]) -> int:
-    """Who is counted by more parts has a counter of its own and so more."""
-    if set(old) == set(new):
-        return 0
-    return 1 if set(new) > set(old) else -1 if set(new) < set(old) else _BOTH
-
-
-def _compare(before: float, after: float) -> int:
-    return (after > before) - (after < before)
-
-
-def _added(signs: Sequence[int]) -> int:
-    """What several signs are together."""
-    seen = {sign for sign in signs if sign}
-    return seen.pop() if len(seen) == 1 else _BOTH if seen else 0
-
-
-def _sum(signs: Sequence[int]) -> Effect:
-    return {0: Effect.NONE, -1: Effect.TIGHTER, 1: Effect.LOOSER, _BOTH: Effect.MIXED}[_added(signs)]
+def _placeless(limit: Limit) -> Limit:
+    """Equal to another one when both decide alike, wherever they stand."""
+    overrides = tuple(replace(one, limit=_placeless(one.limit)) for one in limit.overrides)
+    shadow = _placeless(limit.shadow) if limit.shadow is not None else None
+    return replace(limit, source="", overrides=overrides, shadow=shadow)

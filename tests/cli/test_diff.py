@@ -63,6 +63,15 @@ def test_where_something_stands_makes_no_difference(name: str, tmp_path: Path) -
     assert gateway("diff", old, new).stdout == "no difference\n"
 
 
+def test_durations_in_overrides_are_as_policies_write_them(files: tuple[Path, Path]) -> None:
+    old, new = files
+    new.write_text(
+        old.read_text().replace("key: [tenant]}", "key: [tenant], overrides: [{match: {tenant: a}, window: 1h}]}", 1)
+    )
+    said = gateway("diff", old, new).stdout
+    assert 'overrides: [] -> [{"match": {"tenant": "a"}, "mode": "enforce", "limit": 500, "window": "1h"}]' in said
+
+
 def test_as_json(files: tuple[Path, Path]) -> None:
     document = json.loads(gateway("diff", *files, "--json").stdout)
     assert document["different"]

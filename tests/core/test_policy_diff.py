@@ -1,16 +1,19 @@
 """What is different between two sets, and what that means for callers."""
 
 from dataclasses import replace
+from datetime import UTC
 
 import pytest
 
 from gateway.core.authentication import ApiKeys, Identity, Jwt
+from gateway.core.calendars import Calendar, Unit
 from gateway.core.classes import Classes, ErrorClass, Rule
 from gateway.core.guards import Breaker
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Override, Posture
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
-from gateway.core.policy_diff import Effect, What, counts, diff, effect
+from gateway.core.policy_diff import What, counts, diff
+from gateway.core.policy_effect import Effect, effect
 from gateway.core.retry import Retry
 from gateway.core.sandbox import Fixtures, Sandbox, When
 from gateway.core.upstream import Upstream
@@ -99,6 +102,48 @@ def test_a_lowered_limit_is_one_tighter_limit() -> None:
 def test_numbers_have_the_names_of_the_policy(before: Limit, after: Limit, told: list[str]) -> None:
     (changed,) = (one for one in diff(with_limit(before), with_limit(after)) if one.section == "limits")
     assert [field.name for field in changed.fields] == told
+
+
+def test_overrides_and_shadows_are_told_in_the_words_of_the_policy() -> None:
+    def varied(limit: Limit, override: Limit, shadow: Limit) -> Limit:
+        return replace(limit, overrides=(Override((("tenant", "big"),), override),), shadow=shadow)
+
+    monthly = replace(
+        WINDOW, algorithm=Algorithm.FIXED_WINDOW, window_us=31 * 86_400_000_000, calendar=Calendar(Unit.MONTH, UTC)
+    )
+    before = varied(WINDOW, replace(WINDOW, quota=900), monthly)
+    after = varied(WINDOW, replace(WINDOW, quota=800, quantum_us=50, mode=Mode.OFF), replace(BUCKET, rate=2, times=30))
+    (changed,) = diff(with_limit(before), with_limit(after))
+    match = {"tenant": "big"}
+    assert [tuple(field) for field in changed.fields] == [
+        (
+            "overrides",
+            [{"match": match, "mode": "enforce", "limit": 900, "window_us": WINDOW.window_us}],
+            [{"match": match, "mode": "off", "limit": 800, "window_us": WINDOW.window_us, "quantum_us": 50}],
+        ),
+        (
+            "shadow",
+            {"algorithm": "fixed_window", "limit": 500, "window": "month, UTC"},
+            {"algorithm": "token_bucket", "rate": 60, "per_us": BUCKET.per_us * 30, "burst": BUCKET.quota},
+        ),
+    ]
+
+
+def test_an_override_that_moved_or_is_written_otherwise_is_no_difference() -> None:
+    match = (("tenant", "big"),)
+    before, after = (
+        replace(BUCKET, overrides=(Override(match, replace(BUCKET, quota=9, source=source, times=times)),))
+        for source, times in (("a.yaml:3", 1), ("b.yaml:4", 60))
+    )
+    assert diff(with_limit(before), with_limit(after)) == ()
+
+
+def test_what_overrides_have_from_their_limit_is_told_once() -> None:
+    def with_override(limit: Limit) -> Limit:
+        return replace(limit, overrides=(Override((("tenant", "big"),), replace(limit, quota=900)),))
+
+    (changed,) = diff(with_limit(with_override(WINDOW)), with_limit(with_override(replace(WINDOW, detail="Wait."))))
+    assert [field.name for field in changed.fields] == ["detail"]
 
 
 def test_routes_that_ask_a_changed_limit_are_as_they_were() -> None:
