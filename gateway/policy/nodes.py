@@ -189,10 +189,19 @@ class _Composer:
                 lines = f"on lines {first.line} and {key.line}" if first.line != key.line else f"on line {key.line}"
                 message = f"key {quoted(name)} is given twice, {lines}"
                 self.findings.error(key, "duplicate-key", message)
+                entries[name] = self._joined(entries[name], node)
                 continue
             node.key = key
             entries[name] = node
         return self._measured(Node(self._where(start), entries), list(entries.values()))
+
+    def _joined(self, first: Node, second: Node) -> Node:
+        """What stands under a key that is given twice: names defined in either are known, so that nothing follows from
+        that one error."""
+        if not (isinstance(first.value, dict) and isinstance(second.value, dict)):
+            return first
+        both = {**second.value, **first.value}
+        return self._measured(Node(first.where, both, first.key), list(both.values()))
 
     def _key(self, event: yaml.Event) -> str:
         if not isinstance(event, yaml.ScalarEvent):

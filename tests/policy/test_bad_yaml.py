@@ -43,6 +43,11 @@ BAD = {
         a_limit(LIMIT) + "keys: {}\n",
         "p.yaml:9:1: key 'keys' is given twice, on lines 1 and 9 [duplicate-key]",
     ),
+    "a section twice, and a route that uses what either defines": (
+        "limits:\n  first: {algorithm: concurrency, limit: 1, key: [tenant]}\n"
+        + a_limit(LIMIT).replace("limits: [", "limits: [first, "),
+        "p.yaml:7:1: key 'limits' is given twice, on lines 1 and 7 [duplicate-key]",
+    ),
     "an unclosed quote": (
         "keys: 'a\n",
         "p.yaml:2:1: this is not YAML: found unexpected end of stream, while scanning a quoted scalar that began on line 1 [yaml-syntax]",
