@@ -276,7 +276,8 @@ class Worker:
         except OSError as error:
             notice("certificates.rejected", "error", {"reason": error.strerror or str(error)})
         else:
-            notice("certificates.loaded", "info", {"count": count})
+            if count:
+                notice("certificates.loaded", "info", {"count": count})
 
 
 def _use_level(access: AccessLog, level: str) -> None:

@@ -179,6 +179,7 @@ def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) ->
     serving.wait_for("policy.unchanged", before + 1)
     serving.popen.send_signal(signal.SIGTERM)
     serving.ends_well()
+    assert serving.events("certificates.loaded") == [], "there are none"
     assert command(serving).returncode == 3
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.siblings import MOST_AT_WORK, Siblings
+from gateway.siblings import Siblings
 from gateway.siblings.frames import FIRST_LINE, MAX_BODY_BYTES, Decoder, Kind, Message
+from gateway.siblings.line import MOST_AT_WORK
 from tests.fakes.waiting import eventually
 from tests.siblings.conftest import Exchange, Worker
 
@@ -236,7 +237,7 @@ async def test_a_leader_who_is_not_there_yet_is_waited_for(worker: Worker, excha
 
 
 async def test_nobody_leads_for_long(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.siblings.LOOKS", 2)
+    monkeypatch.setattr("gateway.siblings.line.LOOKS", 2)
     first = await worker(0)
     assert (await first.ask_leader("who", {}, timeout_s=10)).missing == "nobody leads right now"
 

@@ -1,0 +1,58 @@
+"""What is asked of other workers, and what they answered."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    """What one worker answered, or why it did not.
+
+    worker   index; -1 = the supervisor
+    missing  "" or the reason why `payload` is empty: `no answer in time`, `gone`, `busy`, or what went wrong there
+    """
+
+    worker: int
+    pid: int
+    payload: dict[str, Any]
+    missing: str = ""
+
+
+class Question:
+    """Answers as they come in.
+
+    awaited  the workers still to answer, by line; None = the supervisor has not said yet who was asked
+    early    answers that came before it said so
+    done     has a result when nobody is awaited any more
+    """
+
+    def __init__(self) -> None:
+        self.awaited: dict[int, tuple[int, int]] | None = None
+        self.early: list[tuple[int, dict[str, Any], str]] = []
+        self.answers: list[Answer] = []
+        self.done = asyncio.get_running_loop().create_future()
+
+    def expect(self, those: Iterable[tuple[int, int, int]]) -> None:
+        """These were asked, as (line, index, pid)."""
+        self.awaited = {line: (index, pid) for line, index, pid in those}
+        for line, payload, missing in self.early:
+            self.answered(line, payload, missing)
+        self._perhaps_done()
+
+    def answered(self, line: int, payload: dict[str, Any], missing: str = "") -> None:
+        """Take one worker's answer; of those who were not asked, and of second ones, nothing is kept."""
+        if self.awaited is None:
+            self.early.append((line, payload, missing))
+        elif line in self.awaited:
+            index, pid = self.awaited.pop(line)
+            self.answers.append(Answer(index, pid, payload, missing))
+            self._perhaps_done()
+
+    def give_up(self, reason: str) -> None:
+        """Wait no longer: whoever is awaited has not answered, for this reason."""
+        for line in tuple(self.awaited or ()):
+            self.answered(line, {}, reason)
+
+    def _perhaps_done(self) -> None:
+        if not self.awaited and not self.done.done():
+            self.done.set_result(None)
