@@ -117,7 +117,7 @@ def _held_back(call: Call, guard: Guard, standing: Standing) -> Refusal:
     if isinstance(guard.rule, Breaker):
         record.breaker_state = STATES[standing.state]
         record.retry_after_s = max(1, whole_seconds(wait_us))
-        detail = f"Calls keep failing: breaker {guard.rule.name} lets none through for now."
+        detail = f"Breaker {guard.rule.name} lets no calls through for now."
         return Refusal(CIRCUIT_OPEN, detail, "breaker", retry_after_s=record.retry_after_s)
     wait_us += wait_us * call.gateway.random_bits(SPREAD_BITS) // (10 << SPREAD_BITS)
     record.retry_after_s = max(1, whole_seconds(wait_us))

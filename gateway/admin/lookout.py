@@ -21,7 +21,7 @@ from gateway.siblings import Siblings
 
 LAST = 10
 LAST_EVENTS = 200
-RELOADS = ("policy.loaded", "policy.rejected")
+RELOADS = ("policy.loaded", "policy.unchanged", "policy.rejected", "policy.failed")
 TOLD = (
     *("breaker.", "upstream.paused", "store.", "policy.", "config.", "certificates.", "authentication."),
     *("admin.mutation", "admin.denied", "gateway.", "worker.", "call.crashed"),

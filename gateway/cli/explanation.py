@@ -90,14 +90,20 @@ def _state(limit: Document) -> str:
     return f"; {limit['remaining']} left{wait}"
 
 
+def _guard_state(kind: str, guard: Document) -> str:
+    wait_s = guard.get("wait_s")
+    if kind == "pause":
+        return f"; in force, ends in {wait_s} s" if wait_s else "; none now"
+    return f"; {guard['state']}" + (f", next try in {wait_s} s" if wait_s else "")
+
+
 def _beyond(document: Document) -> Iterator[str]:
     for kind in ("pause", "breaker"):
         guard = document.get(kind)
         if guard is not None:
-            name = guard.get("name") or f"asked by {guard['upstream']}, at most {guard['at_most_s']} s"
-            state = f"; {guard['state']}" if "state" in guard else ""
-            state += f", next try in {guard['wait_s']} s" if guard.get("wait_s") else ""
-            yield _row(kind, f"{name} for {guard['for'] or 'everybody'}{state}", guard.get("source", ""))
+            what = guard.get("name") or f"if {guard['upstream']} asks for one, at most {guard['at_most_s']} s,"
+            state = _guard_state(kind, guard) if "state" in guard else ""
+            yield _row(kind, f"{what} for {guard['for'] or 'everybody'}{state}", guard.get("source", ""))
     cache = document.get("cache")
     if cache is not None:
         whose = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"

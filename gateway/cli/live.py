@@ -97,8 +97,8 @@ def store_text(store: Document) -> tuple[str, str]:
     """What is said of it, and how it looks."""
     if store["up"] and "error" not in store:
         return f"{store['kind']}, {store['round_trip_ms']} ms", GOOD
-    reason = " ".join(dict.fromkeys(str(store[name]) for name in ("reason", "detail", "error") if store.get(name)))
-    return plain(f"{store['kind']} down for {store.get('down_s', 0):.0f} s: {reason}"), BAD
+    reason = ", ".join(dict.fromkeys(str(store[name]) for name in ("reason", "detail", "error") if store.get(name)))
+    return plain(f"{store['kind']} down for {store.get('down_s', 0):.0f} s ({reason})"), BAD
 
 
 def curve(values: Sequence[float]) -> str:

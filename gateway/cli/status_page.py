@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.cli.live import BAD, DIM, GOOD, columns, curve, store_text
 from gateway.cli.table import plain, whose
+from gateway.observe.log.events import IN_FORCE
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -153,10 +154,11 @@ def _ms(value: float) -> str:
 def _alarms(found: Document) -> Iterator[str]:
     """What concerns all calls, or many."""
     reload = next(iter(found["reloads"]), None)
-    if reload is not None and reload["event_name"] != "policy.loaded":
+    if reload is not None and reload["event_name"] not in IN_FORCE:
         first, *others = errors_of(reload)
         more = f" (and {len(others)} more)" if others else ""
-        yield f"{'reload':<9}rejected at {reload['timestamp'][11:19]}: {first}{more}"
+        result = reload["event_name"].partition(".")[2]
+        yield f"{'reload':<9}{result} at {reload['timestamp'][11:19]}: {first}{more}"
     for one in found.get("credentials", {}).get("failing", []):
         yield f"{'token':<9}{one['credentials']}: {one['reason']}" + ("" if one["serving"] else ", calls are refused")
 
@@ -175,8 +177,10 @@ def _troubles(found: Document) -> Iterator[Section]:
 
 
 def errors_of(reload: Document) -> list[str]:
-    """What was wrong with a policy set, a line each."""
-    errors = reload.get("errors") or ["it has errors"]
+    """What was wrong with a policy set, a line each; nothing, if it is in force."""
+    if reload["event_name"] in IN_FORCE:
+        return []
+    errors = reload.get("errors") or reload.get("reason") or "the log says why"
     listed = errors if isinstance(errors, list) else [errors]
     return [
         f"{one.get('file')}:{one.get('line')}:{one.get('col')}: {one.get('message')}"

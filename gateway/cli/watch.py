@@ -69,9 +69,8 @@ def status_lines(found: Document) -> Iterator[str]:
         if one["dead"] or one["failures_in_a_row"]:
             yield _row("webhooks", f"{one['receiver']}: {one['waiting']:,} wait, {one['dead']:,} are dead letters")
     for one in found["reloads"][:3]:
-        loaded = one["event_name"] == "policy.loaded"
         yield _row("reload", f"{one['timestamp']} {one['event_name']} {one.get('version', '')}")
-        yield from (_row("", text) for text in ([] if loaded else errors_of(one)))
+        yield from (_row("", text) for text in errors_of(one))
     if found["limits"]:
         yield ""
         rows = [
@@ -96,7 +95,7 @@ def _missing(found: Document) -> str:
 
 def _owing(store: Document) -> str:
     owing = store.get("owing")
-    return f", counters it has yet to be told: {owing:,}" if owing else ""
+    return f"; to be told when it is back: {owing:,} counters" if owing else ""
 
 
 def _text(value: Any) -> str:

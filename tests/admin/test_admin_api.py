@@ -228,6 +228,11 @@ async def test_questions_that_make_no_sense(admin: Admin, target: str, status: i
     assert body["detail"]
 
 
+async def test_too_many_values_are_counted(admin: Admin) -> None:
+    _, body, _ = await admin.ask("/-/limits/tenant-10m/a/b")
+    assert body["detail"] == "Limit tenant-10m counts by tenant: give its value, not 2 values."
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_store_that_is_down(admin: Admin, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     await admin.worker.store.close()

@@ -443,6 +443,15 @@ def test_webhooks_that_do_not_arrive_are_told_from_those_that_do() -> None:
     assert "last try failed" in text_of(modules.webhooks([fine | {"failures_in_a_row": 1}]))
 
 
+async def test_a_reload_that_failed_is_told_until_one_does_not(admin: Admin, capfd: pytest.CaptureFixture[str]) -> None:
+    event("policy.failed", "Policy not put in place", "error", reason="worker 1: no such certificate")
+    _, shown, _ = await admin.ask("/", headers={"Accept": "text/html"})
+    assert "The last reload failed: <code>worker 1: no such certificate</code>" in shown
+    event("policy.unchanged", "Policy unchanged")
+    _, shown, _ = await admin.ask("/", headers={"Accept": "text/html"})
+    assert "The last reload" not in shown
+
+
 async def test_what_is_not_in_use_is_not_shown(admin: Admin) -> None:
     found = await page(admin, "/")
     hidden = {one["id"]: "hidden" in one for one in found.all("section") if "id" in one}

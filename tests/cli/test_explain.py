@@ -59,7 +59,7 @@ def test_every_fact_has_a_line(policies: Path) -> None:
         "limit       tenant-10m: rolling_window 500 per 10m for beta  # p:",
         "            in shadow: rolling_window 400 per 10m\n",
         "limit       connection-1m: token_bucket 60 per 1m, burst 20 for c1, costs 5  # p:",
-        "pause       asked by erp, at most 900 s for c1\n",
+        "pause       if erp asks for one, at most 900 s, for c1\n",
         "breaker     fragile for c1  # p:",
         "retry       gentle: POST is not repeated without Idempotency-Key  # p:",
         "pace        5 per 1s, burst 1 by everybody together\n",

@@ -111,7 +111,7 @@ def test_the_same_in_lines() -> None:
     shown = [*status_lines({**FOUND, "store": away})]
     assert shown[0] == "gateway     gw 1, 1 worker, 1 do not answer, draining"
     assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
-    assert "store       redis down for 7 s: connect, counters it has yet to be told: 2" in shown
+    assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
     assert "breaker     fragile of everybody is open" in shown
     assert any(line.split()[:2] == ["refused", "most"] for line in shown)
     bad_day = [*status_lines(BAD_DAY)]
@@ -120,9 +120,16 @@ def test_the_same_in_lines() -> None:
     assert "            p.yaml:7:3: unknown key" in bad_day
 
 
+def test_a_mistake_that_was_mended_is_no_alarm() -> None:
+    mended = {"event_name": "policy.unchanged", "timestamp": "2026-11-21T05:00:02Z"}
+    failed = {"event_name": "policy.failed", "timestamp": "2026-11-21T05:00:03Z", "reason": "worker 1 is gone"}
+    assert "rejected at" not in drawn(StatusPage(), {**FOUND, "reloads": [mended, REJECTED]})
+    assert "failed at 05:00:03: worker 1 is gone" in drawn(StatusPage(), {**FOUND, "reloads": [failed, mended]})
+
+
 def test_a_store_that_is_down_says_why() -> None:
     away = {"kind": "redis", "up": False, "down_s": 7.2, "reason": "connect", "detail": "refused", "error": "connect"}
-    assert "redis down for 7 s: connect refused" in drawn(StatusPage(), {**FOUND, "store": away})
+    assert "redis down for 7 s (connect, refused)" in drawn(StatusPage(), {**FOUND, "store": away})
 
 
 def test_curves_show_how_it_was() -> None:

@@ -111,6 +111,10 @@ def command(process: Process, *options: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(arguments, capture_output=True, text=True, timeout=60)
 
 
+def told_last(process: Process) -> str:
+    return str(ask(process, "GET", "/-/status")[1]["reloads"][0]["event_name"])
+
+
 def test_edits_of_every_kind_are_in_force_on_every_worker(serving: Process, policies: Path) -> None:
     with calling(serving) as seen:
         save(policies, 400_000)
@@ -163,6 +167,8 @@ def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, polici
     save(policies, MANY)
     serving.wait_for("policy.unchanged")
     until("the metric to be well", lambda: "successful 1.0" in serving.get("/metrics", admin=True).body.decode())
+    until("the status to say so", lambda: told_last(serving) == "policy.unchanged")
+    assert b"The last reload" not in serving.get("/", admin=True).body, "the dashboard has no reason to warn"
 
 
 def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) -> None:

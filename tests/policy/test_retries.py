@@ -142,6 +142,8 @@ def test_what_is_learned(report_of: Check) -> None:
     learning = compiled(an_upstream(report_of, text)).upstreams["api"].learning
     assert learning == Learning((Honor.RATELIMIT,), "connection", 900 * S, as_limit=True)
     assert compiled(an_upstream(report_of, "")).routes[0].upstream.learning is None
+    every = compiled(an_upstream(report_of, ", learn_limits: {scope: connection}")).upstreams["api"].learning
+    assert every == Learning(tuple(Honor), "connection", 900 * S)
 
 
 def test_an_error_class_that_pauses_is_enough(report_of: Check) -> None:

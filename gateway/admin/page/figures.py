@@ -8,6 +8,7 @@ from gateway.admin.page.past import by_minute, columns
 from gateway.admin.page.tables import panel, quiet, table
 from gateway.admin.page.trouble import errors_of
 from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment_of, number, share
+from gateway.observe.log.events import IN_FORCE
 
 Document = dict[str, Any]
 
@@ -52,8 +53,8 @@ def _notices(facts: Document) -> Iterator[Html]:
             "bad", f"The store has been down for {since}: {why}. Each limit does what its on_store_error says."
         )
     newest = facts["reloads"][0] if facts["reloads"] else None
-    if newest is not None and newest["event_name"] != "policy.loaded":
-        yield _notice("bad", "The last reload was rejected: ", *_why_rejected(newest))
+    if newest is not None and newest["event_name"] not in IN_FORCE:
+        yield _notice("bad", *_why_not(newest))
     tokens = [
         f"{one['credentials']} ({one['reason']})" for one in facts["credentials"]["failing"] if not one["serving"]
     ]
@@ -65,8 +66,9 @@ def _notices(facts: Document) -> Iterator[Html]:
         yield _notice("bad", f"Worker {one['worker']} does not answer: {one['reason']}.")
 
 
-def _why_rejected(reload: Document) -> Iterator[object]:
-    first, *others = errors_of(reload) or ["it has errors"]
+def _why_not(reload: Document) -> Iterator[object]:
+    first, *others = errors_of(reload)
+    yield "The last reload was rejected: " if reload["event_name"] == "policy.rejected" else "The last reload failed: "
     yield from (element("code", first), f" and {len(others)} more" if others else "", ". ")
     yield from ("The policies from before stay in force (", element("a", "reloads", href="#reloads"), ").")
 

@@ -9,6 +9,7 @@ from gateway.admin.page.tables import facts as named
 from gateway.admin.page.tables import lines, link, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, mebibytes, milliseconds, moment, number
 from gateway.core.connections.state import ConnectionState
+from gateway.observe.log.events import IN_FORCE
 
 Document = dict[str, Any]
 SHOWN = 10
@@ -132,7 +133,7 @@ def reloads(found: list[Document]) -> Html:
     rows = [
         (
             moment(one["timestamp"]),
-            mark("good" if one["event_name"] == "policy.loaded" else "bad", one["event_name"].partition(".")[2]),
+            mark("good" if one["event_name"] in IN_FORCE else "bad", one["event_name"].partition(".")[2]),
             one.get("version", ""),
             _errors(errors_of(one)),
         )
@@ -148,8 +149,10 @@ def _errors(found: list[str]) -> object:
 
 
 def errors_of(reload: Document) -> list[str]:
-    """What was wrong with a set, a line each."""
-    errors = reload.get("errors") or []
+    """What was wrong with a set, a line each; nothing, if it is in force."""
+    if reload["event_name"] in IN_FORCE:
+        return []
+    errors = reload.get("errors") or reload.get("reason") or "the log says why"
     return [_error(one) for one in (errors if isinstance(errors, list) else [errors])]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 ACCESS = "http.access"
 CONNECTION_ERROR = "connection.error"
 LIBRARY = "library.message"
+IN_FORCE = frozenset({"policy.loaded", "policy.unchanged"})
+"""Ends of a reload after which calls are judged by what the files say."""
 
 EVENTS: Mapping[str, str] = {
     ACCESS: "One call is over. Its fields are described below.",

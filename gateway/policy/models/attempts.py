@@ -1,6 +1,6 @@
 """The models of what surrounds an attempt at an upstream: retries, breakers, error classes, learned limits, pace."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -19,6 +19,7 @@ from gateway.policy.models.scalars import (
 from gateway.policy.models.strict import Items, Strict
 
 LimitField = Literal["Retry-After", "RateLimit", "X-RateLimit-Reset"]
+EVERY_LIMIT_FIELD: Final = ("Retry-After", "RateLimit", "X-RateLimit-Reset")
 ErrorKind = Literal["connect", "timeout", "tls", "reset", "reset_before_response", "malformed"]
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
@@ -88,7 +89,7 @@ class Retry(Strict):
     on_error: Items[ErrorKind] = ("connect", "reset_before_response")
     methods: Items[Method] = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
     non_idempotent: Literal["never", "with_idempotency_key", "always"] = "with_idempotency_key"
-    honor: Items[LimitField] = ("Retry-After", "RateLimit", "X-RateLimit-Reset")
+    honor: Items[LimitField] = EVERY_LIMIT_FIELD
     max_wait: Duration = Field(default=30_000_000, description="the upstream asks for more: answer now")
     max_body: Size = Field(default=1024 * 1024, description="larger request bodies are not kept for another attempt")
     per_try: Duration | None = Field(default=None, description="an attempt without an answer by then has failed")
@@ -113,7 +114,7 @@ class ErrorClass(Strict):
 class LearnLimits(Strict):
     """Which answers of the upstream pause a connection, and for how long at most."""
 
-    source: OneOrMore[LimitField] = Field(alias="from")
+    source: OneOrMore[LimitField] = Field(default=EVERY_LIMIT_FIELD, alias="from")
     scope: str = Field(description="key part that is left alone")
     max: Duration = 900_000_000
     as_limit: bool = Field(default=False, description="send no more calls than the upstream says are left")
