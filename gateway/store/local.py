@@ -3,7 +3,6 @@
 Used where no server can be had, and for a limit whose posture is `local` while the store is down.
 """
 
-import heapq
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
@@ -19,8 +18,8 @@ from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
 from gateway.store import Grants
+from gateway.store.partitions import Partition, Partitions
 
-SPARE_ENDINGS = 1_000
 _STARTED_NS = time.time_ns() - time.monotonic_ns()
 
 
@@ -29,21 +28,10 @@ def steady_us() -> int:
     return (_STARTED_NS + time.monotonic_ns()) // 1000
 
 
-class _Partition:
-    """What is kept of one partition. From `ends_us` on it says nothing any more."""
-
-    __slots__ = ("ends_us", "state")
-
-    def __init__(self) -> None:
-        self.state: State | Kept | None = None
-        self.ends_us = 0
-
-
 class LocalStore:
     """`gateway.store.Store` in memory. Not for use by several threads.
 
-    Keeps at most `max_keys` partitions. Those that say nothing any more go first; if that is not enough, the one that
-    would be forgotten soonest anyway goes, so that the least is given away. `dropped` counts these early losses.
+    Keeps at most `max_keys` partitions; see `Partitions` for which of them go.
     """
 
     kind = "local"
@@ -51,11 +39,9 @@ class LocalStore:
     def __init__(self, clock: Callable[[], int] = steady_us, max_keys: int = 100_000) -> None:
         self._clock = clock
         self._max_keys = max_keys
-        self._partitions: dict[str, _Partition] = {}
-        self._endings: list[tuple[int, int, str, _Partition]] = []  # heap; its times may be too early, never too late
-        self._serial = 0
+        self._partitions = Partitions(max_keys)
+        self._keep = self._partitions.keep
         self._grants: dict[str, Grant] = {}
-        self.dropped = 0
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -94,7 +80,7 @@ class LocalStore:
         now_us = self._clock()
         for correction in corrections:
             limit, key, _ = correction.charge
-            after = corrected(correction, cast("State | None", self._state(key)), at_us, now_us)
+            after = corrected(correction, cast("State | None", self._partitions.state(key)), at_us, now_us)
             if after is not None:
                 self._keep(key, after, now_us, after.present(limit, now_us)[1])
 
@@ -105,7 +91,7 @@ class LocalStore:
 
     async def reset(self, charge: Charge) -> bool:
         """See `Store.reset`."""
-        return self._partitions.pop(charge.key, None) is not None
+        return self._partitions.forget(charge.key)
 
     async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
         """See `Store.grant`. Beyond `max_keys` of them, those that would end first end now."""
@@ -177,8 +163,7 @@ class LocalStore:
 
     async def troubled(self) -> tuple[str, ...]:
         """See `Store.troubled`."""
-        kept = [(key, partition.state) for key, partition in self._partitions.items()]
-        circuits = [(key, state) for key, state in kept if isinstance(state, Circuit)]
+        circuits = [(key, state) for key, state in self._partitions.states() if isinstance(state, Circuit)]
         now_us = self._clock()
         return tuple(key for key, one in circuits if one.state or one.until_us > now_us)
 
@@ -203,9 +188,14 @@ class LocalStore:
         """Slots of a concurrency limit, if there are some left."""
         now_us = self._clock()
         limit, key, cost = charge
-        leases = state_for(limit, cast("State | None", self._state(key)))
+        leases = state_for(limit, cast("State | None", self._partitions.state(key)))
         if not leases.retry_us(limit, cost, now_us):
             self._keep(key, leases.charged(limit, cost, now_us, lease), now_us, limit.window_us)
+
+    @property
+    def dropped(self) -> int:
+        """Partitions that went although they still said something."""
+        return self._partitions.dropped
 
     def keys(self) -> list[str]:
         """All partitions that something is remembered of."""
@@ -214,12 +204,9 @@ class LocalStore:
     def forget_charges(self, keys: Iterable[str]) -> None:
         """Forget what windows and buckets have counted of these. Slots in use, breakers and pauses stay."""
         for key in keys:
-            partition = self._partitions.get(key)
-            if partition is not None and isinstance(partition.state, Log | Bucket | Tally):
-                del self._partitions[key]
-        if len(self._endings) > 2 * len(self._partitions) + SPARE_ENDINGS:
-            self._endings = [entry for entry in self._endings if self._partitions.get(entry[2]) is entry[3]]
-            heapq.heapify(self._endings)
+            if isinstance(self._partitions.state(key), Log | Bucket | Tally):
+                self._partitions.forget(key)
+        self._partitions.tidy()
 
     def __len__(self) -> int:
         return len(self._partitions)
@@ -232,17 +219,13 @@ class LocalStore:
         self, ask: Ask, now_us: int, lease: str, *, commit: bool
     ) -> tuple[Decision, tuple[Kept, ...], tuple[State | None, ...]]:
         kept = [self._known(guard) for guard in ask.guards]
-        states = [cast("State | None", self._state(charge.key)) for charge in ask.charges]
+        states = [cast("State | None", self._partitions.state(charge.key)) for charge in ask.charges]
         ask, quotas = self._under_grants(ask, now_us)
         decision, after, states_after = decide_call(ask, kept, states, now_us, lease, commit=commit)
         return (decision._replace(quotas=quotas) if quotas and decision.verdicts else decision), after, states_after
 
-    def _state(self, key: str) -> State | Kept | None:
-        partition = self._partitions.get(key)
-        return partition.state if partition else None
-
     def _known(self, guard: Guard) -> Kept:
-        return kept_for(guard, cast("Kept | None", self._state(guard.key)))
+        return kept_for(guard, cast("Kept | None", self._partitions.state(guard.key)))
 
     def _circuit(self, guard: Guard) -> tuple[Breaker, Circuit]:
         circuit = self._known(guard)
@@ -250,7 +233,7 @@ class LocalStore:
         assert isinstance(circuit, Circuit), "kept_for gives what fits the rule"
         return guard.rule, circuit
 
-    def _held(self, charges: Sequence[Charge]) -> list[tuple[Leases, _Partition, Charge]]:
+    def _held(self, charges: Sequence[Charge]) -> list[tuple[Leases, Partition, Charge]]:
         """The partitions of the concurrency limits among `charges` that hold leases."""
         held = []
         for charge in charges:
@@ -258,43 +241,3 @@ class LocalStore:
             if charge.limit.algorithm is Algorithm.CONCURRENCY and partition and isinstance(partition.state, Leases):
                 held.append((partition.state, partition, charge))
         return held
-
-    def _keep(self, key: str, state: State | Kept | None, now_us: int, reset_us: int) -> None:
-        partition = self._partitions.get(key)
-        if partition is None:
-            if reset_us == 0:
-                return
-            self._make_room(now_us)
-            partition = self._partitions[key] = _Partition()
-            self._serial += 1
-            heapq.heappush(self._endings, (now_us + reset_us, self._serial, key, partition))
-        partition.state = state
-        partition.ends_us = now_us + reset_us
-
-    def _make_room(self, now_us: int) -> None:
-        """Two at most of those that have ended for each that comes, and one that has not if there is no room."""
-        for _ in range(2):
-            if not self._drop_ended(now_us):
-                break
-        while len(self._partitions) >= self._max_keys:
-            before = len(self._partitions)
-            self._drop_first()
-            self.dropped += before - len(self._partitions)
-
-    def _drop_ended(self, now_us: int) -> bool:
-        if not self._endings or self._endings[0][0] > now_us:
-            return False
-        self._drop_first()
-        return True
-
-    def _drop_first(self) -> None:
-        """Drop the first of the heap; or, if it has been charged since, put it back with its new time."""
-        ends_us, _, key, partition = self._endings[0]
-        if self._partitions.get(key) is not partition:  # reset meanwhile
-            heapq.heappop(self._endings)
-        elif partition.ends_us > ends_us:
-            self._serial += 1
-            heapq.heapreplace(self._endings, (partition.ends_us, self._serial, key, partition))
-        else:
-            heapq.heappop(self._endings)
-            del self._partitions[key]

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from struct import Struct
 from typing import Any
 
 from gateway.observe.log.logger import close_logging, event, use_policy_version
@@ -23,6 +22,7 @@ from gateway.observe.metrics.restarts import count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.edition import commit
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
+from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.rolling import LAST_RESORT_S, Rolling
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
@@ -30,8 +30,6 @@ from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
-READY = Struct(">H?")
-"""What a worker tells when it is ready: its index, and whether it can use the store."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -57,7 +55,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._mend_store = mend_store
         self._switchboard = Switchboard()
-        self._ready_fd, self._tell_ready_fd = os.pipe()
+        self._readiness = Readiness()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
         self._any_ready = False
         self._watchdog_s = notify.watchdog_s()
@@ -73,7 +71,7 @@ class Supervisor:
         """Serve; returns 0 after a clean drain, else the first bad exit code of a worker."""
         gc.freeze()  # what exists now is shared by all workers; do not let their collectors touch its pages
         with heard_signals() as heard:
-            for watched in (heard.fileno(), self._ready_fd):
+            for watched in (heard.fileno(), self._readiness.fd):
                 self._switchboard.poll.register(watched, select.POLLIN)
             self._fill(self._seats[0])  # alone first: what keeps it from starting is said once
             while self._stop_by is None or any(seat.pid or seat.formers for seat in self._seats):
@@ -84,8 +82,8 @@ class Supervisor:
         """Wait for something to happen, then see to it."""
         wait_s = self._wait_s()
         for fd, what in self._switchboard.poll.poll(None if wait_s is None else math.ceil(wait_s * 1000)):
-            if fd == self._ready_fd:
-                self._note_ready(os.read(fd, 1_024 * READY.size))
+            if fd == self._readiness.fd:
+                self._note_ready()
             elif fd == heard.fileno():
                 for number in dict.fromkeys(heard.recv(4_096)):
                     self._on_signal(number)
@@ -142,7 +140,9 @@ class Supervisor:
         code = EXIT_FAILED
         try:
             self._leave_parent(post, line)
-            code = run_worker(replace(post, ready=partial(self._tell_ready, post), line=line.theirs), self._serve)
+            code = run_worker(
+                replace(post, ready=partial(self._readiness.tell, post.index), line=line.theirs), self._serve
+            )
         except SystemExit:
             code = 0
         except BaseException as error:
@@ -158,17 +158,14 @@ class Supervisor:
         os.setpgid(0, 0)
         forget_signals()
         os.close(self._alive_fd)
-        os.close(self._ready_fd)
+        self._readiness.only_tell()
         end_with_parent(self._lifeline_fd)
         self._switchboard.leave(line)
         for sock in self._doors.all() - {post.listening, post.admin}:
             sock.close()
 
-    def _tell_ready(self, post: Post, store_up: bool) -> None:
-        os.write(self._tell_ready_fd, READY.pack(post.index, store_up))
-
-    def _note_ready(self, told: bytes) -> None:
-        for index, store_up in READY.iter_unpack(told):
+    def _note_ready(self) -> None:
+        for index, store_up in self._readiness.told():
             self._seats[index].ready = True
             if not self._any_ready:
                 self._any_ready = True

@@ -79,7 +79,7 @@ async def test_the_heap_stays_as_small_as_the_store() -> None:
     for step in range(200):
         await store.admit(Ask([charge(bucket(burst=1, per_us=MINUTE), step)]), "")
     assert len(store) == 50
-    assert len(store._endings) == 50
+    assert len(store._partitions._endings) == 50
 
 
 async def test_a_renewed_lease_outlives_its_first_end() -> None:

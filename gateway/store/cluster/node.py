@@ -1,14 +1,18 @@
 """One server of a Redis Cluster."""
 
+from time import monotonic
 from typing import Any
 
 from gateway.store import StoreDown
 from gateway.store.cluster.topology import Address
-from gateway.store.link import Decode
+from gateway.store.faults import code_of
+from gateway.store.link import Decode, pack, with_source
 from gateway.store.pipeline import Pipeline
 
 Message = tuple[bytes, Decode | None, Any, str]
 """The arguments of `Pipeline.ask`."""
+
+_ASKING = pack(("ASKING",))
 
 
 class Node:
@@ -30,3 +34,20 @@ class Node:
         """Why commands fail there right now, and where that is; None while it is up."""
         fault = self.pipeline.fault
         return StoreDown(fault.kind, f"{self.name}: {fault.detail}") if fault is not None else None
+
+    async def ask_this_time(self, message: Message) -> Any:
+        """Ask it about a slot that is on its way to it (`-ASK`). Raises what `Pipeline.ask` does.
+
+        ASKING holds for the next command, so a script that is not known has to be told of behind another one.
+        """
+        self.used_at = monotonic()
+        command, decode, context, source = message
+        await self.pipeline.tried()
+        self.pipeline.tell(_ASKING)
+        try:
+            return await self.pipeline.ask(command, decode, context)
+        except StoreDown as fault:
+            if not source or code_of(fault.detail) != "NOSCRIPT":
+                raise
+        self.pipeline.tell(_ASKING)
+        return await self.pipeline.ask(with_source(command, source), decode, context)

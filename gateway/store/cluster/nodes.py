@@ -18,8 +18,8 @@ from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
 from gateway.store.cluster.topology import SLOTS, Address, discover, tag_within
 from gateway.store.dial import Dialer
-from gateway.store.faults import Redirected, cluster_fault_of, code_of
-from gateway.store.link import Link, pack, with_source
+from gateway.store.faults import Redirected, cluster_fault_of
+from gateway.store.link import Link
 from gateway.store.pipeline import OnEvent, Pipeline, end, refused
 
 MAX_REDIRECTS = 5
@@ -27,8 +27,6 @@ LOOK_S = 10.0
 """Between two looks at the topology while all is well."""
 MIN_GAP_S, MAX_GAP_S = 0.4, 0.6
 """Between two looks whatever happens: the first after some time of peace begins at once."""
-
-_ASKING = pack(("ASKING",))
 
 ProbeNode = Callable[[Link, str], Awaitable[object]]
 """Sends one command over the link that shows whether decisions work; the text is a hash tag of the server's, "" = it
@@ -132,7 +130,7 @@ class Nodes:
                     node = self._node(redirected.host or (node.address[0] if node else ""), redirected.port)
                     try:
                         if redirected.code == "ASK":
-                            return await self._ask_this_time(node, message)
+                            return await node.ask_this_time(message)
                         return await self._ask_from_now_on(slot, node, message)
                     except Redirected as once_more:
                         if once_more.code == "TRYAGAIN":
@@ -153,20 +151,6 @@ class Nodes:
             self._primaries = (*self._primaries, node)
             self._judge()
         return await node.pipeline.ask(*message)
-
-    async def _ask_this_time(self, node: Node, message: Message) -> Any:
-        """ASKING holds for the next command, so a script that is not known has to be told of behind another one."""
-        node.used_at = monotonic()
-        command, decode, context, source = message
-        await node.pipeline.tried()
-        node.pipeline.tell(_ASKING)
-        try:
-            return await node.pipeline.ask(command, decode, context)
-        except StoreDown as fault:
-            if not source or code_of(fault.detail) != "NOSCRIPT":
-                raise
-        node.pipeline.tell(_ASKING)
-        return await node.pipeline.ask(with_source(command, source), decode, context)
 
     # -- life
 
