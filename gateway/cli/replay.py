@@ -44,23 +44,23 @@ def replay(
     """
     from gateway.cli.loading import read_chosen
     from gateway.replay.crew import ReaderDied, crew, usual_readers, without_collector
-    from gateway.replay.play import Theatre
+    from gateway.replay.play import Rerun
     from gateway.replay.tally import Report
 
     if len(logs) > MOST_FILES:
         raise typer.BadParameter(f"at most {MOST_FILES} logs at once")
     loaded = read_chosen(config, env_file, policies)[1]
-    theatre, report, reading = Theatre(loaded), Report(), _Reading()
+    rerun, report, reading = Rerun(loaded), Report(), _Reading()
     try:
         with ExitStack() as stack:
             stack.enter_context(without_collector())
             understand = stack.enter_context(crew(loaded, usual_readers() if readers < 0 else readers))
             reading.tell = stack.enter_context(_progress(logs, wanted=not quiet and sys.stderr.isatty()))
-            report.take(theatre.play(_merged([_rows(path, understand, reading) for path in logs])))
+            report.take(rerun.play(_merged([_rows(path, understand, reading) for path in logs])))
     except ReaderDied as died:
         fail(FAILED, str(died))
-    found = report.as_dict(loaded, top, theatre.played)
-    document = {**found, **reading.as_dict(), "late": theatre.played.late, "notes": [*_notes(loaded)]}
+    found = report.as_dict(loaded, top, rerun.played)
+    document = {**found, **reading.as_dict(), "late": rerun.played.late, "notes": [*_notes(loaded)]}
     _print(document, as_json=as_json)
     for problem in reading.problems:
         typer.echo(f"gateway: {problem}", err=True)

@@ -70,7 +70,7 @@ class Played:
     late: int = 0
 
 
-class Theatre:
+class Rerun:
     """Plays rows. `played`: how many so far."""
 
     def __init__(self, policies: PolicySet) -> None:

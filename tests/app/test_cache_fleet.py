@@ -11,7 +11,7 @@ from gateway.store import StoreDown
 from gateway.store.answers import SharedAnswers
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
-from tests.fakes.upstream import Received, Socket, Upstream, always
+from tests.fakes.upstream import Held, Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually
 
 Pair = tuple[Cached, Cached]
@@ -75,19 +75,12 @@ async def test_what_answers_depend_on_is_known_to_all(pair: Pair) -> None:
 
 async def test_of_all_gateways_one_asks(pair: Pair) -> None:
     one, other = pair
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_got: Received, _socket: Socket) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return answer(b"x", "Cache-Control: max-age=60")
-
-    one.upstream.script = slow
+    held = one.upstream.script = Held(answer(b"x", "Cache-Control: max-age=60"))
     calls = [asyncio.create_task(one.get("/things"))]
-    await asked.wait()
+    await held.asked.wait()
     calls += [asyncio.create_task(each.get("/things")) for each in (one, other, other)]
     await eventually(lambda: other.running.gateway.in_flight >= 2)
-    go_on.set()
+    held.go_on.set()
     assert [(await call).body for call in calls] == [b"x"] * 4
     assert len(one.upstream.received) == 1
 
@@ -115,16 +108,9 @@ async def test_if_its_caller_leaves_another_gateway_asks(pair: Pair) -> None:
 async def test_a_slow_answer_is_waited_for_longer_than_a_lease_lasts(pair: Pair) -> None:
     """Who fetches it says again and again that it is there."""
     one, other = pair
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_got: Received, _socket: Socket) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return answer(b"x", "Cache-Control: max-age=60")
-
-    one.upstream.script = slow
+    held = one.upstream.script = Held(answer(b"x", "Cache-Control: max-age=60"))
     leading = asyncio.create_task(one.get("/things"))
-    await asked.wait()
+    await held.asked.wait()
     waiting = asyncio.create_task(other.get("/things"))
     loop = asyncio.get_running_loop()
     began_s, renew, renewed = loop.time(), fleet(one).renew, asyncio.Event()
@@ -136,7 +122,7 @@ async def test_a_slow_answer_is_waited_for_longer_than_a_lease_lasts(pair: Pair)
 
     fleet(one).renew = counted  # type: ignore[method-assign]
     await renewed.wait()
-    go_on.set()
+    held.go_on.set()
     assert (await leading).body == (await waiting).body == b"x"
     assert len(one.upstream.received) == 1
 
@@ -147,21 +133,14 @@ async def test_who_is_too_slow_for_others_is_no_reason_not_to_wait_for_the_next(
     one, other = [await begin(start, upstream, store="shared", more="wait: 50ms") for _ in range(2)]
     for each in (one, other):
         await connected(each)
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_got: Received, _socket: Socket) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return answer(b"x", "Cache-Control: private")
-
-    upstream.script = slow
+    held = upstream.script = Held(answer(b"x", "Cache-Control: private"))
     calls = [asyncio.create_task(one.get("/things"))]
-    await asked.wait()
+    await held.asked.wait()
     calls.append(asyncio.create_task(other.get("/things")))
     await upstream.until(lambda: len(upstream.received) == 2)
     (kept,) = filter(None, map(other.running.gateway.caches.of, other.running.gateway.policies.routes))
     assert not any(known[0] is Outcome.ITS_OWN for known in kept.flights._until.values())
-    go_on.set()
+    held.go_on.set()
     await asyncio.gather(*calls)
 
 

@@ -8,7 +8,7 @@ from gateway.modules.cache.memory import Memory
 from gateway.store import StoreDown
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
-from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.upstream import Held, Received, Socket, Upstream
 from tests.fakes.waiting import eventually
 
 STALE = "Cache-Control: max-age=5, stale-if-error=60"
@@ -123,18 +123,11 @@ async def test_an_answer_may_forbid_it(cached: Cached, said: str) -> None:
 
 
 async def test_a_crowd_asks_once(cached: Cached) -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_got: Received, _socket: Socket) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return answer(b"x", "Cache-Control: max-age=60")
-
-    cached.upstream.script = slow
+    held = cached.upstream.script = Held(answer(b"x", "Cache-Control: max-age=60"))
     calls = [asyncio.create_task(cached.get("/things")) for _ in range(20)]
-    await asked.wait()
+    await held.asked.wait()
     await eventually(lambda: cached.running.gateway.in_flight >= 20)
-    go_on.set()
+    held.go_on.set()
     got = [await call for call in calls]
     assert {one.body for one in got} == {b"x"}
     assert len(cached.upstream.received) == 1
@@ -163,18 +156,11 @@ async def test_if_the_one_who_asks_leaves_another_asks(cached: Cached) -> None:
 
 
 async def test_answers_of_each_callers_own_are_not_waited_for(cached: Cached) -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_got: Received, _socket: Socket) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return answer(b"x", "Set-Cookie: a=b")
-
-    cached.upstream.script = slow
+    held = cached.upstream.script = Held(answer(b"x", "Set-Cookie: a=b"))
     calls = [asyncio.create_task(cached.get("/things")) for _ in range(4)]
-    await asked.wait()
+    await held.asked.wait()
     await eventually(lambda: cached.running.gateway.in_flight >= 4)
-    go_on.set()
+    held.go_on.set()
     assert {(await call).body for call in calls} == {b"x"}
     assert len(cached.upstream.received) == 4
 
@@ -221,17 +207,10 @@ async def test_a_stale_answer_is_used_while_one_call_in_the_background_asks(cach
     cached.answers(answer(b"old", "Cache-Control: max-age=5, stale-while-revalidate=60"))
     await cached.get("/things")
     cached.later(20)
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_got: Received, _socket: Socket) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return answer(b"new", "Cache-Control: max-age=60")
-
-    cached.upstream.script = slow
+    held = cached.upstream.script = Held(answer(b"new", "Cache-Control: max-age=60"))
     assert [(await cached.get("/things")).body for _ in range(3)] == [b"old"] * 3
-    await asked.wait()
-    go_on.set()
+    await held.asked.wait()
+    held.go_on.set()
     records = await cached.running.records.wait(5)
     assert sorted(record.cache for record in records) == ["miss", "refresh", "stale", "stale", "stale"]
     assert (await cached.get("/things")).body == b"new"

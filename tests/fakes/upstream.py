@@ -66,6 +66,19 @@ def always(response: bytes) -> Script:
     return script
 
 
+class Held:
+    """A script that answers nobody before `go_on` is set. `asked` is set when the first request is there."""
+
+    def __init__(self, response: bytes) -> None:
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+        self._response = response
+
+    async def __call__(self, _request: Received, _socket: Socket) -> bytes:
+        self.asked.set()
+        await self.go_on.wait()
+        return self._response
+
+
 @dataclass
 class Upstream:
     """Use as an async context manager. `script` may be replaced at any time.

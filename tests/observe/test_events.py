@@ -224,7 +224,8 @@ def test_before_configuration_events_go_to_stdout_and_the_last_ones_are_not_lost
     assert done.stderr == b""
 
 
-async def test_events_do_not_wait_for_the_timer(lines: Lines) -> None:
+async def test_events_do_not_wait_for_the_timer(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.observe.log.writer.FLUSH_S", 3600)
     event("gateway.ready", "Worker serves calls")
     while not (found := lines()):
         await asyncio.sleep(0.001)
