@@ -110,8 +110,6 @@ class Messages:
 class RecordedStore:
     """Stands where the store's dialer does. While `live` it asks a real server and remembers what it said."""
 
-    watches = False
-
     def __init__(self, path: str) -> None:
         self.live = True
         self._replies: dict[bytes, bytes] = {}
@@ -124,7 +122,9 @@ class RecordedStore:
         answer = link.data_received
         link.connection_made(Wire(lambda commands: self._answer(answer, bytes(commands)), link))
 
-    async def forget(self) -> None: ...
+    def watch(self, on_replaced: Callable[[str], None]) -> None: ...
+
+    async def settled(self) -> None: ...
 
     async def close(self) -> None:
         self._socket.close()

@@ -15,16 +15,14 @@ from gateway.store import StoreDown
 from gateway.store.dial import Dialer
 from gateway.store.faults import fault_of, needs_redial
 from gateway.store.link import Decode, Link
+from gateway.store.tasks import end
 
 MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 0.7
 HERD_JITTER_S = 0.05
 """Before the first new attempt: the workers of a fleet see the same loss at the same moment."""
 MIN_PROBE_GAP_S, MAX_PROBE_GAP_S = 0.01, 0.5
-WATCH_S = 1.0
-"""Between two looks at who is the primary, where that can change without a word."""
 DEAD_AFTER_TIMEOUTS = 10
 MIN_DEAD_S = 0.25
-CANCEL_AGAIN_S = 0.1
 
 OnEvent = Callable[[str, Mapping[str, object]], None]
 """(name of the event, its fields): `store.degraded`, `store.recovered`, `store.script_reloaded`."""
@@ -41,14 +39,6 @@ def refused(fault: StoreDown) -> "asyncio.Future[Any]":
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     answer.set_exception(down)
     return answer
-
-
-async def end(task: "asyncio.Task[None]") -> None:
-    """Cancel until it has ended: a cancellation that comes together with what a task waits for may get lost in a
-    library on the way, and the task would go on for ever."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
 
 
 Probe = Callable[[Link], Awaitable[object]]
@@ -113,6 +103,7 @@ class Pipeline:
 
     def launch(self) -> None:
         """Start keeping the link."""
+        self._dialer.watch(self._replaced)
         self._keeper = asyncio.create_task(self._keep(), name="store link")
 
     async def tried(self) -> None:
@@ -144,6 +135,7 @@ class Pipeline:
             dialled = monotonic()
             failures = 0 if await self._attempt() else failures + 1
             self._tried.set()
+            await self._dialer.settled()
             gap_s = random.uniform(MIN_DIAL_GAP_S, min(MAX_DIAL_GAP_S, MIN_DIAL_GAP_S * 2**failures))  # noqa: S311
             await asyncio.sleep(max(random.uniform(0, HERD_JITTER_S), dialled + gap_s - monotonic()))  # noqa: S311
 
@@ -173,19 +165,9 @@ class Pipeline:
         while not link.lost:
             if await self._prove(link):
                 was_good = True
-                await self._watch(link)
+                await self._trouble.wait()
                 self._trouble.clear()
         return was_good
-
-    async def _watch(self, link: Link) -> None:
-        """Until there is trouble; a server that is not the primary any more is trouble."""
-        while not self._trouble.is_set():
-            try:
-                async with asyncio.timeout(WATCH_S if self._dialer.watches else None):
-                    await self._trouble.wait()
-            except TimeoutError:
-                if await self._dialer.changed():
-                    link.lose(StoreDown("connect", "the Sentinels name another primary"))
 
     async def _prove(self, link: Link) -> bool:
         """Probe until an answer is right and in time (True), or the link is lost or useless (False)."""
@@ -237,7 +219,11 @@ class Pipeline:
             self._down_since = monotonic()
             self._on_event("store.degraded", {"kind": fault.kind, "detail": fault.detail})
 
-    # -- called by the link
+    # -- called by the dialer and the link
+
+    def _replaced(self, why: str) -> None:
+        if self._link is not None:
+            self._link.lose(StoreDown("connect", why))
 
     def on_trouble(self, fault: StoreDown) -> None:
         if self._keeper is not None:

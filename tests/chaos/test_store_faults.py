@@ -191,7 +191,29 @@ async def test_a_primary_hands_over(stage: Stage, start_sentinel: Callable[..., 
         await asyncio.to_thread(group.fail_over)
         await asyncio.to_thread(until, lambda: before.role == "slave", "the Sentinels tell it that it is a replica")
     figures("Sentinel: SENTINEL FAILOVER", **outage.figures())
-    survived(outage, forgotten=1, partly=True)
+    survived(outage)
+
+
+@pytest.mark.parametrize(("replicas", "needed"), [(1, 0), (2, 1), (2, 2)])
+async def test_a_primary_hands_over_unheard(
+    stage: Stage, start_sentinel: Callable[..., Any], figures: Figures, replicas: int, needed: int
+) -> None:
+    """Gateways that may not listen to the Sentinels ask them; meanwhile the old primary takes writes, if it has as many
+    replicas as it needs for that."""
+    group = start_sentinel(
+        replicas=replicas,
+        sentinels=3,
+        down_after_ms=500,
+        arguments=("--min-replicas-to-write", str(needed)),
+        sentinel_lines=("user default on nopass ~* &* +@all -psubscribe",),
+    )
+    async with stage(store=group.url) as outage:
+        before = group.primary
+        await asyncio.to_thread(group.fail_over)
+        await asyncio.to_thread(until, lambda: before.role == "slave", "the Sentinels tell it that it is a replica")
+    figures(f"unheard, {replicas} replica(s), {needed} needed to write", **outage.figures())
+    refuses = needed == replicas  # one has left it
+    survived(outage, forgotten=not refuses, partly=not refuses)
 
 
 async def test_a_slow_uneven_wire(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:

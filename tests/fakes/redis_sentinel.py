@@ -108,11 +108,11 @@ class SentinelGroup:
         _, port = asked.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
-    def fail_over(self) -> PortedServer:
-        """Promote a replica although the primary is well; returns the new primary."""
+    def fail_over(self, leads: int = 0) -> PortedServer:
+        """This Sentinel is to promote a replica although the primary is well; returns the new primary."""
         before = self.primary
         begin = ("SENTINEL", "FAILOVER", SERVICE)  # refused until it has looked at the replicas
-        until(lambda: self.sentinels[0].command(*begin) == "OK", "a replica can be promoted")
+        until(lambda: self.sentinels[leads].command(*begin) == "OK", "a replica can be promoted")
         return self.wait_for_promotion(before)
 
     def wait_for_promotion(self, lost: PortedServer) -> PortedServer:

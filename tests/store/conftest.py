@@ -1,6 +1,8 @@
 """What the store's tests share: both event loops, a recorder of events, and stores that are closed again."""
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -130,3 +132,25 @@ def kind_of_failure() -> Callable[..., Any]:
         return caught.value.kind
 
     return kind
+
+
+@pytest.fixture
+async def serve_tcp():
+    """Function that serves `handle(reader, writer)` on a free port and returns the port; all ends with the test."""
+    servers, writers = [], []
+
+    async def serve(handle, **options) -> int:
+        async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            await handle(reader, writer)
+
+        servers.append(await asyncio.start_server(keep, "127.0.0.1", 0, **options))
+        return servers[-1].sockets[0].getsockname()[1]
+
+    yield serve
+    for server in servers:
+        server.close()
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()

@@ -131,28 +131,6 @@ async def test_a_server_that_does_not_answer(own_redis_server):
     assert "no answer within 1 s" in fault.detail or "Timeout" in fault.detail
 
 
-@pytest.fixture
-async def serve_tcp():
-    """Function that serves `handle(reader, writer)` on a free port and returns the port; all ends with the test."""
-    servers, writers = [], []
-
-    async def serve(handle, **options) -> int:
-        async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writers.append(writer)
-            await handle(reader, writer)
-
-        servers.append(await asyncio.start_server(keep, "127.0.0.1", 0, **options))
-        return servers[-1].sockets[0].getsockname()[1]
-
-    yield serve
-    for server in servers:
-        server.close()
-    for writer in writers:
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-
-
 async def test_a_server_that_speaks_out_of_turn(serve_tcp):
     """What it says too much would be taken for the first reply, and shift every reply after it."""
 

@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from gateway.core.ask import Ask
-from gateway.store import StoreDown, dial
+from gateway.store import StoreDown, transports
 from gateway.store.cluster.topology import slot_of
 from tests.fakes.ports import free_port
 from tests.fakes.tls_front import TlsFronts
@@ -21,7 +21,7 @@ def ca():
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """Handshakes of a dozen sockets at once may take a busy machine more than a second."""
-    monkeypatch.setattr(dial, "DIAL_TIMEOUT_S", 20.0)
+    monkeypatch.setattr(transports, "DIAL_TIMEOUT_S", 20.0)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from gateway.store.cluster.topology import SLOTS, Address, discover, tag_within
 from gateway.store.dial import Dialer
 from gateway.store.faults import Redirected, cluster_fault_of
 from gateway.store.link import Link
-from gateway.store.pipeline import OnEvent, Pipeline, end, refused
+from gateway.store.pipeline import OnEvent, Pipeline, refused
+from gateway.store.tasks import end
 
 MAX_REDIRECTS = 5
 LOOK_S = 10.0
