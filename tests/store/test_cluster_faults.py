@@ -128,7 +128,7 @@ def patient_cluster(cluster):
         for node in cluster.running:
             node.command("CONFIG", "SET", "cluster-node-timeout", timeout_ms)
 
-    wait_for_each_other(15_000)
+    wait_for_each_other(3_000)
     yield cluster
     wait_for_each_other(500)
 
