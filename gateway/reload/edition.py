@@ -51,6 +51,19 @@ class Outcome(NamedTuple):
         """Whether what is in force is what the files say."""
         return self.result in ("loaded", "unchanged")
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same files may do later: the machine was short of something, or a worker was."""
+        return self.result == "failed" or any(error["code"] == "unreadable" for error in self.errors)
+
+    def is_news_after(self, last: "Outcome | None") -> bool:
+        """Whether it has to be told when nobody has asked for it."""
+        if self.result == "unchanged":
+            return last is not None and not last.good
+        if self.result == "loaded" or last is None:
+            return True
+        return (self.result, self.detail, [*self.errors]) != (last.result, last.detail, [*last.errors])
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; what is empty is left out."""
         return {name: value for name, value in self._asdict().items() if value or name == "result"}

@@ -24,13 +24,14 @@ from gateway.core.policy_diff import counts, diff
 from gateway.observe.log.logger import event
 from gateway.policy.changes import changes
 from gateway.policy.sources import Reading, Sources, Stamp
+from gateway.reload.again import Again
 from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 
-LOOK_S, LONGEST_LOOKS = 0.2, 10
-"""Between two looks at the files. A change is read when two looks in a row find the same, or after so many that do not:
-somebody writes without a pause."""
+LOOK_S, LOOK_AGAIN_S, LONGEST_LOOKS = 0.5, 0.2, 10
+"""Between two looks at the files, and after one that found a change. It is read when two looks in a row find the same,
+or after so many that do not: somebody writes without a pause."""
 PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
 
 
@@ -81,6 +82,7 @@ class Reload:
         self._leading: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
+        self._again = Again()
         siblings.on("reload", self._reload_asked)
         siblings.on("reload.lead", self._lead)
         siblings.on("reload.prepare", self._prepare)
@@ -129,7 +131,7 @@ class Reload:
         await self._reload("watch", quiet=True)
         while True:
             with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(LOOK_S if before == seen else LOOK_AGAIN_S):
                     await self._asked.wait()
             now = await self._stamp(sources)
             if self._asked.is_set():
@@ -140,6 +142,8 @@ class Reload:
                 others = [name for name, _ in now] != [name for name, _ in seen]  # as after policies with fixtures
                 seen = now
                 await self._reload("watch", quiet=others)
+            elif self._again.due(monotonic()):
+                await self._reload("watch", quiet=True)
             restless = restless + 1 if now not in (seen, before) else 0
             before = now
 
@@ -150,7 +154,7 @@ class Reload:
         return (await self._reload(str(asked["why"])))._asdict()
 
     async def _reload(self, why: str, *, quiet: bool = False) -> Outcome:
-        """One after the other: each request gets a reload of its own. `quiet`: not told when nothing has changed."""
+        """One after the other: each request gets a reload of its own. `quiet`: told only when it is news."""
         async with self._one_by_one:
             if not quiet:
                 self._reloading(True)
@@ -163,7 +167,8 @@ class Reload:
             finally:
                 if not quiet:
                     self._reloading(False)
-            if not (quiet and outcome.result == "unchanged"):
+            self._again.after(outcome, monotonic())
+            if not quiet or outcome.is_news_after(self.last):
                 self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
                 self._worker.reloaded(outcome)
             return outcome

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -169,6 +170,35 @@ def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, polici
     until("the metric to be well", lambda: "successful 1.0" in serving.get("/metrics", admin=True).body.decode())
     until("the status to say so", lambda: told_last(serving) == "policy.unchanged")
     assert b"The last reload" not in serving.get("/", admin=True).body, "the dashboard has no reason to warn"
+
+
+@contextmanager
+def no_file_can_be_opened(process: Process) -> Iterator[None]:
+    soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (0, hard))
+    yield
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_could_not_be_read_for_a_while_is_read_later(start_gateway: Start, policies: Path) -> None:
+    """Without another edit; and told once, however often it is tried."""
+    file = policies / "policy.yaml"
+    process = start_gateway("-p", str(file))
+    with no_file_can_be_opened(process):
+        file.write_text(POLICY.format(limit=400_000))
+        told = process.wait_for("policy.rejected")
+        assert "Too many open files" in told[0]["errors"][0]
+    process.wait_for("policy.loaded", 2)
+    assert limit_of(process) == 400_000
+
+
+def test_a_shortage_that_is_over_is_no_alarm(start_gateway: Start, policies: Path) -> None:
+    process = start_gateway("-p", str(policies))
+    with no_file_can_be_opened(process):
+        process.wait_for("policy.rejected")
+    process.wait_for("policy.unchanged")
+    assert told_last(process) == "policy.unchanged"
+    assert len(process.events("policy.rejected")) == 1
 
 
 def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) -> None:

@@ -1,0 +1,43 @@
+"""When a reload that failed is tried again, and what of it is told."""
+
+from gateway.reload.again import FIRST_S, MOST_S, Again
+from gateway.reload.edition import Outcome
+
+
+def outcome(result: str, *codes: str, detail: str = "") -> Outcome:
+    return Outcome(result, "v1", "watch", "now", errors=[{"code": code} for code in codes], detail=detail)
+
+
+LOADED, UNCHANGED, FAILED = outcome("loaded"), outcome("unchanged"), outcome("failed", detail="worker 2: no answer")
+WRONG, UNREADABLE = outcome("rejected", "unknown-key"), outcome("rejected", "not-found", "unreadable")
+
+
+def test_only_what_may_pass_is_tried_again() -> None:
+    assert [one.may_pass for one in (LOADED, UNCHANGED, FAILED, WRONG, UNREADABLE)] == [False, False, True, False, True]
+
+
+def test_later_and_later() -> None:
+    again, now_s, waits = Again(), 1000.0, []
+    assert not again.due(now_s)
+    for _ in range(9):
+        again.after(FAILED, now_s)
+        wait_s = next(tenth / 10 for tenth in range(10_000) if again.due(now_s + tenth / 10))
+        waits.append(wait_s)
+        now_s += wait_s
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60] == [min(FIRST_S * 2**n, MOST_S) for n in range(9)]
+    again.after(WRONG, now_s)
+    assert not again.due(now_s + 1e9)
+    again.after(UNREADABLE, now_s)
+    assert again.due(now_s + FIRST_S)
+
+
+def test_what_is_told_that_nobody_asked_for() -> None:
+    """What is new: not that nothing is, and not the same trouble once more."""
+    assert all(one.is_news_after(LOADED) for one in (LOADED, FAILED, WRONG, UNREADABLE))
+    assert all(one.is_news_after(None) for one in (LOADED, FAILED, WRONG))
+    assert not UNCHANGED.is_news_after(None)
+    assert not UNCHANGED.is_news_after(LOADED)
+    assert all(UNCHANGED.is_news_after(one) for one in (FAILED, WRONG, UNREADABLE))
+    assert not any(one.is_news_after(one._replace(at="later", took_ms=9)) for one in (FAILED, WRONG, UNREADABLE))
+    assert WRONG.is_news_after(UNREADABLE)
+    assert FAILED.is_news_after(FAILED._replace(detail="worker 1: no answer"))
