@@ -30,6 +30,7 @@ class _Result:
     warnings: list[PolicyError] = field(default_factory=list)
     settings: list[Settings] = field(default_factory=list)
     policies: PolicySet | None = None
+    missing: int = 0
 
 
 FEW = 3  # files that a summary names
@@ -42,6 +43,7 @@ def run_check(
     print_effective: bool,
     output: str,
     env: Mapping[str, str] | None = None,
+    need_secrets: bool = True,
 ) -> int:
     """Check files and print what is found to standard output; returns the exit code, 0 or 1.
 
@@ -51,8 +53,9 @@ def run_check(
     print_effective  what would really be run, with the origin of every value; only when all is right
     output           text, json or github (annotations of a workflow)
     env              environment variables over the settings; default: those of this process
+    need_secrets     whether a reference that leads to no secret is an error
     """
-    result = _check(paths, os.environ if env is None else env)
+    result = _check(paths, os.environ if env is None else env, need_secrets)
     valid = not result.errors and not (strict and result.warnings)
     show = print_effective and valid
     if output == "json":
@@ -65,7 +68,7 @@ def run_check(
     return 0 if valid else 1
 
 
-def _check(paths: Sequence[Path], env: Mapping[str, str]) -> _Result:
+def _check(paths: Sequence[Path], env: Mapping[str, str], need_secrets: bool) -> _Result:
     from gateway.policy.settings_file import default_path, load_settings, policies_of
 
     result, policy_paths = _Result(), []
@@ -74,17 +77,17 @@ def _check(paths: Sequence[Path], env: Mapping[str, str]) -> _Result:
             policy_paths.append(path)
             continue
         try:
-            settings = load_settings(path, env, {})
+            settings = load_settings(path, env, {}, need_secrets=need_secrets)
             policy_paths.append(policies_of(settings))
         except PolicyErrors as invalid:
             result.errors += invalid.errors
         else:
             result.settings.append(settings)
     if policy_paths:
-        report = check_policies(policy_paths, env=env)
+        report = check_policies(policy_paths, env=env, need_secrets=need_secrets)
         result.errors += report.errors
         result.warnings += report.warnings
-        result.policies = report.policies
+        result.policies, result.missing = report.policies, report.missing
     return result
 
 
@@ -138,6 +141,8 @@ def _summary(result: _Result, valid: bool) -> str:
             _count(policies.routes, "route"),
             f"version {policies.version}{_where(policies)}",
         ]
+    if result.missing:
+        what.append(f"without {_count(range(result.missing), 'secret')}")
     return "ok: " + ", ".join([*what, *counts])
 
 

@@ -22,6 +22,7 @@ def check(
         typer.Argument(metavar="PATH", help="Policy files, directories, settings files, - for standard input."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    no_secrets: Annotated[bool, typer.Option("--no-secrets", help="Secrets that are not there are no errors.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Show what would run and where each value is from.")] = False,
     output: Annotated[Output, typer.Option("--format", help="github: annotations of a workflow.")] = Output.TEXT,
     env_file: Annotated[Path | None, typer.Option(metavar="FILE", help="GATEWAY_* variables. Default: ./.env")] = None,
@@ -38,7 +39,9 @@ def check(
     with told():
         env = environment(os.environ, env_file)
     how = Output.JSON if as_json else output
-    code = run_check(paths or [], strict=strict, print_effective=show, output=how.value, env=env)
+    code = run_check(
+        paths or [], strict=strict, print_effective=show, output=how.value, env=env, need_secrets=not no_secrets
+    )
     raise typer.Exit(code)
 
 

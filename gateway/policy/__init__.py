@@ -19,12 +19,16 @@ __all__ = ["PolicyError", "PolicyErrors", "Report", "check", "load", "load_defau
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of reading policy files. `policies` is None exactly when there are errors."""
+    """What came of reading policy files. `policies` is None exactly when there are errors.
+
+    missing  secrets that were not there, if that is no error
+    """
 
     policies: PolicySet | None
     errors: tuple[PolicyError, ...] = ()
     warnings: tuple[PolicyError, ...] = ()
     files: tuple[str, ...] = ()
+    missing: int = 0
 
 
 def check(
@@ -33,12 +37,14 @@ def check(
     upstream_url: str | None = None,
     env: Mapping[str, str] | None = None,
     held: Mapping[Path, bytes] | None = None,
+    need_secrets: bool = True,
 ) -> Report:
     """Read policy files and directories (`-`: standard input) as one set; everything found, nothing raised.
 
     upstream_url  replaces the URL of every upstream
     env           environment variables that secrets may refer to; default: those of this process
     held          what some of the files would hold, if they were there
+    need_secrets  whether a reference that leads to no secret is an error; without it the set is not for use
     """
     from gateway.policy.compile.policies import compile_draft
     from gateway.policy.findings import Findings, TooManyErrors
@@ -47,11 +53,13 @@ def check(
     findings, policies = Findings(), None
     with suppress(TooManyErrors):
         policies = compile_draft(gather(paths, findings, upstream_url, os.environ if env is None else env, held))
+    missing = 0 if need_secrets else findings.without_secrets()
     return Report(
         None if findings.errors else policies,
         findings.sorted_errors(),
         findings.sorted_warnings(),
         tuple(findings.lines),
+        missing,
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 MAX_ERRORS = 1000
+MISSING_SECRET = "missing-secret"
+"""The code of what says that a reference leads to no secret."""
 MOST_LISTED = 9
 """Known words that a hint lists; more of them help nobody."""
 MAX_EXCERPT_CHARS = 1000
@@ -95,6 +97,12 @@ class Findings:
     def warn(self, where: Where, code: str, message: str, hint: str = "") -> None:
         """Something that works but is probably not meant."""
         self.warnings.append(PolicyError(*where, code, message, hint))
+
+    def without_secrets(self) -> int:
+        """Take references that lead to no secret for right ones; returns how many there are."""
+        missing = {error for error in self.errors if error.code == MISSING_SECRET}
+        self.errors = [error for error in self.errors if error not in missing]
+        return len(missing)
 
     def sorted_errors(self) -> tuple[PolicyError, ...]:
         """Errors in file order, each once, with their line."""

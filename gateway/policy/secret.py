@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.policy.beside import beside
-from gateway.policy.findings import Findings
+from gateway.policy.findings import MISSING_SECRET, Findings
 from gateway.policy.nodes import Node
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -34,7 +34,7 @@ def dereference(text: str, node: Node, env: Mapping[str, str], findings: Finding
     kind, _, name = text.partition(":")
     found = env.get(name) if kind == "env" else _read(beside(node, name), node, findings)
     if kind == "env" and not found:
-        findings.error(node.where, "missing-secret", f"environment variable {name} is not set")
+        findings.error(node.where, MISSING_SECRET, f"environment variable {name} is not set")
     return found.strip() or None if found else None
 
 
@@ -44,8 +44,8 @@ def _read(path: Path, node: Node, findings: Findings) -> str | None:
             content = file.read(MAX_SECRET_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        findings.error(node.where, "missing-secret", f"the file {path} cannot be read: {reason}")
+        findings.error(node.where, MISSING_SECRET, f"the file {path} cannot be read: {reason}")
         return None
     if not content.strip():
-        findings.error(node.where, "missing-secret", f"the file {path} is empty")
+        findings.error(node.where, MISSING_SECRET, f"the file {path} is empty")
     return content

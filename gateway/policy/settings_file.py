@@ -33,18 +33,23 @@ _SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces", "webhoo
 _PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
 
-def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, object]) -> frozen.Settings:
+def load_settings(
+    path: Path | None, env: Mapping[str, str], overrides: Mapping[str, object], *, need_secrets: bool = True
+) -> frozen.Settings:
     """The settings of a process.
 
     path       the file; None: `./config/gateway.yaml`, else the shipped one
     env        environment variables; those that are not settings are ignored unless they look like a mistake
     overrides  dotted keys, `{"listen": "0.0.0.0:80", "store.url": "local"}`; None values are not there
+    need_secrets  whether a reference that leads to no secret is an error; without it the settings are not for use
 
     Raises PolicyErrors with everything that is wrong, never with a secret in it.
     """
     findings, settings = Findings(), None
     with suppress(TooManyErrors):
         settings = _load(path or default_path(), env, overrides, findings)
+    if not need_secrets:
+        findings.without_secrets()
     findings.raise_errors()
     assert settings is not None
     return settings

@@ -25,11 +25,18 @@ Run = Callable[..., tuple[int, str]]
 def run(directory: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """(exit code, what was printed) of checking a file of this text, or these paths."""
 
-    def of(text: str | None = None, *paths: str, strict: bool = False, show: bool = False, output: str = "text") -> Any:
+    def of(
+        text: str | None = None,
+        *paths: str,
+        strict: bool = False,
+        show: bool = False,
+        output: str = "text",
+        secrets: bool = True,
+    ) -> Any:
         if text is not None:
             (directory / "p.yaml").write_text(text)
         targets = [Path(path) for path in paths or (["p.yaml"] if text is not None else [])]
-        code = run_check(targets, strict=strict, print_effective=show, output=output, env={})
+        code = run_check(targets, strict=strict, print_effective=show, output=output, env={}, need_secrets=secrets)
         captured = capsys.readouterr()
         assert captured.err == ""
         return code, captured.out
@@ -63,6 +70,47 @@ def test_warnings_pass_unless_strict(run: Run) -> None:
     assert out.endswith(", 1 warning\n")
     code, out = run(WARNED, strict=True)
     assert (code, out.splitlines()[-1]) == (1, "not valid: 1 warning")
+
+
+SECRETS = """
+keys: {tenant: {from: header, name: X-Tenant-Id, on_missing: reject}}
+authentication:
+  tokens: {type: jwt, algorithms: [HS256], issuer: i, audience: a, secret: "env:SHARED"}
+  keys: {type: api_keys, header: X-Api-Key, pepper: "env:PEPPER", keys: [{id: one, hash: "blake2b:%(hash)s"}]}
+upstreams: {erp: {url: "http://erp"}}
+credentials:
+  a: {upstream: erp, match: {tenant: a}, type: bearer, token: "env:TOKEN"}
+  b: {upstream: erp, match: {tenant: b}, type: basic, username: "file:user", password: "env:WORD"}
+  c: {upstream: erp, match: {tenant: c}, type: oauth2, grant: refresh_token, token_url: "https://a.example/t",
+      client_id: x, client_secret: "env:CLIENT", refresh_token: "env:REFRESH"}
+routes: [{name: r, upstream: erp, authenticate: [tokens, keys]}]
+""" % {"hash": "0" * 64}
+NEEDS = """
+admin: {address: 0.0.0.0:9090}
+admin_token: env:ADMIN
+store: {url: env:STORE}
+policies: p.yaml
+webhooks: {targets: {t: {url: "https://t.example/x", secrets: ["env:HOOK"]}}}
+"""
+
+
+def test_without_secrets_all_the_rest_is_checked(run: Run, directory: Path) -> None:
+    code, out = run(SECRETS)
+    assert (code, out.count("[missing-secret]"), out.splitlines()[-1]) == (1, 8, "not valid: 8 errors")
+    code, out = run(SECRETS, secrets=False)
+    assert (code, out.count("\n")) == (0, 1)
+    assert out.endswith(", without 8 secrets\n")
+    code, out = run(SECRETS.replace("name: r", "nmae: r"), secrets=False)
+    assert (code, out.splitlines()[-1]) == (1, "not valid: 1 error")
+
+
+def test_without_the_secrets_of_the_settings_the_policies_are_checked_too(run: Run, directory: Path) -> None:
+    (directory / "s.yaml").write_text(NEEDS)
+    (directory / "p.yaml").write_text(BAD)
+    code, out = run(None, "s.yaml")
+    assert (code, out.count("[missing-secret]"), "limt" in out) == (1, 3, False)
+    code, out = run(None, "s.yaml", secrets=False)
+    assert (code, "limt" in out, out.splitlines()[-1]) == (1, True, "not valid: 1 error")
 
 
 def test_a_directory_and_standard_input(run: Run, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

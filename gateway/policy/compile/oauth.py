@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from gateway.core import credentials as core
 from gateway.core.hidden import Hidden
 from gateway.policy.beside import beside
-from gateway.policy.findings import Where, quoted
+from gateway.policy.findings import MISSING_SECRET, Where, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import credentials as models
 from gateway.policy.nodes import Node
@@ -79,7 +79,7 @@ class OAuthCompiling:
         elif not keys and not named and self._model.grant == "refresh_token":
             message = f"grant refresh_token needs the environment variable {models.TOKEN_KEYS}"
             why = "servers replace refresh tokens; without a key the new one could not be kept"
-            self._error(where.where, "missing-secret", message, f"{why}; {_NEW_KEY}")
+            self._error(where.where, MISSING_SECRET, message, f"{why}; {_NEW_KEY}")
         return tuple(map(Hidden, keys))
 
     def _secret(self, name: str, reference: str) -> Hidden:
