@@ -76,7 +76,7 @@ SECRETS = """
 keys: {tenant: {from: header, name: X-Tenant-Id, on_missing: reject}}
 authentication:
   tokens: {type: jwt, algorithms: [HS256], issuer: i, audience: a, secret: "env:SHARED"}
-  keys: {type: api_keys, header: X-Api-Key, pepper: "env:PEPPER", keys: [{id: one, hash: "blake2b:%(hash)s"}]}
+  keys: {type: api_keys, header: X-Api-Key, pepper: "env:PEPPER", keys: [{id: one, hash: "blake2b:HASH"}]}
 upstreams: {erp: {url: "http://erp"}}
 credentials:
   a: {upstream: erp, match: {tenant: a}, type: bearer, token: "env:TOKEN"}
@@ -84,7 +84,7 @@ credentials:
   c: {upstream: erp, match: {tenant: c}, type: oauth2, grant: refresh_token, token_url: "https://a.example/t",
       client_id: x, client_secret: "env:CLIENT", refresh_token: "env:REFRESH"}
 routes: [{name: r, upstream: erp, authenticate: [tokens, keys]}]
-""" % {"hash": "0" * 64}
+""".replace("HASH", "0" * 64)
 NEEDS = """
 admin: {address: 0.0.0.0:9090}
 admin_token: env:ADMIN
