@@ -260,6 +260,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error("unknown: " + " ".join(sorted(unknown)))
+    if options.calls < bool(options.profile) or options.samples < 1:
+        parser.error("there is nothing to time: --calls and --samples are at least 1")
     if options.profile:
         run(profile(options.profile, options.calls))
         return 0

@@ -24,6 +24,7 @@ from gateway.cli import (
     webhooks,
 )
 from gateway.cli.failing import FAILED, NOT_STARTED
+from gateway.cli.standard_streams import open_standard_streams
 
 app = typer.Typer(
     name="gateway",
@@ -73,6 +74,7 @@ app.add_typer(webhooks.webhooks, name="webhooks")
 
 def main() -> None:
     """Run the command line. Whatever goes wrong ends as one line on stderr and an exit code, never as a traceback."""
+    open_standard_streams()
     try:
         app()
     except Exception as error:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from gateway.settings import Listen, Settings
 
-_HTTPS = "https://"
+_HTTP, _HTTPS = "http://", "https://"
 
 
 @dataclass(frozen=True)
 class Reach:
     """Options about it, as given. Whatever is wrong with them, or with the settings, ends the command when it is used.
 
-    admin     HOST:PORT, or https://HOST:PORT; "" = the listener of the settings
+    admin     HOST:PORT, as a URL if you like (https:// means TLS); "" = the listener of the settings
     ca        certificates of authorities; with it the listener speaks TLS and its name is checked
     insecure  TLS without looking at the certificate
     own       what is asked is on this host and its own: its certificate is not looked at unless `ca` is given
@@ -37,7 +37,7 @@ class Reach:
     def _settings(self) -> "Settings":
         from gateway.cli.loading import read_settings
 
-        address = self.admin.removeprefix(_HTTPS).removesuffix("/")
+        address = self.admin.removeprefix(_HTTP).removeprefix(_HTTPS).removesuffix("/")
         return read_settings(self.config, self.env_file, {"admin": address} if address else {})
 
     @property

@@ -1,5 +1,6 @@
 """`gateway run`: start serving, in one command, with a useful default for everything."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,10 +65,11 @@ def run(
 
 
 def _announce(running: "Running") -> None:
-    """On stderr: standard output is for the log alone."""
+    """On stderr: standard output is for the log alone. A stderr that takes nothing (a full disk) stops no gateway."""
     from gateway.cli.banner import banner
 
-    typer.echo(banner(running), err=True)
+    with suppress(OSError):
+        typer.echo(banner(running), err=True)
 
 
 def _need_c_parser() -> None:

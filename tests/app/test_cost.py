@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks import cost
 from benchmarks.cost import Counts, too_dear
 
 ROOT = Path(__file__).parents[2]
@@ -27,3 +30,11 @@ def test_a_tenth_more_is_allowed_and_one_more_than_that_is_named() -> None:
     assert too_dear({"new": Counts(9999, 9999)}, allowed) == []
     (problem,) = too_dear({"admitted": Counts(221, 3300)}, allowed)
     assert problem.startswith("admitted: 221 calls, the baseline is 200")
+
+
+@pytest.mark.parametrize("options", [["--profile", "admitted", "--calls", "0"], ["--calls", "-1"], ["--samples", "0"]])
+def test_nothing_to_time_is_an_error(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["cost", *options])
+    with pytest.raises(SystemExit) as ended:
+        cost.main()
+    assert ended.value.code == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from gateway.cli.reach import Reach
 from tests.cli.command import gateway
 
 LIMITS = {"limits": []}
@@ -103,3 +104,9 @@ def test_authorities_that_cannot_be_read(port: int, tmp_path: Path, text: str | 
     done = gateway("limits", "show", "-c", settings(tmp_path, port, "bad.pem"))
     assert done.returncode == 1
     assert "bad.pem" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:19090", "http://127.0.0.1:19090", "http://127.0.0.1:19090/"])
+def test_the_listener_may_be_named_as_the_gateway_prints_it_when_it_starts(given: str) -> None:
+    listen = Reach(admin=given).listen
+    assert (listen.host, listen.port, listen.tls) == ("127.0.0.1", 19090, None)
