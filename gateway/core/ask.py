@@ -35,6 +35,8 @@ class UsedUp:
 class Kind:
     """What follows from the limits and costs alone: one for all the callers who are asked the same.
 
+    alike        whether every call of a caller asks the store the same, so that several can be decided in one go: there
+                 are neither slots nor windows by the calendar
     by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     names        of the limits, in the order asked; `limits` their names and modes
@@ -43,12 +45,13 @@ class Kind:
     shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
     """
 
-    __slots__ = ("by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots")
+    __slots__ = ("alike", "by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots")
 
     def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
         limits = [limit for limit, _ in asked]
         self.by_calendar = any(limit.calendar is not None for limit in limits)
         self.takes_slots = any(limit.algorithm is Algorithm.CONCURRENCY for limit in limits)
+        self.alike = not (self.by_calendar or self.takes_slots)
         self.names = tuple(limit.name for limit in limits)
         self.limits = tuple((limit.name, limit.mode) for limit in limits)
         self.near_at = tuple(

@@ -4,7 +4,7 @@ One contract suite (`tests/contract/`) runs against every implementation and aga
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from gateway.core.ask import Ask
 from gateway.core.decision import Kept
@@ -24,6 +24,12 @@ class StoreDown(Exception):
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
+
+    def again(self) -> Self:
+        """The same, to be raised to somebody else."""
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 Grants = tuple[tuple[str, Grant], ...]

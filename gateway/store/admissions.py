@@ -6,14 +6,20 @@ from typing import Any
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.store.commands import repeated
+from gateway.store.crowd import Alike
 from gateway.store.link import Decode, Link, pack
-from gateway.store.scripts import ADMIT, SCRIPTS, decode_admit, encode_admit
+from gateway.store.scripts import ADMIT, SCRIPTS, decode_admit, decode_runs, encode_admit
 from gateway.store.status_wire import STATUS
 
 Admission = tuple[bytes, Decode, Ask, str]
 """The arguments of `Pipeline.ask`."""
 
 _PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
+
+
+ALIKE = Alike(decode_admit, decode_runs, repeated, ADMIT.source)
+"""Calls that ask the same, see `Kind.alike`."""
 
 
 class Admissions:
@@ -36,10 +42,7 @@ class Admissions:
         return command, decode, ask, ADMIT.source
 
     def remember(self, ask: Ask) -> bytes:
-        """The command: without a lease all calls of one caller send the same bytes.
-
-        Not for limits by the calendar: which days it is about changes.
-        """
+        """The command of an ask whose calls all send the same bytes, see `Kind.alike`."""
         command = self.write(ask, "", commit=True)[0]
         ask.packed = command
         return command

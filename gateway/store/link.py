@@ -17,11 +17,13 @@ from typing import Any, Protocol, cast
 import hiredis
 
 from gateway.store import StoreDown
+from gateway.store.commands import with_source
+from gateway.store.crowd import Alike, Crowd, Sharing
 from gateway.store.faults import fault_of, is_about_the_store
 from gateway.wire.run import Promise
 
 Decode = Callable[[Any, Any], Any]
-Slot = tuple["Promise[Any] | None", Decode | None, Any, float, bytes, str]
+Slot = tuple["Promise[Any] | Crowd | None", Decode | None, Any, float, bytes, str]
 """(who waits or None, decode(reply, context) or None for the bare reply, context, when sent, the command, the source of
 the script that it runs by its sha, or "")"""
 
@@ -35,16 +37,8 @@ HELD_UP_S = 0.005
 MOST_EXCUSES = 3
 """In a row, for one command."""
 
-_BY_SHA = b"\r\n$7\r\nEVALSHA\r\n$40\r\n"
 _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
-
-
-def with_source(command: bytes, source: str) -> bytes:
-    """What to send when the server does not know the script of an EVALSHA: EVAL, which also caches it."""
-    count, _, rest = command.partition(_BY_SHA)
-    text = source.encode()
-    return b"%b\r\n$4\r\nEVAL\r\n$%d\r\n%b%b" % (count, len(text), text, rest[40:])
 
 
 class LinkOwner(Protocol):
@@ -86,6 +80,8 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._pending: deque[Slot] = deque()
         self._unsent: list[bytes] = []
+        self._first: dict[Any, int] = {}  # by context the place among these of what others may share
+        self._sharing = Sharing(self._pending)
         self._timer: asyncio.TimerHandle | None = None
         self._look_due_s = self._listening_since_s = 0.0
         self._excuses = 0
@@ -111,6 +107,18 @@ class Link(asyncio.Protocol):
         self._enqueue(command, (promise, decode, context, monotonic(), command, source))
         return promise
 
+    def send_alike(self, command: bytes, context: Any, alike: Alike) -> "Promise[Any]":
+        """`send`; those with the same context share one command, while it is not sent yet."""
+        promise: Promise[Any] = Promise(loop=self._loop)
+        end = len(self._unsent)
+        at = self._first.setdefault(context, end)
+        if at != end:
+            if self._sharing.join(at, end, promise, alike):
+                return promise
+            self._first[context] = end
+        self._enqueue(command, (promise, alike.decode, context, monotonic(), command, alike.source))
+        return promise
+
     def tell(self, command: bytes, source: str = "") -> None:
         """Queue one packed command whose reply nobody waits for."""
         self._enqueue(command, (None, None, None, monotonic(), command, source))
@@ -128,7 +136,9 @@ class Link(asyncio.Protocol):
             self._look_in(self._timeout_s)
 
     def _flush(self) -> None:
-        commands, self._unsent = self._unsent, []
+        commands, self._unsent, self._first = self._unsent, [], {}
+        if self._sharing.shared:
+            self._sharing.end(commands)
         if commands and not self.lost:
             assert self._transport is not None, "nothing is queued before the link has its transport"
             self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))

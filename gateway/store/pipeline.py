@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.store import StoreDown
+from gateway.store.crowd import Alike
 from gateway.store.dial import Dialer
 from gateway.store.faults import fault_of, needs_redial
 from gateway.store.link import Decode, Link
@@ -90,6 +91,13 @@ class Pipeline:
         if self._fault is None:
             assert self._link is not None, "up means linked"
             return self._link.send(command, decode, context, source)
+        return refused(self._fault)
+
+    def ask_alike(self, command: bytes, context: Any, alike: Alike) -> "asyncio.Future[Any]":
+        """`ask`; those who ask with the same context in one turn of the event loop share one command."""
+        if self._fault is None:
+            assert self._link is not None, "up means linked"
+            return self._link.send_alike(command, context, alike)
         return refused(self._fault)
 
     def tell(self, command: bytes, source: str = "") -> bool:

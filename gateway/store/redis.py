@@ -14,7 +14,7 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.store import Grants, StoreDown
-from gateway.store.admissions import Admissions, load_scripts
+from gateway.store.admissions import ALIKE, Admissions, load_scripts
 from gateway.store.dial import Dialer
 from gateway.store.granting import GRANTED, in_force, noted
 from gateway.store.guarding import (
@@ -30,7 +30,6 @@ from gateway.store.guarding import (
 from gateway.store.link import Argument, Decode, Link, pack
 from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
 from gateway.store.scripts import (
-    ADMIT,
     FORCE,
     GRANT,
     PAUSE,
@@ -39,7 +38,6 @@ from gateway.store.scripts import (
     REPORT,
     SETTLE,
     Script,
-    decode_admit,
     encode_grant,
     encode_release,
     encode_renew,
@@ -112,10 +110,10 @@ class RedisStore:
         await self._pipeline.close()
 
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
-        if lease or ask.kind.by_calendar or self.now_us:
-            return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True, now_us=self.now_us))
-        command: bytes = ask.packed or self._admissions.remember(ask)
-        return self._pipeline.ask(command, decode_admit, ask, ADMIT.source)
+        if ask.kind.alike and not self.now_us:
+            command: bytes = ask.packed or self._admissions.remember(ask)
+            return self._pipeline.ask_alike(command, ask, ALIKE)
+        return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True, now_us=self.now_us))
 
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":
         return self._pipeline.ask(*self._admissions.write(ask, "", commit=False, now_us=self.now_us))

@@ -14,9 +14,10 @@ from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
 from gateway.core.calendars import borders_us
 from gateway.core.decision import check_distinct, units
-from gateway.core.grant import MAX_GRANT_US, Grant
+from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+from gateway.core.runs import Run, told
 from gateway.core.settlement import Correction
 from gateway.store.guarding import decode_standings, pack_guards
 
@@ -117,6 +118,19 @@ def decode_admit(reply: Sequence[int], ask: Ask) -> Decision:
     verdicts = tuple([_new(Verdict, (reply[at] == 1, *reply[at + 1 : at + 5])) for at in range(2, end, 5)])
     decision: Decision = _new(Decision, (reply[0] == 1, verdicts, reply[1], standings, ()))
     return decision
+
+
+def decode_runs(reply: Sequence[Any], asked: tuple[Ask, int]) -> list[Decision]:
+    """The decisions in ADMIT's reply, where it was asked so many times. ValueError as with `decode_admit`."""
+    ask, times = asked
+    decisions: list[Decision] = []
+    for at in range(0, len(reply), 2):
+        last = decode_admit(reply[at + 1], ask)
+        charges = under(ask, last.quotas).charges if last.quotas else ask.charges
+        decisions += told(Run(reply[at], last), charges)
+    if len(decisions) != times:
+        raise ValueError(f"{len(decisions)} decisions in the reply for {times} calls")
+    return decisions
 
 
 def _decode_grants(reply: Sequence[int], ask: Ask) -> Decision:

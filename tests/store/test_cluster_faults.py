@@ -66,6 +66,18 @@ async def test_slots_that_move_under_load_cost_no_call_and_no_count(open_store, 
     assert used == [sum(load.admitted), load.admitted[1]]
 
 
+async def test_many_at_once_in_a_slot_that_has_moved_are_each_decided_once(open_store, cluster, make_charge):
+    """They share a command, and each of them is sent on."""
+    store = await open_store(cluster.url)
+    tenant = cluster.text_at(cluster.primaries[0], KEY)
+    ask = Ask([make_charge(50, tenant)])
+    assert (await store.admit(ask, "")).verdicts[0].remaining == 49
+    await asyncio.to_thread(cluster.move_slot, key_slot(KEY.format(tenant).encode()), cluster.primaries[1])
+    decisions = await asyncio.gather(*(store.admit(ask, "") for _ in range(60)))
+    assert sorted(decision.verdicts[0].remaining for decision in decisions) == sorted([*range(49), *[0] * 11])
+    assert sum(decision.admitted for decision in decisions) == 49
+
+
 @pytest.mark.parametrize("moved", [0, 1, 2], ids=["no key has moved", "one of two", "both"])
 async def test_a_slot_on_its_way_still_decides(open_store, cluster, make_charge, make_slot, moved):
     """Scripts with two keys find neither server with both: then each key is asked for where it is."""

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+from datetime import UTC
 
 import pytest
 
 from gateway.core.ask import Ask
+from gateway.core.calendars import Calendar, Unit
 from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.link import pack
@@ -57,6 +59,47 @@ async def test_exactly_the_limit_is_admitted_of_many_at_once(open_store, redis_c
     stores = [await open_store(redis_url) for _ in range(2)]
     decisions = await asyncio.gather(*(stores[i % 2].admit(Ask([make_charge(100)]), "") for i in range(1_000)))
     assert sum(decision.admitted for decision in decisions) == 100
+
+
+@pytest.mark.parametrize("protocol", ["", "?protocol=3"])
+async def test_the_same_asked_by_many_at_once_is_one_command(
+    open_store, redis_client, redis_url, make_charge, protocol
+):
+    """And each hears what it would hear alone: who came first has most left. The log of the window has one entry."""
+    store = await open_store(redis_url + protocol)
+    ask, other = Ask([make_charge(500)]), Ask([make_charge(500, "other")])
+    await redis_client.config_resetstat()
+    decisions = await asyncio.gather(*(store.admit(other if i == 7 else ask, "") for i in range(701)))
+    assert await calls_of(redis_client, "evalsha") == 2
+    assert decisions.pop(7).verdicts[0].remaining == 499
+    assert [decision.verdicts[0].remaining for decision in decisions] == [*range(499, -1, -1), *[0] * 200]
+    assert [decision.admitted for decision in decisions] == [True] * 500 + [False] * 200
+    assert len({decision.now_us for decision in decisions}) == 1
+    assert await redis_client.strlen("gw:w:{=acme}") < 200
+
+
+async def test_slots_and_days_are_asked_for_one_by_one(open_store, redis_client, redis_url, make_slot):
+    """Each slot has a lease of its own, and what is asked of a calendar changes with time."""
+    store = await open_store(redis_url)
+    days = Limit("d", Algorithm.FIXED_WINDOW, 50, 86_400_000_000, ("tenant",), calendar=Calendar(Unit.DAY, UTC))
+    by_day, slots = Ask([Charge(days, "d:{=acme}", 1)]), Ask([make_slot(50)])
+    await redis_client.config_resetstat()
+    decisions = await asyncio.gather(
+        *(store.admit(slots, f"lease-{i}") for i in range(9)), *(store.admit(by_day, "") for _ in range(9))
+    )
+    assert [decision.verdicts[0].remaining for decision in decisions] == [*range(49, 40, -1)] * 2
+    assert await calls_of(redis_client, "evalsha") == 18
+
+
+async def test_flushing_the_scripts_costs_no_decision_of_many_at_once(open_store, redis_client, redis_url, make_charge):
+    store, ask = await open_store(redis_url), Ask([make_charge(1_000)])
+    admitted = 0
+    for _ in range(20):
+        await redis_client.script_flush()
+        decisions = await asyncio.gather(*(store.admit(ask, "") for _ in range(100)))
+        admitted += sum(decision.admitted for decision in decisions)
+    assert admitted == 1_000
+    assert (await store.peek(ask)).verdicts[0].remaining == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -6,10 +6,11 @@ from typing import cast
 from gateway.core.ask import Ask
 from gateway.core.limits import Decision
 from gateway.store import StoreDown
-from gateway.store.admissions import Admissions
+from gateway.store.admissions import ALIKE, Admissions
 from gateway.store.cluster.groups import Group, by_slot, one_by_one, together
 from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
+from gateway.store.crowd import Alike
 from gateway.store.faults import Redirected
 from gateway.store.scripts import ADMIT, decode_admit
 
@@ -60,7 +61,7 @@ class Deciding:
 
     async def _in_one_slot(self, ask: Ask, group: Group, lease: str, *, commit: bool) -> Decision:
         try:
-            return cast("Decision", await self._nodes.ask(group.slot, self._question(group, lease, commit=commit)))
+            return cast("Decision", await self._nodes.ask(group.slot, *self._question(group, lease, commit=commit)))
         except Redirected:
             groups = one_by_one(ask, self._slot)
         if commit:
@@ -99,10 +100,10 @@ class Deciding:
     async def _each(self, groups: Groups, lease: str, *, commit: bool) -> list[Decision | StoreDown]:
         """All groups' answers, asked at once."""
         questions = [self._question(group, lease, commit=commit) for group in groups]
-        sent = [self._nodes.send(group.slot, question) for group, question in zip(groups, questions, strict=True)]
+        sent = [self._nodes.send(group.slot, *question) for group, question in zip(groups, questions, strict=True)]
         answers: list[Decision | StoreDown] = []
         try:
-            for group, question, future in zip(groups, questions, sent, strict=True):
+            for group, (question, _), future in zip(groups, questions, sent, strict=True):
                 try:
                     answers.append(await self._nodes.answer(group.slot, question, future))
                 except StoreDown as fault:
@@ -112,12 +113,11 @@ class Deciding:
                 future.cancel()
         return answers
 
-    def _question(self, group: Group, lease: str, *, commit: bool) -> Message:
-        kind = group.ask.kind
-        if commit and not (self.now_us or kind.takes_slots or kind.by_calendar):
+    def _question(self, group: Group, lease: str, *, commit: bool) -> tuple[Message, Alike | None]:
+        if commit and group.ask.kind.alike and not self.now_us:
             command: bytes = group.ask.packed or self._admissions.remember(group.ask)
-            return command, decode_admit, group.ask, ADMIT.source
-        return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us)
+            return (command, decode_admit, group.ask, ADMIT.source), ALIKE
+        return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us), None
 
 
 def _decisions(answers: Sequence[Decision | StoreDown]) -> list[Decision]:

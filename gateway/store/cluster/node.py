@@ -1,12 +1,15 @@
 """One server of a Redis Cluster."""
 
+import asyncio
 from time import monotonic
 from typing import Any
 
 from gateway.store import StoreDown
 from gateway.store.cluster.topology import Address
+from gateway.store.commands import with_source
+from gateway.store.crowd import Alike
 from gateway.store.faults import code_of
-from gateway.store.link import Decode, pack, with_source
+from gateway.store.link import Decode, pack
 from gateway.store.pipeline import Pipeline
 
 Message = tuple[bytes, Decode | None, Any, str]
@@ -28,6 +31,13 @@ class Node:
         self.pipeline: Pipeline
         self.tag = ""
         self.used_at = 0.0
+
+    def ask(self, message: Message, alike: Alike | None) -> "asyncio.Future[Any]":
+        """`Pipeline.ask`; or, if `alike` says how, together with those who send the same."""
+        if alike is None:
+            return self.pipeline.ask(*message)
+        command, _, context, _ = message
+        return self.pipeline.ask_alike(command, context, alike)
 
     @property
     def fault(self) -> StoreDown | None:

@@ -22,6 +22,8 @@
 --   rule.a          6  rolling window: quantum_us; token bucket: rate
 --   rule.b          6  token bucket: per_us
 -- and behind them, for a fixed window by the calendar, some borders of its windows around now: 7 bytes each, rising.
+-- ARGV[5 + limits]  left out for one call. Else how many calls ask this, one after the other: none has a lease. What
+-- each of them is told follows from what the last of a run is told, see gateway/core/runs.py.
 --
 -- Reply, a flat list of integers:
 --   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
@@ -44,6 +46,9 @@
 --   standing.moved       1: this call moved the breaker from open to half-open
 -- then for each limit, if any of them is under a grant (see grant.lua): the grant's quota, 0 = it is under none
 --
+-- For several calls instead, a list of two entries for each run of calls that were decided alike: how many, and the
+-- reply to the last of them. There verdict.reset_us of a token bucket is what is missing, in units times per.
+--
 -- A refused call writes nothing, except once after the clock stepped back: so that its wait does not begin anew with
 -- every call. Every key ends by itself when it has nothing to say any more (a rolling window's at most two windows
 -- after the last charge), SLACK_MS later at most.
@@ -53,67 +58,90 @@ local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}
 
 local commit = ARGV[1] == 'admit'
 local guards = #ARGV[4] / GUARD_BYTES
-local standings, held, enter
-if guards > 0 then
-  local kept = redis.call('MGET', unpack(KEYS, 1, guards)) -- what holds another type counts as nothing
-  for i = 1, guards do
-    if kept[i] and string.byte(kept[i], 2) ~= 0 then
-      standings, held, enter = stand(kept, guards, commit)
-      break
-    end
-  end
-end
-if held and commit then return {2, now, unpack(standings)} end
-
 local limits = #KEYS - guards
-local waits, finish, admitted, quotas = {}, {}, true, nil
-for i = 1, limits do
-  local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
-  local algorithm, key, rule = ALGORITHMS[code], KEYS[guards + i], ARGV[4 + i]
-  waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
-  if granted then -- it is the grant that was read: look where the counter is, see grant.lua
-    granted = false
-    local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
-    local beside = key .. '!'
-    if ends > now then
-      if code == 2 then -- a rate changes in the same proportion
-        local common, rest = a * its_quota, b * quota
-        a, b = common, rest
-        while rest > 0 do common, rest = rest, common % rest end
-        a, b = a / common, b / common
+local times = ARGV[5 + limits]
+
+-- Decides the first of `most` calls, and those behind it that it can together with it: how many, and the reply.
+local function decide(most)
+  local standings, held, enter
+  if guards > 0 then
+    local kept = redis.call('MGET', unpack(KEYS, 1, guards)) -- what holds another type counts as nothing
+    for i = 1, guards do
+      if kept[i] and string.byte(kept[i], 2) ~= 0 then
+        standings, held, enter = stand(kept, guards, commit)
+        break
       end
-      quotas = quotas or {}
-      quotas[i] = its_quota
-      local wait, finished = algorithm(beside, math.min(cost, its_quota), its_quota, window, a, b, rule)
-      waits[i], finish[i] = wait, function(charge, may_write)
-        local remaining, reset, more = finished(charge, may_write)
-        if charge then redis.call('PEXPIRE', key, math.max(ttl_ms(ends - now), redis.call('PTTL', beside))) end
-        return remaining, reset, more
-      end
-    else
-      if commit then -- it has ended
-        redis.call('DEL', key)
-        if redis.call('PTTL', beside) ~= -2 then redis.call('RENAME', beside, key) end
-      end
-      waits[i], finish[i] = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
     end
   end
-  if waits[i] > 0 and enforced == 1 then admitted = false end
+  if held and commit then return most, {2, now, unpack(standings)} end
+
+  local waits, finish, admitted, room, quotas = {}, {}, true, most, nil
+  for i = 1, limits do
+    local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
+    local algorithm, key, rule = ALGORITHMS[code], KEYS[guards + i], ARGV[4 + i]
+    waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
+    if granted then -- it is the grant that was read: look where the counter is, see grant.lua
+      granted = false
+      local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
+      local beside = key .. '!'
+      if ends > now then
+        if code == 2 then -- a rate changes in the same proportion
+          local common, rest = a * its_quota, b * quota
+          a, b = common, rest
+          while rest > 0 do common, rest = rest, common % rest end
+          a, b = a / common, b / common
+        end
+        quotas = quotas or {}
+        quotas[i], cost = its_quota, math.min(cost, its_quota)
+        local wait, finished = algorithm(beside, cost, its_quota, window, a, b, rule)
+        waits[i], finish[i] = wait, function(calls, may_write)
+          local remaining, reset, more, missing = finished(calls, may_write)
+          if calls then redis.call('PEXPIRE', key, math.max(ttl_ms(ends - now), redis.call('PTTL', beside))) end
+          return remaining, reset, more, missing
+        end
+      else
+        if commit then -- it has ended
+          redis.call('DEL', key)
+          if redis.call('PTTL', beside) ~= -2 then redis.call('RENAME', beside, key) end
+        end
+        waits[i], finish[i] = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
+      end
+    end
+    if waits[i] == 0 then
+      if most > 1 then room = math.min(room, math.floor(finish[i]() / cost)) end
+    elseif enforced == 1 then
+      admitted = false
+    end
+  end
+
+  local calls = not (commit and admitted) and most or enter and 1 or room
+  local reply = {admitted and not held and 1 or 0, now}
+  for i = 1, limits do
+    local at, has_room, missing = 5 * i - 2, waits[i] == 0, nil
+    reply[at] = has_room and 1 or 0
+    reply[at + 1], reply[at + 2], reply[at + 3], missing = finish[i](commit and admitted and has_room and calls, commit)
+    reply[at + 4] = waits[i]
+    if times then reply[at + 2] = missing or reply[at + 2] end
+  end
+  if standings then
+    if commit and admitted and enter then enter() end
+    for _, number in ipairs(standings) do reply[#reply + 1] = number end
+  end
+  if quotas then
+    reply[1] = reply[1] + 4
+    for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
+  end
+  return calls, reply
 end
 
-local reply = {admitted and not held and 1 or 0, now}
-for i = 1, limits do
-  local at, room = 5 * i - 2, waits[i] == 0
-  reply[at] = room and 1 or 0
-  reply[at + 1], reply[at + 2], reply[at + 3] = finish[i](commit and admitted and room, commit)
-  reply[at + 4] = waits[i]
+if not times then
+  local _, reply = decide(1)
+  return reply
 end
-if standings then
-  if commit and admitted then enter() end
-  for _, number in ipairs(standings) do reply[#reply + 1] = number end
+local runs, left = {}, tonumber(times)
+while left > 0 do
+  local calls, reply = decide(left)
+  runs[#runs + 1], runs[#runs + 2] = calls, reply
+  left = left - calls
 end
-if quotas then
-  reply[1] = reply[1] + 4
-  for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
-end
-return reply
+return runs

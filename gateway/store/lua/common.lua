@@ -6,8 +6,9 @@
 --
 -- An algorithm is a function of (key, cost, quota, window, a, b, rule). It reads, and returns
 --   retry   how long until this cost would be admitted; 0 = there is room
---   finish  function (charge, commit): writes the charge; or, if it may commit but not charge, makes a backward step
---           of the clock good; or nothing. Returns remaining, reset, more as they are then.
+--   finish  function (calls, commit): charges the cost of so many calls, which have room; or with nil, if it may commit,
+--           makes a backward step of the clock good; or nothing. Returns remaining, reset, more as they are then, and a
+--           token bucket fourth what is missing, in units times per.
 --   begin   fixed window only: when the present window began
 
 -- Raises every error but that the key holds another type: from a time when the limit had another algorithm.

@@ -21,9 +21,9 @@ local function fixed_window(key, cost, quota, window, _, _, rule)
     if last >= now + border - window then used = its_used end
   end
 
-  return used + cost > quota and border or 0, function(charge, commit)
-    if charge then used = used + cost end
-    if charge or commit and ahead then
+  return used + cost > quota and border or 0, function(calls, commit)
+    if calls then used = used + calls * cost end
+    if calls or commit and ahead then
       redis.call('SET', key, struct.pack(TALLY, 0x31, now, used), 'PX', ttl_ms(border))
     end
     if used == 0 then return quota, 0, 0 end

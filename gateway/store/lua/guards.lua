@@ -1,7 +1,7 @@
 ---- Guards that have something to say: see decide_call in gateway/core/decision.py ---------------------------------
 --
 -- Returns how every guard stands (six integers each, nil if nothing is known against the call), whether one holds the
--- call back, and function (): lets the call in and brings the standings up to date.
+-- call back, and function (): lets the call in and brings the standings up to date (nil if that changes nothing).
 
 local GUARD, GUARD_BYTES = '>BI2I6I6', 15
 local MAX_FORCED, FORCED = 30 * 24 * 3600 * 1000000, 7
@@ -98,7 +98,7 @@ local function stand(kept, guards, commit)
     local kind, most, probe_time, longest = struct.unpack(GUARD, ARGV[4], GUARD_BYTES * (i - 1) + 1)
     if kind == 2 then pause(i, kept[i], longest) else breaker(i, kept[i], most, probe_time, longest) end
   end
-  return news and standings or nil, held, function()
+  return news and standings or nil, held, #entering > 0 and function()
     for _, let_in in ipairs(entering) do let_in() end
   end
 end

@@ -74,10 +74,10 @@ local function rolling_window(key, cost, quota, window, step)
     end
   end
 
-  return retry, function(charge, commit)
-    if charge or commit and stepped then
+  return retry, function(calls, commit)
+    if calls or commit and stepped then
       local added, ending, entry, entries
-      if charge then
+      if calls then
         local dated = now + -now % step
         added = used == 0 or dated > newest
         if used == 0 then
@@ -91,7 +91,7 @@ local function rolling_window(key, cost, quota, window, step)
           stamp, newest, quantum = (stamp + dated - newest) % STAMPS, dated, step
         end
         if added then entry, count = struct.pack(ENTRY, stamp, total), count + 1 end
-        total, used = (total + cost) % UNITS, used + cost
+        total, used = (total + calls * cost) % UNITS, used + calls * cost
         ending = ends < newest + window
         if ending then ends = now + 2 * window end -- newest is at most one window ahead
         if count > capacity then -- full: twice as large, but no larger than it can ever have to be

@@ -56,7 +56,7 @@ end
 
 local function windows(algorithm, key, delta, quota, window, a, rule)
   local _, look, begin = algorithm(key, 1, MAX_UNITS, window, a, 0, rule)
-  local remaining = look(false, true)
+  local remaining = look(nil, true)
   local used, most = MAX_UNITS - remaining, math.min(2 * quota, MAX_UNITS)
   if delta > 0 then
     delta = math.min(delta, most - used)
@@ -69,7 +69,7 @@ local function windows(algorithm, key, delta, quota, window, a, rule)
     return
   end
   local _, finish = algorithm(key, math.max(delta, -used), quota, window, a, 0, rule)
-  finish(true, true)
+  finish(1, true)
 end
 
 local FORMATS = {{'52', 0x11}, {'20', 0x21}, {'11', 0x31}}
@@ -86,7 +86,7 @@ for i, key in ipairs(KEYS) do
   if known or format and delta > 0 then
     if code == 2 then
       local _, finish = token_bucket(key, delta, quota, window, a, b)
-      finish(true, true)
+      finish(1, true)
     else
       windows(code == 1 and rolling_window or fixed_window, key, delta, quota, window, a, ARGV[2 + 2 * i])
     end

@@ -21,16 +21,18 @@ local function token_bucket(key, cost, quota, _, rate, per)
   end
 
   local lacking = math.max(0, taken - level)
-  return (lacking + -lacking % rate) / rate, function(charge, commit)
-    if charge then level = math.max(math.min(full, level - taken), -full, full + rate - 2 ^ 53) end -- settle: any cost
+  return (lacking + -lacking % rate) / rate, function(calls, commit)
+    if calls then -- settle: any cost
+      level = math.max(math.min(full, level - calls * taken), -full, full + rate - 2 ^ 53)
+    end
     local missing, unit = full - level, per - (level > 0 and level % per or level)
     local full_in = (missing + -missing % rate) / rate
-    if charge then -- until it is full: a full bucket need not be remembered
+    if calls then -- until it is full: a full bucket need not be remembered
       redis.call('SET', key, struct.pack(LEVEL, 0x21, level, now, per), 'PX', ttl_ms(full_in))
     elseif commit and settled then
       redis.call('SET', key, settled, 'KEEPTTL')
     end
-    if missing == 0 then return quota, 0, 0 end
-    return math.max(0, (level - level % per) / per), full_in, (unit + -unit % rate) / rate
+    if missing == 0 then return quota, 0, 0, 0 end
+    return math.max(0, (level - level % per) / per), full_in, (unit + -unit % rate) / rate, missing
   end
 end
