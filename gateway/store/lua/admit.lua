@@ -60,9 +60,9 @@ local commit = ARGV[1] == 'admit'
 local guards = #ARGV[4] / GUARD_BYTES
 local limits = #KEYS - guards
 local times = ARGV[5 + limits]
+local left, runs, reply = times and tonumber(times) or 1, nil, nil
 
--- Decides the first of `most` calls, and those behind it that it can together with it: how many, and the reply.
-local function decide(most)
+repeat -- for each run of calls; a call that comes alone is one
   local standings, held, enter
   if guards > 0 then
     local kept = redis.call('MGET', unpack(KEYS, 1, guards)) -- what holds another type counts as nothing
@@ -73,10 +73,10 @@ local function decide(most)
       end
     end
   end
-  if held and commit then return most, {2, now, unpack(standings)} end
 
-  local waits, finish, admitted, room, quotas = {}, {}, true, most, nil
-  for i = 1, limits do
+  local asked = held and commit and 0 or limits
+  local waits, finish, admitted, room, quotas = {}, {}, true, left, nil
+  for i = 1, asked do
     local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
     local algorithm, key, rule = ALGORITHMS[code], KEYS[guards + i], ARGV[4 + i]
     waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
@@ -108,40 +108,36 @@ local function decide(most)
       end
     end
     if waits[i] == 0 then
-      if most > 1 then room = math.min(room, math.floor(finish[i]() / cost)) end
+      if left > 1 then room = math.min(room, math.floor(finish[i]() / cost)) end
     elseif enforced == 1 then
       admitted = false
     end
   end
 
-  local calls = not (commit and admitted) and most or enter and 1 or room
-  local reply = {admitted and not held and 1 or 0, now}
-  for i = 1, limits do
+  admitted = admitted and not held
+  local charging = commit and admitted
+  local calls = charging and (enter and 1 or room) or left
+  reply = {held and commit and 2 or admitted and 1 or 0, now}
+  for i = 1, asked do
     local at, has_room, missing = 5 * i - 2, waits[i] == 0, nil
     reply[at] = has_room and 1 or 0
-    reply[at + 1], reply[at + 2], reply[at + 3], missing = finish[i](commit and admitted and has_room and calls, commit)
+    reply[at + 1], reply[at + 2], reply[at + 3], missing = finish[i](charging and has_room and calls, commit)
     reply[at + 4] = waits[i]
-    if times then reply[at + 2] = missing or reply[at + 2] end
+    if times and missing then reply[at + 2] = missing end
   end
   if standings then
-    if commit and admitted and enter then enter() end
+    if charging and enter then enter() end
     for _, number in ipairs(standings) do reply[#reply + 1] = number end
   end
   if quotas then
     reply[1] = reply[1] + 4
     for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
   end
-  return calls, reply
-end
 
-if not times then
-  local _, reply = decide(1)
-  return reply
-end
-local runs, left = {}, tonumber(times)
-while left > 0 do
-  local calls, reply = decide(left)
-  runs[#runs + 1], runs[#runs + 2] = calls, reply
   left = left - calls
-end
-return runs
+  if times then
+    runs = runs or {}
+    runs[#runs + 1], runs[#runs + 2] = calls, reply
+  end
+until left == 0
+return runs or reply
