@@ -50,7 +50,7 @@ async def reload(view: AdminView, request: web.Request) -> web.StreamResponse:
     before = view.policies.version
     outcome = await view.reload.ask("admin")
     document, status = outcome.as_dict(), STATUS[outcome.result]
-    audit(request, "Reload", "reload", before, document["version"])
+    audit(request, "Reload", "reload", {"version": before}, {"version": document["version"]})
     if workers and status == 200:
         order = await view.siblings.ask_supervisor("workers.replace", {}, timeout_s=REPLACE_S)
         if order.missing:

@@ -112,7 +112,7 @@ class Authenticator:
 
     def _loaded(self, name: str, tokens: "Tokens", keys: "tuple[PublicKey, ...]") -> None:
         if tokens.use(keys):
-            self.on_event("authentication.keys_loaded", {"scheme": name, "count": len(keys)})
+            self.on_event("authentication.keys_loaded", {"auth_scheme": name, "count": len(keys)})
 
     def _failed(self, name: str, reason: str) -> None:
-        self.on_event("authentication.keys_failed", {"scheme": name, "reason": reason})
+        self.on_event("authentication.keys_failed", {"auth_scheme": name, "reason": reason})

@@ -358,7 +358,7 @@ async def test_events(guarded: Running, issuer: Issuer) -> None:
     assert isinstance(await authenticator.authenticate([policies.authentication["staff"]], shown), Denied)
     await authenticator.close()
     assert told == [
-        ("authentication.keys_loaded", {"scheme": "staff", "count": 1}),
-        ("authentication.keys_failed", {"scheme": "staff", "reason": "answered with status 500"}),
+        ("authentication.keys_loaded", {"auth_scheme": "staff", "count": 1}),
+        ("authentication.keys_failed", {"auth_scheme": "staff", "reason": "answered with status 500"}),
     ]
     assert {name for name, _ in told} <= EVENTS.keys()

@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from tests.fakes.documented import surprises
 from tests.fakes.ports import free_port
 
 DEADLINE_S = 20.0
@@ -138,6 +140,15 @@ def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
         if not process.ended():
             process.popen.send_signal(signal.SIGKILL)  # its workers and its store end with it
         process.popen.wait()
+        assert surprises(_objects(process.stdout())) == [], "docs/logs.md says so"
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        with suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                yield found
 
 
 @pytest.fixture

@@ -57,4 +57,4 @@ async def test_workers_know_callers_by_their_tokens(launch: Launch, upstream: Up
     assert "secret" not in gateway.log.read_text()
     events = [json.loads(line) for line in (gateway.log.parent / "stdout").read_bytes().splitlines()]
     loaded = [line for line in events if line["event_name"] == "authentication.keys_loaded"]
-    assert {(line["scheme"], line["count"]) for line in loaded} >= {("staff", 1)}
+    assert {(line["auth_scheme"], line["count"]) for line in loaded} >= {("staff", 1)}

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tests.fakes.documented import surprises
 from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,7 @@ class Process:
         assert self.process.stderr is not None
         self.stderr = (await self.process.stderr.read()).decode().splitlines()
         assert not any("Traceback" in line for line in self.stderr), "\n".join(self.stderr)
+        assert surprises(self.events()) == [], "docs/logs.md says so"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.dropped": "Events could not be kept for a receiver: `count` of them, because of `reason`.",
     "webhook.volatile": "Webhooks are taken in, and the store ends with the gateway, and what waits in it.",
     "webhook.crashed": "Delivering webhooks met an error of ours; it goes on.",
-    "webhook.test": "Somebody sent an event to a receiver to see whether it arrives.",
+    "webhook.test": "Only sent, not logged: somebody wants to see whether a receiver gets events.",
     "call.crashed": "A call met an error of ours; its caller got a 500 or a cut connection.",
     "admin.mutation": "Somebody changed something through the admin listener.",
     "admin.denied": "A wrong admin token was shown, `count` times since the line before; the last time by `actor`.",

@@ -171,6 +171,7 @@ EVENT_FIELDS: Mapping[str, Field] = {
     "exception": Field("string", "error.stack_trace", "exception.stacktrace", "Traceback, without variables."),
     "logger": Field("string", "log.logger", "gateway.logger", "Which library logged it."),
     "count": Field("integer", "gateway.count", "gateway.count", "How many."),
+    "limit": Field("integer", "gateway.limit_units", "gateway.limit_units", "What `limit_name` allows, in units."),
     "caller": Field(
         "string", "labels.caller", "gateway.caller", "The key parts that a breaker or pause counts by: whose it is."
     ),
