@@ -17,7 +17,7 @@ def accept(request: Request, gateway: Gateway) -> Call:
         alike, call.target = known
         alike.begin(call)
     else:
-        _get_to_know(call)
+        _describe(call)
     record.method = head.method
     record.target = head.target
     record.started = request.received
@@ -30,14 +30,14 @@ def accept(request: Request, gateway: Gateway) -> Call:
     return call
 
 
-def _get_to_know(call: Call) -> None:
+def _describe(call: Call) -> None:
     """What the fields and the socket say, for the record; the same for all calls that share both."""
     request, record = call.request, call.record
     remembered, peer_ip = request.head.block.remembered, request.connection.peer_ip
     known = remembered.get(peer_ip)
     if known is None or known[0] is not call.policies:
         record.__dict__ = UNKNOWN.copy()
-        _look_at(call)
+        _read_fields(call)
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
         known = remembered[peer_ip] = (call.policies, call.peer_trusted, call.gateway.facts.shared(record))
@@ -47,7 +47,8 @@ def _get_to_know(call: Call) -> None:
         record.__dict__ = facts.whole.copy()
 
 
-def _look_at(call: Call) -> None:
+def _read_fields(call: Call) -> None:
+    """Into the record, and whether the peer is trusted; nothing that each call has of its own."""
     record, gateway, head = call.record, call.gateway, call.request.head
     headers = head.headers
     record.scheme = call.request.connection.scheme

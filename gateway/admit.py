@@ -29,7 +29,7 @@ async def admit(call: Call) -> Refusal | None:
     if known is not None and started < known.until_s:
         record.store, record.ask = gateway.store.kind, ask
         call.decision = record.decision = known.decision
-        return _refused(call, known.refusal)
+        return _noted(call, known.refusal)
     if ask.kind.takes_slots:
         call.lease = gateway.new_id()
     try:
@@ -41,7 +41,7 @@ async def admit(call: Call) -> Refusal | None:
         if call.lease:
             gateway.leases.give_up(call)
         if gateway.fallback.denies(ask.charges):
-            return _store_refusal(call)
+            return _denied_without_store(call)
         await _admit_without_store(call)
     finally:
         record.store_s = gateway.clock() - started
@@ -53,7 +53,7 @@ async def admit(call: Call) -> Refusal | None:
             return refusal
     record.ask = ask = call.ask
     record.decision = ask.seen = call.decision
-    refusal = _refusal(call, call.decision)
+    refusal = _outcome(call, call.decision)
     if refusal is not None and record.store == gateway.store.kind and not call.decision.quotas:
         _remember(ask, call.decision, refusal, started)
     return refusal
@@ -86,7 +86,7 @@ async def _admit_without_store(call: Call) -> None:
         call.record.verdict = "skipped"
 
 
-def _store_refusal(call: Call) -> Refusal:
+def _denied_without_store(call: Call) -> Refusal:
     call.lease = ""
     call.record.verdict = "limited"
     return Refusal(
@@ -94,7 +94,8 @@ def _store_refusal(call: Call) -> Refusal:
     )
 
 
-def _refusal(call: Call, decision: Decision) -> Refusal | None:
+def _outcome(call: Call, decision: Decision) -> Refusal | None:
+    """What the limits have decided, put into the record: slots are held, or the call is refused."""
     record = call.record
     if decision.admitted and not (call.ask.watched or call.lease):
         record.verdict = "allowed"
@@ -115,10 +116,11 @@ def _refusal(call: Call, decision: Decision) -> Refusal | None:
         return None
     call.lease = ""
     wait_s = retry_after_s(call.ask.charges, decision)
-    return _refused(call, _over_limit(call.ask, decision, wait_s))
+    return _noted(call, _over_limit(call.ask, decision, wait_s))
 
 
-def _refused(call: Call, refusal: Refusal) -> Refusal:
+def _noted(call: Call, refusal: Refusal) -> Refusal:
+    """A limit's refusal, put into the record."""
     record = call.record
     record.verdict = "limited"
     record.limit_fired = refusal.violated[0]

@@ -40,14 +40,14 @@ MOST_ALIKE = 2048
 """Kinds of calls, or peers, that are remembered with one and the same fields."""
 
 MOST_FACTS = 1024
-"""That are surely shared while they keep being true; at most twice as many are."""
+"""`Facts` that are surely remembered while they are in use; at most twice as many are (`wire.memo`)."""
 
 _OWN = {*OWN, "tenant", "account", "connection", "notes"}
 _SHARED = tuple(name for name in UNKNOWN if name not in _OWN)
 _shared = itemgetter(*_SHARED)
 
 ALIKE_WEIGHT = 2
-"""What one of them weighs beside these fields, in fields (`wire.memo`)."""
+"""What one `Alike` weighs beside the fields with which it is remembered, counted in fields (`wire.memo`)."""
 
 
 Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]]
@@ -55,7 +55,7 @@ Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]
 
 
 class Facts(NamedTuple):
-    """What is known of calls, one for all of which the same is known but for who is calling.
+    """What is known of calls that differ in nothing but who is calling: one object for all of them.
 
     whole  every attribute of a record; those of which each call or caller has its own are unknown
     found  those of them that are not unknown
@@ -69,8 +69,10 @@ NO_FACTS = Facts({}, {})
 
 
 class KnownFacts:
-    """Callers are many, but there are few kinds of them: what each has of its own is kept with it, the rest here. A
-    call reads what thousands of others have just read, and it is still in the processor's cache.
+    """The `Facts` that calls share.
+
+    Callers are many, but there are few kinds of them: what each has of its own is kept with it, the rest here. A call
+    reads what thousands of others have just read, so it is still in the processor's cache.
     """
 
     def __init__(self) -> None:
@@ -183,13 +185,13 @@ class Alike:
         self.tracestate = b""
 
     def begin(self, call: "Call") -> None:
-        """Make a call one of these of whose record nothing is written yet."""
+        """Make a call one of these. Nothing has been written into its record yet."""
         call.record.__dict__ = self.facts.whole.copy()
         call.peer_trusted = self.peer_trusted
         self._join(call)
 
     def lend(self, call: "Call") -> None:
-        """Make a call one of these."""
+        """Make a call one of these, whatever its record says already."""
         vars(call.record).update(self.facts.found)
         self._join(call)
 
@@ -250,3 +252,8 @@ class Call:
         self.decision: Decision | None = None
         self.lease = ""
         self.passage: Passage | None = None
+
+    @property
+    def decided_here(self) -> bool:
+        """Whether this worker decided in the store's place. Before any answer came, it did not."""
+        return self.record.store == "local" and self.gateway.store.kind != "local"

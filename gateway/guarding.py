@@ -93,10 +93,10 @@ def guarded(call: Call, decision: Decision) -> Refusal | None:
         call.record.breaker_state = "closed"
         return None
     breaker = ask.breaker if ask.own is None else None
-    which = longest(decision.standings)
-    if which >= 0:
+    held_by = longest(decision.standings)
+    if held_by >= 0:
         call.decision, call.lease = None, ""
-        return _held_back(call, ask.guards[which], decision.standings[which])
+        return _held_back(call, ask.guards[held_by], decision.standings[held_by])
     if breaker is not None and decision.admitted:
         let_in(call, breaker, decision, _store_of(call))
         if not decision.standings:
@@ -111,7 +111,7 @@ def let_in(call: Call, guard: Guard, decision: Decision, judge: Judge | None) ->
 
 
 def _held_back(call: Call, guard: Guard, standing: Standing) -> Refusal:
-    """Who waits for the end of a pause is spread a little, so that not all come back at once."""
+    """Who waits for the end of a pause is told up to a tenth more, so that not all come back at once."""
     record, wait_us = call.record, standing.wait_us
     record.verdict = "held"
     if isinstance(guard.rule, Breaker):

@@ -27,6 +27,7 @@ from gateway.wire.body import BodyFailed
 from gateway.wire.head import BadHead
 
 CUT_SLACK_S = 0.05
+"""Calls that are cancelled so shortly before the grace of a drain is over were cut by it: timers may come early."""
 
 
 def forwarded_by(route: Route) -> Forward:

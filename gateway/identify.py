@@ -60,10 +60,10 @@ async def _find_caller(call: Call, resolved: Resolved) -> Refusal | None:
         return parts
     if route.sandbox is not None:
         call.route = route.facing(parts, headers)
-    return _know(call, resolved, parts)
+    return _find_ask(call, resolved, parts)
 
 
-def _know(call: Call, resolved: Resolved, parts: Mapping[str, str | None]) -> Refusal | None:
+def _find_ask(call: Call, resolved: Resolved, parts: Mapping[str, str | None]) -> Refusal | None:
     """What the caller's limits and guards are asked; everything that calls like this one need not find out again."""
     record = call.record
     record.tenant = parts.get("tenant") or ""

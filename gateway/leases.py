@@ -53,7 +53,7 @@ class Leases:
     def give_back(self, call: "Call") -> None:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
-        here = _is_here(call)
+        here = call.decided_here
         if call in self._both:
             self._both.discard(call)
             self._release(call, not here)
@@ -78,7 +78,7 @@ class Leases:
         """The store is away: the slots that calls hold in it are taken here too, as far as this worker's share goes."""
         self._away = True
         for call in self._due:
-            if call not in self._both and not _is_here(call):
+            if call not in self._both and not call.decided_here:
                 self._both.add(call)
                 call.gateway.fallback.take_slots(call.ask.charges, call.lease)
 
@@ -132,7 +132,7 @@ class Leases:
         for call, due in self._due.items():
             if due <= now:
                 self._due[call] = now + _renew_after_s(call)
-                gateway, here = call.gateway, _is_here(call)
+                gateway, here = call.gateway, call.decided_here
                 for place in (here, not here) if call in self._both else (here,):
                     (gateway.fallback if place else gateway.store).renew(call.ask.charges, call.lease)
         self._timer = self._loop.call_later(TICK_S, self._renew) if self._due else None
@@ -141,8 +141,3 @@ class Leases:
 def _renew_after_s(call: "Call") -> float:
     shortest = min(c.limit.window_us for c in call.ask.charges if c.limit.algorithm is Algorithm.CONCURRENCY)
     return shortest / 1e6 / RENEW_AT
-
-
-def _is_here(call: "Call") -> bool:
-    """Whether the slots were asked for in this worker. Before any answer came, that is the store."""
-    return call.record.store == "local" and call.gateway.store.kind != "local"

@@ -49,8 +49,7 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
     record.costs = costs
     if corrections:
         gateway = call.gateway
-        here = record.store == "local" and gateway.store.kind != "local"
-        keeper = gateway.fallback if here else gateway.store
+        keeper = gateway.fallback if call.decided_here else gateway.store
         for at_us, some in corrections.items():
             keeper.settle(some, at_us)
 
