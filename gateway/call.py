@@ -24,7 +24,7 @@ from gateway.leases import Leases
 from gateway.listener.request import Request
 from gateway.modules.cache.caches import Caches
 from gateway.modules.credentials.supply import Supply
-from gateway.record import OWN, UNKNOWN, CallRecord, RecordSink
+from gateway.record import CALLER, OWN, UNKNOWN, CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.fallback import Fallback
@@ -42,7 +42,7 @@ MOST_ALIKE = 2048
 MOST_FACTS = 1024
 """`Facts` that are surely remembered while they are in use; at most twice as many are (`wire.memo`)."""
 
-_OWN = {*OWN, "tenant", "account", "connection", "notes"}
+_OWN = {*OWN, *CALLER, "notes"}
 _SHARED = tuple(name for name in UNKNOWN if name not in _OWN)
 _shared = itemgetter(*_SHARED)
 
@@ -59,13 +59,15 @@ class Facts(NamedTuple):
 
     whole  every attribute of a record; those of which each call or caller has its own are unknown
     found  those of them that are not unknown
+    notes  see `CallRecord`
     """
 
     whole: dict[str, Any]
     found: dict[str, Any]
+    notes: dict[Any, Any]
 
 
-NO_FACTS = Facts({}, {})
+NO_FACTS = Facts({}, {}, {})
 
 
 class KnownFacts:
@@ -84,7 +86,7 @@ class KnownFacts:
         known = self._known.young.get(key) or self._known.recall(key)
         if known is None:
             found = {name: value for name, value in zip(_SHARED, key, strict=True) if value is not UNKNOWN[name]}
-            known = Facts(UNKNOWN | found, found)
+            known = Facts(UNKNOWN | found, found, {})
             self._known.remember(key, known)
         return known
 
@@ -166,15 +168,15 @@ class Alike:
         "route", "tenant", "tracestate", "upstream_fields",
     )  # fmt: skip
 
-    def __init__(self, call: "Call", notes: dict[Any, Any] | None) -> None:
-        """`notes`: see `CallRecord`; None = this one call is identified for itself, and lends nothing to others."""
+    def __init__(self, call: "Call", *, lends: bool) -> None:
+        """`lends` False: this one call is identified for itself, and others are none the wiser."""
         record = call.record
         self.policies = call.policies
-        self.facts = call.gateway.facts.shared(record) if notes is not None else NO_FACTS
+        self.facts = call.gateway.facts.shared(record) if lends else NO_FACTS
         self.tenant = record.tenant
         self.account = record.account
         self.connection = record.connection
-        self.notes = notes
+        self.notes = record.notes = self.facts.notes if lends else None
         self.peer_trusted = call.peer_trusted
         self.route = call.route
         self.operation = call.operation

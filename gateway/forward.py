@@ -147,13 +147,14 @@ def _head(call: Call, span_id: str) -> bytes:
         fields = upstream_fields(
             call.route, call.gateway.hop, record, head, trusted=call.peer_trusted, credential=credential
         )
+        alike.tracestate = text([field for field in head.fields if lower[field[0]] == b"tracestate"])
         if credential is None or credential.lasting:
             alike.upstream_fields = fields
+            head.block.let_go()
         elif credential.parameter:
             call.target = with_parameter(call.target, credential)
         else:
             fields += _token_line(call, credential)
-        alike.tracestate = text([field for field in head.fields if lower[field[0]] == b"tracestate"])
     line = f"{record.method} {call.target} HTTP/1.1\r\n"
     if alike.tracestate and record.parent_span_id:  # W3C Trace Context §4.3: not without its traceparent
         fields += alike.tracestate

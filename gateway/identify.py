@@ -24,7 +24,7 @@ async def identify(call: Call) -> Refusal | None:
     Waits only where the route wants credentials and they are signed with a key that has to be fetched.
     """
     head, record = call.request.head, call.record
-    if "Via" in head.headers and call.gateway.settings.name in _names(head.headers.getall("Via")):
+    if head.block.via and call.gateway.settings.name in _names(head.headers.getall("Via")):
         return Refusal(LOOP, "This request has passed through this gateway before.")
     resolved = resolve(call.policies, head, record.http_host)
     if isinstance(resolved, Refusal):
@@ -83,18 +83,15 @@ def _find_ask(call: Call, resolved: Resolved, parts: Mapping[str, str | None]) -
 
 def _remember(call: Call, route: Route) -> None:
     """For as long as credentials hold is not for ever: calls that showed some are identified each time."""
-    record = call.record
+    alike = call.alike = Alike(call, lends=not route.authenticate)
     if route.authenticate:
-        call.alike = Alike(call, None)
         return
-    record.notes = {}
-    alike = call.alike = Alike(call, record.notes)
     _remember_line(call, alike)
     if not route.line_keys:
         remembered = call.request.head.block.remembered
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
-        remembered[record.peer_ip, id(route), id(call.operation)] = alike
+        remembered[call.record.peer_ip, id(route), id(call.operation)] = alike
         call.request.head.block.grow(ALIKE_WEIGHT)
 
 

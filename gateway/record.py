@@ -20,7 +20,7 @@ class CallRecord:
 
     notes: dict[Any, Any] | None = None
     """Where sinks may keep what follows from all that is known of a call when it has been
-    identified, but for `OWN`: the same mapping for all calls that are alike in it."""
+    identified, but for `OWN` and `CALLER`: the same mapping for all calls that are alike in it."""
 
     # accept
     request_id: str = ""
@@ -95,6 +95,9 @@ class CallRecord:
 OWN = ("method", "target", "request_id", "trace_id", "span_id", "trace_flags", "parent_span_id", "started")
 """What each call has of its own when it has been identified; all that is known by then besides is common to calls with
 the same fields from the same peer on the same route."""
+
+CALLER = ("tenant", "account", "connection")
+"""What each caller has of its own."""
 
 
 UNKNOWN = {name: vars(CallRecord)[name] for name in CallRecord.__annotations__}

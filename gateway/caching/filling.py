@@ -165,8 +165,8 @@ def _ask_with(call: Call, fields: Fields) -> None:
     """Make this call send the upstream these fields, and nothing that is remembered of calls like it."""
     if fields == call.request.head.fields:
         return
-    request, head, alike = copy.copy(call.request), copy.copy(call.request.head), copy.copy(call.alike)
+    request, alike = copy.copy(call.request), copy.copy(call.alike)
     assert alike is not None, "who may be answered has been identified"
-    head.fields, request.head = fields, head
+    request.head = request.head.saying(fields)
     alike.upstream_fields = b""
     call.request, call.alike = request, alike

@@ -21,15 +21,17 @@ class UsedUp:
     until_s  on the clock of whoever made it
     refusal  what the caller is told
     lines    the fields that say what is left, when somebody has written them
+    said     the same for whoever logs it
     """
 
-    __slots__ = ("decision", "lines", "refusal", "until_s")
+    __slots__ = ("decision", "lines", "refusal", "said", "until_s")
 
     def __init__(self, until_s: float, decision: Decision, refusal: Refusal) -> None:
         self.until_s = until_s
         self.decision = decision
         self.refusal = refusal
         self.lines = b""
+        self.said: Any = None
 
 
 class Kind:

@@ -151,7 +151,8 @@ class PolicySet:
     by_host  the routes by exact host, then by literal first path segment. Host None holds the routes with a wildcard
              host or none; segment None the ones whose first segment is not literal, which are also listed, in order
              of precedence, under every literal segment. Made from `routes`.
-    cached   names of upstreams of which some route keeps answers; made from `routes`
+    cached   names of upstreams of which some route keeps answers; made from `routes`, and so is
+    by_headers  whether header fields decide about any of the routes or operations
     """
 
     version: str
@@ -169,8 +170,11 @@ class PolicySet:
     beside: tuple[str, ...] = ()
     by_host: Mapping[str | None, Mapping[str | None, tuple[Route, ...]]] = field(init=False, repr=False, compare=False)
     cached: frozenset[str] = field(init=False, repr=False, compare=False)
+    by_headers: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_host", by_host(self.routes))
         cached = frozenset(route.upstream.name for route in self.routes if route.cache is not None)
         object.__setattr__(self, "cached", cached)
+        matches = [match for route in self.routes for match in (route.match, *[one.match for one in route.operations])]
+        object.__setattr__(self, "by_headers", any(match.headers for match in matches))

@@ -10,6 +10,7 @@ from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 
 _PER_HOP = frozenset({"OPTIONS", "TRACE"})
+_NO_HEADERS: Mapping[str, str] = {}
 _OTHERS = (("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH"),)
 
 
@@ -48,14 +49,14 @@ class Resolved(NamedTuple):
 
 def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Refusal:
     """Where a request leads, or why nowhere."""
-    headers = head.headers
+    headers = head.headers if policies.by_headers else _NO_HEADERS
     path, question, query = head.target.partition("?")
     method, host = head.method.upper(), host_name(http_host)
     found = find_route(policies, method, host, "/" if path == "*" else path, headers)
     if found is None:
         return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
     route, parameters = found
-    if method in _PER_HOP and (unwelcome := _not_onward(method, route, headers)) is not None:
+    if method in _PER_HOP and (unwelcome := _not_onward(method, route, head.headers)) is not None:
         return unwelcome
     if leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")

@@ -48,17 +48,21 @@ _NO_IDS = Ids(None, None)
 class FieldBlock:
     """The fields of a head, in what they mean for every request line they may stand behind.
 
+    fields, headers  as in `RequestHead`; what was let go is parsed again for whoever asks, and then it stays
+    via         whether they have a `Via`
     remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
     grow        to be told, in fields, what that weighs
+    text        what stands in the memory, and `parse` for it; b"" = it does not stand there, or is not let go
     """
 
     __slots__ = (
         "chunked", "expects_continue", "fields", "grow", "headers", "heads", "http10", "ids", "keep_alive", "length",
-        "remembered", "says_ids", "upgrade",
+        "parse", "remembered", "says_ids", "text", "upgrade", "via",
     )  # fmt: skip
 
     fields: Fields
     headers: Headers
+    via: bool
     http10: bool
     keep_alive: bool
     length: int
@@ -70,6 +74,21 @@ class FieldBlock:
     heads: "dict[bytes, RequestHead]"
     remembered: dict[Any, Any]
     grow: Callable[[int], None]
+    text: bytes
+    parse: Callable[[bytes], Any]
+
+    def let_go(self) -> None:
+        """The stages have seen all they need for calls like this: twenty objects that the next one does not touch."""
+        if self.text:
+            del self.fields, self.headers
+
+    def __getattr__(self, name: str) -> Any:
+        """Somebody needs them in each call: once more will do."""
+        if name not in ("fields", "headers"):
+            raise AttributeError(name)
+        message = self.parse(b"GET / " + self.text)
+        self.text, self.fields, self.headers = b"", message.raw_headers, message.headers
+        return self.fields if name == "fields" else self.headers
 
 
 class RequestHead:
@@ -81,8 +100,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "block", "chunked", "expects_continue", "fields", "has_body", "headers", "http10", "keep_alive", "length",
-        "method", "remembered", "target", "upgrade",
+        "block", "chunked", "expects_continue", "has_body", "http10", "keep_alive", "length", "method", "remembered",
+        "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, block: FieldBlock) -> None:
@@ -90,8 +109,6 @@ class RequestHead:
         self.target = target
         self.http10 = block.http10
         self.keep_alive = block.keep_alive
-        self.fields = block.fields
-        self.headers = block.headers
         self.length = block.length
         self.chunked = block.chunked
         self.has_body = block.chunked or block.length > 0
@@ -99,6 +116,19 @@ class RequestHead:
         self.expects_continue = block.expects_continue
         self.block = block
         self.remembered: dict[str, Any] | None = None
+
+    @property
+    def fields(self) -> Fields:
+        return self.block.fields
+
+    @property
+    def headers(self) -> Headers:
+        return self.block.headers
+
+    def saying(self, fields: Fields) -> "RequestHead":
+        """The same head with other fields to pass on; not remembered."""
+        other, other.block = copy(self), _unremembered(self.block, fields)
+        return other
 
     @property
     def body(self) -> Decoder:
@@ -158,6 +188,7 @@ class RequestHeadParser:
         if self._came_before.knows(text):
             self._blocks.remember(text, block)
             block.grow = self._blocks.grow
+            block.text, block.parse = text, self._parser.parse
 
     def _block(self, text: bytes, whole: bytes, ids: Ids) -> FieldBlock:
         """Parse what is left of the fields; all of them when one that was cut is said a second time."""
@@ -172,7 +203,7 @@ class RequestHeadParser:
         method, target = check_line(head)
         if method in ("OPTIONS", "TRACE") and "Max-Forwards" in block.headers:
             block = _one_hop_less(block)
-        new = RequestHead(method, checked_target(method, target, block.headers), block)
+        new = RequestHead(method, checked_target(method, target, block), block)
         if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
             line = head[:border]
             if self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
@@ -185,16 +216,20 @@ class RequestHeadParser:
 
 
 def _one_hop_less(block: FieldBlock) -> FieldBlock:
-    """The same with what is sent on of Max-Forwards (RFC 9110 §7.6.2); never remembered."""
-    fewer = copy(block)
-    fewer.heads, fewer.remembered, fewer.grow = {}, {}, _weightless
-    fewer.fields = tuple(
+    """The same with what is sent on of Max-Forwards (RFC 9110 §7.6.2)."""
+    fields = tuple(
         (name, b"%d" % max(0, int(value) - 1))
         if name.lower() == b"max-forwards" and _HOPS.fullmatch(value)
         else (name, value)
         for name, value in block.fields
     )
-    return fewer
+    return _unremembered(block, fields)
+
+
+def _unremembered(block: FieldBlock, fields: Fields) -> FieldBlock:
+    other = copy(block)
+    other.heads, other.remembered, other.grow, other.text, other.fields = {}, {}, _weightless, b"", fields
+    return other
 
 
 def _weight(block: FieldBlock) -> int:
@@ -231,10 +266,12 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     block.heads = {}
     block.remembered = {}
     block.grow = _weightless
+    block.text = b""
     block.http10 = http10
     block.keep_alive = not message.should_close
     block.fields = message.raw_headers
     headers = block.headers = message.headers
+    block.via = "Via" in headers
     check_host(headers, http10)
     block.length = request_body(message, headers, http10)
     block.chunked = message.chunked

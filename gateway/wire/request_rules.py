@@ -1,7 +1,7 @@
 """What a request head may say, as strictly as the strictest server behind us might read it."""
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.wire.head import BadHead, Headers, body_length
 
@@ -48,8 +48,16 @@ def check_host(headers: Headers, http10: bool) -> None:
             raise BadHead(400, "malformed Host")
 
 
-def checked_target(method: str, target: str, headers: Headers) -> str:
-    """RFC 9112 §3.2: origin-form, `*` for OPTIONS, absolute-form only when its authority is the Host's."""
+class Block(Protocol):
+    """The fields of a request."""
+
+    @property
+    def headers(self) -> Headers: ...
+
+
+def checked_target(method: str, target: str, block: Block) -> str:
+    """RFC 9112 §3.2: origin-form, `*` for OPTIONS, absolute-form only when its authority is the Host's. Raises
+    BadHead."""
     if "#" in target:
         raise BadHead(400, "fragment in the request target")
     if target[0] == "/":
@@ -58,7 +66,7 @@ def checked_target(method: str, target: str, headers: Headers) -> str:
         if method != "OPTIONS":
             raise BadHead(400, "malformed request target")
         return target
-    return _origin_form(method, target, headers.get("Host", ""))
+    return _origin_form(method, target, block.headers.get("Host", ""))
 
 
 def _origin_form(method: str, target: str, host: str) -> str:

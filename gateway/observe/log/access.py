@@ -9,7 +9,7 @@ from gateway.observe.log.line import Line, call_line, common_line, own_line
 from gateway.observe.log.pretty import access_line
 from gateway.observe.log.schema import SCHEMA
 from gateway.observe.log.writer import is_terminal, writer_for
-from gateway.record import CallRecord
+from gateway.record import CALLER, CallRecord
 from gateway.settings import Logging
 
 MESSAGE = "Call finished"
@@ -39,6 +39,7 @@ class AccessLog:
         self._lowest = LEVELS[logging.level]
         self._with_query = "query" not in {name.lower() for name in logging.redact}
         self._hidden = tuple(hidden_fields(logging))
+        self._hidden_of_callers = tuple(hidden_fields(logging) & {*CALLER})
         self._now = Clock().now
         constant = self._constant = {"message": MESSAGE, "event_name": ACCESS, "schema": SCHEMA, **envelope}
         self._head = HEADS[logging.format](constant)
@@ -61,9 +62,11 @@ class AccessLog:
             start = record.notes.get(key)
             if start is None:
                 start = record.notes[key] = self._head.start(level, self._shown(common_line, record))
-            data = (
-                self._head.encode(self._now(), start, own_line(record, with_query=self._with_query)) if start else None
-            )
+            if start:
+                own = own_line(record, with_query=self._with_query)
+                for name in self._hidden_of_callers:
+                    own.pop(name, None)
+                data = self._head.encode(self._now(), start, own)
         self._write(data or self._encode(self._now(), level, self._shown(call_line, record)))
 
     def document(self, record: CallRecord) -> Line:

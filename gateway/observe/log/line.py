@@ -42,12 +42,24 @@ def common_line(record: CallRecord, *, with_query: bool) -> Line:
         "client_ip": record.client_ip,
         "peer_ip": record.peer_ip,
     }
-    _add_caller(line, record, with_query)
+    if record.http_host:
+        line["http_host"] = record.http_host
+    if record.user_agent:
+        line["http_user_agent"] = record.user_agent[:USER_AGENT_CHARS]
+    if record.referer:
+        line["http_referer"] = _referer(record.referer, with_query)
+    if record.route:
+        line["route"] = record.route
+        line["upstream"] = record.upstream
+    if record.operation:
+        line["operation"] = record.operation
+    if record.entity:
+        line["entity"] = record.entity
     return line
 
 
 def own_line(record: CallRecord, *, with_query: bool) -> Line:
-    """What each call has of its own."""
+    """What each call and each caller have of their own."""
     path, question, query = record.target.partition("?")
     total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
     queue_s, retry_wait_s = record.queue_s, record.retry_wait_s
@@ -65,6 +77,7 @@ def own_line(record: CallRecord, *, with_query: bool) -> Line:
         "decision": record.verdict,
         "store": record.store,
     }
+    _add_caller(line, record)
     if question and with_query:
         line["query"] = redact_query(query)[:PATH_CHARS]
     if record.trace_id:
@@ -80,9 +93,6 @@ def own_line(record: CallRecord, *, with_query: bool) -> Line:
         line["retry_wait_ms"] = int(retry_wait_s * 1e6) / 1e3
     if record.upstream_addr:
         line["upstream_addr"] = record.upstream_addr
-    if record.auth_scheme:
-        line["auth_scheme"] = record.auth_scheme
-        line["auth_key"] = record.auth_key
     if record.decision is not None and record.decision.verdicts:
         _add_limits(line, record, record.decision)
     if record.breaker:
@@ -108,26 +118,16 @@ def _origin_form(target: str) -> str:
     return ("/" + rest.partition("/")[2] if scheme_end else target)[:PATH_CHARS]
 
 
-def _add_caller(line: Line, record: CallRecord, with_query: bool) -> None:
-    if record.http_host:
-        line["http_host"] = record.http_host
-    if record.user_agent:
-        line["http_user_agent"] = record.user_agent[:USER_AGENT_CHARS]
-    if record.referer:
-        line["http_referer"] = _referer(record.referer, with_query)
-    if record.route:
-        line["route"] = record.route
-        line["upstream"] = record.upstream
-    if record.operation:
-        line["operation"] = record.operation
-    if record.entity:
-        line["entity"] = record.entity
+def _add_caller(line: Line, record: CallRecord) -> None:
     if record.tenant:
         line["tenant"] = record.tenant
     if record.account:
         line["account"] = record.account
     if record.connection:
         line["connection"] = record.connection
+    if record.auth_scheme:
+        line["auth_scheme"] = record.auth_scheme
+        line["auth_key"] = record.auth_key
 
 
 def _referer(value: str, with_query: bool) -> str:
@@ -139,18 +139,17 @@ def _referer(value: str, with_query: bool) -> str:
 
 def _add_limits(line: Line, record: CallRecord, decision: Decision) -> None:
     """Every limit that was asked; and the tightest enforced one. A refusal may be told of many calls."""
-    notes = record.notes
     if record.costs is not None:
         line["cost_settled"] = not record.cost_unknown
         if record.cost_unknown:
             line["cost_unknown"] = record.cost_unknown
-    if notes is None or decision.admitted:
+    repeated = record.ask.used_up
+    if repeated is None or repeated.decision is not decision:
         line.update(_limits(record, decision.verdicts))
         return
-    known: tuple[Decision, Line] | None = notes.get("refusal")
-    if known is None or known[0] is not decision:
-        known = notes["refusal"] = (decision, _limits(record, decision.verdicts))
-    line.update(known[1])
+    if repeated.said is None:
+        repeated.said = _limits(record, decision.verdicts)
+    line.update(repeated.said)
 
 
 def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
