@@ -12,7 +12,7 @@ SETTLE_S = 0.1
 
 
 class Ending:
-    """Of one worker. Made before anything slow starts, so that it can be told to stop at any time.
+    """One worker's end. Made before anything slow starts, so that it can be told to stop at any time.
 
     draining  whether the drain has begun
     """

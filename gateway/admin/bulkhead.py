@@ -24,7 +24,7 @@ FREE = frozenset({"/-/stream", "/live"})
 
 
 class Bulkhead:
-    """Of one worker."""
+    """Lets so many requests to one worker's admin listener at a time, and so often."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(PLACES)

@@ -14,7 +14,7 @@ EVERY_S = 10.0
 
 
 class Denials:
-    """Of one worker."""
+    """Counts wrong tokens that were shown to one worker, and tells of them."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -73,7 +73,10 @@ def check_members(order: Mapping[str, Any], needed: set[str], optional: set[str]
 
 
 def segments(request: web.Request, behind: str) -> list[str]:
-    """Of the raw path: decoded, `%2F` inside a value would look like a border between two. Raises AdminProblem."""
+    """What the raw path says behind `behind`, segment by segment, not decoded yet. Raises AdminProblem.
+
+    Once a path is decoded, `%2F` inside a value looks like a border between two.
+    """
     path = request.raw_path.partition("?")[0]
     if not path.startswith(behind):
         raise AdminProblem(400, "BAD_REQUEST", "The request target must be a plain path.")

@@ -38,7 +38,7 @@ class Minute(NamedTuple):
 
 
 class HeavyCallers:
-    """Of one worker."""
+    """Counts one worker's calls by partition: in this minute and the one before; of older ones, the heaviest."""
 
     def __init__(self) -> None:
         self._seen: list[Any] = []

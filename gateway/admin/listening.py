@@ -78,7 +78,7 @@ class Wanted(NamedTuple):
 
 
 class Listener:
-    """One of them. `home` is the worker it is connected to."""
+    """Somebody who listens, and what waits to be sent there. `home` is the worker that they are connected to."""
 
     def __init__(self, home: int, wanted: Wanted) -> None:
         self.home = home

@@ -32,7 +32,7 @@ _NOT_KEPT = ("schema", "service_name", "service_version", "instance", "message")
 
 
 class Lookout:
-    """Of one worker.
+    """Collects what one worker can tell, and answers its siblings' questions with it.
 
     streams   who listens to the stream, connected to this worker
     facts     what the worker knows of itself at any time: JSON

@@ -19,7 +19,7 @@ MOST = 1_000
 
 
 class Repeats:
-    """Of one worker. Answers its siblings' questions `repeats.watch`, `repeats.counts` and `repeats.of`."""
+    """Counts one worker's reads. Answers its siblings' questions `repeats.watch`, `repeats.counts` and `repeats.of`."""
 
     def __init__(self, siblings: Siblings, batch: Batch) -> None:
         self._batch = batch

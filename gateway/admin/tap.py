@@ -21,7 +21,7 @@ LEASE_S = 10.0
 
 
 class Tap:
-    """Of one worker."""
+    """Calls and events of one worker on their way to whoever listens, this worker's listeners or siblings'."""
 
     def __init__(self, siblings: Siblings, batch: Batch, access: AccessLog) -> None:
         self._siblings = siblings

@@ -41,7 +41,7 @@ def facts(document: Document, margin: str = "") -> Iterator[str]:
 
 
 def keyed(document: Document) -> Document:
-    """Of one caller: the part of its key that it does not have is shown as it is written."""
+    """A document about one caller, with `~` for the part of its key that it does not have."""
     key = document.get("key")
     if not isinstance(key, dict):
         return document

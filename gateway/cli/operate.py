@@ -23,7 +23,7 @@ breaker = typer.Typer(help="Circuit breakers: show, open, close, auto.", no_args
 
 
 def path_to(*words: str) -> str:
-    """Of the admin API: these words below `/-/`."""
+    """The path of an operation of the admin API: these words below `/-/`, each as one segment."""
     return "/-/" + "/".join(quote(word, safe="") for word in words)
 
 

@@ -58,7 +58,7 @@ class Queue:
 
 
 class Hooks:
-    """Of one worker. Needs the running loop; nothing is started yet.
+    """One worker's couriers, outbox and intake. Needs the running loop; nothing is started yet.
 
     levels  letters by (receiver, state), as old as LOOK_S; older while the store is away
     """

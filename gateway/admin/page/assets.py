@@ -27,7 +27,7 @@ def assets() -> dict[str, tuple[bytes, str]]:
 
 
 async def asset(_view: AdminView, request: web.Request) -> web.StreamResponse:
-    """One of them; a browser asks each time whether it still has the right one."""
+    """One file of the page; a browser asks each time whether it still has the right one."""
     name = request.path.removeprefix(BEHIND)
     if name not in assets():
         raise web.HTTPNotFound

@@ -15,7 +15,10 @@ MOST_ADDRESSES = 1024
 
 
 class Doorstep:
-    """Of one worker: wrong tokens as a bucket of `AT_ONCE`, of which one comes back every `EVERY_S` seconds."""
+    """How long an address has to wait for its next try at this worker.
+
+    Each has a bucket of `AT_ONCE` wrong tokens, of which one comes back every `EVERY_S` seconds.
+    """
 
     def __init__(self) -> None:
         self._empty_s: OrderedDict[str, float] = OrderedDict()  # when all of an address's wrong ones are forgotten

@@ -75,7 +75,7 @@ async def ask(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 class SignIn:
-    """Of one worker: it remembers who has shown wrong tokens."""
+    """The form and what it is answered with. Each worker remembers by itself who has shown wrong tokens."""
 
     def __init__(self, view: AdminView) -> None:
         self._view = view

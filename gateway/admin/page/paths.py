@@ -23,7 +23,7 @@ SAFE = "=~"
 
 
 def path_of(kind: str, partition: str) -> str:
-    """Of the page of a partition: `kind` is `callers` (of a limit) or `breakers`."""
+    """The path of a partition's page. `kind` is `callers` (of a limit) or `breakers`."""
     name, _, others = partition.removeprefix("breaker:").partition(":{")
     first, _, rest = others.partition("}")
     words = [name, *(word for word in (first, *rest.split(":")) if word and word != "*")]

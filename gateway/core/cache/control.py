@@ -68,7 +68,7 @@ def values(fields: Fields, name: bytes) -> list[str]:
 
 
 def directives(fields: Fields) -> Directives:
-    """Of the message with these fields."""
+    """The cache directives of the message with these fields."""
     return Directives(values(fields, b"cache-control"))
 
 

@@ -77,7 +77,10 @@ class Surroundings:
 
 
 class Renewal:
-    """See the module. `line` is the field that is shown, b"" before the first token."""
+    """Keeps the token of one credential.
+
+    line  the field line that upstreams are shown; b"" before the first token
+    """
 
     def __init__(self, credential: Credential, asker: Asker, vault: Vault, around: Surroundings) -> None:
         assert credential.oauth is not None, "what lasts is not renewed"

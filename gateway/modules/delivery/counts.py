@@ -12,7 +12,11 @@ _RESULTS = {Step.DONE: "delivered", Step.RETRY: "retried", Step.DEAD: "dead"}
 
 
 class Counts:
-    """Of one worker. `deliveries` by (queue, result), `dropped` by (queue, reason). Needs the running loop."""
+    """What became of letters, as far as this worker has had them in its hands. Needs the running loop.
+
+    deliveries  tries by (queue, result)
+    dropped     letters by (queue, reason)
+    """
 
     def __init__(self) -> None:
         self.deliveries: Counter[tuple[str, ...]] = Counter()

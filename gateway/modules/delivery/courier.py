@@ -46,7 +46,7 @@ class Tells(Protocol):
 
 
 class Courier:
-    """One of them. `worker` is a name that no other process has."""
+    """Takes letters out of one queue to its receiver. `worker` is a name that no other process has."""
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class Inlet:
 
 
 class Intake:
-    """Of one worker.
+    """The sources of webhooks, and the way of what they send into the queues of services.
 
     path       in front of the names of sources, such as `/hooks/`
     counts     webhooks by (source, result)

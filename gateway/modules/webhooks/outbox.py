@@ -33,7 +33,7 @@ class _Held(NamedTuple):
 
 
 class Outbox:
-    """Of one worker.
+    """Takes the events that this worker tells to the queues of their subscribers.
 
     on_stored   told that these queues have more
     on_dropped  told of each event that a receiver will not get: (receiver, reason)

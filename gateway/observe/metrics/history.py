@@ -14,7 +14,7 @@ KEPT_S = 15 * 60
 
 
 class History:
-    """Of one worker."""
+    """One worker's points of the last `KEPT_S` seconds, made by whoever calls `beat`."""
 
     def __init__(self, totals: Totals) -> None:
         self._totals = totals

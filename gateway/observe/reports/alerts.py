@@ -22,7 +22,7 @@ MESSAGES = {
 
 
 class Alerts:
-    """Of one worker. `seen` says what was counted so far, by upstream."""
+    """Judges a worker's upstreams every `LOOK_S` seconds. `seen` says what was counted so far, by upstream."""
 
     def __init__(self, thresholds: Thresholds, seen: Callable[[], Mapping[str, Seen]]) -> None:
         self._thresholds = thresholds

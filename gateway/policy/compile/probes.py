@@ -9,7 +9,7 @@ LEAST_INTERVAL_US = 5_000_000
 
 
 def probe(entry: Entry, connections: int, draft: Draft) -> core.Probe | None:
-    """Of one upstream.
+    """What the connection tests of one upstream ask it; None = its policy says nothing of them.
 
     connections  how many its credentials name
     """
