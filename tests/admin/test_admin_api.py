@@ -66,7 +66,7 @@ async def test_metrics_in_both_formats(admin: Admin) -> None:
     assert {name.removesuffix("_total") for name in INSTRUMENTS} <= names
 
 
-async def test_the_loaded_set(admin: Admin) -> None:
+async def test_the_loaded_set_is_shown_with_where_each_limit_stands(admin: Admin) -> None:
     status, body, _ = await admin.ask("/-/policy")
     assert status == 200
     assert (body["version"], body["loaded_at"]) == ("0123456789ab", "2026-11-21T05:30:00Z")

@@ -183,7 +183,7 @@ def test_the_token_is_not_in_the_text_of_the_settings() -> None:
     ("host", "ours"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.1", False), ("0.0.0.0", False), ("", False)],
 )
-def test_loopback(host: str, ours: bool) -> None:
+def test_only_addresses_that_surely_are_loopback_count_as_such(host: str, ours: bool) -> None:
     assert is_loopback(host) is ours
 
 
@@ -191,7 +191,7 @@ def test_loopback(host: str, ours: bool) -> None:
     ("field", "name"),
     [("a.example:80", "a.example"), ("[::1]:80", "::1"), ("LocalHost.", "localhost"), ("[", ""), ("", ""), (":80", "")],
 )
-def test_host_names(field: str, name: str) -> None:
+def test_the_name_in_a_host_field(field: str, name: str) -> None:
     assert host_name(field) == name
 
 

@@ -43,7 +43,7 @@ async def order(admin: Admin, body: object, path: str = PATH) -> tuple[int, Any]
     return status, document
 
 
-async def test_which_there_are(admin: Admin) -> None:
+async def test_every_breaker_is_listed_with_its_numbers(admin: Admin) -> None:
     status, body, _ = await admin.ask("/-/breakers")
     assert status == 200
     connection, slow, own = body["breakers"]
@@ -66,7 +66,7 @@ async def test_which_there_are(admin: Admin) -> None:
     assert (own["scope"], own["routes"]) == ("local", [])
 
 
-async def test_how_one_stands(admin: Admin) -> None:
+async def test_one_callers_breaker_is_shown_as_it_stands(admin: Admin) -> None:
     key = {"tenant": "acme", "connection": "conn/42"}
     assert (await admin.ask(PATH))[:2] == (200, {"key": key, "name": "connection", "state": "closed"})
     await admin.worker.store.report([Report(GUARD, 0, failed=3)])
@@ -188,7 +188,7 @@ async def test_a_page_cannot_send_orders(admin: Admin) -> None:
     assert body["code"] == "BAD_ORDER"
 
 
-async def test_without_the_store(admin: Admin) -> None:
+async def test_without_the_store_nothing_is_shown_or_ordered(admin: Admin) -> None:
     store: Any = admin.worker.store
     await store.close()
     assert (await admin.ask(PATH))[1]["code"] == "STORE_UNAVAILABLE"

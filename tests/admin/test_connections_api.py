@@ -41,7 +41,7 @@ async def reported(admin: Admin, *about: tuple[Named, Report], now_us: int = STA
     statuses.now_us = 0
 
 
-async def test_one_connection(admin: Admin) -> None:
+async def test_the_document_of_a_connection(admin: Admin) -> None:
     await reported(admin, (ACME, OK))
     await admin.worker.statuses.report([(ACME, DENIED)])
     await admin.spend(BUCKET, partition(BUCKET.name, BUCKET.key, {"tenant": "acme", "connection": "conn_42"}), 13)
@@ -126,7 +126,7 @@ async def test_the_tenant_tells_connections_of_one_name_apart(admin: Admin) -> N
 
 
 @pytest.mark.parametrize("name", ["a/b", "a/test", "ein Gerät", "%2F", "\x1b[2J", "x" * 300, "a:b"])
-async def test_any_name(admin: Admin, name: str) -> None:
+async def test_whatever_its_name_a_connection_is_found_by_it(admin: Admin, name: str) -> None:
     await reported(admin, (name_of("acme", name), OK))
     status, body, _ = await admin.ask(f"/-/connections/{quote(name, safe='')}")
     assert (status, body["state"]) == (200, "online")
@@ -137,7 +137,7 @@ async def test_any_name(admin: Admin, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["conn_4", "conn_42?tenant=globex", "conn_42?tenant=", "%FF"])
-async def test_an_unknown_connection(admin: Admin, path: str) -> None:
+async def test_an_unknown_connection_is_404(admin: Admin, path: str) -> None:
     await reported(admin, (ACME, OK))
     status, body, _ = await admin.ask(f"/-/connections/{path}")
     assert (status, body["code"]) == (404, "NO_SUCH_CONNECTION")
@@ -158,7 +158,7 @@ async def names(admin: Admin, query: str = "") -> list[str]:
     return [one["connection"] for one in body["connections"]]
 
 
-async def test_open_issues(admin: Admin) -> None:
+async def test_the_list_is_worst_first_and_can_be_filtered_by_state(admin: Admin) -> None:
     about = {"fine": OK, "locked": DENIED, "gone": SHUT}
     await reported(admin, *((Named("acme", name), report) for name, report in about.items()))
     assert await names(admin) == ["gone", "locked", "fine"]
@@ -177,7 +177,7 @@ async def test_open_issues(admin: Admin) -> None:
     }
 
 
-async def test_pages(admin: Admin) -> None:
+async def test_the_list_comes_in_pages_that_lose_and_repeat_nothing(admin: Admin) -> None:
     await reported(admin, *((Named("acme", f"c{number:02}"), SHUT if number % 2 else OK) for number in range(25)))
     seen: list[str] = []
     target, pages = "/-/connections?limit=10", 0

@@ -11,12 +11,12 @@ from gateway.admin.table import ENDPOINTS
 DOC = (Path(__file__).parents[2] / "docs" / "admin-api.md").read_text()
 
 
-def test_routes() -> None:
+def test_every_operation_is_documented() -> None:
     described = re.findall(r"^\| (GET|PUT|POST|DELETE) \| `(\S+)` \| (.*) \|$", DOC, re.MULTILINE)
     assert described == [(endpoint.method, endpoint.path, endpoint.about) for endpoint in ENDPOINTS]
 
 
-def test_errors() -> None:
+def test_every_error_code_is_documented() -> None:
     described = {
         (int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([A-Z_]+)` \|", DOC, re.MULTILINE)
     }

@@ -78,12 +78,12 @@ async def test_asking_again_begins_anew(admin: Admin) -> None:
 
 
 @pytest.mark.parametrize("order", [{}, {"ttl": 5}, {"ttl": "soon"}, {"ttl": "1m", "more": 1}, []])
-async def test_bad_orders(admin: Admin, order: object) -> None:
+async def test_bad_orders_are_refused(admin: Admin, order: object) -> None:
     status, body, _ = await admin.ask("/-/repeats", "POST", json=order)
     assert (status, body["code"]) == (400, "BAD_ORDER")
 
 
-async def test_bad_questions(admin: Admin) -> None:
+async def test_bad_questions_are_refused(admin: Admin) -> None:
     assert (await admin.ask("/-/repeats?limit=0"))[0] == 400
 
 

@@ -86,7 +86,7 @@ async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told(most
     ],
     ids=str,
 )
-def test_filters(wanted: Wanted, taken: set[str]) -> None:
+def test_who_listens_gets_what_it_asked_for(wanted: Wanted, taken: set[str]) -> None:
     calls = {"call": call(), "limited": call(verdict="limited"), "other": call("other", connection="c2")}
     found = {name for name, record in calls.items() if wanted.wants_calls and wanted.calls_of([record])}
     if wanted.takes_event("breaker.opened", {}):

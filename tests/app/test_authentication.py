@@ -159,7 +159,7 @@ async def test_credentials_that_are_not_ours_pass(guarded: Running, upstream: Up
     assert [request.fields("Authorization") for request in upstream.received] == [["Basic dTpw"]] * 2
 
 
-async def test_forward_credentials(guarded: Running, upstream: Upstream) -> None:
+async def test_credentials_go_on_only_where_the_policy_says_so(guarded: Running, upstream: Upstream) -> None:
     assert (await ask(guarded, "/visible/x", X_Api_Key=KEY)).status == 200
     assert upstream.received[0].fields("X-Api-Key") == [KEY]
     (record,) = await guarded.records.wait(1)
@@ -244,7 +244,7 @@ async def test_credentials_that_do_not_say_the_key_part(guarded: Running, upstre
     assert upstream.received == []
 
 
-async def test_bad_tokens(guarded: Running) -> None:
+async def test_bad_tokens_are_401(guarded: Running) -> None:
     now = int(time.time())
     bad = [
         token(exp=now - 100),

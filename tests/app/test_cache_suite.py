@@ -107,7 +107,7 @@ def pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_behaviour(start: Start, upstream: Upstream, case: Case) -> None:
+async def test_answers_are_reused_by_the_rules_of_rfc_9111(start: Start, upstream: Upstream, case: Case) -> None:
     cached = await begin(start, upstream, ttl="0s")
     cached.answers(answer(b"0123456789", *case.answer, status=case.status))
     first = await cached.get("/things", *pairs(case.request))

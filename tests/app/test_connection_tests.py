@@ -173,7 +173,9 @@ async def test_without_credentials_of_its_own(start: Start, upstream: Upstream) 
 
 
 @pytest.mark.parametrize(("days", "well"), [(365, True), (3, True), (-1, False)])
-async def test_certificates(start: Start, tmp_path: Path, days: int, well: bool) -> None:
+async def test_how_long_the_upstreams_certificate_still_holds(
+    start: Start, tmp_path: Path, days: int, well: bool
+) -> None:
     authority_, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ends = datetime.now(UTC) + timedelta(days=days, hours=1)
     issued = authority_.issue_cert("localhost", not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=ends)

@@ -88,7 +88,7 @@ async def left(gateway: Running, connection: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("status", [200, 429, 503])
-async def test_waits_and_counts(start: Start, upstream: Upstream, status: int) -> None:
+async def test_absurd_waits_and_counts_are_bounded(start: Start, upstream: Upstream, status: int) -> None:
     gateway = await start(POLICIES % upstream.url)
     for number, value in enumerate(ABSURD):
         upstream.script = always(said(value, status))
@@ -105,7 +105,7 @@ async def test_waits_and_counts(start: Start, upstream: Upstream, status: int) -
 
 
 @pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
-async def test_costs(start: Start, upstream: Upstream, kind: bytes) -> None:
+async def test_absurd_costs_are_bounded(start: Start, upstream: Upstream, kind: bytes) -> None:
     """What is no cost leaves what was reserved; what is too much is owed once, not for ever."""
     gateway = await start(POLICIES % upstream.url)
     for number, cost in enumerate(COSTS):

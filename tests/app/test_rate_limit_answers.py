@@ -125,7 +125,7 @@ async def test_shadow_limits_are_recorded_and_never_seen(start: Start, upstream:
     assert records[3].limit_fired == "tenant-10m"
 
 
-async def test_no_route(start: Start, upstream: Upstream) -> None:
+async def test_a_call_without_a_route_is_404_and_says_nothing_of_limits(start: Start, upstream: Upstream) -> None:
     gateway = await start((ONE_ROUTE % {"url": upstream.url}).replace("path_prefix: /", "path_prefix: /erp/"))
     status, fields, body = await call(gateway)
     assert (status, json.loads(body)["code"]) == (404, "NO_ROUTE")

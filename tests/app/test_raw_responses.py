@@ -101,7 +101,9 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("response", "body"), [c[1:] for c in BODIES], ids=[c[0] for c in BODIES])
-async def test_bodies(gateway: Running, upstream: Upstream, response: bytes, body: bytes) -> None:
+async def test_bodies_arrive_as_they_were_framed(
+    gateway: Running, upstream: Upstream, response: bytes, body: bytes
+) -> None:
     upstream.script = always(response)
     _, got = split(await gateway.raw(GET_CLOSE))
     assert got == body

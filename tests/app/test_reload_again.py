@@ -16,7 +16,7 @@ def test_only_what_may_pass_is_tried_again() -> None:
     assert [one.may_pass for one in (LOADED, UNCHANGED, FAILED, WRONG, UNREADABLE)] == [False, False, True, False, True]
 
 
-def test_later_and_later() -> None:
+def test_tries_get_rarer_up_to_a_bound() -> None:
     again, now_s, waits = Again(), 1000.0, []
     assert not again.due(now_s)
     for _ in range(9):

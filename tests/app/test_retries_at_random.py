@@ -124,7 +124,9 @@ async def call(gateway: Running, rng: random.Random, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_whatever_happens(start: Start, upstream: Upstream, seed: int) -> None:
+async def test_whatever_happens_nothing_leaks_and_every_call_is_answered(
+    start: Start, upstream: Upstream, seed: int
+) -> None:
     rng = random.Random(seed)
     gateway = await start(POLICIES % upstream.url)
     stages = gateway.gateway

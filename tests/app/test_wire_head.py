@@ -173,7 +173,7 @@ async def test_refused_requests(requests: RequestHeadParser, head: bytes, status
         ("/%2F/../;x?%zz", "/%2F/../;x?%zz"),
     ],
 )
-async def test_targets(requests: RequestHeadParser, target: str, origin_form: str) -> None:
+async def test_targets_as_they_are_read(requests: RequestHeadParser, target: str, origin_form: str) -> None:
     assert requests.parse(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()).target == origin_form
 
 
@@ -184,7 +184,7 @@ async def test_a_port_that_the_scheme_means_anyway(requests: RequestHeadParser, 
     assert requests.parse("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n".format(*pair).encode()).target == "/x"
 
 
-async def test_options_star(requests: RequestHeadParser) -> None:
+async def test_options_may_ask_about_the_whole_server(requests: RequestHeadParser) -> None:
     assert requests.parse(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").target == "*"
 
 

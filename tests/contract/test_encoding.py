@@ -15,7 +15,7 @@ WINDOW = Charge(rolling(quota=500), "tenant-10m:{=acme}", 2)
 SLOTS = Charge(parallel(slots=8), "parallel:{=c1}", 3)
 
 
-def test_admit() -> None:
+def test_an_ask_as_the_script_gets_it() -> None:
     arguments = encode_admit(Ask([WINDOW, SLOTS]), "01JD", prefix="gw:", commit=True)
     assert arguments[:7] == [2, "gw:tenant-10m:{=acme}", "gw:parallel:{=c1}", "admit", 0, "01JD", b""]
     assert arguments[7] == bytes.fromhex("01 01 00000002 000001f4 000023c34600 000000000001 000000000000")
@@ -29,7 +29,7 @@ def test_admit() -> None:
     ]
 
 
-def test_rule() -> None:
+def test_a_rule_has_the_fields_that_the_script_unpacks() -> None:
     shadow = replace(bucket(burst=20, rate=3, per_us=10), mode=Mode.SHADOW)
     *_, rule = encode_admit(Ask([Charge(shadow, "b", 4)]), "", prefix="", commit=True)
     fields = iter(rule)
@@ -52,7 +52,7 @@ def test_release_and_renew_name_only_what_holds_slots() -> None:
     assert encode_renew([WINDOW], "01JD", "gw:") is None
 
 
-def test_decode() -> None:
+def test_a_reply_becomes_a_decision() -> None:
     decision = decode_admit([0, 99, 1, 4, 60, 5, 0, 0, 0, 70, 7, 7], Ask([WINDOW, SLOTS]))
     assert decision == Decision(False, (Verdict(True, 4, 60, 5, 0), Verdict(False, 0, 70, 7, 7)), 99)
     assert decode_admit([1, 99], Ask([])) == Decision(True, (), 99)

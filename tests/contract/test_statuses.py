@@ -115,7 +115,9 @@ turns = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120, deadline=None)
 @given(turns)
-def test_all_three_agree(server: "redis.Redis", history: list[tuple[int, list[tuple[Named, Report]]]]) -> None:
+def test_script_local_store_and_core_agree(
+    server: "redis.Redis", history: list[tuple[int, list[tuple[Named, Report]]]]
+) -> None:
     server.flushall()
     model: dict[Named, Track] = {}
     script, local = Kept(server), Kept()
@@ -325,7 +327,7 @@ def test_memory_of_a_connection_is_bounded(server: "redis.Redis") -> None:
     assert counts.totals(track.buckets)[counts.OTHER].ok == 10 * 8
 
 
-async def test_where_statuses_live(redis_url: str, redis_client: Any) -> None:
+async def test_statuses_live_in_the_store_or_in_the_worker(redis_url: str, redis_client: Any) -> None:
     store = RedisStore(redis_url, timeout_us=5_000_000)
     told: list[Transition] = []
     await store.start()

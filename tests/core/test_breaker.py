@@ -274,7 +274,7 @@ STORIES = {
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_stories(name: str) -> None:
+def test_the_states_go_as_the_story_says(name: str) -> None:
     breaker, steps = STORIES[name]
     Story(breaker).tell(*steps)
 

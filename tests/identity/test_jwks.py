@@ -82,7 +82,7 @@ async def test_a_bad_answer_changes_nothing(issuer: Issuer, name: str) -> None:
         assert (one.kids, one.failures, issuer.fetches) == ([], [reason], 1)
 
 
-async def test_nobody_there() -> None:
+async def test_an_issuer_that_is_not_there_is_a_failure_with_its_reason() -> None:
     async with Issuer() as gone:
         url = gone.url
     async with fetching(url) as one:

@@ -92,7 +92,7 @@ def test_a_key_set_has_a_bound() -> None:
         read_jwks(key_set(*[jwk("k")] * (MAX_KEYS + 1)))
 
 
-def test_texts_of_files() -> None:
+def test_a_file_holds_pem_keys_or_one_jwk_or_a_key_set() -> None:
     assert len(read_keys(public_pem("k1") + "\n" + public_pem("k2", "ES256"))) == 2
     assert read_keys(json.dumps(jwk("k1")))[0].kid == "k1"
     assert read_keys(json.dumps({"keys": [jwk("k1"), jwk("k2")]}))[1].kid == "k2"

@@ -53,7 +53,7 @@ def unsigned(header: dict[str, Any], payload: dict[str, Any], signature: bytes =
 
 
 @pytest.mark.parametrize("algorithm", ALL)
-def test_a_good_token(algorithm: str) -> None:
+def test_a_good_token_says_who_is_calling(algorithm: str) -> None:
     kind = {"RS384": "RS256", "PS256": "RS256"}.get(algorithm, algorithm)
     signed = jwt.encode(claims(scope="a b"), private_key("k1", kind), algorithm, {"kid": "k1"})  # type: ignore[arg-type]
     found = tokens(jwk("k1", kind), algorithms=ALL).check(signed)
@@ -106,7 +106,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_token(name: str) -> None:
+def test_a_bad_token_is_refused_each_time_with_its_reason(name: str) -> None:
     bad, reason = BAD[name]
     verifier = tokens(jwk("k1"))
     for _ in range(2):  # nothing bad is remembered as good
@@ -171,7 +171,7 @@ def test_a_key_is_used_only_for_what_it_is_meant_for() -> None:
     assert "does not fit the key" in found.reason
 
 
-def test_the_shared_secret() -> None:
+def test_a_shared_secret_signs_with_its_own_algorithm_only() -> None:
     verifier = Tokens(scheme(("HS256",), secret=SECRET), (), time.time)
     good = jwt.encode(claims(), SECRET, "HS256")
     assert isinstance(verifier.check(good), Identity)

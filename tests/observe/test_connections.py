@@ -201,7 +201,7 @@ async def test_the_success_that_may_end_a_trouble_is_reported_at_once(
         ({"status": 200, "error_class": "reset", "attempts": FAILED + GOOD}, {"failed": 2, "failures": 2, "tail": 2}),
     ],
 )
-async def test_what_calls_say(
+async def test_what_an_attempt_says_of_its_connection(
     store: Store, connections: Connections, record: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     connections.emit(call(store, **record))
@@ -227,7 +227,9 @@ async def test_what_calls_say(
         {"status": 200, "connection": ""},
     ],
 )
-async def test_what_says_nothing(store: Store, connections: Connections, record: dict[str, Any]) -> None:
+async def test_calls_that_say_nothing_of_a_connection_are_not_reported(
+    store: Store, connections: Connections, record: dict[str, Any]
+) -> None:
     connections.emit(call(store, **record))
     await connections.close()
     assert store.pushes == []
@@ -471,11 +473,15 @@ async def test_what_redact_names_is_left_out(store: Store, lines: Callable[..., 
 
 
 @pytest.mark.parametrize("settings", [{"connection_errors": "off"}, {"level": "error"}])
-async def test_silence(store: Store, lines: Callable[..., list[dict[str, Any]]], settings: dict[str, Any]) -> None:
+async def test_the_log_of_errors_can_be_switched_off(
+    store: Store, lines: Callable[..., list[dict[str, Any]]], settings: dict[str, Any]
+) -> None:
     assert lines(call(store, **REFUSED), **settings) == []
 
 
-async def test_other_formats(store: Store, lines: Callable[..., list[dict[str, Any]]]) -> None:
+async def test_lines_of_errors_have_the_names_of_the_format(
+    store: Store, lines: Callable[..., list[dict[str, Any]]]
+) -> None:
     (line,) = lines(call(store, **REFUSED), format="ecs")
     assert (line["log.logger"], line["error.type"], line["labels.connection"]) == (
         "gateway.connection_error",
@@ -484,7 +490,7 @@ async def test_other_formats(store: Store, lines: Callable[..., list[dict[str, A
     )
 
 
-async def test_at_a_terminal(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_at_a_terminal_an_error_is_one_harmless_line(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     errors = ConnectionErrors(Logging(pretty=True), {})
     connections = Connections(Outcomes(DEFAULT), errors, store.push, clock=lambda: store.now)
     connections.emit(call(store, **REFUSED, connection="\x1b[2Jodd"))

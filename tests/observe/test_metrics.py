@@ -92,7 +92,7 @@ def test_a_refused_call(metrics: Metrics, call: CallRecord) -> None:
         ("", "UPSTREAM_RATE_LIMITED", "", {}),
     ],
 )
-def test_upstream_errors(
+def test_errors_of_upstreams_are_counted_by_their_kind(
     metrics: Metrics, call: CallRecord, aborted_by: str, code: str, error: str, counted: dict[str, float]
 ) -> None:
     call.aborted_by, call.code, call.error_class = aborted_by, code, error

@@ -159,7 +159,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_said(name: str, errors_of: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_mistake_is_said_where_it_stands(
+    name: str, errors_of: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET", SECRET)
     text, *expected = BAD[name]
     assert errors_of(text) == expected
@@ -201,7 +203,9 @@ def test_a_secret_that_is_weak_is_not_shown(report_of: Check, monkeypatch: pytes
         assert "hush" not in str(report)
 
 
-def test_api_keys(report_of: Check, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_keys_are_read_from_policy_and_file(
+    report_of: Check, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PEPPER", "0123456789abcdef")
     peppered = hash_text("gk_two", b"0123456789abcdef")
     (directory / "keys.yaml").write_text(f'- {{id: two, hash: "{peppered.upper().replace("BLAKE2B", "blake2b")}"}}\n')
@@ -233,7 +237,9 @@ def test_api_keys(report_of: Check, directory: Path, monkeypatch: pytest.MonkeyP
     assert (route.authenticate, route.require, route.credential_fields) == ((scheme,), (("role", "a"),), frozenset())
 
 
-def test_tokens(report_of: Check, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schemes_of_tokens_are_read_with_their_keys(
+    report_of: Check, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET", SECRET)
     (directory / "k.pem").write_text(public_pem("k1"))
     (directory / "k.json").write_text(json.dumps(jwk("k2")))

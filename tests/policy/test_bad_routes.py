@@ -139,6 +139,6 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_said(name: str, errors_of: Callable[..., list[str]]) -> None:
+def test_each_mistake_is_said_where_it_stands(name: str, errors_of: Callable[..., list[str]]) -> None:
     text, *expected = BAD[name]
     assert errors_of(text) == expected

@@ -85,7 +85,7 @@ GOOD = "match: {path: /a}, vary_by: [], ttl: 1s"
         (GOOD + ", impersonal_headers: [x y]", "'x y' is not a header name"),
     ],
 )
-def test_mistakes(report_of: Check, text: str, expected: str) -> None:
+def test_a_mistake_is_one_error_where_it_stands(report_of: Check, text: str, expected: str) -> None:
     report = report_of(a_cache(text))
     found = [str(error) for error in report.errors]
     assert len(found) == 1

@@ -60,7 +60,7 @@ def loaded(credentials: str) -> PolicySet:
         ("type: query, name: api_key, value: 'env:ODD'", "", "api_key", f"{NEEDLE}%C3%A9"),
     ],
 )
-def test_kinds(written: str, header: str, parameter: str, shown: str) -> None:
+def test_each_kind_is_shown_as_its_rfc_wants(written: str, header: str, parameter: str, shown: str) -> None:
     Path("secret").write_text("in-a-file\n")
     policies = loaded(f"  one: {{upstream: erp, {written}}}\n")
     (one,) = policies.upstreams["erp"].credentials

@@ -101,7 +101,7 @@ def test_what_is_said_of_mistakes(text: str, said: str) -> None:
     assert not any("hunter2" in line or SECRET in line or "AAAA" in line for line in told)
 
 
-def test_user_and_password() -> None:
+def test_a_source_may_show_user_and_password() -> None:
     (source,) = load(SOURCE.replace("standard", "basic").replace("env:S", "env:BASIC")).intake.sources
     assert (source.scheme, source.keys, source.id_header) == (Scheme.BASIC, (b"ann:her-password",), "")
 

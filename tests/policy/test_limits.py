@@ -171,7 +171,7 @@ def test_a_long_log_is_warned_of(report_of: Check) -> None:
         ),
     ],
 )
-def test_key_parts(report_of: Check, text: str, part: KeyPart) -> None:
+def test_key_parts_are_read(report_of: Check, text: str, part: KeyPart) -> None:
     report = report_of(a_key(text))
     assert report.policies is not None
     assert report.policies.keys == {"tenant": part}

@@ -92,7 +92,7 @@ def test_everything_that_may_be_said_of_a_retry_policy(report_of: Check) -> None
         ("base: 100ms, max: 2s, jitter: 50%", Backoff((), 500_000, 100_000, 2 * S)),
     ],
 )
-def test_backoff(report_of: Check, text: str, backoff: Backoff) -> None:
+def test_backoffs_are_read(report_of: Check, text: str, backoff: Backoff) -> None:
     assert a_retry(report_of, f"attempts: 2, backoff: {{{text}}}").backoff == backoff
 
 
@@ -151,7 +151,7 @@ def test_an_error_class_that_pauses_is_enough(report_of: Check) -> None:
     assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), "tenant")
 
 
-def test_pace(report_of: Check) -> None:
+def test_paces_are_read(report_of: Check) -> None:
     policies = compiled(an_upstream(report_of, ", pace: {rate: 10, per: 1s}"))
     assert policies.upstreams["api"].pace == Pace(10, 1 * S)
     text = ", pace: {rate: 10, per: 1s, burst: 5, key: [connection], queue: 7, max_wait: 2s}"
@@ -166,7 +166,7 @@ def test_what_is_learned_or_paced_makes_no_other_upstream(report_of: Check) -> N
     assert one == other.upstreams["api"]
 
 
-def test_vendor_a_breaker() -> None:
+def test_the_breaker_of_vendor_a_has_its_documented_numbers() -> None:
     policies = compiled(check([shipped("policies/examples/vendor-a-integration-platform.yaml")]))
     assert policies.routes[0].breaker == Breaker(
         "connection",
@@ -239,7 +239,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_said(name: str, errors_of: Callable[..., list[str]]) -> None:
+def test_each_mistake_is_said_where_it_stands(name: str, errors_of: Callable[..., list[str]]) -> None:
     text, *expected = BAD[name]
     rest = "routes: [{name: all, upstream: up}]\n"
     if "upstreams:" not in text:

@@ -38,7 +38,7 @@ def compiled(report: Report) -> PolicySet:
         ("{header: {X-Beta: 'on', X-Any: '*'}}", Match(headers=(("x-beta", "on"), ("x-any", None)))),
     ],
 )
-def test_conditions(report_of: Check, text: str, match: Match) -> None:
+def test_conditions_of_routes_are_read(report_of: Check, text: str, match: Match) -> None:
     assert compiled(report_of(a_route(f"name: r, {ON}, match: {text}"))).routes[0].match == match
 
 
@@ -84,7 +84,7 @@ def test_conditions(report_of: Check, text: str, match: Match) -> None:
         ),
     ],
 )
-def test_upstreams(report_of: Check, text: str, upstream: Upstream) -> None:
+def test_urls_of_upstreams_are_taken_apart(report_of: Check, text: str, upstream: Upstream) -> None:
     got = compiled(report_of(an_upstream(text))).upstreams["api"]
     assert got.source == "p.yaml:2"
     assert upstream == Upstream(**{f: getattr(got, f) for f in Upstream.__slots__ if f != "source"})

@@ -334,7 +334,7 @@ def test_spans_that_cannot_be_sent(
     assert "pw" not in found
 
 
-def test_spans_that_can(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_are_asked_for_by_an_endpoint(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.policy.models.settings.spans_possible", lambda: True)
     settings = load(env={"GATEWAY_TRACES__ENDPOINT": "https://[::1]:4318/otlp", "GATEWAY_TRACES__SAMPLE": "0.25"})
     assert (settings.traces.endpoint, settings.traces.sample) == ("https://[::1]:4318/otlp", 0.25)
