@@ -19,6 +19,7 @@ from gateway.core.shares import Fleet
 from gateway.store import StoreDown
 from gateway.store.cluster import nodes
 from gateway.store.cluster.topology import slot_of
+from gateway.store.faults import Redirected
 from gateway.store.heartbeat import Heartbeat
 from gateway.store.status import RedisStatuses
 from tests.fakes.waiting import eventually
@@ -185,3 +186,14 @@ async def test_close_at_the_moment_at_which_it_is_told_to_look_anew(open_store, 
     await eventually(lambda: stale._waiters, gap_s=0)
     stale.set()
     await store.close()
+
+
+async def test_who_is_sent_elsewhere_when_it_is_over_opens_nothing(open_store, emptied_cluster):
+    """Nobody would end that link."""
+    store = await open_store(emptied_cluster.url)
+    await store.close()
+    sent = asyncio.get_running_loop().create_future()
+    sent.set_exception(Redirected(f"MOVED 0 {emptied_cluster.nodes[0].address}"))
+    with pytest.raises(StoreDown, match="closed"):
+        await store._nodes.answer(0, (b"", None, None, ""), sent)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -129,6 +129,8 @@ class Nodes:
         try:
             async with asyncio.timeout(self._timeout_s):
                 for _ in range(MAX_REDIRECTS):
+                    if self._keeper is None:
+                        raise StoreDown("connect", "the store is closed")  # nobody would end another link
                     node = self._node(redirected.host or (node.address[0] if node else ""), redirected.port)
                     try:
                         if redirected.code == "ASK":
