@@ -25,7 +25,8 @@ async def identify(call: Call) -> Refusal | None:
     """
     head, record = call.request.head, call.record
     if head.block.via and call.gateway.settings.name in _names(head.headers.getall("Via")):
-        return Refusal(LOOP, "This request has passed through this gateway before.")
+        name = call.gateway.settings.name
+        return Refusal(LOOP, f"A gateway named {name} has forwarded this request: this one, or one of the same `name`.")
     resolved = resolve(call.policies, head, record.http_host)
     if isinstance(resolved, Refusal):
         return resolved

@@ -66,9 +66,9 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
         hint = did_you_mean(name, known_keys(kind, loc[:-1])) or _of_this_kind(kind, loc[:-1])
         findings.error(node.named, "unknown-key", f"unknown key {quoted(name)}", hint)
     elif problem == "missing":
-        findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing")
+        findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing", _one_of(_at(kind, loc)))
     elif problem.startswith("union_tag"):
-        meant = _explain_tag(node, context, findings)
+        meant = _explain_tag(node, _at(kind, loc), context, findings)
         own = root.plain()
         if meant and not loc and isinstance(own, dict):
             validate(root, kind, findings, {**own, **meant})  # the rest, as what was probably meant
@@ -81,15 +81,23 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
         _explain_value(node.where, problem, error, findings)
 
 
-def _explain_tag(node: Node, context: Mapping[str, Any], findings: Findings) -> dict[str, str]:
-    """The key that says which kind of thing this is (`algorithm`, `from`, `type`) is missing or unknown.
+def _one_of(kinds: Sequence[Any]) -> str:
+    """A hint: the words that such a value may be, if it is one of some words."""
+    literals = [option for kind in kinds for option in _options(kind) if get_origin(option) is Literal]
+    words = dict.fromkeys(str(word) for literal in literals for word in get_args(literal))
+    return f"one of {', '.join(words)}" if 1 < len(words) <= MOST_LISTED else ""
+
+
+def _explain_tag(node: Node, union: Sequence[Any], context: Mapping[str, Any], findings: Findings) -> dict[str, str]:
+    """The key that says which member of the union this is (`algorithm`, `from`, `type`) is missing or unknown.
 
     Returns it with the word that was probably meant; {} when there is none.
     """
     name = next(word for word in ("algorithm", "from", "type") if f"'{word}'" in context["discriminator"])
     chosen = node.child(name)
     if chosen is None:
-        findings.error(node.named, "missing-key", f"key {quoted(name)} is missing")
+        hint = _one_of([kind for option in union for kind in _step(option, name)])
+        findings.error(node.named, "missing-key", f"key {quoted(name)} is missing", hint)
         _tell_typo(node, name, findings)
         return {}
     words = [word.strip(" '") for word in context.get("expected_tags", "").split(",")]

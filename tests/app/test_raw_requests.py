@@ -221,6 +221,7 @@ async def test_a_loop_through_ourselves_is_refused(gateway: Running, upstream: U
     answer = await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 gw-test, 1.1 other\r\n" + CLOSE + b"\r\n")
     assert status_of(answer) == 502
     assert b"proxy_loop_detected" in answer
+    assert b"A gateway named gw-test has forwarded this request" in answer
     assert upstream.received == []
 
 

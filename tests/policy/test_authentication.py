@@ -53,7 +53,7 @@ BAD = {
         a_scheme("type: oidc"),
         "p.yaml:2:13: expected api_keys or jwt, got the text 'oidc' [unknown-value]",
     ),
-    "no type": (a_scheme("issuer: i"), "p.yaml:2:3: key 'type' is missing [missing-key]"),
+    "no type": (a_scheme("issuer: i"), "p.yaml:2:3: key 'type' is missing (one of api_keys, jwt) [missing-key]"),
     "no keys": (
         a_scheme("type: api_keys"),
         "p.yaml:2:3: scheme 's' knows no key: it lets nobody in [empty]",

@@ -17,11 +17,11 @@ BAD = {
     ),
     "no algorithm": (
         a_limit("limit: 5"),
-        "p.yaml:6:3: key 'algorithm' is missing [missing-key]",
+        "p.yaml:6:3: key 'algorithm' is missing (one of rolling_window, fixed_window, token_bucket, concurrency) [missing-key]",
     ),
     "algorithm spelled wrong": (
         a_limit("algoritm: rolling_window, limit: 5"),
-        "p.yaml:6:3: key 'algorithm' is missing [missing-key]",
+        "p.yaml:6:3: key 'algorithm' is missing (one of rolling_window, fixed_window, token_bucket, concurrency) [missing-key]",
         "p.yaml:6:16: unknown key 'algoritm' (did you mean 'algorithm'?) [unknown-key]",
     ),
     "unknown algorithm": (
@@ -258,7 +258,7 @@ BAD = {
     ),
     "on_missing left out": (
         a_key("from: header, name: X"),
-        "p.yaml:2:3: key 'on_missing' is missing [missing-key]",
+        "p.yaml:2:3: key 'on_missing' is missing (one of reject, skip, anonymous) [missing-key]",
     ),
     "not a header name": (
         a_key("from: header, name: X Y, on_missing: skip"),
