@@ -11,21 +11,20 @@ from pathlib import Path
 from redis.crc import key_slot
 
 from tests.fakes import ports
-from tests.fakes.redis_server import RedisServer
+from tests.fakes.redis_server import PortedServer
 from tests.fakes.waiting import until
 
 SLOTS = 16384
 
 
-class ClusterNode(RedisServer):
-    """One server of a cluster: a TCP port for clients, the unix socket for the test's own commands."""
+class ClusterNode(PortedServer):
+    """One server of a cluster."""
 
     def __init__(self, directory: Path, *arguments: str, node_timeout_ms: int) -> None:
-        self.port, self.bus_port = ports.free_port(), ports.free_port()
-        directory.mkdir(parents=True)
+        self.bus_port = ports.free_port()
         super().__init__(
             directory,
-            *("--port", str(self.port), "--cluster-port", str(self.bus_port), "--bind", "127.0.0.1"),
+            *("--cluster-port", str(self.bus_port)),
             *("--cluster-enabled", "yes", "--cluster-config-file", str(directory / "nodes.conf")),
             *("--cluster-node-timeout", str(node_timeout_ms), "--cluster-replica-validity-factor", "0"),
             *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"),
@@ -37,15 +36,6 @@ class ClusterNode(RedisServer):
     def id(self) -> str:
         self._id = self._id or str(self.command("CLUSTER", "MYID"))
         return self._id
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def role(self) -> str:
-        """`master` or `slave`, as the node itself says."""
-        return str(self.command("ROLE")[0])
 
     def says(self, name: str) -> str:
         """One line of `CLUSTER INFO`: `node.says("cluster_state")`."""

@@ -6,29 +6,10 @@ Everything here blocks, and servers are started from the main thread: see `redis
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.fakes import ports
-from tests.fakes.redis_server import RedisServer, server_binary
+from tests.fakes.redis_server import PortedServer, server_binary
 from tests.fakes.waiting import until
 
 SERVICE = "main"
-
-
-class PortedServer(RedisServer):
-    """A server with a TCP port for clients; the unix socket is for the test's own commands."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.port = ports.free_port()
-        directory.mkdir(parents=True)
-        super().__init__(directory, "--port", str(self.port), "--bind", "127.0.0.1", *arguments)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def role(self) -> str:
-        """`master` or `slave`, as the server itself says."""
-        return str(self.command("ROLE")[0])
 
 
 class Sentinel(PortedServer):

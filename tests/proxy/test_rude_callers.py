@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -13,18 +11,11 @@ from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream
 from tests.fakes.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("nothing_escapes")
+
 MIB = 2**20
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-async def nothing_escapes() -> AsyncIterator[None]:
-    """What a callback of ours lets through goes to the loop, not to a test."""
-    escaped: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
-    yield
-    assert escaped == []
 
 
 async def name_it(request: Received, _socket: Socket) -> bytes:

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -12,18 +10,11 @@ from tests.app.conftest import Running
 from tests.fakes.upstream import Received, Socket, Upstream
 from tests.fakes.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("nothing_escapes")
+
 UPGRADE = b"GET /t HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
 MIB = 2**20
-
-
-@pytest.fixture(autouse=True)
-async def nothing_escapes() -> AsyncIterator[None]:
-    """What a callback of ours lets through goes to the loop, not to a test."""
-    escaped: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
-    yield
-    assert escaped == []
 
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]

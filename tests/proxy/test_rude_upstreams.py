@@ -1,8 +1,6 @@
 """Upstreams that answer early, never read, speak unasked, or come byte by byte, on real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -10,19 +8,12 @@ from gateway.wire.sockets import reset
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
 
+pytestmark = pytest.mark.usefixtures("nothing_escapes")
+
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 MIB = 2**20
 WITH_TIMEOUTS = ONE_ROUTE.replace('{url: "%(url)s"}', '{url: "%(url)s", timeouts: {%(timeouts)s}}')
-
-
-@pytest.fixture(autouse=True)
-async def nothing_escapes() -> AsyncIterator[None]:
-    """What a callback of ours lets through goes to the loop, not to a test."""
-    escaped: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
-    yield
-    assert escaped == []
 
 
 async def whole_answer(reader: asyncio.StreamReader) -> bytes:
