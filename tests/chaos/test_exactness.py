@@ -106,6 +106,26 @@ async def test_a_thousand_at_once_on_a_limit_of_a_hundred(fleet: Fleet, ledger: 
     figures("20 rounds of 1,000 at once, limit 100", admitted_each="100")
 
 
+async def test_bursts_of_two_thousand_on_sockets_of_their_own(
+    fleet: Fleet, ledger: Ledger, own_redis_server: RedisServer, figures: Figures
+) -> None:
+    """All are on their way at the same moment. The store answers the last of them in time: the fallback admits nobody."""
+    text = policies(ledger.url, {"w": "algorithm: rolling_window, limit: 500, window: 10m"})
+    gateways = await asyncio.gather(*(fleet(text, "--workers", "2") for _ in range(2)))
+    own_redis_server.command("CONFIG", "RESETSTAT")
+    async with Load([one.port for one in gateways], sockets=1000, opened=1000) as load:
+        for number in range(10):
+            tenant, before = f"burst-{number}", len(load.calls)
+            for at in range(2000):
+                load.send(Call(f"/w/{tenant}/{at}", tenant, gateway=at % 2))
+            await load.idle()
+            assert by_status(load.calls[before:]) == {200: 500, 429: 1500}
+            assert ledger.count(f"/w/{tenant}/") == 500
+    trips = int(own_redis_server.command("INFO", "commandstats")["cmdstat_evalsha"]["calls"])
+    figures("10 bursts of 2,000 at once, limit 500", admitted_each="500", trips=trips)
+    assert {line["store"] for one in gateways for line in one.calls()} == {"redis"}
+
+
 async def test_a_hot_key(fleet: Fleet, ledger: Ledger, own_redis_server: RedisServer, figures: Figures) -> None:
     """A thousand calls a second of one caller whose limit is 10: nearly all refused, which is written nowhere."""
     text = policies(ledger.url, {"w": "algorithm: rolling_window, limit: 10, window: 1s"})
