@@ -27,7 +27,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from benchmarks import inmemory, scenarios
+from benchmarks import inmemory, scenarios, wires
 from benchmarks.inmemory import Caller, gateway_with
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -65,7 +65,7 @@ STAGES = {
     "settle and record": ("settle", "record", "observe/", "admin/", "core/classes", "core/signals", "handle"),
 }
 """Beginnings of module names below `gateway/`."""
-OUTSIDE = {__file__, inmemory.__file__, scenarios.__file__}
+OUTSIDE = {__file__, inmemory.__file__, scenarios.__file__, wires.__file__}
 """What drives the calls is not part of their cost."""
 
 
@@ -107,9 +107,10 @@ class Tracer:
 
 
 class Marks:
-    """Reads the tracer's total at each answer: the differences are the single calls."""
+    """Reads the tracer's total at each answer, of calls at once at the last one: the differences are the calls."""
 
-    def __init__(self, expected: bytes) -> None:
+    def __init__(self, expected: bytes, at_once: int) -> None:
+        self._at_once = at_once
         self.tracer = Tracer()
         self.totals: list[int] = []
         self.expected = expected
@@ -121,7 +122,7 @@ class Marks:
 
     def per_call(self) -> int:
         """The median: a timer that fires in the middle of one call does not count."""
-        return statistics.median_low(b - a for a, b in itertools.pairwise(self.totals))
+        return statistics.median_low(b - a for a, b in itertools.pairwise(self.totals)) // self._at_once
 
 
 async def count(name: str) -> tuple[Counts, Tracer, Tracer]:
@@ -135,9 +136,14 @@ async def count(name: str) -> tuple[Counts, Tracer, Tracer]:
 @asynccontextmanager
 async def warm(scenario: Scenario, *, ticking: bool = False) -> AsyncIterator[tuple[Caller, Marks]]:
     """Caches are filled, and the store's replies are those of a caller in the middle of its day."""
-    marks = Marks(b"HTTP/1.1 ")
+    marks = Marks(b"HTTP/1.1 ", scenario.at_once)
     async with gateway_with(
-        scenario.policy_file, scenario.heads(), marks.answered, answer_bytes=scenario.answer_bytes, ticking=ticking
+        scenario.policy_file,
+        scenario.heads(),
+        marks.answered,
+        answer_bytes=scenario.answer_bytes,
+        at_once=scenario.at_once,
+        ticking=ticking,
     ) as (caller, store):
         await caller.call(scenario.warm_up)
         store.live = False

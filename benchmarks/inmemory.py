@@ -7,13 +7,12 @@ nothing else. Store replies come from a real server while calls are warmed up; t
 import asyncio
 import itertools
 import os
-import re
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import hiredis
 
+from benchmarks.wires import Caller, Messages, Wire
 from gateway import policy
 from gateway.app import Worker
 from gateway.call import Gateway
@@ -34,77 +34,8 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
 )
-_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
-PIECE_BYTES = 64 * 1024
-"""What a socket has at once."""
-
-
 PATIENCE_US = 10_000_000
 """With the store: a machine that is too busy to run this for a moment is no outage."""
-TURNS = 3
-"""Of the event loop, between an answer and the next request: nobody answers faster than a network."""
-
-
-class Wire(asyncio.Transport):
-    """A transport whose other side is a function. `deliver` sends to `protocol`, if that is given; closing ends it."""
-
-    def __init__(self, take: Callable[[bytes], None], protocol: asyncio.Protocol | None = None) -> None:
-        super().__init__({"peername": ("127.0.0.1", 40_000)})
-        self.write = take  # type: ignore[assignment,method-assign]
-        self._protocol = protocol
-        self._on_the_way: list[bytes] = []
-        self._paused = False
-
-    def deliver(self, data: bytes) -> None:
-        """Let the protocol receive it, a piece in each turn of the loop, unless it has paused reading."""
-        if len(data) <= PIECE_BYTES:
-            self._protocol.data_received(data)  # type: ignore[union-attr]
-            return
-        self._on_the_way = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)][::-1]
-        self._next_piece()
-
-    def _next_piece(self) -> None:
-        if self._on_the_way and not self._paused:
-            self._protocol.data_received(self._on_the_way.pop())  # type: ignore[union-attr]
-            asyncio.get_running_loop().call_soon(self._next_piece)
-
-    def pause_reading(self) -> None:
-        self._paused = True
-
-    def resume_reading(self) -> None:
-        self._paused = False
-        asyncio.get_running_loop().call_soon(self._next_piece)
-
-    def close(self) -> None:
-        if self._protocol is not None:
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
-            self._protocol = None
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
-    def abort(self) -> None: ...
-
-
-class Messages:
-    """Counts bytes of messages that have a Content-Length, or no body."""
-
-    def __init__(self) -> None:
-        self._missing = 0
-
-    def ends(self, data: bytes) -> bool:
-        """Whether these bytes, the next ones, end a message; a head comes in one piece."""
-        if not self._missing:
-            head, _, body = data.partition(b"\r\n\r\n")
-            length = _LENGTH.search(head)
-            self._missing, data = int(length[1]) if length else 0, body
-        self._missing -= len(data)
-        return self._missing == 0
 
 
 class RecordedStore:
@@ -153,47 +84,6 @@ def _count(commands: bytes) -> int:
     return sum(1 for _ in iter(reader.gets, False))
 
 
-class Caller:
-    """One keep-alive connection; sends the next request when the answer to the last one is there.
-
-    `heads` says what to send, over and over; `on_answer` is called with each answer, before the next request.
-    """
-
-    def __init__(self, connection: Connection, heads: Iterator[bytes], on_answer: Callable[[bytes], None]) -> None:
-        self._heads = heads
-        self._on_answer = on_answer
-        self._left = 0
-        self._loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[None] = self._loop.create_future()
-        self._answers, self._begun = Messages(), b""
-        self._wire = Wire(self._take, connection)
-        connection.connection_made(self._wire)
-
-    async def call(self, times: int) -> None:
-        """Make so many calls, one after the other."""
-        self._left, self._done = times, self._loop.create_future()
-        self._wire.deliver(next(self._heads))
-        await self._done
-
-    def _take(self, answer: bytes) -> None:
-        self._begun = self._begun or answer
-        if not self._answers.ends(answer):
-            return
-        self._on_answer(self._begun)
-        self._begun = b""
-        self._left -= 1
-        self._loop.call_soon(self._next, TURNS)
-
-    def _next(self, turns: int) -> None:
-        """When the call's own end is over too."""
-        if turns:
-            self._loop.call_soon(self._next, turns - 1)
-        elif self._left:
-            self._wire.deliver(next(self._heads))
-        else:
-            self._done.set_result(None)
-
-
 @asynccontextmanager
 async def gateway_with(
     policy_file: str,
@@ -201,10 +91,12 @@ async def gateway_with(
     on_answer: Callable[[bytes], None],
     *,
     answer_bytes: int = 1011,
+    at_once: int = 1,
     ticking: bool = False,
 ) -> AsyncIterator[tuple[Caller, RecordedStore]]:
     """A caller in front of a whole worker, and the store behind it. The policy's upstream is named `up`.
 
+    at_once  how many connections the caller has
     ticking  time passes by how often it is asked for, not by how fast this machine is
     """
     with tempfile.TemporaryDirectory(prefix="gateway-cost-") as folder, _quiet():
@@ -215,8 +107,8 @@ async def gateway_with(
         file = Path(folder) / "policy.yaml"
         file.write_text(policy_file)
         try:
-            async with _serving(file, answer_bytes, ticking=ticking) as connection:
-                yield Caller(connection, heads, on_answer), recorded
+            async with _serving(file, answer_bytes, at_once, ticking=ticking) as connections:
+                yield Caller(connections, heads, on_answer), recorded
         finally:
             server.stop()
 
@@ -235,8 +127,10 @@ def _quiet() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _serving(file: Path, answer_bytes: int, *, ticking: bool) -> AsyncIterator[Connection]:
-    """A running worker, put together as always, and one caller's connection to it."""
+async def _serving(
+    file: Path, answer_bytes: int, at_once: int, *, ticking: bool
+) -> AsyncIterator[Sequence[Connection]]:
+    """A running worker, put together as always, and one caller's connections to it."""
     settings = replace(Settings(), logging=Logging(access="stderr", pretty=False), drain=Drain(delay_us=0))
     settings = replace(settings, store=replace(settings.store, timeout_us=PATIENCE_US))
     ready = asyncio.Event()
@@ -258,12 +152,14 @@ async def _serving(file: Path, answer_bytes: int, *, ticking: bool) -> AsyncIter
         gateway.on_crash = _show
         if ticking:
             _let_tick(gateway)
-        _keep_one_socket(gateway.upstreams.pools()["up"], ANSWER % (answer_bytes, b"x" * answer_bytes))
-        connection = Connection(listener, asyncio.get_running_loop())
-        yield connection
+        for _ in range(at_once):
+            _keep_a_socket(gateway.upstreams.pools()["up"], ANSWER % (answer_bytes, b"x" * answer_bytes))
+        connections = [Connection(listener, asyncio.get_running_loop()) for _ in range(at_once)]
+        yield connections
         if not worker.store.up:
             raise SystemExit("calls were decided without the store: what they cost is not what was asked for")
-        connection.connection_lost(None)
+        for connection in connections:
+            connection.connection_lost(None)
         os.kill(os.getpid(), signal.SIGINT)
         await running
 
@@ -282,7 +178,7 @@ def _let_tick(gateway: Gateway) -> None:
             setattr(place, known.__name__, clocks[known])
 
 
-def _keep_one_socket(pool: Any, answer: bytes) -> None:
+def _keep_a_socket(pool: Any, answer: bytes) -> None:
     """Give the pool one idle socket, whose other side answers each request when it has all of it."""
     loop, requests = asyncio.get_running_loop(), Messages()
     exchange = Exchange(pool, loop)

@@ -80,13 +80,15 @@ def large_upload() -> Iterator[bytes]:
 
 
 class Scenario(NamedTuple):
-    """What is sent and answered, how much a tenant may, the policy, and after how many calls all is as it will stay."""
+    """What is sent and answered, how much a tenant may, the policy, after how many calls all is as it will stay, and
+    how many calls come at once."""
 
     heads: Callable[[], Iterator[bytes]]
     limit: int = WIDE_OPEN
     policy: Callable[[str, int], str] = everything_on
     answer_bytes: int = 1011
     warm_up: int = 240
+    at_once: int = 1
 
     @property
     def policy_file(self) -> str:
@@ -102,6 +104,7 @@ SCENARIOS = {
     "large-upload": Scenario(large_upload),
     "large-answer": Scenario(plain, answer_bytes=LARGE_BYTES),
     "admitted-20-limits": Scenario(plain, policy=with_limits(20)),
+    "admitted-12-at-once": Scenario(plain, at_once=12),
     "refused": Scenario(plain, 1),
     "refused-varied": Scenario(varied, 1),
 }
