@@ -34,6 +34,7 @@ KINDS = {
     "nginx": "settings of nginx, which a migration starts from",
     "yaml kong": "settings of Kong, which a migration starts from",
     "yaml traefik": "settings of Traefik, which a migration starts from",
+    "yaml envoy": "settings of Envoy's ratelimit service, which a migration starts from",
 }
 RUN = ("console", "sh")
 
