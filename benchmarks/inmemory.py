@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,10 @@ async def _serving(
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
         if not ready.is_set():
             raise SystemExit("the worker did not start")
+        measuring = asyncio.current_task()
+        assert measuring is not None, "measured in a task"
+        give_up = partial(_cancel, measuring)
+        running.add_done_callback(give_up)
         listener, gateway = worker.listener, worker.gateway
         gateway.on_crash = _show
         if ticking:
@@ -160,8 +165,14 @@ async def _serving(
             raise SystemExit("calls were decided without the store: what they cost is not what was asked for")
         for connection in connections:
             connection.connection_lost(None)
+        running.remove_done_callback(give_up)
         os.kill(os.getpid(), signal.SIGINT)
         await running
+
+
+def _cancel(measuring: "asyncio.Task[Any]", _running: object) -> None:
+    """A worker that was told to end answers no more calls: nobody waits for them."""
+    measuring.cancel()
 
 
 def _let_tick(gateway: Gateway) -> None:

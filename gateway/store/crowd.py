@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gateway.store import StoreDown
 from gateway.wire.run import Promise
 
-MOST = 1_000
+MOST = 250
 """In one command: the server does nothing else while it runs a script."""
 
 
