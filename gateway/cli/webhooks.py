@@ -88,4 +88,4 @@ def _again(client: AdminClient, receiver: str, order: str, body: dict[str, str],
 def send_test(client: AdminClient, receiver: Receiver, as_json: Json = False) -> None:
     """Send a target the event `webhook.test`."""
     found = client.post(path_to("webhooks", receiver, "test"), {}, "id")
-    print_found(found, as_json, [f"sent as {found['id']}; `gateway webhooks list {receiver}` shows whether it arrived"])
+    print_found(found, as_json, [f"in line as {found['id']}; `gateway webhooks list {receiver}` shows when it arrives"])

@@ -143,7 +143,7 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
         ["crm:sync", "in"],
     ]
     receiver.answer = lambda _got: 410
-    assert (await run("webhooks", "test", "ops")).startswith("sent as evt_")
+    assert (await run("webhooks", "test", "ops")).startswith("in line as evt_")
     (got,) = await receiver.wait(1)
     assert json.loads(got.body)["type"] == "webhook.test"
     assert got.id in await until("status 410")

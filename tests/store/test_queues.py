@@ -157,6 +157,19 @@ async def test_tried_again_when_it_is_due(office: Office) -> None:
     assert (again.id, again.tries) == ("1", 2)
 
 
+async def test_a_receiver_that_is_said_to_be_well_is_tried_at_once(office: Office) -> None:
+    names = [str(number) for number in range(6)]
+    await put(office, *(letter(name) for name in names))
+    for taken in await take(office):
+        await office.settle("q", "a", taken, Step.RETRY, wait_ms=3_600_000, blamed=True, log={})
+    assert (await office.show("q")).resting_ms > 0
+    assert (await again(office, Which.DEAD, id_="1")).moved == 0
+    assert (await again(office, Which.DELIVERED)).moved == 0
+    assert await take(office) == [], "neither says that the receiver is well"
+    assert (await again(office, Which.DEAD)).moved == 0
+    assert [(one.id, one.tries) for one in await take(office)] == [(name, 2) for name in names]
+
+
 async def test_dead_letters_can_be_tried_again(office: Office) -> None:
     await put(office, letter("1"), letter("2"))
     for taken in await take(office):

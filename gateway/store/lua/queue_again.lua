@@ -1,7 +1,8 @@
 ---- Letters that are given up, or were delivered and kept, are tried again ----------------------------------------------
 --
--- Runs behind clock.lua. The keys are those of queue_take.lua. Of dead letters the receiver is believed to be well again.
--- Bounded work: so many letters are looked at, and the caller goes on from there.
+-- Runs behind clock.lua. The keys are those of queue_take.lua. With dead letters the receiver is believed to be well
+-- again: it rests no longer, and who asks for all of them has what waits for another try tried now as well (the first
+-- thousand). Bounded work: so many letters are looked at, and the caller goes on from there.
 --
 -- KEYS[1]  the stream
 -- KEYS[2...] what else of the queue is touched: a cluster wants to know before anything runs
@@ -22,6 +23,7 @@
 
 local BESIDE = {tries = true, why = true, died = true, done = true}
 local PAGE, PAGES = 20, 25
+local SOONER = 1000
 
 local queue, id, moved = KEYS[1], ARGV[3], 0
 local replayed = ARGV[1] == 'replay'
@@ -73,5 +75,9 @@ for _ = 1, PAGES do
     break
   end
 end
-if moved > 0 and not replayed then redis.call('DEL', queue .. ':rest') end
+if not replayed and (moved > 0 or id == '') then redis.call('DEL', queue .. ':rest') end
+if not replayed and id == '' then
+  local due, now_ms = queue .. ':due', math.floor(now / 1000)
+  for _, entry in ipairs(redis.call('ZRANGE', due, 0, SOONER - 1)) do redis.call('ZADD', due, 'XX', now_ms, entry) end
+end
 return {moved, redis.call('XLEN', source), full, from, to}
