@@ -162,6 +162,8 @@ class _Composer:
                 self._where(event), "tag", f"tags like {quoted(event.tag)} are not allowed", "remove it"
             )
         if isinstance(event, yaml.ScalarEvent):
+            if "\0" in event.value:  # written as an escape: neither paths nor fields can hold one
+                self._stop(event, "control-character", "control character U+0000")
             node = Node(self._where(event), resolve(event.value) if event.implicit[0] else event.value)
         else:
             if depth > MAX_DEPTH:

@@ -73,7 +73,7 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
         if meant and not loc and isinstance(own, dict):
             validate(root, kind, findings, {**own, **meant})  # the rest, as what was probably meant
     elif loc and loc[-1] == "[key]":
-        findings.error(node.named, problem, error["msg"], context.get("hint", ""))
+        _explain_value(node.named, problem, error, findings)
     elif problem in _EXPECTED:
         keys = known_keys(kind, loc) if problem in _MAPPINGS else ()
         _explain_type(node.where, problem, error["input"], context, keys, findings)

@@ -113,6 +113,10 @@ BAD = {
         "keys:\n  a: \x1b[31m\n",
         "p.yaml:2:6: control character U+001B [control-character]",
     ),
+    "a null character, escaped": (
+        a_limit(LIMIT).replace("builtin:echo", "builtin:echo\\0"),
+        "p.yaml:4:14: control character U+0000 [control-character]",
+    ),
     "deep nesting": (
         "keys: " + "[" * 1000 + "\n",
         "p.yaml:1:38: nested more than 32 levels deep [too-deep]",

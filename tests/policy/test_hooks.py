@@ -75,6 +75,10 @@ def test_what_is_said_is_what_is_done() -> None:
             "s.yaml:6:17: what env:WEAK holds cannot be used: it is not whsec_ and base64 of 24 to 64 bytes",
         ),
         (TARGET.replace("[env:S]", "[]"), "s.yaml:6:16: "),
+        (
+            TARGET.replace("ops:", "'o p':"),
+            "s.yaml:4:5: 'o p' is not a name (letters, digits and . _ - only, at most 64)",
+        ),
         (TARGET + "      events: [connection.ofline]\n", "s.yaml:7:16: nobody is told of 'connection.ofline'"),
         (TARGET + "      concurrency: 65\n", "s.yaml:7:20: "),
         (TARGET + "      ca_file: no.pem\n", "s.yaml:7:16: the certificates in no.pem cannot be used"),

@@ -26,6 +26,7 @@ LATE_S = 5.0
 """Who has waited so long for the lease may hold it no longer when the endpoint gets the request."""
 PUT_AGAIN_S, PUT_LAST_S = 0.25, 30.0
 """How long after the store would not take a refresh token it is offered again: at first, and at most."""
+NEVER_S = float("-inf")
 BUSY = Failure(False, "another worker is still asking the token endpoint")
 NO_STORE = Failure(False, "the store does not answer: a refresh token is not used twice")
 BROKEN = Failure(False, "an error of ours")
@@ -93,9 +94,7 @@ class Renewal:
         self._vault = vault
         self._around = around
         self._version = 0
-        self._had_s = self._shown_from_s = self._serves_until_s = self._renew_from_s = self._not_before_s = float(
-            "-inf"
-        )
+        self._had_s = self._shown_from_s = self._serves_until_s = self._renew_from_s = self._not_before_s = NEVER_S
         self._least_age_s = LEAST_AGE_S
         self.renewals = self._failures = 0
         self._flight: asyncio.Task[None] | None = None
@@ -277,7 +276,7 @@ class Renewal:
         if had_s >= self._renew_from_s:
             self._least_age_s = LEAST_AGE_S
         self.failure, self._failures = None, 0
-        self._had_s, self._not_before_s = had_s, float("-inf")
+        self._had_s, self._not_before_s = had_s, NEVER_S
         self._serves_until_s = had_s + serves_us(token.life_us) / 1e6
         self._renew_from_s = had_s + renew_in_us(token.life_us, self._around.chance() % CHANCE) / 1e6
 

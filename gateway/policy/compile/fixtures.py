@@ -29,14 +29,9 @@ _CONTENT_TYPES = {".json": "application/json", ".xml": "application/xml", ".csv"
 
 def compile_fixtures(node: Node, draft: Draft) -> sandbox.Fixtures | None:
     """What the file or directory says that `node` names; None when something about it is wrong, which is reported."""
-    path = Path(str(node.value))
-    try:
-        path = beside(node, str(path))
-        path = path / DEFAULT_FILE if path.is_dir() else path
-        there = path.is_file()
-    except ValueError:  # a NUL
-        there = False
-    if not there:
+    path = beside(node, str(node.value))
+    path = path / DEFAULT_FILE if path.is_dir() else path
+    if not path.is_file():
         draft.findings.error(node.where, "not-found", f"there is no file {quoted(str(path))}")
         return None
     return _FixturesOf(path, draft).compile()
@@ -241,7 +236,7 @@ def _below(home: Path, name: str) -> bool:
     """Whether a relative name leads to something in this directory or below, links followed."""
     try:
         return not Path(name).is_absolute() and (home / name).resolve().is_relative_to(home.resolve())
-    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL
+    except (OSError, RuntimeError):  # a circle of links
         return False
 
 
