@@ -179,7 +179,8 @@ ENDPOINTS = (
         "POST",
         "/-/webhooks/{receiver}/redrive",
         redrive,
-        "Send dead letters again: all, or the one with this `id`. `crm:*` means all services of a source.",
+        "Send dead letters again: all, and now what waits for another try; or the one with this `id`. "
+        "`crm:*` means all services of a source.",
         body=Body(
             {"type": "object", "properties": {"id": {"type": "string"}}, "additionalProperties": False},
             {"id": ID},

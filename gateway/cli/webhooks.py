@@ -58,7 +58,7 @@ def redrive(
     id_: Annotated[str, typer.Option("--id", metavar="ID", help="Only the dead letter with this id.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Send dead letters again."""
+    """Send dead letters again, and at once what waits for another try: the receiver is back."""
     _again(client, receiver, "redrive", {"id": id_} if id_ else {}, as_json)
 
 
@@ -80,7 +80,8 @@ def replay(
 def _again(client: AdminClient, receiver: str, order: str, body: dict[str, str], as_json: bool) -> None:
     found = client.post(path_to("webhooks", receiver, order), body, "moved", "left", "full")
     more = ["no more may wait: go on when these are delivered"] if found["full"] else []
-    print_found(found, as_json, [f"{found['moved']} sent again, {found['left']} left", *more])
+    sooner = [] if body else ["what waits for another try is tried now"]
+    print_found(found, as_json, [f"{found['moved']} sent again, {found['left']} left", *sooner, *more])
 
 
 @webhooks.command("test")

@@ -34,6 +34,7 @@ webhooks:
     ops: {url: "%s", secrets: [env:HOOK_SECRET], events: [connection.*], concurrency: 64, timeout: 1s, keep: {for: 1h}}
     deaf: {url: "%s", secrets: [env:HOOK_SECRET], events: [breaker.opened]}
 """
+SOONER = "what waits for another try is tried now\n"
 
 INTAKE = """
 intake:
@@ -149,7 +150,7 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
     assert got.id in await until("status 410")
     receiver.answer = lambda _got: 204
     assert await run("webhooks", "redrive", "ops", "--id", "evt_other") == "0 sent again, 1 left\n"
-    assert await run("webhooks", "redrive", "ops") == "1 sent again, 0 left\n"
+    assert await run("webhooks", "redrive", "ops") == f"1 sent again, 0 left\n{SOONER}"
     await receiver.wait(2)
     assert receiver.got[1].id == got.id
     await until("done")
@@ -160,7 +161,7 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
     assert "Say which" in await run("webhooks", "replay", "ops")
     assert "no `keep`" in await run("webhooks", "replay", "crm:*", "--id", "x")
     assert "like 2026-11-21T14:00:00Z" in await run("webhooks", "replay", "ops", "--since", "yesterday")
-    assert await run("webhooks", "redrive", "crm:*") == "0 sent again, 0 left\n"
+    assert await run("webhooks", "redrive", "crm:*") == f"0 sent again, 0 left\n{SOONER}"
     for words in (("list", "x"), ("redrive", "x:*"), ("replay", "x", "--id", "1")):
         assert f"no receiver of webhooks named {words[1]}" in await run("webhooks", *words)
     assert "answers 409" in await run("webhooks", "test", "crm:sync")
