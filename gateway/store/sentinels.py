@@ -144,7 +144,7 @@ class Sentinels:
         words = message.split()
         if self._url.service not in words:
             return
-        if channel == PROMOTING:
+        if channel == PROMOTING and words[-2:] == [str(part) for part in self._named or ()]:
             self._settled.clear()
             self._on_replaced("the Sentinels are about to promote a replica")
         elif channel.startswith(GIVEN_UP):

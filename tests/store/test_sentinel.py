@@ -152,7 +152,8 @@ async def said(serve_tcp, start_redis_server, free_port):
     return sentinel, servers, ports, url
 
 
-REPLICA = "slave 127.0.0.1:2 127.0.0.1 2 @ main 127.0.0.1 1"
+def replica_of(port, service="main"):
+    return f"slave 127.0.0.1:2 127.0.0.1 2 @ {service} 127.0.0.1 {port}"
 
 
 async def test_nobody_decides_until_another_primary_is_named(said, open_store, make_charge, events, monkeypatch):
@@ -161,11 +162,9 @@ async def test_nobody_decides_until_another_primary_is_named(said, open_store, m
     store = await open_store(url)
     listener = await sentinel.listeners.get()
     asked = sentinel.asked
-    sentinel.tell(listener, sentinels.PROMOTING, REPLICA)
+    sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[0]))
     await events.wait_for("store.degraded")
-    sentinel.tell(
-        listener, "+promoted-slave", REPLICA
-    )  # this Sentinel names the old one still, as others than the leader do
+    sentinel.tell(listener, "+promoted-slave", replica_of(ports[0]))  # but it still names the old one
     while sentinel.asked == asked:
         await asyncio.sleep(0)
     assert not store.up
@@ -179,10 +178,10 @@ async def test_nobody_decides_until_another_primary_is_named(said, open_store, m
 @pytest.mark.parametrize("ends", ["given up", "nothing more is heard", "the Sentinel is lost"])
 async def test_a_failover_that_comes_to_nothing(said, open_store, make_charge, events, monkeypatch, ends):
     monkeypatch.setattr(sentinels, "REPLACED_WITHIN_S", 600 if ends == "given up" else 0.05)
-    sentinel, servers, _, url = said
+    sentinel, servers, ports, url = said
     store = await open_store(url)
     listener = await sentinel.listeners.get()
-    sentinel.tell(listener, sentinels.PROMOTING, REPLICA)
+    sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[0]))
     await events.wait_for("store.degraded")
     if ends == "given up":
         sentinel.tell(listener, "-failover-abort-slave-timeout", "master main 127.0.0.1 1")
@@ -193,12 +192,13 @@ async def test_a_failover_that_comes_to_nothing(said, open_store, make_charge, e
     assert [server.command("EXISTS", "gw:w:{=acme}") for server in servers] == [1, 0]
 
 
-async def test_others_that_a_sentinel_watches_over_are_no_concern(said, open_store, events):
-    sentinel, _, _, url = said
+async def test_what_a_sentinel_tells_of_others_is_no_concern(said, open_store, events):
+    sentinel, _, ports, url = said
     await open_store(url)
     listener = await sentinel.listeners.get()
     asked = sentinel.asked
-    sentinel.tell(listener, sentinels.PROMOTING, REPLICA.replace("main", "other"))
+    sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[0], "other"))
+    sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[1]))  # heard late: that one was left long ago
     sentinel.tell(listener, "+switch-master", "main 127.0.0.1 1 127.0.0.1 1")
     while sentinel.asked == asked:
         await asyncio.sleep(0)
@@ -207,9 +207,9 @@ async def test_others_that_a_sentinel_watches_over_are_no_concern(said, open_sto
 
 async def test_a_sentinel_is_listened_to_again(said, open_store, events, monkeypatch):
     monkeypatch.setattr(sentinels, "LISTEN_AGAIN_S", 0.01)
-    sentinel, _, _, url = said
+    sentinel, _, ports, url = said
     await open_store(url)
     for spoil in (lambda one: one.transport.abort(), lambda one: one.write(b"what?\r\n")):
         spoil(await sentinel.listeners.get())
-    Said.tell(await sentinel.listeners.get(), sentinels.PROMOTING, REPLICA)
+    Said.tell(await sentinel.listeners.get(), sentinels.PROMOTING, replica_of(ports[0]))
     await events.wait_for("store.degraded")
