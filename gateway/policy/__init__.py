@@ -50,16 +50,15 @@ def check(
     from gateway.policy.findings import Findings, TooManyErrors
     from gateway.policy.gather import gather
 
-    findings, policies = Findings(), None
+    findings, policies = Findings(need_secrets=need_secrets), None
     with suppress(TooManyErrors):
         policies = compile_draft(gather(paths, findings, upstream_url, os.environ if env is None else env, held))
-    missing = 0 if need_secrets else findings.without_secrets()
     return Report(
         None if findings.errors else policies,
         findings.sorted_errors(),
         findings.sorted_warnings(),
         tuple(findings.lines),
-        missing,
+        len(findings.missing),
     )
 
 

@@ -86,10 +86,18 @@ class Findings:
     warnings: list[PolicyError] = field(default_factory=list)
     lines: dict[str, Sequence[str]] = field(default_factory=dict)
     """The lines of every file read, for excerpts; the order of files is the order of findings."""
+    need_secrets: bool = True
+    """Whether a reference that leads to no secret is an error."""
+    missing: set[PolicyError] = field(default_factory=set)
+    """Such references, if they are none."""
 
     def error(self, where: Where, code: str, message: str, hint: str = "") -> None:
         """Something that stops the files from being used. Raises TooManyErrors after MAX_ERRORS of them."""
-        self.errors.append(PolicyError(*where, code, message, hint))
+        found = PolicyError(*where, code, message, hint)
+        if code == MISSING_SECRET and not self.need_secrets:
+            self.missing.add(found)
+            return
+        self.errors.append(found)
         if len(self.errors) == MAX_ERRORS:
             self.errors.append(PolicyError(*where, "too-many-errors", f"stopped after {MAX_ERRORS} errors"))
             raise TooManyErrors
@@ -97,12 +105,6 @@ class Findings:
     def warn(self, where: Where, code: str, message: str, hint: str = "") -> None:
         """Something that works but is probably not meant."""
         self.warnings.append(PolicyError(*where, code, message, hint))
-
-    def without_secrets(self) -> int:
-        """Take references that lead to no secret for right ones; returns how many there are."""
-        missing = {error for error in self.errors if error.code == MISSING_SECRET}
-        self.errors = [error for error in self.errors if error not in missing]
-        return len(missing)
 
     def sorted_errors(self) -> tuple[PolicyError, ...]:
         """Errors in file order, each once, with their line."""

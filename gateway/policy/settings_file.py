@@ -45,11 +45,9 @@ def load_settings(
 
     Raises PolicyErrors with everything that is wrong, never with a secret in it.
     """
-    findings, settings = Findings(), None
+    findings, settings = Findings(need_secrets=need_secrets), None
     with suppress(TooManyErrors):
         settings = _load(path or default_path(), env, overrides, findings)
-    if not need_secrets:
-        findings.without_secrets()
     findings.raise_errors()
     assert settings is not None
     return settings

@@ -104,6 +104,15 @@ def test_without_secrets_all_the_rest_is_checked(run: Run, directory: Path) -> N
     assert (code, out.splitlines()[-1]) == (1, "not valid: 1 error")
 
 
+def test_however_many_secrets_are_missing_the_rest_is_checked(run: Run) -> None:
+    many = "".join(
+        f'  c{n}: {{upstream: erp, match: {{tenant: "{n}"}}, type: bearer, token: "env:T{n}"}}\n' for n in range(1_100)
+    )
+    code, out = run(SECRETS.replace("credentials:\n", f"credentials:\n{many}"), secrets=False)
+    assert code == 0
+    assert out.endswith(", without 1108 secrets\n")
+
+
 def test_without_the_secrets_of_the_settings_the_policies_are_checked_too(run: Run, directory: Path) -> None:
     (directory / "s.yaml").write_text(NEEDS)
     (directory / "p.yaml").write_text(BAD)
