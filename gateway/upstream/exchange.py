@@ -13,6 +13,7 @@ from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
 from gateway.wire.response_head import ResponseHead, may_begin_a_head, not_http1
 from gateway.wire.run import Promise
+from gateway.wire.sockets import unread
 from gateway.wire.writing import Writing
 
 if TYPE_CHECKING:
@@ -71,8 +72,12 @@ class Exchange(Writing):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Closed by either side. A close-delimited body is complete by it; anything else is cut."""
+        transport = self.transport
         super().connection_lost(exc)
         self._pool.lost(self)
+        if exc is not None and self.busy and transport is not None:
+            for data in unread(transport):
+                self.data_received(data)
         if self.head is None:
             self._fail("reset" if exc is not None else "closed", str(exc or ""))
         elif self.body is not None:

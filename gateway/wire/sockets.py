@@ -1,12 +1,15 @@
-"""What event loops do not offer of a socket: resetting it, and noticing that the other side is dead."""
+"""What event loops do not offer of a socket: resetting it, its last words, and noticing that the other side is dead."""
 
 import asyncio
+import os
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 
 KEEPALIVE_IDLE_S = 60
 KEEPALIVE_PROBES = 4
+_READ_BYTES = 64 * 1024
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -17,6 +20,20 @@ def reset(transport: asyncio.Transport) -> None:
     """
     _set(transport, socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
+
+
+def unread(transport: asyncio.Transport) -> Iterator[bytes]:
+    """What had come before a write failed. For `connection_lost`, with an exception: the descriptor is still open then.
+
+    Event loops drop it, but a server that answers 413 and closes its socket before it has read everything has said so
+    there. At most what the kernel has buffered; nothing where it is encrypted.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return
+    with suppress(OSError):
+        while data := os.read(sock.fileno(), _READ_BYTES):
+            yield data
 
 
 def probe_when_silent(transport: asyncio.Transport) -> None:

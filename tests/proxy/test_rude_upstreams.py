@@ -67,7 +67,7 @@ async def test_an_answer_in_the_middle_of_an_upload(gateway: Running, upstream: 
 
 
 async def test_a_refusal_that_arrives_with_a_reset(gateway: Running, upstream: Upstream) -> None:
-    """Closing with unread input resets: the answer may be lost on the way, and then the caller is told so."""
+    """Closing with unread input resets: what the upstream said before is heard all the same."""
 
     async def rude(_request: Received, socket: Socket) -> None:
         await socket.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
@@ -78,7 +78,7 @@ async def test_a_refusal_that_arrives_with_a_reset(gateway: Running, upstream: U
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(POST % (4 * MIB))
         sending = asyncio.create_task(send_all(writer, 4 * MIB))
-        assert (await whole_answer(reader))[9:12] in (b"413", b"502")
+        assert (await whole_answer(reader))[9:12] == b"413"
         await sending
         writer.close()
 

@@ -1,9 +1,18 @@
 """Upstreams that answer early, late, twice or wrongly: no second attempt, no lost answer, no socket used again."""
 
 import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.core.upstream import Upstream as Known
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.pool import Pool
+from gateway.wire.response_head import ResponseHeadParser
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
 
@@ -122,3 +131,42 @@ async def test_an_interim_answer_has_no_length(gateway: Running, upstream: Upstr
     upstream.script = script
     answer = await gateway.raw(GET, until=b"ok")
     assert answer.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+@asynccontextmanager
+async def reset_by(said: bytes) -> AsyncIterator[Exchange]:
+    """An exchange in the middle of an upload, whose upstream says this and resets before anybody can read it."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = Pool(Known("up", "http", *server.getsockname(), authority="a"), ResponseHeadParser(loop))
+        exchange = await pool.open()
+        there, _ = server.accept()
+        exchange.send(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n", "POST")
+        there.sendall(said)
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
+        exchange.write(bytes(1000))
+        yield exchange
+        exchange.release()
+        pool.close()
+
+
+async def test_what_an_upstream_said_before_a_write_failed_is_heard() -> None:
+    async with reset_by(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig") as exchange:
+        await exchange.answered()
+        assert exchange.head is not None
+        assert (exchange.head.status, exchange.whole) == (413, b"big")
+
+
+async def test_half_of_it_is_a_body_that_was_cut() -> None:
+    async with reset_by(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbi") as exchange:
+        await exchange.answered()
+        assert exchange.body is not None
+        assert await exchange.body.read() == b"bi"
+        assert exchange.body.failure is not None
+
+
+async def test_who_says_nothing_before_is_reset() -> None:
+    async with reset_by(b"HTTP/1.1 413 Too La") as exchange:
+        with pytest.raises(UpstreamFailed, match="reset"):
+            await exchange.answered()
