@@ -33,18 +33,19 @@ def accept(request: Request, gateway: Gateway) -> Call:
 def _describe(call: Call) -> None:
     """What the fields and the socket say, for the record; the same for all calls that share both."""
     request, record = call.request, call.record
-    remembered, peer_ip = request.head.block.remembered, request.connection.peer_ip
-    known = remembered.get(peer_ip)
+    remembered, facts = request.head.block.remembered, call.gateway.facts
+    key = (request.connection.peer_ip,)  # no bare text: keys of one sort, as `identify` has, take half the memory
+    known = remembered.get(key)
     if known is None or known[0] is not call.policies:
         record.__dict__ = UNKNOWN.copy()
         _read_fields(call)
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
-        known = remembered[peer_ip] = (call.policies, call.peer_trusted, call.gateway.facts.shared(record))
+        known = remembered[facts.same(key)] = (call.policies, call.peer_trusted, facts.shared(record))
         request.head.block.grow(1)
     else:
-        _, call.peer_trusted, facts = known
-        record.__dict__ = facts.whole.copy()
+        _, call.peer_trusted, shared = known
+        record.__dict__ = shared.whole.copy()
 
 
 def _read_fields(call: Call) -> None:

@@ -52,7 +52,8 @@ async def admit(call: Call) -> Refusal | None:
         if refusal is not None or not call.ask.charges:
             return refusal
     record.ask = ask = call.ask
-    record.decision = ask.seen = call.decision
+    record.decision = call.decision
+    ask.see(call.decision)
     refusal = _outcome(call, call.decision)
     if refusal is not None and record.store == gateway.store.kind and not call.decision.quotas:
         _remember(ask, call.decision, refusal, started)

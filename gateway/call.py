@@ -79,6 +79,7 @@ class KnownFacts:
 
     def __init__(self) -> None:
         self._known: Memo[tuple[Any, ...], Facts] = Memo(MOST_FACTS)
+        self._keys: Memo[tuple[Any, ...], tuple[Any, ...]] = Memo(MOST_FACTS)
 
     def shared(self, record: CallRecord) -> Facts:
         """What others share of what is known of a call. Its record was begun with `UNKNOWN`."""
@@ -89,6 +90,13 @@ class KnownFacts:
             known = Facts(UNKNOWN | found, found, {})
             self._known.remember(key, known)
         return known
+
+    def same(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One and the same object for thousands that are equal."""
+        known = self._keys.young.get(key) or self._keys.recall(key)
+        if known is None:
+            self._keys.remember(key, key)
+        return known or key
 
 
 class Gateway:

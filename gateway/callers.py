@@ -13,14 +13,26 @@ MOST_CALLERS = 8_192
 MAX_VALUE_CHARS = 128
 
 
+class _Place:
+    """Where callers are asked the same: a route and an operation. Holding both keeps their identities theirs."""
+
+    __slots__ = ("operation", "route")
+
+    def __init__(self, route: Route, operation: Operation | None) -> None:
+        self.route = route
+        self.operation = operation
+
+
 class Callers:
     """Remembers what to ask by route, operation and key values."""
 
     def __init__(self) -> None:
-        self._remembered: Memo[tuple[object, ...], tuple[Route, Operation | None, Ask]] = Memo(MOST_CALLERS)
+        self._places: dict[tuple[int, int], _Place] = {}
+        self._remembered: Memo[tuple[object, ...], Ask] = Memo(MOST_CALLERS)
 
     def forget(self) -> None:
         """Other policies are in force."""
+        self._places.clear()
         self._remembered.forget()
 
     def __len__(self) -> int:
@@ -28,7 +40,7 @@ class Callers:
 
     def asks(self) -> Iterator[Ask]:
         """What the callers that are remembered have the store asked."""
-        return (ask for _, _, ask in self._remembered.values())
+        return self._remembered.values()
 
     def forget_refusals(self) -> None:
         """Somebody has changed what is counted: ask the store again, also about those whom it has just refused."""
@@ -42,14 +54,21 @@ class Callers:
 
         parts  the route's key parts in order
         """
-        key = (id(route), id(operation), *parts.values())
+        place = self._places.get((id(route), id(operation))) or self._new_place(route, operation)
+        key = (place, *parts.values())
         known = self._remembered.young.get(key) or self._remembered.recall(key)
         if known is not None:
-            return known[2]
+            return known
         asked = ask_for(policies, route, operation, parts)
         if isinstance(asked, Refusal):
             return asked
         if any(value is not None and len(value) > MAX_VALUE_CHARS for value in parts.values()):
             return asked  # kilobytes of identity are not worth remembering
-        self._remembered.remember(key, (route, operation, asked))  # holding both keeps their identities theirs
+        self._remembered.remember(key, asked)
         return asked
+
+    def _new_place(self, route: Route, operation: Operation | None) -> _Place:
+        if len(self._places) >= MOST_CALLERS:  # calls that began under other policies have theirs too
+            self._places.clear()
+        place = self._places[id(route), id(operation)] = _Place(route, operation)
+        return place

@@ -92,7 +92,8 @@ def _remember(call: Call, route: Route) -> None:
         remembered = call.request.head.block.remembered
         if len(remembered) >= MOST_ALIKE:
             remembered.clear()
-        remembered[call.record.peer_ip, id(route), id(call.operation)] = alike
+        key = (call.record.peer_ip, id(route), id(call.operation))
+        remembered[call.gateway.facts.same(key)] = alike
         call.request.head.block.grow(ALIKE_WEIGHT)
 
 

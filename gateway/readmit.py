@@ -83,4 +83,5 @@ def _show(call: "Call", again: Ask, decision: Decision) -> None:
         return
     newer = {charge.key: verdict for charge, verdict in zip(again.charges, decision.verdicts, strict=True)}
     verdicts = [newer.get(charge.key, old) for charge, old in zip(call.ask.charges, known.verdicts, strict=True)]
-    call.decision = call.record.decision = call.ask.seen = known._replace(verdicts=tuple(verdicts))
+    call.decision = call.record.decision = known._replace(verdicts=tuple(verdicts))
+    call.ask.see(call.decision)

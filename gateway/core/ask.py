@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
+from struct import Struct
 from types import MappingProxyType
 from typing import Any
 
 from gateway.core.credentials import Credential
 from gateway.core.guards import Guard
-from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
+from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.measure import Measure
 from gateway.core.problems import Refusal
 
 NEAR = 5
 """A limit is nearly used up when a fifth of it is left, or less; of fewer units that cannot be said."""
+_QUOTA = Struct(">q")
 
 
 class UsedUp:
@@ -42,12 +45,15 @@ class Kind:
     by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     names        of the limits, in the order asked; `limits` their names and modes
+    answers      how what the store says to them is kept: when, and the verdicts
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
     """
 
-    __slots__ = ("alike", "by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots")
+    __slots__ = (
+        "alike", "answers", "by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots",
+    )  # fmt: skip
 
     def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
         limits = [limit for limit, _ in asked]
@@ -56,6 +62,7 @@ class Kind:
         self.alike = not (self.by_calendar or self.takes_slots)
         self.names = tuple(limit.name for limit in limits)
         self.limits = tuple((limit.name, limit.mode) for limit in limits)
+        self.answers = Struct(">q" + "?qqqq" * len(limits))
         self.near_at = tuple(
             (at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE
         )
@@ -92,11 +99,11 @@ class Ask:
     refusal      the last one that a call of this caller got
     used_up      what the store answered when it refused one, and until when it could not answer otherwise; None = it
                  could
-    seen         the store's last answer; None = there was none yet
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     """
 
     __slots__ = (
+        "_seen",
         "beforehand",
         "breaker",
         "cached",
@@ -114,7 +121,6 @@ class Ask:
         "passage",
         "passage_by",
         "refusal",
-        "seen",
         "shelf",
         "skipped",
         "used_up",
@@ -155,8 +161,26 @@ class Ask:
         self.passage_by = ""
         self.refusal: Any = None
         self.used_up: UsedUp | None = None
-        self.seen: Decision | None = None
+        self._seen = b""
         self.packed: Any = None
+
+    def see(self, decision: Decision) -> None:
+        """The store has answered. Of thousands of callers hardly one is asked again what it was: it is kept small."""
+        self._seen = self.kind.answers.pack(decision.now_us, *chain.from_iterable(decision.verdicts))
+        if decision.quotas:
+            self._seen += b"".join([_QUOTA.pack(quota) for quota in decision.quotas])
+
+    @property
+    def seen(self) -> Decision | None:
+        """The store's last answer, but for the guards'; None = there was none yet."""
+        if not self._seen:
+            return None
+        answers = self.kind.answers
+        now_us, *numbers = answers.unpack_from(self._seen)
+        verdicts = tuple([Verdict(*numbers[at : at + 5]) for at in range(0, len(numbers), 5)])
+        quotas = tuple([quota for (quota,) in _QUOTA.iter_unpack(self._seen[answers.size :])])
+        admitted = all(verdicts[at].admitted for at, _ in self.kind.near_at)
+        return Decision(admitted, verdicts, now_us, quotas=quotas)
 
 
 NOTHING = Ask(())

@@ -169,6 +169,9 @@ class Breakers:
         self._telling.discard(telling)
         if telling.cancelled() or telling.exception() is not None:
             return
-        for report, change in zip(reports, telling.result(), strict=True):
+        changes = telling.result()
+        if not any(changes):
+            return
+        for report, change in zip(reports, changes, strict=True):
             if change is not None:
                 self.on_change(report.guard, change)

@@ -88,8 +88,16 @@ def encode_report(reports: Sequence[Report], prefix: str, *, listed: bool = True
 
 
 def _report(report: Report) -> bytes:
-    happened = _HAPPENED_FORMAT.pack(*report[1:])
-    return _numbers(report.guard.rule) + happened[:4] + happened[5:]  # the probe has 7 bytes
+    """Of thousands of breakers most have the same to tell: one good call."""
+    (rule, _), *happened = report
+    known = _packed_reports.get((id(rule), *happened))
+    if known is None or known[0] is not rule:
+        if len(_packed_reports) >= MOST_PACKED:
+            _packed_reports.clear()
+        packed = _HAPPENED_FORMAT.pack(*happened)
+        known = rule, _numbers(rule) + packed[:4] + packed[5:]  # the probe has 7 bytes
+        _packed_reports[id(rule), *happened] = known
+    return known[1]
 
 
 def _numbers(rule: Breaker | Pausing) -> bytes:
@@ -106,6 +114,8 @@ def _numbers(rule: Breaker | Pausing) -> bytes:
 
 _packed_rules: dict[int, tuple[Breaker, bytes]] = {}
 """By identity of the rule; holding it keeps its identity from being used again."""
+_packed_reports: dict[tuple[int, ...], tuple[Breaker | Pausing, bytes]] = {}
+"""The same, and by what happened."""
 
 
 def encode_force(

@@ -8,6 +8,7 @@ call and mean nothing to the rest, `X-Request-Id` and `traceparent`, are cut out
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ _HOPS = re.compile(rb"[0-9]{1,9}")
 _LINE_WEIGHT = 4  # what a request line weighs, in fields
 _VERSION_BYTES = len("HTTP/1.1")
 _NO_BODY = NoBody()
+_NO_HEADS: "dict[bytes, RequestHead]" = {}
+"""Of the many callers who never send the same line twice; never changed."""
 
 
 class Ids(NamedTuple):
@@ -80,7 +83,8 @@ class FieldBlock:
     def let_go(self) -> None:
         """The stages have seen all they need for calls like this: twenty objects that the next one does not touch."""
         if self.text:
-            del self.fields, self.headers
+            with suppress(AttributeError):  # they are gone already
+                del self.fields, self.headers
 
     def __getattr__(self, name: str) -> Any:
         """Somebody needs them in each call: once more will do."""
@@ -207,8 +211,8 @@ class RequestHeadParser:
         if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
             line = head[:border]
             if self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
-                if len(block.heads) >= MEMO_LINES:
-                    block.heads.clear()
+                if not block.heads or len(block.heads) >= MEMO_LINES:
+                    block.heads = {}
                 block.heads[line] = new
                 new.remembered = {}
                 block.grow(_LINE_WEIGHT)
@@ -228,7 +232,7 @@ def _one_hop_less(block: FieldBlock) -> FieldBlock:
 
 def _unremembered(block: FieldBlock, fields: Fields) -> FieldBlock:
     other = copy(block)
-    other.heads, other.remembered, other.grow, other.text, other.fields = {}, {}, _weightless, b"", fields
+    other.heads, other.remembered, other.grow, other.text, other.fields = _NO_HEADS, {}, _weightless, b"", fields
     return other
 
 
@@ -239,7 +243,7 @@ def _weight(block: FieldBlock) -> int:
 
 def _drop(block: FieldBlock) -> None:
     """A block and its heads refer to each other; and somebody may hold on to it for long: a call that streams."""
-    block.heads.clear()
+    block.heads = _NO_HEADS
     block.remembered.clear()
     block.grow = _weightless
 
@@ -263,7 +267,7 @@ def _cut(block: bytes) -> tuple[bytes, Ids]:
 
 def _block(message: Any, http10: bool) -> FieldBlock:
     block = FieldBlock()
-    block.heads = {}
+    block.heads = _NO_HEADS
     block.remembered = {}
     block.grow = _weightless
     block.text = b""

@@ -32,6 +32,33 @@ def held(parser: RequestHeadParser) -> int:
     return sum(len(block.fields) + len(block.heads) for block in blocks)
 
 
+def test_fields_that_were_let_go_are_read_again_and_then_stay(parser: RequestHeadParser) -> None:
+    head = known(parser)
+    before = head.fields
+    head.block.let_go()
+    head.block.let_go()  # somebody else has seen all, too
+    assert parser.parse(REGULAR).fields == before
+    assert parser.parse(REGULAR).headers["x-tenant-id"] == "acme"
+    fields = parser.parse(REGULAR).fields
+    head.block.let_go()
+    assert parser.parse(REGULAR).fields is fields
+
+
+def test_fields_of_heads_that_are_not_remembered_stay(parser: RequestHeadParser) -> None:
+    head = parser.parse(REGULAR)
+    fields = head.fields
+    head.block.let_go()
+    assert head.fields is fields
+
+
+def test_a_head_that_says_something_else_leaves_the_one_that_is_remembered(parser: RequestHeadParser) -> None:
+    head = known(parser)
+    other = head.saying(((b"Host", b"b"),))
+    other.block.let_go()
+    assert (other.fields, other.target) == (((b"Host", b"b"),), head.target)
+    assert parser.parse(REGULAR).fields[1] == (b"X-Tenant-Id", b"acme")
+
+
 def test_a_memo_holds_at_most_twice_its_capacity() -> None:
     memo: Memo[int, str] = Memo(10, len)
     for number in range(1000):

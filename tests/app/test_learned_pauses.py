@@ -159,7 +159,7 @@ class TestWithRetries:
             (caller,) = slow.running.gateway.callers._remembered.young.values()
             if left[0]:
                 left[0] -= 1
-                await slow.running.gateway.store.pause(caller[2].guards[0], 5_000_000)
+                await slow.running.gateway.store.pause(caller.guards[0], 5_000_000)
 
         slow.running.gateway.sleep = lengthen
         answered, _, record = await slow.call("tried")

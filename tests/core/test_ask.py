@@ -43,3 +43,17 @@ def test_a_refusal_that_holds_keeps_what_it_said() -> None:
     refusal = Refusal(RATE_LIMIT, "Limit window is used up.", "limit", retry_after_s=1, violated=("window",))
     known = UsedUp(2.5, decision, refusal)
     assert (known.until_s, known.decision, known.refusal, known.lines) == (2.5, decision, refusal, b"")
+
+
+def test_what_the_store_said_last_is_kept_small() -> None:
+    ask = Ask(charges(WINDOW, SHADOW))
+    assert ask.seen is None
+    verdicts = (Verdict(True, 499, 600_000_000, 1, 0), Verdict(False, 0, 1_000_000, 7, 999_999))
+    said = Decision(True, verdicts, 1_700_000_000_000_000)
+    ask.see(said)
+    assert ask.seen == said
+    ask.see(said._replace(quotas=(700, 0)))
+    assert ask.seen == said._replace(quotas=(700, 0))
+    refused = Decision(False, (verdicts[0]._replace(admitted=False), verdicts[1]), 1)
+    ask.see(refused)
+    assert ask.seen == refused

@@ -196,7 +196,9 @@ def test_the_query_is_logged_only_when_asked_for_and_without_secrets(call: CallR
     assert line["path"] == "/erp/items/4711"
 
 
-def test_fields_about_callers_can_be_hidden(call: CallRecord, emit: Emit) -> None:
+@pytest.mark.parametrize("parts", [False, True])
+def test_fields_about_callers_can_be_hidden(call: CallRecord, emit: Emit, parts: bool) -> None:
+    call.notes = {} if parts else None
     (line,) = emit(call, redact=("query", "client_ip", "Tenant"))
     assert not {"client_ip", "tenant", "query"} & line.keys()
     assert line["connection"] == "conn_42"

@@ -114,7 +114,7 @@ async def test_a_part_of_the_store_that_goes_later_has_told_more() -> None:
     fallback = Fallback(LocalStore(lambda: now_us), Fleet(1, 0), lambda: now_us)
     fallback.known.remember([], 0)
     ask = Ask([Charge(WINDOW, "w:{t}", 1)])
-    ask.seen = Decision(True, (Verdict(True, 40, 300_000_000, 300_000_000, 0),), now_us - 1_000_000)
+    ask.see(Decision(True, (Verdict(True, 40, 300_000_000, 300_000_000, 0),), now_us - 1_000_000))
     answers = [(await fallback.admit(ask, ""))[1] for _ in range(100)]
     assert sum(answer is not None and answer.admitted for answer in answers) == 40
 
@@ -133,7 +133,7 @@ async def test_who_loses_the_store_last_tells_those_who_have_begun(limit: Limit,
 
     def told(left: int, ago_us: int) -> Ask:
         ask = Ask([charge])
-        ask.seen = Decision(True, (Verdict(True, left, 300_000_000, 300_000_000, 0),), now_us - ago_us)
+        ask.see(Decision(True, (Verdict(True, left, 300_000_000, 300_000_000, 0),), now_us - ago_us))
         return ask
 
     first, last = shares

@@ -47,7 +47,8 @@ class Worker:
     async def call(self, *charges: Charge) -> bool:
         ask = self.asks.setdefault(charges, Ask(charges))
         try:
-            decision = ask.seen = await self.store.admit(ask, "")
+            decision = await self.store.admit(ask, "")
+            ask.see(decision)
         except StoreDown:
             _, decision = await self.fallback.admit(ask, "")
         return decision.admitted

@@ -41,7 +41,8 @@ local function circuits()
     local lives = quiet and window or math.max(0, c.ends - now) + REMEMBERED
     local header = struct.pack(HEADER, 0x51, quiet and 0 or 1, c.state, c.generation, c.since, c.ends, c.open, c.row,
       c.reason, c.calls, c.failed, c.slow, #c.probes)
-    local probes = struct.pack('>' .. string.rep('I7', #c.probes), unpack(c.probes))
+    local probes = ''
+    for _, ends in ipairs(c.probes) do probes = probes .. struct.pack('>I7', ends) end
     redis.call('SET', key, header .. probes .. c.tallies, 'PX', ttl_ms(lives))
   end
 

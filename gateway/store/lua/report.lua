@@ -33,57 +33,62 @@
 -- Successes that nothing has to be remembered of write nothing.
 
 local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4'
-local PARTS, MAX_COUNT, TALLIES = 10, 536870912, '>I6I7' .. string.rep('I4', 30)
+local PARTS, PART_BYTES, MAX_COUNT = 10, 12, 536870912
+local NEWEST, COUNTS, NONE = '>I6I7', '>' .. string.rep('I4', 30), string.rep('\0', PARTS * PART_BYTES)
 
 local unknown, load, save, list, REMEMBERED = circuits()
 local changes = {}
-local report -- of the fields above
+-- of the report that is looked at
+local window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us
+local close_after, generation, probe, passed, failed, slow
 
-local function opened(c, reason, calls, failed, slow)
-  local longer = report.open_us
+local function opened(c, reason, calls, bad, late)
+  local longer = open_us
   if c.open > 0 then
-    longer = c.open * report.growth_milli
+    longer = c.open * growth_milli
     longer = (longer - longer % 1000) / 1000
   end
   local after = unknown(c.generation + 1)
-  after.open = math.min(longer, report.max_open_us)
+  after.open = math.min(longer, max_open_us)
   after.state, after.since, after.ends, after.reason = OPEN, now, now + after.open, reason
-  after.calls, after.failed, after.slow = calls, failed, slow
+  after.calls, after.failed, after.slow = calls, bad, late
   return after
 end
 
--- The tallies with this report, and their totals.
+-- The tallies with this report, and their totals. All parts but the newest stay as they are packed.
 local function counted(packed)
-  local width = (report.window_us + -report.window_us % PARTS) / PARTS
+  local width = (window_us + -window_us % PARTS) / PARTS
   local number = math.floor(now / width)
-  local parts, ahead = {}, PARTS
+  local parts = NONE
   if packed ~= '' then
-    parts = {struct.unpack(TALLIES, packed)} -- width, newest, the counts, and where it ended
-    if parts[1] == width then ahead = math.max(0, number - parts[2]) end
+    local was, newest = struct.unpack(NEWEST, packed)
+    local ahead = math.max(0, number - newest)
+    if was == width and ahead < PARTS then
+      parts = string.sub(NONE, 1, ahead * PART_BYTES) .. string.sub(packed, 14, 13 + (PARTS - ahead) * PART_BYTES)
+    end
   end
-  local counts, totals = {report.passed + report.failed, report.failed, report.slow}, {0, 0, 0}
-  local after = {}
-  for i = 1, 3 * PARTS do
-    local which = (i - 1) % 3 + 1
-    local count = i > 3 * ahead and parts[2 + i - 3 * ahead] or 0
-    if i <= 3 then count = math.min(MAX_COUNT, count + counts[i]) end
-    after[i], totals[which] = count, totals[which] + count
-  end
-  return struct.pack(TALLIES, width, number, unpack(after)), totals[1], totals[2], totals[3]
+  local counts = {struct.unpack(COUNTS, parts)}
+  counts[1] = math.min(MAX_COUNT, counts[1] + passed + failed)
+  counts[2] = math.min(MAX_COUNT, counts[2] + failed)
+  counts[3] = math.min(MAX_COUNT, counts[3] + slow)
+  local calls, bad, late = 0, 0, 0
+  for i = 1, 3 * PARTS, 3 do calls, bad, late = calls + counts[i], bad + counts[i + 1], late + counts[i + 2] end
+  local newest = struct.pack('>I6I7I4I4I4', width, number, counts[1], counts[2], counts[3])
+  return newest .. string.sub(parts, PART_BYTES + 1), calls, bad, late
 end
 
 local function probed(c)
-  if report.failed > 0 or report.slow > 0 and report.slow_ppm > 0 then
-    return opened(c, 4, report.passed + report.failed, report.failed, report.slow)
+  if failed > 0 or slow > 0 and slow_ppm > 0 then
+    return opened(c, 4, passed + failed, failed, slow)
   end
-  c.row = math.min(MAX_COUNT, c.row + report.passed)
-  if c.row >= report.close_after then
+  c.row = math.min(MAX_COUNT, c.row + passed)
+  if c.row >= close_after then
     local after = unknown(c.generation + 1)
     after.since, after.reason = now, 6
     return after, c.row
   end
   for n, ends in ipairs(c.probes) do
-    if ends == report.probe then
+    if ends == probe then
       table.remove(c.probes, n)
       break
     end
@@ -92,18 +97,18 @@ local function probed(c)
 end
 
 local function closed(c)
-  local row, tallies, calls, failed, slow = 0, '', 0, 0, 0
-  if report.consecutive_failures > 0 then
-    row = math.min(MAX_COUNT, (report.passed > 0 and 0 or c.row) + report.failed)
+  local row, tallies, calls, bad, late = 0, '', 0, 0, 0
+  if consecutive_failures > 0 then
+    row = math.min(MAX_COUNT, (passed > 0 and 0 or c.row) + failed)
   end
-  if report.failure_ppm + report.slow_ppm > 0 then tallies, calls, failed, slow = counted(c.tallies) end
-  if report.consecutive_failures > 0 and row >= report.consecutive_failures then return opened(c, 1, row, row, 0) end
-  if calls >= report.minimum_calls then
-    if report.failure_ppm > 0 and failed * 1000000 >= report.failure_ppm * calls then
-      return opened(c, 2, calls, failed, slow)
+  if failure_ppm + slow_ppm > 0 then tallies, calls, bad, late = counted(c.tallies) end
+  if consecutive_failures > 0 and row >= consecutive_failures then return opened(c, 1, row, row, 0) end
+  if calls >= minimum_calls then
+    if failure_ppm > 0 and bad * 1000000 >= failure_ppm * calls then
+      return opened(c, 2, calls, bad, late)
     end
-    if report.slow_ppm > 0 and slow * 1000000 >= report.slow_ppm * calls then
-      return opened(c, 3, calls, failed, slow)
+    if slow_ppm > 0 and late * 1000000 >= slow_ppm * calls then
+      return opened(c, 3, calls, bad, late)
     end
   end
   local known = now - c.since >= REMEMBERED and unknown(0) or c
@@ -114,23 +119,19 @@ end
 
 for i = 1, #ARGV - 2 do
   local key = KEYS[i]
-  local f = {struct.unpack(REPORT, ARGV[2 + i])}
-  report = {
-    window_us = f[1], minimum_calls = f[2], failure_ppm = f[3], slow_ppm = f[4], consecutive_failures = f[5],
-    open_us = f[6], growth_milli = f[7], max_open_us = f[8], close_after = f[9],
-    generation = f[10], probe = f[11], passed = f[12], failed = f[13], slow = f[14],
-  }
+  window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us,
+    close_after, generation, probe, passed, failed, slow = struct.unpack(REPORT, ARGV[2 + i])
   local c = load(redis.call('MGET', key)[1])
   local state, after, calls = c.state, nil, nil
-  if report.generation == c.generation and c.ends <= now then
+  if generation == c.generation and c.ends <= now then
     if state == HALF_OPEN then
       after, calls = probed(c)
-    elseif state == CLOSED and report.passed + report.failed > 0 then
+    elseif state == CLOSED and passed + failed > 0 then
       after = closed(c)
     end
   end
   if after then
-    save(key, after, report.window_us)
+    save(key, after, window_us)
     if after.state ~= state then
       local told = {i, after.state, after.reason, calls or after.calls, after.failed, after.slow, after.open}
       for _, number in ipairs(told) do changes[#changes + 1] = number end
