@@ -1,5 +1,6 @@
 """`gateway run`: start serving, in one command, with a useful default for everything."""
 
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +39,7 @@ def run(
     """Serve calls until SIGTERM or Ctrl-C. Without options: the shipped policies and a sample upstream."""
     if upstream and policies:
         raise typer.BadParameter("give either --policies or --upstream: the latter brings its own policy")
+    _nothing_to_reload()
     from gateway.cli.loading import read_policies, read_settings, sources_of
 
     options = {
@@ -62,6 +64,12 @@ def run(
     except supervisor.StartFailed as error:
         fail(NOT_STARTED, str(error))
     raise typer.Exit(code)
+
+
+def _nothing_to_reload() -> None:
+    """What asks for a reload or new log files is passed over, and not deadly, while files are being read."""
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _announce(running: "Running") -> None:

@@ -79,6 +79,19 @@ def connects(port: int) -> bool:
     return True
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_what_asks_for_a_reload_does_not_end_a_gateway_that_starts(start: Start, tmp_path: Path, number: int) -> None:
+    """It waits for its policies, which come through a pipe."""
+    pipe = tmp_path / "policies.yaml"
+    os.mkfifo(pipe)
+    process = start("-m", "gateway", "run", "-p", str(pipe))
+    with pipe.open("w") as policies:
+        process.popen.send_signal(number)
+        policies.write("version: 2\n")
+    assert process.wait() == 1, process.stderr()
+    assert "policies.yaml:1:10:" in process.stderr()
+
+
 def test_the_configuration_of_the_working_directory_is_used(start_gateway: Start, tmp_path: Path) -> None:
     place = tmp_path / "deployment"
     (place / "config").mkdir(parents=True)
