@@ -36,8 +36,8 @@ class Exchange(Writing):
     """
 
     __slots__ = (
-        "_buffer", "_end", "_error", "_interim", "_interims", "_late", "_listens", "_method", "_pool", "_waiter",
-        "address", "body", "busy", "deadline", "head", "idle_since", "last_use", "served", "whole",
+        "_buffer", "_end", "_error", "_interim", "_interims", "_late", "_listens", "_method", "_pool", "_uploading",
+        "_waiter", "address", "body", "busy", "deadline", "head", "idle_since", "last_use", "served", "whole",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
@@ -52,6 +52,7 @@ class Exchange(Writing):
         self._interims = 0
         self._end = FOREVER
         self._late = "first_byte_timeout"
+        self._uploading = -1  # `served` of the exchange that last sent more than its head
         self.address = ""
         self.body: BodyStream | None = None
         self.busy = True
@@ -75,8 +76,8 @@ class Exchange(Writing):
         transport = self.transport
         super().connection_lost(exc)
         self._pool.lost(self)
-        if exc is not None and self.busy and transport is not None:
-            for data in unread(transport):
+        if exc is not None and self._uploading == self.served and transport is not None:
+            for data in unread(transport):  # of an upstream that heard the head; else it may be of before the request
                 self.data_received(data)
         if self.head is None:
             self._fail("reset" if exc is not None else "closed", str(exc or ""))
@@ -134,6 +135,12 @@ class Exchange(Writing):
             self._fail("closed", "before the request was sent")
         else:
             self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """More of the request, behind its head. Ignored when the upstream has gone."""
+        if self.transport is not None and not self.transport.is_closing():
+            self._uploading = self.served
+            self.transport.write(data)
 
     async def drain(self) -> None:
         """Wait until the upstream has read enough."""

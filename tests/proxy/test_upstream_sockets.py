@@ -142,6 +142,7 @@ async def reset_by(said: bytes) -> AsyncIterator[Exchange]:
         exchange = await pool.open()
         there, _ = server.accept()
         exchange.send(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n", "POST")
+        await asyncio.sleep(0)
         there.sendall(said)
         there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         there.close()
@@ -170,3 +171,24 @@ async def test_who_says_nothing_before_is_reset() -> None:
     async with reset_by(b"HTTP/1.1 413 Too La") as exchange:
         with pytest.raises(UpstreamFailed, match="reset"):
             await exchange.answered()
+
+
+async def test_what_came_before_a_request_is_no_answer_to_it() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = Pool(Known("up", "http", *server.getsockname(), authority="a"), ResponseHeadParser(loop))
+        exchange = await pool.open()
+        there, _ = server.accept()
+        exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
+        there.sendall(OK)
+        await exchange.answered()
+        exchange.release()
+        there.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
+        assert pool.take() is exchange
+        exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
+        with pytest.raises(UpstreamFailed) as failed:
+            await exchange.answered()
+        assert failed.value.reused
+        pool.close()
