@@ -128,6 +128,8 @@ def _guards(policies: PolicySet, route: Route, operation: Operation | None, part
 def missing(policies: PolicySet, key: Sequence[str], values: Mapping[str, str]) -> OnMissing | Refusal | None:
     """What follows from the parts of a key that the caller does not have: the refusal, SKIP, or nothing."""
     lacking = [policies.keys[name] for name in key if name not in values and name in policies.keys]
+    if not lacking:
+        return None
     rejecting = [part for part in lacking if part.on_missing is OnMissing.REJECT]
     if rejecting:
         return _key_missing(rejecting[0])

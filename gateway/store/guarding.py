@@ -55,10 +55,14 @@ def pack_guards(guards: Sequence[Guard]) -> bytes:
 
 def _guard(rule: Breaker | Pausing) -> bytes:
     if isinstance(rule, Pausing):
-        values = (_PAUSE, 0, 0, rule.max_us)
-    else:
-        values = (_BREAKER, rule.half_open_calls, rule.probe_us, rule.max_open_us)
-    return _packed(values, GUARD_FIELDS)
+        return _packed((_PAUSE, 0, 0, rule.max_us), GUARD_FIELDS)
+    known = _packed_guards.get(id(rule))
+    if known is None:
+        if len(_packed_guards) >= MOST_PACKED:
+            _packed_guards.clear()
+        packed = _packed((_BREAKER, rule.half_open_calls, rule.probe_us, rule.max_open_us), GUARD_FIELDS)
+        known = _packed_guards[id(rule)] = (rule, packed)
+    return known[1]
 
 
 def decode_standings(numbers: Sequence[int], guards: int) -> tuple[Standing, ...]:
@@ -91,7 +95,7 @@ def _report(report: Report) -> bytes:
     """Of thousands of breakers most have the same to tell: one good call."""
     (rule, _), *happened = report
     known = _packed_reports.get((id(rule), *happened))
-    if known is None or known[0] is not rule:
+    if known is None:
         if len(_packed_reports) >= MOST_PACKED:
             _packed_reports.clear()
         packed = _HAPPENED_FORMAT.pack(*happened)
@@ -113,6 +117,7 @@ def _numbers(rule: Breaker | Pausing) -> bytes:
 
 
 _packed_rules: dict[int, tuple[Breaker, bytes]] = {}
+_packed_guards: dict[int, tuple[Breaker, bytes]] = {}
 """By identity of the rule; holding it keeps its identity from being used again."""
 _packed_reports: dict[tuple[int, ...], tuple[Breaker | Pausing, bytes]] = {}
 """The same, and by what happened."""
