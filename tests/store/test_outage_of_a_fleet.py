@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway import leases, outage
+from gateway.call import Call
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
 from gateway.core.shares import Fleet
@@ -326,6 +327,8 @@ SLOTS = Limit("c", Algorithm.CONCURRENCY, 4, 60_000_000, ("tenant",))
 
 class Held:
     """A call that holds a slot."""
+
+    decided_here = Call.decided_here
 
     def __init__(self, worker: Worker, ask: Ask, lease: str, store: str) -> None:
         self.gateway, self.ask, self.lease = worker.gateway, ask, lease
