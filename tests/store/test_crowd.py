@@ -161,7 +161,8 @@ async def test_a_late_answer_fails_all_and_reaches_nobody_any_more():
 
 @pytest.mark.parametrize("sent", [True, False])
 async def test_a_lost_link_fails_everybody_once(sent):
-    line = Crowded()
+    line, crashes = Crowded(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))
     futures = [line.wonder("a") for _ in range(3)]
     if sent:
         await turn()
@@ -171,6 +172,7 @@ async def test_a_lost_link_fails_everybody_once(sent):
     assert [fault.kind for fault in faults] == ["connect"] * 3
     assert len(set(map(id, faults))) == 3
     assert len(line.wire.writes) == sent
+    assert crashes == []
 
 
 async def test_who_goes_on_may_make_others_give_up():
