@@ -206,6 +206,7 @@ class Pipeline:
             await asked
         finally:
             asked.cancel()
+            del asked, probe  # it holds its error, that its traceback, and that this frame: a cycle
         return in_time
 
     def _up(self, link: Link) -> bool:

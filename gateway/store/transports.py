@@ -10,6 +10,7 @@ transport when it is collected, so the connection object is kept as long as the 
 """
 
 import asyncio
+from functools import cache
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
@@ -34,7 +35,7 @@ def to_server(url: StoreUrl, address: Address | None = None) -> AbstractConnecti
         "username": url.username,
         "password": url.password,
         "protocol": url.resp,
-        "driver_info": DriverInfo().add_upstream_driver("ratelimit-gateway", __version__),
+        "driver_info": _who_we_are(),
         **_patience(DIAL_TIMEOUT_S),
         **(url.tls or {}),
     }
@@ -51,11 +52,18 @@ def to_sentinel(url: StoreUrl, address: Address) -> AbstractConnection:
         "username": url.sentinel_username,
         "password": url.sentinel_password,
         "protocol": 2,
+        "driver_info": _who_we_are(),
         **_patience(DIAL_TIMEOUT_S / (len(url.hosts) + 1)),
         **(url.tls or {}),
     }
     host, port = address
     return (Connection if url.tls is None else SSLConnection)(host=host, port=port, **about)
+
+
+@cache
+def _who_we_are() -> DriverInfo:
+    """What servers of 7.2 show of us in `CLIENT LIST`. Each new one would look up redis-py's version on the disk."""
+    return DriverInfo().add_upstream_driver("ratelimit-gateway", __version__)
 
 
 def _patience(patience_s: float) -> dict[str, Any]:
