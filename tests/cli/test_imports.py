@@ -26,6 +26,7 @@ PURE = {
     "json",
     "math",
     "re",
+    "struct",
     "types",
     "typing",
     "urllib",
