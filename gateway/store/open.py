@@ -8,6 +8,9 @@ from gateway.store.local import LocalStore
 from gateway.store.pipeline import OnEvent, ignore_event
 from gateway.store.redis import RedisStore
 
+EMBEDDED_TIMEOUT_US = 100_000
+"""At least. The embedded store shares the gateway's processors: when all are busy it is late, and still there."""
+
 
 def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event) -> Store:
     """The store that the settings name, not started yet.
@@ -37,12 +40,12 @@ def redis_store(
             on_event=on_event,
             decides=decides,
         )
-    kind = "embedded" if settings.url == "embedded" else "redis"
+    embedded = settings.url == "embedded"
     return RedisStore(
         place,
         key_prefix=settings.key_prefix,
-        timeout_us=settings.timeout_us,
-        kind=kind,
+        timeout_us=max(settings.timeout_us, EMBEDDED_TIMEOUT_US) if embedded else settings.timeout_us,
+        kind="embedded" if embedded else "redis",
         on_event=on_event,
         decides=decides,
     )

@@ -24,6 +24,16 @@ async def test_the_embedded_server_where_it_runs(redis_client, redis_url, make_c
     await store.close()
 
 
+@pytest.mark.parametrize(
+    ("own_url", "said_us", "timeout_s"),
+    [("embedded", 20_000, 0.1), ("embedded", 300_000, 0.3), ("redis://127.0.0.1:1", 20_000, 0.02)],
+)
+def test_the_embedded_server_has_time_when_all_processors_are_busy(own_url, said_us, timeout_s):
+    store = choose(StoreSettings(url=own_url, timeout_us=said_us), url="redis://127.0.0.1:1")
+    assert isinstance(store, RedisStore)
+    assert store._pipeline._timeout_s == timeout_s
+
+
 def test_inside_this_process():
     assert isinstance(choose(StoreSettings(url="local")), LocalStore)
     assert isinstance(choose(StoreSettings(), url="local"), LocalStore)
