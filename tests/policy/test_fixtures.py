@@ -1,6 +1,7 @@
 """Fixture files: read strictly, with places, and never from outside of their directory."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,7 +181,10 @@ def test_nothing_is_read_from_outside(
     (directory / "fix" / "circle").symlink_to("circle")
     found = errors_in(place % name)
     assert len(found) == 1
-    assert found[0].endswith("(name a file beside this one, or below) [outside]")
+    leads_nowhere = name == "circle" and sys.version_info >= (3, 13)  # from then on a circle resolves to itself
+    assert found[0].endswith(
+        "there is no file 'circle' [not-found]" if leads_nowhere else "(name a file beside this one, or below) [outside]"
+    )
 
 
 @pytest.mark.parametrize("name", ["missing.json", "pipe", "."])
