@@ -134,22 +134,34 @@ async def test_an_interim_answer_has_no_length(gateway: Running, upstream: Upstr
 
 
 @asynccontextmanager
-async def reset_by(said: bytes) -> AsyncIterator[Exchange]:
-    """An exchange in the middle of an upload, whose upstream says this and resets before anybody can read it."""
-    loop = asyncio.get_running_loop()
+async def connected() -> AsyncIterator[tuple[Pool, Exchange, socket.socket]]:
+    """A pool, an exchange of it, and the upstream's end of the exchange's socket."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        pool = Pool(Known("up", "http", *server.getsockname(), authority="a"), ResponseHeadParser(loop))
+        parser = ResponseHeadParser(asyncio.get_running_loop())
+        pool = Pool(Known("up", "http", *server.getsockname(), authority="a"), parser)
         exchange = await pool.open()
         there, _ = server.accept()
-        exchange.send(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n", "POST")
-        await asyncio.sleep(0)
-        there.sendall(said)
-        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        there.close()
-        exchange.write(bytes(1000))
-        yield exchange
+        yield pool, exchange, there
         exchange.release()
         pool.close()
+
+
+def reset_after(there: socket.socket, said: bytes) -> None:
+    """The upstream says this and resets, before anybody can read it."""
+    there.sendall(said)
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    there.close()
+
+
+@asynccontextmanager
+async def reset_by(said: bytes) -> AsyncIterator[Exchange]:
+    """An exchange in the middle of an upload, whose upstream says this and resets before anybody can read it."""
+    async with connected() as (_, exchange, there):
+        exchange.send(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n", "POST")
+        await asyncio.sleep(0)
+        reset_after(there, said)
+        exchange.write(bytes(1000))
+        yield exchange
 
 
 async def test_what_an_upstream_said_before_a_write_failed_is_heard() -> None:
@@ -174,21 +186,14 @@ async def test_who_says_nothing_before_is_reset() -> None:
 
 
 async def test_what_came_before_a_request_is_no_answer_to_it() -> None:
-    loop = asyncio.get_running_loop()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        pool = Pool(Known("up", "http", *server.getsockname(), authority="a"), ResponseHeadParser(loop))
-        exchange = await pool.open()
-        there, _ = server.accept()
+    async with connected() as (pool, exchange, there):
         exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
         there.sendall(OK)
         await exchange.answered()
         exchange.release()
-        there.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        there.close()
+        reset_after(there, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         assert pool.take() is exchange
         exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
         with pytest.raises(UpstreamFailed) as failed:
             await exchange.answered()
         assert failed.value.reused
-        pool.close()
