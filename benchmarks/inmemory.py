@@ -28,7 +28,7 @@ from gateway.call import Gateway
 from gateway.listener.connection import Connection
 from gateway.settings import Drain, Logging, Settings
 from gateway.store import redis
-from gateway.store.embedded import EmbeddedServer, server_binary
+from gateway.store.embedded.server import EmbeddedServer, server_binary
 from gateway.upstream.exchange import Exchange
 
 ANSWER = (
@@ -50,7 +50,7 @@ class RecordedStore:
         self._loop = asyncio.get_running_loop()
 
     async def connect(self, link: asyncio.Protocol) -> None:
-        """Make `link` talk to us, as `gateway.store.dial.Dialer.connect` does."""
+        """Make `link` talk to us, as `gateway.store.connection.dial.Dialer.connect` does."""
         answer = link.data_received
         link.connection_made(Wire(lambda commands: self._answer(answer, bytes(commands)), link))
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import redis
 
 from benchmarks.limits_server import BREAKER, BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
-from gateway.store.scripts import Argument
+from gateway.store.scripts.limits import Argument
 
 Make = Callable[[int], list[Argument]]
 WIDE_ROLLING = replace(ROLLING, quota=1_000_000)

@@ -17,9 +17,9 @@ import redis
 from benchmarks import results
 from benchmarks.limits_memory import each_identity, filled
 from benchmarks.limits_server import BREAKER, BUCKET, FIXED, PARALLEL, PRECISE, ROLLING, admit, servers
-from gateway.store.heartbeat import HEARTBEAT_ARGV
-from gateway.store.link import pack
-from gateway.store.scripts import HEARTBEAT, SCRIPTS, Argument
+from gateway.store.connection.link import pack
+from gateway.store.outage.heartbeat import HEARTBEAT_ARGV
+from gateway.store.scripts.limits import HEARTBEAT, SCRIPTS, Argument
 
 FILE = Path(__file__).with_name("scale_inputs.json")
 ROUNDS, CALLERS, CONNECTIONS = 20, 2_000, 1_000

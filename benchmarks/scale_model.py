@@ -14,7 +14,7 @@ from gateway.admit import REMEMBER_S
 from gateway.core.algorithms.rolling_window import Log
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.shares import Fleet, part, place_of
-from gateway.store.heartbeat import BEAT_S, MOST_BEATS_A_SECOND
+from gateway.store.outage.heartbeat import BEAT_S, MOST_BEATS_A_SECOND
 
 GIB = 2**30
 Inputs = dict[str, Any]

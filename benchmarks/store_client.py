@@ -22,9 +22,9 @@ import redis.asyncio
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
-from gateway.store.embedded import EmbeddedServer, server_binary
+from gateway.store.embedded.server import EmbeddedServer, server_binary
 from gateway.store.redis import RedisStore
-from gateway.store.scripts import ADMIT, decode_admit, encode_admit
+from gateway.store.scripts.limits import ADMIT, decode_admit, encode_admit
 
 WINDOW = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, quota=500, window_us=600_000_000, key=("tenant",))
 BUCKET = Limit(

@@ -49,10 +49,10 @@ from gateway.reload.transaction import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import StoreDown
-from gateway.store.answers import open_answers
 from gateway.store.open import open_store
-from gateway.store.shelf import Shelf
-from gateway.store.status import open_statuses
+from gateway.store.shared.answers import open_answers
+from gateway.store.shared.shelf import Shelf
+from gateway.store.shared.status import open_statuses
 from gateway.view import WorkerView
 
 

@@ -43,9 +43,9 @@ from gateway.reload.swap import use_settings
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
-from gateway.store.fallback import Fallback
-from gateway.store.local import LocalStore
-from gateway.store.shelf import Shelf
+from gateway.store.local.store import LocalStore
+from gateway.store.outage.fallback import Fallback
+from gateway.store.shared.shelf import Shelf
 from gateway.upstream.directory import Upstreams
 
 

@@ -27,7 +27,7 @@ from gateway.modules.credentials.supply import Supply
 from gateway.record import CALLER, OWN, UNKNOWN, CallRecord, RecordSink
 from gateway.settings import Settings
 from gateway.store import Store
-from gateway.store.fallback import Fallback
+from gateway.store.outage.fallback import Fallback
 from gateway.upstream.directory import Upstreams
 from gateway.wire.memo import Memo
 

@@ -1,8 +1,8 @@
 """What a worker does when its store goes, and when it comes back.
 
-It goes: calls are decided by postures and shares at once (`store/fallback.py`), beginning from what the store has told
-last. It comes back: before calls are decided by it again, it is told what was spent meanwhile, and the other workers
-get a moment to do the same. Until then shares go on to decide (`store/handover.py`).
+It goes: calls are decided by postures and shares at once (`store/outage/fallback.py`), beginning from what the store
+has told last. It comes back: before calls are decided by it again, it is told what was spent meanwhile, and the other
+workers get a moment to do the same. Until then shares go on to decide (`store/outage/handover.py`).
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
-from gateway.store.fallback import Fallback
-from gateway.store.handover import Told, Untold
-from gateway.store.heartbeat import Heartbeat, Scripted
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
+from gateway.store.outage.fallback import Fallback
+from gateway.store.outage.handover import Told, Untold
+from gateway.store.outage.heartbeat import Heartbeat, Scripted
 
 HAND_OVER_S = 1.0
 """The longest that a store which is back does not decide alone yet: workers find out within `pipeline.MAX_PROBE_GAP_S`,

@@ -29,7 +29,7 @@ from gateway.reload.transaction import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
-from gateway.store.status import Statuses
+from gateway.store.shared.status import Statuses
 
 FORGET_S = 0.1
 """The longest that somebody who has changed a counter waits for the other workers."""

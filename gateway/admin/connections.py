@@ -27,7 +27,7 @@ from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 from gateway.store import Store, StoreDown
-from gateway.store.status import Statuses
+from gateway.store.shared.status import Statuses
 
 PAGE, MAX_PAGE = 100, 1_000
 OPERATION, ENTITY = 0, 1

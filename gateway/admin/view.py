@@ -11,7 +11,7 @@ from gateway.core.upstream import Upstream
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
-from gateway.store.status import Statuses
+from gateway.store.shared.status import Statuses
 
 if TYPE_CHECKING:
     from gateway.admin.lookout import Lookout

@@ -13,7 +13,7 @@ from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.modules.hooks import OUT, Hooks, Queue, as_document
 from gateway.store import StoreDown
-from gateway.store.queues import Which
+from gateway.store.shared.queues import Which
 
 TRIES, DEAD = 50, 50
 ID = "evt_5f0e7c1d9a8b4c2e6f3a1b0d"

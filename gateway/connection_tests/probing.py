@@ -22,14 +22,14 @@ LEASE_PERCENT = 90
 
 
 class Leased(Protocol):
-    """See `gateway.store.shelf.Found`."""
+    """See `gateway.store.shared.shelf.Found`."""
 
     @property
     def mine(self) -> bool: ...
 
 
 class Leases(Protocol):
-    """See `gateway.store.shelf.Shelf`."""
+    """See `gateway.store.shared.shelf.Shelf`."""
 
     @property
     def shared(self) -> bool: ...

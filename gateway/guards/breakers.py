@@ -14,7 +14,7 @@ from gateway.core.ask import Ask
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Reason, Report, Standing, State
 from gateway.core.limits import Decision
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 
 FLUSH_S = 0.1
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines

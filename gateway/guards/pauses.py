@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.core.guards import Guard
 from gateway.core.learning import Heed
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 
 Paused = tuple[bool, int]
 OnPause = Callable[[Guard, int], None]

@@ -21,8 +21,8 @@ from gateway.observe.metrics.sink import Metrics
 from gateway.settings import IntakeSettings, Settings, Webhooks
 from gateway.store import StoreDown
 from gateway.store.cluster.store import ClusterStore
-from gateway.store.queues import Again, Office, Standing, Which, open_queue_store
 from gateway.store.redis import RedisStore
+from gateway.store.shared.queues import Again, Office, Standing, Which, open_queue_store
 
 LOOK_S, LOOK_SHARE = 5.0, 20
 """Between two looks at all queues; where there are many, so many times as long as a look takes."""

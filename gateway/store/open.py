@@ -4,8 +4,8 @@ from gateway.core.store_url import parse_url
 from gateway.settings import StoreSettings
 from gateway.store import Store
 from gateway.store.cluster.store import ClusterStore
-from gateway.store.local import LocalStore
-from gateway.store.pipeline import OnEvent, ignore_event
+from gateway.store.connection.pipeline import OnEvent, ignore_event
+from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
 
 EMBEDDED_TIMEOUT_US = 100_000

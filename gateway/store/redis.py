@@ -14,10 +14,12 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.store import Grants, StoreDown
-from gateway.store.admissions import ALIKE, Admissions, load_scripts
-from gateway.store.dial import Dialer
-from gateway.store.granting import GRANTED, in_force, noted
-from gateway.store.guarding import (
+from gateway.store.connection.dial import Dialer
+from gateway.store.connection.link import Argument, Decode, Link, pack
+from gateway.store.connection.pipeline import OnEvent, Pipeline, ignore_event
+from gateway.store.scripts.admissions import ALIKE, Admissions, load_scripts
+from gateway.store.scripts.grants import GRANTED, in_force, noted
+from gateway.store.scripts.guards import (
     LIST,
     decode_changes,
     decode_pause,
@@ -27,9 +29,7 @@ from gateway.store.guarding import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.link import Argument, Decode, Link, pack
-from gateway.store.pipeline import OnEvent, Pipeline, ignore_event
-from gateway.store.scripts import (
+from gateway.store.scripts.limits import (
     FORCE,
     GRANT,
     PAUSE,

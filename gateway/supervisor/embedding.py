@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.core.store_url import redact_url
 from gateway.settings import Settings
 from gateway.store import StoreDown
-from gateway.store.embedded import EmbeddedServer, NoServerBinary, server_binary
+from gateway.store.embedded.server import EmbeddedServer, NoServerBinary, server_binary
 from gateway.supervisor.failure import StartFailed
 
 LOOK_EVERY_S = 1.0

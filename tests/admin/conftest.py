@@ -29,9 +29,9 @@ from gateway.reload.edition import Outcome
 from gateway.settings import Listen, Logging, Settings
 from gateway.siblings import Siblings
 from gateway.store import Store
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
-from gateway.store.status import LocalStatuses, RedisStatuses, Statuses
+from gateway.store.shared.status import LocalStatuses, RedisStatuses, Statuses
 
 MINUTE_US = 60_000_000
 GENEROUS = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 5_000, 10 * MINUTE_US, ("tenant",), source="p.yaml:9")

@@ -19,7 +19,7 @@ from gateway.admin.table import ENDPOINTS
 from gateway.observe.log.logger import hear_events, hear_no_events
 from gateway.policy.files import MAX_FILE_BYTES
 from gateway.settings import Listen, Settings
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from tests.admin.conftest import Admin, FakeWorker, StartAdmin
 
 TOKEN = "0123456789abcdef-T0ken"

@@ -14,7 +14,7 @@ from gateway.core.guards import Breaker, Guard, Pausing, State
 from gateway.core.keys import partition
 from gateway.core.signals import Honor
 from gateway.core.upstream import Learning
-from gateway.store.status import RedisStatuses
+from gateway.store.shared.status import RedisStatuses
 from tests.admin.conftest import BUCKET, POLICIES, UPSTREAM, Admin
 
 ACME = Named("acme", "conn_42")

@@ -16,8 +16,8 @@ from gateway.call import Gateway
 from gateway.listener.listener import Listener
 from gateway.record import CallRecord
 from gateway.settings import Settings
-from gateway.store.answers import SharedAnswers
 from gateway.store.redis import RedisStore
+from gateway.store.shared.answers import SharedAnswers
 from tests.fakes.upstream import Upstream
 
 ONE_ROUTE = """

@@ -12,7 +12,7 @@ from gateway.core.learning import Heed
 from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.guards.pauses import Pauses
 from gateway.store import StoreDown
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from tests.fakes.waiting import eventually
 
 IN_A_ROW = Breaker("b", ("c",), consecutive_failures=3)

@@ -8,7 +8,7 @@ import pytest
 from gateway.caching.fleet import LEASE_MS
 from gateway.modules.cache.flights import Outcome
 from gateway.store import StoreDown
-from gateway.store.answers import SharedAnswers
+from gateway.store.shared.answers import SharedAnswers
 from tests.app.caching import Cached, answer, begin
 from tests.app.conftest import Start
 from tests.fakes.upstream import Held, Received, Socket, Upstream, always

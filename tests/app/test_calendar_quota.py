@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.store.admissions import Admissions
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
+from gateway.store.scripts.admissions import Admissions
 from tests.app.conftest import Running, Start
 from tests.app.test_rate_limit_answers import parse
 from tests.fakes.upstream import Upstream

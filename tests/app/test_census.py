@@ -8,7 +8,7 @@ import pytest
 from gateway.core.guards import Breaker, Guard, Report, State
 from gateway.guards.census import Census
 from gateway.store import Store, StoreDown
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
 from tests.fakes.waiting import eventually
 

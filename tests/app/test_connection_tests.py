@@ -13,7 +13,7 @@ import trustme
 from gateway.connection_tests.probing import Probing
 from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.record import CallRecord
-from gateway.store.shelf import Shelf
+from gateway.store.shared.shelf import Shelf
 from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, SECRET, Authority, authority
 from tests.fakes.ports import free_port

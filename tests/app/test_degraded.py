@@ -13,8 +13,8 @@ from gateway.callers import MAX_VALUE_CHARS, Callers
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
 from gateway.core.shares import Fleet, share
-from gateway.store.fallback import Fallback
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
+from gateway.store.outage.fallback import Fallback
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream

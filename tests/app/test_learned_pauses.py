@@ -9,7 +9,7 @@ import pytest
 from gateway.core.guards import State
 from gateway.core.retry import Stop
 from gateway.record import CallRecord
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
 

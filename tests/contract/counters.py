@@ -19,7 +19,8 @@ from gateway.core.guards import State as Phase
 from gateway.core.limits import Algorithm, Charge, Decision
 from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
-from gateway.store.guarding import (
+from gateway.store.local.store import LocalStore
+from gateway.store.scripts.guards import (
     LIST,
     decode_changes,
     decode_pause,
@@ -29,8 +30,7 @@ from gateway.store.guarding import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.local import LocalStore
-from gateway.store.scripts import (
+from gateway.store.scripts.limits import (
     ADMIT,
     FORCE,
     GRANT,

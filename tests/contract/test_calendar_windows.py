@@ -13,7 +13,7 @@ from gateway.core.calendars import Unit, borders_us, window_at
 from gateway.core.limits import Charge, Decision, Limit
 from gateway.core.settlement import Correction
 from gateway.store.redis import RedisStore
-from gateway.store.scripts import ADMIT, SETTLE, decode_admit, encode_admit, encode_settle
+from gateway.store.scripts.limits import ADMIT, SETTLE, decode_admit, encode_admit, encode_settle
 from tests.contract.counters import PREFIX, CoreModel, Counter, Scripts, queue
 from tests.core.calendar_cases import DAY_US, HOUR_US, ZONES, at_us, by_calendar
 from tests.core.limit_cases import fixed
@@ -140,8 +140,8 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
     """A caller is remembered for days; the server's clock decides, and ours is a year behind it, then right."""
     ask, store = Ask(asked(by_calendar(Unit.DAY, "Asia/Kathmandu"))), RedisStore(redis_url, key_prefix="calendar:")
     real = time.time_ns
-    monkeypatch.setattr("gateway.store.admissions.time_ns", lambda: real() - 365 * DAY_US * 1000)
-    monkeypatch.setattr("gateway.store.scripts.time_ns", lambda: real() - 365 * DAY_US * 1000)
+    monkeypatch.setattr("gateway.store.scripts.admissions.time_ns", lambda: real() - 365 * DAY_US * 1000)
+    monkeypatch.setattr("gateway.store.scripts.limits.time_ns", lambda: real() - 365 * DAY_US * 1000)
     await store.start()
     try:
         await store.admit(ask, "")

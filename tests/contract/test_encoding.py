@@ -7,8 +7,8 @@ import pytest
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Decision, Limit, Mode, Verdict
-from gateway.store import scripts
-from gateway.store.scripts import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
+from gateway.store.scripts import limits as scripts
+from gateway.store.scripts.limits import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
 from tests.contract.test_timelines import bucket, fixed, parallel, rolling
 
 WINDOW = Charge(rolling(quota=500), "tenant-10m:{=acme}", 2)

@@ -10,9 +10,9 @@ from gateway.core.breaker import LOOK_AGAIN_US
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.limits import Charge, Decision, Limit
 from gateway.core.pause import Pause
-from gateway.store.guarding import encode_force, encode_pause, encode_report
-from gateway.store.scripts import FORCE, REPORT
-from gateway.store.scripts import PAUSE as PAUSE_SCRIPT
+from gateway.store.scripts.guards import encode_force, encode_pause, encode_report
+from gateway.store.scripts.limits import FORCE, REPORT
+from gateway.store.scripts.limits import PAUSE as PAUSE_SCRIPT
 from tests.contract.counters import PREFIX, CoreModel, Counter, Local, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, parallel, rolling
 

@@ -5,7 +5,7 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
-from gateway.store.scripts import ADMIT, encode_admit
+from gateway.store.scripts.limits import ADMIT, encode_admit
 from tests.conftest import RedisServer, StartServer
 from tests.contract.counters import PREFIX, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, bucket, fixed, parallel, rolling

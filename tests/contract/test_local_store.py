@@ -5,7 +5,7 @@ from dataclasses import replace
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
 from gateway.store import Store
-from gateway.store.local import LocalStore, steady_us
+from gateway.store.local.store import LocalStore, steady_us
 from tests.contract.test_timelines import MINUTE, SECOND, bucket, parallel, rolling
 
 

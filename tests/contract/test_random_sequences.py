@@ -16,7 +16,7 @@ from gateway.core.ask import Ask
 from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
 from gateway.core.settlement import Correction
-from gateway.store.scripts import (
+from gateway.store.scripts.limits import (
     ADMIT,
     GRANT,
     GRANTS_FOLLOW,

@@ -10,9 +10,9 @@ import redis
 from gateway.core.ask import Ask
 from gateway.core.guards import Guard, Pausing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
-from gateway.store.commands import repeated
-from gateway.store.link import pack
-from gateway.store.scripts import ADMIT, decode_runs, encode_admit
+from gateway.store.connection.commands import repeated
+from gateway.store.connection.link import pack
+from gateway.store.scripts.limits import ADMIT, decode_runs, encode_admit
 from tests.contract import test_random_guards as random_guards
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_random_sequences import START_US, Climate, Step, World, take

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-import gateway.store.guarding as guarding
-import gateway.store.queues as queues
-import gateway.store.scripts as scripts
-import gateway.store.shelf as shelf
+import gateway.store.scripts.guards as guarding
+import gateway.store.scripts.limits as scripts
+import gateway.store.shared.queues as queues
+import gateway.store.shared.shelf as shelf
 from gateway.core.guards import Standing
 from gateway.core.limits import Verdict
 
-LUA = Path(scripts.__file__).parent / "lua"
+LUA = Path(scripts.__file__).parents[1] / "lua"
 
 
 def header(name: str) -> str:

@@ -10,10 +10,10 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
-from gateway.store.fallback import Fallback
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
+from gateway.store.outage.fallback import Fallback
 from gateway.store.redis import RedisStore
-from gateway.store.scripts import encode_settle
+from gateway.store.scripts.limits import encode_settle
 from tests.contract.counters import Counter
 from tests.core.limit_cases import SECOND_US, bucket, concurrency, fixed, rolling
 

@@ -10,7 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import gateway.store.status_wire as wire
+import gateway.store.scripts.statuses as wire
 from gateway.core.connections import counts, state
 from gateway.core.connections.state import (
     ConnectionState,
@@ -23,10 +23,11 @@ from gateway.core.connections.state import (
     reported,
     settled,
 )
-from gateway.store import StoreDown, status
+from gateway.store import StoreDown
 from gateway.store.redis import RedisStore
-from gateway.store.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
-from gateway.store.status_wire import STATUS, Page, member_of
+from gateway.store.scripts.statuses import STATUS, Page, member_of
+from gateway.store.shared import status
+from gateway.store.shared.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
 from tests.core.test_connection_state import (
     SAME_US,
     START,
@@ -170,7 +171,7 @@ def test_numbers_the_script_has_of_its_own_are_those_of_the_core() -> None:
 
 
 def test_the_header_of_the_script() -> None:
-    lines = (Path(wire.__file__).parent / "lua" / "status.lua").read_text("utf-8").splitlines()
+    lines = (Path(wire.__file__).parents[1] / "lua" / "status.lua").read_text("utf-8").splitlines()
     head = "\n".join(lines[: next(i for i, line in enumerate(lines) if not line.startswith("--"))])
     assert tuple(re.findall(r"^-- ARGV\[\d\]  (\w+) ", head, re.MULTILINE)) == wire.STATUS_ARGV
     assert tuple(re.findall(r"^--   reply\.(\w+) ", head, re.MULTILINE)) == wire.STATUS_REPLY

@@ -13,9 +13,9 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.store.cluster.store import ClusterStore
 from gateway.store.cluster.topology import slot_of
-from gateway.store.guarding import LIST
-from gateway.store.link import pack
+from gateway.store.connection.link import pack
 from gateway.store.redis import RedisStore
+from gateway.store.scripts.guards import LIST
 from tests.contract.counters import PREFIX
 
 

@@ -42,7 +42,7 @@ CLAIMED = {
     ("docs/cli.md", "console"): "tests/cli/test_docs_of_commands.py::test_every_example_works",
     ("docs/policies.md", "yaml bad"): "tests/policy/test_docs.py::test_the_bad_file_gives_what_is_shown",
     ("docs/policies.md", "text"): "tests/policy/test_docs.py::test_the_bad_file_gives_what_is_shown",
-    ("docs/store.md", "text"): "tests/store/test_cluster_store.py::documented_rights",
+    ("docs/store.md", "text"): "tests/store/cluster/test_cluster_store.py::documented_rights",
     ("docs/admin-api.md", "console"): "tests/docs/test_admin_examples.py::test_commands",
     ("docs/webhooks.md", "json"): "tests/webhooks/test_outbox.py::test_the_page_shows_what_arrives",
     ("docs/admin-api.md", "json"): "tests/docs/test_admin_examples.py::test_answers",

@@ -23,7 +23,7 @@ from gateway.observe.log.schema import CONNECTION_ERROR_FIELDS, ENVELOPE
 from gateway.observe.log.writer import writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging, Settings
-from gateway.store.status import LocalStatuses
+from gateway.store.shared.status import LocalStatuses
 
 ACME = Named("acme", "conn_42")
 OFF = ConnectionErrors(Logging(connection_errors="off"), {})

@@ -12,7 +12,7 @@ from gateway.core.match import find_operation, find_route
 from gateway.core.policy import PolicySet
 from gateway.policy import check
 from gateway.policy.shipped import shipped
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 
 EXAMPLES = ["starter", "vendor-a-integration-platform", "vendor-b-crm", "vendor-c-psa"]
 MINUTE_US = 60_000_000

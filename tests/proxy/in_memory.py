@@ -16,7 +16,7 @@ from gateway.core.upstream import Upstream
 from gateway.listener.connection import Connection
 from gateway.record import CallRecord
 from gateway.settings import Settings
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from gateway.upstream.directory import Ready
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool

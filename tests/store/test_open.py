@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.ask import Ask
 from gateway.settings import StoreSettings
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
 from gateway.store.open import open_store as choose
 from gateway.store.redis import RedisStore
 

@@ -10,8 +10,8 @@ from gateway.core.ask import Ask
 from gateway.core.calendars import Calendar, Unit
 from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.link import pack
-from gateway.store.scripts import ADMIT
+from gateway.store.connection.link import pack
+from gateway.store.scripts.limits import ADMIT
 
 
 async def calls_of(client, command: str) -> int:

@@ -12,8 +12,8 @@ from gateway.leases import Leases
 from gateway.outage import Outage
 from gateway.store import StoreDown
 from gateway.store.cluster.store import ClusterStore
-from gateway.store.fallback import Fallback
-from gateway.store.local import LocalStore
+from gateway.store.local.store import LocalStore
+from gateway.store.outage.fallback import Fallback
 from gateway.store.redis import RedisStore
 from tests.store.conftest import Events
 

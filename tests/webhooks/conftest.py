@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from gateway.settings import StoreSettings
-from gateway.store.queues import Office, open_queue_store
 from gateway.store.redis import RedisStore
+from gateway.store.shared.queues import Office, open_queue_store
 from tests.fakes.redis_server import RedisServer
 
 T0_US = 1_700_000_000_000_000

@@ -9,7 +9,7 @@ from gateway.core.receivers import Receiver as Whom
 from gateway.core.redelivery import Step, Tried
 from gateway.modules.delivery.courier import Courier
 from gateway.modules.delivery.post import Post
-from gateway.store.queues import Letter, Office, Settled, Taken
+from gateway.store.shared.queues import Letter, Office, Settled, Taken
 from tests.fakes.receiver import Receiver
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually

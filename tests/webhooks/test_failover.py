@@ -15,8 +15,9 @@ from gateway.modules.delivery import courier
 from gateway.modules.delivery.courier import Courier
 from gateway.modules.delivery.post import Post
 from gateway.settings import StoreSettings
-from gateway.store import StoreDown, pipeline
-from gateway.store.queues import Letter, Office, open_queue_store
+from gateway.store import StoreDown
+from gateway.store.connection import pipeline
+from gateway.store.shared.queues import Letter, Office, open_queue_store
 from tests.conftest import StartSentinel
 from tests.fakes.receiver import Got, Receiver
 from tests.fakes.redis_cluster import RedisCluster

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.receivers import Receiver, Subscription
 from gateway.modules.webhooks.outbox import Outbox, compose
 from gateway.store import StoreDown
-from gateway.store.queues import Appended, Letter, Office, Taken
+from gateway.store.shared.queues import Appended, Letter, Office, Taken
 
 PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 SUBSCRIPTIONS = (

@@ -1,4 +1,4 @@
-"""What caches need of the store that all gateways share: see `gateway.store.answers`."""
+"""What caches need of the store that all gateways share: see `gateway.store.shared.answers`."""
 
 from typing import Protocol
 

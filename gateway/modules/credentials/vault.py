@@ -21,7 +21,7 @@ KEEP_REFRESH_US = 90 * 24 * 3600 * 1_000_000
 
 
 class Found(Protocol):
-    """See `gateway.store.shelf.Found`."""
+    """See `gateway.store.shared.shelf.Found`."""
 
     @property
     def version(self) -> int: ...
@@ -38,7 +38,7 @@ class Found(Protocol):
 
 
 class Shelf(Protocol):
-    """See `gateway.store.shelf.Shelf`."""
+    """See `gateway.store.shared.shelf.Shelf`."""
 
     @property
     def shared(self) -> bool: ...

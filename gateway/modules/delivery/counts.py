@@ -5,7 +5,7 @@ from collections import Counter
 
 from gateway.core.redelivery import Step, Tried
 from gateway.observe.log.logger import event
-from gateway.store.queues import Settled, Taken
+from gateway.store.shared.queues import Settled, Taken
 
 TELL_S = 1.0
 _RESULTS = {Step.DONE: "delivered", Step.RETRY: "retried", Step.DEAD: "dead"}

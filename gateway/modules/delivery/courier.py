@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.core.receivers import Receiver
 from gateway.core.redelivery import Step, Tried, next_step
 from gateway.store import StoreDown
-from gateway.store.queues import LEASE_MARGIN_MS, Office, Settled, Taken
+from gateway.store.shared.queues import LEASE_MARGIN_MS, Office, Settled, Taken
 
 POLL_S, LONGEST_POLL_S = 1.0, 8.0
 """How often to look for what other workers have put there, or have left behind: more and more seldom when there is

@@ -9,7 +9,7 @@ from gateway.core.intake import Rejected, Source, Understood, understand
 from gateway.core.keys import partition_key
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
 from gateway.store import StoreDown
-from gateway.store.queues import MARKS_FIELD, REPLAYED, Letter, Office, Taken, short
+from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Letter, Office, Taken, short
 
 _NOT_PASSED = frozenset(
     {

@@ -15,7 +15,7 @@ import orjson
 from gateway.core.receivers import TEST_EVENT, TOLD, Subscription
 from gateway.observe.log.encode import encode
 from gateway.store import StoreDown
-from gateway.store.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short
+from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short
 
 MOST_HELD = 10_000
 AGAIN_S = 0.5

@@ -6,13 +6,13 @@ from typing import cast
 from gateway.core.ask import Ask
 from gateway.core.limits import Decision
 from gateway.store import StoreDown
-from gateway.store.admissions import ALIKE, Admissions
 from gateway.store.cluster.groups import Group, by_slot, one_by_one, together
 from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
-from gateway.store.crowd import Alike
-from gateway.store.faults import Redirected
-from gateway.store.scripts import ADMIT, decode_admit
+from gateway.store.connection.crowd import Alike
+from gateway.store.connection.faults import Redirected
+from gateway.store.scripts.admissions import ALIKE, Admissions
+from gateway.store.scripts.limits import ADMIT, decode_admit
 
 Groups = tuple[Group, ...]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from gateway.store import StoreDown
 from gateway.store.cluster.topology import Address
-from gateway.store.commands import with_source
-from gateway.store.crowd import Alike
-from gateway.store.faults import code_of
-from gateway.store.link import Decode, pack
-from gateway.store.pipeline import Pipeline
+from gateway.store.connection.commands import with_source
+from gateway.store.connection.crowd import Alike
+from gateway.store.connection.faults import code_of
+from gateway.store.connection.link import Decode, pack
+from gateway.store.connection.pipeline import Pipeline
 
 Message = tuple[bytes, Decode | None, Any, str]
 """The arguments of `Pipeline.ask`."""

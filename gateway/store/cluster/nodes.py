@@ -17,12 +17,12 @@ from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
 from gateway.store.cluster.topology import SLOTS, Address, discover, tag_within
-from gateway.store.crowd import Alike
-from gateway.store.dial import Dialer
-from gateway.store.faults import Redirected, cluster_fault_of
-from gateway.store.link import Link
-from gateway.store.pipeline import OnEvent, Pipeline, refused
-from gateway.store.tasks import end
+from gateway.store.connection.crowd import Alike
+from gateway.store.connection.dial import Dialer
+from gateway.store.connection.faults import Redirected, cluster_fault_of
+from gateway.store.connection.link import Link
+from gateway.store.connection.pipeline import OnEvent, Pipeline, refused
+from gateway.store.connection.tasks import end
 
 MAX_REDIRECTS = 5
 LOOK_S = 10.0

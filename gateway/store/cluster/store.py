@@ -14,15 +14,18 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.store import Grants, StoreDown
-from gateway.store.admissions import Admissions, load_scripts
 from gateway.store.cluster.deciding import Deciding, plain
 from gateway.store.cluster.groups import Group, corrections_of, permits_of
 from gateway.store.cluster.nodes import Nodes
 from gateway.store.cluster.telling import Telling
 from gateway.store.cluster.topology import slot_of
-from gateway.store.faults import Redirected
-from gateway.store.granting import GRANTED, in_force, noted
-from gateway.store.guarding import (
+from gateway.store.connection.faults import Redirected
+from gateway.store.connection.link import Argument, Decode, Link, pack
+from gateway.store.connection.pipeline import OnEvent, ignore_event
+from gateway.store.redis import MOST_LISTED
+from gateway.store.scripts.admissions import Admissions, load_scripts
+from gateway.store.scripts.grants import GRANTED, in_force, noted
+from gateway.store.scripts.guards import (
     LIST,
     decode_changes,
     decode_pause,
@@ -33,10 +36,7 @@ from gateway.store.guarding import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.link import Argument, Decode, Link, pack
-from gateway.store.pipeline import OnEvent, ignore_event
-from gateway.store.redis import MOST_LISTED
-from gateway.store.scripts import (
+from gateway.store.scripts.limits import (
     FORCE,
     GRANT,
     LIST_ONE,

@@ -10,8 +10,8 @@ from gateway.store import StoreDown
 from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
 from gateway.store.cluster.topology import slot_of
-from gateway.store.link import Argument, pack
-from gateway.store.scripts import Script
+from gateway.store.connection.link import Argument, pack
+from gateway.store.scripts.limits import Script
 
 REPEAT_S = 0.05
 AT_ONCE = 200

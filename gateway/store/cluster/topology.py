@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
-from gateway.store.dial import ask_once
+from gateway.store.connection.dial import ask_once
 
 __all__ = ["SLOTS", "Address", "discover", "slot_of", "tag_within"]
 

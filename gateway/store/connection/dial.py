@@ -1,0 +1,87 @@
+"""Opens connections to the server: the one that the URL names, or that the Sentinels name."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from gateway.core.store_url import StoreUrl
+from gateway.store import StoreDown
+from gateway.store.connection import transports
+from gateway.store.connection.sentinels import Sentinels
+from gateway.store.connection.transports import forget, hand_over, to_server
+
+
+class Dialer:
+    """Connects to one server, or to whichever server the Sentinels name. One connection at a time."""
+
+    def __init__(self, url: StoreUrl) -> None:
+        self._url = url
+        self._sentinels = Sentinels(url) if url.service else None
+        self._connection: AbstractConnection | None = None
+
+    def watch(self, on_replaced: Callable[[str], None]) -> None:
+        """From now on, `on_replaced` is told why the server that is connected has to be left: a primary that is
+        replaced while it lives takes writes for seconds. Needs the running loop."""
+        if self._sentinels is not None:
+            self._sentinels.watch(on_replaced)
+
+    async def settled(self) -> None:
+        """Until it is worth dialling: while a primary is being replaced, nobody is the primary."""
+        if self._sentinels is not None:
+            await self._sentinels.settled()
+
+    async def connect(self, protocol: asyncio.Protocol) -> None:
+        """Open a connection and make `protocol` its owner. The previous one must be closed or aborted by now.
+
+        Raises StoreDown("connect"): refused, unreachable, wrong credentials, no primary, or no answer within
+        DIAL_TIMEOUT_S. The text names the address, never credentials.
+        """
+        try:
+            async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
+                await self.forget()
+                address = await self._sentinels.primary() if self._sentinels is not None else None
+                self._connection = to_server(self._url, address)
+                await hand_over(self._connection, protocol)
+        except TimeoutError:
+            await self.forget()
+            raise StoreDown("connect", self._too_slow) from None
+        except (RedisError, OSError) as error:
+            await self.forget()
+            raise StoreDown("connect", str(error) or type(error).__name__) from None
+
+    @property
+    def _too_slow(self) -> str:
+        hint = ", does it speak TLS?" if self._url.tls is not None else ""
+        return f"no answer within {transports.DIAL_TIMEOUT_S:g} s{hint}"
+
+    async def forget(self) -> None:
+        """Close what redis-py still holds, at once."""
+        await forget(self._connection)
+
+    async def close(self) -> None:
+        """Release the connection and those to the Sentinels. Close the protocol's transport first."""
+        await self.forget()
+        if self._sentinels is not None:
+            await self._sentinels.close()
+
+
+async def ask_once(url: StoreUrl, *command: str) -> Any:
+    """The answer of one server to one command, over a connection of its own.
+
+    Raises StoreDown as `Dialer.connect` does, and for an error reply.
+    """
+    connection = to_server(url)
+    try:
+        async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_command(*command)
+            return await connection.read_response()
+    except TimeoutError:
+        raise StoreDown("connect", f"no answer within {transports.DIAL_TIMEOUT_S:g} s") from None
+    except (RedisError, OSError) as error:
+        raise StoreDown("connect", str(error) or type(error).__name__) from None
+    finally:
+        await forget(connection)

@@ -1,0 +1,91 @@
+"""Connections that redis-py sets up and a protocol of ours takes over.
+
+redis-py does what is tedious and dangerous to repeat: TLS contexts, AUTH with ACL users, HELLO and SELECT. After its
+handshake nothing is in flight, so the transport can be given to another `asyncio.Protocol`: `Transport.set_protocol` is
+public in asyncio, and uvloop implements it alike, also under TLS.
+
+What is taken from redis-py beyond its documented interface, all of it here and guarded by
+`tests/store/connection/test_dial.py`: `Connection._writer`, whose `transport` is the thing to take over. The writer
+closes its transport when it is collected, so the connection object is kept as long as the transport is in use.
+"""
+
+import asyncio
+from functools import cache
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
+from redis.exceptions import RedisError
+
+from gateway import __version__
+from gateway.core.store_url import StoreUrl
+
+DIAL_TIMEOUT_S = 1.0
+
+Address = tuple[str, int]
+"""(host, port)"""
+
+
+def to_server(url: StoreUrl, address: Address | None = None) -> AbstractConnection:
+    """Unconnected: to this server, else to the URL's socket, else to its first host."""
+    about = {
+        "db": url.db,
+        "username": url.username,
+        "password": url.password,
+        "protocol": url.resp,
+        "driver_info": _who_we_are(),
+        **_patience(DIAL_TIMEOUT_S),
+        **(url.tls or {}),
+    }
+    if url.path:
+        return UnixDomainSocketConnection(path=url.path, **about)
+    host, port = address or url.hosts[0]
+    return (Connection if url.tls is None else SSLConnection)(host=host, port=port, **about)
+
+
+def to_sentinel(url: StoreUrl, address: Address) -> AbstractConnection:
+    """Unconnected: to this Sentinel. Each gets a part of the time to connect, so that a dead one does not hide the
+    others. TCP's own keepalive, which redis-py sets, notices one that vanished although nothing is ever sent to it."""
+    about = {
+        "username": url.sentinel_username,
+        "password": url.sentinel_password,
+        "protocol": 2,
+        "driver_info": _who_we_are(),
+        **_patience(DIAL_TIMEOUT_S / (len(url.hosts) + 1)),
+        **(url.tls or {}),
+    }
+    host, port = address
+    return (Connection if url.tls is None else SSLConnection)(host=host, port=port, **about)
+
+
+@cache
+def _who_we_are() -> DriverInfo:
+    """What servers of 7.2 show of us in `CLIENT LIST`. Each new one would look up redis-py's version on the disk."""
+    return DriverInfo().add_upstream_driver("ratelimit-gateway", __version__)
+
+
+def _patience(patience_s: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": patience_s,
+        "socket_connect_timeout": patience_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
+
+
+async def hand_over(connection: AbstractConnection, protocol: asyncio.Protocol) -> None:
+    """Connect, and make `protocol` the owner of the transport. Raises RedisError or OSError."""
+    await connection.connect()  # type: ignore[no-untyped-call]
+    if await connection.can_read():
+        raise RedisError("the server sent something that was not asked for")
+    writer = connection._writer
+    assert writer is not None, "redis-py says it is connected"
+    writer.transport.set_protocol(protocol)
+    protocol.connection_made(writer.transport)
+
+
+async def forget(connection: AbstractConnection | None) -> None:
+    """Close what redis-py holds, at once."""
+    if connection is not None:
+        await connection.disconnect(nowait=True)

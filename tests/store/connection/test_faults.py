@@ -1,0 +1,44 @@
+"""Error replies, as servers really word them, and what they mean for the store."""
+
+import pytest
+
+from gateway.store.connection.faults import fault_of, is_about_the_store, needs_redial
+
+WRAPPED_OOM = (
+    "ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): @user_script:1: "
+    "@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'. "
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "whole_store", "redial"),
+    [
+        ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", "busy", True, False),
+        ("LOADING Redis is loading the dataset in memory", "busy", True, False),
+        ("READONLY You can't write against a read only replica. script: 6b1, on @user_script:1.", "other", True, True),
+        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "other", True, True),
+        ("NOAUTH Authentication required.", "other", True, True),
+        ("NOPERM this user has no permissions to run the 'evalsha' command", "other", True, True),
+        ("OOM command not allowed when used memory > 'maxmemory'.", "other", True, False),
+        (WRAPPED_OOM, "other", True, False),
+        (
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist",
+            "other",
+            True,
+            False,
+        ),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "script", False, False),
+        ("ERR user_script:3: attempt to index a nil value", "script", False, False),
+        ("NOSCRIPT No matching script. Please use EVAL.", "script", False, False),
+    ],
+)
+def test_meaning(text, kind, whole_store, redial):
+    fault = fault_of(text)
+    assert fault.kind == kind
+    assert is_about_the_store(fault) is whole_store
+    assert needs_redial(fault) is redial
+
+
+def test_arguments_quoted_by_the_server_are_left_out():
+    fault = fault_of("ERR unknown command 'EVALSHA', with args beginning with: '6b1' '1' 'gw:w:{=acme}'")
+    assert "acme" not in str(fault)

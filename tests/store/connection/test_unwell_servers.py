@@ -1,0 +1,163 @@
+"""What each thing that can be wrong with a server means for calls: down at once and with its name, and back by itself."""
+
+import gc
+from contextlib import suppress
+from weakref import ref
+
+import pytest
+import redis.asyncio
+
+from gateway.core.ask import Ask
+from gateway.store import StoreDown
+from gateway.store.connection import pipeline
+from tests.fakes.waiting import eventually, until
+
+
+@pytest.fixture(autouse=True)
+def quick_dialling(monkeypatch):
+    monkeypatch.setattr(pipeline, "MIN_DIAL_GAP_S", 0.02)
+    monkeypatch.setattr(pipeline, "MAX_DIAL_GAP_S", 0.05)
+
+
+def endless_script(server):
+    server.command("CONFIG", "SET", "lua-time-limit", 5)
+    client = server.client()
+    client.connection_pool.get_connection().send_command("EVAL", "while true do end", 0)
+
+
+def failed_snapshot(server):
+    (server.directory / "dump.rdb").mkdir()
+    server.command("CONFIG", "SET", "save", "3600 1")
+    server.command("BGSAVE")
+    with server.client() as client:
+        until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "it has failed")
+
+
+UNWELL = {
+    "a script that does not end": (endless_script, ("SCRIPT", "KILL"), "BUSY", "busy"),
+    "snapshots fail": (failed_snapshot, ("CONFIG", "SET", "stop-writes-on-bgsave-error", "no"), "MISCONF", "other"),
+    "too few replicas": (
+        ("CONFIG", "SET", "min-replicas-to-write", 1),
+        ("CONFIG", "SET", "min-replicas-to-write", 0),
+        "NOREPLICAS",
+        "other",
+    ),
+    "a replica": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "READONLY", "other"),
+    "full": (("CONFIG", "SET", "maxmemory", 1), ("CONFIG", "SET", "maxmemory", 0), "OOM", "other"),
+    "no rights": (
+        ("ACL", "SETUSER", "default", "-evalsha"),
+        ("ACL", "SETUSER", "default", "+evalsha"),
+        "NOPERM",
+        "other",
+    ),
+}
+
+
+@pytest.mark.parametrize("unwell", UNWELL)
+async def test_down_by_its_name_and_up_again(open_store, own_redis_server, make_charge, events, unwell):
+    harm, mend, word, kind = UNWELL[unwell]
+    store = await open_store(own_redis_server.url)
+    assert (await store.admit(Ask([make_charge(9)]), "")).admitted
+    own_redis_server.command(*harm) if isinstance(harm, tuple) else harm(own_redis_server)
+    with pytest.raises(StoreDown, match=word) as caught:
+        await store.admit(Ask([make_charge(9)]), "")
+    assert caught.value.kind == kind
+    with pytest.raises(StoreDown, match=word):
+        await store.admit(Ask([make_charge(9)]), "")
+    own_redis_server.command(*mend)
+    await events.wait_for("store.recovered")
+    decision = await store.admit(Ask([make_charge(9)]), "")
+    assert decision.verdicts[0].remaining == 7, "what was refused cost nothing"
+    assert events.names == ["store.degraded", "store.recovered"], "one event for a change, not one for a call"
+
+
+@pytest.fixture
+def no_collector():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_failed_probe_is_freed_without_the_collector(open_store, own_redis_server, make_charge, events):
+    """It looks so seldom that those of a long outage would stay for hours."""
+    store = await open_store(own_redis_server.url)
+    harm, mend, *_ = UNWELL["full"]
+    own_redis_server.command(*harm)
+    with suppress(StoreDown):
+        await store.admit(Ask([make_charge(9)]), "")
+    first = ref(store._pipeline.fault)
+    await eventually(lambda: store._pipeline.fault is not first())
+    failed = ref(store._pipeline.fault)
+    own_redis_server.command(*mend)
+    await events.wait_for("store.recovered")
+    assert failed() is None
+
+
+async def test_a_server_that_reads_its_data(open_store, own_redis_server, make_charge, events):
+    with own_redis_server.client() as client:
+        client.mset({f"k{number}": "x" * 1000 for number in range(200)})
+        client.save()
+    own_redis_server.kill()
+    own_redis_server.arguments = ("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")
+    own_redis_server.start()
+    store = await open_store(own_redis_server.url, start=False)
+    with pytest.raises(StoreDown, match="LOADING"):
+        await store.start()
+    await events.wait_for("store.recovered")
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
+    assert events.names == ["store.degraded", "store.recovered"]
+
+
+async def test_a_server_that_takes_no_more_clients(open_store, own_redis_server, make_charge, events):
+    async with redis.asyncio.Redis.from_url(own_redis_server.url, decode_responses=True) as admin:
+        store = await open_store(own_redis_server.url)
+        mine = await admin.client_id()
+        (link,) = [client["id"] for client in await admin.client_list() if int(client["id"]) != mine]
+        await admin.config_set("maxclients", 1)
+        await admin.client_kill_filter(_id=link)
+        await eventually(lambda: "max number of clients" in str(store._pipeline.fault))
+        with pytest.raises(StoreDown):
+            await store.admit(Ask([make_charge()]), "")
+        await admin.config_set("maxclients", 100)
+        await events.wait_for("store.recovered")
+    assert (await store.admit(Ask([make_charge()]), "")).admitted
+
+
+async def test_a_key_of_another_type_counts_as_nothing(open_store, own_redis_server, make_charge, make_slot, events):
+    store = await open_store(own_redis_server.url)
+    for name in ("gw:w:{=acme}", "gw:c:{=acme}"):
+        own_redis_server.command("RPUSH", name, "x")
+    decision = await store.admit(Ask([make_charge(5), make_slot(5)]), "one")
+    assert [verdict.remaining for verdict in decision.verdicts] == [4, 4]
+    assert events.names == []
+
+
+@pytest.mark.parametrize("url", ["{}", "{}?password=wrong", "{}?username=bob&password=wrong"])
+async def test_who_does_not_know_the_password_is_told_so(open_store, start_redis_server, url):
+    """Also by a server that hangs up on large messages before the login, before it was asked anything."""
+    server = start_redis_server("--requirepass", "right")
+    store = await open_store(url.format(server.url), start=False)
+    with pytest.raises(
+        StoreDown, match=r"NOAUTH|WRONGPASS|invalid username-password|Authentication required"
+    ) as caught:
+        await store.start()
+    assert "wrong" not in str(caught.value)
+
+
+async def test_a_server_of_a_cluster_is_no_single_server(open_store, emptied_cluster, make_charge):
+    one, other, _ = emptied_cluster.primaries
+    store = await open_store(f"redis://{one.address}", start=False)
+    with suppress(StoreDown):
+        await store.start()
+    elsewhere = make_charge(5, emptied_cluster.text_at(other, "gw:w:{{={}}}"))
+    with pytest.raises(StoreDown, match=r"redis\+cluster://"):
+        await store.admit(Ask([elsewhere]), "")
+
+
+async def test_a_single_server_is_no_cluster(open_store, start_redis_server, free_port):
+    port = free_port()
+    start_redis_server("--port", str(port))
+    store = await open_store(f"redis+cluster://127.0.0.1:{port}", start=False)
+    with pytest.raises(StoreDown, match=f"127.0.0.1:{port}: .*cluster support disabled"):
+        await store.start()
