@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from tests.fakes.oauth_server import Authority, running_authority
 from tests.fakes.receiver import Receiver, receiving
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_sentinel import SentinelGroup
@@ -101,6 +102,19 @@ async def receiver() -> AsyncIterator[Receiver]:
     """Somebody who gets webhooks."""
     async with receiving() as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def _authority() -> Iterator[Authority]:
+    with running_authority() as one:
+        yield one
+
+
+@pytest.fixture
+def authority(_authority: Authority) -> Authority:
+    """A server of tokens and the API behind it, as if it had just been started."""
+    _authority.reset()
+    return _authority
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.guards.pauses import Pauses
 from gateway.store import StoreDown
 from gateway.store.local.store import LocalStore
+from tests.fakes.collector import no_collector
 from tests.fakes.waiting import eventually
 
 IN_A_ROW = Breaker("b", ("c",), consecutive_failures=3)
@@ -147,15 +148,10 @@ async def test_who_moves_a_breaker_tells_it(breakers: Breakers, judge: Judge) ->
 
 
 async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -> None:
-    """The collector looks seldom: what only it could give back adds up."""
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for number in range(100):
             one = passage(judge, RATE, f"k{number}")
             breakers.ended(one, SUCCESS, 0.0)
         breakers._flush()
         del one
         assert gc.collect() < 100
-    finally:
-        gc.enable()

@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.record import CallRecord
 from gateway.store.shared.shelf import Shelf
 from tests.app.conftest import Running, Start
-from tests.fakes.oauth_server import CLIENT, SECRET, Authority, authority
+from tests.fakes.oauth_server import CLIENT, SECRET, Authority
 from tests.fakes.ports import free_port
 from tests.fakes.upstream import Received, Socket, Upstream
 from tests.fakes.waiting import eventually
@@ -198,22 +197,15 @@ async def test_how_long_the_upstreams_certificate_still_holds(
         assert steps(plain)["http"] is False
 
 
-@pytest.fixture(scope="module", name="one_server")
-def _one_server() -> Iterator[Authority]:
-    with authority() as one:
-        yield one
-
-
-async def test_tokens_are_had_first(start: Start, one_server: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tokens_are_had_first(start: Start, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ID", CLIENT)
     monkeypatch.setenv("SECRET", SECRET)
-    one_server.reset()
-    token = f'credentials: {{c1: {{upstream: up, match: {{connection: c1}}, type: oauth2, token_url: "{one_server.token_url}", client_id: "env:ID", client_secret: "env:SECRET"}}}}'
-    gateway = await start(policies(f"{one_server.url}/api", token))
+    token = f'credentials: {{c1: {{upstream: up, match: {{connection: c1}}, type: oauth2, token_url: "{authority.token_url}", client_id: "env:ID", client_secret: "env:SECRET"}}}}'
+    gateway = await start(policies(f"{authority.url}/api", token))
     found, _ = await try_out(gateway)
     assert steps(found) == {"dns": True, "tcp": True, "token": True, "http": True, "credentials": True}
-    one_server.control(mode="refuse")
-    refused = await start(policies(f"{one_server.url}/api", token))
+    authority.control(mode="refuse")
+    refused = await start(policies(f"{authority.url}/api", token))
     found, record = await try_out(refused)
     assert (steps(found)["token"], last(found), record.error_class) == (False, "invalid_client", "token_refused")
 

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.wire import request_head
 from gateway.wire.request_head import RequestHeadParser
+from tests.fakes.collector import no_collector
 
 HEADS = 500
 
@@ -21,11 +22,7 @@ HEADS = 500
 async def test_what_is_no_longer_remembered_needs_no_collector(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_head, "MEMO_FIELDS", 50)
     parser = RequestHeadParser(asyncio.get_running_loop())
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for number in range(HEADS):
             parser.read(head.format(number).encode())
         assert gc.collect() < HEADS
-    finally:
-        gc.enable()

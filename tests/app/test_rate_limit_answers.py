@@ -12,6 +12,7 @@ from gateway.admit import REMEMBER_S
 from gateway.core.problems import RATE_LIMIT, Refusal
 from gateway.refuse import Written
 from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.collector import no_collector
 from tests.fakes.upstream import Upstream, always
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
@@ -228,10 +229,6 @@ def test_a_refusal_takes_what_was_written_with_it_without_the_collector() -> Non
     refusal.written = written = Written(SimpleNamespace(settings=settings), refusal, "c1")  # type: ignore[arg-type]
     written.head(refusal, len(written.body(refusal, "id-1")))
     del written
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         del refusal
         assert gc.collect() == 0
-    finally:
-        gc.enable()

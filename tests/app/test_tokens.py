@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -11,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from gateway.modules.credentials import renewal
 from tests.app.conftest import Running, Start
-from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority, authority
+from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
 
 POLICIES = """
 version: 1
@@ -31,18 +30,6 @@ REFRESH_GRANT = "grant: refresh_token, refresh_token: 'env:REFRESH'"
 WHO = {"X-Connection-Id": "c"}
 
 
-@pytest.fixture(scope="module", name="one_server")
-def _one_server() -> Iterator[Authority]:
-    with authority() as one:
-        yield one
-
-
-@pytest.fixture
-def server(one_server: Authority) -> Authority:
-    one_server.reset()
-    return one_server
-
-
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ID", CLIENT)
@@ -51,8 +38,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_TOKEN_KEYS", Fernet.generate_key().decode())
 
 
-def policies(server: Authority, grant: str = CLIENT_GRANT) -> str:
-    return POLICIES.format(url=server.url, grant=grant)
+def policies(authority: Authority, grant: str = CLIENT_GRANT) -> str:
+    return POLICIES.format(url=authority.url, grant=grant)
 
 
 async def called(gateway: Running, method: str = "GET", **more: Any) -> tuple[int, Any]:
@@ -74,11 +61,11 @@ def later(gateway: Running, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("grant", [CLIENT_GRANT, REFRESH_GRANT])
-async def test_one_token_serves_all_calls_of_all_gateways(start: Start, server: Authority, grant: str) -> None:
-    first, second = await start(policies(server, grant)), await start(policies(server, grant))
+async def test_one_token_serves_all_calls_of_all_gateways(start: Start, authority: Authority, grant: str) -> None:
+    first, second = await start(policies(authority, grant)), await start(policies(authority, grant))
     statuses = await asyncio.gather(at_once(first, 10), at_once(second, 10))
     assert statuses == [[200] * 10] * 2
-    seen = server.seen
+    seen = authority.seen
     assert (seen["requests"], {one["fields"] for one in seen["api"]}) == (1, {1})
     want = {"grant_type": "client_credentials", "scope": "a b", "audience": "api"}
     assert seen["forms"] == [
@@ -86,108 +73,108 @@ async def test_one_token_serves_all_calls_of_all_gateways(start: Start, server: 
     ]
 
 
-async def test_a_token_is_renewed_beside_the_calls_before_it_expires(start: Start, server: Authority) -> None:
-    gateway = await start(policies(server))
+async def test_a_token_is_renewed_beside_the_calls_before_it_expires(start: Start, authority: Authority) -> None:
+    gateway = await start(policies(authority))
     assert await at_once(gateway, 3) == [200] * 3
     later(gateway, 3600 * 0.85)
-    server.control(mode="hold")
+    authority.control(mode="hold")
     status, _ = await called(gateway)
-    assert (status, server.seen["issued"]) == (200, 1)  # did not wait for it
-    server.control(mode="ok")
+    assert (status, authority.seen["issued"]) == (200, 1)  # did not wait for it
+    authority.control(mode="ok")
     one = gateway.gateway.supply.of(gateway.gateway.policies.credentials["c1"])
     assert one is not None
     await asyncio.wait((one._fly(),))
-    assert (await at_once(gateway, 3), server.seen["issued"]) == ([200] * 3, 2)
+    assert (await at_once(gateway, 3), authority.seen["issued"]) == ([200] * 3, 2)
 
 
 @pytest.mark.parametrize("grant", [CLIENT_GRANT, REFRESH_GRANT])
 async def test_a_hundred_calls_that_find_it_expired_have_one_fetched(
-    start: Start, server: Authority, grant: str
+    start: Start, authority: Authority, grant: str
 ) -> None:
-    server.control(rotate=True)
-    pair = [await start(policies(server, grant)) for _ in range(2)]
+    authority.control(rotate=True)
+    pair = [await start(policies(authority, grant)) for _ in range(2)]
     for gateway in pair:
         assert (await called(gateway))[0] == 200
         later(gateway, 3600)
     statuses = await asyncio.gather(*[at_once(gateway, 50) for gateway in pair])
     assert statuses == [[200] * 50] * 2
-    seen = server.seen
+    seen = authority.seen
     assert (seen["requests"], seen["issued"], seen["reused"]) == (2, 2, 0)
 
 
-async def test_rotated_refresh_tokens_are_handed_on(start: Start, server: Authority) -> None:
-    server.control(rotate=True)
-    first, second = await start(policies(server, REFRESH_GRANT)), await start(policies(server, REFRESH_GRANT))
+async def test_rotated_refresh_tokens_are_handed_on(start: Start, authority: Authority) -> None:
+    authority.control(rotate=True)
+    first, second = await start(policies(authority, REFRESH_GRANT)), await start(policies(authority, REFRESH_GRANT))
     for gateway in (first, second, first, second, second, first):
         assert (await called(gateway))[0] == 200
         later(gateway, 3600)
         assert (await called(gateway))[0] == 200
-    third = await start(policies(server, REFRESH_GRANT))
+    third = await start(policies(authority, REFRESH_GRANT))
     assert (await called(third))[0] == 200
     later(third, 3600)
     assert (await called(third))[0] == 200
-    seen = server.seen
+    seen = authority.seen
     assert (seen["reused"], seen["at_once"]) == (0, 1)
     used = [form["refresh_token"] for form in seen["forms"]]
     assert 4 <= len(used) == len(set(used))
 
 
-async def test_a_401_is_answered_with_another_token_once(start: Start, server: Authority) -> None:
-    gateway = await start(policies(server))
+async def test_a_401_is_answered_with_another_token_once(start: Start, authority: Authority) -> None:
+    gateway = await start(policies(authority))
     assert await at_once(gateway, 1) == [200]
     later(gateway, renewal.LEAST_AGE_S)
-    server.control(revoke=True)
+    authority.control(revoke=True)
     assert set(await at_once(gateway, 8)) == {200}
-    assert server.seen["issued"] == 2
-    server.control(revoke=True)
+    assert authority.seen["issued"] == 2
+    authority.control(revoke=True)
     later(gateway, 2 * renewal.LEAST_AGE_S)
     assert (await called(gateway, "PUT", data=b"x" * 100_000))[0] == 200
-    bodies = [one["body"] for one in server.seen["api"][-2:]]
+    bodies = [one["body"] for one in authority.seen["api"][-2:]]
     assert bodies == [100_000] * 2
     records = await gateway.records.wait(10)
     assert [{"status", "token_renewed"} <= one.keys() for one in records[-1].attempts or []] == [True, False]
 
 
 async def test_what_must_not_be_sent_twice_is_not_but_the_next_call_has_a_token(
-    start: Start, server: Authority
+    start: Start, authority: Authority
 ) -> None:
-    gateway = await start(policies(server))
+    gateway = await start(policies(authority))
     assert await at_once(gateway, 1) == [200]
     later(gateway, renewal.LEAST_AGE_S)
-    server.control(revoke=True)
+    authority.control(revoke=True)
     status, _ = await called(gateway, "POST", data=b"x")
     assert status == 401
     status, _ = await called(gateway, "POST", data=b"x")
     assert status in (200, 401)  # the renewal may still be under way
     assert (await called(gateway))[0] == 200
-    assert server.seen["issued"] == 2
-    server.control(revoke=True)
+    assert authority.seen["issued"] == 2
+    authority.control(revoke=True)
     later(gateway, 4 * renewal.LEAST_AGE_S)
     assert (await called(gateway, "POST", data=b"x", headers={"Idempotency-Key": "1"}))[0] == 200
 
 
 @pytest.mark.parametrize("off_s", [-400 * 86_400, 400 * 86_400])
-async def test_clocks_that_are_wrong_cost_no_token(start: Start, server: Authority, off_s: float) -> None:
+async def test_clocks_that_are_wrong_cost_no_token(start: Start, authority: Authority, off_s: float) -> None:
     """How long a token lives is counted, never when it ends; what the server itself thinks is told by its 401."""
-    gateway = await start(policies(server))
+    gateway = await start(policies(authority))
     wall = gateway.gateway.wall_clock
     gateway.gateway.wall_clock = lambda: wall() + off_s
     assert await at_once(gateway, 3) == [200] * 3
     later(gateway, 3600 * 0.6)
-    assert (await at_once(gateway, 3), server.seen["issued"]) == ([200] * 3, 1)
-    server.control(revoke=True)  # its clock is ahead: for it the token has expired
-    assert (await called(gateway), server.seen["issued"]) == ((200, {"good": True, "_wait": None}), 2)
+    assert (await at_once(gateway, 3), authority.seen["issued"]) == ([200] * 3, 1)
+    authority.control(revoke=True)  # its clock is ahead: for it the token has expired
+    assert (await called(gateway), authority.seen["issued"]) == ((200, {"good": True, "_wait": None}), 2)
 
 
-async def test_an_upstream_that_always_says_401_is_no_flood_of_requests(start: Start, server: Authority) -> None:
-    server.control(api="always_401")
-    gateway = await start(policies(server))
+async def test_an_upstream_that_always_says_401_is_no_flood_of_requests(start: Start, authority: Authority) -> None:
+    authority.control(api="always_401")
+    gateway = await start(policies(authority))
     assert set(await at_once(gateway, 10)) == {401}
-    assert server.seen["requests"] == 1
+    assert authority.seen["requests"] == 1
     for wait_s, requests in ((renewal.LEAST_AGE_S, 2), (renewal.LEAST_AGE_S, 2), (renewal.LEAST_AGE_S, 3)):
         later(gateway, wait_s)
         assert set(await at_once(gateway, 10)) == {401}
-        assert server.seen["requests"] == requests
+        assert authority.seen["requests"] == requests
 
 
 @pytest.mark.parametrize(
@@ -208,7 +195,7 @@ async def test_an_upstream_that_always_says_401_is_no_flood_of_requests(start: S
 )
 async def test_no_token_is_an_honest_answer_that_costs_nothing(
     start: Start,
-    server: Authority,
+    authority: Authority,
     redis_client: Any,
     monkeypatch: pytest.MonkeyPatch,
     told: dict[str, Any],
@@ -217,18 +204,18 @@ async def test_no_token_is_an_honest_answer_that_costs_nothing(
     reason: str,
 ) -> None:
     monkeypatch.setattr("gateway.core.tokens.FIRST_WAIT_US", 60_000_000)
-    server.control(**told)
-    first, second = await start(policies(server)), await start(policies(server))
+    authority.control(**told)
+    first, second = await start(policies(authority)), await start(policies(authority))
     answers = [
         answer for gateway in (first, second) for answer in await asyncio.gather(*[called(gateway) for _ in range(5)])
     ]
     assert {(got, body["code"]) for got, body in answers} == {(status, code)}
     assert {1 <= int(body["_wait"]) <= 80 for _, body in answers} == {True}
-    assert server.seen["requests"] == 1  # nobody asks again before the time, on no gateway
+    assert authority.seen["requests"] == 1  # nobody asks again before the time, on no gateway
     record = (await first.records.wait(5))[0]
     assert (record.error_detail, record.decision, record.upstream_addr) == (f"credentials c1: {reason}", None, "")
     assert "s3cr3t" not in json.dumps(answers) + json.dumps(vars(record), default=str)
-    server.control(mode="ok")
+    authority.control(mode="ok")
     later(first, 100)
     await redis_client.delete(*await redis_client.keys("*token:*lease"))
     assert (await called(first))[0] == 200

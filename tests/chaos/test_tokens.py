@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 
 from tests.chaos.conftest import Figures, Fleet
 from tests.fakes.gateways import Process
-from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, authority
+from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, running_authority
 
 POLICIES = """
 version: 1
@@ -38,7 +38,7 @@ async def test_a_stopped_worker_with_the_lease_holds_up_the_others_no_longer_and
     env = {
         "ID": CLIENT, "SECRET": SECRET, "REFRESH": FIRST_REFRESH, "GATEWAY_TOKEN_KEYS": Fernet.generate_key().decode()
     }  # fmt: skip
-    with authority() as server:
+    with running_authority() as server:
         server.control(rotate=True, lenient=True, mode="hold")
         text = POLICIES.format(url=server.url, grant=grant, more=GRANTS[grant])
         stopped, other = [await fleet(text, "--workers", "1", env=env) for _ in range(2)]

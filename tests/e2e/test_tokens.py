@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.gateways import ROOT
-from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, authority
+from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, running_authority
 
 POLICIES = """
 version: 1
@@ -64,7 +64,7 @@ async def test_a_fleet_and_its_tokens(launch: Launch, redis_client: Any, tmp_pat
     (tmp_path / "secret").write_text(SECRET)
     key = Fernet.generate_key().decode()
     env = {"ID": CLIENT, "REFRESH": FIRST_REFRESH, "GATEWAY_TOKEN_KEYS": key}
-    with authority() as server:
+    with running_authority() as server:
         server.control(rotate=True)
         policies = POLICIES.format(url=server.url, folder=tmp_path)
         fleet = [await launch(policies, "--workers", "2", env=env)]

@@ -8,14 +8,12 @@ import asyncio
 import base64
 import json
 import secrets
-import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -137,7 +135,7 @@ class Server:
         return web.json_response(self.seen)
 
 
-async def serve(certificate: str = "") -> None:
+async def serve() -> None:
     server, app = Server(), web.Application()
     app.router.add_post("/token", server.token)
     app.router.add_post("/control", server.control)
@@ -145,24 +143,18 @@ async def serve(certificate: str = "") -> None:
     app.router.add_route("*", "/api/{rest:.*}", server.api)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    tls = None
-    if certificate:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(certificate)
-    for context in (None, tls) if tls else (None,):
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    sys.stdout.write(" ".join(str(address[1]) for address in runner.addresses) + "\n")
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)  # until whoever started this is gone
     await runner.cleanup()
 
 
 class Authority:
-    """The server as tests see it. `tls_url` only with a certificate."""
+    """The server as tests see it."""
 
-    def __init__(self, ports: list[int]) -> None:
-        self.url = f"http://127.0.0.1:{ports[0]}"
-        self.tls_url = f"https://localhost:{ports[-1]}"
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self.token_url = f"{self.url}/token"
 
     def control(self, **told: Any) -> None:
@@ -181,14 +173,14 @@ class Authority:
 
 
 @contextmanager
-def authority(certificate: Path | None = None) -> Iterator[Authority]:
+def running_authority() -> Iterator[Authority]:
     """A server of one's own, until the end of the block."""
-    command = [sys.executable, "-m", "tests.fakes.oauth_server", *([str(certificate)] if certificate else [])]
+    command = [sys.executable, "-m", "tests.fakes.oauth_server"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
     try:
-        yield Authority([int(port) for port in process.stdout.readline().split()])
+        yield Authority(int(process.stdout.readline()))
     finally:
         process.stdin.close()
         process.kill()
@@ -197,4 +189,4 @@ def authority(certificate: Path | None = None) -> Iterator[Authority]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(*sys.argv[1:]))
+    asyncio.run(serve())

@@ -24,6 +24,7 @@ from gateway.observe.log.writer import writer_for
 from gateway.record import CallRecord
 from gateway.settings import Logging, Settings
 from gateway.store.shared.status import LocalStatuses
+from tests.fakes.collector import no_collector
 
 ACME = Named("acme", "conn_42")
 OFF = ConnectionErrors(Logging(connection_errors="off"), {})
@@ -283,19 +284,14 @@ async def test_memory_is_bounded(store: Store, connections: Connections, monkeyp
 async def test_what_is_forgotten_is_free_at_once(
     store: Store, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector looks seldom: what only it could give back adds up."""
     monkeypatch.setattr(module, "MAX_PAIRS", 8)
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for number in range(100):
             store.up = number > 50
             connections.emit(call(store, connection=f"c{number}"))
             connections._tick()
             await asyncio.sleep(0)
         assert gc.collect() < 100
-    finally:
-        gc.enable()
 
 
 async def test_long_names_are_counted_under_their_hash(store: Store, connections: Connections) -> None:

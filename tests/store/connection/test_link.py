@@ -312,9 +312,10 @@ async def test_an_answer_that_lay_in_the_socket_while_this_process_was_held_up_i
 async def test_a_command_held_up_with_this_process_on_its_way_out_gets_its_time():
     line = Line(timeout_s=0.04)
     future = line.ask("a")
+    timer = line.link._timer
     time.sleep(0.1)  # a collection, a busy loop: nothing was sent yet
-    await eventually(lambda: line.wire.writes)
-    await asyncio.sleep(0.02)  # timer and judge have had their turns
+    await eventually(lambda: line.wire.writes and line.link._timer is not timer)
+    await turn()  # a judge would have had his
     assert line.owner.troubles == []
     line.hear(bulk("a"))
     assert future.result() == b"a"

@@ -1,6 +1,5 @@
 """What each thing that can be wrong with a server means for calls: down at once and with its name, and back by itself."""
 
-import gc
 from contextlib import suppress
 from weakref import ref
 
@@ -10,6 +9,7 @@ import redis.asyncio
 from gateway.core.ask import Ask
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
+from tests.fakes.collector import no_collector
 from tests.fakes.waiting import eventually, until
 
 
@@ -71,27 +71,19 @@ async def test_down_by_its_name_and_up_again(open_store, own_redis_server, make_
     assert events.names == ["store.degraded", "store.recovered"], "one event for a change, not one for a call"
 
 
-@pytest.fixture
-def no_collector():
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("no_collector")
 async def test_a_failed_probe_is_freed_without_the_collector(open_store, own_redis_server, make_charge, events):
-    """It looks so seldom that those of a long outage would stay for hours."""
     store = await open_store(own_redis_server.url)
     harm, mend, *_ = UNWELL["full"]
-    own_redis_server.command(*harm)
-    with suppress(StoreDown):
-        await store.admit(Ask([make_charge(9)]), "")
-    first = ref(store._pipeline.fault)
-    await eventually(lambda: store._pipeline.fault is not first())
-    failed = ref(store._pipeline.fault)
-    own_redis_server.command(*mend)
-    await events.wait_for("store.recovered")
-    assert failed() is None
+    with no_collector():
+        own_redis_server.command(*harm)
+        with suppress(StoreDown):
+            await store.admit(Ask([make_charge(9)]), "")
+        first = ref(store._pipeline.fault)
+        await eventually(lambda: store._pipeline.fault is not first())
+        failed = ref(store._pipeline.fault)
+        own_redis_server.command(*mend)
+        await events.wait_for("store.recovered")
+        assert failed() is None
 
 
 async def test_a_server_that_reads_its_data(open_store, own_redis_server, make_charge, events):

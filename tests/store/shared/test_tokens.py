@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,30 +20,18 @@ from gateway.modules.credentials.supply import Supply
 from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
 from gateway.store.shared.shelf import Shelf
-from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority, authority
+from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually
 
 KEY = Fernet.generate_key().decode()
 
 
-@pytest.fixture(scope="module", name="one_server")
-def _one_server() -> Iterator[Authority]:
-    with authority() as one:
-        yield one
-
-
-@pytest.fixture
-def server(one_server: Authority) -> Authority:
-    one_server.reset()
-    return one_server
-
-
 class World:
     """Workers in one process, each with a store of its own link; time passes for all of them at once."""
 
-    def __init__(self, server: Authority) -> None:
-        self.server = server
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
         self.told: list[str] = []
         self.passed_s = 0.0
         self.ticking = False
@@ -75,7 +63,7 @@ class World:
     def credential(self, grant: str = "client_credentials", keys: str = KEY, **more: Any) -> Credential:
         oauth = OAuth(
             grant,
-            self.server.token_url,
+            self.authority.token_url,
             CLIENT,
             Hidden(SECRET),
             Hidden(FIRST_REFRESH if grant == "refresh_token" else ""),
@@ -96,8 +84,8 @@ def set_of(*credentials: Credential) -> PolicySet:
 
 
 @pytest.fixture
-async def world(server: Authority) -> AsyncIterator[World]:
-    one = World(server)
+async def world(authority: Authority) -> AsyncIterator[World]:
+    one = World(authority)
     yield one
     await one.close()
 
@@ -109,12 +97,12 @@ async def test_with_no_key_and_with_no_shared_store_each_worker_has_its_own(
         for _ in range(2):
             one = await world.worker(redis, world.credential(keys=keys))
             await one.ready()
-    assert world.server.seen["requests"] == 4
+    assert world.authority.seen["requests"] == 4
     assert own_redis_server.client().keys("*token:*") == []
 
 
 async def test_what_is_kept_can_be_read_with_the_key_alone(world: World, own_redis_server: RedisServer) -> None:
-    world.server.control(rotate=True)
+    world.authority.control(rotate=True)
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     await one.ready()
     redis = own_redis_server.client()
@@ -134,7 +122,7 @@ async def test_what_is_kept_can_be_read_with_the_key_alone(world: World, own_red
 async def test_kept_behind_sentinels_and_on_a_cluster(
     world: World, open_store: Any, request: pytest.FixtureRequest, where: str, grant: str
 ) -> None:
-    world.server.control(rotate=True)
+    world.authority.control(rotate=True)
     url = request.getfixturevalue(where).url
     prefix = f"t{secrets.token_hex(4)}:"
     one, other = [world.worker_on(await open_store(url, key_prefix=prefix), world.credential(grant)) for _ in range(2)]
@@ -143,7 +131,7 @@ async def test_kept_behind_sentinels_and_on_a_cluster(
     world.passed_s += 4000
     for each in (other, one):
         await each.ready()
-    seen = world.server.seen
+    seen = world.authority.seen
     assert (one.line == other.line, seen["requests"], seen["reused"]) == (True, 2, 0)
 
 
@@ -153,18 +141,18 @@ async def test_keys_are_changed_one_behind_the_other(world: World, own_redis_ser
     await one.ready()
     both = await world.worker(own_redis_server, world.credential(keys=f"{new} {KEY}"))
     await both.ready()
-    assert (both.line, world.server.seen["requests"]) == (one.line, 1)
+    assert (both.line, world.authority.seen["requests"]) == (one.line, 1)
 
 
 async def test_another_secret_or_scope_is_another_token_but_the_refresh_token_goes_on(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True)
+    world.authority.control(rotate=True)
     first = await world.worker(own_redis_server, world.credential("refresh_token"))
     await first.ready()
     second = await world.worker(own_redis_server, world.credential("refresh_token", scope=("less",)))
     await second.ready()
-    seen = world.server.seen
+    seen = world.authority.seen
     assert (first.line != second.line, seen["requests"], seen["reused"]) == (True, 2, 0)
 
 
@@ -177,24 +165,24 @@ async def test_without_the_store_tokens_are_had_but_refresh_tokens_are_not_used(
     await plain.ready()
     with pytest.raises(NoToken) as none:
         await careful.ready()
-    assert (none.value.failure, world.server.seen["issued"]) == (NO_STORE, 1)
+    assert (none.value.failure, world.authority.seen["issued"]) == (NO_STORE, 1)
     assert world.told == ["renewed", "unavailable"]
     own_redis_server.restart()
     await eventually(lambda: world.stores[1].up)
     world.passed_s += 60
     await careful.ready()
-    assert world.server.seen["issued"] == 2
+    assert world.authority.seen["issued"] == 2
 
 
 async def test_a_refresh_token_that_the_store_would_not_take_is_offered_until_it_does(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True, mode="hold")
+    world.authority.control(rotate=True, mode="hold")
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
-    await eventually(lambda: world.server.seen["requests"] == 1)
+    await eventually(lambda: world.authority.seen["requests"] == 1)
     own_redis_server.kill()  # while the server of tokens thinks
-    world.server.control(mode="ok")
+    world.authority.control(mode="ok")
     await waiting
     assert world.told == ["renewed", "unkept"]
     world.passed_s += 4000  # it goes on with what it knows
@@ -203,17 +191,17 @@ async def test_a_refresh_token_that_the_store_would_not_take_is_offered_until_it
     await eventually(lambda: one._unkept is None)
     other = await world.worker(own_redis_server, world.credential("refresh_token"))
     await other.ready()
-    assert (other.line, world.server.seen["reused"]) == (one.line, 0)
+    assert (other.line, world.authority.seen["reused"]) == (one.line, 0)
     world.passed_s += 4000
     await other.ready()
-    assert (world.server.seen["issued"], world.server.seen["reused"]) == (3, 0)
+    assert (world.authority.seen["issued"], world.authority.seen["reused"]) == (3, 0)
 
 
 async def test_what_is_unkept_at_the_end_is_offered_once_more(world: World, own_redis_server: RedisServer) -> None:
-    world.server.control(rotate=True)
+    world.authority.control(rotate=True)
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     await one.ready()
-    token = world.server.seen["forms"]
+    token = world.authority.seen["forms"]
     real = one._vault.put
 
     async def not_now(*_: Any) -> None:
@@ -233,18 +221,18 @@ async def test_what_is_unkept_at_the_end_is_offered_once_more(world: World, own_
 async def test_the_end_waits_for_an_answer_that_may_hold_the_only_refresh_token(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True, mode="hold")
+    world.authority.control(rotate=True, mode="hold")
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
-    await eventually(lambda: world.server.seen["requests"] == 1)
+    await eventually(lambda: world.authority.seen["requests"] == 1)
     closing = asyncio.create_task(one.close())
     await asyncio.sleep(0)
-    world.server.control(mode="ok")
+    world.authority.control(mode="ok")
     await closing
     await waiting
     other = await world.worker(own_redis_server, world.credential("refresh_token"))
     await other.ready()
-    assert (other.line, world.server.seen["requests"]) == (one.line, 1)
+    assert (other.line, world.authority.seen["requests"]) == (one.line, 1)
 
 
 async def test_a_worker_that_dies_with_the_lease_holds_the_others_up_no_longer_than_that(
@@ -260,7 +248,7 @@ async def test_a_worker_that_dies_with_the_lease_holds_the_others_up_no_longer_t
     await eventually(lambda: alive._flight is not None)
     own_redis_server.client().pexpire(lease, 1)
     await waiting
-    assert world.server.seen["requests"] == 1
+    assert world.authority.seen["requests"] == 1
 
 
 class Stopped:
@@ -279,7 +267,7 @@ class Stopped:
 async def test_who_was_stopped_for_longer_than_the_lease_overwrites_nothing_newer(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True, lenient=True)
+    world.authority.control(rotate=True, lenient=True)
     one, other = [await world.worker(own_redis_server, world.credential("refresh_token")) for _ in range(2)]
     stopped = Stopped(one)
     waiting = asyncio.create_task(one.ready())
@@ -296,7 +284,7 @@ async def test_who_was_stopped_for_longer_than_the_lease_overwrites_nothing_newe
     assert one.line == other.line, "and uses it"
     world.passed_s += 4000
     await one.ready()
-    used = [form["refresh_token"] for form in world.server.seen["forms"]]
+    used = [form["refresh_token"] for form in world.authority.seen["forms"]]
     assert used == [FIRST_REFRESH, FIRST_REFRESH, other_refresh(newer)]
 
 
@@ -309,7 +297,7 @@ def other_refresh(kept: Any) -> str:
 async def test_who_was_stopped_waits_for_what_another_has_begun_and_is_heard_if_that_came_to_nothing(
     world: World, own_redis_server: RedisServer
 ) -> None:
-    world.server.control(rotate=True)
+    world.authority.control(rotate=True)
     one, other = [await world.worker(own_redis_server, world.credential("refresh_token")) for _ in range(2)]
     stopped = Stopped(one)
     waiting = asyncio.create_task(one.ready())
@@ -326,7 +314,7 @@ async def test_who_was_stopped_waits_for_what_another_has_begun_and_is_heard_if_
     await other._vault.fail(Failure(True, "invalid_grant"), 60_000_000, 0)  # the server knows the first token no more
     await eventually(lambda: one._unkept is None)
     await other.ready()
-    assert (other.line, world.server.seen["requests"]) == (one.line, 1)
+    assert (other.line, world.authority.seen["requests"]) == (one.line, 1)
 
 
 async def test_a_failure_of_who_was_stopped_holds_up_nobody(world: World, own_redis_server: RedisServer) -> None:
@@ -352,7 +340,7 @@ async def test_a_lease_that_took_long_to_get_is_made_sure_of(world: World, own_r
 
     one._vault.take = slow  # type: ignore[method-assign]
     await one.ready()
-    assert (waits, world.server.seen["requests"]) == ([], 1)
+    assert (waits, world.authority.seen["requests"]) == ([], 1)
 
 
 @pytest.mark.parametrize("lenient", [True, False])
@@ -360,7 +348,7 @@ async def test_who_dies_between_the_servers_answer_and_the_store_takes_the_new_r
     world: World, own_redis_server: RedisServer, lenient: bool
 ) -> None:
     """The others have the old one: good enough for lenient servers; of others they are told no, and say so once."""
-    world.server.control(rotate=True, lenient=lenient)
+    world.authority.control(rotate=True, lenient=lenient)
     dead, alive = [await world.worker(own_redis_server, world.credential("refresh_token")) for _ in range(2)]
     dying = asyncio.create_task(dead.ready())
     await Stopped(dead).here.wait()
@@ -369,7 +357,7 @@ async def test_who_dies_between_the_servers_answer_and_the_store_takes_the_new_r
         with nullcontext() if lenient else pytest.raises(NoToken, match="invalid_grant"):
             await alive.ready()
     assert alive.serving is lenient
-    assert world.server.seen["requests"] == 2
+    assert world.authority.seen["requests"] == 2
     assert world.told == (["renewed"] if lenient else ["refused"])
     dying.cancel()
     assert dead._flight is not None
@@ -397,13 +385,13 @@ async def test_a_store_that_lost_everything_gets_newer_versions(world: World, ow
     world.passed_s += 4000
     await first.ready()
     await second.ready()
-    assert (first.line == second.line, world.server.seen["requests"]) == (True, 2)
+    assert (first.line == second.line, world.authority.seen["requests"]) == (True, 2)
 
 
 async def test_a_slow_endpoint_is_given_up(
     world: World, own_redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.server.control(mode="hang")
+    world.authority.control(mode="hang")
     one = await world.worker(own_redis_server, world.credential())
     monkeypatch.setattr(one._asker, "_fetch_s", 0.1)
     with pytest.raises(NoToken) as none:
@@ -411,12 +399,12 @@ async def test_a_slow_endpoint_is_given_up(
     assert none.value.failure.reason == "no answer within 0.1 s"
     with pytest.raises(NoToken):
         await one.ready()
-    assert world.server.seen["requests"] <= 1  # a busy endpoint may not even have read it
+    assert world.authority.seen["requests"] <= 1  # a busy endpoint may not even have read it
 
 
 async def test_another_edition_goes_on_with_what_has_not_changed(world: World) -> None:
     credential = world.credential("refresh_token")
-    world.server.control(rotate=True)
+    world.authority.control(rotate=True)
     one = await world.worker(None, credential)
     await one.ready()
     supply = world.supplies[0]
@@ -432,6 +420,6 @@ async def test_another_edition_goes_on_with_what_has_not_changed(world: World) -
     assert other.line(credential) == one.line, "calls under way keep what they began with"
     await same.close(shared_with=other)
     await renewed.ready()
-    seen = world.server.seen
+    seen = world.authority.seen
     assert (seen["issued"], seen["reused"], len({form["refresh_token"] for form in seen["forms"]})) == (2, 0, 2)
     assert other.successor(set_of()).line(changed) == renewed.line
