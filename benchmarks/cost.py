@@ -156,6 +156,7 @@ async def _traced(
     caller: Caller, marks: Marks, start: Callable[[Any], None], of: Callable[[Tracer], Any]
 ) -> tuple[int, Tracer]:
     marks.tracer, marks.totals = Tracer(), []
+    sys._getframe().f_trace_opcodes = True  # CPython 3.12 tells opcodes only if somebody had asked before `settrace`
     gc.disable()
     start(of(marks.tracer))
     try:
@@ -272,6 +273,8 @@ def main() -> int:
         run(profile(options.profile, options.calls))
         return 0
     allowed, counted = baseline(), {}
+    if not allowed:
+        print(f"No baseline for Python {VERSION}: nothing is compared. --update makes one.")
     print(f"{'scenario':22}{'calls':>7}{'baseline':>10}{'instructions':>14}{'baseline':>10}{'CPU µs/call':>13}")
     for name in options.scenarios or SCENARIOS:
         counted[name], called, ran = run(count(name))

@@ -40,11 +40,11 @@ async def probe(gateway: Gateway, calls: int) -> list[float]:
     for _ in range(calls):
         started = time.perf_counter()
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(CALL)
-        head = await reader.readuntil(b"\r\n\r\n")
+        with contextlib.closing(writer):
+            writer.write(CALL)
+            head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         times.append((time.perf_counter() - started) * 1e3)
-        writer.close()
     return sorted(times)
 
 

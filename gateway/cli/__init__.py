@@ -25,9 +25,11 @@ from gateway.cli import (
 )
 from gateway.cli.failing import FAILED, NOT_STARTED
 from gateway.cli.standard_streams import open_standard_streams
+from gateway.cli.usage import Commands
 
 app = typer.Typer(
     name="gateway",
+    cls=Commands,
     help="A reverse proxy that keeps calls to rate-limited APIs inside their limits.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help and one-line errors, and 60 ms faster

@@ -253,8 +253,8 @@ class Connection(Writing):
 
     def _holds_enough(self) -> bool:
         """Whether more input has to wait in the kernel."""
-        held = (self._run is not None or self._continuing) and len(self._buffer) > HIGH_WATER_BYTES
-        return held or (self.body is not None and self.body.paused)
+        waiting = self._run is not None or self._continuing or self.write_paused
+        return (waiting and len(self._buffer) > HIGH_WATER_BYTES) or (self.body is not None and self.body.paused)
 
     # Bodies
 

@@ -4,14 +4,18 @@ Counts are the same on every run, however busy the machine is. When a rise is wo
 `python -m benchmarks.cost --update`.
 """
 
+import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from benchmarks import cost
 from benchmarks.cost import Counts, too_dear
+from benchmarks.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +26,24 @@ def test_no_scenario_costs_over_a_tenth_more_than_its_baseline() -> None:
         [sys.executable, "-m", "benchmarks.cost", "--calls", "0"], cwd=ROOT, capture_output=True, text=True, timeout=50
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_is_a_baseline_for_every_python_that_is_supported() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    versions = re.findall(r"Python :: (3\.\d+)$", "\n".join(named), re.MULTILINE)
+    known = json.loads(cost.BASELINE.read_text())
+    assert {version: set(scenarios) for version, scenarios in known.items()} == {
+        one: set(SCENARIOS) for one in versions
+    }
+
+
+def test_where_there_is_no_baseline_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cost, "VERSION", "3.99")
+    monkeypatch.setattr(sys, "argv", ["cost", "refused", "--calls", "0"])
+    assert cost.main() == 0
+    assert "No baseline for Python 3.99" in capsys.readouterr().out
 
 
 def test_a_tenth_more_is_allowed_and_one_more_than_that_is_named() -> None:

@@ -223,6 +223,20 @@ def test_wrong_use(words: list[str]) -> None:
     assert gateway(*words).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["top", "--by", "tenant"], "'--by': 'tenant' is not one of 'rejected', 'requests', 'shadow_rejected'."),
+        (["schema", "policy"], "'WHAT': 'policy' is not one of 'policies', 'settings', 'fixtures'."),
+        (["limits", "show", "--every", "x"], "No such option: --every"),
+    ],
+)
+def test_wrong_use_is_told_in_plain_words(words: list[str], told: str) -> None:
+    done = gateway(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] in (f"Error: Invalid value for {told}", f"Error: {told}")
+
+
 @pytest.mark.parametrize("words", [["status"], ["top"], ["tail"], ["limits", "show"], ["breaker", "show"], ["connections"], ["drain"], ["diff", "--running", "p.yaml"]])  # fmt: skip
 def test_a_gateway_that_is_not_there(words: list[str], place: Path) -> None:
     Path("p.yaml").write_text("version: 1\n")

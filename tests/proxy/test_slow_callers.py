@@ -22,6 +22,7 @@ from tests.proxy.in_memory import NearEnd, Proxy
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 NOTHING_BUT_A_HEAD = b"HTTP/1.1 204 No Content\r\nX: %b\r\n\r\n" % (b"x" * 2000)
 A_LOT = 2**22
+A_READ = 2**18  # what a loop reads at once
 
 
 @asynccontextmanager
@@ -72,8 +73,39 @@ async def test_pipelined_requests_whose_answers_are_never_read(start: Start, ups
         [connection] = gateway.listener._connections
         assert connection.transport is not None
         assert connection.transport.get_write_buffer_size() < 2 * HIGH_WATER_BYTES
-        assert len(connection._buffer) < 8 * HIGH_WATER_BYTES
+        assert len(connection._buffer) < 2 * A_READ
         assert len(gateway.records.all) < A_LOT / len(GET) / 4
+
+
+class Trickle(NearEnd):
+    """A caller that always has more requests to send, and takes an answer only now and then (`take`)."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if len(self.written) > HIGH_WATER_BYTES and not self._connection.write_paused:
+            self._connection.pause_writing()
+
+    def take(self) -> None:
+        self.written.clear()
+        self._connection.resume_writing()
+
+
+async def test_what_waits_is_bounded_however_often_the_caller_reads_a_little(start: Start, upstream: Upstream) -> None:
+    gateway = await start((ONE_ROUTE % {"url": upstream.url}).replace("limit: 500", "limit: 1"))
+    await gateway.raw(GET, until=b"ok")
+    connection = Connection(gateway.listener, asyncio.get_running_loop())
+    near = Trickle(connection)
+    connection.connection_made(near)
+    most = 0
+    for _ in range(20):
+        while near.reading:
+            connection.data_received(GET * (A_READ // len(GET)))
+            most = max(most, len(connection._buffer))
+        near.take()
+        await eventually(lambda: connection.write_paused)
+    assert A_READ < most < 2 * A_READ
+    near.close()
+    await eventually(lambda: connection.transport is None)
 
 
 def answer_of(size: int) -> bytes:
