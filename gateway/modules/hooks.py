@@ -49,12 +49,12 @@ class Queue:
 
     async def again(self, which: Which, *, id_: str = "", after: str = "-", to: str = "") -> Again:
         """Try letters again, as `Office.again`, and go on until all were looked at. Raises StoreDown."""
-        moved = 0
+        moved, full = 0, False
         while after:
             found = await self._office.again(self.name, which, most=self._most, id_=id_, after=after, to=to)
-            moved, after, to = moved + found.moved, found.after, found.to
+            moved, full, after, to = moved + found.moved, full or found.full, found.after, found.to
             self.courier.wake()
-        return found._replace(moved=moved)
+        return found._replace(moved=moved, full=full)
 
 
 class Hooks:

@@ -1,8 +1,8 @@
 ---- Letters that are given up, or were delivered and kept, are tried again ----------------------------------------------
 --
 -- Runs behind clock.lua. The keys are those of queue_take.lua. With dead letters the receiver is believed to be well
--- again: it rests no longer, and who asks for all of them has what waits for another try tried now as well (the first
--- thousand). Bounded work: so many letters are looked at, and the caller goes on from there.
+-- again: it rests no longer, and who asks for all of them has what waits for another try tried now as well. Bounded
+-- work: so many letters are looked at and so many brought forward, and the caller goes on from there.
 --
 -- KEYS[1]  the stream
 -- KEYS[2...] what else of the queue is touched: a cluster wants to know before anything runs
@@ -78,6 +78,8 @@ end
 if not replayed and (moved > 0 or id == '') then redis.call('DEL', queue .. ':rest') end
 if not replayed and id == '' then
   local due, now_ms = queue .. ':due', math.floor(now / 1000)
-  for _, entry in ipairs(redis.call('ZRANGE', due, 0, SOONER - 1)) do redis.call('ZADD', due, 'XX', now_ms, entry) end
+  local later = redis.call('ZRANGEBYSCORE', due, '(' .. string.format('%.0f', now_ms), '+inf', 'LIMIT', 0, SOONER)
+  for _, entry in ipairs(later) do redis.call('ZADD', due, 'XX', now_ms, entry) end
+  if from == '' and #later == SOONER then from = '(' .. to end -- behind the last letter: more waits, and no more is dead
 end
 return {moved, redis.call('XLEN', source), full, from, to}

@@ -235,7 +235,8 @@ class Office:
         self, queue: str, which: Which, *, most: int, id_: str = "", after: str = "-", to: str = ""
     ) -> Again:
         """Try letters again, the oldest first, all or those with this id. Some hundred are looked at; the answer says
-        where to go on. For dead letters the receiver's rest ends; for all of them, waits for another try do, too.
+        where to go on. For dead letters the receiver's rest ends; for all of them, waits for another try do, too, a
+        thousand at a time.
 
         most       letters that may wait in the queue
         after, to  milliseconds since 1970, when they were given up or delivered; or as the last answer had it

@@ -4,12 +4,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from gateway.core.redelivery import Step
+from gateway.modules.hooks import Queue
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown
 from gateway.store.shared.queues import PATIENCE, Again, Letter, Office, Taken, Which, open_queue_store, short
@@ -230,6 +232,19 @@ async def test_many_are_tried_again_in_steps_as_far_as_there_is_room(office: Off
     assert full == (10, 90, True, "", some.to)
     rest = await again(office, Which.DEAD, most=1_000)
     assert (rest.moved, rest.left, rest.full, rest.after) == (90, 0, False, "")
+
+
+async def test_all_that_waits_for_another_try_is_brought_forward_in_steps(office: Office, on_server: OnServer) -> None:
+    due, later_ms = f"{stream_of(office)}:due", T0_US // 1_000 + 60_000
+    on_server("ZADD", due, *(part for number in range(2_500) for part in (later_ms + number, f"{number}-0")))
+    await put(office, letter("a"), letter("b"))
+    for taken in await take(office):
+        await office.settle("q", "a", taken, Step.DEAD, log={})
+    steps: list[str] = []
+    courier: Any = SimpleNamespace(queue="q", receiver=None, wake=lambda: steps.append("woken"))
+    found = await Queue(office, courier, direction="out", most=1).again(Which.DEAD)
+    assert (found.moved, found.left, found.full, len(steps)) == (1, 1, True, 3)
+    assert (on_server("ZCOUNT", due, later_ms, "+inf"), on_server("ZCARD", due)) == (0, 2_500)
 
 
 async def test_letters_with_a_key_come_one_after_the_other(office: Office) -> None:
