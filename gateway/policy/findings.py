@@ -4,18 +4,19 @@ Nothing here knows YAML or policies, so that every reader of files can report in
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+from gateway.policy.shown import shown_line, shown_message, without_secrets
 
 MAX_ERRORS = 1000
 MISSING_SECRET = "missing-secret"
 """The code of what says that a reference leads to no secret."""
 MOST_LISTED = 9
 """Known words that a hint lists; more of them help nobody."""
-MAX_EXCERPT_CHARS = 1000
-"""A longer line is not repeated: nobody reads it, and looking for secrets in it takes time by its square."""
+SECRET_CODES = frozenset({"inline-secret"})
+"""Codes of findings whose line must not be repeated."""
 
 
 class Where(NamedTuple):
@@ -128,45 +129,10 @@ class Findings:
         """With its line, and without the secrets that stand in it."""
         lines = self.lines.get(item.file, ())
         if not 0 < item.line <= len(lines):
-            return replace(item, message=_without_secrets(item.message))
-        line = lines[item.line - 1]
-        short = len(line) <= MAX_EXCERPT_CHARS
-        excerpt = _without_secrets(line, _private_names(lines, item.line)) if short else ""
-        message = _QUOTED.sub(
-            lambda found: "'***'" if _only_secret(found[1], line, excerpt) else found[0], _without_secrets(item.message)
-        )
+            return replace(item, message=without_secrets(item.message))
+        excerpt = shown_line(lines, item.line)
+        message = shown_message(item.message, lines[item.line - 1], excerpt)
         return replace(item, message=message, excerpt="" if item.code in SECRET_CODES else excerpt)
-
-
-SECRET_CODES = frozenset({"inline-secret"})
-"""Codes of findings whose line must not be repeated."""
-
-_USER = re.compile(r"""://:[^\s'"]*|[^\s'"/{\[,]*@""")
-"""User and password in a URL, or a password whose host was forgotten."""
-_QUERY = re.compile(r"""(://[^\s'"?]*\?)[^\s'"]+""")
-_PRIVATE = r"\w*(?:credential|hash|passw|pep+er|secret|tok)\w*"
-_VALUE = r"""["']?[ \t]*:[ \t]+)(?!env:|file:)("[^"]*"?|'[^']*'?|[\[{].*|[^,}\s][^,}]*)"""
-_SECRETS = re.compile(rf"({_PRIVATE}{_VALUE}", re.IGNORECASE)
-_SECRETS_AND_KEYS = re.compile(rf"((?:{_PRIVATE}|\b(?:keys?|v\w+)){_VALUE}", re.IGNORECASE)
-_QUOTED = re.compile(r"'(.+?)…?'")
-
-
-def _private_names(lines: Sequence[str], number: int) -> re.Pattern[str]:
-    """What finds secrets in a line, counted from 1: below the sections with secrets the values of `key`,
-    `keys` and what is spelled like `value` too."""
-    first = next((line for line in reversed(lines[:number]) if line[:1] not in ("", " ", "\t", "#", "-")), "")
-    return _SECRETS_AND_KEYS if first.startswith(("authentication", "credentials")) else _SECRETS
-
-
-def _only_secret(text: str, line: str, excerpt: str) -> bool:
-    """Whether a text stands in the line, but neither in what is shown of it nor as a key."""
-    return text in line and text not in excerpt and not re.search(rf"""{re.escape(text)}["']?[ \t]*:""", line)
-
-
-def _without_secrets(text: str, names: re.Pattern[str] | None = None) -> str:
-    """The text with `***` for what looks like a secret in a URL and for the values of these names."""
-    text = _QUERY.sub(r"\1***", _USER.sub(lambda found: "***@" if found[0].endswith("@") else "***", text))
-    return names.sub(r"\1***", text) if names is not None else text
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -160,6 +160,19 @@ def test_credentials_are_not_repeated_with_the_line(report_of: Check) -> None:
         assert "hunter2" not in "".join(f"{error} {error.excerpt} {error.as_dict()}" for error in errors)
 
 
+def shown(report: Report) -> str:
+    assert report.errors
+    return "".join(f"{error} {error.excerpt} {error.as_dict()}" for error in report.errors)
+
+
+def test_a_name_is_no_secret_whatever_it_is_spelled_like(report_of: Check) -> None:
+    limits = "upstreams: {api: {url: 'builtin:echo'}}\nlimits:\n  # of tokens\n  tok: "
+    rule = "{algorithm: token_bucket, rate: 1, per: 1s, foo: 1}"
+    assert f"tok: {rule}" in shown(report_of(limits + rule))
+    for secret in ("hunter2", "{token: hunter2}", "{secret: {a: hunter2}}", "\n    secret: {a: hunter2}"):
+        assert "hunter2" not in shown(report_of(limits + secret))
+
+
 def test_a_thousand_policies_load(directory: Path) -> None:
     """One route and one limit each."""
     limits = "".join(f"  l{number}: {{{LIMIT}}}\n" for number in range(1000))
