@@ -73,7 +73,7 @@ class Process:
         assert self.process.stderr is not None
         self.stderr = (await self.process.stderr.read()).decode().splitlines()
         assert not any("Traceback" in line for line in self.stderr), "\n".join(self.stderr)
-        assert surprises(self.events()) == [], "docs/logs.md says so"
+        assert surprises(self.events() + self.log_lines()) == [], "docs/logs.md says so"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
