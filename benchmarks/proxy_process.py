@@ -91,9 +91,12 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            await self.stop(signal.SIGINT)
-        self._folder.cleanup()
+        try:
+            if self._process.poll() is None:
+                await self.stop(signal.SIGINT)
+        finally:
+            self._process.kill()
+            self._folder.cleanup()
 
     @property
     def _process(self) -> subprocess.Popen[bytes]:

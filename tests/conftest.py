@@ -20,6 +20,8 @@ from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_sentinel import SentinelGroup
 from tests.fakes.redis_server import RedisServer, server_binary, server_version
 
+pytest_plugins = ["tests.too_late"]
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say which server is under test. (`pytest_report_header` would be silent under `-q`.)"""

@@ -139,7 +139,8 @@ def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
     for process in started:
         if not process.ended():
             process.popen.send_signal(signal.SIGKILL)  # its workers and its store end with it
-        process.popen.wait()
+        process.wait()
+    for process in started:
         assert surprises(_objects(process.stdout())) == [], "docs/logs.md says so"
 
 

@@ -270,10 +270,12 @@ def test_a_worker_that_dies_meanwhile_has_a_successor_with_the_new_set(serving: 
     serving.wait_for("gateway.ready", 2)
     os.kill(pids[1], signal.SIGSTOP)  # it does not get ready
     results: list[Any] = []
-    save(policies, 77)
     asking = threading.Thread(target=lambda: results.append(ask_until_answered(serving)))
-    asking.start()
-    os.kill(pids[1], signal.SIGKILL)
+    try:
+        save(policies, 77)
+        asking.start()
+    finally:
+        os.kill(pids[1], signal.SIGKILL)
     asking.join()
     assert results[0]["result"] in ("loaded", "unchanged")
     serving.wait_for("gateway.ready", 3)

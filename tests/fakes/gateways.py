@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from tests.fakes.ports import free_port
 ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 TRIES = 3
+END_S = 20.0
 
 
 class PortTaken(AssertionError):
@@ -60,7 +61,7 @@ class Process:
         """SIGINT (no drain delay) and wait; the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGINT)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), END_S)
 
     async def kill(self) -> None:
         """SIGKILL to the first process. Its workers notice, drain and end."""
@@ -68,10 +69,16 @@ class Process:
         await self.process.wait()
 
     async def end(self) -> None:
-        """Stop it if it still runs, and fail if anything was not caught."""
-        await self.stop()
+        """Stop it if it still runs, and fail if anything was not caught. Whatever does not end in time is killed."""
         assert self.process.stderr is not None
-        self.stderr = (await self.process.stderr.read()).decode().splitlines()
+        try:
+            await self.stop()
+            self.stderr = (await asyncio.wait_for(self.process.stderr.read(), END_S)).decode().splitlines()
+        except BaseException:
+            for pid in (self.process.pid, *self.worker_pids().values()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # also ends those that are stopped
+            raise
         assert not any("Traceback" in line for line in self.stderr), "\n".join(self.stderr)
         assert surprises(self.events() + self.log_lines()) == [], "docs/logs.md says so"
 
@@ -128,8 +135,9 @@ async def launching(folder: Path, store: str) -> AsyncIterator[Launch]:
     try:
         yield launch
     finally:
-        for one in started:
-            await one.end()
+        async with AsyncExitStack() as stack:
+            for one in reversed(started):
+                stack.push_async_callback(one.end)
 
 
 async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str], token: str) -> Process:

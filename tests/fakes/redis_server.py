@@ -135,7 +135,7 @@ class RedisServer:
         """SIGKILL, and wait until it is gone. Harmless when it is gone already."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(START_DEADLINE_S)
             self._process, self.frozen = None, False
         self.path.unlink(missing_ok=True)
 
