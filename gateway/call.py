@@ -49,7 +49,6 @@ _shared = itemgetter(*_SHARED)
 ALIKE_WEIGHT = 2
 """What one `Alike` weighs beside the fields with which it is remembered, counted in fields (`wire.memo`)."""
 
-
 Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]]
 """`forward`, or a module in its place: gives what has the upstream's answer, or None when it has answered itself."""
 
@@ -102,20 +101,20 @@ class KnownFacts:
 class Gateway:
     """One worker's parts. `policies` is replaced whole by a reload; a call keeps the set it began with.
 
-    forwarded_by what the admitted calls of a route are given to
-    calls        those that are not over
-    clock        monotonic seconds; wall_clock: epoch seconds
-    cut_at       when a drain's grace is over: calls that end from then on were cut by us
-    new_id       a text that no other call on any gateway has
+    forwarded_by   what the admitted calls of a route are given to
+    calls          those that are not over
+    clock          monotonic seconds; wall_clock: epoch seconds
+    cut_at         when a drain's grace is over: calls that end from then on were cut by us
+    new_id         a text that no other call on any gateway has
     reported_from  status from which on an upstream's answer is told of in fields of ours
-    sampled_below  share of the traces begun here that are recorded (`core.trace`)
-    sleep        waits between attempts
-    handle       the life of a call, for a request that no caller waits for
-    on_fallback  told of every decision made without the store
-    on_retry     told of every attempt behind the first: upstream, why there was one, what came of it
-    on_stop      told when a call was not (or no longer) tried again, although its policy lists what happened
-    on_checked   told what came of a connection's test
-    on_crash     told of exceptions that no stage should have let through
+    sampled_below  share of the traces begun here that are recorded (`core.http.trace`)
+    sleep          waits between attempts
+    handle         the life of a call, for a request that no caller waits for
+    on_fallback    told of every decision made without the store
+    on_retry       told of every attempt behind the first: upstream, why there was one, what came of it
+    on_stop        told when a call was not (or no longer) tried again, although its policy lists what happened
+    on_checked     told what came of a connection's test
+    on_crash       told of exceptions that no stage should have let through
     """
 
     settings: Settings
@@ -163,8 +162,8 @@ class Gateway:
 class Alike:
     """What calls with the same fields from the same peer on the same route have in common, worked out by `identify`.
 
-    policies  the set that it was worked out with; another set makes it worthless
-    facts     what is known of such a call's record
+    policies         the set that it was worked out with; another set makes it worthless
+    facts            what is known of such a call's record
     forward          what they are given to when they are admitted
     pool             of sockets to the route's upstream
     upstream_fields  of its head for the upstream, without those that are each call's own; made by the first that is
@@ -220,13 +219,13 @@ class Alike:
 class Call:
     """One call from accept to record. Each stage fills in what the later ones need.
 
-    alike     what it has in common with others; None until `identify` has found out
+    alike         what it has in common with others; None until `identify` has found out
     peer_trusted  whether the socket's peer is a trusted proxy
     forwarded_at  when the first attempt began
-    target    what the upstream is asked for (raw)
-    ask       what `admit` asks the store; `decision` is its answer
-    lease     names the concurrency slots; "" when there are none to give back
-    passage   through the breaker, which waits to hear how the call ended; None when none does
+    target        what the upstream is asked for (raw)
+    ask           what `admit` asks the store; `decision` is its answer
+    lease         names the concurrency slots; "" when there are none to give back
+    passage       through the breaker, which waits to hear how the call ended; None when none does
     """
 
     __slots__ = (

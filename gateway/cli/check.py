@@ -17,6 +17,7 @@ from gateway.policy.gather import SINGULAR
 from gateway.settings import Settings
 
 OUTPUTS = ("text", "json", "github")
+FEW = 3  # files that a summary names
 _MOST_COLUMNS = 160
 _TOP_KEY = re.compile(r"^(\w+)\s*:", re.MULTILINE)
 _IN_BOTH = {"version"}
@@ -31,9 +32,6 @@ class _Result:
     settings: list[Settings] = field(default_factory=list)
     policies: PolicySet | None = None
     missing: int = 0
-
-
-FEW = 3  # files that a summary names
 
 
 def run_check(

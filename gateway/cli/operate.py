@@ -178,27 +178,21 @@ def _not_closed(found: Document) -> Iterator[str]:
 
 @breaker.command("open")
 @asks
-def open_breaker(
-    client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", as_json: Json = False
-) -> None:  # fmt: skip
+def open_breaker(client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", as_json: Json = False) -> None:
     """Let no call through for a while."""
     _force(client, "open", name, key or [], ttl, as_json)
 
 
 @breaker.command("close")
 @asks
-def close_breaker(
-    client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", as_json: Json = False
-) -> None:  # fmt: skip
+def close_breaker(client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", as_json: Json = False) -> None:
     """Let every call through for a while, whatever happens to it."""
     _force(client, "closed", name, key or [], ttl, as_json)
 
 
 @breaker.command("auto")
 @asks
-def free_breaker(
-    client: AdminClient, name: Name, key: Key = None, as_json: Json = False
-) -> None:  # fmt: skip
+def free_breaker(client: AdminClient, name: Name, key: Key = None, as_json: Json = False) -> None:
     """Give it back: it opens and closes by itself again."""
     _force(client, "auto", name, key or [], "", as_json)
 

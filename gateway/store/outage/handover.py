@@ -17,7 +17,6 @@ from gateway.store.outage.fallback import Fallback
 
 NOT_YET = "it is back, and being told what was spent meanwhile"
 
-
 Stayed = Callable[[str], bool]
 """Whether a key's server was there all the time."""
 
