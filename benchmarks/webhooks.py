@@ -34,7 +34,7 @@ from benchmarks.peers.shape import LIMITS, Place
 from benchmarks.policy import everything_on
 from benchmarks.programs import Failed, Program, free_port, get, running
 from benchmarks.stage import DENIED, store, upstream
-from gateway.core.signatures import signed
+from gateway.core.webhooks.signatures import signed
 from gateway.modules.hooks import LOOK_S
 
 CONNECTIONS, RECOVERS_AFTER = 500, 0.5

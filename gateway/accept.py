@@ -1,9 +1,9 @@
 """Accept: a request becomes a call. Request id, trace, client address, and the bounds on calls in flight."""
 
 from gateway.call import MOST_ALIKE, Call, Gateway
-from gateway.core.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
+from gateway.core.http.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
+from gateway.core.http.trace import continue_or_start
 from gateway.core.problems import OVERLOADED, Refusal, body_problem
-from gateway.core.trace import continue_or_start
 from gateway.listener.request import Request
 from gateway.record import UNKNOWN, CallRecord
 

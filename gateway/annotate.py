@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.call import Call, Gateway
-from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
-from gateway.core.framing import Fields
-from gateway.core.headers import LimitState, tightest, visible
+from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
+from gateway.core.http.framing import Fields
+from gateway.core.http.headers import LimitState, tightest, visible
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
 

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gateway.core.classes import Counts, ErrorClass
+from gateway.core.http.signals import read
+from gateway.core.http.trace import new_span
 from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
-from gateway.core.signals import read
-from gateway.core.trace import new_span
 from gateway.guarding import attempt_ended
 from gateway.readmit import readmit
 from gateway.upstream.exchange import Exchange

@@ -11,11 +11,11 @@ from typing import Any
 
 from gateway.call import Gateway, KnownFacts
 from gateway.callers import Callers
+from gateway.core.http.timestamps import DateLine
+from gateway.core.http.trace import ALL_SAMPLED
 from gateway.core.policy import PolicySet
 from gateway.core.retry import CHANCE_BITS
 from gateway.core.shares import Fleet
-from gateway.core.timestamps import DateLine
-from gateway.core.trace import ALL_SAMPLED
 from gateway.guards.breakers import Breakers
 from gateway.guards.pacing import Pacing
 from gateway.guards.pauses import Pauses

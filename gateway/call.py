@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
-from gateway.core.client_address import Network
-from gateway.core.headers import FieldWriter
-from gateway.core.hop import Hop
+from gateway.core.http.client_address import Network
+from gateway.core.http.headers import FieldWriter
+from gateway.core.http.hop import Hop
+from gateway.core.http.timestamps import DateLine
 from gateway.core.limits import Charge, Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
-from gateway.core.timestamps import DateLine
 from gateway.guards.breakers import Breakers, Passage
 from gateway.guards.pacing import Pacing
 from gateway.guards.pauses import Pauses

@@ -8,12 +8,12 @@ at once (`accept`).
 from collections.abc import Iterable, Mapping
 
 from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
-from gateway.core.authentication import Denied, Identity, meets
+from gateway.core.access.authentication import Denied, Identity, meets
+from gateway.core.access.challenges import forbidden, unauthenticated
 from gateway.core.caller import key_values
-from gateway.core.challenges import forbidden, unauthenticated
 from gateway.core.policy import Route
 from gateway.core.problems import LOOP, Refusal
-from gateway.core.resolve import Resolved, resolve
+from gateway.core.routing.resolve import Resolved, resolve
 
 MOST_PEERS = 16  # that send one and the same head; more are forgotten
 

@@ -11,7 +11,6 @@ from gateway.accept import accept, bounds
 from gateway.admit import admit
 from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call, Gateway
-from gateway.core.intake import Rejected, Source
 from gateway.core.problems import (
     BAD_REQUESTS,
     INTAKE_FULL,
@@ -22,6 +21,7 @@ from gateway.core.problems import (
     bad_request,
     body_problem,
 )
+from gateway.core.webhooks.intake import Rejected, Source
 from gateway.handle import crashed, left, record
 from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request

@@ -2,7 +2,7 @@
 
 from gateway.annotate import annotate, switching_head
 from gateway.call import Call
-from gateway.core.fields import chunk, last_chunk
+from gateway.core.http.fields import chunk, last_chunk
 from gateway.metering import watch
 from gateway.modules.cache.copying import Answered
 from gateway.upstream.exchange import Exchange

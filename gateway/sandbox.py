@@ -9,8 +9,8 @@ from http import HTTPStatus
 from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call
 from gateway.core.problems import Refusal, body_problem
-from gateway.core.samples import Asked
 from gateway.core.sandbox import BODILESS, Reply
+from gateway.core.sandbox.samples import Asked
 from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
 from gateway.refuse import refuse

@@ -6,9 +6,9 @@ Read by `gateway.policy.settings_file`; precedence is flag > environment > .env 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.core.alerts import Thresholds
-from gateway.core.intake import Source
-from gateway.core.receivers import Subscription
+from gateway.core.watching.alerts import Thresholds
+from gateway.core.webhooks.intake import Source
+from gateway.core.webhooks.receivers import Subscription
 
 KIB = 1024
 

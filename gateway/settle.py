@@ -2,8 +2,8 @@
 
 from gateway.call import Call
 from gateway.core.classes import ErrorClass
-from gateway.core.headers import whole_seconds
-from gateway.core.signals import Honor, read
+from gateway.core.http.headers import whole_seconds
+from gateway.core.http.signals import Honor, read
 from gateway.guarding import attempt_ended
 from gateway.metering import settle_costs
 from gateway.modules.cache.copying import Answered

@@ -1,10 +1,10 @@
 """Whether there is a token for a call, where the credential for its upstream is one that expires."""
 
 from gateway.call import Call
-from gateway.core.credentials import Credential
-from gateway.core.headers import whole_seconds
+from gateway.core.access.credentials import Credential
+from gateway.core.access.tokens import REFUSED, UNAVAILABLE
+from gateway.core.http.headers import whole_seconds
 from gateway.core.problems import CREDENTIALS_REFUSED, CREDENTIALS_UNAVAILABLE, Refusal
-from gateway.core.tokens import REFUSED, UNAVAILABLE
 from gateway.modules.credentials.renewal import NoToken
 
 

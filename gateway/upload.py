@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.core.fields import chunk, last_chunk
+from gateway.core.http.fields import chunk, last_chunk
 from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
 from gateway.upstream.exchange import Exchange

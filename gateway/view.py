@@ -11,7 +11,7 @@ from gateway.admin.switching import Switches
 from gateway.admin.view import Check
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check, upstreams_of
-from gateway.core.authentication import Denied, Headers, Identity, Scheme
+from gateway.core.access.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet

@@ -11,8 +11,8 @@ from gateway.admin.guards import breaker_document
 from gateway.admin.keys import Parts, read_parts, shown
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.admin.ttl import read_ttl
-from gateway.core.breaker import Circuit
 from gateway.core.guards import Breaker, Change, Guard, State
+from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import partition
 from gateway.core.policy import PolicySet
 from gateway.store import Store, StoreDown

@@ -9,11 +9,11 @@ from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_o
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
-from gateway.core.explain import explain
 from gateway.core.grant import Grant
 from gateway.core.limits import Decision
+from gateway.core.preview.explain import explain
 from gateway.core.problems import Refusal
-from gateway.core.resolve import resolve
+from gateway.core.routing.resolve import resolve
 from gateway.policy.explained import explained
 from gateway.policy.sent import sent
 from gateway.store import Store, StoreDown

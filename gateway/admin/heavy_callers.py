@@ -13,7 +13,7 @@ from time import time
 from typing import Any, NamedTuple
 
 from gateway.core.ask import Ask
-from gateway.core.heavy_hitters import HeavyHitters
+from gateway.core.watching.heavy_hitters import HeavyHitters
 from gateway.record import CallRecord
 
 MOST = 1_000

@@ -14,7 +14,7 @@ from gateway.admin.endpoint import OBJECT, Body, Endpoint, Schema, tagged, uncha
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.policy import PolicySet
-from gateway.core.policy_diff import diff
+from gateway.core.preview.policy_diff import diff
 from gateway.policy import check
 from gateway.policy.files import MAX_FILE_BYTES
 from gateway.policy.schema import policy_schema

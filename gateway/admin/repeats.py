@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.core.ask import Ask
-from gateway.core.heavy_hitters import HeavyHitters
-from gateway.core.repeats import Read, kept, shares
+from gateway.core.watching.heavy_hitters import HeavyHitters
+from gateway.core.watching.repeats import Read, kept, shares
 from gateway.observe.batch import Batch
 from gateway.record import CallRecord
 from gateway.siblings import Siblings

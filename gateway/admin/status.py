@@ -15,10 +15,10 @@ from gateway.admin.guards import breaker_document
 from gateway.admin.problems import answer
 from gateway.admin.top import heaviest
 from gateway.admin.view import AdminView
-from gateway.core.breaker import Circuit
 from gateway.core.connections.state import ConnectionState
 from gateway.core.decision import Kept
 from gateway.core.guards import Guard
+from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import readable
 from gateway.modules.hooks import as_document
 from gateway.store import StoreDown

@@ -8,8 +8,8 @@ from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.heavy_callers import BY, MOST, limit_of
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
-from gateway.core.heavy_hitters import HeavyHitters
 from gateway.core.keys import readable
+from gateway.core.watching.heavy_hitters import HeavyHitters
 
 USUAL, MOST_SHOWN = 20, 200
 ANSWER_S = 2.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gateway.admin.switching import Switches
-from gateway.core.authentication import Denied, Headers, Identity, Scheme
+from gateway.core.access.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet
 from gateway.core.upstream import Upstream

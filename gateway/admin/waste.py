@@ -11,7 +11,7 @@ from gateway.admin.repeats import MOST
 from gateway.admin.top import MOST_SHOWN, USUAL, shown
 from gateway.admin.ttl import TTL, read_ttl
 from gateway.admin.view import AdminView
-from gateway.core.heavy_hitters import HeavyHitters
+from gateway.core.watching.heavy_hitters import HeavyHitters
 from gateway.siblings import Answer
 
 WANTED = '{"ttl": "10m"}'

@@ -14,7 +14,7 @@ from gateway.core.cache.control import request_directives
 from gateway.core.cache.key import storable_by, variant
 from gateway.core.cache.rules import ERRORS, Stored, Use, instead_of_error, keep, refreshed, storable, use
 from gateway.core.cache.validation import still_right, unconditional, validating
-from gateway.core.framing import Fields
+from gateway.core.http.framing import Fields
 from gateway.core.problems import STORE_DOWN, UPSTREAM_PROBLEMS, Refusal
 from gateway.modules.cache.copying import Answered, Passed
 from gateway.modules.cache.flights import Flight, Outcome

@@ -12,8 +12,8 @@ from gateway.call import Call
 from gateway.core.cache.control import request_directives, values
 from gateway.core.cache.key import Shelf, told, variant
 from gateway.core.cache.rules import Stored, Use, instead_of_error, use
-from gateway.core.fields import lower
-from gateway.core.framing import Fields
+from gateway.core.http.fields import lower
+from gateway.core.http.framing import Fields
 from gateway.core.problems import NOT_CACHED, Refusal
 from gateway.modules.cache.caches import Kept
 from gateway.modules.cache.flights import Flight, Outcome

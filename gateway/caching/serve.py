@@ -6,8 +6,8 @@ from gateway.call import Call
 from gateway.core.cache.ranges import Part, wanted_part
 from gateway.core.cache.rules import Stored
 from gateway.core.cache.validation import fields_of_304, unchanged
-from gateway.core.fields import response_head
-from gateway.core.framing import Fields
+from gateway.core.http.fields import response_head
+from gateway.core.http.framing import Fields
 
 SECOND_US = 1_000_000
 

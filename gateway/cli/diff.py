@@ -43,7 +43,7 @@ def diff(
 
 def _offline(paths: Sequence[Path], config: Path | None, env_file: Path | None) -> list[Document]:
     from gateway.cli.loading import read_chosen
-    from gateway.core.policy_diff import diff as compare
+    from gateway.core.preview.policy_diff import diff as compare
 
     old = read_chosen(config, env_file, paths[0] if len(paths) > 1 else None)[1]
     new = read_chosen(config, env_file, paths[-1])[1]

@@ -14,9 +14,9 @@ from gateway.cli.failing import FAILED, OK, USAGE, fail
 from gateway.cli.options import Config, EnvFile, Json, Policies
 
 if TYPE_CHECKING:
-    from gateway.core.authentication import Denied, Identity
+    from gateway.core.access.authentication import Denied, Identity
     from gateway.core.policy import PolicySet, Route
-    from gateway.core.recorded import Assume, Recorded
+    from gateway.core.preview.recorded import Assume, Recorded
 
 MOST_BYTES = 1 << 20
 
@@ -93,9 +93,9 @@ def _offline(
     if call is None or call == "-":
         yield from _of_lines(loaded, keys)
         return
-    from gateway.core.explain import explain as explain_call
+    from gateway.core.preview.explain import explain as explain_call
     from gateway.core.problems import Refusal
-    from gateway.core.resolve import resolve
+    from gateway.core.routing.resolve import resolve
     from gateway.policy.explained import explained
     from gateway.policy.sent import sent
     from gateway.wire.asked import BadAsked, asked
@@ -121,7 +121,7 @@ def _offline(
 
 def _identity(route: "Route", headers: Any) -> "Identity | Denied | None":
     """Who the API key says is calling. Tokens are not checked here: their keys may be far away."""
-    from gateway.core.authentication import NO_CREDENTIALS, ApiKeys, Denied, credential, find_entry
+    from gateway.core.access.authentication import NO_CREDENTIALS, ApiKeys, Denied, credential, find_entry
 
     denied: Denied = NO_CREDENTIALS
     for scheme in route.authenticate:
@@ -141,8 +141,8 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
     """Explain calls by their lines in the access log."""
     from functools import partial
 
-    from gateway.core.explain import explain as explain_call
-    from gateway.core.recorded import assumed
+    from gateway.core.preview.explain import explain as explain_call
+    from gateway.core.preview.recorded import assumed
     from gateway.policy.explained import explained
 
     for call in _lines(partial(assumed, policies)):
@@ -153,8 +153,8 @@ def _of_lines(policies: "PolicySet", keys: Mapping[str, str]) -> Iterator[dict[s
 
 
 def _lines(assume: "Assume") -> "Iterator[Recorded]":
-    """The calls of the lines on standard input; `assume` as for `core.recorded.recorded`."""
-    from gateway.core.recorded import recorded
+    """The calls of the lines on standard input; `assume` as for `core.preview.recorded.recorded`."""
+    from gateway.core.preview.recorded import recorded
     from gateway.observe.log.native import native
 
     found = False
@@ -181,7 +181,7 @@ def _live(
     keys: Mapping[str, str],
     client_ip: str,
 ) -> Iterator[dict[str, Any]]:
-    from gateway.core.recorded import nothing_assumed
+    from gateway.core.preview.recorded import nothing_assumed
 
     orders: Iterable[dict[str, Any]]
     if call is None or call == "-":

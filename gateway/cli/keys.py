@@ -19,7 +19,7 @@ def hash_key(
     env_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Variables. Default: ./.env")] = None,
 ) -> None:
     """Read an API key from standard input and print its hash, for `hash:` in a policy. The key is kept nowhere."""
-    from gateway.core.authentication import hash_text
+    from gateway.core.access.authentication import hash_text
 
     interactive = sys.stdin.isatty()
     key = typer.prompt("API key", hide_input=True, err=True) if interactive else _line()

@@ -140,7 +140,7 @@ def _size(path: Path) -> int | None:
 def _notes(policies: "PolicySet") -> Iterator[str]:
     """What the log does not tell and the candidate counts by."""
     from gateway.core.keys import KeyFrom
-    from gateway.core.recorded import PARTS
+    from gateway.core.preview.recorded import PARTS
 
     told = (KeyFrom.PATH, KeyFrom.CLIENT_IP)
     used = {name for limit in policies.limits.values() for name in limit.key}

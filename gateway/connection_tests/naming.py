@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
-from gateway.core.credentials import Credential
+from gateway.core.access.credentials import Credential
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.policy import PolicySet
 from gateway.core.upstream import Upstream

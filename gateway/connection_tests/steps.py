@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from gateway.call import Gateway
 from gateway.connection_tests.naming import Naming, naming
+from gateway.core.access.credentials import Credential, chosen, with_parameter
+from gateway.core.access.tokens import REFUSED, UNAVAILABLE
 from gateway.core.classes import Classes
-from gateway.core.credentials import Credential, chosen, with_parameter
 from gateway.core.policy import PolicySet
-from gateway.core.tokens import REFUSED, UNAVAILABLE
 from gateway.core.upstream import Probe, Upstream
 from gateway.modules.credentials.renewal import NoToken
 from gateway.record import CallRecord

@@ -7,7 +7,7 @@ from struct import Struct
 from types import MappingProxyType
 from typing import Any
 
-from gateway.core.credentials import Credential
+from gateway.core.access.credentials import Credential
 from gateway.core.guards import Guard
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.measure import Measure

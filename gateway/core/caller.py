@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.core.ambiguity import said_twice
+from gateway.core.access.authentication import Identity
+from gateway.core.access.challenges import not_vouched
+from gateway.core.access.credentials import Credential, chosen
 from gateway.core.ask import Ask
-from gateway.core.authentication import Identity
-from gateway.core.challenges import not_vouched
-from gateway.core.credentials import Credential, chosen
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import VOUCHED, KeyFrom, KeyPart, OnMissing, partition, partition_key, read_key, vouched
 from gateway.core.limits import Charge, Mode
 from gateway.core.measure import Measure
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, CREDENTIALS_MISSING, KEY_MISSING, Refusal
-from gateway.core.resolve import Resolved
+from gateway.core.routing.ambiguity import said_twice
+from gateway.core.routing.resolve import Resolved
 
 Parts = Mapping[str, str | None]
 """Values of key parts by name; None = the caller has none."""

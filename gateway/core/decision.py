@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 from gateway.core.algorithms import State, state_for
 from gateway.core.ask import Ask
-from gateway.core.breaker import Circuit
 from gateway.core.guards import CLEAR, Breaker, Guard, Pausing, Standing, longest
+from gateway.core.guards.breaker import Circuit
+from gateway.core.guards.pause import Pause
 from gateway.core.limits import Charge, Decision, Limit, Mode, Verdict
-from gateway.core.pause import Pause
 
 
 class Kept(Protocol):

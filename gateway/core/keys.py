@@ -14,9 +14,9 @@ from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import unquote_plus
 
-from gateway.core.authentication import Identity, claim_text
+from gateway.core.access.authentication import Identity, claim_text
 from gateway.core.limits import Limit
-from gateway.core.targets import decoded
+from gateway.core.routing.targets import decoded
 
 
 class KeyFrom(StrEnum):

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from gateway.core.authentication import Scheme
+from gateway.core.access.authentication import Scheme
+from gateway.core.access.credentials import Credential
 from gateway.core.cache.rules import Cache
 from gateway.core.classes import DEFAULT, Classes
-from gateway.core.credentials import Credential
-from gateway.core.fields import lookalikes
 from gateway.core.guards import Breaker
+from gateway.core.http.fields import lookalikes
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.core.measure import Measure
 from gateway.core.retry import RENEWED, UNAUTHORIZED, Retry
-from gateway.core.route_index import by_host
+from gateway.core.routing.route_index import by_host
 from gateway.core.upstream import Upstream
 
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ class Retry:
     statuses        answers that are followed by another attempt
     errors          errors of the transport (`core.classes.KINDS`) that are
     methods         requests that may be repeated; `others` says when the rest may
-    honor           families of fields whose wait is kept to (`core.signals.Honor`)
+    honor           families of fields whose wait is kept to (`core.http.signals.Honor`)
     max_wait_us     the upstream asks for more: its answer is passed on at once
     max_body_bytes  larger request bodies are not kept, and then not sent again
     per_try_us      an attempt has failed when it has no answer by then; 0 = the upstream's timeouts alone

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from gateway.core.credentials import Credential
-from gateway.core.signals import Honor
+from gateway.core.access.credentials import Credential
+from gateway.core.http.signals import Honor
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
-from gateway.core.breaker import Circuit
 from gateway.core.guards import Breaker, Guard, State
+from gateway.core.guards.breaker import Circuit
 from gateway.store import Store, StoreDown
 
 LOOK_S = 5.0

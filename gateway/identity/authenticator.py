@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.core.authentication import (
+from gateway.core.access.authentication import (
     NO_CREDENTIALS,
     Denied,
     Headers,

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import aiohttp
 
-from gateway.core.authentication import Jwt
+from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
 
 FETCH_S = 5.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import jwt
 
-from gateway.core.authentication import Denied, Fault, Identity, Jwt
+from gateway.core.access.authentication import Denied, Fault, Identity, Jwt
 from gateway.identity.keys import PublicKey
 
 MAX_REMEMBERED = 10_000

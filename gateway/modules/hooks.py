@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from gateway.core.receivers import Receiver
+from gateway.core.webhooks.receivers import Receiver
 from gateway.modules.delivery.counts import Counts
 from gateway.modules.delivery.courier import Compose, Courier
 from gateway.modules.delivery.post import Post

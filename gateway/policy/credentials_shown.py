@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.core.credentials import Credential, OAuth
+from gateway.core.access.credentials import Credential, OAuth
 
 
 def credential_values(credential: Credential) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
-from gateway.core.authentication import ApiKeys, Jwt, Scheme
+from gateway.core.access.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.cache.rules import Cache
 from gateway.core.guards import Breaker
 from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
-from gateway.core.mismatch import path_text
 from gateway.core.policy import Match, Operation, PolicySet, Route
 from gateway.core.retry import Retry
+from gateway.core.routing.mismatch import path_text
 from gateway.core.upstream import Upstream
 from gateway.policy.credentials_shown import credential_text, credential_values
 from gateway.policy.models.scalars import UNITS_US

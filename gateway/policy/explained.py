@@ -6,15 +6,15 @@ from typing import Any
 from gateway.core.ask import Ask
 from gateway.core.cache.key import covers
 from gateway.core.cache.rules import Cache
-from gateway.core.explain import Explanation, LimitCase, Passed
 from gateway.core.grant import Grant, granted
 from gateway.core.guards import Breaker, Guard, Standing
-from gateway.core.headers import retry_after_s, violated, whole_seconds
+from gateway.core.http.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import KeyFrom, KeyPart, readable
 from gateway.core.limits import Decision, Verdict
 from gateway.core.policy import PolicySet, Route
-from gateway.core.resolve import Asking, Resolved
+from gateway.core.preview.explain import Explanation, LimitCase, Passed
 from gateway.core.retry import Repeat, Retry
+from gateway.core.routing.resolve import Asking, Resolved
 from gateway.core.upstream import Pace
 from gateway.policy.effective import amount, duration, match_text, place
 
@@ -36,7 +36,7 @@ def explained(
 ) -> Document:
     """The whole document. What does not apply is left out.
 
-    asking, http_host, policies  what was explained, and by which, as `core.explain` got it
+    asking, http_host, policies  what was explained, and by which, as `core.preview.explain` got it
     decision  what the store's `peek` answered to `explanation.ask`; None = nobody asked it: then it says nothing of
               counters, breaker states and whether the call would be admitted
     sent      the head that the upstream would get (`policy.sent`); None = nobody knows the call's fields

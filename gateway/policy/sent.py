@@ -4,15 +4,15 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from gateway.core.access.credentials import Credential, with_parameter
+from gateway.core.access.hidden import Hidden
 from gateway.core.cache.personal import named_like_credentials
-from gateway.core.client_address import networks, parse, trusted
-from gateway.core.credentials import Credential, with_parameter
-from gateway.core.explain import Explanation
-from gateway.core.framing import Fields
-from gateway.core.hidden import Hidden
-from gateway.core.hop import Hop
+from gateway.core.http.client_address import networks, parse, trusted
+from gateway.core.http.framing import Fields
+from gateway.core.http.hop import Hop
+from gateway.core.http.upstream_fields import upstream_fields
 from gateway.core.policy import PolicySet
-from gateway.core.upstream_fields import upstream_fields
+from gateway.core.preview.explain import Explanation
 from gateway.settings import Settings
 from gateway.wire.asked import Asked
 

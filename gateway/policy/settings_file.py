@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import settings as frozen
-from gateway.core.alerts import Thresholds
+from gateway.core.watching.alerts import Thresholds
 from gateway.policy.beside import beside
 from gateway.policy.compile.hooks import webhooks_of
 from gateway.policy.compile.intake import intake_of

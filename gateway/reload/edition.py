@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.core.policy import PolicySet
-from gateway.core.policy_diff import Difference
+from gateway.core.preview.policy_diff import Difference
 from gateway.settings import Settings
 
 MOST_SHOWN, MOST_SHOWN_CHARS = 100, 200_000

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
 from gateway.call import Gateway
-from gateway.core.client_address import networks
-from gateway.core.headers import FieldWriter
-from gateway.core.hop import Hop
+from gateway.core.http.client_address import networks
+from gateway.core.http.headers import FieldWriter
+from gateway.core.http.hop import Hop
 from gateway.core.policy import PolicySet
 from gateway.identity.authenticator import Authenticator
 from gateway.modules.credentials.supply import Supply

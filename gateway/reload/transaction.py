@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from gateway.core.policy import PolicySet
-from gateway.core.policy_diff import counts, diff
+from gateway.core.preview.policy_diff import counts, diff
 from gateway.observe.log.logger import event
 from gateway.policy.changes import changes
 from gateway.policy.sources import Reading, Sources, Stamp

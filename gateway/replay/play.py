@@ -8,8 +8,8 @@ from typing import NamedTuple
 from gateway.core.ask import Ask
 from gateway.core.caller import ask_for
 from gateway.core.policy import PolicySet
+from gateway.core.preview.replay import Judged, Player
 from gateway.core.problems import Refusal
-from gateway.core.replay import Judged, Player
 from gateway.replay.row import Extra, Kind, Rows
 
 WINDOW = 20_000

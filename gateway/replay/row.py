@@ -12,6 +12,7 @@ import orjson
 from gateway.core.caller import key_values
 from gateway.core.keys import KeyFrom
 from gateway.core.policy import PolicySet, Route
+from gateway.core.preview.recorded import ACCESS, Recorded, assumed, recorded
 from gateway.core.problems import (
     AUTHENTICATION_UNAVAILABLE,
     BAD_REQUESTS,
@@ -30,8 +31,7 @@ from gateway.core.problems import (
     UNAUTHENTICATED,
     Refusal,
 )
-from gateway.core.recorded import ACCESS, Recorded, assumed, recorded
-from gateway.core.resolve import Resolved, resolve
+from gateway.core.routing.resolve import Resolved, resolve
 from gateway.observe.log.native import native
 
 MOST_KNOWN = 50_000

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.core.limits import Mode
 from gateway.core.policy import PolicySet
-from gateway.core.replay import SHADOW
+from gateway.core.preview.replay import SHADOW
 from gateway.replay.play import Outcome, Played
 
 MOST_TENANTS = 50_000

@@ -94,7 +94,8 @@ class Store(Protocol):
         """
 
     def pause(self, guard: Guard, for_us: int, left: int = 0) -> Awaitable[tuple[bool, int]]:
-        """Let only so many calls through for so long; 0 = none, and the longest of such pauses wins. See `core.pause`.
+        """Let only so many calls through for so long; 0 = none, and the longest of such pauses wins. See
+        `core.guards.pause`.
 
         for_us  at most the rule's bound counts; 0 = nothing is asked any more
 

@@ -17,7 +17,7 @@ class BadAsked(ValueError):
 
 
 class Asked(NamedTuple):
-    """See `core.resolve.Asking`. `http_host` is the value of its Host field, "" = it has none."""
+    """See `core.routing.resolve.Asking`. `http_host` is the value of its Host field, "" = it has none."""
 
     method: str
     target: str

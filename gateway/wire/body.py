@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from gateway.core.framing import BadFraming, Decoder, Fields, LengthBody
+from gateway.core.http.framing import BadFraming, Decoder, Fields, LengthBody
 
 HIGH_WATER_BYTES = 64 * 1024  # what may wait in a transport
 UNREAD_BYTES = 8 * 1024  # what may wait for a reader before the socket is paused; one read of it may bring 256 KiB

@@ -2,8 +2,8 @@
 
 The only module that touches aiohttp's parser. It is told that no message has a body (`response_with_body=False`), so it
 stops behind the head and is at once ready for the next one: one parser serves every socket of a worker, an idle
-socket owns none, and bodies are framed by `core.framing`, which keeps trailers and never buffers. What the C parser
-lets pass but a proxy must not forward is refused by `wire.request_head` and `wire.response_head`.
+socket owns none, and bodies are framed by `core.http.framing`, which keeps trailers and never buffers. What the C
+parser lets pass but a proxy must not forward is refused by `wire.request_head` and `wire.response_head`.
 
 The same bytes always mean the same, and callers and upstreams repeat themselves: what a head means is remembered by
 its bytes. `tests/app/test_wire_head.py` is the contract with aiohttp: it fails clearly when a new release changes any
@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import BadStatusLine, HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, HttpResponseParser
 from multidict import CIMultiDictProxy
 
-from gateway.core.framing import Decoder, LengthBody
+from gateway.core.http.framing import Decoder, LengthBody
 
 MOST_LENGTH_DIGITS = 15
 _MAX_FIELD_BYTES = 1 << 20  # the caller bounds the whole head before it gets here

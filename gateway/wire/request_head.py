@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from aiohttp.http_parser import HttpRequestParser
 
-from gateway.core.framing import ChunkedBody, Decoder, Fields, NoBody
+from gateway.core.http.framing import ChunkedBody, Decoder, Fields, NoBody
 from gateway.wire.head import BadHead, Headers, HeadParser, sized
 from gateway.wire.memo import Doorkeeper, Memo
 from gateway.wire.request_rules import check_host, check_line, checked_target, request_body, upgrade

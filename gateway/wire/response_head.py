@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp.http_parser import HttpResponseParser
 
-from gateway.core.framing import ChunkedBody, CloseDelimited, Decoder, Fields, NoBody
+from gateway.core.http.framing import ChunkedBody, CloseDelimited, Decoder, Fields, NoBody
 from gateway.wire.head import BadHead, Headers, HeadParser, body_length, has_bare_cr_or_lf, sized
 from gateway.wire.memo import Memo
 

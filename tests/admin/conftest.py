@@ -12,8 +12,8 @@ from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
 from gateway.admin.switching import Switches
 from gateway.admin.view import Check
+from gateway.core.access.authentication import NO_CREDENTIALS, Denied, Headers, Identity, Scheme
 from gateway.core.ask import Ask
-from gateway.core.authentication import NO_CREDENTIALS, Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.limits import Algorithm, Charge, Limit, Override
 from gateway.core.policy import Match, PolicySet, Route

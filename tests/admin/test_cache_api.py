@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.admin.conftest import POLICIES, ROUTE, Admin
-from tests.core.cache_cases import a_cache
+from tests.core.cache.cache_cases import a_cache
 
 
 async def ask(admin: Admin, query: str = "") -> tuple[int, Any]:

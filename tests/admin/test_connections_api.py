@@ -11,8 +11,8 @@ from gateway.core.connections.counts import Row
 from gateway.core.connections.names import name_of
 from gateway.core.connections.state import ConnectionState, Failure, Named, Report
 from gateway.core.guards import Breaker, Guard, Pausing, State
+from gateway.core.http.signals import Honor
 from gateway.core.keys import partition
-from gateway.core.signals import Honor
 from gateway.core.upstream import Learning
 from gateway.store.shared.status import RedisStatuses
 from tests.admin.conftest import BUCKET, POLICIES, UPSTREAM, Admin

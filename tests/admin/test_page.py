@@ -28,7 +28,7 @@ from gateway.observe.log.logger import configure_logging, event
 from gateway.record import CallRecord
 from gateway.settings import Logging
 from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, ROUTE, WINDOW, Admin
-from tests.core.cache_cases import a_cache
+from tests.core.cache.cache_cases import a_cache
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;\u202e\x1b[31m{{main}}"
 S = 1_000_000

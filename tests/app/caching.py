@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tests.app.conftest import Running, Start
-from tests.core.cache_cases import NOW_US
+from tests.core.cache.cache_cases import NOW_US
 from tests.fakes.upstream import Upstream, always
 
 POLICIES = """

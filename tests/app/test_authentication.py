@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.core.authentication import Denied, hash_text
+from gateway.core.access.authentication import Denied, hash_text
 from gateway.identity.authenticator import Authenticator
 from gateway.identity.jwks import RENEW_INTERVAL_S
 from gateway.observe.log.events import EVENTS

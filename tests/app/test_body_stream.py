@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.core.framing import LengthBody
+from gateway.core.http.framing import LengthBody
 from gateway.wire.body import UNREAD_BYTES, BodyStream
 
 PIECE = b"x" * (UNREAD_BYTES + 1)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.app.caching import answer, begin
 from tests.app.conftest import Start
-from tests.core.cache_cases import NOW
+from tests.core.cache.cache_cases import NOW
 from tests.fakes.upstream import Upstream
 
 FRESH = "Cache-Control: max-age=3600"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.explain import explain
+from gateway.core.preview.explain import explain
 from gateway.policy.sent import sent
 from gateway.settings import Bounds
 from gateway.wire.asked import asked

@@ -203,7 +203,7 @@ async def test_no_token_is_an_honest_answer_that_costs_nothing(
     code: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr("gateway.core.tokens.FIRST_WAIT_US", 60_000_000)
+    monkeypatch.setattr("gateway.core.access.tokens.FIRST_WAIT_US", 60_000_000)
     authority.control(**told)
     first, second = await start(policies(authority)), await start(policies(authority))
     answers = [

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.framing import ChunkedBody, CloseDelimited, LengthBody, NoBody
+from gateway.core.http.framing import ChunkedBody, CloseDelimited, LengthBody, NoBody
 from gateway.wire.head import BadHead, require_c_parser
 from gateway.wire.request_head import RequestHeadParser
 from gateway.wire.response_head import ResponseHeadParser

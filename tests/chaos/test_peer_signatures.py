@@ -6,9 +6,9 @@ import pytest
 from multidict import CIMultiDict
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from gateway.core.intake import Rejected, Scheme, Source, understand
-from gateway.core.receivers import Receiver
-from gateway.core.signatures import secret_bytes
+from gateway.core.webhooks.intake import Rejected, Scheme, Source, understand
+from gateway.core.webhooks.receivers import Receiver
+from gateway.core.webhooks.signatures import secret_bytes
 from gateway.modules.delivery.post import signature_fields
 
 SECRETS = ("whsec_plJ3nmyCDGBKInavdOK15jsl", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

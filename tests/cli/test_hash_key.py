@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.authentication import hash_text
+from gateway.core.access.authentication import hash_text
 
 KEY = "gk_0123456789abcdefghijklmnopqrstuv"
 

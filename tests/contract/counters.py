@@ -11,13 +11,13 @@ import redis
 
 from gateway.core.algorithms import Leases, State
 from gateway.core.ask import Ask
-from gateway.core.breaker import Circuit
 from gateway.core.decision import Kept, decide_call, kept_for
 from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.guards import State as Phase
+from gateway.core.guards.breaker import Circuit
+from gateway.core.guards.pause import Pause
 from gateway.core.limits import Algorithm, Charge, Decision
-from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
 from gateway.store.local.store import LocalStore
 from gateway.store.scripts.guards import (

@@ -6,10 +6,10 @@ import pytest
 import redis
 
 from gateway.core.ask import Ask
-from gateway.core.breaker import LOOK_AGAIN_US
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
+from gateway.core.guards.breaker import LOOK_AGAIN_US
+from gateway.core.guards.pause import Pause
 from gateway.core.limits import Charge, Decision, Limit
-from gateway.core.pause import Pause
 from gateway.store.scripts.guards import encode_force, encode_pause, encode_report
 from gateway.store.scripts.limits import FORCE, REPORT
 from gateway.store.scripts.limits import PAUSE as PAUSE_SCRIPT

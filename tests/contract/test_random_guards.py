@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from gateway.core.ask import Ask
-from gateway.core.breaker import Circuit
 from gateway.core.guards import Breaker, Guard, Pausing, Reason, Report, Standing, State
+from gateway.core.guards.breaker import Circuit
 from gateway.core.limits import Algorithm, Charge, Limit
 from tests.contract.counters import CoreModel, Scripts
 

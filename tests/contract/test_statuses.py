@@ -28,7 +28,7 @@ from gateway.store.redis import RedisStore
 from gateway.store.scripts.statuses import STATUS, Page, member_of
 from gateway.store.shared import status
 from gateway.store.shared.status import MOST, RETENTION_US, LocalStatuses, RedisStatuses, Statuses, open_statuses
-from tests.core.test_connection_state import (
+from tests.core.connections.test_connection_state import (
     SAME_US,
     START,
     WINDOW_US,

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.cache.ranges import wanted_part
 from gateway.core.cache.validation import etag, fields_of_304, still_right, unchanged, unconditional, validating
-from tests.core.cache_cases import AGO_60, IN_60, NOW, NOW_US, fields, kept
+from tests.core.cache.cache_cases import AGO_60, IN_60, NOW, NOW_US, fields, kept
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import aiohttp
 import pytest
 
-from gateway.core.signatures import signed
+from gateway.core.webhooks.signatures import signed
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.provider import ECHO, SECRET, signed_fields
 from tests.fakes.receiver import Receiver

@@ -15,7 +15,7 @@ from pathlib import Path
 import jwt
 import trustme
 
-from gateway.core.authentication import hash_text
+from gateway.core.access.authentication import hash_text
 from tests.conftest import StartServer
 from tests.fakes.issuer import claims
 from tests.fakes.ports import free_port

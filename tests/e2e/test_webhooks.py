@@ -10,7 +10,7 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from gateway.core.signatures import signed
+from gateway.core.webhooks.signatures import signed
 from tests.cli.command import gateway
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.ports import free_port

@@ -3,7 +3,7 @@
 import time
 from base64 import b64encode
 
-from gateway.core.signatures import sign
+from gateway.core.webhooks.signatures import sign
 
 KEY = b"a secret of 24 bytes or so"
 SECRET = "whsec_" + b64encode(KEY).decode()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from gateway.core.authentication import Jwt
+from gateway.core.access.authentication import Jwt
 from gateway.identity import jwks
 from gateway.identity.jwks import RENEW_INTERVAL_S, RemoteKeys
 from gateway.identity.keys import PublicKey

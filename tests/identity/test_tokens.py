@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.authentication import Denied, Fault, Identity, Jwt
+from gateway.core.access.authentication import Denied, Fault, Identity, Jwt
 from gateway.identity.keys import PublicKey, read_jwks, read_keys
 from gateway.identity.tokens import MAX_CANDIDATES, NO_KEYS, UNKNOWN_KEY, Tokens
 from tests.fakes.issuer import AUDIENCE, ISSUER, claims, jwk, private_key, public_pem, token

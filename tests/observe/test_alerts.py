@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.alerts import Seen, Thresholds
+from gateway.core.watching.alerts import Seen, Thresholds
 from gateway.observe.log.logger import hear_events, hear_no_events
 from gateway.observe.metrics.totals import Totals
 from gateway.observe.reports.alerts import Alerts

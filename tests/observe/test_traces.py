@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.core.trace import outer_span
+from gateway.core.http.trace import outer_span
 from gateway.observe.log.formats import Otel
 from gateway.observe.log.line import call_line
 from gateway.observe.trace import sink as traces

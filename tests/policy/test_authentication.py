@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.check import run_check
-from gateway.core.authentication import DIGESTS, ApiKeys, Identity, Jwt, hash_text
+from gateway.core.access.authentication import DIGESTS, ApiKeys, Identity, Jwt, hash_text
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.policy import Report, check
 from tests.fakes.issuer import jwk, private_pem, public_pem

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from gateway.core.breaker import REMEMBERED_US
 from gateway.core.classes import DEFAULT, Counts
 from gateway.core.guards import (
     MAX_CALLS,
@@ -14,6 +13,7 @@ from gateway.core.guards import (
     Breaker,
     Reason,
 )
+from gateway.core.guards.breaker import REMEMBERED_US
 from gateway.policy.compile.breakers import PROBE_SLACK_US
 from tests.policy.test_sets import Check
 

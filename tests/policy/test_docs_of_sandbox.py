@@ -8,8 +8,8 @@ from pathlib import Path
 from multidict import CIMultiDict
 
 from gateway.core.problems import Refusal
-from gateway.core.samples import Asked
 from gateway.core.sandbox import Fixtures
+from gateway.core.sandbox.samples import Asked
 from gateway.policy import check
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.policy import Route
-from gateway.core.samples import Asked
 from gateway.core.sandbox import Fixtures, Reply
+from gateway.core.sandbox.samples import Asked
 from gateway.policy import Report
 
 POLICY = """

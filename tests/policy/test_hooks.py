@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.intake import Scheme
+from gateway.core.webhooks.intake import Scheme
 from gateway.policy import PolicyErrors
 from gateway.policy.changes import changes
 from gateway.policy.effective import settings_lines

@@ -8,9 +8,9 @@ import pytest
 from gateway.core.classes import DEFAULT, Counts, ErrorClass
 from gateway.core.connections.state import ConnectionState
 from gateway.core.guards import Breaker
+from gateway.core.http.signals import Honor
 from gateway.core.policy import PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
-from gateway.core.signals import Honor
 from gateway.core.upstream import Learning, Pace
 from gateway.policy import Report, check
 from gateway.policy.shipped import shipped

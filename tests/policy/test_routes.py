@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.match import find_route
 from gateway.core.policy import Match, PathPattern, PolicySet, Route
+from gateway.core.routing.match import find_route
 from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy import Report
 from gateway.policy.compile.precedence import in_order, rivals, specificity

@@ -8,8 +8,8 @@ import pytest
 from gateway.core.ask import Ask
 from gateway.core.keys import OnMissing, partition_key, read_key
 from gateway.core.limits import Charge, Decision, Mode
-from gateway.core.match import find_operation, find_route
 from gateway.core.policy import PolicySet
+from gateway.core.routing.match import find_operation, find_route
 from gateway.policy import check
 from gateway.policy.shipped import shipped
 from gateway.store.local.store import LocalStore

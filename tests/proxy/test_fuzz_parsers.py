@@ -13,7 +13,7 @@ from typing import Any
 import h11
 import pytest
 
-from gateway.core.framing import BadFraming, ChunkedBody, CloseDelimited, Decoder, LengthBody
+from gateway.core.http.framing import BadFraming, ChunkedBody, CloseDelimited, Decoder, LengthBody
 from gateway.wire.head import BadHead
 from gateway.wire.request_head import RequestHead, RequestHeadParser
 from gateway.wire.response_head import ResponseHead, ResponseHeadParser

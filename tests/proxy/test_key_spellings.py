@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.core.authentication import hash_text
+from gateway.core.access.authentication import hash_text
 from tests.app.conftest import Running, Start
 from tests.fakes.issuer import ISSUER, public_pem, token
 from tests.fakes.upstream import Upstream

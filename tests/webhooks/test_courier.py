@@ -5,8 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.core.receivers import Receiver as Whom
-from gateway.core.redelivery import Step, Tried
+from gateway.core.webhooks.receivers import Receiver as Whom
+from gateway.core.webhooks.redelivery import Step, Tried
 from gateway.modules.delivery.courier import Courier
 from gateway.modules.delivery.post import Post
 from gateway.store.shared.queues import Letter, Office, Settled, Taken

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from redis.crc import key_slot
 
-from gateway.core.receivers import Receiver as Whom
+from gateway.core.webhooks.receivers import Receiver as Whom
 from gateway.modules.delivery import courier
 from gateway.modules.delivery.courier import Courier
 from gateway.modules.delivery.post import Post

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.receivers import Receiver, Subscription
+from gateway.core.webhooks.receivers import Receiver, Subscription
 from gateway.modules.webhooks.outbox import Outbox, compose
 from gateway.store import StoreDown
 from gateway.store.shared.queues import Appended, Letter, Office, Taken

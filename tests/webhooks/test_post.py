@@ -8,8 +8,8 @@ from ipaddress import ip_network
 import pytest
 from aiohttp import abc
 
-from gateway.core.receivers import Receiver as Whom
-from gateway.core.signatures import signed
+from gateway.core.webhooks.receivers import Receiver as Whom
+from gateway.core.webhooks.signatures import signed
 from gateway.modules.delivery.post import Post
 from tests.fakes.ports import free_port
 from tests.fakes.receiver import Receiver

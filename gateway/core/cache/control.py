@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from gateway.core.fields import lower
-from gateway.core.framing import Fields
+from gateway.core.http.fields import lower
+from gateway.core.http.framing import Fields
 
 MAX_SECONDS = 2**31
 """RFC 9111 §1.2.2: more than that is that."""

@@ -10,13 +10,13 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from gateway.core.ambiguity import ODD
 from gateway.core.cache.control import values
 from gateway.core.cache.rules import Cache, storable
-from gateway.core.fields import ADDRESS_FIELDS, connection_named, lower
-from gateway.core.framing import Fields
-from gateway.core.match import match_path
+from gateway.core.http.fields import ADDRESS_FIELDS, connection_named, lower
+from gateway.core.http.framing import Fields
 from gateway.core.policy import PathPattern
+from gateway.core.routing.ambiguity import ODD
+from gateway.core.routing.match import match_path
 
 NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
 """Many servers answer by these and forget to say so in `Vary`."""

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gateway.core.fields import lower
-from gateway.core.framing import Fields
+from gateway.core.http.fields import lower
+from gateway.core.http.framing import Fields
 
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 

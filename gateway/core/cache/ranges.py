@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from gateway.core.cache.control import values
 from gateway.core.cache.rules import Stored
-from gateway.core.framing import Fields
-from gateway.core.timestamps import http_date_us
+from gateway.core.http.framing import Fields
+from gateway.core.http.timestamps import http_date_us
 
 _ONE = re.compile(r"(?i:bytes)[ \t]*=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*").fullmatch
 

@@ -10,9 +10,9 @@ from enum import Enum
 
 from gateway.core.cache.control import MAX_SECONDS, Directives, directives, values
 from gateway.core.cache.personal import ANYBODY, AUTHORIZATION, Personal
-from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower
-from gateway.core.framing import Fields
-from gateway.core.timestamps import http_date, http_date_us
+from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower
+from gateway.core.http.framing import Fields
+from gateway.core.http.timestamps import http_date, http_date_us
 
 SECOND_US = 1_000_000
 

@@ -4,9 +4,9 @@ import re
 
 from gateway.core.cache.control import values
 from gateway.core.cache.rules import Stored
-from gateway.core.fields import lower
-from gateway.core.framing import Fields
-from gateway.core.timestamps import http_date_us
+from gateway.core.http.fields import lower
+from gateway.core.http.framing import Fields
+from gateway.core.http.timestamps import http_date_us
 
 PRECONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 IN_304 = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary", b"last-modified"})

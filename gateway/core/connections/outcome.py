@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from gateway.core.access.tokens import REFUSED, UNAVAILABLE
 from gateway.core.classes import Classes, Counts, ErrorClass
 from gateway.core.connections.state import ConnectionState
-from gateway.core.tokens import REFUSED, UNAVAILABLE
 
 
 class Outcome(StrEnum):

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.core.framing import Fields
+from gateway.core.http.framing import Fields
 from gateway.wire.body import BodyFailed, Readable
 from gateway.wire.response_head import ResponseHead
 

@@ -2,5 +2,5 @@
 
 `endpoint` asks for a token, `vault` keeps one for all workers of all gateways, sealed; `renewal` keeps one credential
 supplied; `tokens` is what calls see: all of them, for one policy set. Credentials that last need nothing from here
-but their line (`core.credentials`).
+but their line (`core.access.credentials`).
 """

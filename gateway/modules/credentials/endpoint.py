@@ -8,8 +8,8 @@ from urllib.parse import quote_plus, urlencode
 import aiohttp
 import orjson
 
-from gateway.core.credentials import OAuth
-from gateway.core.tokens import Failure, Token, read_answer
+from gateway.core.access.credentials import OAuth
+from gateway.core.access.tokens import Failure, Token, read_answer
 
 FETCH_S = 10.0
 MAX_BYTES = 64 * 1024

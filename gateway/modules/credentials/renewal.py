@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from gateway.core.credentials import Credential, OAuth
-from gateway.core.hidden import NOTHING_HIDDEN
-from gateway.core.tokens import CHANCE, Failure, Token, renew_in_us, serves_us, wait_us
+from gateway.core.access.credentials import Credential, OAuth
+from gateway.core.access.hidden import NOTHING_HIDDEN
+from gateway.core.access.tokens import CHANCE, Failure, Token, renew_in_us, serves_us, wait_us
 from gateway.modules.credentials.vault import Taken, Vault
 
 LEAST_AGE_S, MOST_AGE_S = 10.0, 300.0
@@ -67,7 +67,7 @@ class Surroundings:
     """What renewals use of the world. `tell` may be replaced.
 
     clock   monotonic seconds
-    chance  a random number below `core.tokens.CHANCE`
+    chance  a random number below `core.access.tokens.CHANCE`
     tell    told what came of each request: renewed, shared (it was another worker's), refused, unavailable; and of
             unkept: the store did not take a refresh token, which is offered again
     """

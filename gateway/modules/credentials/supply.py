@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.core.credentials import Credential
+from gateway.core.access.credentials import Credential
 from gateway.core.policy import PolicySet
 from gateway.modules.credentials.endpoint import Endpoint
 from gateway.modules.credentials.renewal import Renewal, Surroundings

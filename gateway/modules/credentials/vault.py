@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from gateway.core.credentials import OAuth
-from gateway.core.hidden import NOTHING_HIDDEN, Hidden
-from gateway.core.tokens import LONGEST_LIFE_US, Failure, Token
+from gateway.core.access.credentials import OAuth
+from gateway.core.access.hidden import NOTHING_HIDDEN, Hidden
+from gateway.core.access.tokens import LONGEST_LIFE_US, Failure, Token
 
 LEASE_US = 20_000_000
 """Longer than one request to an endpoint may take. Who dies in it holds the others up for so long."""

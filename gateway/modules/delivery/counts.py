@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from gateway.core.redelivery import Step, Tried
+from gateway.core.webhooks.redelivery import Step, Tried
 from gateway.observe.log.logger import event
 from gateway.store.shared.queues import Settled, Taken
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from time import time
 from typing import Any, Protocol
 
-from gateway.core.receivers import Receiver
-from gateway.core.redelivery import Step, Tried, next_step
+from gateway.core.webhooks.receivers import Receiver
+from gateway.core.webhooks.redelivery import Step, Tried, next_step
 from gateway.store import StoreDown
 from gateway.store.shared.queues import LEASE_MARGIN_MS, Office, Settled, Taken
 

@@ -17,10 +17,10 @@ import aiohttp
 from aiohttp import abc
 
 from gateway import __version__
-from gateway.core.public_address import may_be_reached
-from gateway.core.receivers import Receiver
-from gateway.core.redelivery import Tried
-from gateway.core.signatures import sign
+from gateway.core.webhooks.public_address import may_be_reached
+from gateway.core.webhooks.receivers import Receiver
+from gateway.core.webhooks.redelivery import Tried
+from gateway.core.webhooks.signatures import sign
 
 AGENT = f"ratelimit-gateway/{__version__}"
 NOT_ALLOWED = "the address is not public"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 
 from gateway.core.ask import Ask
-from gateway.core.intake import Rejected, Source, Understood, understand
 from gateway.core.keys import partition_key
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
+from gateway.core.webhooks.intake import Rejected, Source, Understood, understand
 from gateway.store import StoreDown
 from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Letter, Office, Taken, short
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.receivers import TEST_EVENT, TOLD, Subscription
+from gateway.core.webhooks.receivers import TEST_EVENT, TOLD, Subscription
 from gateway.observe.log.encode import encode
 from gateway.store import StoreDown
 from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short

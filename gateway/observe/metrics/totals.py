@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from gateway.core.alerts import Seen
+from gateway.core.watching.alerts import Seen
 
 
 class Summed:

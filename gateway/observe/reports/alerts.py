@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from gateway.core.alerts import Seen, Thresholds, denied, failing
+from gateway.core.watching.alerts import Seen, Thresholds, denied, failing
 from gateway.observe.log.logger import event
 
 LOOK_S = 2.0

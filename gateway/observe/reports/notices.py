@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.core.credentials import Credential
+from gateway.core.access.credentials import Credential
 from gateway.observe.log.events import EVENTS
 from gateway.observe.log.logger import event
 from gateway.observe.metrics.sink import Metrics

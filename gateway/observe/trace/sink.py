@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
-from gateway.core.trace import SAMPLED
+from gateway.core.http.trace import SAMPLED
 from gateway.observe.log.access import hidden_fields
 from gateway.observe.log.formats import Otel
 from gateway.observe.log.line import call_line

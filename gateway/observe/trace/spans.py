@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.trace import outer_span
+from gateway.core.http.trace import outer_span
 from gateway.observe.log.text import encodable
 from gateway.record import CallRecord
 

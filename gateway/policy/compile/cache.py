@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.core.authentication import Scheme
+from gateway.core.access.authentication import Scheme
 from gateway.core.cache import rules as core
 from gateway.core.cache.personal import AUTHORIZATION, COOKIE, Personal
-from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
+from gateway.core.http.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.models import cache as models

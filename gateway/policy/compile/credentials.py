@@ -5,9 +5,9 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from gateway.core import credentials as core
-from gateway.core.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
-from gateway.core.hidden import Hidden
+from gateway.core.access import credentials as core
+from gateway.core.access.hidden import Hidden
+from gateway.core.http.fields import ADDRESS_FIELDS, HOP_BY_HOP, OURS_UPSTREAM
 from gateway.policy.compile.oauth import OAuthCompiling
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry

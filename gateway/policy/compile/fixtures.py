@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core import policy as core
-from gateway.core import samples, sandbox
-from gateway.core.fields import HOP_BY_HOP, LIMIT_FIELDS
+from gateway.core import sandbox
+from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS
+from gateway.core.sandbox import samples
 from gateway.policy.beside import beside
 from gateway.policy.files import read_text
 from gateway.policy.findings import Findings, Where, did_you_mean, quoted

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from gateway import settings as frozen
-from gateway.core.receivers import Receiver, Subscription
-from gateway.core.signatures import secret_bytes
+from gateway.core.webhooks.receivers import Receiver, Subscription
+from gateway.core.webhooks.signatures import secret_bytes
 from gateway.policy.beside import beside
 from gateway.policy.findings import Findings
 from gateway.policy.models.hooks import Target, Webhooks

@@ -1,8 +1,8 @@
 """The intake of the settings as the gateway works with it, secrets looked up."""
 
 from gateway import settings as frozen
-from gateway.core import intake as core
-from gateway.core.receivers import Receiver
+from gateway.core.webhooks import intake as core
+from gateway.core.webhooks.receivers import Receiver
 from gateway.policy.compile.hooks import Env, ca_file, keys_of
 from gateway.policy.findings import Findings
 from gateway.policy.models.intake import Intake, Service, Source

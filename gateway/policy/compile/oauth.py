@@ -5,8 +5,8 @@ from base64 import urlsafe_b64decode
 from binascii import Error
 from importlib.util import find_spec
 
-from gateway.core import credentials as core
-from gateway.core.hidden import Hidden
+from gateway.core.access import credentials as core
+from gateway.core.access.hidden import Hidden
 from gateway.policy.beside import beside
 from gateway.policy.findings import MISSING_SECRET, Where, quoted
 from gateway.policy.gather import Draft, Entry

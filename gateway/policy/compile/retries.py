@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from gateway.core import upstream as core
 from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
 from gateway.core.connections.state import ConnectionState
+from gateway.core.http.signals import Honor
 from gateway.core.retry import Backoff, Repeat, Retry, Share
-from gateway.core.signals import Honor
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import attempts as models

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.core import policy as core
-from gateway.core.authentication import Scheme
+from gateway.core.access.authentication import Scheme
+from gateway.core.access.credentials import Credential
 from gateway.core.cache.rules import Cache
 from gateway.core.classes import Classes
-from gateway.core.credentials import Credential
 from gateway.core.guards import Breaker
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.limits import Limit, Mode

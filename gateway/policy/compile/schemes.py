@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from gateway.core import authentication as core
-from gateway.core.fields import HOP_BY_HOP
+from gateway.core.access import authentication as core
+from gateway.core.http.fields import HOP_BY_HOP
 from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.policy.beside import beside

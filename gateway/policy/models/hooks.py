@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from gateway.core.receivers import TOLD
+from gateway.core.webhooks.receivers import TOLD
 from gateway.policy.findings import did_you_mean, quoted
 from gateway.policy.models.credentials import Reference
 from gateway.policy.models.networks import Network

@@ -10,12 +10,12 @@ from typing import cast
 from gateway.core import guards as core
 from gateway.core.algorithms import Bucket, Leases, Log, State, Tally, state_for
 from gateway.core.ask import Ask
-from gateway.core.breaker import Circuit
 from gateway.core.decision import Kept, decide_call, kept_for, units
 from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
+from gateway.core.guards.breaker import Circuit
+from gateway.core.guards.pause import Pause
 from gateway.core.limits import Algorithm, Charge, Decision
-from gateway.core.pause import Pause
 from gateway.core.settlement import Correction, corrected
 from gateway.store import Grants
 from gateway.store.local.partitions import Partition, Partitions

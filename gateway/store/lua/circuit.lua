@@ -1,9 +1,9 @@
----- Circuit breakers: see gateway/core/breaker.py ------------------------------------------------------------------
+---- Circuit breakers: see gateway/core/guards/breaker.py -----------------------------------------------------------
 --
 -- A string: header, the probes that are out, and the tallies if the breaker counts rates.
 -- header  format; quiet: 0 if there is nothing to tell a call; state; generation; since; ends: `until_us`; open: how
 --         long it was last opened for; row: `in_a_row`; reason; calls, failed, slow; how many probes
--- tallies width, newest, then (calls, failed, slow) of each part, newest first: see gateway/core/tallies.py
+-- tallies width, newest, then (calls, failed, slow) of each part, newest first: see gateway/core/guards/tallies.py
 --
 -- Beside them a sorted set lists the keys of all breakers that are not closed or held by an operator, by the time at
 -- which they are forgotten if nobody asks them any more.

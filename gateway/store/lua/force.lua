@@ -1,4 +1,4 @@
----- An operator holds a breaker, or gives it back: see Circuit.forced in gateway/core/breaker.py ------------------
+---- An operator holds a breaker, or gives it back: see Circuit.forced in gateway/core/guards/breaker.py -----------
 --
 -- KEYS[1]  the breaker's partition
 -- KEYS[2]  the list of breakers that are not closed, or held: see circuit.lua; or nothing, as for a report

@@ -1,4 +1,4 @@
----- What an upstream asks of everybody: see gateway/core/pause.py ----------------------------------------------------
+---- What an upstream asks of everybody: see gateway/core/guards/pause.py ---------------------------------------------
 --
 -- A string: format, 1, until when to leave it alone. If the upstream said how many calls it lets through, behind that
 -- how many are left, and until when that holds.

@@ -1,4 +1,4 @@
----- How calls ended: see Circuit.reported in gateway/core/breaker.py -----------------------------------------------
+---- How calls ended: see Circuit.reported in gateway/core/guards/breaker.py ----------------------------------------
 --
 -- KEYS[i]  the breaker's partition that the i-th report is about; the same may come several times. Behind them the list
 --          of breakers that are not closed, see circuit.lua; or nothing: then whoever asks keeps the list.

@@ -7,11 +7,11 @@ a test holds their headers and the names here together.
 from collections.abc import Sequence
 from struct import Struct, unpack_from
 
-from gateway.core.breaker import Circuit
 from gateway.core.decision import check_distinct
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
-from gateway.core.pause import Pause
-from gateway.core.tallies import PARTS, Tallies
+from gateway.core.guards.breaker import Circuit
+from gateway.core.guards.pause import Pause
+from gateway.core.guards.tallies import PARTS, Tallies
 
 Argument = bytes | str | int
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from gateway.core.redelivery import Step
+from gateway.core.webhooks.redelivery import Step
 from gateway.settings import StoreSettings
 from gateway.store.cluster.store import ClusterStore
 from gateway.store.connection.link import Argument, Decode

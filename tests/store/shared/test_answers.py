@@ -17,7 +17,7 @@ from gateway.core.cache.rules import Stored
 from gateway.store.scripts.answers import ANSWERS, ANSWERS_ARGV
 from gateway.store.shared.answers import SharedAnswers
 from tests.contract.test_script_headers import arguments, header
-from tests.core.cache_cases import NOW_US, S, kept
+from tests.core.cache.cache_cases import NOW_US, S, kept
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_sentinel import SentinelGroup
 from tests.fakes.redis_server import RedisServer

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.core.redelivery import Step
+from gateway.core.webhooks.redelivery import Step
 from gateway.modules.hooks import Queue
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown

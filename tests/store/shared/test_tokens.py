@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from gateway.core.credentials import Credential, OAuth
-from gateway.core.hidden import Hidden
+from gateway.core.access.credentials import Credential, OAuth
+from gateway.core.access.hidden import Hidden
+from gateway.core.access.tokens import Failure
 from gateway.core.policy import PolicySet
-from gateway.core.tokens import Failure
 from gateway.modules.credentials.renewal import NO_STORE, NoToken, Renewal, Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.store.local.store import LocalStore

@@ -1,0 +1,162 @@
+"""What an upstream's answer asks of those who call it: how long to stay away, and how much is left.
+
+Understood: `Retry-After` (RFC 9110 §10.2.3); `RateLimit` with `RateLimit-Policy` as
+draft-ietf-httpapi-ratelimit-headers has them from -08 on, one dictionary in -07, `RateLimit-Remaining` and `-Reset`
+before; `X-RateLimit-*` in every spelling and unit that vendors are known to use (`gateway.core.http.timestamps`).
+"""
+
+from collections.abc import Collection, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from gateway.core.http.fields import lower
+from gateway.core.http.framing import Fields
+from gateway.core.http.timestamps import wait_us
+
+MAX_VALUE_BYTES = 1024
+TOO_MANY = 429
+
+
+class Honor(StrEnum):
+    """A family of fields that may be listened to."""
+
+    RETRY_AFTER = "Retry-After"
+    RATELIMIT = "RateLimit"
+    X_RATELIMIT = "X-RateLimit-Reset"
+
+
+class Asked(NamedTuple):
+    """What an answer says.
+
+    wait_us    stay away this long; 0 = it does not ask for that
+    remaining  units left, the least it mentions; None = it does not say
+    reset_us   until more are there; 0 = it does not say
+    """
+
+    wait_us: int = 0
+    remaining: int | None = None
+    reset_us: int = 0
+
+
+NOTHING = Asked()
+
+_X_RESET = frozenset({b"x-ratelimit-reset", b"x-rate-limit-reset", b"x-ratelimit-reset-after"})
+_X_REMAINING = frozenset({b"x-ratelimit-remaining", b"x-rate-limit-remaining"})
+_FAMILY = {
+    b"retry-after": Honor.RETRY_AFTER,
+    **dict.fromkeys((b"ratelimit", b"ratelimit-policy", b"ratelimit-remaining", b"ratelimit-reset"), Honor.RATELIMIT),
+    **dict.fromkeys(_X_RESET | _X_REMAINING, Honor.X_RATELIMIT),
+}
+
+_Said = dict[bytes, list[str]]
+
+
+def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> Asked:
+    """What the answer asks for, as far as the families in `honor` say it. Never raises.
+
+    now_us  epoch microseconds, for fields that name a point in time
+
+    `Retry-After` wins where it is given (draft §7), but only on errors: elsewhere it is about polling and redirects.
+    A reset is a wait when nothing is left, or when a 429 does not say what is left.
+    """
+    said: _Said = {}
+    for name, value in fields:
+        known = lower[name]
+        if known in _FAMILY and _FAMILY[known] in honor and len(value) <= MAX_VALUE_BYTES:
+            said.setdefault(known, []).append(value.decode("latin-1"))
+    if not said:
+        return NOTHING
+    quotas = [*_quotas(said, now_us)]
+    counts = [left for left, _ in quotas if left is not None]
+    remaining = min(counts, default=None)
+    reset_us = max((reset for left, reset in quotas if left == remaining), default=0)
+    retry_after_us = _longest(said.get(b"retry-after", ()), now_us) if status >= 400 else 0
+    return Asked(retry_after_us or _wait(quotas, status), remaining, reset_us)
+
+
+_Quota = tuple[int | None, int]
+"""(units left or None, microseconds until more or 0)."""
+
+
+def _wait(quotas: Collection[_Quota], status: int) -> int:
+    """The longest wait among quotas that are used up."""
+    used_up = [reset for left, reset in quotas if left == 0 or (left is None and status == TOO_MANY)]
+    return max(used_up, default=0)
+
+
+def _quotas(said: _Said, now_us: int) -> Iterator[_Quota]:
+    """One pair for each quota that the answer mentions."""
+    windows = dict(_windows(said.get(b"ratelimit-policy", ()), now_us))
+    for value in said.get(b"ratelimit", ()):
+        yield from _current(value, windows, now_us)
+    for remaining, reset in (((b"ratelimit-remaining",), (b"ratelimit-reset",)), (_X_REMAINING, _X_RESET)):
+        if any(name in said for name in (*remaining, *reset)):
+            left = min((left for name in remaining for left in _counts(said.get(name, ()))), default=None)
+            yield left, max((_longest(said.get(name, ()), now_us) for name in reset), default=0)
+
+
+def _windows(values: Collection[str], now_us: int) -> Iterator[tuple[str, int]]:
+    """Each policy's name and window (`w`): more is there after at most that long."""
+    for value in values:
+        for name, parameters in _items(value):
+            yield name, wait_us(parameters.get("w", ""), now_us) or 0
+
+
+def _current(value: str, windows: dict[str, int], now_us: int) -> Iterator[_Quota]:
+    """`"name";r=…;t=…` of every quota, or the one dictionary of draft -07: `limit=…, remaining=…, reset=…`."""
+    dictionary: dict[str, str] = {}
+    for name, parameters in _items(value):
+        key, equals, number = name.partition("=")
+        if equals and not name.startswith('"'):
+            dictionary[key.strip().lower()] = number
+        elif "r" in parameters:
+            reset = wait_us(parameters.get("t", ""), now_us)
+            yield _count(parameters["r"]), windows.get(name, 0) if reset is None else reset
+    if dictionary:
+        yield _count(dictionary.get("remaining", "")), wait_us(dictionary.get("reset", ""), now_us) or 0
+
+
+def _items(value: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Members of a list (RFC 9651 §3.1) with their parameters, as they are written. Quotes are respected."""
+    for member in _split(value, ","):
+        name, *parameters = _split(member, ";")
+        pairs = (parameter.partition("=") for parameter in parameters)
+        yield name.strip(), {key.strip().lower(): text.strip() for key, _, text in pairs}
+
+
+def _split(text: str, separator: str) -> Iterator[str]:
+    """At separators outside quoted strings."""
+    start, quoted, escaped = 0, False, False
+    for position, char in enumerate(text):
+        if escaped:
+            escaped = False
+        elif quoted and char == "\\":
+            escaped = True
+        elif char == '"':
+            quoted = not quoted
+        elif char == separator and not quoted:
+            yield text[start:position]
+            start = position + 1
+    yield text[start:]
+
+
+def _longest(values: Collection[str], now_us: int) -> int:
+    """The longest wait that any of the values means."""
+    return max((wait_us(value, now_us) or 0 for value in values), default=0)
+
+
+def _counts(values: Collection[str]) -> Iterator[int]:
+    """Amounts in fields that hold one, or a list with parameters: `76;w=21600`."""
+    for value in values:
+        for name, _ in _items(value):
+            count = _count(name)
+            if count is not None:
+                yield count
+
+
+def _count(text: str) -> int | None:
+    """Whole units: `12` and `12.0` are 12."""
+    whole, _, fraction = text.strip().partition(".")
+    if whole.isascii() and whole.isdigit() and len(whole) <= 15 and (not fraction or fraction.isdigit()):
+        return int(whole)
+    return None

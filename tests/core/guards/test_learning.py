@@ -1,0 +1,58 @@
+"""What an answer makes everybody heed: a pause of its connection, or that few calls are left."""
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.classes import ErrorClass
+from gateway.core.guards.learning import Heed, heeded
+from gateway.core.http.signals import Honor
+from gateway.core.upstream import Learning
+
+S = 1_000_000
+LEARNING = Learning(tuple(Honor), "connection", 60 * S)
+AWAIT = (b"Retry-After", b"30")
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "pauses", "wait_s"),
+    [
+        (429, [AWAIT], False, 30),
+        (429, [], False, 0),
+        (429, [(b"Retry-After", b"3600")], False, 60),
+        (503, [AWAIT], False, 0),
+        (503, [AWAIT], True, 30),
+        (200, [(b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"7")], False, 7),
+        (200, [(b"X-RateLimit-Remaining", b"1"), (b"X-RateLimit-Reset", b"7")], False, 0),
+        (429, [(b"X-RateLimit-Remaining", b"5"), (b"X-RateLimit-Reset", b"7")], False, 0),
+    ],
+)
+def test_pauses(status: int, fields: list[tuple[bytes, bytes]], pauses: bool, wait_s: int) -> None:
+    error_class = ErrorClass("any", pause="connection" if pauses else "")
+    assert heeded(LEARNING, status, error_class, tuple(fields), 0) == Heed(wait_s * S)
+
+
+def test_only_families_that_are_learned_from() -> None:
+    assert heeded(Learning((Honor.RATELIMIT,), "connection"), 429, None, (AWAIT,), 0) == Heed()
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "heed"),
+    [
+        (200, [(b"X-RateLimit-Remaining", b"12"), (b"X-RateLimit-Reset", b"7")], Heed(7 * S, 12)),
+        (404, [(b"RateLimit", b'"a";r=9;t=5, "b";r=3;t=20')], Heed(20 * S, 3)),
+        (200, [(b"RateLimit", b'"a";r=9;t=86400')], Heed(60 * S, 9)),
+        (200, [(b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"7")], Heed(7 * S)),
+        (429, [(b"X-RateLimit-Remaining", b"12"), (b"X-RateLimit-Reset", b"7")], Heed()),
+        (200, [(b"X-RateLimit-Remaining", b"12")], Heed()),
+        (200, [(b"X-RateLimit-Remaining", b"-3"), (b"X-RateLimit-Reset", b"7")], Heed()),
+        (200, [(b"X-RateLimit-Remaining", b"1e30"), (b"X-RateLimit-Reset", b"7")], Heed()),
+        (200, [], Heed()),
+    ],
+)
+def test_what_is_left_is_a_limit_if_the_policy_says_so(
+    status: int, fields: list[tuple[bytes, bytes]], heed: Heed
+) -> None:
+    assert heeded(replace(LEARNING, as_limit=True), status, None, tuple(fields), 0) == heed
+    without = heeded(LEARNING, status, None, tuple(fields), 0)
+    assert without == (Heed() if heed.left else heed)
