@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
-from gateway.admin.switching import Switches
+from gateway.admin.watching.switching import Switches
 from gateway.build import build_gateway, build_listener, build_outage, join
 from gateway.call import Gateway
 from gateway.connection_tests.probing import Probing

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.admin.lookout import Lookout
-from gateway.admin.switching import Switches
 from gateway.admin.view import Check
+from gateway.admin.watching.switching import Switches
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.core.access.authentication import Denied, Headers, Identity, Scheme

@@ -7,10 +7,10 @@ from time import time
 from typing import Any
 
 from gateway import __version__
-from gateway.admin.heavy_callers import HeavyCallers
-from gateway.admin.repeats import Repeats
-from gateway.admin.stream import Streams
-from gateway.admin.tap import Tap
+from gateway.admin.operations.stream import Streams
+from gateway.admin.watching.heavy_callers import HeavyCallers
+from gateway.admin.watching.repeats import Repeats
+from gateway.admin.watching.tap import Tap
 from gateway.core.connections.state import ConnectionState
 from gateway.observe.batch import Batch
 from gateway.observe.log.access import AccessLog

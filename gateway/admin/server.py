@@ -11,8 +11,8 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
-from gateway.admin import local_breakers
 from gateway.admin.access import MAX_BODY_BYTES, Access, harden
+from gateway.admin.operations import local_breakers
 from gateway.admin.page.routes import add_pages, told
 from gateway.admin.table import ENDPOINTS
 from gateway.admin.view import AdminView

@@ -1,6 +1,8 @@
 """Every operation of the admin API, in the order of `docs/admin-api.md`."""
 
-from gateway.admin import (
+from gateway.admin.endpoint import Endpoint
+from gateway.admin.openapi import openapi_endpoint
+from gateway.admin.operations import (
     breaker_orders,
     cache,
     connection_tests,
@@ -18,8 +20,6 @@ from gateway.admin import (
     waste,
     webhooks,
 )
-from gateway.admin.endpoint import Endpoint
-from gateway.admin.openapi import openapi_endpoint
 
 _OPERATIONS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gateway.admin.switching import Switches
+from gateway.admin.watching.switching import Switches
 from gateway.core.access.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
 from gateway.core.policy import PolicySet

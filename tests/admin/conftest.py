@@ -10,8 +10,8 @@ import pytest
 
 from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
-from gateway.admin.switching import Switches
 from gateway.admin.view import Check
+from gateway.admin.watching.switching import Switches
 from gateway.core.access.authentication import NO_CREDENTIALS, Denied, Headers, Identity, Scheme
 from gateway.core.ask import Ask
 from gateway.core.guards import Change, Guard

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from gateway.admin.heavy_callers import HeavyCallers
+from gateway.admin.watching.heavy_callers import HeavyCallers
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge
 from tests.admin.conftest import BUCKET, WINDOW

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import orjson
 import pytest
 
+from gateway.admin.operations.status import caches
 from gateway.admin.page import modules
 from gateway.admin.page.assets import assets
 from gateway.admin.page.live import Snapshot
@@ -16,7 +17,6 @@ from gateway.admin.page.markup import element, fill
 from gateway.admin.page.paths import naming, path_of
 from gateway.admin.page.use import amount
 from gateway.admin.page.words import lasting
-from gateway.admin.status import caches
 from gateway.core.ask import Ask
 from gateway.core.connections.counts import Row
 from gateway.core.connections.state import Failure, Named

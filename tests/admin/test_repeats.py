@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from gateway.admin.repeats import MOST, Repeats
+from gateway.admin.watching.repeats import MOST, Repeats
 from gateway.core.ask import Ask
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.listening import MOST_WAITING, Circle, Listener, Wanted
-from gateway.admin.tap import Tap
+from gateway.admin.watching.listening import MOST_WAITING, Circle, Listener, Wanted
+from gateway.admin.watching.tap import Tap
 from gateway.observe.batch import Batch
 from gateway.observe.log.access import AccessLog
 from gateway.record import CallRecord

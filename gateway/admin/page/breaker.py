@@ -5,10 +5,11 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
-from gateway.admin.breaker_orders import obey, standing
-from gateway.admin.breakers import Target, breaker_documents, find, read_force
 from gateway.admin.endpoint import segments
-from gateway.admin.keys import shown
+from gateway.admin.operations.breaker_orders import obey, standing
+from gateway.admin.operations.breakers import Target, breaker_documents, find, read_force
+from gateway.admin.operations.keys import shown
+from gateway.admin.operations.status import troubled
 from gateway.admin.page import layout, overview, trouble
 from gateway.admin.page.caller import REFRESH_S, TYPING_S, refreshed, search
 from gateway.admin.page.login import read_form
@@ -17,7 +18,6 @@ from gateway.admin.page.paths import known_as, naming, partition_of, path_of, sa
 from gateway.admin.page.tables import facts, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, share
 from gateway.admin.problems import AdminProblem
-from gateway.admin.status import troubled
 from gateway.admin.view import AdminView
 from gateway.core.guards import Guard
 from gateway.core.keys import readable

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from gateway.admin.counters import Target, find, peek
 from gateway.admin.endpoint import segments
-from gateway.admin.keys import shown
+from gateway.admin.operations.counters import Target, find, peek
+from gateway.admin.operations.keys import shown
+from gateway.admin.operations.status import ANSWER_S
 from gateway.admin.page import layout, overview, trouble, use
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.past import minutes_columns
@@ -18,7 +19,6 @@ from gateway.admin.page.paths import counter, naming, said, typed
 from gateway.admin.page.tables import facts, link, panel, quiet, table
 from gateway.admin.page.words import lasting, moment_of, number
 from gateway.admin.problems import AdminProblem
-from gateway.admin.status import ANSWER_S
 from gateway.admin.view import AdminView
 from gateway.core.limits import Limit
 

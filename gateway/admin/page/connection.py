@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlencode
 
 from aiohttp import web
 
-from gateway.admin import connections
 from gateway.admin.endpoint import segments
+from gateway.admin.operations import connections
 from gateway.admin.page import layout, overview, trouble
 from gateway.admin.page.caller import REFRESH_S, refreshed
 from gateway.admin.page.markup import Html, element

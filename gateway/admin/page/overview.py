@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.admin.operations.status import ANSWER_S, added_up, overview
+from gateway.admin.operations.top import heaviest
 from gateway.admin.page import figures, modules, trouble, use
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.past import added
 from gateway.admin.page.tables import quiet
-from gateway.admin.status import ANSWER_S, added_up, overview
-from gateway.admin.top import heaviest
 from gateway.admin.view import AdminView
 
 EVENTS_SHOWN = 20

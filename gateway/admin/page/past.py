@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from gateway.admin.status import REFUSALS, STAGES
+from gateway.admin.operations.status import REFUSALS, STAGES
 from gateway.observe.metrics.history import SLOT_S
 
 PARTS = ("gateway", "store", "upstream")

@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote, urlencode
 
 from aiohttp import web
 
-from gateway.admin.counters import Target
-from gateway.admin.keys import Parts
+from gateway.admin.operations.counters import Target
+from gateway.admin.operations.keys import Parts
 from gateway.admin.problems import AdminProblem
 from gateway.core.keys import ANONYMOUS, encode_part
 from gateway.core.limits import Charge, Limit

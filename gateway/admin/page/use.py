@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.admin.describe import limit_document
+from gateway.admin.operations.describe import limit_document
 from gateway.admin.page.markup import Html, element
 from gateway.admin.page.paths import path_of
 from gateway.admin.page.tables import link, panel, quiet, table

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order, segments
-from gateway.admin.instant import INSTANT, read_instant_ms
+from gateway.admin.operations.instant import INSTANT, read_instant_ms
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.modules.hooks import OUT, Hooks, Queue, as_document

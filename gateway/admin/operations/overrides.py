@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from gateway.admin.counters import GIVEN
 from gateway.admin.endpoint import Endpoint, Schema
+from gateway.admin.operations.counters import GIVEN
 from gateway.admin.problems import answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.core.http.headers import whole_seconds

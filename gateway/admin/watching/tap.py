@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.admin.listening import Choice, Circle, Listener, Wanted
+from gateway.admin.watching.listening import Choice, Circle, Listener, Wanted
 from gateway.observe.batch import Batch
 from gateway.observe.log.access import AccessLog
 from gateway.observe.log.encode import encode

@@ -5,8 +5,8 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
+from gateway.admin.operations.reload import last
 from gateway.admin.problems import answer
-from gateway.admin.reload import last
 from gateway.admin.view import AdminView
 
 CHECK: Schema = {

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order
+from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer
-from gateway.admin.ttl import TTL, read_ttl
 from gateway.admin.view import AdminView
 
 LEVELS = ("debug", "info", "warning", "error")

@@ -8,12 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from gateway import __version__
-from gateway.admin.cache import standing
-from gateway.admin.connections import summary
 from gateway.admin.endpoint import Endpoint, Schema
-from gateway.admin.guards import breaker_document
+from gateway.admin.operations.cache import standing
+from gateway.admin.operations.connections import summary
+from gateway.admin.operations.guards import breaker_document
+from gateway.admin.operations.top import heaviest
 from gateway.admin.problems import answer
-from gateway.admin.top import heaviest
 from gateway.admin.view import AdminView
 from gateway.core.connections.state import ConnectionState
 from gateway.core.decision import Kept

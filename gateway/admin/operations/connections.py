@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema, segments
-from gateway.admin.guards import counts_by_connection, guard_documents
+from gateway.admin.operations.guards import counts_by_connection, guard_documents
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.core.ask import Ask

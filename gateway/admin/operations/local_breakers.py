@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.admin.breakers import Document, Order, Target, force, look
-from gateway.admin.keys import shown
+from gateway.admin.operations.breakers import Document, Order, Target, force, look
+from gateway.admin.operations.keys import shown
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 from gateway.core.guards import Guard, State

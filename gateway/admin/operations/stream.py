@@ -14,10 +14,10 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway.admin.endpoint import Endpoint, Query
-from gateway.admin.listening import MOST_WAITING
 from gateway.admin.problems import AdminProblem
-from gateway.admin.tap import EVERY_S, LEASE_S
 from gateway.admin.view import AdminView
+from gateway.admin.watching.listening import MOST_WAITING
+from gateway.admin.watching.tap import EVERY_S, LEASE_S
 from gateway.siblings import Siblings
 
 MOST_LISTENERS = 32

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from gateway.admin.endpoint import check_members
-from gateway.admin.guards import breaker_document
-from gateway.admin.keys import Parts, read_parts, shown
+from gateway.admin.operations.guards import breaker_document
+from gateway.admin.operations.keys import Parts, read_parts, shown
+from gateway.admin.operations.ttl import read_ttl
 from gateway.admin.problems import AdminProblem, unavailable
-from gateway.admin.ttl import read_ttl
 from gateway.core.guards import Breaker, Change, Guard, State
 from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import partition

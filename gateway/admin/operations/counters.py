@@ -10,9 +10,9 @@ from aiohttp import web
 
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order, segments
-from gateway.admin.keys import Parts, read_parts, shown
+from gateway.admin.operations.keys import Parts, read_parts, shown
+from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer, unavailable
-from gateway.admin.ttl import TTL, read_ttl
 from gateway.admin.view import AdminView
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask

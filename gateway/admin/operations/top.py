@@ -5,9 +5,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
-from gateway.admin.heavy_callers import BY, MOST, limit_of
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
+from gateway.admin.watching.heavy_callers import BY, MOST, limit_of
 from gateway.core.keys import readable
 from gateway.core.watching.heavy_hitters import HeavyHitters
 

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from gateway.admin.connections import BEHIND
 from gateway.admin.endpoint import Endpoint, Query, Schema, segments
+from gateway.admin.operations.connections import BEHIND
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.connections.names import MAX_NAME_CHARS

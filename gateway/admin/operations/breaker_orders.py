@@ -3,12 +3,22 @@
 from aiohttp import web
 
 from gateway.admin.audit import audit
-from gateway.admin.breakers import WANTED, Document, Order, Target, breaker_documents, find, force, look, read_force
 from gateway.admin.endpoint import Body, Endpoint, Schema, read_order, segments
-from gateway.admin.local_breakers import force_everywhere, look_everywhere
+from gateway.admin.operations.breakers import (
+    WANTED,
+    Document,
+    Order,
+    Target,
+    breaker_documents,
+    find,
+    force,
+    look,
+    read_force,
+)
+from gateway.admin.operations.local_breakers import force_everywhere, look_everywhere
+from gateway.admin.operations.status import troubled
+from gateway.admin.operations.ttl import TTL
 from gateway.admin.problems import answer
-from gateway.admin.status import troubled
-from gateway.admin.ttl import TTL
 from gateway.admin.view import AdminView
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.admin.describe import config_document, limit_documents, policy_document
 from gateway.admin.endpoint import OBJECT, Body, Endpoint, Schema, tagged, unchanged
+from gateway.admin.operations.describe import config_document, limit_documents, policy_document
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.policy import PolicySet

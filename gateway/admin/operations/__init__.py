@@ -1,0 +1,1 @@
+"""What operators can ask and order: an operation a module, or a few that belong together; `admin.table` joins them."""
