@@ -78,6 +78,7 @@ class Process:
             for pid in (self.process.pid, *self.worker_pids().values()):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)  # also ends those that are stopped
+            await self.process.wait()
             raise
         assert not any("Traceback" in line for line in self.stderr), "\n".join(self.stderr)
         assert surprises(self.events() + self.log_lines()) == [], "docs/logs.md says so"
