@@ -1,14 +1,17 @@
 """`gateway run`: start serving, in one command, with a useful default for everything."""
 
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from gateway.cli.failing import NOT_STARTED, fail
 from gateway.cli.options import Config, EnvFile, Policies
+from gateway.memory import loading
 
 if TYPE_CHECKING:
     from gateway.supervisor import Running
@@ -40,8 +43,6 @@ def run(
     if upstream and policies:
         raise typer.BadParameter("give either --policies or --upstream: the latter brings its own policy")
     _nothing_to_reload()
-    from gateway.cli.loading import read_policies, read_settings, sources_of
-
     options = {
         "policies": policies,
         "listen": listen,
@@ -52,6 +53,15 @@ def run(
         "logging.pretty": dev,
     }
     given = {name: value for name, value in options.items() if value}
+    with loading():
+        _serve(config, env_file, given, upstream, announced=not quiet)
+
+
+def _serve(
+    config: Path | None, env_file: Path | None, given: Mapping[str, object], upstream: str, *, announced: bool
+) -> NoReturn:
+    from gateway.cli.loading import read_policies, read_settings, sources_of
+
     settings = read_settings(config, env_file, given)
     loaded = read_policies(settings, env_file, upstream)
     sources = replace(sources_of(config, env_file, given, upstream), began=settings)
@@ -59,7 +69,7 @@ def run(
     from gateway import supervisor
 
     try:
-        announce = (lambda _: None) if quiet else _announce
+        announce = _announce if announced else (lambda _: None)
         code = supervisor.run(settings, loaded, announce=announce, sources=sources)
     except supervisor.StartFailed as error:
         fail(NOT_STARTED, str(error))

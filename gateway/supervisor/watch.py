@@ -70,6 +70,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve; returns 0 after a clean drain, else the first bad exit code of a worker."""
         gc.freeze()  # what exists now is shared by all workers; do not let their collectors touch its pages
+        gc.enable()
         with heard_signals() as heard:
             for watched in (heard.fileno(), self._readiness.fd):
                 self._switchboard.poll.register(watched, select.POLLIN)

@@ -1,4 +1,4 @@
-"""What bodies leave behind is used for the next ones: the system is not asked for new pages each time."""
+"""What bodies leave behind is used for the next ones, and the collector looks seldom, but not never."""
 
 import os
 import subprocess
@@ -42,3 +42,23 @@ def test_pages_of_bodies_are_used_again() -> None:
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
 def test_what_the_environment_says_stays(name: str) -> None:
     assert _run(**{name: "65536"})[0] == "False"
+
+
+COLLECTOR = """
+import gc
+from gateway.memory import calm_collector, loading
+
+told = []
+with loading():
+    told.append(gc.isenabled())
+    calm_collector()
+    told += [gc.isenabled(), gc.get_threshold()[0] > 10_000, gc.get_freeze_count() > 1_000]
+with loading():
+    pass
+print([*told, gc.isenabled()])
+"""
+
+
+def test_the_collector_is_off_while_things_are_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTOR], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "[False, True, True, True, True]\n"

@@ -8,6 +8,7 @@ deaf            workers ignore SIGTERM and SIGINT
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from gateway import supervisor
 from gateway.core.policy import PolicySet
+from gateway.memory import loading
 from gateway.settings import Drain, Listen, Settings, StoreSettings
 from gateway.supervisor.worker import Post
 
@@ -25,6 +27,7 @@ MISBEHAVIOUR = sys.argv[2] if len(sys.argv) > 2 else ""
 
 async def serve(post: Post) -> int:
     """Answer until SIGTERM or SIGINT."""
+    assert gc.isenabled() == (WORKERS > 1), "the supervisor's collector is on again, and so that of what it forks"
     if MISBEHAVIOUR == "never-start":
         raise supervisor.StartFailed("the sky is closed")
     if MISBEHAVIOUR == "crash-at-once" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
@@ -62,6 +65,7 @@ if __name__ == "__main__":
     )
     nothing = PolicySet("0" * 12, (), {}, {}, {})
     try:
-        sys.exit(supervisor.run(settings, nothing, announce=announce, serve=serve))
+        with loading():
+            sys.exit(supervisor.run(settings, nothing, announce=announce, serve=serve))
     except supervisor.StartFailed as error:
         sys.exit(f"gateway: {error}")
