@@ -118,10 +118,11 @@ def excerpt(finding: PolicyError) -> Iterator[str]:
     """The offending line with a caret below, where it is known. Long lines are cut, tabs kept in step."""
     if not finding.excerpt.strip():
         return
-    first = max(0, finding.col - _MOST_COLUMNS // 2) if len(finding.excerpt) > _MOST_COLUMNS else 0
+    col = finding.caret or finding.col
+    first = max(0, col - _MOST_COLUMNS // 2) if len(finding.excerpt) > _MOST_COLUMNS else 0
     shown = "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in finding.excerpt)
     shown = shown[first : first + _MOST_COLUMNS]
-    before = re.sub(r"[^\t]", " ", shown[: finding.col - 1 - first])
+    before = re.sub(r"[^\t]", " ", shown[: col - 1 - first])
     margin = f"{finding.line:>6}"
     yield f"{margin} | {shown}"
     yield f"{' ' * len(margin)} | {before}^"

@@ -209,6 +209,7 @@ def _use(found: Document) -> Iterator[Section]:
         [one["limit"], one["asked"], one.get("limited", 0), one.get("shadow_limited", 0), _share(one)]
         for one in found["limits"]
     ]
+    yield Section(("upstream, of 10 s", *UPSTREAM_TITLES[1:]), upstream_rows(found))
     yield Section(("limit, of 10 s", "asked", "limited", "in shadow", "refused"), limits)
     callers = [[one["limit"], whose(one["key"]), one["count"], one["per_s"]] for one in found["top_rejected"]]
     yield Section(("refused most", "caller", "count", "per second"), callers)
@@ -218,6 +219,26 @@ def _use(found: Document) -> Iterator[Section]:
     yield Section(("cache of", "from it", "hits", "misses"), caches)
     reloads = [[one["event_name"], one["timestamp"], one.get("version", "")] for one in found["reloads"][:3]]
     yield Section(("reload", "at", "version"), reloads)
+
+
+UPSTREAM_TITLES = ("upstream", "calls", "failed", "why", "median ms", "p99 ms")
+
+
+def upstream_rows(found: Document) -> list[list[Any]]:
+    """How those did that were asked, the one that failed most first."""
+    return [
+        [one["upstream"], one["calls"], one["failed"], why_text(one), *_waits(one["latency"])]
+        for one in found.get("upstreams", [])
+    ]
+
+
+def why_text(upstream: Document) -> str:
+    """What its failures were, the commonest first: `connect 30, 503 4`."""
+    return ", ".join(f"{why.replace('_', ' ')} {count:,}" for why, count in upstream["why"].items()) or "-"
+
+
+def _waits(latency: Document) -> tuple[str, str]:
+    return (_ms(latency["p50_ms"]), _ms(latency["p99_ms"])) if latency["count"] else ("-", "-")
 
 
 def _share(one: Document) -> str:

@@ -17,7 +17,7 @@ from gateway.cli.live import DIM, Every, Watch, columns, no_answer, store_text
 from gateway.cli.live import watch as show_again
 from gateway.cli.options import Json
 from gateway.cli.repeats import tell_repeats
-from gateway.cli.status_page import StatusPage, errors_of, failure_text
+from gateway.cli.status_page import UPSTREAM_TITLES, StatusPage, errors_of, failure_text, upstream_rows
 from gateway.cli.table import plain, table, whose
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def status_lines(found: Document) -> Iterator[str]:
     for one in found["reloads"][:3]:
         yield _row("reload", f"{one['timestamp']} {one['event_name']} {one.get('version', '')}")
         yield from (_row("", text) for text in errors_of(one))
+    if found.get("upstreams"):
+        yield ""
+        yield from table(UPSTREAM_TITLES, upstream_rows(found))
     if found["limits"]:
         yield ""
         rows = [
@@ -200,8 +203,8 @@ def line_text(line: Document) -> str:
         return plain(
             f"{at} {line.get('event_name', '')} " + " ".join(f"{name}={_text(value)}" for name, value in rest.items())
         )
-    who = " ".join(str(line[name]) for name in ("tenant", "connection") if name in line)
-    why = f" by {line['limit_fired']}" if "limit_fired" in line else ""
+    who = " ".join(str(line[name]) for name in ("tenant", "account", "connection") if name in line)
+    why = f" by {line['limit_fired']}" if "limit_fired" in line else f" {line.get('problem_code', '')}".rstrip()
     return plain(
         f"{at} {line.get('status', '')} {line.get('method', '-')} {line.get('path', '-')} {who or '-'} "
         f"{line.get('decision', '')}{why} {line.get('duration_ms', 0)} ms"

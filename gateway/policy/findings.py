@@ -3,18 +3,15 @@
 Nothing here knows YAML or policies, so that every reader of files can report in the same form.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gateway.policy.shown import shown_line, shown_message, without_secrets
+from gateway.policy.shown import shown_col, shown_line, shown_message, without_secrets
 
 MAX_ERRORS = 1000
 MISSING_SECRET = "missing-secret"
 """The code of what says that a reference leads to no secret."""
-MOST_LISTED = 9
-"""Known words that a hint lists; more of them help nobody."""
 SECRET_CODES = frozenset({"inline-secret"})
 """Codes of findings whose line must not be repeated."""
 
@@ -38,6 +35,7 @@ class PolicyError:
     message  one sentence without the position; never contains a secret
     hint     what to do about it, or ""
     excerpt  the line of the file it points at, or "" (also when that line may hold a secret)
+    caret    the column of `excerpt` that is meant, from 1; another than `col` behind a secret that is not shown
     """
 
     file: str
@@ -47,6 +45,7 @@ class PolicyError:
     message: str
     hint: str = ""
     excerpt: str = ""
+    caret: int = 0
 
     @property
     def position(self) -> str:
@@ -130,18 +129,12 @@ class Findings:
         lines = self.lines.get(item.file, ())
         if not 0 < item.line <= len(lines):
             return replace(item, message=without_secrets(item.message))
+        line = lines[item.line - 1]
         excerpt = shown_line(lines, item.line)
-        message = shown_message(item.message, lines[item.line - 1], excerpt)
-        return replace(item, message=message, excerpt="" if item.code in SECRET_CODES else excerpt)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint naming the closest known word, or the known words if they are few, or ""."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if 0 < len(names) <= MOST_LISTED else ""
+        message = shown_message(item.message, line, excerpt)
+        if item.code in SECRET_CODES:
+            return replace(item, message=message)
+        return replace(item, message=message, excerpt=excerpt, caret=shown_col(line, excerpt, item.col))
 
 
 def quoted(value: object, most: int = 60) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.policy.files import policy_files, read_text, shown
-from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.models.policies import ENTRY_TYPES
 from gateway.policy.models.scalars import is_name
 from gateway.policy.nodes import Node, compose
 from gateway.policy.validate import validate
+from gateway.policy.words import did_you_mean
 
 SINGULAR = {
     "authentication": "scheme",
@@ -147,7 +148,8 @@ def _add_sections(root: Node, draft: Draft) -> None:
     for name, node in root.value.items():
         if name == "version":
             if node.value != 1 or node.value is True:
-                draft.findings.error(node.where, "unknown-version", "the version of the language must be 1")
+                hint = "write it without quotes" if node.value == "1" else ""
+                draft.findings.error(node.where, "unknown-version", "the version of the language must be 1", hint)
         elif name not in ENTRY_TYPES:
             known = sorted(("version", *ENTRY_TYPES))
             hint = did_you_mean(name, known) or f"known: {', '.join(known)}"

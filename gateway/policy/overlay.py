@@ -8,9 +8,11 @@ from typing import get_args, get_origin
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from gateway.policy.findings import Findings, Where, did_you_mean
+from gateway.policy.findings import Findings, Where
 from gateway.policy.models.settings import Listener, SettingsFile
 from gateway.policy.nodes import Node, resolve
+from gateway.policy.secret import is_reference
+from gateway.policy.words import did_you_mean
 
 PREFIX = "GATEWAY_"
 _OPTIONS = {"store.url": "--store", "logging.level": "--log-level", "logging.pretty": "--dev"}
@@ -22,9 +24,11 @@ def overlay_environment(root: Node, env: Mapping[str, str], findings: Findings) 
     """Lay every `GATEWAY_SECTION__KEY` over the file.
 
     Variables that are no setting are left alone, because others use the prefix too (Kubernetes sets `GATEWAY_PORT` and
-    `GATEWAY_SERVICE_HOST` for a service named gateway); unless they look like a setting that was misspelled.
+    `GATEWAY_SERVICE_HOST` for a service named gateway); unless they look like a setting that was misspelled and no
+    `env:NAME` of the file names them.
     """
     known = {_variable(path): path for path in setting_paths(SettingsFile)}
+    secrets = set(_referred_to(root))
     for name in sorted(env):
         if not name.startswith(PREFIX):
             continue
@@ -33,7 +37,7 @@ def overlay_environment(root: Node, env: Mapping[str, str], findings: Findings) 
             _put(root, known[name], _leaf(env[name], known[name], where))
         elif name.removesuffix("_FILE") in (_variable(path) for path in _SECRETS):
             _put(root, known[name.removesuffix("_FILE")], Node(where, f"file:{env[name]}"))
-        elif _misspelled(name, known):
+        elif name not in secrets and _misspelled(name, known):
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else ""
             findings.error(where, "unknown-key", "there is no such setting", hint)
@@ -51,6 +55,16 @@ def overlay_options(root: Node, options: Mapping[str, object], findings: Finding
             continue
         path = paths[name]
         _put(root, path, Node(where, value) if isinstance(value, int) else _leaf(str(value), path, where))
+
+
+def _referred_to(node: Node) -> Iterator[str]:
+    """The names of the variables that hold secrets of the file."""
+    value = node.value
+    if isinstance(value, str) and value.startswith("env:") and is_reference(value):
+        yield value.removeprefix("env:")
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from _referred_to(child)
 
 
 def _variable(path: tuple[str, ...]) -> str:

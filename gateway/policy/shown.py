@@ -31,6 +31,15 @@ def shown_line(lines: Sequence[str], number: int) -> str:
     return line[:end] + without_secrets(line[end:], names)
 
 
+def shown_col(line: str, shown: str, col: int) -> int:
+    """Where in what is shown of a line stands what is in its column `col`, both counted from 1."""
+    same = next((at for at, pair in enumerate(zip(line, shown, strict=False)) if pair[0] != pair[1]), len(shown))
+    if col <= same or not shown:
+        return col
+    rests = (without_secrets(line[col - 1 :], names) for names in (_SECRETS, _SECRETS_AND_KEYS))
+    return next((len(shown) - len(rest) + 1 for rest in rests if shown.endswith(rest)), same + 1)
+
+
 def shown_message(message: str, line: str, shown: str) -> str:
     """What is said of a line, without what is not shown of it."""
     without = without_secrets(message)

@@ -1,6 +1,5 @@
 """From a tree to a model, and from what pydantic says to findings a person can act on."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -10,13 +9,17 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.policy.findings import MOST_LISTED, Findings, Where, did_you_mean, quoted
+from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.models.scalars import described
 from gateway.policy.nodes import Node, resolve
+from gateway.policy.words import MOST_LISTED, closest, did_you_mean
 
 _T = TypeVar("_T")
 _MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
 _ONE_OF_A_LIST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,59}").fullmatch
+_SECTIONS = {"breaker": "breakers", "limits": "limits", "retry": "retries", "upstream": "upstreams"}
+"""Keys that name an entry of a section, where others have the entry itself."""
+_MUST_SAY = {"key": "such as [tenant]; [] counts everybody together"}
 _EXPECTED = {
     "int_type": "a whole number",
     "string_type": "text",
@@ -48,8 +51,8 @@ def validate(node: Node, kind: Any, findings: Findings, content: object = None) 
 
 def _meant(unknown: tuple[str | int, ...], kind: Any) -> tuple[str | int, ...]:
     """Where the known key stands that an unknown one is taken for; () when there is none."""
-    close = difflib.get_close_matches(str(unknown[-1]).lower(), known_keys(kind, unknown[:-1]), n=1)
-    return (*unknown[:-1], *close) if close else ()
+    close = closest(str(unknown[-1]), known_keys(kind, unknown[:-1]))
+    return (*unknown[:-1], close) if close else ()
 
 
 @cache
@@ -66,7 +69,8 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
         hint = did_you_mean(name, known_keys(kind, loc[:-1])) or _of_this_kind(kind, loc[:-1])
         findings.error(node.named, "unknown-key", f"unknown key {quoted(name)}", hint)
     elif problem == "missing":
-        findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing", _one_of(_at(kind, loc)))
+        hint = _one_of(_at(kind, loc)) or _MUST_SAY.get(str(loc[-1]), "")
+        findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing", hint)
     elif problem.startswith("union_tag"):
         meant = _explain_tag(node, _at(kind, loc), context, findings)
         own = root.plain()
@@ -75,8 +79,8 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
     elif loc and loc[-1] == "[key]":
         _explain_value(node.named, problem, error, findings)
     elif problem in _EXPECTED:
-        keys = known_keys(kind, loc) if problem in _MAPPINGS else ()
-        _explain_type(node.where, problem, error["input"], context, keys, findings)
+        hint = _place_hint(problem, loc, kind) or _type_hint(problem, error["input"])
+        _explain_type(node.where, problem, error["input"], context, hint, findings)
     else:
         _explain_value(node.where, problem, error, findings)
 
@@ -103,8 +107,8 @@ def _explain_tag(node: Node, union: Sequence[Any], context: Mapping[str, Any], f
     words = [word.strip(" '") for word in context.get("expected_tags", "").split(",")]
     said = context.get("tag", chosen.plain())
     _unknown_word(chosen.where, said, words, findings)
-    close = difflib.get_close_matches(str(said), words, n=1)
-    return {name: close[0]} if close else {}
+    close = closest(str(said), words)
+    return {name: close} if close else {}
 
 
 def _tell_typo(node: Node, missing: str, findings: Findings) -> None:
@@ -116,16 +120,22 @@ def _tell_typo(node: Node, missing: str, findings: Findings) -> None:
 
 
 def _explain_type(
-    where: Where, problem: str, value: object, context: Mapping[str, Any], keys: Sequence[str], findings: Findings
+    where: Where, problem: str, value: object, context: Mapping[str, Any], hint: str, findings: Findings
 ) -> None:
-    """keys: those of the mapping that should stand here."""
     if problem == "literal_error":
         words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(",")]
         _unknown_word(where, value, words, findings)
         return
-    message = f"expected {_EXPECTED[problem]}, got {described(value)}"
-    known = f"its keys: {', '.join(keys)}" if 0 < len(keys) <= MOST_LISTED else ""
-    findings.error(where, "wrong-type", message, known or _type_hint(problem, value))
+    findings.error(where, "wrong-type", f"expected {_EXPECTED[problem]}, got {described(value)}", hint)
+
+
+def _place_hint(problem: str, loc: Sequence[str | int], kind: Any) -> str:
+    """What belongs at this place: the keys of its mapping, or the name of an entry, whatever stands there."""
+    if problem in _MAPPINGS:
+        keys = known_keys(kind, loc)
+        return f"its keys: {', '.join(keys)}" if 0 < len(keys) <= MOST_LISTED else ""
+    key = next((step for step in reversed(loc) if isinstance(step, str)), "")
+    return f"the name of one in the section {_SECTIONS[key]}" if problem == "string_type" and key in _SECTIONS else ""
 
 
 def _type_hint(problem: str, value: object) -> str:

@@ -61,6 +61,7 @@ _NOT_IDENTIFIED = frozenset({NO_ROUTE.code, KEY_MISSING.code, CREDENTIALS_MISSIN
 class Kind(NamedTuple):
     """Calls that are alike to the candidate: same route, operation, caller. refused: code of its own refusal, or "".
 
+    tenant            the account of calls that name no tenant
     route, operation  positions in the policy set and in the route; -1 = none
     """
 
@@ -204,7 +205,7 @@ class Reader:
         return kind
 
     def _identify(self, found: Resolved | Refusal, call: Recorded) -> Kind:
-        tenant = call.known["tenant"] or ""
+        tenant = call.known["tenant"] or call.known["account"] or ""
         if isinstance(found, Refusal):
             return Kind(-1, -1, (), tenant, found.kind.code)
         parts = key_values(found, call.headers, call.client_ip, None)

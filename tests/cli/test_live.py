@@ -30,6 +30,13 @@ FOUND: dict[str, Any] = {
     "in_flight": 3, "workers": [{}], "missing": [{"worker": 1}], "switches": {"draining": True},
     "store": {"kind": "redis", "up": True, "round_trip_ms": 0.5},
     "latency": {"total": {"count": 4, "p50_ms": 1.0, "p99_ms": 9.0}, "store": {"count": 0}},
+    "upstreams": [
+        {
+            "upstream": "crm", "calls": 1400, "failed": 34, "why": {"connect": 30, "503": 4},
+            "latency": {"count": 1370, "p50_ms": 12.5, "p99_ms": 250.0},
+        },
+        {"upstream": "erp", "calls": 2, "failed": 2, "why": {"timeout": 2}, "latency": {"count": 0}},
+    ],
     "limits": [{"limit": "tenant-10m", "asked": 4, "limited": 1}],
     "top_rejected": [{"limit": "tenant-10m", "key": "ac\x1b[2Jme", "count": 1, "per_s": 0.1}],
     "connections": {"not_online": [{"connection": "c1", "state": "offline", "since": "2026-11-21T05:00:00Z"}]},
@@ -51,6 +58,8 @@ def test_the_page_has_everything_that_needs_a_look() -> None:
         assert text in shown
     for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
         assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
+    for text in ("connect 30, 503 4", "timeout 2"):
+        assert text in shown
     assert "ac?[2Jme" in shown, "names of callers do not move the cursor"
 
 

@@ -55,7 +55,10 @@ def test_fixtures_are_followed_and_a_mistake_in_them_changes_nothing(serving: Pr
     save(fixtures, good.replace("list: orders", "list: order"))
     told = serving.wait_for("policy.rejected")[0]
     line = good[: good.index("list: orders")].count("\n") + 1
-    assert told["errors"][0] == f"{fixtures}:{line}:11: records 'order' are not defined [undefined-name]"
+    assert (
+        told["errors"][0]
+        == f"{fixtures}:{line}:11: records 'order' are not defined (did you mean 'orders'?) [undefined-name]"
+    )
     assert everywhere(serving, "lost")
     fixtures.unlink()
     serving.wait_for("policy.rejected", 2)

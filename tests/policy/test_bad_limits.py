@@ -71,7 +71,7 @@ BAD = {
     ),
     "unknown duration unit": (
         a_limit("algorithm: rolling_window, limit: 5, window: 10min, key: [tenant]"),
-        "p.yaml:6:61: unknown unit 'min' in '10min' (units: ms, s, m, h, d) [bad-duration]",
+        "p.yaml:6:61: unknown unit 'min' in '10min' (write 10m) [bad-duration]",
     ),
     "a duration without unit": (
         a_limit("algorithm: rolling_window, limit: 5, window: '600', key: [tenant]"),

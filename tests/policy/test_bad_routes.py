@@ -58,7 +58,7 @@ BAD = {
     ),
     "a relative path": (
         a_route(f"name: r, {ON}, match: {{path_prefix: a/}}"),
-        "p.yaml:8:73: the path 'a/' does not begin with / [bad-path]",
+        "p.yaml:8:73: the path 'a/' does not begin with / (write /a/) [bad-path]",
     ),
     "a query in a path": (
         a_route(f"name: r, {ON}, match: {{path: '/a?b=c'}}"),

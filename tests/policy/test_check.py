@@ -1,6 +1,7 @@
 """`gateway check` as a function: what it prints, and its exit code."""
 
 import io
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -306,6 +307,15 @@ def test_effective_settings_come_with_their_origin_and_without_secrets(run: Run,
 
 def test_the_shipped_files_are_right(run: Run) -> None:
     assert run(None, str(shipped("config/gateway.yaml")), strict=True, show=True)[0] == 0
+
+
+def test_the_caret_stands_right_behind_a_secret_that_is_not_shown(run: Run) -> None:
+    entry = "{id: a, hash: 'sha256:" + "0" * 64 + "', clams: {x: y}}"
+    text = f"authentication:\n  k:\n    type: api_keys\n    keys:\n      - {entry}\n{GOOD}"
+    lines = run(text)[1].splitlines()
+    shown, caret = next(pair for pair in itertools.pairwise(lines) if "clams:" in pair[0] and "|" in pair[0])
+    assert "0000" not in shown
+    assert caret.index("^") == shown.index("clams")
 
 
 def finding(text: str, col: int) -> PolicyError:

@@ -221,6 +221,17 @@ def test_what_is_said_of_a_bad_file(errors: Errors, text: str) -> None:
     assert "hunter2" not in found[0]
 
 
+def test_a_variable_that_holds_a_secret_of_the_file_is_no_misspelled_setting(errors: Errors) -> None:
+    env = {"GATEWAY_ADMINTOKEN": "0123456789abcdef"}
+    assert errors("admin_token: env:GATEWAY_ADMINTOKEN\nfoo: 1\n", env) == [
+        "s.yaml:2:1: unknown key 'foo' [unknown-key]"
+    ]
+    assert errors("name: ok\n", env) == [
+        "environment variable GATEWAY_ADMINTOKEN: there is no such setting (did you mean GATEWAY_ADMIN_TOKEN?) "
+        "[unknown-key]"
+    ]
+
+
 def test_what_is_said_of_bad_variables_and_options(errors: Errors) -> None:
     env = {"GATEWAY_WORKERS": "x", "GATEWAY_BOUNDS__HEADR_BYTES": "1KiB", "GATEWAY_STORE_URL": "local"}
     assert errors("name: ok\nfoo: 1\n", env, listn="x", admin="y") == [

@@ -89,12 +89,15 @@ def added_up(latelies: Sequence[Document]) -> Document:
     sources: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     decisions: dict[str, Counter[str]] = {}
+    upstreams: dict[str, list[Document]] = {}
     for lately in latelies:
         for source, hundreds, count in lately["outcomes"]:
             sources[source] += count
             classes[f"{hundreds}xx"] += count
         for limit, decision, count in lately["decisions"]:
             decisions.setdefault(limit, Counter())[decision] += count
+        for one in lately["upstreams"]:
+            upstreams.setdefault(one["upstream"], []).append(one)
     calls, refused = sources.total(), sum(sources[one] for one in REFUSALS)
     return {
         "over_s": round(over_s, 3),
@@ -104,6 +107,7 @@ def added_up(latelies: Sequence[Document]) -> Document:
         "by_source": dict(sources),
         "by_status": dict(classes),
         "latency": {name: _stage([one["stages"].get(metric) for one in latelies]) for name, metric in STAGES.items()},
+        "upstreams": _by_trouble(upstreams, over_s),
         "limits": _by_use(decisions),
     }
 
@@ -140,6 +144,18 @@ def _by_use(decisions: dict[str, Counter[str]]) -> list[Document]:
     """The one that refused most first, then the one that was asked most."""
     rows = [{"limit": limit, "asked": counts.total(), **counts} for limit, counts in decisions.items()]
     return sorted(rows, key=lambda row: (-int(row.get("limited", 0)), -int(row["asked"]), row["limit"]))
+
+
+def _by_trouble(upstreams: dict[str, list[Document]], over_s: float) -> list[Document]:
+    """How those did that were asked: the one that failed most first, then the one that was asked most."""
+    rows = []
+    for name, parts in upstreams.items():
+        counts = {what: sum(part[what] for part in parts) for what in ("calls", "failed", "denied")}
+        why = sum((Counter(part["why"]) for part in parts), Counter[str]())
+        latency = _stage([part["waits"] for part in parts])
+        per_s = {"calls_per_s": _per(counts["calls"], over_s)}
+        rows.append({"upstream": name, **counts, **per_s, "why": dict(why.most_common()), "latency": latency})
+    return sorted(rows, key=lambda row: (-row["failed"], -row["calls"], row["upstream"]))
 
 
 def _stage(parts: Iterable[Document | None]) -> Document:
@@ -220,11 +236,12 @@ STATUS: Schema = {
     "type": "object",
     "required": [
         *("name", "version", "policy_version", "calls_per_s", "refused_share", "latency", "limits", "store"),
-        *("connections", "breakers", "top_rejected", "reloads", "workers", "missing", "switches"),
+        *("upstreams", "connections", "breakers", "top_rejected", "reloads", "workers", "missing", "switches"),
     ],
     "properties": {
         "calls_per_s": {"type": "number", "minimum": 0},
         "refused_share": {"type": "number", "minimum": 0, "maximum": 1},
+        "upstreams": {"type": "array", "items": {"type": "object", "required": ["upstream", "calls", "failed", "why"]}},
         "workers": {"type": "array", "items": {"type": "object", "required": ["worker", "pid", "uptime_s"]}},
     },
 }
@@ -233,7 +250,7 @@ ENDPOINTS = (
         "GET",
         "/-/status",
         status,
-        "How the gateway is doing: all workers added up, and each; the store, limits, connections, reloads.",
+        "How the gateway is doing: all workers added up, and each; the store, limits, upstreams, connections, reloads.",
         answers={200: STATUS},
     ),
 )

@@ -54,6 +54,7 @@ def sections(view: AdminView, facts: Document) -> dict[str, Html]:
         "past": figures.charts(facts["points"]),
         "connections": trouble.connections(facts["connections"]),
         "breakers": trouble.breakers(facts["breakers"]),
+        "upstreams": use.upstreams(facts["upstreams"]),
         "limits": use.limits(facts, view.policies.limits),
         "callers": use.callers(facts["top_rejected"], requests["callers"], requests["over_s"]),
         "tokens": modules.tokens(facts["credentials"]),

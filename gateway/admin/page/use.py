@@ -1,4 +1,4 @@
-"""Who uses what: limits, and the callers that call or are refused most."""
+"""Who uses what: upstreams, limits, and the callers that call or are refused most."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,14 +6,42 @@ from typing import Any
 from gateway.admin.operations.describe import limit_document
 from gateway.admin.page.markup import Html, element
 from gateway.admin.page.paths import path_of
-from gateway.admin.page.tables import link, panel, quiet, table
-from gateway.admin.page.words import lasting, number, share
+from gateway.admin.page.tables import link, mark, panel, quiet, table
+from gateway.admin.page.words import NOTHING, lasting, milliseconds, number, share
 from gateway.core.limits import Limit
 
 Document = dict[str, Any]
 SHOWN = 20
 CALLERS_SHOWN = 10
 USE_HEADS = ("limit", "allows", "asked / s", "refused / s", "refused", "in shadow / s")
+
+
+UPSTREAM_HEADS = ("upstream", "calls / s", "failed", "why", "median", "p99")
+
+
+def upstreams(found: Sequence[Document]) -> Html:
+    """How those did that were asked lately, the one that failed most first."""
+    rows = [upstream_row(one) for one in found[:SHOWN]]
+    text = (
+        table("Of the last ten seconds", UPSTREAM_HEADS, rows, numbers=(1, 4, 5)) if rows else quiet("None was asked.")
+    )
+    more = quiet(f"{len(found) - SHOWN} more were asked.") if len(found) > SHOWN else None
+    return panel("upstreams", "Upstreams", text, more, wide=True)
+
+
+def upstream_row(one: Document) -> tuple[object, ...]:
+    """How one upstream did; what failed is a 5xx or no answer."""
+    failed, latency = one["failed"], one["latency"]
+    why = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in one["why"].items())
+    known = latency["count"]
+    return (
+        one["upstream"],
+        number(one["calls_per_s"]),
+        mark("bad", share(failed / one["calls"])) if failed else mark("good", "none"),
+        why or NOTHING,
+        milliseconds(latency["p50_ms"]) if known else NOTHING,
+        milliseconds(latency["p99_ms"]) if known else NOTHING,
+    )
 
 
 def limits(facts: Document, rules: Mapping[str, Limit]) -> Html:

@@ -29,10 +29,11 @@ from gateway.observe.metrics.present import Present
 from gateway.observe.metrics.process import cpu_s
 from gateway.observe.metrics.pulse import Pulse
 from gateway.observe.metrics.tally import Calls, Distribution, Traffic
-from gateway.observe.metrics.totals import Summed, Totals
+from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
 
 TICK_S = 0.5
+UPSTREAM_TIME = "gateway_upstream_duration_seconds"
 OTHER = "OTHER"
 METHODS = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")
@@ -102,7 +103,10 @@ class Metrics:
             admitted = () if decision.admitted and not kind.shadows else tuple([one[0] for one in decision.verdicts])
             self._verdicts[kind, admitted, record.store] += 1
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
-            self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, record.error_class or "other")
+            why = record.error_class or "other"
+            self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, why)
+            if source == "gateway":
+                self._totals.failures[record.upstream, why] += 1
 
     def _fold(self) -> None:
         for distribution in self._distributions.values():
@@ -117,7 +121,7 @@ class Metrics:
             self._distribution("gateway_request_duration_seconds", label, f"{status // 100}xx"),
             self._traffic.get(label) or self._new_traffic(label),
             self._child("gateway_upstream_requests_total", upstream, str(upstream_status)) if answered else None,
-            self._distribution("gateway_upstream_duration_seconds", upstream) if answered else None,
+            self._distribution(UPSTREAM_TIME, upstream) if answered else None,
         )
         return calls
 
@@ -272,7 +276,7 @@ class Metrics:
         known = self._distributions.get(key)
         if known is None:
             metric = self._metrics[name]
-            bounds, stages = metric.instrument.buckets, self._totals.stages
-            together = stages.get(name) or stages.setdefault(name, Summed(bounds))
+            bounds = metric.instrument.buckets
+            together = self._totals.summed(name, bounds, labels[0] if name == UPSTREAM_TIME else "")
             known = self._distributions[key] = Distribution(bounds, metric.child(*labels), together)
         return known

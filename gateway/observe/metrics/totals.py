@@ -6,17 +6,23 @@ from gateway.core.watching.alerts import Seen
 
 
 class Summed:
-    """All distributions of one metric together: observations by bucket, and their sum in seconds."""
+    """Several distributions together: observations by bucket, and their sum in seconds.
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
+    whole  what these are a part of: it grows by the same
+    """
+
+    def __init__(self, bounds: tuple[float, ...], whole: "Summed | None" = None) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum_s = 0.0
+        self._whole = whole
 
     def add(self, counts: list[int], sum_s: float) -> None:
         """More observations."""
         self.counts = [old + new for old, new in zip(self.counts, counts, strict=True)]
         self.sum_s += sum_s
+        if self._whole is not None:
+            self._whole.add(counts, sum_s)
 
 
 class Totals:
@@ -25,6 +31,8 @@ class Totals:
     outcomes   calls by (source of the answer, hundreds of the status)
     decisions  by (limit, decision)
     upstreams  calls by upstream and how it did
+    failures   why they failed, by (upstream, error class or status)
+    waits      time waited for answers, by upstream
     stages     durations, by the name of their metric
     """
 
@@ -32,6 +40,8 @@ class Totals:
         self.outcomes: Counter[tuple[str, int]] = Counter()
         self.decisions: Counter[tuple[str, str]] = Counter()
         self.upstreams: dict[str, Seen] = {}
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.waits: dict[str, Summed] = {}
         self.stages: dict[str, Summed] = {}
 
     def count(self, upstream: str, source: str, status: int, upstream_status: int, count: int) -> None:
@@ -43,3 +53,12 @@ class Totals:
             failed = count if not answered or upstream_status >= 500 else 0
             denied = count if upstream_status in (401, 403) else 0
             self.upstreams[upstream] = Seen(known.calls + count, known.failed + failed, known.denied + denied)
+            if answered and failed:
+                self.failures[upstream, str(upstream_status)] += count
+
+    def summed(self, metric: str, bounds: tuple[float, ...], upstream: str = "") -> Summed:
+        """Where the durations of a metric are added up: all of them, or those of one upstream."""
+        whole = self.stages.get(metric) or self.stages.setdefault(metric, Summed(bounds))
+        if not upstream:
+            return whole
+        return self.waits.get(upstream) or self.waits.setdefault(upstream, Summed(bounds, whole))

@@ -22,7 +22,7 @@ def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
     files    of the set in force
     """
     name, message, level = TOLD[outcome["result"]]
-    errors = [f"{_place(one)}: {one['message']} [{one['code']}]" for one in outcome.get("errors", ())[:MOST_ERRORS]]
+    errors = [_sentence(one) for one in outcome.get("errors", ())[:MOST_ERRORS]]
     event(
         name,
         message,
@@ -43,5 +43,7 @@ def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
         event("config.loaded", "Settings loaded", "warning" if waiting else "info", **settings)
 
 
-def _place(error: Mapping[str, Any]) -> str:
-    return f"{error['file']}:{error['line']}:{error['col']}" if error["line"] else str(error["file"])
+def _sentence(error: Mapping[str, Any]) -> str:
+    place = f"{error['file']}:{error['line']}:{error['col']}" if error["line"] else str(error["file"])
+    hint = f" ({error['hint']})" if error.get("hint") else ""
+    return f"{place}: {error['message']}{hint} [{error['code']}]"

@@ -15,11 +15,12 @@ from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS
 from gateway.core.sandbox import samples
 from gateway.policy.beside import beside
 from gateway.policy.files import read_text
-from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.gather import Draft
 from gateway.policy.models.fixtures import AnswerModel, FixtureFile, ListOfRecords, Members, RecordsModel
 from gateway.policy.nodes import Node, compose
 from gateway.policy.validate import validate
+from gateway.policy.words import did_you_mean
 
 DEFAULT_FILE = "fixtures.yaml"
 MAX_BODY_BYTES, MAX_TOTAL_BYTES, MAXListOfRecords = 1024 * 1024, 8 * 1024 * 1024, 1000

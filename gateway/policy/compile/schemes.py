@@ -11,7 +11,7 @@ from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.policy.beside import beside
 from gateway.policy.files import read_text
-from gateway.policy.findings import Findings, Where, did_you_mean, quoted
+from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import authentication as models
 from gateway.policy.models import key_parts
@@ -19,6 +19,7 @@ from gateway.policy.models.strict import Items
 from gateway.policy.nodes import Node, compose
 from gateway.policy.secret import dereference, is_inline, is_reference
 from gateway.policy.validate import validate
+from gateway.policy.words import did_you_mean
 
 _PEPPER_BYTES = range(16, 65)  # blake2b takes no more
 MAX_LEEWAY_US = 600_000_000

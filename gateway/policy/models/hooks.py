@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.core.webhooks.receivers import TOLD
-from gateway.policy.findings import did_you_mean, quoted
+from gateway.policy.findings import quoted
 from gateway.policy.models.credentials import Reference
 from gateway.policy.models.networks import Network
 from gateway.policy.models.scalars import NAME, Duration, Unfit, Units, expect_text, parse_host
 from gateway.policy.models.strict import Items, Strict
+from gateway.policy.words import did_you_mean
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 

@@ -13,11 +13,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.core.calendars import Unit
-from gateway.policy.findings import did_you_mean, quoted
+from gateway.policy.findings import quoted
+from gateway.policy.words import did_you_mean
 
 UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 MAX_DURATION_US = 800 * UNITS_US["d"]
 UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+_LONG_UNITS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "hr": "h", "day": "d"}
 
 _AMOUNT = re.compile(r"([0-9]{1,12})[ ]?([A-Za-zµ]*)").fullmatch
 _CALENDAR_UNITS = tuple(Unit)
@@ -30,7 +33,8 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}"  # RFC 9110 §5.6.2
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]|[0-9a-f:]*:[0-9a-f:.]*").fullmatch
 _PATH = re.compile(r"/[!$&'()*+,;=:@A-Za-z0-9._~%/{}-]*").fullmatch
-_LOOKS_LIKE_REGEX = re.compile(r"\)\+|\$$").search
+_LOOKS_LIKE_REGEX = re.compile(r"^[~^]|\)\+|\$$").search
+_SEGMENTS = "a segment is text, {name}, * or **"
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
 
@@ -68,13 +72,16 @@ def _amount(value: object, units: dict[str, int], kind: str, example: str) -> in
         raise Unfit(f"bad-{kind}", f"{quoted(text)} is not a {kind}", "whole numbers only; use a smaller unit")
     match = _AMOUNT(text)
     if match is None:
-        raise Unfit(f"bad-{kind}", f"{quoted(text)} is not a {kind}", f"write it like {example}")
+        unit = _LONG_UNITS.get(text.lower(), "")
+        hint = f"write 1{unit}" if unit in units else f"write it like {example}"
+        raise Unfit(f"bad-{kind}", f"{quoted(text)} is not a {kind}", hint)
     if match[2] not in units:
         known = ", ".join(units)
         missing = (
             f"{quoted(text)} has no unit" if not match[2] else f"unknown unit {quoted(match[2])} in {quoted(text)}"
         )
-        raise Unfit(f"bad-{kind}", missing, f"units: {known}")
+        unit = _LONG_UNITS.get(match[2].lower().removesuffix("s"), "")
+        raise Unfit(f"bad-{kind}", missing, f"write {match[1]}{unit}" if unit in units else f"units: {known}")
     return int(match[1]) * units[match[2]]
 
 
@@ -95,7 +102,9 @@ def parse_window(value: object) -> int | Unit:
         return Unit(value)
     if isinstance(value, str) and value.isalpha():
         hint = did_you_mean(value, _CALENDAR_UNITS)
-        hint = hint if hint.startswith("did") else "write it like 10m, or day, week, month"
+        unit = _LONG_UNITS.get(value.lower(), "")
+        other = f"write 1{unit}" if unit else "write it like 10m, or day, week, month"
+        hint = hint if hint.startswith("did") else other
         raise Unfit("bad-duration", f"{quoted(value)} is not a window", hint)
     return parse_duration(value)
 
@@ -205,10 +214,16 @@ def parse_path(value: object) -> str:
     """A raw path as it stands in a request, percent-encoded where necessary."""
     text = expect_text(value, "a path like /erp/")
     if not text.startswith("/"):
-        raise Unfit("bad-path", f"the path {quoted(text)} does not begin with /")
+        raise Unfit("bad-path", f"the path {quoted(text)} does not begin with /", _how_to_begin(text))
     if not _PATH(text) or _ESCAPE(text):
         raise Unfit("bad-path", f"{quoted(text)} is not a path", "paths are matched percent-encoded, without a query")
     return text
+
+
+def _how_to_begin(text: str) -> str:
+    if _LOOKS_LIKE_REGEX(text):
+        return f"no regular expression: {_SEGMENTS}"
+    return f"write /{text}" if _PATH(f"/{text}") else ""
 
 
 def parse_prefix(value: object) -> str:
@@ -223,8 +238,7 @@ def parse_pattern(value: object) -> tuple[str, ...]:
     """`/a/{id}/*/**` split into its segments."""
     text = parse_path(value)
     if _LOOKS_LIKE_REGEX(text):
-        hint = "a segment is text, {name}, * or **"
-        raise Unfit("bad-path", f"{quoted(text)}: paths are not regular expressions", hint)
+        raise Unfit("bad-path", f"{quoted(text)}: paths are not regular expressions", _SEGMENTS)
     segments = tuple(text.split("/")[1:])
     names = [segment for segment in segments if segment.startswith("{")]
     for number, segment in enumerate(segments, 1):

@@ -12,6 +12,7 @@ from gateway.policy.findings import quoted
 from gateway.policy.models.scalars import Unfit, expect_text, parse_host, parse_path
 
 ECHO = "builtin:echo"
+_NO_SCHEME = re.compile(r"[A-Za-z0-9.-]{1,80}(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,80})?").fullmatch
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -56,7 +57,7 @@ def _unix(text: str) -> Place:
 
 def _http(text: str, url: SplitResult, port: int | None) -> Place:
     if url.scheme not in _PORTS or not url.hostname:
-        hint = "write it like https://api.example.com"
+        hint = f"write http://{text} or https://{text}" if _NO_SCHEME(text) else "write it like https://api.example.com"
         raise Unfit("bad-url", f"{quoted(text)} is not a URL of an upstream", hint)
     if port == 0:
         raise Unfit("bad-url", f"port 0 in {quoted(text)}")

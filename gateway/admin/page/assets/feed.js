@@ -84,7 +84,7 @@ function call(line) {
   const said = [line.decision, USUAL.has(line.response_source) ? "" : line.response_source].filter(Boolean).join(", by ");
   const kind = line.status >= 500 ? "bad" : line.decision === "limited" ? "warn" : "";
   const decision = kind ? make("td", {}, make("span", { className: `mark ${kind}` }, said)) : cell(said);
-  return [time(line), cell(line.tenant), cell(`${line.method} ${line.path}`), cell(line.status), decision, cell(line.limit_fired), connection(line), cell(line.duration_ms?.toFixed(1), "number")];
+  return [time(line), cell(line.tenant ?? line.account), cell(`${line.method} ${line.path}`), cell(line.status), decision, cell(line.limit_fired), connection(line), cell(line.duration_ms?.toFixed(1), "number")];
 }
 
 function connection(line) {
