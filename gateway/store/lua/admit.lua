@@ -5,7 +5,7 @@
 --
 -- KEYS[i]  partition of the i-th guard, and behind them of the i-th limit; on a Redis Cluster all carry one hash tag.
 --
--- ARGV[1]  op        admit, or peek: answer, but change nothing
+-- ARGV[1]  op        admit; peek: answer, but change nothing; several: admit calls of several callers, see below
 -- ARGV[2]  now_us    0 = the server's clock; anything else is for tests
 -- ARGV[3]  lease     names the slots that concurrency limits give to this call
 -- ARGV[4]  guards    the rules of all guards, one behind the other, packed big-endian; fields and their bytes:
@@ -22,9 +22,6 @@
 --   rule.a          6  rolling window: quantum_us; token bucket: rate
 --   rule.b          6  token bucket: per_us
 -- and behind them, for a fixed window by the calendar, some borders of its windows around now: 7 bytes each, rising.
--- ARGV[5 + limits]  left out for one call. Else how many calls ask this, one after the other: none has a lease. What
--- each of them is told follows from what the last of a run is told, see gateway/core/runs.py.
---
 -- Reply, a flat list of integers:
 --   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
 --                   2: a guard holds the call back, and nothing follows about the limits; 4 more: grants follow at
@@ -46,8 +43,12 @@
 --   standing.moved       1: this call moved the breaker from open to half-open
 -- then for each limit, if any of them is under a grant (see grant.lua): the grant's quota, 0 = it is under none
 --
--- For several calls instead, a list of two entries for each run of calls that were decided alike: how many, and the
--- reply to the last of them. There verdict.reset_us of a token bucket is what is missing, in units times per.
+-- Several: callers who are asked the same guards and limits, each with keys of its own, one caller's behind the other's
+-- in KEYS. ARGV[3] says how many calls each of them makes, 2 bytes each; none of them has a lease. They are decided one
+-- after the other, as if each had come alone. The reply is a list with one entry for each caller: of one call its reply;
+-- of more calls two entries for each run of them that were decided alike, how many, and the reply to the last of them
+-- (what the others are told follows from it, see gateway/core/runs.py; there verdict.reset_us of a token bucket is what
+-- is missing, in units times per); or an error, which is this caller's own.
 --
 -- A refused call writes nothing, except once after the clock stepped back: so that its wait does not begin anew with
 -- every call. Every key ends by itself when it has nothing to say any more (a rolling window's at most two windows
@@ -56,88 +57,100 @@
 local RULE = '>BBI4I4I6I6I6'
 local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}
 
-local commit = ARGV[1] == 'admit'
-local guards = #ARGV[4] / GUARD_BYTES
-local limits = #KEYS - guards
-local times = ARGV[5 + limits]
-local left, runs, reply = times and tonumber(times) or 1, nil, nil
+local commit = ARGV[1] ~= 'peek'
+local guards, limits = #ARGV[4] / GUARD_BYTES, #ARGV - 4
 
-repeat -- for each run of calls; a call that comes alone is one
-  local standings, held, enter
-  if guards > 0 then
-    local kept = redis.call('MGET', unpack(KEYS, 1, guards)) -- what holds another type counts as nothing
-    for i = 1, guards do
-      if kept[i] and string.byte(kept[i], 2) ~= 0 then
-        standings, held, enter = stand(kept, guards, commit)
-        break
+-- So many calls of one caller, whose keys are behind the first `skip`.
+local function decide(skip, left)
+  local runs, reply = left > 1 and {}, nil
+  repeat -- for each run of calls
+    local standings, held, enter
+    if guards > 0 then
+      local kept = redis.call('MGET', unpack(KEYS, skip + 1, skip + guards)) -- of another type: counts as nothing
+      for i = 1, guards do
+        if kept[i] and string.byte(kept[i], 2) ~= 0 then
+          standings, held, enter = stand(kept, skip, commit)
+          break
+        end
       end
     end
-  end
 
-  local asked = held and commit and 0 or limits
-  local waits, finish, admitted, room, quotas = {}, {}, true, left, nil
-  for i = 1, asked do
-    local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, ARGV[4 + i])
-    local algorithm, key, rule = ALGORITHMS[code], KEYS[guards + i], ARGV[4 + i]
-    waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
-    if granted then -- it is the grant that was read: look where the counter is, see grant.lua
-      granted = false
-      local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
-      local beside = key .. '!'
-      if ends > now then
-        if code == 2 then -- a rate changes in the same proportion
-          local common, rest = a * its_quota, b * quota
-          a, b = common, rest
-          while rest > 0 do common, rest = rest, common % rest end
-          a, b = a / common, b / common
+    local asked = held and commit and 0 or limits
+    local waits, finish, admitted, room, quotas = {}, {}, true, left, nil
+    for i = 1, asked do
+      local key, rule = KEYS[skip + guards + i], ARGV[4 + i]
+      local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, rule)
+      local algorithm = ALGORITHMS[code]
+      waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
+      if granted then -- it is the grant that was read: look where the counter is, see grant.lua
+        granted = false
+        local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
+        local beside = key .. '!'
+        if ends > now then
+          if code == 2 then -- a rate changes in the same proportion
+            local common, rest = a * its_quota, b * quota
+            a, b = common, rest
+            while rest > 0 do common, rest = rest, common % rest end
+            a, b = a / common, b / common
+          end
+          quotas = quotas or {}
+          quotas[i], cost = its_quota, math.min(cost, its_quota)
+          local wait, finished = algorithm(beside, cost, its_quota, window, a, b, rule)
+          waits[i], finish[i] = wait, function(calls, may_write)
+            local remaining, reset, more, missing = finished(calls, may_write)
+            if calls then redis.call('PEXPIRE', key, math.max(ttl_ms(ends - now), redis.call('PTTL', beside))) end
+            return remaining, reset, more, missing
+          end
+        else
+          if commit then -- it has ended
+            redis.call('DEL', key)
+            if redis.call('PTTL', beside) ~= -2 then redis.call('RENAME', beside, key) end
+          end
+          waits[i], finish[i] = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
         end
-        quotas = quotas or {}
-        quotas[i], cost = its_quota, math.min(cost, its_quota)
-        local wait, finished = algorithm(beside, cost, its_quota, window, a, b, rule)
-        waits[i], finish[i] = wait, function(calls, may_write)
-          local remaining, reset, more, missing = finished(calls, may_write)
-          if calls then redis.call('PEXPIRE', key, math.max(ttl_ms(ends - now), redis.call('PTTL', beside))) end
-          return remaining, reset, more, missing
-        end
-      else
-        if commit then -- it has ended
-          redis.call('DEL', key)
-          if redis.call('PTTL', beside) ~= -2 then redis.call('RENAME', beside, key) end
-        end
-        waits[i], finish[i] = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
+      end
+      if waits[i] == 0 then
+        if left > 1 then room = math.min(room, math.floor(finish[i]() / cost)) end
+      elseif enforced == 1 then
+        admitted = false
       end
     end
-    if waits[i] == 0 then
-      if left > 1 then room = math.min(room, math.floor(finish[i]() / cost)) end
-    elseif enforced == 1 then
-      admitted = false
+
+    admitted = admitted and not held
+    local charging = commit and admitted
+    local calls = charging and (enter and 1 or room) or left
+    reply = {held and commit and 2 or admitted and 1 or 0, now}
+    for i = 1, asked do
+      local at, has_room, missing = 5 * i - 2, waits[i] == 0, nil
+      reply[at] = has_room and 1 or 0
+      reply[at + 1], reply[at + 2], reply[at + 3], missing = finish[i](charging and has_room and calls, commit)
+      reply[at + 4] = waits[i]
+      if runs and missing then reply[at + 2] = missing end
     end
-  end
+    if standings then
+      if charging and enter then enter() end
+      for _, number in ipairs(standings) do reply[#reply + 1] = number end
+    end
+    if quotas then
+      reply[1] = reply[1] + 4
+      for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
+    end
 
-  admitted = admitted and not held
-  local charging = commit and admitted
-  local calls = charging and (enter and 1 or room) or left
-  reply = {held and commit and 2 or admitted and 1 or 0, now}
-  for i = 1, asked do
-    local at, has_room, missing = 5 * i - 2, waits[i] == 0, nil
-    reply[at] = has_room and 1 or 0
-    reply[at + 1], reply[at + 2], reply[at + 3], missing = finish[i](charging and has_room and calls, commit)
-    reply[at + 4] = waits[i]
-    if times and missing then reply[at + 2] = missing end
-  end
-  if standings then
-    if charging and enter then enter() end
-    for _, number in ipairs(standings) do reply[#reply + 1] = number end
-  end
-  if quotas then
-    reply[1] = reply[1] + 4
-    for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
-  end
+    left = left - calls
+    if runs then runs[#runs + 1], runs[#runs + 2] = calls, reply end
+  until left == 0
+  return runs or reply
+end
 
-  left = left - calls
-  if times then
-    runs = runs or {}
-    runs[#runs + 1], runs[#runs + 2] = calls, reply
+if ARGV[1] ~= 'several' then return decide(0, 1) end
+
+local answers = {}
+for at = 1, #ARGV[3], 2 do
+  local caller = #answers
+  local ended, answer = pcall(decide, caller * (guards + limits), (struct.unpack('>I2', ARGV[3], at)))
+  if not ended then
+    granted, answer = false, type(answer) == 'table' and answer or {err = 'ERR ' .. tostring(answer)}
   end
-until left == 0
-return runs or reply
+  answers[caller + 1] = answer
+end
+return answers

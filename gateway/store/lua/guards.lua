@@ -6,7 +6,7 @@
 local GUARD, GUARD_BYTES = '>BI2I6I6', 15
 local MAX_FORCED, FORCED = 30 * 24 * 3600 * 1000000, 7
 
-local function stand(kept, guards, commit)
+local function stand(kept, skip, commit)
   local _, load, save = circuits()
   local standings, entering, held, news = {}, {}, false, false
 
@@ -28,7 +28,7 @@ local function stand(kept, guards, commit)
     local function keep()
       local counted = renews > 0 and struct.pack('>I4I7', left, renews) or ''
       local lives = math.max(0, ends - now, renews - now)
-      redis.call('SET', KEYS[i], struct.pack('>BBI7', 0x61, 1, ends) .. counted, 'PX', ttl_ms(lives))
+      redis.call('SET', KEYS[skip + i], struct.pack('>BBI7', 0x61, 1, ends) .. counted, 'PX', ttl_ms(lives))
     end
 
     if ends > latest or renews > latest then -- the clock stepped back
@@ -73,14 +73,14 @@ local function stand(kept, guards, commit)
     for _, ends in ipairs(c.probes) do taken[ends] = true end
     while taken[probe] do probe = probe + 1 end
     c.probes[#c.probes + 1] = probe
-    save(KEYS[i], c)
+    save(KEYS[skip + i], c)
     tell(i, HALF_OPEN, 0, c.generation, probe, true, moved)
   end
 
   local function breaker(i, packed, most, probe_time, longest)
     local c, wait = load(packed), 0
     if settle(c, now + (c.reason == FORCED and MAX_FORCED or longest), now + probe_time + most) and commit then
-      save(KEYS[i], c)
+      save(KEYS[skip + i], c)
     end
     if c.state == OPEN then
       wait = math.max(0, c.ends - now)
@@ -94,7 +94,7 @@ local function stand(kept, guards, commit)
     end
   end
 
-  for i = 1, guards do
+  for i = 1, #ARGV[4] / GUARD_BYTES do
     local kind, most, probe_time, longest = struct.unpack(GUARD, ARGV[4], GUARD_BYTES * (i - 1) + 1)
     if kind == 2 then pause(i, kept[i], longest) else breaker(i, kept[i], most, probe_time, longest) end
   end
