@@ -11,7 +11,7 @@ from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
 from gateway.store.connection.crowd import Alike
 from gateway.store.connection.faults import Redirected
-from gateway.store.scripts.admissions import ALIKE, Admissions
+from gateway.store.scripts.admissions import ALIKE, Admissions, admit_once
 from gateway.store.scripts.limits import ADMIT, decode_admit
 
 Groups = tuple[Group, ...]
@@ -115,8 +115,8 @@ class Deciding:
 
     def _question(self, group: Group, lease: str, *, commit: bool) -> tuple[Message, Alike | None]:
         if commit and group.ask.kind.alike and not self.now_us:
-            command: bytes = group.ask.packed or self._admissions.remember(group.ask)
-            return (command, decode_admit, group.ask, ADMIT.source), ALIKE
+            self._admissions.remember(group.ask)
+            return (admit_once(group.ask), decode_admit, group.ask, ADMIT.source), ALIKE
         return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us), None
 
 

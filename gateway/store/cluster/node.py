@@ -36,8 +36,8 @@ class Node:
         """`Pipeline.ask`; or, if `alike` says how, together with those who send the same."""
         if alike is None:
             return self.pipeline.ask(*message)
-        command, _, context, _ = message
-        return self.pipeline.ask_alike(command, context, alike)
+        question = message[2]
+        return self.pipeline.ask_alike(question, question, alike)
 
     @property
     def fault(self) -> StoreDown | None:

@@ -1,76 +1,90 @@
-"""Those who ask the same in one turn of the event loop: asked for in one command, they wait as one.
+"""Those who ask in one turn of the event loop: asked for in one command, they wait as one.
 
-Under load on one caller's limits, most of the decisions that leave together are the same question. One run of the
-script answers them all, for a fraction of what it costs to run it for each.
+Under load many decisions leave together. One run of the script answers them all, for less than it costs to run it for
+each; and for a fraction of that where callers with much traffic ask the same question again and again.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from gateway.store import StoreDown
 from gateway.wire.run import Promise
 
-MOST = 250
+MOST_CALLS, MOST_QUESTIONS = 250, 64
 """In one command: the server does nothing else while it runs a script."""
+
+Asked = Sequence[tuple[Any, int]]
+"""Each question (what `decode` is told as context), and how many ask it."""
 
 
 class Alike(NamedTuple):
-    """How commands are put together that ask the same, of one kind of question.
+    """How commands are put together that ask questions of one kind.
 
-    decode      decode(reply, context) of the command as it is
-    decode_all  decode(reply, (context, times)) of one that asks so many times: one answer for each
-    repeated    the command that asks so many times
-    source      of the script that the command runs by its sha
+    write       write(context): the command that asks one question once
+    decode      decode(reply, context) of that
+    write_all   write_all(asked): the command that asks them all
+    decode_all  decode_all(reply, asked): one answer for each who asks, question by question; where the server's answer
+                to a question is an error, that error
+    source      of the script that the commands run by its sha
     """
 
+    write: Callable[[Any], bytes]
     decode: Callable[[Any, Any], Any]
-    decode_all: Callable[[Any, Any], Any]
-    repeated: Callable[[bytes, int], bytes]
+    write_all: Callable[[Asked], bytes]
+    decode_all: Callable[[Any, Asked], Sequence[Any]]
     source: str
 
 
+def _waiting(promises: "Sequence[Promise[Any]]") -> "list[Promise[Any]]":
+    return [promise for promise in promises if not promise.done()]
+
+
 class Crowd:
-    """To a link it is a promise, whose answer is one for each, in the order in which they came."""
+    """To a link it is a promise, whose answer is one for each: question by question, and then as they came."""
 
-    __slots__ = ("_alike", "_waiting")
+    __slots__ = ("_alike", "_asking", "_calls")
 
-    def __init__(self, first: "Promise[Any]", alike: Alike) -> None:
-        self._waiting = [first]
+    def __init__(self, alike: Alike, context: Any, first: "Promise[Any]") -> None:
+        self._asking = {context: [first]}
+        self._calls = 1
         self._alike = alike
 
-    def join(self, promise: "Promise[Any]") -> bool:
+    def join(self, context: Any, promise: "Promise[Any]") -> bool:
         """False = the crowd is full."""
-        if len(self._waiting) == MOST:
+        asking = self._asking.get(context)
+        if self._calls == MOST_CALLS or (asking is None and len(self._asking) == MOST_QUESTIONS):
             return False
-        self._waiting.append(promise)
+        self._calls += 1
+        if asking is None:
+            self._asking[context] = [promise]
+        else:
+            asking.append(promise)
         return True
 
-    def question(
-        self, command: bytes, context: Any
-    ) -> tuple["Promise[Any] | Crowd", Callable[[Any, Any], Any], Any, bytes]:
+    def question(self) -> tuple["Promise[Any] | Crowd", Callable[[Any, Any], Any], Any, bytes]:
         """(who waits, decode, context, command) when it is sent: whoever has given up by then is not asked for."""
         alike = self._alike
-        waiting = [promise for promise in self._waiting if not promise.done()]
-        if len(waiting) < 2:
-            return (waiting or self._waiting)[0], alike.decode, context, command
-        self._waiting = waiting
-        times = len(waiting)
-        return self, alike.decode_all, (context, times), alike.repeated(command, times)
+        asking = {context: left for context, them in self._asking.items() if (left := _waiting(them))}
+        asked = [(context, len(left)) for context, left in asking.items()]
+        if sum(times for _, times in asked) > 1:
+            self._asking = asking
+            return self, alike.decode_all, asked, alike.write_all(asked)
+        context, (promise, *_) = next(iter((asking or self._asking).items()))
+        return promise, alike.decode, context, alike.write(context)
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
-        return all(promise.done() for promise in self._waiting)
+        return all(promise.done() for promise in self)
 
-    def keep(self, answers: Sequence[Any]) -> None:
-        """Each gets its own. Who goes on may make others give up."""
-        for promise, answer in zip(self._waiting, answers, strict=True):
-            if not promise.done():
-                promise.keep(answer)
+    def __iter__(self) -> Iterator["Promise[Any]"]:
+        """In the order of the answers."""
+        return chain.from_iterable(self._asking.values())
 
     def fail(self, fault: StoreDown) -> None:
-        """Likewise: what is raised twice gathers tracebacks."""
-        for promise in self._waiting:
+        """Each gets its own: what is raised twice gathers tracebacks. Who goes on may make others give up."""
+        for promise in tuple(self):
             if not promise.done():
                 promise.fail(fault.again())
 
@@ -86,25 +100,25 @@ class Sharing:
         self.shared: list[int] = []
         self._pending = pending
 
-    def join(self, at: int, unsent: int, promise: "Promise[Any]", alike: Alike) -> bool:
+    def join(self, at: int, unsent: int, context: Any, promise: "Promise[Any]", alike: Alike) -> bool:
         """Wait for this one of so many unsent commands too. False = there has to be another one: too many wait for it,
         or a server at fault has answered it already."""
         place = at - unsent
         if -place > len(self._pending):
             return False
-        crowd, _, *rest = self._pending[place]
+        crowd, decode, its_context, *rest = self._pending[place]
         if type(crowd) is not Crowd:
-            crowd = Crowd(crowd, alike)
-            self._pending[place] = (crowd, alike.decode_all, *rest)
+            crowd = Crowd(alike, its_context, crowd)
+            self._pending[place] = (crowd, decode, its_context, *rest)
             self.shared.append(at)
-        return crowd.join(promise)
+        return crowd.join(context, promise)
 
     def end(self, commands: list[bytes]) -> None:
-        """These are about to be sent: those that several wait for ask for so many."""
+        """These are about to be sent: those that several wait for ask for them all."""
         shared, self.shared = self.shared, []
         for at in shared:
             place = at - len(commands)
             if -place <= len(self._pending):
-                crowd, _, context, sent, command, source = self._pending[place]
-                promise, decode, context, commands[at] = crowd.question(command, context)
+                crowd, _, _, sent, _, source = self._pending[place]
+                promise, decode, context, commands[at] = crowd.question()
                 self._pending[place] = (promise, decode, context, sent, commands[at], source)

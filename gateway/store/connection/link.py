@@ -41,6 +41,10 @@ _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
 
 
+def _unexpected(error: Exception) -> StoreDown:
+    return StoreDown("script", f"unexpected reply: {type(error).__name__}")
+
+
 class LinkOwner(Protocol):
     """What a link tells the one who made it. Called before any waiter of the link runs again."""
 
@@ -80,7 +84,7 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._pending: deque[Slot] = deque()
         self._unsent: list[bytes] = []
-        self._first: dict[Any, int] = {}  # by context the place among these of what others may share
+        self._first: dict[Any, int] = {}  # by form the place among these of what others may share
         self._sharing = Sharing(self._pending)
         self._timer: asyncio.TimerHandle | None = None
         self._look_due_s = self._listening_since_s = 0.0
@@ -107,15 +111,16 @@ class Link(asyncio.Protocol):
         self._enqueue(command, (promise, decode, context, monotonic(), command, source))
         return promise
 
-    def send_alike(self, command: bytes, context: Any, alike: Alike) -> "Promise[Any]":
-        """`send`; those with the same context share one command, while it is not sent yet."""
+    def send_alike(self, form: Any, context: Any, alike: Alike) -> "Promise[Any]":
+        """`send`; those with the same form share one command, while it is not sent yet."""
         promise: Promise[Any] = Promise(loop=self._loop)
         end = len(self._unsent)
-        at = self._first.setdefault(context, end)
+        at = self._first.setdefault(form, end)
         if at != end:
-            if self._sharing.join(at, end, promise, alike):
+            if self._sharing.join(at, end, context, promise, alike):
                 return promise
-            self._first[context] = end
+            self._first[form] = end
+        command = alike.write(context)
         self._enqueue(command, (promise, alike.decode, context, monotonic(), command, alike.source))
         return promise
 
@@ -169,12 +174,30 @@ class Link(asyncio.Protocol):
         promise, decode, context, _, _, _ = slot
         if promise is None or promise.done():
             return
+        if isinstance(promise, Crowd):
+            self._settle_crowd(promise, slot, reply)
+            return
         try:
             answer = reply if decode is None else decode(reply, context)
         except Exception as error:  # a reply of another shape must not stop the replies behind it
-            promise.fail(StoreDown("script", f"unexpected reply: {type(error).__name__}"))
+            promise.fail(_unexpected(error))
         else:
             promise.keep(answer)
+
+    def _settle_crowd(self, crowd: Crowd, slot: Slot, reply: Any) -> None:
+        """Each gets its own. Who goes on may make others give up."""
+        _, decode, asked, sent, command, _ = slot
+        assert decode is not None, "a crowd wants answers"
+        try:
+            answers = [*zip(crowd, decode(reply, asked), strict=True)]
+        except Exception as error:
+            crowd.fail(_unexpected(error))
+            return
+        for promise, answer in answers:
+            if isinstance(answer, Exception):
+                self._settle_error((promise, None, None, sent, command, ""), str(answer))
+            elif not promise.done():
+                promise.keep(answer)
 
     def _settle_error(self, slot: Slot, text: str) -> None:
         promise, decode, context, sent, command, source = slot

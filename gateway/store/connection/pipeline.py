@@ -93,11 +93,11 @@ class Pipeline:
             return self._link.send(command, decode, context, source)
         return refused(self._fault)
 
-    def ask_alike(self, command: bytes, context: Any, alike: Alike) -> "asyncio.Future[Any]":
-        """`ask`; those who ask with the same context in one turn of the event loop share one command."""
+    def ask_alike(self, form: Any, context: Any, alike: Alike) -> "asyncio.Future[Any]":
+        """`ask`; those who ask with the same form in one turn of the event loop share one command."""
         if self._fault is None:
             assert self._link is not None, "up means linked"
-            return self._link.send_alike(command, context, alike)
+            return self._link.send_alike(form, context, alike)
         return refused(self._fault)
 
     def tell(self, command: bytes, source: str = "") -> bool:

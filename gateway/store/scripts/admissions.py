@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from time import time_ns
-from typing import Any
+from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.connection.commands import repeated
 from gateway.store.connection.crowd import Alike
 from gateway.store.connection.link import Decode, Link, pack
-from gateway.store.scripts.limits import ADMIT, SCRIPTS, decode_admit, decode_runs, encode_admit
+from gateway.store.scripts.forms import Form, bulk
+from gateway.store.scripts.limits import ADMIT, SCRIPTS, decode_admit, decode_several, encode_admit
 from gateway.store.scripts.statuses import STATUS
 
 Admission = tuple[bytes, Decode, Ask, str]
@@ -17,9 +17,24 @@ Admission = tuple[bytes, Decode, Ask, str]
 
 _PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
 
+_MOST_FORMS = 1_000
 
-ALIKE = Alike(decode_admit, decode_runs, repeated, ADMIT.source)
-"""Calls that ask the same, see `Kind.alike`."""
+
+def admit_once(ask: Ask) -> bytes:
+    """The command for one call of a caller that is remembered."""
+    form, keys = ask.packed
+    command: bytes = form.once(keys)
+    return command
+
+
+def admit_several(asked: Sequence[tuple[Ask, int]]) -> bytes:
+    """The command for so many calls of each of them: callers that are remembered, of one form."""
+    form: Form = asked[0][0].packed[0]
+    return form.several([(ask.packed[1], times) for ask, times in asked])
+
+
+ALIKE = Alike(admit_once, decode_admit, admit_several, decode_several, ADMIT.source)
+"""How calls are decided together, see `Kind.alike`."""
 
 
 class Admissions:
@@ -31,6 +46,7 @@ class Admissions:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.ahead_us = 0
+        self._forms: dict[tuple[int, tuple[bytes, ...]], Form] = {}
 
     def write(self, ask: Ask, lease: str, *, commit: bool, now_us: int = 0) -> Admission:
         """One decision; commit False = peek. now_us: 0 = the server's clock; anything else is for tests."""
@@ -41,11 +57,24 @@ class Admissions:
         decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
         return command, decode, ask, ADMIT.source
 
-    def remember(self, ask: Ask) -> bytes:
-        """The command of an ask whose calls all send the same bytes, see `Kind.alike`."""
-        command = self.write(ask, "", commit=True)[0]
-        ask.packed = command
-        return command
+    def remember(self, ask: Ask) -> Form:
+        """The form of an ask whose calls all send the same, see `Kind.alike`; from now on they are written by ALIKE."""
+        if ask.packed is None:
+            keys, *arguments = encode_admit(ask, "", prefix=self._prefix, commit=True)
+            assert isinstance(keys, int), "the number of keys comes first"
+            packed = b"".join([bulk(str(key).encode()) for key in arguments[:keys]])
+            ask.packed = self._form(keys, cast("tuple[bytes, ...]", tuple(arguments[keys + 3 :]))), packed
+        form: Form = ask.packed[0]
+        return form
+
+    def _form(self, keys: int, rules: tuple[bytes, ...]) -> Form:
+        """One for all who are asked the same: by it they know each other."""
+        known = self._forms.get((keys, rules))
+        if known is None:
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+            known = self._forms[keys, rules] = Form(ADMIT.sha1_hex, keys, rules)
+        return known
 
     def probe(self, name: str) -> Admission:
         """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.

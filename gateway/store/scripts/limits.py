@@ -120,9 +120,21 @@ def decode_admit(reply: Sequence[int], ask: Ask) -> Decision:
     return decision
 
 
-def decode_runs(reply: Sequence[Any], asked: tuple[Ask, int]) -> list[Decision]:
-    """The decisions in ADMIT's reply, where it was asked so many times. ValueError as with `decode_admit`."""
-    ask, times = asked
+def decode_several(reply: Sequence[Any], asked: Sequence[tuple[Ask, int]]) -> list[Decision | Exception]:
+    """What each call is told in ADMIT's reply to several callers, each of whom makes so many; or the server's error for
+    that caller. ValueError as with `decode_admit`."""
+    answers: list[Decision | Exception] = []
+    for (ask, times), answer in zip(asked, reply, strict=True):
+        if isinstance(answer, Exception):
+            answers += [answer] * times
+        elif times == 1:
+            answers.append(decode_admit(answer, ask))
+        else:
+            answers += _decode_runs(answer, ask, times)
+    return answers
+
+
+def _decode_runs(reply: Sequence[Any], ask: Ask, times: int) -> list[Decision]:
     decisions: list[Decision] = []
     for at in range(0, len(reply), 2):
         last = decode_admit(reply[at + 1], ask)

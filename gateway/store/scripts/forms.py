@@ -1,0 +1,52 @@
+"""What asks the store for decisions, put together from pieces that are packed once.
+
+All callers of a route are asked the same guards and limits, each with keys of its own. So what a worker remembers of a
+caller are the keys; the rules are remembered once.
+"""
+
+from collections.abc import Sequence
+from struct import pack
+
+_EVALSHA = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b"
+_ONCE = b"$5\r\nadmit\r\n$1\r\n0\r\n$0\r\n\r\n"
+_SEVERAL = b"$7\r\nseveral\r\n$1\r\n0\r\n%b"
+_ARGUMENTS = 3
+"""Of each of the two, before the rules: op, now_us, lease."""
+
+
+def bulk(argument: bytes) -> bytes:
+    """One argument of a command as the protocol's bytes."""
+    return b"$%d\r\n%b\r\n" % (len(argument), argument)
+
+
+class Form:
+    """The commands that ask for decisions by these rules. What they mean is in `lua/admit.lua`.
+
+    sha1_hex  of the script
+    keys      how many each caller has
+    rules     the arguments that tell what each of the keys is
+    """
+
+    __slots__ = ("_arguments", "_head", "_keys", "_rules", "_sha1_hex", "_tail")
+
+    def __init__(self, sha1_hex: str, keys: int, rules: Sequence[bytes]) -> None:
+        self._sha1_hex = sha1_hex.encode()
+        self._keys = keys
+        self._rules = b"".join(map(bulk, rules))
+        self._arguments = 3 + _ARGUMENTS + len(rules)
+        self._head = self._begin(1)
+        self._tail = _ONCE + self._rules
+
+    def _begin(self, callers: int) -> bytes:
+        keys = callers * self._keys
+        return _EVALSHA % (self._arguments + keys, self._sha1_hex, bulk(b"%d" % keys))
+
+    def once(self, keys: bytes) -> bytes:
+        """Admit one call. keys: the caller's, as the protocol's bytes."""
+        return self._head + keys + self._tail
+
+    def several(self, callers: Sequence[tuple[bytes, int]]) -> bytes:
+        """Admit so many calls (at most 65,535) of each of these callers."""
+        times = pack(f">{len(callers)}H", *[times for _, times in callers])
+        keys = b"".join([keys for keys, _ in callers])
+        return b"%b%b%b%b" % (self._begin(len(callers)), keys, _SEVERAL % bulk(times), self._rules)
