@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import redis
 
-from benchmarks.limits_server import BREAKER, BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers
+from benchmarks.limits_server import BREAKER, BUCKET, FIXED, PARALLEL, ROLLING, WINDOW, admit, servers, several
 from gateway.store.scripts.limits import Argument
 
 Make = Callable[[int], list[Argument]]
@@ -22,19 +22,21 @@ WIDE_BUCKET = replace(BUCKET, quota=1_000_000)
 WIDE_PARALLEL = replace(PARALLEL, quota=100_000)
 
 AT_ONCE = (4, 16)
-"""So many calls that ask the same in one turn of a worker's loop are one EVALSHA."""
+"""So many calls of one turn of a worker's loop are one EVALSHA, where the same limits are asked."""
 
 
 def _hot(_: int) -> list[Argument]:
     return admit((WIDE_ROLLING, "a"), (WIDE_BUCKET, "a"))
 
 
+def _guarded(caller: object) -> list[Argument]:
+    breaker = BREAKER._replace(key=f"breaker:vendor:{{={caller}}}")
+    return admit((WIDE_ROLLING, caller), (WIDE_BUCKET, caller), guards=(breaker,))
+
+
 CASES: list[tuple[str, Make]] = [
     ("rolling window + bucket, admitted, one hot tenant", _hot),
-    (
-        "rolling window + bucket + breaker, admitted",
-        lambda _: admit((WIDE_ROLLING, "a"), (WIDE_BUCKET, "a"), guards=(BREAKER,)),
-    ),
+    ("rolling window + bucket + breaker, admitted", lambda _: _guarded("a")),
     ("rolling window + bucket, admitted, new callers", lambda i: admit((ROLLING, i), (BUCKET, i))),
     ("rolling window + bucket, refused", lambda _: admit((ROLLING, "a"), (BUCKET, "a"))),
     (
@@ -64,9 +66,11 @@ def microseconds(client: "redis.Redis", make: Make, decisions: int, rounds: int)
 def _rows(client: "redis.Redis", decisions: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
     for title, make in CASES:
         yield title, microseconds(client, make, decisions, rounds)
-    for times in AT_ONCE:
-        spent = microseconds(client, lambda i, times=times: [*_hot(i), times], decisions, rounds)  # type: ignore[misc]
-        yield f"rolling window + bucket, admitted, {times} of one tenant at once", [us / times for us in spent]
+    for count in AT_ONCE:
+        one, many = several([_guarded("a")], count), several([_guarded(caller) for caller in range(count)], 1)
+        for whose, command in (("one tenant", one), ("as many tenants", many)):
+            spent = microseconds(client, lambda _, command=command: command, decisions, rounds)  # type: ignore[misc]
+            yield f"the same, {count} at once of {whose}", [us / count for us in spent]
 
 
 def measured(decisions: int, rounds: int) -> list[dict[str, str | float]]:

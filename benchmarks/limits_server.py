@@ -55,3 +55,12 @@ def admit(
     charges = [Charge(limit, f"{limit.name}:{{={caller}}}", cost) for limit, caller in asked]
     ask = Ask(charges, guards)
     return ["EVALSHA", ADMIT.sha1_hex, *encode_admit(ask, lease, prefix="gw:", commit=True, now_us=now_us)]
+
+
+def several(each: Sequence[list[Argument]], calls: int) -> list[Argument]:
+    """The command that asks for so many calls of each of these callers, whom `admit` would ask the same limits."""
+    evalsha, sha1_hex, keys, *arguments = each[0]
+    assert isinstance(keys, int), "the number of keys comes first"
+    times = calls.to_bytes(2, "big") * len(each)
+    theirs = [key for one in each for key in one[3 : 3 + keys]]
+    return [evalsha, sha1_hex, len(theirs), *theirs, "several", 0, times, *arguments[keys + 3 :]]

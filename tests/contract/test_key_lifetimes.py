@@ -43,7 +43,7 @@ class ServerClock:
 
     def __init__(self, client: "redis.Redis") -> None:
         self.client = client
-        told = ADMIT.source.replace("\nreturn runs or reply", "\nreply[#reply + 1] = asked_ms\nreturn reply")
+        told = ADMIT.source.replace("\n  return runs or reply", "\n  reply[#reply + 1] = asked_ms\n  return reply")
         assert told != ADMIT.source
         self.sha = client.script_load(TELL_TTL + told)
         self.ends_us: int | None = None

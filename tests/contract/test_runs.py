@@ -6,25 +6,45 @@ from collections.abc import Sequence
 
 import pytest
 import redis
+from redis.exceptions import ResponseError
 
 from gateway.core.ask import Ask
-from gateway.core.guards import Guard, Pausing
+from gateway.core.guards import Breaker, Guard, Pausing, Report
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
-from gateway.store.connection.commands import repeated
+from gateway.store.connection.faults import fault_of
 from gateway.store.connection.link import pack
-from gateway.store.scripts.limits import ADMIT, decode_runs, encode_admit
+from gateway.store.scripts import admissions as admissions_module
+from gateway.store.scripts.admissions import Admissions, admit_once, admit_several
+from gateway.store.scripts.limits import ADMIT, Argument, decode_several, encode_admit
 from tests.contract import test_random_guards as random_guards
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_random_sequences import START_US, Climate, Step, World, take
 
 STEPS = 1_500
 
+Callers = Sequence[tuple[Ask, int]]
+"""Who are asked the same, and how many calls each of them makes."""
 
-def ask_for(scripts: Scripts, ask: Ask, times: int, now_us: int) -> tuple[list[Decision], int]:
+
+def together(callers: Callers, now_us: int) -> list[Argument]:
+    """The arguments that ask for them all."""
+    each = [encode_admit(ask, "", prefix=PREFIX, commit=True, now_us=now_us) for ask, _ in callers]
+    (count,) = {arguments[0] for arguments in each}
+    (rules,) = {tuple(arguments[count + 4 :]) for arguments in each}
+    keys = [key for arguments in each for key in arguments[1 : count + 1]]
+    times = b"".join([calls.to_bytes(2, "big") for _, calls in callers])
+    return [len(keys), *keys, "several", now_us, times, *rules]
+
+
+def ask_several(scripts: Scripts, callers: Callers, now_us: int) -> list[Decision | Exception]:
+    """What each call hears, caller by caller, from one run of the script."""
+    return decode_several(scripts._run(ADMIT, together(callers, now_us)), callers)
+
+
+def ask_for(scripts: Scripts, ask: Ask, times: int, now_us: int) -> tuple[list[Decision | Exception], int]:
     """(what each of so many calls hears, how many runs they were), from one run of the script."""
-    arguments = [*encode_admit(ask, "", prefix=PREFIX, commit=True, now_us=now_us), times]
-    reply = scripts._run(ADMIT, arguments)
-    return decode_runs(reply, (ask, times)), len(reply) // 2
+    reply = scripts._run(ADMIT, together([(ask, times)], now_us))
+    return decode_several(reply, [(ask, times)]), len(reply[0]) // 2 if times > 1 else 1
 
 
 def kept(client: "redis.Redis", charges: Sequence[Charge]) -> list[bytes | None]:
@@ -125,14 +145,102 @@ def test_a_counted_pause_lets_so_many_through(server: "redis.Redis") -> None:
     assert runs == 4
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_several_callers_hear_what_each_would_alone(server: "redis.Redis", seed: int) -> None:
+    """Callers who share some of their limits, in any order: each decision is what the core says after those before."""
+    chance, scripts, model = random.Random(seed), Scripts(server), CoreModel()
+    window = Limit("w", Algorithm.ROLLING_WINDOW, 30, 60_000_000, ("k",))
+    bucket = Limit("b", Algorithm.TOKEN_BUCKET, 9, 9_000_000, ("k",), rate=1, per_us=1_000_000)
+    breaker, now_us, seen = Breaker("v", ("k",), consecutive_failures=3), START_US, Tally[str]()
+
+    def caller(number: int) -> Ask:
+        charges = Charge(window, f"w:{number // 2}", 1), Charge(bucket, f"b:{number}", 1)
+        return Ask(charges, [Guard(Pausing("p", 60_000_000), f"pause:{number}"), Guard(breaker, f"breaker:{number}")])
+
+    asks = [caller(number) for number in range(8)]
+    for _ in range(STEPS // 3):
+        now_us += chance.choice((1, 1_000, 400_000, 1_000_000))
+        whom = chance.choice(asks)
+        match chance.randrange(12):
+            case 0:
+                for counter in (model, scripts):
+                    counter.pause(whom.guards[0], 3_000_000, now_us, seed)
+            case 1:
+                for counter in (model, scripts):
+                    counter.report([Report(whom.guards[1], 0, 0, failed=3)], now_us)
+        callers = [(ask, chance.choice((1, 1, 2, 12))) for ask in chance.sample(asks, chance.randint(1, 8))]
+        alone = [model.ask(ask, now_us) for ask, times in callers for _ in range(times)]
+        assert ask_several(scripts, callers, now_us) == alone
+        for decision in alone:
+            seen["admitted" if decision.admitted else "refused" if decision.verdicts else "held"] += 1
+    assert min(seen[what] for what in ("admitted", "refused", "held")) > STEPS // 100, seen
+
+
+def test_an_error_is_its_callers_own(server: "redis.Redis") -> None:
+    """What no gateway wrote and nobody can read: the script fails there, and goes on with the next caller."""
+    scripts, limit = Scripts(server), Limit("x", Algorithm.ROLLING_WINDOW, 50, 600_000_000, ("k",))
+    before, broken, behind = (Ask([Charge(limit, name, 1)]) for name in ("before", "broken", "behind"))
+    scripts.ask(broken, START_US)
+    capacity_head_count_oldest = (bytes(4), bytes(4), b"\0\0\0\5", b"\0\0\0\0\0\1")
+    server.setrange(f"{PREFIX}broken", 35, b"".join(capacity_head_count_oldest))
+    with pytest.raises(ResponseError):
+        scripts.ask(broken, START_US)
+    first, second, *errors, last = ask_several(scripts, [(before, 2), (broken, 2), (behind, 1)], START_US)
+    assert [isinstance(error, ResponseError) for error in errors] == [True, True]
+    heard = [decision.verdicts[0].remaining for decision in (first, second, last) if isinstance(decision, Decision)]
+    assert heard == [49, 48, 49]
+
+
+def test_a_full_server_refuses_only_those_who_would_be_charged(server: "redis.Redis") -> None:
+    scripts, limit = Scripts(server), Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",))
+    new, used_up, another = (Ask([Charge(limit, name, 50)]) for name in ("new", "used up", "another"))
+    scripts.ask(used_up, START_US)
+    callers = [(new, 1), (used_up, 1), (another, 1)]
+    server.config_set("maxmemory", 1)
+    try:
+        reply = server.execute_command("EVALSHA", ADMIT.sha1_hex, *together(callers, START_US))
+    finally:
+        server.config_set("maxmemory", 0)
+    first, second, third = decode_several(reply, callers)
+    assert [fault_of(str(error)).detail[:26] for error in (first, third)] == ["OOM command not allowed wh"] * 2
+    assert isinstance(second, Decision)
+    assert not second.admitted
+
+
 def test_how_a_command_asks_for_several() -> None:
-    ask = Ask([Charge(Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",)), "x", 1)])
-    arguments = encode_admit(ask, "", prefix="gw:", commit=True)
-    once = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
-    assert repeated(once, 1000) == pack(("EVALSHA", ADMIT.sha1_hex, *arguments, 1000))
+    """As the worker writes it, from pieces, and as the protocol's library does."""
+    limit = Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",))
+    asks = [Ask([Charge(limit, f"x:{name}", 1)], [Guard(Pausing("p", 1), f"p:{name}")]) for name in ("a", "bé")]
+    admissions = Admissions(PREFIX)
+    assert len({admissions.remember(ask) for ask in asks}) == 1
+    once = encode_admit(asks[1], "", prefix=PREFIX, commit=True)
+    assert admit_once(asks[1]) == pack(("EVALSHA", ADMIT.sha1_hex, *once))
+    callers = [(asks[0], 1), (asks[1], 250)]
+    assert admit_several(callers) == pack(("EVALSHA", ADMIT.sha1_hex, *together(callers, 0)))
+
+
+def test_who_is_asked_something_else_has_another_form() -> None:
+    admissions, limit = Admissions(PREFIX), Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",))
+    asks = [
+        Ask([Charge(limit, "x", 1)]),
+        Ask([Charge(limit, "x", 2)]),
+        Ask([Charge(limit, "x", 1), Charge(limit, "y", 1)]),
+        Ask([Charge(limit, "x", 1)], [Guard(Pausing("p", 1), "p")]),
+    ]
+    assert len({admissions.remember(ask) for ask in asks}) == 4
+
+
+def test_forms_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admissions_module, "_MOST_FORMS", 2)
+    admissions = Admissions(PREFIX)
+    asks = [Ask([Charge(Limit("x", Algorithm.FIXED_WINDOW, quota, 60, ("k",)), "x", 1)]) for quota in (1, 2, 3, 1)]
+    assert len({id(admissions.remember(ask)) for ask in asks}) == 4
+    assert len(admissions._forms) <= 2
 
 
 def test_a_reply_for_others_is_an_error() -> None:
     ask = Ask([Charge(Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",)), "x", 1)])
     with pytest.raises(ValueError, match="3 decisions in the reply for 4 calls"):
-        decode_runs([3, [1, 99, 1, 4, 60, 5, 0]], (ask, 4))
+        decode_several([[3, [1, 99, 1, 4, 60, 5, 0]]], [(ask, 4)])
+    with pytest.raises(ValueError, match="shorter"):
+        decode_several([[1, 99, 1, 4, 60, 5, 0]], [(ask, 1), (ask, 1)])

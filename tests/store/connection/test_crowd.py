@@ -1,7 +1,8 @@
-"""Commands of one turn that ask the same are one command: played by hand, as in test_link.py."""
+"""Questions of one form and one turn are one command: played by hand, as in test_link.py."""
 
 import asyncio
 from collections import Counter as Tally
+from collections.abc import Sequence
 
 import hiredis
 import pytest
@@ -17,27 +18,34 @@ from tests.store.connection.test_link import Line, failure, trouble, turn
 NOSCRIPT = b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
 
 
-def one(reply: bytes, context: str) -> str:
-    return f"{context}: {reply.decode()}"
+Asked = Sequence[tuple[str, int]]
 
 
-def each(reply: list[bytes], asked: tuple[str, int]) -> list[str]:
-    context, times = asked
-    if len(reply) != times:
-        raise ValueError
-    return [one(answer, context) for answer in reply]
+def one(reply: bytes, word: str) -> str:
+    return f"{word}: {reply.decode()}"
 
 
-def said(word: str, times: int = 0) -> bytes:
-    return pack(("EVALSHA", "0" * 40, word, *([times] if times else [])))
+def each(reply: list[bytes], asked: Asked) -> list[str | Exception]:
+    words = [word for word, times in asked for _ in range(times)]
+    answers = zip(words, reply, strict=True)
+    return [answer if isinstance(answer, Exception) else one(answer, word) for word, answer in answers]
 
 
-ALIKE = Alike(one, each, lambda command, times: command.replace(b"*3", b"*4") + pack((times,))[4:], "return 1")
+def said(word: str) -> bytes:
+    return said_all([(word, 1)])
+
+
+def said_all(asked: Asked) -> bytes:
+    return pack(("EVALSHA", "0" * 40, *[part for word, times in asked for part in (word, times)]))
+
+
+ALIKE = Alike(said, one, said_all, each, "return 1")
 
 
 class Crowded(Line):
     def wonder(self, word: str) -> "asyncio.Future[str]":
-        return self.link.send_alike(said(word), word, ALIKE)
+        """Words that begin with the same letter are questions of one form."""
+        return self.link.send_alike(word[0], word, ALIKE)
 
 
 def array(*texts: str) -> bytes:
@@ -52,7 +60,7 @@ async def test_who_asks_the_same_in_one_turn_shares_a_command():
     line = Crowded()
     first, other, second, third = (line.wonder(word) for word in "abaa")
     await turn()
-    assert line.wire.writes == [said("a", 3) + said("b")]
+    assert line.wire.writes == [said_all([("a", 3)]) + said("b")]
     line.hear(array("1", "2", "3"), bulk("4"))
     assert [future.result() for future in (first, second, third, other)] == ["a: 1", "a: 2", "a: 3", "b: 4"]
 
@@ -63,7 +71,7 @@ async def test_in_the_next_turn_there_is_another_command():
     await turn()
     second, alone = [line.wonder("a"), line.wonder("a")], line.wonder("b")
     await turn()
-    assert line.wire.writes == [said("a", 2), said("a", 2) + said("b")]
+    assert line.wire.writes == [said_all([("a", 2)]), said_all([("a", 2)]) + said("b")]
     line.hear(array("1", "2"), array("3", "4"), bulk("5"))
     assert [future.result()[-1] for future in (*first, *second, alone)] == list("12345")
 
@@ -74,7 +82,7 @@ async def test_who_gave_up_before_it_was_sent_is_not_asked_for():
     futures[0].cancel()
     futures[2].cancel()
     await turn()
-    assert line.wire.writes == [said("a", 2)]
+    assert line.wire.writes == [said_all([("a", 2)])]
     line.hear(array("1", "2"))
     assert [futures[1].result(), futures[3].result()] == ["a: 1", "a: 2"]
 
@@ -94,13 +102,74 @@ async def test_whoever_is_left_alone_is_asked_for_as_ever(left):
 
 
 async def test_a_crowd_is_bounded(monkeypatch):
-    monkeypatch.setattr(crowd, "MOST", 3)
+    monkeypatch.setattr(crowd, "MOST_CALLS", 3)
     line = Crowded()
     futures = [line.wonder("a") for _ in range(7)]
     await turn()
-    assert line.wire.writes == [said("a", 3) + said("a", 3) + said("a")]
+    assert line.wire.writes == [said_all([("a", 3)]) + said_all([("a", 3)]) + said("a")]
     line.hear(array("1", "2", "3"), array("4", "5", "6"), bulk("7"))
     assert [future.result()[-1] for future in futures] == list("1234567")
+
+
+async def test_so_is_what_it_asks(monkeypatch):
+    monkeypatch.setattr(crowd, "MOST_QUESTIONS", 2)
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("a1", "a2", "a1", "a3", "a2")]
+    await turn()
+    assert line.wire.writes == [said_all([("a1", 2), ("a2", 1)]) + said_all([("a3", 1), ("a2", 1)])]
+    line.hear(array("1", "2", "3"), array("4", "5"))
+    assert [future.result() for future in futures] == ["a1: 1", "a2: 3", "a1: 2", "a3: 4", "a2: 5"]
+
+
+async def test_who_asks_by_the_same_form_in_one_turn_shares_a_command():
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("a1", "b", "a2", "a1", "a3")]
+    await turn()
+    assert line.wire.writes == [said_all([("a1", 2), ("a2", 1), ("a3", 1)]) + said("b")]
+    line.hear(array("1", "2", "3", "4"), bulk("5"))
+    assert [future.result() for future in futures] == ["a1: 1", "b: 5", "a2: 3", "a1: 2", "a3: 4"]
+
+
+async def test_what_nobody_asks_any_more_is_left_out():
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("a1", "a2", "a3", "a2")]
+    futures[0].cancel()
+    futures[1].cancel()
+    await turn()
+    assert line.wire.writes == [said_all([("a2", 1), ("a3", 1)])]
+    line.hear(array("1", "2"))
+    assert [futures[2].result(), futures[3].result()] == ["a3: 2", "a2: 1"]
+
+
+async def test_the_last_who_waits_is_asked_for_alone():
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("a1", "a2", "a3")]
+    futures[0].cancel()
+    futures[2].cancel()
+    await turn()
+    assert line.wire.writes == [said("a2")]
+    line.hear(bulk("1"))
+    assert futures[1].result() == "a2: 1"
+
+
+async def test_an_error_in_an_answer_is_of_those_who_asked_that():
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("a1", "a2", "a3")]
+    await turn()
+    line.hear(b"*3\r\n$1\r\n1\r\n-ERR cannot be read\r\n$1\r\n3\r\n")
+    assert [futures[0].result(), futures[2].result()] == ["a1: 1", "a3: 3"]
+    assert (failure(futures[1]).kind, failure(futures[1]).nothing_ran) == ("script", False)
+    assert line.owner.troubles == []
+
+
+async def test_an_error_in_an_answer_may_be_about_the_store():
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("a1", "a2")]
+    await turn()
+    line.hear(b"*2\r\n-OOM command not allowed\r\n$1\r\n2\r\n")
+    assert failure(futures[0]).nothing_ran
+    assert futures[1].result() == "a2: 2"
+    assert [fault.kind for fault in line.owner.troubles] == ["other"]
 
 
 async def test_an_unknown_script_is_sent_once_more_for_all():
@@ -225,9 +294,9 @@ class Numbering:
         command = self.reader.gets()
         if command is False:
             return b""
-        word, *times = command[2:]
-        texts = [self._next(word.decode()) for _ in range(int(times[0]) if times else 1)]
-        return array(*texts) if times else bulk(texts[0])
+        asked = zip(command[2::2], command[3::2], strict=True)
+        texts = [self._next(word.decode()) for word, times in asked for _ in range(int(times))]
+        return array(*texts) if len(texts) > 1 else bulk(texts[0])
 
     def _next(self, word: str) -> str:
         self.numbers[word] += 1
@@ -235,7 +304,10 @@ class Numbering:
 
 
 # What each of a row of callers asks, and whether it gives up: before its question is sent, after, or not.
-rows = st.lists(st.tuples(st.sampled_from("aabc"), st.sampled_from(["waits", "before", "after"])), max_size=30)
+rows = st.lists(
+    st.tuples(st.sampled_from(["a1", "a1", "a2", "a3", "b", "c"]), st.sampled_from(["waits", "before", "after"])),
+    max_size=30,
+)
 
 
 @settings(max_examples=100)
@@ -255,10 +327,10 @@ def test_everybody_hears_an_answer_to_their_own_question_in_order(turns, cut):
         for at in range(0, len(stream), cut):
             line.hear(stream[at : at + cut])
         assert not line.link.lost
-        for word in "abc":
+        for word in ("a1", "a2", "a3", "b", "c"):
             answers = [future.result() for one, future in heard if one == word]
             assert all(answer.startswith(f"{word}: ") for answer in answers)
-            numbers = [int(answer[3:]) for answer in answers]
+            numbers = [int(answer.partition(" ")[2]) for answer in answers]
             assert numbers == sorted(set(numbers))
 
     asyncio.run(play())
