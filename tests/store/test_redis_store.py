@@ -62,15 +62,16 @@ async def test_exactly_the_limit_is_admitted_of_many_at_once(open_store, redis_c
 
 
 @pytest.mark.parametrize("protocol", ["", "?protocol=3"])
-async def test_the_same_asked_by_many_at_once_is_one_command(
+async def test_what_many_ask_at_once_by_the_same_limits_is_one_command(
     open_store, redis_client, redis_url, make_charge, protocol
 ):
     """And each hears what it would hear alone: who came first has most left. The log of the window has one entry."""
     store = await open_store(redis_url + protocol)
-    ask, other = Ask([make_charge(150)]), Ask([make_charge(150, "other")])
+    ask, others = Ask([make_charge(150)]), {7: Ask([make_charge(150, "other")]), 8: Ask([make_charge(151)])}
     await redis_client.config_resetstat()
-    decisions = await asyncio.gather(*(store.admit(other if i == 7 else ask, "") for i in range(201)))
-    assert await calls_of(redis_client, "evalsha") == 2
+    decisions = await asyncio.gather(*(store.admit(others.get(i, ask), "") for i in range(202)))
+    assert await calls_of(redis_client, "evalsha") == 2, "the limit of another caller, and another limit"
+    assert decisions.pop(8).verdicts[0].remaining == 0, "151, of which 150 are used: its command went out second"
     assert decisions.pop(7).verdicts[0].remaining == 149
     assert [decision.verdicts[0].remaining for decision in decisions] == [*range(149, -1, -1), *[0] * 50]
     assert [decision.admitted for decision in decisions] == [True] * 150 + [False] * 50
