@@ -17,8 +17,8 @@ from gateway.store import Grants, StoreDown
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.link import Argument, Decode, Link, pack
 from gateway.store.connection.pipeline import OnEvent, Pipeline, ignore_event
-from gateway.store.scripts.admissions import ALIKE, Admissions, load_scripts
-from gateway.store.scripts.forms import Form
+from gateway.store.scripts.admissions import Admissions, load_scripts
+from gateway.store.scripts.forms import AdmitForm
 from gateway.store.scripts.grants import GRANTED, in_force, noted
 from gateway.store.scripts.guards import (
     LIST,
@@ -112,8 +112,8 @@ class RedisStore:
 
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
         if ask.kind.alike and not self.now_us:
-            form: Form = ask.packed[0] if ask.packed else self._admissions.remember(ask)
-            return self._pipeline.ask_alike(form, ask, ALIKE)
+            form: AdmitForm = ask.packed[0] if ask.packed else self._admissions.form(ask)
+            return self._pipeline.ask_in(form, ask, form)
         return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True, now_us=self.now_us))
 
     def peek(self, ask: Ask) -> "asyncio.Future[Decision]":

@@ -14,7 +14,7 @@ from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
 from gateway.store.connection.faults import fault_of
 from gateway.store.connection.link import pack
 from gateway.store.scripts import admissions as admissions_module
-from gateway.store.scripts.admissions import Admissions, admit_once, admit_several
+from gateway.store.scripts.admissions import Admissions
 from gateway.store.scripts.limits import ADMIT, Argument, decode_several, encode_admit
 from tests.contract import test_random_guards as random_guards
 from tests.contract.counters import PREFIX, CoreModel, Scripts
@@ -212,11 +212,11 @@ def test_how_a_command_asks_for_several() -> None:
     limit = Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",))
     asks = [Ask([Charge(limit, f"x:{name}", 1)], [Guard(Pausing("p", 1), f"p:{name}")]) for name in ("a", "bé")]
     admissions = Admissions(PREFIX)
-    assert len({admissions.remember(ask) for ask in asks}) == 1
+    (form,) = {admissions.form(ask) for ask in asks}
     once = encode_admit(asks[1], "", prefix=PREFIX, commit=True)
-    assert admit_once(asks[1]) == pack(("EVALSHA", ADMIT.sha1_hex, *once))
+    assert form.once(asks[1]) == pack(("EVALSHA", ADMIT.sha1_hex, *once))
     callers = [(asks[0], 1), (asks[1], 250)]
-    assert admit_several(callers) == pack(("EVALSHA", ADMIT.sha1_hex, *together(callers, 0)))
+    assert form.several(callers) == pack(("EVALSHA", ADMIT.sha1_hex, *together(callers, 0)))
 
 
 def test_who_is_asked_something_else_has_another_form() -> None:
@@ -227,14 +227,14 @@ def test_who_is_asked_something_else_has_another_form() -> None:
         Ask([Charge(limit, "x", 1), Charge(limit, "y", 1)]),
         Ask([Charge(limit, "x", 1)], [Guard(Pausing("p", 1), "p")]),
     ]
-    assert len({admissions.remember(ask) for ask in asks}) == 4
+    assert len({admissions.form(ask) for ask in asks}) == 4
 
 
 def test_forms_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admissions_module, "_MOST_FORMS", 2)
     admissions = Admissions(PREFIX)
     asks = [Ask([Charge(Limit("x", Algorithm.FIXED_WINDOW, quota, 60, ("k",)), "x", 1)]) for quota in (1, 2, 3, 1)]
-    assert len({id(admissions.remember(ask)) for ask in asks}) == 4
+    assert len({id(admissions.form(ask)) for ask in asks}) == 4
     assert len(admissions._forms) <= 2
 
 

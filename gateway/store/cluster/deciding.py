@@ -9,9 +9,9 @@ from gateway.store import StoreDown
 from gateway.store.cluster.groups import Group, by_slot, one_by_one, together
 from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
-from gateway.store.connection.crowd import Alike
+from gateway.store.connection.crowd import Form
 from gateway.store.connection.faults import Redirected
-from gateway.store.scripts.admissions import ALIKE, Admissions, admit_once
+from gateway.store.scripts.admissions import Admissions
 from gateway.store.scripts.limits import ADMIT, decode_admit
 
 Groups = tuple[Group, ...]
@@ -113,10 +113,10 @@ class Deciding:
                 future.cancel()
         return answers
 
-    def _question(self, group: Group, lease: str, *, commit: bool) -> tuple[Message, Alike | None]:
+    def _question(self, group: Group, lease: str, *, commit: bool) -> tuple[Message, Form | None]:
         if commit and group.ask.kind.alike and not self.now_us:
-            self._admissions.remember(group.ask)
-            return (admit_once(group.ask), decode_admit, group.ask, ADMIT.source), ALIKE
+            form = self._admissions.form(group.ask)
+            return (form.once(group.ask), decode_admit, group.ask, ADMIT.source), form
         return self._admissions.write(group.ask, lease, commit=commit, now_us=self.now_us), None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.store import StoreDown
 from gateway.store.cluster.topology import Address
 from gateway.store.connection.commands import with_source
-from gateway.store.connection.crowd import Alike
+from gateway.store.connection.crowd import Form
 from gateway.store.connection.faults import code_of
 from gateway.store.connection.link import Decode, pack
 from gateway.store.connection.pipeline import Pipeline
@@ -32,12 +32,12 @@ class Node:
         self.tag = ""
         self.used_at = 0.0
 
-    def ask(self, message: Message, alike: Alike | None) -> "asyncio.Future[Any]":
-        """`Pipeline.ask`; or, if `alike` says how, together with those who send the same."""
-        if alike is None:
+    def ask(self, message: Message, form: Form | None) -> "asyncio.Future[Any]":
+        """`Pipeline.ask`; in this form, if it has one, together with those who ask the same."""
+        if form is None:
             return self.pipeline.ask(*message)
         question = message[2]
-        return self.pipeline.ask_alike(question, question, alike)
+        return self.pipeline.ask_in(form, question, question)
 
     @property
     def fault(self) -> StoreDown | None:

@@ -17,7 +17,7 @@ from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
 from gateway.store.cluster.topology import SLOTS, Address, discover, tag_within
-from gateway.store.connection.crowd import Alike
+from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import Redirected, cluster_fault_of
 from gateway.store.connection.link import Link
@@ -80,11 +80,11 @@ class Nodes:
         """Those that serve slots."""
         return self._primaries
 
-    def send(self, slot: int, message: Message, alike: Alike | None = None) -> "asyncio.Future[Any]":
+    def send(self, slot: int, message: Message, form: Form | None = None) -> "asyncio.Future[Any]":
         """Send a packed command to the server of the slot. `answer` has the rest."""
         node = self._owners[slot]
         if node is not None:
-            return node.ask(message, alike)
+            return node.ask(message, form)
         return refused(self._unknown or StoreDown("other", f"no primary serves slot {slot}"))
 
     async def answer(self, slot: int, message: Message, sent: "asyncio.Future[Any]") -> Any:
@@ -101,9 +101,9 @@ class Nodes:
             # In a task: a call's coroutine cannot have a deadline of its own.
             return await asyncio.create_task(self._follow(slot, message, node, redirected), name="redirected")
 
-    async def ask(self, slot: int, message: Message, alike: Alike | None = None) -> Any:
+    async def ask(self, slot: int, message: Message, form: Form | None = None) -> Any:
         """`send` and `answer`."""
-        return await self.answer(slot, message, self.send(slot, message, alike))
+        return await self.answer(slot, message, self.send(slot, message, form))
 
     def well(self, slot: int) -> bool:
         """Whether commands about this slot flow right now."""

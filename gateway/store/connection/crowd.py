@@ -7,7 +7,7 @@ each; and for a fraction of that where callers with much traffic ask the same qu
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Protocol, final
 
 from gateway.store import StoreDown
 from gateway.wire.run import Promise
@@ -16,40 +16,45 @@ MOST_CALLS, MOST_QUESTIONS = 250, 64
 """In one command: the server does nothing else while it runs a script."""
 
 Asked = Sequence[tuple[Any, int]]
-"""Each question (what `decode` is told as context), and how many ask it."""
+"""Each question (its context), and how many ask it."""
 
 
-class Alike(NamedTuple):
-    """How commands are put together that ask questions of one kind.
+class Form(Protocol):
+    """How questions of one kind are put: commands, and what the answers mean.
 
-    write       write(context): the command that asks one question once
-    decode      decode(reply, context) of that
-    write_all   write_all(asked): the command that asks them all
-    decode_all  decode_all(reply, asked): one answer for each who asks, question by question; where the server's answer
-                to a question is an error, that error
-    source      of the script that the commands run by its sha
+    source  of the script that the commands run by its sha
     """
 
-    write: Callable[[Any], bytes]
-    decode: Callable[[Any, Any], Any]
-    write_all: Callable[[Asked], bytes]
-    decode_all: Callable[[Any, Asked], Sequence[Any]]
-    source: str
+    @property
+    def source(self) -> str: ...
+
+    def once(self, context: Any) -> bytes:
+        """The command that asks this question once."""
+
+    def decode(self, reply: Any, context: Any) -> Any:
+        """The answer in its reply."""
+
+    def several(self, asked: Asked) -> bytes:
+        """The command that asks them all."""
+
+    def decode_several(self, reply: Any, asked: Asked) -> Sequence[Any]:
+        """One answer for each who asks, question by question; where the server answers with an error, that error."""
 
 
 def _waiting(promises: "Sequence[Promise[Any]]") -> "list[Promise[Any]]":
     return [promise for promise in promises if not promise.done()]
 
 
+@final
 class Crowd:
     """To a link it is a promise, whose answer is one for each: question by question, and then as they came."""
 
-    __slots__ = ("_alike", "_asking", "_calls")
+    __slots__ = ("_asking", "_calls", "_form")
 
-    def __init__(self, alike: Alike, context: Any, first: "Promise[Any]") -> None:
+    def __init__(self, form: Form, context: Any, first: "Promise[Any]") -> None:
         self._asking = {context: [first]}
         self._calls = 1
-        self._alike = alike
+        self._form = form
 
     def join(self, context: Any, promise: "Promise[Any]") -> bool:
         """False = the crowd is full."""
@@ -65,14 +70,14 @@ class Crowd:
 
     def question(self) -> tuple["Promise[Any] | Crowd", Callable[[Any, Any], Any], Any, bytes]:
         """(who waits, decode, context, command) when it is sent: whoever has given up by then is not asked for."""
-        alike = self._alike
+        form = self._form
         asking = {context: left for context, them in self._asking.items() if (left := _waiting(them))}
         asked = [(context, len(left)) for context, left in asking.items()]
         if sum(times for _, times in asked) > 1:
             self._asking = asking
-            return self, alike.decode_all, asked, alike.write_all(asked)
+            return self, form.decode_several, asked, form.several(asked)
         context, (promise, *_) = next(iter((asking or self._asking).items()))
-        return promise, alike.decode, context, alike.write(context)
+        return promise, form.decode, context, form.once(context)
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
@@ -100,7 +105,7 @@ class Sharing:
         self.shared: list[int] = []
         self._pending = pending
 
-    def join(self, at: int, unsent: int, context: Any, promise: "Promise[Any]", alike: Alike) -> bool:
+    def join(self, at: int, unsent: int, context: Any, promise: "Promise[Any]", form: Form) -> bool:
         """Wait for this one of so many unsent commands too. False = there has to be another one: too many wait for it,
         or a server at fault has answered it already."""
         place = at - unsent
@@ -108,7 +113,7 @@ class Sharing:
             return False
         crowd, decode, its_context, *rest = self._pending[place]
         if type(crowd) is not Crowd:
-            crowd = Crowd(alike, its_context, crowd)
+            crowd = Crowd(form, its_context, crowd)
             self._pending[place] = (crowd, decode, its_context, *rest)
             self.shared.append(at)
         return crowd.join(context, promise)

@@ -18,7 +18,7 @@ import hiredis
 
 from gateway.store import StoreDown
 from gateway.store.connection.commands import with_source
-from gateway.store.connection.crowd import Alike, Crowd, Sharing
+from gateway.store.connection.crowd import Crowd, Form, Sharing
 from gateway.store.connection.faults import fault_of, is_about_the_store
 from gateway.wire.run import Promise
 
@@ -84,7 +84,7 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._pending: deque[Slot] = deque()
         self._unsent: list[bytes] = []
-        self._first: dict[Any, int] = {}  # by form the place among these of what others may share
+        self._first: dict[Any, int] = {}  # by key the place among these of what others may share
         self._sharing = Sharing(self._pending)
         self._timer: asyncio.TimerHandle | None = None
         self._look_due_s = self._listening_since_s = 0.0
@@ -111,17 +111,17 @@ class Link(asyncio.Protocol):
         self._enqueue(command, (promise, decode, context, monotonic(), command, source))
         return promise
 
-    def send_alike(self, form: Any, context: Any, alike: Alike) -> "Promise[Any]":
-        """`send`; those with the same form share one command, while it is not sent yet."""
+    def send_in(self, form: Form, context: Any, key: Any) -> "Promise[Any]":
+        """`send` this question in its form; those with the same key share one command, while it is not sent yet."""
         promise: Promise[Any] = Promise(loop=self._loop)
         end = len(self._unsent)
-        at = self._first.setdefault(form, end)
+        at = self._first.setdefault(key, end)
         if at != end:
-            if self._sharing.join(at, end, context, promise, alike):
+            if self._sharing.join(at, end, context, promise, form):
                 return promise
-            self._first[form] = end
-        command = alike.write(context)
-        self._enqueue(command, (promise, alike.decode, context, monotonic(), command, alike.source))
+            self._first[key] = end
+        command = form.once(context)
+        self._enqueue(command, (promise, form.decode, context, monotonic(), command, form.source))
         return promise
 
     def tell(self, command: bytes, source: str = "") -> None:
@@ -174,7 +174,7 @@ class Link(asyncio.Protocol):
         promise, decode, context, _, _, _ = slot
         if promise is None or promise.done():
             return
-        if isinstance(promise, Crowd):
+        if type(promise) is Crowd:
             self._settle_crowd(promise, slot, reply)
             return
         try:

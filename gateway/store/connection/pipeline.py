@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.store import StoreDown
-from gateway.store.connection.crowd import Alike
+from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import fault_of, needs_redial
 from gateway.store.connection.link import Decode, Link
@@ -93,11 +93,11 @@ class Pipeline:
             return self._link.send(command, decode, context, source)
         return refused(self._fault)
 
-    def ask_alike(self, form: Any, context: Any, alike: Alike) -> "asyncio.Future[Any]":
-        """`ask`; those who ask with the same form in one turn of the event loop share one command."""
+    def ask_in(self, form: Form, context: Any, key: Any) -> "asyncio.Future[Any]":
+        """`ask` this question in its form; those with the same key in one turn of the event loop share one command."""
         if self._fault is None:
             assert self._link is not None, "up means linked"
-            return self._link.send_alike(form, context, alike)
+            return self._link.send_in(form, context, key)
         return refused(self._fault)
 
     def tell(self, command: bytes, source: str = "") -> bool:

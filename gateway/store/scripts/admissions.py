@@ -6,10 +6,9 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.connection.crowd import Alike
 from gateway.store.connection.link import Decode, Link, pack
-from gateway.store.scripts.forms import Form, bulk
-from gateway.store.scripts.limits import ADMIT, SCRIPTS, decode_admit, decode_several, encode_admit
+from gateway.store.scripts.forms import AdmitForm, bulk
+from gateway.store.scripts.limits import ADMIT, SCRIPTS, decode_admit, encode_admit
 from gateway.store.scripts.statuses import STATUS
 
 Admission = tuple[bytes, Decode, Ask, str]
@@ -18,23 +17,6 @@ Admission = tuple[bytes, Decode, Ask, str]
 _PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
 
 _MOST_FORMS = 1_000
-
-
-def admit_once(ask: Ask) -> bytes:
-    """The command for one call of a caller that is remembered."""
-    form, keys = ask.packed
-    command: bytes = form.once(keys)
-    return command
-
-
-def admit_several(asked: Sequence[tuple[Ask, int]]) -> bytes:
-    """The command for so many calls of each of them: callers that are remembered, of one form."""
-    form: Form = asked[0][0].packed[0]
-    return form.several([(ask.packed[1], times) for ask, times in asked])
-
-
-ALIKE = Alike(admit_once, decode_admit, admit_several, decode_several, ADMIT.source)
-"""How calls are decided together, see `Kind.alike`."""
 
 
 class Admissions:
@@ -46,7 +28,7 @@ class Admissions:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.ahead_us = 0
-        self._forms: dict[tuple[int, tuple[bytes, ...]], Form] = {}
+        self._forms: dict[tuple[int, tuple[bytes, ...]], AdmitForm] = {}
 
     def write(self, ask: Ask, lease: str, *, commit: bool, now_us: int = 0) -> Admission:
         """One decision; commit False = peek. now_us: 0 = the server's clock; anything else is for tests."""
@@ -57,23 +39,23 @@ class Admissions:
         decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
         return command, decode, ask, ADMIT.source
 
-    def remember(self, ask: Ask) -> Form:
-        """The form of an ask whose calls all send the same, see `Kind.alike`; from now on they are written by ALIKE."""
+    def form(self, ask: Ask) -> AdmitForm:
+        """How an ask is put whose calls all send the same, see `Kind.alike`: worked out once, and remembered by it."""
         if ask.packed is None:
             keys, *arguments = encode_admit(ask, "", prefix=self._prefix, commit=True)
             assert isinstance(keys, int), "the number of keys comes first"
             packed = b"".join([bulk(str(key).encode()) for key in arguments[:keys]])
-            ask.packed = self._form(keys, cast("tuple[bytes, ...]", tuple(arguments[keys + 3 :]))), packed
-        form: Form = ask.packed[0]
+            ask.packed = self._of(keys, cast("tuple[bytes, ...]", tuple(arguments[keys + 3 :]))), packed
+        form: AdmitForm = ask.packed[0]
         return form
 
-    def _form(self, keys: int, rules: tuple[bytes, ...]) -> Form:
+    def _of(self, keys: int, rules: tuple[bytes, ...]) -> AdmitForm:
         """One for all who are asked the same: by it they know each other."""
         known = self._forms.get((keys, rules))
         if known is None:
             if len(self._forms) >= _MOST_FORMS:
                 self._forms.clear()
-            known = self._forms[keys, rules] = Form(ADMIT.sha1_hex, keys, rules)
+            known = self._forms[keys, rules] = AdmitForm(keys, rules)
         return known
 
     def probe(self, name: str) -> Admission:

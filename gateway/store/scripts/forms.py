@@ -7,6 +7,9 @@ caller are the keys; the rules are remembered once.
 from collections.abc import Sequence
 from struct import pack
 
+from gateway.core.ask import Ask
+from gateway.store.scripts.limits import ADMIT, decode_admit, decode_several
+
 _EVALSHA = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b"
 _ONCE = b"$5\r\nadmit\r\n$1\r\n0\r\n$0\r\n\r\n"
 _SEVERAL = b"$7\r\nseveral\r\n$1\r\n0\r\n%b"
@@ -19,18 +22,20 @@ def bulk(argument: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(argument), argument)
 
 
-class Form:
-    """The commands that ask for decisions by these rules. What they mean is in `lua/admit.lua`.
+class AdmitForm:
+    """How decisions by these rules are asked for, see `Form`. A question is an `Ask` that remembers this form.
 
-    sha1_hex  of the script
-    keys      how many each caller has
-    rules     the arguments that tell what each of the keys is
+    keys   how many each caller has
+    rules  the arguments that tell what each of the keys is
     """
 
-    __slots__ = ("_arguments", "_head", "_keys", "_rules", "_sha1_hex", "_tail")
+    __slots__ = ("_arguments", "_head", "_keys", "_rules", "_tail")
 
-    def __init__(self, sha1_hex: str, keys: int, rules: Sequence[bytes]) -> None:
-        self._sha1_hex = sha1_hex.encode()
+    source = ADMIT.source
+    decode = staticmethod(decode_admit)
+    decode_several = staticmethod(decode_several)
+
+    def __init__(self, keys: int, rules: Sequence[bytes]) -> None:
         self._keys = keys
         self._rules = b"".join(map(bulk, rules))
         self._arguments = 3 + _ARGUMENTS + len(rules)
@@ -39,14 +44,15 @@ class Form:
 
     def _begin(self, callers: int) -> bytes:
         keys = callers * self._keys
-        return _EVALSHA % (self._arguments + keys, self._sha1_hex, bulk(b"%d" % keys))
+        return _EVALSHA % (self._arguments + keys, ADMIT.sha1_hex.encode(), bulk(b"%d" % keys))
 
-    def once(self, keys: bytes) -> bytes:
-        """Admit one call. keys: the caller's, as the protocol's bytes."""
-        return self._head + keys + self._tail
+    def once(self, ask: Ask) -> bytes:
+        """Admit one call."""
+        packed: bytes = ask.packed[1]
+        return self._head + packed + self._tail
 
-    def several(self, callers: Sequence[tuple[bytes, int]]) -> bytes:
+    def several(self, asked: Sequence[tuple[Ask, int]]) -> bytes:
         """Admit so many calls (at most 65,535) of each of these callers."""
-        times = pack(f">{len(callers)}H", *[times for _, times in callers])
-        keys = b"".join([keys for keys, _ in callers])
-        return b"%b%b%b%b" % (self._begin(len(callers)), keys, _SEVERAL % bulk(times), self._rules)
+        times = pack(f">{len(asked)}H", *[times for _, times in asked])
+        keys = b"".join([ask.packed[1] for ask, _ in asked])
+        return b"%b%b%b%b" % (self._begin(len(asked)), keys, _SEVERAL % bulk(times), self._rules)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import gateway.store.connection.crowd as crowd
 from gateway.store import StoreDown
-from gateway.store.connection.crowd import Alike
 from gateway.store.connection.link import pack
 from tests.store.connection.test_link import Line, failure, trouble, turn
 
@@ -25,12 +24,6 @@ def one(reply: bytes, word: str) -> str:
     return f"{word}: {reply.decode()}"
 
 
-def each(reply: list[bytes], asked: Asked) -> list[str | Exception]:
-    words = [word for word, times in asked for _ in range(times)]
-    answers = zip(words, reply, strict=True)
-    return [answer if isinstance(answer, Exception) else one(answer, word) for word, answer in answers]
-
-
 def said(word: str) -> bytes:
     return said_all([(word, 1)])
 
@@ -39,13 +32,21 @@ def said_all(asked: Asked) -> bytes:
     return pack(("EVALSHA", "0" * 40, *[part for word, times in asked for part in (word, times)]))
 
 
-ALIKE = Alike(said, one, said_all, each, "return 1")
+class Words:
+    """A form whose questions are words."""
+
+    source, once, decode, several = "return 1", staticmethod(said), staticmethod(one), staticmethod(said_all)
+
+    def decode_several(self, reply: list[bytes], asked: Asked) -> list[str | Exception]:
+        words = [word for word, times in asked for _ in range(times)]
+        answers = zip(words, reply, strict=True)
+        return [answer if isinstance(answer, Exception) else one(answer, word) for word, answer in answers]
 
 
 class Crowded(Line):
     def wonder(self, word: str) -> "asyncio.Future[str]":
-        """Words that begin with the same letter are questions of one form."""
-        return self.link.send_alike(word[0], word, ALIKE)
+        """Words that begin with the same letter may share a command."""
+        return self.link.send_in(Words(), word, word[0])
 
 
 def array(*texts: str) -> bytes:
@@ -121,7 +122,7 @@ async def test_so_is_what_it_asks(monkeypatch):
     assert [future.result() for future in futures] == ["a1: 1", "a2: 3", "a1: 2", "a3: 4", "a2: 5"]
 
 
-async def test_who_asks_by_the_same_form_in_one_turn_shares_a_command():
+async def test_who_asks_something_like_it_in_one_turn_shares_a_command():
     line = Crowded()
     futures = [line.wonder(word) for word in ("a1", "b", "a2", "a1", "a3")]
     await turn()
