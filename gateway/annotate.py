@@ -1,6 +1,5 @@
 """Annotate: the answer's head for the caller. Hop-by-hop out; rate limits, request id and status of this hop in."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from gateway.call import Call, Gateway
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
 from gateway.core.http.framing import Fields
 from gateway.core.http.headers import LimitState, tightest, visible
+from gateway.core.http.their_limits import beside
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
 
@@ -36,10 +36,13 @@ class Passed:
             drop |= {b"content-length"}
         if not self.chunked and "Trailer" in answer.headers:
             drop |= {b"trailer"}
+        added = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
+        if answer.status == 426:  # has to say what to change to (RFC 9110 §15.5.22), and changes pass us
+            drop -= {b"upgrade"}
+            added += b"Connection: Upgrade\r\n"
         self.drop = drop
         self.limits = not LIMIT_FIELDS.isdisjoint([lower[name] for name, _ in answer.fields])
         fields = () if self.limits else answer.fields
-        added = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
         self.start = response_head(answer.status, answer.reason, fields, drop, added)[: -len(b"\r\n")]
 
 
@@ -133,8 +136,9 @@ def _merged_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> bytes:
     theirs_tighter = _theirs_is_tighter(call, fields, states)
     if states and not theirs_tighter and call.gateway.fields.legacy:
         drop |= _LEGACY
-    merged = _without_clashes(fields, states) if call.gateway.fields.draft else fields
-    return text(keep(merged, drop)) + limit_lines(call, hide_legacy=theirs_tighter)
+    if states and call.gateway.fields.draft:
+        fields = beside(fields, {state.limit.name for state in states})
+    return text(keep(fields, drop)) + limit_lines(call, hide_legacy=theirs_tighter)
 
 
 def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState]) -> bool:
@@ -146,17 +150,3 @@ def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState])
             call.record.upstream_limit_remaining = int(value)
             return not states or int(value) < tightest(states).verdict.remaining
     return False
-
-
-def _without_clashes(fields: Fields, states: Sequence[LimitState]) -> Fields:
-    """Items of the upstream that have the name of one of our limits get the prefix `up-`."""
-    names = [state.limit.name.encode("ascii") for state in states]
-    clash = re.compile(rb'(^|,)([ \t]*)"(%b)"' % b"|".join(map(re.escape, names))) if names else None
-    if clash is None:
-        return fields
-    return tuple(
-        (name, clash.sub(rb'\1\2"up-\3"', value))
-        if lower[name] in (b"ratelimit", b"ratelimit-policy")
-        else (name, value)
-        for name, value in fields
-    )

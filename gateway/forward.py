@@ -90,13 +90,13 @@ async def attempt(
         learning = call.route.upstream.learning
         if learning is not None:
             learn(call, learning, head)
-        if call.passage is not None and exchange.body is not None:
-            head_arrived(call, head)
         if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
         body = exchange.body
         if body is not None and body.failure is not None and not body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
+        if call.passage is not None and (body is not None or head.upgrade):
+            head_arrived(call, head)
     except BaseException as failure:
         upload.stop()
         exchange.abort()

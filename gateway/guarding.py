@@ -56,7 +56,7 @@ def give_back(call: Call) -> None:
 
 
 def head_arrived(call: Call, answer: ResponseHead) -> None:
-    """A probe has done its work when the answer begins: its body may be a stream that goes on for hours."""
+    """A probe has done its work when the answer begins: its body, or its tunnel, may go on for hours."""
     if call.passage is not None and call.passage.standing.probe:
         took_s = call.gateway.clock() - call.forwarded_at
         attempt_ended(call, call.policies.classes.counted("", answer.status), took_s)

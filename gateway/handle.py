@@ -69,12 +69,14 @@ async def handle(request: Request, gateway: Gateway) -> None:
 
 
 def left(call: Call, exchange: Answered | None) -> None:
-    """The caller closed its socket, or a drain's grace is over."""
+    """The caller closed its socket, or did not read its answer and was cut; or a drain's grace is over."""
     record, gateway = call.record, call.gateway
     cut = gateway.clock() >= gateway.cut_at - CUT_SLACK_S
     record.status = record.status or (503 if cut else 499)
     record.aborted_by = "gateway" if cut else "client"
     record.error_class = "drained" if cut else "client_closed"
+    if call.request.connection.unread:
+        record.error_detail = "the caller did not read its answer"
     call.request.connection.abort()
     if exchange is not None:
         exchange.abort()

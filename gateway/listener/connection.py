@@ -30,12 +30,12 @@ class Connection(Writing):
 
     `keep_alive` may be cleared by the call: then the socket is closed behind the answer. `deadline` belongs to the
     listener's sweeper: it covers an unfinished head, a slow body, an idle socket or a caller that does not read,
-    whichever the socket is waiting for.
+    whichever the socket is waiting for. `unread` says that it was the last of these, and that the socket was reset.
     """
 
     __slots__ = (
         "_body_started", "_buffer", "_closing", "_continuing", "_handed_over", "_head_started", "_listener", "_run",
-        "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme",
+        "_unsent", "body", "deadline", "keep_alive", "peer_ip", "scheme", "unread",
     )  # fmt: skip
 
     def __init__(self, listener: "Listener", loop: asyncio.AbstractEventLoop) -> None:
@@ -54,6 +54,7 @@ class Connection(Writing):
         self.keep_alive = True
         self.peer_ip = ""
         self.scheme = listener.scheme
+        self.unread = False
 
     # Socket events
 
@@ -150,6 +151,7 @@ class Connection(Writing):
         if self._unsent and self._still_reads():
             self._set_deadline()
         elif self._unsent:
+            self.unread = True
             self.abort()
         elif self._run is not None:
             self.deadline = FOREVER

@@ -164,6 +164,43 @@ async def test_a_probe_whose_answer_streams_closes_it_when_the_answer_begins(sta
     assert (await probe).endswith(b"half")
 
 
+async def test_a_probe_that_becomes_a_tunnel_closes_it_when_the_tunnel_begins(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    upstream.script = always(BAD)
+    for _ in range(3):
+        await call(gateway)
+    await ready_to_probe(gateway)
+
+    async def echo(_request: Received, socket: Socket) -> None:
+        await socket.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        while data := await socket.reader.read(100):
+            await socket.send(data)
+
+    upstream.script = echo
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\nX-Connection-Id: c1\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await closed_for_all(gateway)
+    writer.write(b"still")
+    assert await reader.readexactly(5) == b"still"
+    writer.close()
+    [*_, record] = await gateway.records.wait(4)
+    assert (record.status, record.breaker_state) == (101, "half_open")
+
+
+async def test_a_probe_whose_answer_is_broken_from_the_start_has_failed(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream))
+    upstream.script = always(BAD)
+    for _ in range(3):
+        await call(gateway)
+    await ready_to_probe(gateway)
+    seen = changes(gateway)
+    upstream.script = always(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+    status, _, _ = await call(gateway)
+    assert status == 502
+    assert [change.state for _, change in seen] == [State.HALF_OPEN, State.OPEN]
+
+
 async def closed_for_all(gateway: Running) -> None:
     """Until the store says so."""
     while (await gateway.gateway.store.guards([GUARD]))[1][0].state is not State.CLOSED:

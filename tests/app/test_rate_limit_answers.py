@@ -162,6 +162,12 @@ UPSTREAM_FIELDS = [
     ),
     ("X-RateLimit-Remaining: many", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Remaining: many"]),
     ("Retry-After: 120", ["Retry-After: 120"], []),
+    (  # of draft -07, as many libraries of today send them
+        "RateLimit-Policy: 100;w=60\r\nRateLimit: limit=100, remaining=7, reset=5",
+        ['RateLimit-Policy: "up-100";q=100;w=60', 'RateLimit: "up-100";r=7;t=5'],
+        ["RateLimit-Policy: 100", "RateLimit: limit"],
+    ),
+    ("RateLimit-Policy: (((\r\nRateLimit: soon", ['RateLimit: "tenant-10m";r=499;'], ["RateLimit: soon"]),
 ]
 
 
@@ -175,6 +181,9 @@ async def test_the_upstreams_own_fields_are_merged(
         assert f"\r\n{line}" in head
     for line in gone:
         assert f"\r\n{line}" not in head
+    for name in ("RateLimit", "RateLimit-Policy"):
+        values = [line.partition(": ")[2] for line in head.split("\r\n") if line.startswith(f"{name}: ")]
+        assert "tenant-10m" in dict(http_sf.parse(", ".join(values).encode(), tltype="list"))
 
 
 async def test_head_refusals_have_no_body(start: Start, upstream: Upstream) -> None:

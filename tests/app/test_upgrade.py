@@ -8,7 +8,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from tests.app.conftest import ONE_ROUTE, Running, Start
-from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.upstream import Received, Socket, Upstream, always
 
 SLOTS = (
     ONE_ROUTE.replace("limits:\n", "limits:\n  slots: {algorithm: concurrency, limit: 1, lease: 60s, key: [tenant]}\n", 1)
@@ -92,3 +92,13 @@ async def test_an_upgrade_with_a_body_is_not_an_upgrade(gateway: Running, upstre
     ask = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nab"
     await gateway.raw(ask, until=b"ok")
     assert upstream.received[0].fields("Upgrade") == []
+
+
+async def test_an_upgrade_that_is_required_is_named(gateway: Running, upstream: Upstream) -> None:
+    """A 426 without `Upgrade` would be none (RFC 9110 §15.5.22)."""
+    fields = b"Upgrade: websocket\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\nSec-WebSocket-Version: 13\r\n"
+    upstream.script = always(b"HTTP/1.1 426 Upgrade Required\r\n" + fields + b"Content-Length: 0\r\n\r\n")
+    answer = await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", until=b"\r\n\r\n")
+    lines = answer.split(b"\r\n")
+    assert {b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"} <= {*lines}
+    assert b"X-Hop" not in answer

@@ -150,6 +150,7 @@ async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> Non
             await asyncio.sleep(0.05)
     [record] = await gateway.records.wait(1)
     assert (record.status, record.aborted_by) == (200, "client")
+    assert record.error_detail == "the caller did not read its answer"
     await upstream.until(lambda: upstream.open_sockets == 0)
 
 

@@ -118,10 +118,15 @@ def _current(value: str, windows: dict[str, int], now_us: int) -> Iterator[_Quot
 
 def _items(value: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Members of a list (RFC 9651 §3.1) with their parameters, as they are written. Quotes are respected."""
-    for member in _split(value, ","):
+    for member in members(value):
         name, *parameters = _split(member, ";")
         pairs = (parameter.partition("=") for parameter in parameters)
         yield name.strip(), {key.strip().lower(): text.strip() for key, _, text in pairs}
+
+
+def members(value: str) -> Iterator[str]:
+    """What stands between the commas of a list."""
+    return (member.strip() for member in _split(value, ","))
 
 
 def _split(text: str, separator: str) -> Iterator[str]:

@@ -1,0 +1,63 @@
+"""An upstream's rate-limit fields beside ours: one list that can be read, in which none of theirs has a name of ours.
+
+`RateLimit` and `RateLimit-Policy` are Lists of Strings with parameters (draft-ietf-httpapi-ratelimit-headers-08 and
+later), and whoever cannot read one member throws away the whole field, ours with it (RFC 9651 §4.2). So what an
+upstream says in the words of drafts -03 to -07 is said in today's, and what is no member of such a list is left out.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+
+from gateway.core.http.fields import lower
+from gateway.core.http.framing import Fields
+from gateway.core.http.signals import members
+
+_TEXT = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
+_VALUE = rf"(?:-?\d{{1,15}}|-?\d{{1,12}}\.\d{{1,3}}|{_TEXT}|:[A-Za-z0-9+/=]*:|\?[01]|[A-Za-z*][!#-'*+\-./:^_`|~\w]*)"
+_PARAMETERS = rf"(?:; *[a-z*][a-z0-9_.*-]*(?:={_VALUE})?)*"
+_ITEM = re.compile(rf"({_TEXT})({_PARAMETERS})", re.ASCII)
+_QUOTA = re.compile(rf"(\d{{1,15}})({_PARAMETERS})", re.ASCII)
+_PAIR = re.compile(r"(limit|remaining|reset)=(\d{1,15})", re.ASCII)
+
+
+def beside(fields: Fields, ours: Collection[str]) -> Fields:
+    """The answer's fields, with those about limits so that ours can stand beside them.
+
+    ours  names of the limits that we tell of: theirs of the same name get the prefix `up-`
+    """
+    return tuple(field for field in (_joined(name, value, ours) for name, value in fields) if field is not None)
+
+
+def _joined(name: bytes, value: bytes, ours: Collection[str]) -> tuple[bytes, bytes] | None:
+    known = lower[name]
+    if known == b"ratelimit":
+        items = [*_items(value), *_dictionary(value)]
+    elif known == b"ratelimit-policy":
+        items = [*_items(value), *_policies(value)]
+    else:
+        return name, value
+    told = ", ".join(f'"up-{item[1:]}{more}' if item[1:-1] in ours else item + more for item, more in items)
+    return (name, told.encode("latin-1")) if told else None
+
+
+def _items(value: bytes) -> Iterator[tuple[str, str]]:
+    """(name in quotes, parameters) of each member that is one."""
+    for member in members(value.decode("latin-1")):
+        if found := _ITEM.fullmatch(member):
+            yield found[1], found[2]
+
+
+def _policies(value: bytes) -> Iterator[tuple[str, str]]:
+    """`100;w=60` of the older drafts: the quota has no name, so it is named by itself."""
+    for member in members(value.decode("latin-1")):
+        if found := _QUOTA.fullmatch(member):
+            yield f'"up-{found[1]}"', f";q={found[1]}{found[2]}"
+
+
+def _dictionary(value: bytes) -> Iterator[tuple[str, str]]:
+    """`limit=100, remaining=50, reset=5` of draft -07, about the policy `100;…`."""
+    pairs = (_PAIR.fullmatch(member) for member in members(value.decode("latin-1")))
+    said = {pair[1]: pair[2] for pair in pairs if pair}
+    if "remaining" in said:
+        reset = f";t={said['reset']}" if "reset" in said else ""
+        yield (f'"up-{said["limit"]}"' if "limit" in said else '"up"'), f";r={said['remaining']}{reset}"

@@ -1,0 +1,49 @@
+"""Rate-limit fields of an upstream beside ours: what is kept, said anew or left out; read by an independent parser."""
+
+import http_sf
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.http.their_limits import beside
+
+OURS = '"tenant";r=9;t=60'
+
+SAID = [
+    ("RateLimit", '"day";r=4;t=9, "b";r=1;pk=:YQ==:', '"day";r=4;t=9, "b";r=1;pk=:YQ==:'),
+    ("RateLimit", '"tenant";r=4, "up-tenant";r=1', '"up-tenant";r=4, "up-tenant";r=1'),
+    ("RateLimit", '"a,\\"b\\"; c";r=4;t=9', '"a,\\"b\\"; c";r=4;t=9'),
+    ("RateLimit", "limit=100, remaining=7, reset=5", '"up-100";r=7;t=5'),
+    ("RateLimit", "remaining=7", '"up";r=7'),
+    ("RateLimit", "limit=100, reset=5", None),
+    ("RateLimit", '"a";r=1, soon, "b";r=2', '"a";r=1, "b";r=2'),
+    ("RateLimit", "", None),
+    ("ratelimit-policy", '100;w=60, 1000;w=3600;comment="an hour"', '"up-100";q=100;w=60, "up-1000";q=1000;w=3600;comment="an hour"'),
+    ("RateLimit-Policy", '"day";q=5;w=86400;qu="requests";x=1.5;y;z=?1;n=-2;t=tok/en', '"day";q=5;w=86400;qu="requests";x=1.5;y;z=?1;n=-2;t=tok/en'),
+    ("RateLimit-Policy", '"day";q=5;', None),
+    ("RateLimit-Policy", '"d\xe9y";q=5', None),
+    ("RateLimit-Policy", "(((", None),
+    ("X-RateLimit-Limit", "a, b", "a, b"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "told"), SAID)
+def test_what_becomes_of_what_they_say(name: str, value: str, told: str | None) -> None:
+    fields = beside(((name.encode(), value.encode("latin-1")),), {"tenant"})
+    assert fields == (() if told is None else ((name.encode(), told.encode("latin-1")),))
+
+
+SIGNS = '"\\,;= \t:@-(*_\x7fé'
+WORDS = st.sampled_from(
+    ["limit", "remaining", "reset", "r", "w", "9", "1.5", '"tenant"', '"day"', ";r=4", ";t=9", "100;w=60", "?1", *SIGNS]
+)
+
+
+@given(st.lists(WORDS, max_size=12).map("".join), st.sampled_from(["RateLimit", "RateLimit-Policy"]))
+def test_ours_can_be_read_whatever_they_say(value: str, name: str) -> None:
+    fields = beside(((name.encode(), value.encode("latin-1")),), {"tenant"})
+    line = b", ".join([value for _, value in fields] + [OURS.encode()])
+    members = http_sf.parse(line, tltype="list")
+    assert all(isinstance(told, str) for told, _ in members)
+    assert [told for told, _ in members].count("tenant") == 1
+    assert members[-1] == ("tenant", {"r": 9, "t": 60})
