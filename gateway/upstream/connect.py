@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import aiohappyeyeballs
 
+from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
-from gateway.core.webhooks.public_address import may_be_reached
 from gateway.upstream.failure import UpstreamFailed
 
 if TYPE_CHECKING:

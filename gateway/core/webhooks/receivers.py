@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.core.webhooks.public_address import Network
+from gateway.core.public_address import Network
 
 TOLD = (
     "connection.online",

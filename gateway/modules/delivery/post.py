@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import abc
 
 from gateway import __version__
-from gateway.core.webhooks.public_address import may_be_reached
+from gateway.core.public_address import may_be_reached
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Tried
 from gateway.core.webhooks.signatures import sign

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.core.webhooks.public_address import may_be_reached
+from gateway.core.public_address import may_be_reached
 from gateway.core.webhooks.receivers import TOLD, Receiver, Subscription
 from gateway.observe.log.events import EVENTS
 
