@@ -18,10 +18,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """What is learned from an upstream's answers: how long to leave one value of the key part `scope` alone.
+    """What is learned from an upstream's answers: how long to leave it alone.
 
-    honor   families of fields that are listened to
-    max_us  nothing that is learned holds for longer
+    honor     families of fields that are listened to
+    scope     name of the key part of which one value is left alone, not the others; "" = the upstream as a whole is
+    max_us    nothing that is learned holds for longer
     as_limit  whether no more calls are sent than the upstream says are left
     """
 
@@ -29,6 +30,11 @@ class Learning:
     scope: str
     max_us: int = 900_000_000
     as_limit: bool = False
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The names of the key parts that it counts by."""
+        return (self.scope,) if self.scope else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,7 +271,7 @@ def place(upstream: Upstream) -> str:
 def _patience(upstream: Upstream) -> str:
     """What is learned from it, and how fast it is asked."""
     learning, pace = upstream.learning, upstream.pace
-    text = f"; pauses by {learning.scope}, at most {duration(learning.max_us)}" if learning else ""
+    text = f"; pauses by {learning.scope or 'everybody'}, at most {duration(learning.max_us)}" if learning else ""
     return text + (f"; paced at {pace.rate} per {duration(pace.per_us)}" if pace else "")
 
 

@@ -98,6 +98,22 @@ async def test_a_429_pauses_its_connection_and_no_other(slow: Slow) -> None:
     assert slow.began == [("up", 30)]
 
 
+async def test_an_upstream_as_a_whole_is_left_alone_if_the_policy_says_everybody(
+    start: Start, upstream: Upstream
+) -> None:
+    running = await start((POLICIES % upstream.url).replace("scope: connection", "scope: everybody"))
+    await running.gateway.store.close()
+    slow = Slow(running, upstream)
+    upstream.script = always(LATER % 30)
+    assert (await slow.call())[2].response_source == "upstream"
+    upstream.script = always(OK)
+    for connection in ("c1", "c2", ""):
+        status, answer, record = await slow.call(connection=connection)
+        assert (status, retry_after(answer), record.response_source) == (429, 30, "pause")
+    slow.now_us += 30_000_000
+    assert (await slow.call(connection="c2"))[0] == 200
+
+
 async def test_a_thousand_callers_wait_until_the_time_and_not_longer(slow: Slow) -> None:
     slow.upstream.script = always(LATER % 30)
     await slow.call()

@@ -151,6 +151,18 @@ def test_an_error_class_that_pauses_is_enough(report_of: Check) -> None:
     assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), "tenant")
 
 
+def test_everybody_may_be_paused_unless_that_is_a_key_part(report_of: Check) -> None:
+    route = compiled(an_upstream(report_of, ", learn_limits: {scope: everybody}")).routes[0]
+    assert route.upstream.learning == Learning(tuple(Honor), "")
+    assert route.upstream.learning.key == ()
+    classes = "error_classes:\n  away: {status: [503], pause: everybody}\n"
+    assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), "")
+    part = "  everybody: {from: query, name: who, on_missing: skip}\n"
+    text = f"{KEYS}{part}upstreams:\n  api: {{url: 'builtin:echo', learn_limits: {{scope: everybody}}}}\n"
+    named = compiled(report_of(text + "routes:\n  - {name: all, upstream: api}\n")).routes[0]
+    assert named.upstream.learning == Learning(tuple(Honor), "everybody")
+
+
 def test_paces_are_read(report_of: Check) -> None:
     policies = compiled(an_upstream(report_of, ", pace: {rate: 10, per: 1s}"))
     assert policies.upstreams["api"].pace == Pace(10, 1 * S)

@@ -31,13 +31,23 @@ _REFERENCES = (
 )
 
 
+EVERYBODY = "everybody"
+"""What a pause says that holds for all callers of its upstream; unless there is a key part of that name."""
+_BESIDES = {
+    ("breakers", ("key", _EACH)): OPERATION,
+    ("error_classes", ("pause",)): EVERYBODY,
+    ("upstreams", ("learn_limits", "scope")): EVERYBODY,
+}
+"""Words that stand for something without being defined, by where they may stand."""
+
+
 def resolve_references(draft: Draft) -> None:
     """Report every name that is not defined, and mark those that are as used."""
     for section, steps, target in _REFERENCES:
         again = (entry for name, entry in draft.again if name == section)
         for entry in (*draft.sections[section].values(), *again):
             for name, where in _names(entry.node, steps):
-                if section != "breakers" or name != OPERATION or name in draft.sections["keys"]:
+                if name != _BESIDES.get((section, steps)) or name in draft.sections[target]:
                     draft.find(target, name, where)
 
 

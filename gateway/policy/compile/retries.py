@@ -7,6 +7,7 @@ from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statu
 from gateway.core.connections.state import ConnectionState
 from gateway.core.http.signals import Honor
 from gateway.core.retry import Backoff, Repeat, Retry, Share
+from gateway.policy.compile.references import EVERYBODY
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import attempts as models
@@ -118,11 +119,15 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
     """What an upstream's pauses are learned from: its own `learn_limits`, or an error class that pauses."""
     model: models.LearnLimits | None = entry.model.learn_limits
     if model is None:
-        return core.Learning(tuple(Honor), classes.pause, _LEARNED_MAX_US) if classes.pause else None
+        return core.Learning(tuple(Honor), _scope(classes.pause, draft), _LEARNED_MAX_US) if classes.pause else None
     if classes.pause not in ("", model.scope):
         message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {quoted(model.scope)}"
         draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
-    return core.Learning(tuple(map(Honor, model.source)), model.scope, model.max, model.as_limit)
+    return core.Learning(tuple(map(Honor, model.source)), _scope(model.scope, draft), model.max, model.as_limit)
+
+
+def _scope(name: str, draft: Draft) -> str:
+    return "" if name == EVERYBODY and name not in draft.sections["keys"] else name
 
 
 def pace(entry: Entry) -> core.Pace | None:

@@ -230,7 +230,7 @@ def _key_parts(
     for limit in limits:
         needed.update(limit.key, *((name for name, _ in override.match) for override in limit.overrides))
     if upstream.learning is not None:
-        needed.add(upstream.learning.scope)
+        needed.update(upstream.learning.key)
     if upstream.pace is not None:
         needed.update(upstream.pace.key)
     if cache is not None:

@@ -105,17 +105,17 @@ class ErrorClass(Strict):
     error: Items[ErrorKind] = ()
     retry: bool = Field(default=True, description="false: never, whatever retries say")
     breaker: Literal["ignore", "failure", "success"] = "ignore"
-    pause: str | None = Field(default=None, description="key part to leave alone for as long as the upstream asks")
+    pause: str | None = Field(default=None, description="key part to leave alone for as long as it asks, or everybody")
     connection_state: (
         Literal["online", "degraded", "offline", "auth_required", "permission_denied", "rate_limited"] | None
     ) = None
 
 
 class LearnLimits(Strict):
-    """Which answers of the upstream pause a connection, and for how long at most."""
+    """Which answers of the upstream pause a caller, or everybody, and for how long at most."""
 
     source: OneOrMore[LimitField] = Field(default=EVERY_LIMIT_FIELD, alias="from")
-    scope: str = Field(description="key part that is left alone")
+    scope: str = Field(description="key part that is left alone, or everybody")
     max: Duration = 900_000_000
     as_limit: bool = Field(default=False, description="send no more calls than the upstream says are left")
 
