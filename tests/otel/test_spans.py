@@ -168,7 +168,7 @@ async def test_a_collector_in_trouble_costs_spans_only(start: Any, collector: Co
         return 200
 
     await collector.stop()
-    gateway = await start(OTEL_EXPORTER_OTLP_TIMEOUT="1")
+    gateway = await start(OTEL_EXPORTER_OTLP_TIMEOUT="0.3")
     async with httpx.AsyncClient(base_url=gateway.url) as caller:
 
         async def call_until(event: str, count: int) -> None:

