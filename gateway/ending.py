@@ -1,11 +1,11 @@
 """How a worker ends: it is told to, callers go elsewhere, calls finish, and what is left then is cut."""
 
 import asyncio
-from contextlib import suppress
 
 from gateway.call import Gateway
 from gateway.listener.listener import Listener
 from gateway.observe.log.logger import event
+from gateway.waiting import happens_within
 
 SETTLE_S = 0.1
 """Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""
@@ -44,9 +44,7 @@ class Ending:
         event("gateway.draining", "Worker drains")
         drain = gateway.settings.drain
         listener.retire()
-        with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
-            async with asyncio.timeout(drain.delay_us / 1e6):
-                await self._hurry.wait()
+        await happens_within(self._hurry, drain.delay_us / 1e6)
         await asyncio.sleep(SETTLE_S)
         listener.stop_accepting()
         grace_s = drain.grace_us / 1e6

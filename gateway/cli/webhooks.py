@@ -10,6 +10,7 @@ from gateway.cli.facts import print_found
 from gateway.cli.operate import path_to
 from gateway.cli.options import Json
 from gateway.cli.table import table
+from gateway.core.http.timestamps import rfc3339
 
 webhooks = typer.Typer(help="Webhooks out and in: list, redrive, replay, test.", no_args_is_help=True)
 
@@ -45,9 +46,7 @@ def list_webhooks(
 
 
 def _when(at: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(round(at * 1e6))
 
 
 @webhooks.command("redrive")

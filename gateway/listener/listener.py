@@ -13,6 +13,7 @@ from gateway.listener.connection import LINGER_S, Connection
 from gateway.listener.door import Door
 from gateway.listener.request import Request
 from gateway.settings import Bounds
+from gateway.waiting import happens_within
 from gateway.wire.head import BadHead, has_bare_cr_or_lf
 from gateway.wire.request_head import Ids, RequestHead, RequestHeadParser
 from gateway.wire.request_rules import NO_METHOD, check_line
@@ -113,9 +114,7 @@ class Listener:
         await asyncio.gather(*self._late, return_exceptions=True)
         if self._connections:
             self._emptied = asyncio.Event()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await self._emptied.wait()
+            await happens_within(self._emptied, grace_s)
         left = list(self._connections)
         for connection in left:
             connection.abort()

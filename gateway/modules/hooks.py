@@ -5,11 +5,11 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
+from gateway.core.http.timestamps import rfc3339
 from gateway.core.webhooks.receivers import Receiver
 from gateway.modules.delivery.counts import Counts
 from gateway.modules.delivery.courier import Compose, Courier
@@ -100,8 +100,11 @@ class Hooks:
 
     async def test(self, target: str) -> str:
         """Send this target an event made for it: its id. Raises StoreDown."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"timestamp": now, "instance": self._instance, "message": "Somebody wants to see whether this arrives"}
+        line = {
+            "timestamp": rfc3339(int(time() * 1e6)),
+            "instance": self._instance,
+            "message": "Somebody wants to see whether this arrives",
+        }
         return await self.outbox.test(target, line)
 
     def wake(self, queues: Sequence[str]) -> None:

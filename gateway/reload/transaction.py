@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -28,6 +27,7 @@ from gateway.reload.again import Again
 from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.settings import Settings
 from gateway.siblings import Siblings
+from gateway.waiting import happens_within
 
 LOOK_S, LOOK_AGAIN_S, LONGEST_LOOKS = 0.5, 0.2, 10
 """Between two looks at the files, and after one that found a change. It is read when two looks in a row find the same,
@@ -130,9 +130,7 @@ class Reload:
         restless = 0
         await self._reload("watch", quiet=True)
         while True:
-            with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
-                async with asyncio.timeout(LOOK_S if before == seen else LOOK_AGAIN_S):
-                    await self._asked.wait()
+            await happens_within(self._asked, LOOK_S if before == seen else LOOK_AGAIN_S)
             now = await self._stamp(sources)
             if self._asked.is_set():
                 self._asked.clear()

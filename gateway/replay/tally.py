@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from gateway.core.http.timestamps import rfc3339
 from gateway.core.limits import Mode
 from gateway.core.policy import PolicySet
 from gateway.core.preview.replay import SHADOW
@@ -74,7 +74,7 @@ class Report:
             counts.newly_refused += now and not then
             counts.newly_admitted += then and not now
         if now and not then and len(self.examples) < EXAMPLES:
-            at = moment(outcome.began_us)
+            at = rfc3339(outcome.began_us)
             self.examples.append({"at": at, "tenant": outcome.kind.tenant or NOBODY, "refused_by": names})
 
     def _limit(self, name: str) -> Counts:
@@ -101,7 +101,7 @@ class Report:
             "examples": self.examples,
         }
         if played.calls:
-            document |= {"from": moment(played.first_us), "to": moment(played.last_us)}
+            document |= {"from": rfc3339(played.first_us), "to": rfc3339(played.last_us)}
         return document
 
     def _weight(self, tenant: str) -> tuple[int, int, int, str]:
@@ -113,8 +113,3 @@ def _shadow(policies: PolicySet, name: str) -> dict[str, str]:
     limit = policies.limits.get(name)
     shadow = name.endswith(SHADOW) or (limit is not None and limit.mode is Mode.SHADOW)
     return {"mode": "shadow"} if shadow else {}
-
-
-def moment(time_us: int) -> str:
-    """RFC 3339 in UTC, milliseconds."""
-    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

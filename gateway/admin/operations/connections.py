@@ -7,7 +7,6 @@ there is none.
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,6 +22,7 @@ from gateway.core.connections.names import name_of
 from gateway.core.connections.state import SECOND_US, ConnectionState, Status, Track, states_matching
 from gateway.core.grant import under
 from gateway.core.http.headers import whole_seconds
+from gateway.core.http.timestamps import rfc3339
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
@@ -172,10 +172,8 @@ def _charge(limit: Limit, parts: Mapping[str, str | None]) -> Charge:
 
 
 def _time(at_us: int) -> str | None:
-    """RFC 3339, UTC, milliseconds; None when it never was."""
-    if at_us < 0:
-        return None
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """None when it never was."""
+    return rfc3339(at_us) if at_us >= 0 else None
 
 
 async def listed(view: AdminView, request: web.Request) -> web.StreamResponse:

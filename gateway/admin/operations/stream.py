@@ -8,7 +8,6 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -19,6 +18,7 @@ from gateway.admin.view import AdminView
 from gateway.admin.watching.listening import MOST_WAITING
 from gateway.admin.watching.tap import EVERY_S, LEASE_S
 from gateway.siblings import Siblings
+from gateway.waiting import happens_within
 
 MOST_LISTENERS = 32
 """At one worker: each costs every worker a little."""
@@ -97,9 +97,7 @@ class Streams:
             if loop.time() >= told_s + QUIET_S:
                 told_s = loop.time()
                 self._siblings.tell_all("stream.listen", listening)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(QUIET_S):
-                    await reader.something.wait()
+            await happens_within(reader.something, QUIET_S)
             async with asyncio.timeout(STALLED_S):
                 await response.write(reader.taken() or b":\n\n")
 

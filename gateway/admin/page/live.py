@@ -5,7 +5,6 @@ changed are sent, and the more pages are open the more seldom each gets them.
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -15,6 +14,7 @@ from gateway.admin.page.overview import gathered, sections
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 from gateway.observe.log.logger import event
+from gateway.waiting import happens_within
 
 EVERY_S = 1.0
 MOST_A_SECOND = 100
@@ -85,9 +85,7 @@ class Live:
         known = 0
         await response.write(b"retry: 2000\n\n")
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(QUIET_S):
-                    await self._renewed.wait()
+            await happens_within(self._renewed, QUIET_S)
             message = self._snapshot.since(known) if self._snapshot.number > known else b":\n\n"
             known = self._snapshot.number
             async with asyncio.timeout(STALLED_S):

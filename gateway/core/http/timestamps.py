@@ -28,6 +28,11 @@ _LOOKS_LIKE_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d", re.ASCII | re.IGNORECAS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def rfc3339(at_us: int) -> str:
+    """Microseconds since 1970 for machines and people: in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def wait_us(text: str, now_us: int) -> int | None:
     """Microseconds from now until the time meant; 0 when it is past, None when nothing can be meant.
 

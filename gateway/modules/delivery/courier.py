@@ -15,6 +15,7 @@ from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Step, Tried, next_step
 from gateway.store import StoreDown
 from gateway.store.shared.queues import LEASE_MARGIN_MS, Office, Settled, Taken
+from gateway.waiting import happens_within
 
 POLL_S, LONGEST_POLL_S = 1.0, 8.0
 """How often to look for what other workers have put there, or have left behind: more and more seldom when there is
@@ -106,9 +107,7 @@ class Courier:
                         self._tells.crashed(self.queue, down)
                 except Exception as error:  # something strange in the store must not end this for good
                     self._tells.crashed(self.queue, error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._more.wait()
+            await happens_within(self._more, wait_s)
 
     async def _take(self, room: int) -> float:
         """Begin to try what there is. How long to wait until there may be more."""

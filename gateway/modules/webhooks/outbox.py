@@ -75,9 +75,9 @@ class Outbox:
 
     async def test(self, receiver: str, line: Mapping[str, Any]) -> str:
         """Send this receiver an event made for it, whatever it subscribed to. The id. Raises StoreDown."""
-        letter = letter_of({**line, "event_name": TEST_EVENT})
-        self._stored(_Held(letter, [receiver]), await self._append(_Held(letter, [receiver])))
-        return letter.id
+        held = _Held(letter_of({**line, "event_name": TEST_EVENT}), [receiver])
+        self._stored(held, await self._append(held))
+        return held.letter.id
 
     async def close(self, grace_s: float = 1.0) -> None:
         """Store what is held, as far as the store takes it soon; the rest is lost, and told. Idempotent."""

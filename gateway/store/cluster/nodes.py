@@ -7,7 +7,6 @@ serves what is asked anew when a link is in trouble, when a server sends us else
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -22,7 +21,7 @@ from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import Redirected, cluster_fault_of
 from gateway.store.connection.link import Link
 from gateway.store.connection.pipeline import OnEvent, Pipeline, refused
-from gateway.store.connection.tasks import end
+from gateway.waiting import end, happens_within
 
 MAX_REDIRECTS = 5
 LOOK_S = 10.0
@@ -192,9 +191,7 @@ class Nodes:
             gap_s = random.uniform(MIN_GAP_S, MAX_GAP_S)  # noqa: S311
             await asyncio.sleep(gap_s)
             if self.fault is None:
-                with suppress(TimeoutError):  # `wait_for` may lose a cancellation that comes with what it waits for
-                    async with asyncio.timeout(LOOK_S - gap_s):
-                        await self._stale.wait()
+                await happens_within(self._stale, LOOK_S - gap_s)
 
     async def _look(self) -> None:
         """Ask who serves what; go over to it when all who are new have been tried."""

@@ -16,7 +16,7 @@ from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import fault_of, needs_redial
 from gateway.store.connection.link import Decode, Link
-from gateway.store.connection.tasks import end
+from gateway.waiting import end
 
 MIN_DIAL_GAP_S, MAX_DIAL_GAP_S = 0.5, 0.7
 HERD_JITTER_S = 0.05

@@ -21,8 +21,8 @@ from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.connection import transports
 from gateway.store.connection.link import pack
-from gateway.store.connection.tasks import end
 from gateway.store.connection.transports import Address, forget, hand_over, to_sentinel
+from gateway.waiting import end, happens_within
 
 WATCH_S = 1.0
 """Between two looks at who is the primary when nothing is heard."""
@@ -76,9 +76,7 @@ class Sentinels:
 
     async def settled(self) -> None:
         """While it is being replaced: until they name another one or give up, or it takes too long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REPLACED_WITHIN_S):
-                await self._settled.wait()
+        await happens_within(self._settled, REPLACED_WITHIN_S)
         self._settled.set()
 
     # -- asking
@@ -114,9 +112,7 @@ class Sentinels:
 
     async def _watch(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_S):
-                    await self._news.wait()
+            await happens_within(self._news, WATCH_S)
             self._news.clear()
             with suppress(StoreDown):
                 if self._named is not None and await self._ask() != self._named:

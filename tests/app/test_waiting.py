@@ -1,0 +1,46 @@
+"""Tasks that wait for each other, on asyncio's own loop and on uvloop."""
+
+import asyncio
+
+import pytest
+
+from gateway.waiting import end, happens_within
+
+FOREVER_S = 3_600
+
+
+async def test_an_event_is_waited_for_no_longer_than_said() -> None:
+    event = asyncio.Event()
+    assert not await happens_within(event, 0.001)
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await happens_within(event, FOREVER_S)
+    assert await happens_within(event, 0)
+
+
+async def test_a_cancellation_that_comes_with_the_event_is_not_lost() -> None:
+    event = asyncio.Event()
+    task = asyncio.create_task(happens_within(event, FOREVER_S))
+    await asyncio.sleep(0)
+    event.set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_task_that_loses_a_cancellation_is_ended_by_the_next() -> None:
+    lost = []
+
+    async def work() -> None:
+        while True:
+            try:
+                await asyncio.sleep(FOREVER_S)
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append("one")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await end(task)
+    assert task.cancelled()
+    assert lost == ["one"]
