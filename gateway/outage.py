@@ -20,6 +20,7 @@ from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
 from gateway.store.outage.handover import Told, Untold
 from gateway.store.outage.heartbeat import Heartbeat, Scripted
+from gateway.waiting import end
 
 HAND_OVER_S = 1.0
 """The longest that a store which is back does not decide alone yet: workers find out within `pipeline.MAX_PROBE_GAP_S`,
@@ -275,8 +276,7 @@ class Outage:
 
     async def _stop_work(self) -> None:
         if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait((self._work,))
+            await end(self._work)
 
 
 async def _until_down(work: Callable[[], Awaitable[None]]) -> None:

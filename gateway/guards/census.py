@@ -11,6 +11,7 @@ from contextlib import suppress
 from gateway.core.guards import Breaker, Guard, State
 from gateway.core.guards.breaker import Circuit
 from gateway.store import Store, StoreDown
+from gateway.waiting import end
 
 LOOK_S = 5.0
 AT_ONCE = 500
@@ -40,8 +41,7 @@ class Census:
     async def close(self) -> None:
         """Stop. Idempotent."""
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait((self._looking,))
+            await end(self._looking)
             self._looking = None
 
     async def look(self) -> None:

@@ -23,6 +23,7 @@ from gateway.store import StoreDown
 from gateway.store.cluster.store import ClusterStore
 from gateway.store.redis import RedisStore
 from gateway.store.shared.queues import Again, Office, Standing, Which, open_queue_store
+from gateway.waiting import end
 
 LOOK_S, LOOK_SHARE = 5.0, 20
 """Between two looks at all queues; where there are many, so many times as long as a look takes."""
@@ -91,8 +92,7 @@ class Hooks:
         """Put what is held into the store, end what is being tried. Idempotent."""
         hear_no_events(self.outbox.hear)
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait((self._looking,))
+            await end(self._looking)
         await self.outbox.close()
         await asyncio.gather(*(queue.courier.close(CLOSE_S) for queue in self.queues.values()))
         await self._store.close()

@@ -27,7 +27,7 @@ from gateway.reload.again import Again
 from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.settings import Settings
 from gateway.siblings import Siblings
-from gateway.waiting import happens_within
+from gateway.waiting import end, happens_within
 
 LOOK_S, LOOK_AGAIN_S, LONGEST_LOOKS = 0.5, 0.2, 10
 """Between two looks at the files, and after one that found a change. It is read when two looks in a row find the same,
@@ -103,8 +103,7 @@ class Reload:
         """Idempotent."""
         for task in (self._leading, self._catching_up):
             if task is not None:
-                task.cancel()
-                await asyncio.wait((task,))
+                await end(task)
         await self._forget({})
 
     def signalled(self) -> None:

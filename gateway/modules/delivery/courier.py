@@ -15,7 +15,7 @@ from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Step, Tried, next_step
 from gateway.store import StoreDown
 from gateway.store.shared.queues import LEASE_MARGIN_MS, Office, Settled, Taken
-from gateway.waiting import happens_within
+from gateway.waiting import end, happens_within
 
 POLL_S, LONGEST_POLL_S = 1.0, 8.0
 """How often to look for what other workers have put there, or have left behind: more and more seldom when there is
@@ -83,8 +83,7 @@ class Courier:
     async def close(self, grace_s: float = 0.0) -> None:
         """Take nothing more; tries under way may end within `grace_s`, others will be begun anew. Idempotent."""
         if self._round is not None:
-            self._round.cancel()
-            await asyncio.wait((self._round,))
+            await end(self._round)
         if self._trying and grace_s:
             await asyncio.wait(self._trying, timeout=grace_s)
         for task in self._trying:

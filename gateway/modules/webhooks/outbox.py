@@ -16,6 +16,7 @@ from gateway.core.webhooks.receivers import TEST_EVENT, TOLD, Subscription
 from gateway.observe.log.encode import encode
 from gateway.store import StoreDown
 from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short
+from gateway.waiting import end
 
 MOST_HELD = 10_000
 AGAIN_S = 0.5
@@ -84,8 +85,7 @@ class Outbox:
         storing = self._storing
         if storing is not None:
             await asyncio.wait((storing,), timeout=grace_s)
-            storing.cancel()
-            await asyncio.wait((storing,))
+            await end(storing)
         for held in self._held:
             for receiver in held.to:
                 self._on_dropped(receiver, "gateway_ended")

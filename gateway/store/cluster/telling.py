@@ -12,6 +12,7 @@ from gateway.store.cluster.nodes import Nodes
 from gateway.store.cluster.topology import slot_of
 from gateway.store.connection.link import Argument, pack
 from gateway.store.scripts.limits import Script
+from gateway.waiting import end
 
 REPEAT_S = 0.05
 AT_ONCE = 200
@@ -63,8 +64,7 @@ class Telling:
             await asyncio.wait(self._on_its_way, timeout=CLOSE_S)
         repeating, self._repeating = self._repeating, None
         if repeating is not None:
-            repeating.cancel()
-            await asyncio.wait((repeating,))
+            await end(repeating)
 
     def _send(self, told: _Told) -> None:
         if self._nodes.tell_if_in_trouble(told.slot, told.message):

@@ -19,6 +19,7 @@ from gateway.store import StoreDown
 from gateway.store.connection.link import Argument, Decode
 from gateway.store.local.store import steady_us
 from gateway.store.scripts.limits import HEARTBEAT, Script
+from gateway.waiting import end
 
 HEARTBEAT_ARGV = ("op", "now_us", "worker", "lives_us", "sent_us", "since_us", "data")
 HEARTBEAT_REPLY = ("now_us", "workers", "rank", "back", "data")
@@ -100,8 +101,7 @@ class Heartbeat:
         """Stop, and tell the others, if the store can be told. Idempotent."""
         if self._beating is None:
             return
-        self._beating.cancel()
-        await asyncio.wait((self._beating,))
+        await end(self._beating)
         self._beating = None
         if self._store.up:
             with suppress(StoreDown, TimeoutError):
