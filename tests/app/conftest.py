@@ -86,9 +86,37 @@ class Running:
 Start = Callable[..., Awaitable[Running]]
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test of this folder runs on both loops: the gateway runs on uvloop, whose transports behave differently."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+BOTH_LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+UVLOOP = {"uvloop": uvloop.new_event_loop}
+NOT_ABOUT_SOCKETS = {
+    "test_authentication.py",
+    "test_breaker_reports.py",
+    "test_cache_fleet.py",
+    "test_cache_suite.py",
+    "test_calendar_quota.py",
+    "test_census.py",
+    "test_costs.py",
+    "test_credentials.py",
+    "test_learned_pauses.py",
+    "test_problem_codes.py",
+    "test_rate_limit_answers.py",
+    "test_reload_again.py",
+    "test_sandbox.py",
+    "test_tokens.py",
+    "test_what_upstreams_have_left.py",
+    # and of tests/proxy
+    "test_addresses.py",
+    "test_identity.py",
+    "test_key_spellings.py",
+    "test_remembered_heads.py",
+    "test_route_confusion.py",
+}
+"""Files whose tests ask what is decided and said: the same whichever loop carries it."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests of how calls travel run on both loops: the gateway runs on uvloop, whose transports behave differently."""
+    return UVLOOP if item.path.name in NOT_ABOUT_SOCKETS else BOTH_LOOPS
 
 
 @pytest.fixture
