@@ -4,6 +4,7 @@ Everything here blocks. In a coroutine that must go on meanwhile: `await asyncio
 `start`, `start_node` and `RedisServer.start` are for the main thread: a server ends with the thread that started it.
 """
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -121,13 +122,22 @@ class RedisCluster:
         until(lambda: all(works(node) for node in self.running), "the cluster works")
 
     def mend(self) -> None:
-        """Thaw and start whatever is not running, and wait until all works: for the next test."""
+        """Thaw and start whatever is not running, and wait until all works: for the next test.
+
+        Servers that do not come to an agreement after what a test has done to them are replaced by new ones.
+        """
         for node in self.nodes:
             if node.frozen:
                 node.thaw()
             elif not node.running:
                 node.start()
-        self.wait_until_it_works()
+        try:
+            self.wait_until_it_works()
+        except AssertionError:
+            self.close()
+            self.nodes.clear()
+            shutil.rmtree(self._directory)
+            self.start()
 
     def close(self) -> None:
         for node in self.nodes:
