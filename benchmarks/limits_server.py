@@ -12,7 +12,8 @@ from gateway.core.ask import Ask
 from gateway.core.guards import Breaker, Guard
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store.embedded.server import EmbeddedServer, server_binary
-from gateway.store.scripts.limits import ADMIT, Argument, encode_admit
+from gateway.store.scripts.limits import Argument, encode_admit
+from gateway.store.scripts.sources import ADMIT
 
 SECOND = 1_000_000
 WINDOW = 600 * SECOND

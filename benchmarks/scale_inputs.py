@@ -19,7 +19,8 @@ from benchmarks.limits_memory import each_identity, filled
 from benchmarks.limits_server import BREAKER, BUCKET, FIXED, PARALLEL, PRECISE, ROLLING, admit, servers
 from gateway.store.connection.link import pack
 from gateway.store.outage.heartbeat import HEARTBEAT_ARGV
-from gateway.store.scripts.limits import HEARTBEAT, SCRIPTS, Argument
+from gateway.store.scripts.limits import Argument
+from gateway.store.scripts.sources import HEARTBEAT, SCRIPTS
 
 FILE = Path(__file__).with_name("scale_inputs.json")
 ROUNDS, CALLERS, CONNECTIONS = 20, 2_000, 1_000

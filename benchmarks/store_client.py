@@ -24,7 +24,8 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store.embedded.server import EmbeddedServer, server_binary
 from gateway.store.redis import RedisStore
-from gateway.store.scripts.limits import ADMIT, decode_admit, encode_admit
+from gateway.store.scripts.limits import decode_admit, encode_admit
+from gateway.store.scripts.sources import ADMIT
 
 WINDOW = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, quota=500, window_us=600_000_000, key=("tenant",))
 BUCKET = Limit(

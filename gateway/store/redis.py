@@ -30,21 +30,8 @@ from gateway.store.scripts.guards import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.scripts.limits import (
-    FORCE,
-    GRANT,
-    PAUSE,
-    RELEASE,
-    RENEW,
-    REPORT,
-    SETTLE,
-    Script,
-    encode_grant,
-    encode_release,
-    encode_renew,
-    encode_settle,
-    unpack_grant,
-)
+from gateway.store.scripts.limits import encode_grant, encode_release, encode_renew, encode_settle, unpack_grant
+from gateway.store.scripts.sources import FORCE, GRANT, PAUSE, RELEASE, RENEW, REPORT, SETTLE, Script
 
 _EVALSHA = "EVALSHA"
 MOST_LISTED = 10_000

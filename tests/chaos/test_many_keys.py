@@ -8,7 +8,8 @@ import redis.asyncio
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
-from gateway.store.scripts.limits import ADMIT, encode_admit
+from gateway.store.scripts.limits import encode_admit
+from gateway.store.scripts.sources import ADMIT
 from tests.chaos.conftest import Figures
 from tests.fakes.redis_server import RedisServer
 

@@ -31,17 +31,7 @@ from gateway.store.scripts.guards import (
     unpack_kept,
 )
 from gateway.store.scripts.limits import (
-    ADMIT,
-    FORCE,
-    GRANT,
-    PAUSE,
-    RELEASE,
-    RENEW,
-    REPORT,
-    SCRIPTS,
-    SETTLE,
     Argument,
-    Script,
     decode_admit,
     encode_admit,
     encode_grant,
@@ -49,6 +39,7 @@ from gateway.store.scripts.limits import (
     encode_renew,
     encode_settle,
 )
+from gateway.store.scripts.sources import ADMIT, FORCE, GRANT, PAUSE, RELEASE, RENEW, REPORT, SCRIPTS, SETTLE, Script
 
 PREFIX = "t:"
 

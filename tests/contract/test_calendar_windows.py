@@ -13,7 +13,8 @@ from gateway.core.calendars import Unit, borders_us, window_at
 from gateway.core.limits import Charge, Decision, Limit
 from gateway.core.settlement import Correction
 from gateway.store.redis import RedisStore
-from gateway.store.scripts.limits import ADMIT, SETTLE, decode_admit, encode_admit, encode_settle
+from gateway.store.scripts.limits import decode_admit, encode_admit, encode_settle
+from gateway.store.scripts.sources import ADMIT, SETTLE
 from tests.contract.counters import PREFIX, CoreModel, Counter, Scripts, queue
 from tests.core.calendar_cases import DAY_US, HOUR_US, ZONES, at_us, by_calendar
 from tests.core.limit_cases import fixed

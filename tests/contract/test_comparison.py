@@ -10,7 +10,8 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
-from gateway.store.scripts.limits import ADMIT, ADMIT_ARGV, encode_admit
+from gateway.store.scripts.limits import ADMIT_ARGV, encode_admit
+from gateway.store.scripts.sources import ADMIT
 from tests.contract.counters import PREFIX, Scripts
 from tests.contract.test_timelines import SECOND, START, bucket, fixed, rolling
 

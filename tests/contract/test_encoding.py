@@ -1,4 +1,4 @@
-"""The arguments and replies of the scripts, as Python writes and reads them."""
+"""The arguments and replies of the limits, as Python writes and reads them."""
 
 from dataclasses import replace
 from hashlib import sha1
@@ -7,8 +7,9 @@ import pytest
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Decision, Limit, Mode, Verdict
-from gateway.store.scripts import limits as scripts
-from gateway.store.scripts.limits import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
+from gateway.store.scripts import limits
+from gateway.store.scripts.limits import decode_admit, encode_admit, encode_release, encode_renew
+from gateway.store.scripts.sources import ADMIT, RELEASE, RENEW
 from tests.contract.test_timelines import bucket, fixed, parallel, rolling
 
 WINDOW = Charge(rolling(quota=500), "tenant-10m:{=acme}", 2)
@@ -33,7 +34,7 @@ def test_a_rule_has_the_fields_that_the_script_unpacks() -> None:
     shadow = replace(bucket(burst=20, rate=3, per_us=10), mode=Mode.SHADOW)
     *_, rule = encode_admit(Ask([Charge(shadow, "b", 4)]), "", prefix="", commit=True)
     fields = iter(rule)
-    values = [int.from_bytes(bytes(next(fields) for _ in range(size)), "big") for _, size in scripts.RULE_FIELDS]
+    values = [int.from_bytes(bytes(next(fields) for _ in range(size)), "big") for _, size in limits.RULE_FIELDS]
     assert values == [2, 0, 4, 20, 67, 3, 10]
     assert next(fields, None) is None
 
@@ -77,12 +78,12 @@ def test_what_cannot_be_asked(charges: list[Charge], says: str) -> None:
 
 
 def test_the_rules_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "_MOST_RULES", 10)
-    limits: list[Limit] = [fixed(quota=number) for number in range(1, 100)]
-    for limit in limits:
+    monkeypatch.setattr(limits, "_MOST_RULES", 10)
+    many: list[Limit] = [fixed(quota=number) for number in range(1, 100)]
+    for limit in many:
         *_, rule = encode_admit(Ask([Charge(limit, "k", 1)]), "", prefix="", commit=True)
         assert rule[6:10] == limit.quota.to_bytes(4, "big")
-        assert len(scripts._rules) <= 10
+        assert len(limits._rules) <= 10
 
 
 def test_the_sha_is_that_of_the_source() -> None:

@@ -7,7 +7,8 @@ from gateway.core.ask import Ask
 from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.core.settlement import Correction
-from gateway.store.scripts.limits import ADMIT, GRANT, Argument, Script, encode_admit, encode_grant
+from gateway.store.scripts.limits import Argument, encode_admit, encode_grant
+from gateway.store.scripts.sources import ADMIT, GRANT, Script
 from tests.contract.counters import PREFIX, Counter, Local, Scripts
 from tests.contract.whole_stores import WholeStore
 

@@ -11,8 +11,8 @@ from gateway.core.guards.breaker import LOOK_AGAIN_US
 from gateway.core.guards.pause import Pause
 from gateway.core.limits import Charge, Decision, Limit
 from gateway.store.scripts.guards import encode_force, encode_pause, encode_report
-from gateway.store.scripts.limits import FORCE, REPORT
-from gateway.store.scripts.limits import PAUSE as PAUSE_SCRIPT
+from gateway.store.scripts.sources import FORCE, REPORT
+from gateway.store.scripts.sources import PAUSE as PAUSE_SCRIPT
 from tests.contract.counters import PREFIX, CoreModel, Counter, Local, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, parallel, rolling
 

@@ -9,7 +9,8 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.scripts.limits import ADMIT, RELEASE, RENEW, decode_admit, encode_admit, encode_release, encode_renew
+from gateway.store.scripts.limits import decode_admit, encode_admit, encode_release, encode_renew
+from gateway.store.scripts.sources import ADMIT, RELEASE, RENEW
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, bucket, fixed, parallel, rolling
 

@@ -5,7 +5,8 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Limit
-from gateway.store.scripts.limits import ADMIT, encode_admit
+from gateway.store.scripts.limits import encode_admit
+from gateway.store.scripts.sources import ADMIT
 from tests.conftest import RedisServer, StartServer
 from tests.contract.counters import PREFIX, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, bucket, fixed, parallel, rolling

@@ -17,18 +17,14 @@ from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode
 from gateway.core.settlement import Correction
 from gateway.store.scripts.limits import (
-    ADMIT,
-    GRANT,
     GRANTS_FOLLOW,
-    RELEASE,
-    RENEW,
-    SETTLE,
     encode_admit,
     encode_grant,
     encode_release,
     encode_renew,
     encode_settle,
 )
+from gateway.store.scripts.sources import ADMIT, GRANT, RELEASE, RENEW, SETTLE
 from tests.contract.counters import CoreModel, Counter, Scripts, queue
 from tests.contract.whole_stores import WholeStore
 

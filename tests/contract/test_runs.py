@@ -15,7 +15,8 @@ from gateway.store.connection.faults import fault_of
 from gateway.store.connection.link import pack
 from gateway.store.scripts import admissions as admissions_module
 from gateway.store.scripts.admissions import Admissions
-from gateway.store.scripts.limits import ADMIT, Argument, decode_several, encode_admit
+from gateway.store.scripts.limits import Argument, decode_several, encode_admit
+from gateway.store.scripts.sources import ADMIT
 from tests.contract import test_random_guards as random_guards
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_random_sequences import START_US, Climate, Step, World, take

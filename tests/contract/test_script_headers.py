@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import gateway.store.scripts.guards as guarding
-import gateway.store.scripts.limits as scripts
-import gateway.store.shared.queues as queues
-import gateway.store.shared.shelf as shelf
 from gateway.core.guards import Standing
 from gateway.core.limits import Verdict
+from gateway.store.scripts import guards, limits
+from gateway.store.scripts.sources import ADMIT, RENEW, REPORT, Script
+from gateway.store.shared import queues, shelf
 
-LUA = Path(scripts.__file__).parents[1] / "lua"
+LUA = Path(limits.__file__).parents[1] / "lua"
 
 
 def header(name: str) -> str:
@@ -36,15 +35,15 @@ def arguments(text: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("name", "argv", "reply"),
     [
-        ("admit", scripts.ADMIT_ARGV, scripts.ADMIT_REPLY),
-        ("release", scripts.RELEASE_ARGV, scripts.RELEASE_REPLY),
-        ("renew", scripts.RENEW_ARGV, scripts.RENEW_REPLY),
-        ("grant", scripts.GRANT_ARGV, scripts.GRANT_REPLY),
-        ("settle", scripts.SETTLE_ARGV, scripts.SETTLE_REPLY),
-        ("report", guarding.REPORT_ARGV, ()),
-        ("force", guarding.FORCE_ARGV, ()),
-        ("list", guarding.LIST_ARGV, ()),
-        ("pause", guarding.PAUSE_ARGV, guarding.PAUSE_REPLY),
+        ("admit", limits.ADMIT_ARGV, limits.ADMIT_REPLY),
+        ("release", limits.RELEASE_ARGV, limits.RELEASE_REPLY),
+        ("renew", limits.RENEW_ARGV, limits.RENEW_REPLY),
+        ("grant", limits.GRANT_ARGV, limits.GRANT_REPLY),
+        ("settle", limits.SETTLE_ARGV, limits.SETTLE_REPLY),
+        ("report", guards.REPORT_ARGV, ()),
+        ("force", guards.FORCE_ARGV, ()),
+        ("list", guards.LIST_ARGV, ()),
+        ("pause", guards.PAUSE_ARGV, guards.PAUSE_REPLY),
         ("queue_append", queues.APPEND_ARGV, ("result", "sequence")),
         ("queue_take", queues.TAKE_ARGV, ()),
         ("queue_settle", queues.SETTLE_ARGV, ("settled", "resting", "failures", "lost")),
@@ -65,18 +64,18 @@ def test_verdict_and_standing_fields() -> None:
 
 
 def test_change_fields() -> None:
-    assert named("change", header("report") + "\n") == named("change", header("force")) == guarding.CHANGE_FIELDS
+    assert named("change", header("report") + "\n") == named("change", header("force")) == guards.CHANGE_FIELDS
 
 
 @pytest.mark.parametrize(
     ("what", "fields", "script"),
     [
-        ("rule", scripts.RULE_FIELDS, scripts.ADMIT),
-        ("guard", guarding.GUARD_FIELDS, scripts.ADMIT),
-        ("report", guarding.REPORT_FIELDS, scripts.REPORT),
+        ("rule", limits.RULE_FIELDS, ADMIT),
+        ("guard", guards.GUARD_FIELDS, ADMIT),
+        ("report", guards.REPORT_FIELDS, REPORT),
     ],
 )
-def test_packed_fields_and_their_bytes(what: str, fields: tuple[tuple[str, int], ...], script: scripts.Script) -> None:
+def test_packed_fields_and_their_bytes(what: str, fields: tuple[tuple[str, int], ...], script: Script) -> None:
     described = re.findall(rf"^--   {what}\.(\w+) +(\d)\b", header(script.name), re.MULTILINE)
     assert tuple((name, int(size)) for name, size in described) == fields
     packed = "".join("B" if size == 1 else f"I{size}" for _, size in fields)
@@ -86,8 +85,8 @@ def test_packed_fields_and_their_bytes(what: str, fields: tuple[tuple[str, int],
 
 def test_first_arguments_are_where_the_scripts_look_for_them() -> None:
     """The op stands first, so that a later script can tell an older caller by it."""
-    assert scripts.ADMIT_ARGV[0] == scripts.RELEASE_ARGV[0] == scripts.RENEW_ARGV[0] == "op"
-    assert f"tonumber(ARGV[{scripts.ADMIT_ARGV.index('now_us') + 1}])" in scripts.ADMIT.source
-    assert guarding.REPORT_ARGV[:2] == guarding.FORCE_ARGV[:2] == guarding.PAUSE_ARGV[:2] == scripts.ADMIT_ARGV[:2]
-    assert f"tonumber(ARGV[{scripts.RENEW_ARGV.index('now_us') + 1}])" in scripts.RENEW.source
-    assert f"ARGV[{len(scripts.ADMIT_ARGV)} + i]" in scripts.ADMIT.source
+    assert limits.ADMIT_ARGV[0] == limits.RELEASE_ARGV[0] == limits.RENEW_ARGV[0] == "op"
+    assert f"tonumber(ARGV[{limits.ADMIT_ARGV.index('now_us') + 1}])" in ADMIT.source
+    assert guards.REPORT_ARGV[:2] == guards.FORCE_ARGV[:2] == guards.PAUSE_ARGV[:2] == limits.ADMIT_ARGV[:2]
+    assert f"tonumber(ARGV[{limits.RENEW_ARGV.index('now_us') + 1}])" in RENEW.source
+    assert f"ARGV[{len(limits.ADMIT_ARGV)} + i]" in ADMIT.source

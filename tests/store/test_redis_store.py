@@ -11,7 +11,7 @@ from gateway.core.calendars import Calendar, Unit
 from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.connection.link import pack
-from gateway.store.scripts.limits import ADMIT
+from gateway.store.scripts.sources import ADMIT
 
 
 async def calls_of(client, command: str) -> int:

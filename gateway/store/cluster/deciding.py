@@ -12,7 +12,8 @@ from gateway.store.cluster.nodes import Nodes
 from gateway.store.connection.crowd import Form
 from gateway.store.connection.faults import Redirected
 from gateway.store.scripts.admissions import Admissions
-from gateway.store.scripts.limits import ADMIT, decode_admit
+from gateway.store.scripts.limits import decode_admit
+from gateway.store.scripts.sources import ADMIT
 
 Groups = tuple[Group, ...]
 

@@ -36,22 +36,8 @@ from gateway.store.scripts.guards import (
     kept_keys,
     unpack_kept,
 )
-from gateway.store.scripts.limits import (
-    FORCE,
-    GRANT,
-    LIST_ONE,
-    PAUSE,
-    RELEASE,
-    RENEW,
-    REPORT,
-    SETTLE,
-    Script,
-    encode_grant,
-    encode_release,
-    encode_renew,
-    encode_settle,
-    unpack_grant,
-)
+from gateway.store.scripts.limits import encode_grant, encode_release, encode_renew, encode_settle, unpack_grant
+from gateway.store.scripts.sources import FORCE, GRANT, LIST_ONE, PAUSE, RELEASE, RENEW, REPORT, SETTLE, Script
 
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 

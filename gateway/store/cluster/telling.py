@@ -11,7 +11,7 @@ from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
 from gateway.store.cluster.topology import slot_of
 from gateway.store.connection.link import Argument, pack
-from gateway.store.scripts.limits import Script
+from gateway.store.scripts.sources import Script
 from gateway.waiting import end
 
 REPEAT_S = 0.05

@@ -18,7 +18,7 @@ from gateway.core.shares import Fleet
 from gateway.store import StoreDown
 from gateway.store.connection.link import Argument, Decode
 from gateway.store.local.store import steady_us
-from gateway.store.scripts.limits import HEARTBEAT, Script
+from gateway.store.scripts.sources import HEARTBEAT, Script
 from gateway.waiting import end
 
 HEARTBEAT_ARGV = ("op", "now_us", "worker", "lives_us", "sent_us", "since_us", "data")

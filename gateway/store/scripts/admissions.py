@@ -8,7 +8,8 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.connection.link import Decode, Link, pack
 from gateway.store.scripts.forms import AdmitForm, bulk
-from gateway.store.scripts.limits import ADMIT, SCRIPTS, decode_admit, encode_admit
+from gateway.store.scripts.limits import decode_admit, encode_admit
+from gateway.store.scripts.sources import ADMIT, SCRIPTS
 from gateway.store.scripts.statuses import STATUS
 
 Admission = tuple[bytes, Decode, Ask, str]

@@ -14,7 +14,7 @@ from gateway.core.cache.place import Found, Place
 from gateway.core.cache.rules import Stored
 from gateway.core.keys import encode_part
 from gateway.store.connection.link import Argument
-from gateway.store.scripts.limits import load_script
+from gateway.store.scripts.sources import load_script
 
 ANSWERS = load_script("answers", "clock", "answers")
 ANSWERS_ARGV = ("op", "now_us", "base")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from struct import pack
 
 from gateway.core.ask import Ask
-from gateway.store.scripts.limits import ADMIT, decode_admit, decode_several
+from gateway.store.scripts.limits import decode_admit, decode_several
+from gateway.store.scripts.sources import ADMIT
 
 _EVALSHA = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b"
 _ONCE = b"$5\r\nadmit\r\n$1\r\n0\r\n$0\r\n\r\n"

@@ -12,8 +12,7 @@ from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report,
 from gateway.core.guards.breaker import Circuit
 from gateway.core.guards.pause import Pause
 from gateway.core.guards.tallies import PARTS, Tallies
-
-Argument = bytes | str | int
+from gateway.store.connection.link import Argument
 
 GUARD_FIELDS = (("kind", 1), ("most", 2), ("probe_us", 6), ("longest_us", 6))
 REPORT_ARGV, FORCE_ARGV = ("op", "now_us"), ("op", "now_us", "state", "for_us")

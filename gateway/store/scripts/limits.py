@@ -1,12 +1,9 @@
-"""The scripts that Redis runs, and how their arguments and replies are written.
+"""Limits on the wire: how the scripts are told of charges, and what they answer.
 
-`store/lua/admit.lua` is the description of the wire format; a test holds its header and the names here together.
+`store/lua/admit.lua` is the description of the format; a test holds its header and the names here together.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import sha1
-from pathlib import Path
 from time import time_ns
 from typing import Any
 
@@ -19,9 +16,8 @@ from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.runs import Run, told
 from gateway.core.settlement import Correction
+from gateway.store.connection.link import Argument
 from gateway.store.scripts.guards import decode_standings, pack_guards
-
-Argument = bytes | str | int
 
 ADMIT_ARGV = ("op", "now_us", "lease", "guards")
 RULE_FIELDS = (("algorithm", 1), ("enforced", 1), ("cost", 4), ("quota", 4), ("window_us", 6), ("a", 6), ("b", 6))
@@ -36,7 +32,6 @@ RENEW_ARGV, RENEW_REPLY = ("op", "now_us", "lease"), ("renewed",)
 GRANT_ARGV, GRANT_REPLY = ("op", "now_us", "quota", "for_us", "reason"), ("existed",)
 SETTLE_ARGV, SETTLE_REPLY = ("op", "now_us", "at_us"), ("settled",)
 
-_ALGORITHMS = ("rolling_window", "token_bucket", "fixed_window", "concurrency")
 _CODES = {
     Algorithm.ROLLING_WINDOW: 1,
     Algorithm.TOKEN_BUCKET: 2,
@@ -49,34 +44,6 @@ _MOST_RULES = 10_000
 _new: Callable[..., Any] = tuple.__new__
 """What a named tuple's own `__new__` calls: this runs for every limit of every call."""
 
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One script: `EVALSHA sha1_hex <encoded arguments>`; on NOSCRIPT, `SCRIPT LOAD source` or `EVAL source`."""
-
-    name: str
-    source: str
-    sha1_hex: str
-
-
-def load_script(name: str, *parts: str) -> Script:
-    """The script that these files of `store/lua/` make up together, in this order."""
-    lua = Path(__file__).parents[1] / "lua"
-    source = "\n".join((lua / f"{part}.lua").read_text("utf-8") for part in parts)
-    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
-
-
-ADMIT = load_script("admit", "clock", "common", *_ALGORITHMS, "circuit", "guards", "admit")
-RELEASE = load_script("release", "release")
-RENEW = load_script("renew", "renew")
-SETTLE = load_script("settle", "clock", "common", *_ALGORITHMS, "settle")
-REPORT = load_script("report", "clock", "circuit", "report")
-FORCE = load_script("force", "clock", "circuit", "force")
-PAUSE = load_script("pause", "clock", "pause")
-HEARTBEAT = load_script("heartbeat", "clock", "heartbeat")
-GRANT = load_script("grant", "clock", "grant")
-LIST_ONE = load_script("list", "clock", "circuit", "list")
-SCRIPTS = (ADMIT, RELEASE, RENEW, SETTLE, REPORT, FORCE, PAUSE, GRANT, HEARTBEAT, LIST_ONE)
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
 """(identity of the limit, cost) to the packed rule. Holding the limit keeps its identity from being used again."""

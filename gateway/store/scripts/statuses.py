@@ -12,7 +12,7 @@ from gateway.core.connections.counts import Bucket, Counts
 from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Status, Track, Transition
 from gateway.core.keys import encode_part
 from gateway.store.connection.link import Argument
-from gateway.store.scripts.limits import load_script
+from gateway.store.scripts.sources import load_script
 
 STATUS = load_script("status", "clock", "connection_counts", "connection_state", "status")
 TAG = "connections:{status}:"

@@ -19,7 +19,7 @@ from gateway.store.cluster.store import ClusterStore
 from gateway.store.connection.link import Argument, Decode
 from gateway.store.open import redis_store
 from gateway.store.redis import RedisStore
-from gateway.store.scripts.limits import Script, load_script
+from gateway.store.scripts.sources import Script, load_script
 
 TIMEOUT_US = 1_000_000
 """For one command: bodies are larger than decisions, and `appendfsync always` waits for a disk."""

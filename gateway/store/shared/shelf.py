@@ -7,7 +7,7 @@ from gateway.store import Store, StoreDown
 from gateway.store.cluster.store import ClusterStore
 from gateway.store.connection.link import Argument
 from gateway.store.redis import RedisStore
-from gateway.store.scripts.limits import load_script
+from gateway.store.scripts.sources import load_script
 
 TOKEN = load_script("token", "clock", "token")
 TOKEN_ARGV = ("op", "now_us", "owner", "version", "for_us", "sealed", "keep_us")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gateway.store
 from gateway.store.scripts.answers import ANSWERS
-from gateway.store.scripts.limits import SCRIPTS
+from gateway.store.scripts.sources import SCRIPTS
 from gateway.store.scripts.statuses import STATUS
 
 SINCE = {
