@@ -207,6 +207,7 @@ def _tell(documents: Iterator[dict[str, Any]], as_json: bool) -> int:
     refused = False
     for number, document in enumerate(documents):
         refused |= "refused" in document or not document.get("decision", {}).get("admitted", True)
+        refused |= bool(document.get("store", {}).get("refusing"))
         if as_json:
             typer.echo(json.dumps(document))
             continue

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.cli.table import whose
+
 Document = dict[str, Any]
 WIDTH = 12
 FEW = 3  # files that are named
@@ -50,6 +52,8 @@ def _outcome(document: Document) -> str:
     if "refused" in document:
         refused = document["refused"]
         return f"refused with {refused['status']} {refused['code']}: {refused['detail']}"
+    if "store" in document:
+        return _without_store(document)
     decision = document.get("decision")
     asked = sum(limit["asked"] for limit in document["limits"])
     if decision is None:
@@ -59,6 +63,14 @@ def _outcome(document: Document) -> str:
         return "admitted, if it came now"
     why = decision.get("held_by") or ", ".join(decision["limits"])
     return f"refused by {why}; again in {decision['retry_after_s']} s"
+
+
+def _without_store(document: Document) -> str:
+    store = document["store"]
+    if store["refusing"]:
+        return f"refused with 503: the store is away ({store['reason']}), and {', '.join(store['refusing'])} says deny"
+    postures = ", ".join(f"{limit['name']} {limit['on_store_error']}" for limit in document["limits"] if limit["asked"])
+    return f"decided without the store, which is away ({store['reason']}): {postures or 'nothing is asked of it'}"
 
 
 def _limit(limit: Document) -> Iterator[str]:
@@ -103,11 +115,11 @@ def _beyond(document: Document) -> Iterator[str]:
         if guard is not None:
             what = guard.get("name") or f"if {guard['upstream']} asks for one, at most {guard['at_most_s']} s,"
             state = _guard_state(kind, guard) if "state" in guard else ""
-            yield _row(kind, f"{what} for {guard['for'] or 'everybody'}{state}", guard.get("source", ""))
+            yield _row(kind, f"{what} for {whose(guard['for'])}{state}", guard.get("source", ""))
     cache = document.get("cache")
     if cache is not None:
-        whose = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"
-        kept = f"answers are kept {cache['ttl']} for {whose}; one that is there asks no limit"
+        callers = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"
+        kept = f"answers are kept {cache['ttl']} for {callers}; one that is there asks no limit"
         if cache.get("credentials"):
             kept = (
                 f"answers to calls with {', '.join(cache['credentials'])} are kept only if they say public or s-maxage"

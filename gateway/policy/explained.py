@@ -10,7 +10,7 @@ from gateway.core.grant import Grant, granted
 from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.http.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import KeyFrom, KeyPart, readable
-from gateway.core.limits import Decision, Verdict
+from gateway.core.limits import Decision, Mode, Posture, Verdict
 from gateway.core.policy import PolicySet, Route
 from gateway.core.preview.explain import Explanation, LimitCase, Passed
 from gateway.core.retry import Repeat, Retry
@@ -33,6 +33,7 @@ def explained(
     *,
     sent: Document | None = None,
     grants: Mapping[str, Grant] = NO_GRANTS,
+    away: str = "",
 ) -> Document:
     """The whole document. What does not apply is left out.
 
@@ -41,6 +42,7 @@ def explained(
               counters, breaker states and whether the call would be admitted
     sent      the head that the upstream would get (`policy.sent`); None = nobody knows the call's fields
     grants    those of the asked limits' callers that are in force, by the limit's name
+    away      why the store could not be asked, in a word; "" = it could, or nobody tried
     """
     resolved, refusal = explanation.resolved, explanation.refusal
     request = {"method": asking.method, "target": asking.target, "host": http_host}
@@ -50,6 +52,8 @@ def explained(
         document["refused"] = {"status": refusal.kind.status, "code": refusal.kind.code, "detail": refusal.detail}
     elif decision is not None:
         document["decision"] = _decision(explanation, decision)
+    elif away and explanation.ask is not None:
+        document["store"] = {"up": False, "reason": away, "refusing": _denying(explanation.ask)}
     if explanation.passed:
         document["passed_routes"] = _passed(explanation.passed)
     if resolved is None:
@@ -81,6 +85,12 @@ def _decision(explanation: Explanation, decision: Decision) -> Document:
         return {"admitted": False, "held_by": f"{kind} {guard.rule.name}", "retry_after_s": whole_seconds(max(waits))}
     names = [limit.name for limit in violated(ask.charges, decision)]
     return {"admitted": False, "limits": names, "retry_after_s": retry_after_s(ask.charges, decision)}
+
+
+def _denying(ask: Ask) -> list[str]:
+    """The limits that refuse every call while the store is away."""
+    limits = (charge.limit for charge in ask.charges)
+    return [limit.name for limit in limits if limit.mode is Mode.ENFORCE and limit.on_store_error is Posture.DENY]
 
 
 def _passed(passed: tuple[Passed, ...]) -> list[Document]:

@@ -1,16 +1,19 @@
 """What the admin listener answers."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from gateway.cli.explanation import lines
 from gateway.core.keys import partition_key
+from gateway.core.limits import Posture
 from gateway.observe.log.logger import close_logging, configure_logging, envelope
 from gateway.observe.metrics.instruments import INSTRUMENTS
 from gateway.settings import Logging
-from tests.admin.conftest import BUCKET, EVERYBODY, TRIAL, WINDOW, Admin
+from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, TRIAL, WINDOW, Admin
 
 HEALTH = ["/readyz", "/healthz", "/-/health"]
 
@@ -238,6 +241,28 @@ async def test_a_store_that_is_down(admin: Admin, monkeypatch: pytest.MonkeyPatc
     await admin.worker.store.close()
     status, body, fields = await admin.ask("/-/limits/tenant-10m/acme", method)
     assert (status, body["code"], fields["Retry-After"]) == (503, "STORE_UNAVAILABLE", "1")
+
+
+async def test_a_limit_for_everybody_has_no_callers(admin: Admin) -> None:
+    status, body, _ = await admin.ask("/-/limits/everybody/acme")
+    assert (status, body["detail"]) == (400, "Limit everybody counts everybody together: give no key.")
+
+
+async def test_a_call_is_explained_also_while_the_store_is_down(admin: Admin) -> None:
+    await admin.worker.store.close()
+    for limit, outcome in (
+        (EVERYBODY, "decided without the store, which is away (connect): everybody local"),
+        (
+            replace(EVERYBODY, on_store_error=Posture.DENY),
+            "refused with 503: the store is away (connect), and everybody says deny",
+        ),
+    ):
+        route = replace(POLICIES.routes[0], limits=(limit,))
+        admin.worker.policies = replace(POLICIES, routes=(route,), limits={limit.name: limit})
+        status, body, _ = await admin.ask("/-/explain", "POST", json={"method": "GET", "path": "/erp/items"})
+        assert (status, body["route"]["name"], body["store"]["up"]) == (200, "erp", False)
+        assert "decision" not in body
+        assert f"outcome     {outcome}" in lines(body)
 
 
 async def test_an_error_of_ours_is_a_problem_and_an_event(

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order
-from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
 from gateway.core.grant import Grant
@@ -48,15 +48,16 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
         known=keys,
         realm=view.settings.name,
     )
-    decision, grants = None, {}
+    decision, grants, away = None, {}, ""
     if explanation.ask is not None and (explanation.ask.charges or explanation.ask.guards):
         try:
             decision = await view.store.peek(explanation.ask)
             grants = await _grants(view.store, explanation.ask, decision)
         except StoreDown as down:
-            raise unavailable(down) from None
+            away = down.kind
     head = sent(explanation, call, client_ip, policies, view.settings)
-    return answer(explained(call, call.http_host, explanation, policies, decision, sent=head, grants=grants))
+    told = explained(call, call.http_host, explanation, policies, decision, sent=head, grants=grants, away=away)
+    return answer(told)
 
 
 async def _grants(store: Store, ask: Ask, decision: Decision) -> dict[str, Grant]:
@@ -133,6 +134,6 @@ ENDPOINTS = (
         "What would happen to a call, and why: route, limits, keys, counters, breaker, retries. Charges nothing.",
         body=ORDER,
         answers={200: EXPLANATION},
-        errors=(400, 415, 503),
+        errors=(400, 415),
     ),
 )

@@ -18,15 +18,15 @@ def read_parts(kind: str, name: str, key: Sequence[str], words: Sequence[str]) -
     """The parts of a `kind` ("limit", "breaker") that counts by `key`, from raw path segments. Raises AdminProblem."""
     given = [word for word in words if word] if not key else words
     if len(given) != len(key) or not all(given):
-        raise AdminProblem(400, "WRONG_KEY", f"{kind.capitalize()} {name} counts by {_wanted(key, len(given))}.")
+        raise AdminProblem(400, "WRONG_KEY", f"{kind.capitalize()} {name} counts {_wanted(key, len(given))}.")
     return {part: _value(word) for part, word in zip(key, given, strict=True)}
 
 
 def _wanted(key: Sequence[str], given: int) -> str:
     if not key:
-        return "nothing: it has no key"
+        return "everybody together: give no key"
     order = "its value" if len(key) == 1 else "their values in this order"
-    return f"{', '.join(key)}: give {order}" + (f", not {given} values" if given > len(key) else "")
+    return f"by {', '.join(key)}: give {order}" + (f", not {given} values" if given > len(key) else "")
 
 
 def _value(word: str) -> str | None:
