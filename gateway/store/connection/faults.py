@@ -22,6 +22,9 @@ REFUSING = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
 """The server takes no writes: memory is full, saving fails, too few replicas."""
 
 _WRAPPED = re.compile(rf"\b({'|'.join(sorted(BUSY | REDIAL | REFUSING))}) ")
+_WHERE_IN_SCRIPT = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.?$")
+_MEANING = {"OOM": "its memory is full"}
+"""For who does not know the server's own words by heart."""
 _DETAIL_CHARS = 200
 
 
@@ -41,7 +44,8 @@ def fault_of(text: str) -> StoreDown:
     if code in REDIRECTS:
         return StoreDown("other", f"{detail}: a server of a Redis Cluster, its URL begins with redis+cluster://")
     if code in REDIAL or code in REFUSING:
-        return StoreDown("other", detail)
+        detail = _WHERE_IN_SCRIPT.sub("", detail)
+        return StoreDown("other", f"{detail.rstrip('. ')}: {_MEANING[code]}" if code in _MEANING else detail)
     return StoreDown("script", detail)
 
 

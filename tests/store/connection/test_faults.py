@@ -39,6 +39,16 @@ def test_meaning(text, kind, whole_store, redial):
     assert needs_redial(fault) is redial
 
 
+def test_a_full_server_is_told_in_plain_words():
+    sha = "62379d309fa59d7add69f1c45ad21838a76ef4df"
+    said = f"OOM command not allowed when used memory > 'maxmemory'. script: {sha}, on @user_script:154."
+    assert fault_of(said).detail == "OOM command not allowed when used memory > 'maxmemory': its memory is full"
+    assert fault_of(WRAPPED_OOM).detail.endswith("'maxmemory': its memory is full")
+    read_only = fault_of(f"READONLY You can't write against a read only replica. script: {sha}, on @user_script:1.")
+    assert read_only.detail == "READONLY You can't write against a read only replica."
+    assert sha in fault_of(f"ERR user_script:3: no such thing script: {sha}, on @user_script:3.").detail
+
+
 def test_arguments_quoted_by_the_server_are_left_out():
     fault = fault_of("ERR unknown command 'EVALSHA', with args beginning with: '6b1' '1' 'gw:w:{=acme}'")
     assert "acme" not in str(fault)
