@@ -145,17 +145,12 @@ class RedisStore:
         return bool(existed)
 
     async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
-        ask = self._pipeline.ask
-        (seconds, micros), (packed,) = await asyncio.gather(ask(_TIME), ask(pack(("MGET", self._prefix + charge.key))))
-        now_us = int(seconds) * 1_000_000 + int(micros)
+        now_us, (packed,) = await self._kept([self._prefix + charge.key])
         return now_us, unpack_grant(packed, now_us)
 
     async def grants(self) -> tuple[int, Grants]:
-        ask = self._pipeline.ask
         keys = [key.decode() for key in await self._listed("ZRANGE", 0, MOST_LISTED - 1)]
-        wanted = [self._prefix + key for key in (*keys, GRANTED)]  # never nothing
-        (seconds, micros), packed = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *wanted))))
-        now_us = self.now_us or int(seconds) * 1_000_000 + int(micros)
+        now_us, packed = await self._kept([self._prefix + key for key in (*keys, GRANTED)])  # never nothing
         found, ended = in_force(keys, packed[:-1], now_us)
         if ended:
             await self._listed("ZREM", *ended)
@@ -178,10 +173,14 @@ class RedisStore:
         return tuple(key.decode()[begin:] for key in listed)
 
     async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
-        ask, keys = self._pipeline.ask, kept_keys(guards, self._prefix)
-        (seconds, micros), kept = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *keys))))
-        known = tuple(unpack_kept(guard.rule, packed) for guard, packed in zip(guards, kept, strict=True))
-        return int(seconds) * 1_000_000 + int(micros), known
+        now_us, kept = await self._kept(kept_keys(guards, self._prefix))
+        return now_us, tuple(unpack_kept(guard.rule, packed) for guard, packed in zip(guards, kept, strict=True))
+
+    async def _kept(self, keys: Sequence[str]) -> tuple[int, list[bytes | None]]:
+        """The server's clock, and what is kept under each of these keys."""
+        ask = self._pipeline.ask
+        (seconds, micros), packed = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *keys))))
+        return self.now_us or int(seconds) * 1_000_000 + int(micros), packed
 
     async def ping(self) -> float:
         started = monotonic()
