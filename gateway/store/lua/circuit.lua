@@ -11,11 +11,10 @@
 -- One function that makes the others, because most runs need none of them.
 
 local CLOSED, OPEN, HALF_OPEN = 0, 1, 2
+local CIRCUIT, CIRCUIT_BYTES = '>BBBI4I7I7I6I4BI4I4I4B', 45
+local REMEMBERED = 3600 * 1000000
 
 local function circuits()
-  local HEADER, HEADER_BYTES = '>BBBI4I7I7I6I4BI4I4I4B', 45
-  local REMEMBERED = 3600 * 1000000
-
   -- What a partition nobody knows is, or one that holds something else.
   local function unknown(generation)
     return {
@@ -26,12 +25,12 @@ local function circuits()
 
   local function load(packed)
     local c = unknown(0)
-    if not packed or #packed < HEADER_BYTES or string.byte(packed) ~= 0x51 then return c end
+    if not packed or #packed < CIRCUIT_BYTES or string.byte(packed) ~= 0x51 then return c end
     local _, probes
     _, _, c.state, c.generation, c.since, c.ends, c.open, c.row, c.reason, c.calls, c.failed, c.slow, probes =
-      struct.unpack(HEADER, packed)
-    for i = 1, probes do c.probes[i] = struct.unpack('>I7', packed, HEADER_BYTES + 7 * i - 6) end
-    c.tallies = string.sub(packed, HEADER_BYTES + 7 * probes + 1)
+      struct.unpack(CIRCUIT, packed)
+    for i = 1, probes do c.probes[i] = struct.unpack('>I7', packed, CIRCUIT_BYTES + 7 * i - 6) end
+    c.tallies = string.sub(packed, CIRCUIT_BYTES + 7 * probes + 1)
     return c
   end
 
@@ -39,7 +38,7 @@ local function circuits()
     local quiet = c.state == CLOSED and c.generation == 0 and c.row == 0
     if quiet and c.tallies == '' then return redis.call('DEL', key) end
     local lives = quiet and window or math.max(0, c.ends - now) + REMEMBERED
-    local header = struct.pack(HEADER, 0x51, quiet and 0 or 1, c.state, c.generation, c.since, c.ends, c.open, c.row,
+    local header = struct.pack(CIRCUIT, 0x51, quiet and 0 or 1, c.state, c.generation, c.since, c.ends, c.open, c.row,
       c.reason, c.calls, c.failed, c.slow, #c.probes)
     local probes = ''
     for _, ends in ipairs(c.probes) do probes = probes .. struct.pack('>I7', ends) end
@@ -55,5 +54,5 @@ local function circuits()
     redis.call('PEXPIRE', key, 32 * 24 * 3600 * 1000) -- longer than anything it lists
   end
 
-  return unknown, load, save, list, REMEMBERED
+  return unknown, load, save, list
 end

@@ -37,7 +37,7 @@ local PARTS, PART_BYTES, MAX_COUNT = 10, 12, 536870912
 local NEWEST, COUNTS, NONE = '>I6I7', '>' .. string.rep('I4', 30), string.rep('\0', PARTS * PART_BYTES)
 local ALL_PASSED = '^' .. string.rep('....%z%z%z%z%z%z%z%z', PARTS) .. '$' -- parts without failed and slow calls
 
-local unknown, load, save, list, REMEMBERED = circuits()
+local unknown, load, save, list = circuits()
 local changes = {}
 -- of the report that is looked at
 local window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us

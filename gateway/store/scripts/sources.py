@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 
+from gateway.store.scripts.constants import inlined
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -15,9 +17,9 @@ class Script:
 
 
 def load_script(name: str, *parts: str) -> Script:
-    """The script that these files of `store/lua/` make up together, in this order."""
+    """The script that these files of `store/lua/` make up together, in this order, its constants put in."""
     lua = Path(__file__).parents[1] / "lua"
-    source = "\n".join((lua / f"{part}.lua").read_text("utf-8") for part in parts)
+    source = inlined("\n".join((lua / f"{part}.lua").read_text("utf-8") for part in parts))
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
