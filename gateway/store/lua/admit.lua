@@ -57,11 +57,10 @@
 local RULE = '>BBI4I4I6I6I6'
 local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}
 
-local commit = ARGV[1] ~= 'peek'
-local guards, limits = #ARGV[4] / GUARD_BYTES, #ARGV - 4
-
--- So many calls of one caller, whose keys are behind the first `skip`.
+-- So many calls of one caller, whose keys are behind the first `skip`. Tables that grow are copied: so those of every
+-- decision are made as large as two to four limits need them.
 local function decide(skip, left)
+  local commit, guards, limits = ARGV[1] ~= 'peek', #ARGV[4] / GUARD_BYTES, #ARGV - 4
   local runs, reply = left > 1 and {}, nil
   repeat -- for each run of calls
     local standings, held, enter
@@ -76,7 +75,7 @@ local function decide(skip, left)
     end
 
     local asked = held and commit and 0 or limits
-    local waits, finish, admitted, room, quotas = {}, {}, true, left, nil
+    local waits, finish, admitted, room, quotas = {nil, nil, nil, nil}, {nil, nil, nil, nil}, true, left, nil
     for i = 1, asked do
       local key, rule = KEYS[skip + guards + i], ARGV[4 + i]
       local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, rule)
@@ -119,7 +118,7 @@ local function decide(skip, left)
     admitted = admitted and not held
     local charging = commit and admitted
     local calls = charging and (enter and 1 or room) or left
-    reply = {held and commit and 2 or admitted and 1 or 0, now}
+    reply = {held and commit and 2 or admitted and 1 or 0, now, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
     for i = 1, asked do
       local at, has_room, missing = 5 * i - 2, waits[i] == 0, nil
       reply[at] = has_room and 1 or 0
@@ -144,10 +143,10 @@ end
 
 if ARGV[1] ~= 'several' then return decide(0, 1) end
 
-local answers = {}
+local answers, each = {}, #KEYS / (#ARGV[3] / 2)
 for at = 1, #ARGV[3], 2 do
   local caller = #answers
-  local ended, answer = pcall(decide, caller * (guards + limits), (struct.unpack('>I2', ARGV[3], at)))
+  local ended, answer = pcall(decide, caller * each, (struct.unpack('>I2', ARGV[3], at)))
   if not ended then
     granted, answer = false, type(answer) == 'table' and answer or {err = 'ERR ' .. tostring(answer)}
   end
