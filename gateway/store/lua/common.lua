@@ -11,18 +11,18 @@
 --           token bucket fourth what is missing, in units times per.
 --   begin   fixed window only: when the present window began
 
--- Raises every error but that the key holds another type: from a time when the limit had another algorithm.
-local function expect_foreign(reply)
-  if not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply.err, 0) end
-end
-
 local GRANTED = 0x71
 local granted -- true: what was read last is a grant, see grant.lua
 
--- The first bytes, up to index `last`, of a string that begins with the byte `format`; nil if there is no such thing.
-local function read(key, last, format)
+-- The first `bytes` bytes, up to index `last`, of a string that begins with the byte `format`; nil if there is no such
+-- thing. Raises every error but that the key holds another type: from a time when the limit had another algorithm.
+local function read(key, last, bytes, format)
   local packed = redis.pcall('GETRANGE', key, '0', last)
-  if type(packed) == 'table' then return expect_foreign(packed) end
-  if #packed == last + 1 and string.byte(packed) == format then return packed end
-  granted = string.byte(packed) == GRANTED
+  if packed.err then
+    if not string.find(packed.err, 'WRONGTYPE', 1, true) then error(packed.err, 0) end
+    return
+  end
+  local begins = string.byte(packed)
+  if begins == format and #packed >= bytes then return packed end
+  granted = begins == GRANTED
 end

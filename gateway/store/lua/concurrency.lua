@@ -11,8 +11,8 @@ local function concurrency(key, cost, quota, window)
   local newest = redis.pcall('ZRANGE', key, -1, -1, 'WITHSCORES')
   if newest.err then
     foreign = true
-    expect_foreign(newest)
-    read(key, '0', 0)
+    if not string.find(newest.err, 'WRONGTYPE', 1, true) then error(newest.err, 0) end
+    read(key, '0', 1, 0)
   elseif newest[2] then
     last = tonumber(newest[2])
     if last > now then used = redis.call('ZCOUNT', key, string.format('(%.0f', now), '+inf') end

@@ -14,7 +14,7 @@ local function fixed_window(key, cost, quota, window, _, _, rule)
   end
   local border = window - (now - begin) % window -- beyond the borders, the outermost window repeats
 
-  local packed = read(key, '11', 0x31)
+  local packed = read(key, '11', 12, 0x31)
   if packed then
     local _, last, its_used = struct.unpack(TALLY, packed)
     ahead = last >= now + border

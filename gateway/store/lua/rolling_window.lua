@@ -11,82 +11,92 @@ local HEADER, HEADER_BYTES = '>BI7I6I7I6I4I4I4I4I4I6', 53
 local ENTRY, ENTRY_BYTES = '>I6I4', 10
 local STAMPS, UNITS = 2 ^ 48, 2 ^ 32
 
-local function log_entry(key, slot)
-  local at = HEADER_BYTES + slot * ENTRY_BYTES
-  return struct.unpack(ENTRY, redis.call('GETRANGE', key, at, at + ENTRY_BYTES - 1))
-end
+-- Two functions that most runs do not need.
+local function logs()
+  local function entry_at(key, slot)
+    local at = HEADER_BYTES + slot * ENTRY_BYTES
+    return struct.unpack(ENTRY, redis.call('GETRANGE', key, at, at + ENTRY_BYTES - 1))
+  end
 
--- Smallest index in [low, high) for which holds(index), else high; it holds for all after the first for which it does.
--- Galloping, because the answer is nearly always among the first.
-local function log_search(low, high, holds)
-  local step = 1
-  while low < high do
-    local probe = math.min(low + step - 1, high - 1)
-    if holds(probe) then
-      high = probe
-      break
+  -- Smallest index in [low, high) for which holds(index), else high; it holds for all after the first for which it
+  -- does. Galloping, because the answer is nearly always among the first.
+  local function search(low, high, holds)
+    local step = 1
+    while low < high do
+      local probe = math.min(low + step - 1, high - 1)
+      if holds(probe) then
+        high = probe
+        break
+      end
+      low, step = probe + 1, step * 2
     end
-    low, step = probe + 1, step * 2
+    while low < high do
+      local probe = math.floor((low + high) / 2)
+      if holds(probe) then high = probe else low = probe + 1 end
+    end
+    return high
   end
-  while low < high do
-    local probe = math.floor((low + high) / 2)
-    if holds(probe) then high = probe else low = probe + 1 end
-  end
-  return high
+
+  return entry_at, search
 end
 
 local function rolling_window(key, cost, quota, window, step)
   local _, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest
   local used, retry, more, stepped = 0, 0, 0, false
-  local first, first_stamp, first_base -- index from head of the oldest entry that counts, its stamp, units before it
 
-  local packed = read(key, '52', 0x11)
+  local packed = read(key, '52', 53, 0x11)
   if packed then
     _, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest = struct.unpack(HEADER, packed)
     local latest = now + -now % quantum
     if newest > latest then newest, stepped = latest, true end
     local expired = newest + window - now -- an entry that is so much older than the newest does not count
     if expired > 0 then
-      first, first_stamp, first_base = 0, oldest, base
-      if (stamp - oldest) % STAMPS >= expired then
-        first = log_search(1, count, function(index)
-          local its_stamp, before = log_entry(key, (head + index) % capacity)
+      if (stamp - oldest) % STAMPS >= expired then -- without those that have expired
+        local entry_at, search = logs()
+        local first = search(1, count, function(index)
+          local its_stamp, before = entry_at(key, (head + index) % capacity)
           if (stamp - its_stamp) % STAMPS >= expired then return false end
-          first_stamp, first_base = its_stamp, before -- of the smallest index: that one is the last to be found
+          oldest, base = its_stamp, before -- of the smallest index: that one is the last to be found
           return true
         end)
+        head, count = (head + first) % capacity, count - first
       end
-      used, more = (total - first_base) % UNITS, expired - (stamp - first_stamp) % STAMPS
+      used, more = (total - base) % UNITS, expired - (stamp - oldest) % STAMPS
     end
 
     local excess = used + cost - quota
     if used > 0 and excess > 0 then retry = more end
     if used > 0 and excess > 1 then
+      local entry_at, search = logs()
       local function until_back(units) -- how long until so many of the used ones are back
-        local behind = log_search(first + 1, count, function(index)
-          local _, before = log_entry(key, (head + index) % capacity)
-          return (before - first_base) % UNITS >= units
+        local behind = search(1, count, function(index)
+          local _, before = entry_at(key, (head + index) % capacity)
+          return (before - base) % UNITS >= units
         end)
-        return expired - (stamp - log_entry(key, (head + behind - 1) % capacity)) % STAMPS
+        return expired - (stamp - entry_at(key, (head + behind - 1) % capacity)) % STAMPS
       end
       retry = until_back(excess)
       if used > quota then more = until_back(used - quota + 1) end
     end
   end
 
+  -- One table is cheaper to hand over than a score of variables.
+  local log = {
+    used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost, quota,
+    window, step
+  }
   return retry, function(calls, commit)
+    local used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost,
+      quota, window, step = unpack(log, 1, 18)
     if calls or commit and stepped then
       local added, ending, entry, entries
       if calls then
         local dated = now + -now % step
         added = used == 0 or dated > newest
         if used == 0 then
-          ends, stamp, total, capacity, count, first_stamp, first_base = 0, 0, 0, 0, 0, 0, 0
+          ends, stamp, total, base, capacity, head, count, oldest = 0, 0, 0, 0, 0, 0, 0, 0
           newest, more = dated, dated + window - now
-        else
-          head, count = (head + first) % capacity, count - first
         end
-        oldest, base = first_stamp, first_base
         if dated >= newest then
           stamp, newest, quantum = (stamp + dated - newest) % STAMPS, dated, step
         end

@@ -21,14 +21,15 @@ local at = tonumber(ARGV[3])
 -- Makes the entry of `at` smaller. Entries behind it hold the units charged before them: so each is written anew.
 local function smaller(key, units, window, step)
   local _, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest =
-    struct.unpack(HEADER, read(key, '52', 0x11))
+    struct.unpack(HEADER, read(key, '52', 53, 0x11))
   local behind = newest - (at + -at % step)
   if behind < 0 or behind >= newest + window - now then return end
 
+  local entry_at = logs()
   local function slot(index) return (head + index) % capacity end
   local later, following, index = {}, total, count - 1
   while true do
-    local its_stamp, before = log_entry(key, slot(index))
+    local its_stamp, before = entry_at(key, slot(index))
     local age = (stamp - its_stamp) % STAMPS
     if age == behind then
       local held = (following - before) % UNITS
@@ -47,9 +48,9 @@ local function smaller(key, units, window, step)
     index = index + 1
   end
   if index == 0 then return redis.call('DEL', key) end
-  local last = log_entry(key, slot(index - 1))
+  local last = entry_at(key, slot(index - 1))
   newest, stamp, count = newest - (stamp - last) % STAMPS, last, index
-  oldest, total = log_entry(key, head), (total - units) % UNITS
+  oldest, total = entry_at(key, head), (total - units) % UNITS
   local header = struct.pack(HEADER, 0x11, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest)
   redis.call('SETRANGE', key, '0', header)
 end
@@ -72,16 +73,16 @@ local function windows(algorithm, key, delta, quota, window, a, rule)
   finish(1, true)
 end
 
-local FORMATS = {{'52', 0x11}, {'20', 0x21}, {'11', 0x31}}
+local FORMATS = {{'52', 53, 0x11}, {'20', 21, 0x21}, {'11', 12, 0x31}}
 
 for i, key in ipairs(KEYS) do
   local code, _, _, quota, window, a, b = struct.unpack(RULE, ARGV[2 + 2 * i])
   local delta = tonumber(ARGV[3 + 2 * i])
   local format, grant = FORMATS[code], nil
-  local known = format and delta ~= 0 and read(key, format[1], format[2])
+  local known = format and delta ~= 0 and read(key, format[1], format[2], format[3])
   if granted then -- the counter is beside it, see grant.lua
     granted, grant, key = false, key, key .. '!'
-    known = read(key, format[1], format[2])
+    known = read(key, format[1], format[2], format[3])
   end
   if known or format and delta > 0 then
     if code == 2 then

@@ -8,7 +8,7 @@ local function token_bucket(key, cost, quota, _, rate, per)
   local full, taken = quota * per, cost * per
   local level, settled = full, nil
 
-  local packed = read(key, '20', 0x21)
+  local packed = read(key, '20', 21, 0x21)
   if packed then
     local _, old_level, old_at, old_per = struct.unpack(LEVEL, packed)
     if old_at > now then
