@@ -48,8 +48,10 @@ def ask_for(scripts: Scripts, ask: Ask, times: int, now_us: int) -> tuple[list[D
     return decode_several(reply, [(ask, times)]), len(reply[0]) // 2 if times > 1 else 1
 
 
-def kept(client: "redis.Redis", charges: Sequence[Charge]) -> list[bytes | None]:
-    return [client.dump(PREFIX + charge.key) for charge in charges]
+def kept(client: "redis.Redis", charge: Charge) -> bytes:
+    """All but when a bucket's key ends: that is put off by some charges, for long enough."""
+    packed: bytes = client.get(PREFIX + charge.key)
+    return packed[:21] if charge.limit.algorithm is Algorithm.TOKEN_BUCKET else packed
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_the_same_bytes_are_left_behind(server: "redis.Redis", limit: Limit) -> 
         decisions, runs = ask_for(scripts, Ask([together]), times, now_us)
         assert decisions == [scripts.admit([alone], "", now_us) for _ in range(times)]
         assert runs == 1 + (times == 20)
-        assert kept(server, [together]) == kept(server, [alone])
+        assert kept(server, together) == kept(server, alone)
 
 
 def test_a_shadow_without_room_does_not_part_calls(server: "redis.Redis") -> None:

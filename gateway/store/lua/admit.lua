@@ -51,8 +51,9 @@
 -- is missing, in units times per); or an error, which is this caller's own.
 --
 -- A refused call writes nothing, except once after the clock stepped back: so that its wait does not begin anew with
--- every call. Every key ends by itself when it has nothing to say any more (a rolling window's at most two windows
--- after the last charge), SLACK_MS later at most.
+-- every call. Every key ends by itself when it has nothing to say any more or soon after (a rolling window's at most
+-- two windows after the last charge, a token bucket's at most twice the time it takes to fill, or a second more), and
+-- SLACK_MS later at most.
 
 local RULE = '>BBI4I4I6I6I6'
 local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}

@@ -51,7 +51,7 @@ local function rolling_window(key, cost, quota, window, step)
     if newest > latest then newest, stepped = latest, true end
     local expired = newest + window - now -- an entry that is so much older than the newest does not count
     if expired > 0 then
-      if (stamp - oldest) % STAMPS >= expired then -- without those that have expired
+      if (stamp - oldest) % STAMPS >= expired then
         local entry_at, search = logs()
         local first = search(1, count, function(index)
           local its_stamp, before = entry_at(key, (head + index) % capacity)
@@ -59,7 +59,7 @@ local function rolling_window(key, cost, quota, window, step)
           oldest, base = its_stamp, before -- of the smallest index: that one is the last to be found
           return true
         end)
-        head, count = (head + first) % capacity, count - first
+        head, count = (head + first) % capacity, count - first -- a charge forgets those that have expired
       end
       used, more = (total - base) % UNITS, expired - (stamp - oldest) % STAMPS
     end
@@ -88,29 +88,26 @@ local function rolling_window(key, cost, quota, window, step)
   return retry, function(calls, commit)
     local used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost,
       quota, window, step = unpack(log, 1, 18)
-    if calls or commit and stepped then
-      local added, ending, entry, entries
-      if calls then
-        local dated = now + -now % step
-        added = used == 0 or dated > newest
-        if used == 0 then
-          ends, stamp, total, base, capacity, head, count, oldest = 0, 0, 0, 0, 0, 0, 0, 0
-          newest, more = dated, dated + window - now
-        end
-        if dated >= newest then
-          stamp, newest, quantum = (stamp + dated - newest) % STAMPS, dated, step
-        end
-        if added then entry, count = struct.pack(ENTRY, stamp, total), count + 1 end
-        total, used = (total + calls * cost) % UNITS, used + calls * cost
-        ending = ends < newest + window
-        if ending then ends = now + 2 * window end -- newest is at most one window ahead
-        if count > capacity then -- full: twice as large, but no larger than it can ever have to be
-          local ring = capacity > 0 and redis.call('GETRANGE', key, HEADER_BYTES, -1) or ''
-          local cut = capacity > 0 and head * ENTRY_BYTES or 0
-          entries = string.sub(ring, cut + 1) .. string.sub(ring, 1, cut) .. entry
-          local most = math.max(count, math.min(quota, (window + -window % step) / step + 1))
-          head, capacity = 0, math.min(most, math.max(4, 2 * capacity))
-        end
+    if calls then
+      local dated, entry, entries = now + -now % step, nil, nil
+      local added = used == 0 or dated > newest
+      if used == 0 then
+        ends, stamp, total, base, capacity, head, count, oldest = 0, 0, 0, 0, 0, 0, 0, 0
+        newest, more = dated, dated + window - now
+      end
+      if dated >= newest then
+        stamp, newest, quantum = (stamp + dated - newest) % STAMPS, dated, step
+      end
+      if added then entry, count = struct.pack(ENTRY, stamp, total), count + 1 end
+      total, used = (total + calls * cost) % UNITS, used + calls * cost
+      local ending = ends < newest + window
+      if ending then ends = now + 2 * window end -- newest is at most one window ahead
+      if count > capacity then -- full: twice as large, but no larger than it can ever have to be
+        local ring = capacity > 0 and redis.call('GETRANGE', key, HEADER_BYTES, -1) or ''
+        local cut = capacity > 0 and head * ENTRY_BYTES or 0
+        entries = string.sub(ring, cut + 1) .. string.sub(ring, 1, cut) .. entry
+        local most = math.max(count, math.min(quota, (window + -window % step) / step + 1))
+        head, capacity = 0, math.min(most, math.max(4, 2 * capacity))
       end
       local header = struct.pack(HEADER, 0x11, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest)
       if entries then -- the whole string, exactly as long as its capacity asks: to append would double its memory
@@ -123,8 +120,10 @@ local function rolling_window(key, cost, quota, window, step)
         redis.call('SETRANGE', key, '0', header)
         if ending then redis.call('PEXPIRE', key, ttl_ms(ends - now)) end
       end
+    elseif commit and stepped then
+      redis.call('SETRANGE', key, '1', struct.pack('>I7', newest))
     end
     if used == 0 then return quota, 0, 0 end
-    return math.max(0, quota - used), newest + window - now, more
+    return used < quota and quota - used or 0, newest + window - now, more
   end
 end

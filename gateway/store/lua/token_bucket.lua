@@ -1,18 +1,22 @@
 ---- Token bucket: see gateway/core/algorithms/token_bucket.py ------------------------------------------------------
 --
--- A string: format; level in units times per, below 0 is owed; the time of that level; per.
+-- A string: format; level in units times per, below 0 is owed; the time of that level; per; when the key ends, or nothing
+-- where an older gateway wrote it. The key ends when the bucket has been full for as long as it took to fill, a second
+-- at least: so that not every charge has to put that off, which costs more than to write.
 
-local LEVEL = '>Bi7I7I6'
+local LEVEL, SHORT_LEVEL = '>Bi7I7I6I7', '>Bi7I7I6'
 
 local function token_bucket(key, cost, quota, _, rate, per)
   local full, taken = quota * per, cost * per
-  local level, settled = full, nil
+  local level, ends, settled = full, 0, nil
 
-  local packed = read(key, '20', 21, 0x21)
+  local packed = read(key, '27', 21, 0x21)
   if packed then
-    local _, old_level, old_at, old_per = struct.unpack(LEVEL, packed)
+    local old = #packed < 28
+    local _, old_level, old_at, old_per, its_end = struct.unpack(old and SHORT_LEVEL or LEVEL, packed)
+    if not old then ends = its_end end
     if old_at > now then
-      settled, old_at = struct.pack(LEVEL, 0x21, old_level, now, old_per), now
+      settled, old_at, ends = struct.pack(SHORT_LEVEL, 0x21, old_level, now, old_per), now, 0
     end
     if old_per ~= per then old_level = math.floor(old_level / old_per) * per end
     if old_level < 0 then old_level = math.max(old_level, -full, full + rate - 2 ^ 53) end
@@ -20,19 +24,28 @@ local function token_bucket(key, cost, quota, _, rate, per)
     if (now - old_at) < (full - old_level) / rate then level = old_level + rate * (now - old_at) end
   end
 
-  local lacking = math.max(0, taken - level)
+  local lacking = taken > level and taken - level or 0
   return (lacking + -lacking % rate) / rate, function(calls, commit)
     if calls then -- settle: any cost
-      level = math.max(math.min(full, level - calls * taken), -full, full + rate - 2 ^ 53)
+      level = level - calls * taken
+      if level > full then level = full end
+      if level < 0 then level = math.max(level, -full, full + rate - 2 ^ 53) end
     end
     local missing, unit = full - level, per - (level > 0 and level % per or level)
     local full_in = (missing + -missing % rate) / rate
-    if calls then -- until it is full: a full bucket need not be remembered
-      redis.call('SET', key, struct.pack(LEVEL, 0x21, level, now, per), 'PX', ttl_ms(full_in))
+    if calls then
+      local lasts = ends >= now + full_in
+      if not lasts then ends = now + full_in + math.max(full_in, 1000000) end
+      local state = struct.pack(LEVEL, 0x21, level, now, per, ends)
+      if lasts then
+        redis.call('SETRANGE', key, '0', state)
+      else
+        redis.call('SET', key, state, 'PX', ttl_ms(ends - now))
+      end
     elseif commit and settled then
-      redis.call('SET', key, settled, 'KEEPTTL')
+      redis.call('SETRANGE', key, '0', settled)
     end
     if missing == 0 then return quota, 0, 0, 0 end
-    return math.max(0, (level - level % per) / per), full_in, (unit + -unit % rate) / rate, missing
+    return level > 0 and (level - level % per) / per or 0, full_in, (unit + -unit % rate) / rate, missing
   end
 end
