@@ -76,12 +76,15 @@ local function decide(skip, left)
     end
 
     local asked = held and commit and 0 or limits
-    local waits, finish, admitted, room, quotas = {nil, nil, nil, nil}, {nil, nil, nil, nil}, true, left, nil
+    local states, admitted, room, quotas = {nil, nil, nil, nil}, true, left, nil
+    reply = {
+      0, now, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+    }
     for i = 1, asked do
       local key, rule = KEYS[skip + guards + i], ARGV[4 + i]
       local code, enforced, cost, quota, window, a, b = struct.unpack(RULE, rule)
       local algorithm = ALGORITHMS[code]
-      waits[i], finish[i] = algorithm(key, cost, quota, window, a, b, rule)
+      local wait, state = algorithm(key, cost, quota, window, a, b, rule)
       if granted then -- it is the grant that was read: look where the counter is, see grant.lua
         granted = false
         local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
@@ -95,22 +98,23 @@ local function decide(skip, left)
           end
           quotas = quotas or {}
           quotas[i], cost = its_quota, math.min(cost, its_quota)
-          local wait, finished = algorithm(beside, cost, its_quota, window, a, b, rule)
-          waits[i], finish[i] = wait, function(calls, may_write)
-            local remaining, reset, more, missing = finished(calls, may_write)
+          local its_wait, its_state = algorithm(beside, cost, its_quota, window, a, b, rule)
+          wait, state = its_wait, {function(_, calls, may_write)
+            local remaining, reset, more, missing = its_state[1](its_state, calls, may_write)
             if calls then redis.call('PEXPIRE', key, math.max(ttl_ms(ends - now), redis.call('PTTL', beside))) end
             return remaining, reset, more, missing
-          end
+          end}
         else
           if commit then -- it has ended
             redis.call('DEL', key)
             if redis.call('PTTL', beside) ~= -2 then redis.call('RENAME', beside, key) end
           end
-          waits[i], finish[i] = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
+          wait, state = algorithm(commit and key or beside, cost, quota, window, a, b, rule)
         end
       end
-      if waits[i] == 0 then
-        if left > 1 then room = math.min(room, math.floor(finish[i]() / cost)) end
+      states[i], reply[5 * i + 2] = state, wait
+      if wait == 0 then
+        if left > 1 then room = math.min(room, math.floor(state[1](state) / cost)) end
       elseif enforced == 1 then
         admitted = false
       end
@@ -119,12 +123,12 @@ local function decide(skip, left)
     admitted = admitted and not held
     local charging = commit and admitted
     local calls = charging and (enter and 1 or room) or left
-    reply = {held and commit and 2 or admitted and 1 or 0, now, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
+    reply[1] = held and commit and 2 or admitted and 1 or 0
     for i = 1, asked do
-      local at, has_room, missing = 5 * i - 2, waits[i] == 0, nil
+      local at, state, missing = 5 * i - 2, states[i], nil
+      local has_room = reply[at + 4] == 0
       reply[at] = has_room and 1 or 0
-      reply[at + 1], reply[at + 2], reply[at + 3], missing = finish[i](charging and has_room and calls, commit)
-      reply[at + 4] = waits[i]
+      reply[at + 1], reply[at + 2], reply[at + 3], missing = state[1](state, charging and has_room and calls, commit)
       if runs and missing then reply[at + 2] = missing end
     end
     if standings then

@@ -6,9 +6,10 @@
 --
 -- An algorithm is a function of (key, cost, quota, window, a, b, rule). It reads, and returns
 --   retry   how long until this cost would be admitted; 0 = there is room
---   finish  function (calls, commit): charges the cost of so many calls, which have room; or with nil, if it may commit,
---           makes a backward step of the clock good; or nothing. Returns remaining, reset, more as they are then, and a
---           token bucket fourth what is missing, in units times per.
+--   state   a table: a function (state, calls, commit), and what it needs to know. It charges the cost of so many calls,
+--           which have room; or with nil, if it may commit, makes a backward step of the clock good; or nothing. It
+--           returns remaining, reset, more as they are then, and a token bucket fourth what is missing, in units times
+--           per. (A table is cheaper to hand over than variables that a function made on the spot captures.)
 --   begin   fixed window only: when the present window began
 
 local GRANTED = 0x71

@@ -37,10 +37,10 @@ local function concurrency(key, cost, quota, window)
     last = latest
   end
 
-  return used + cost > quota and LOOK_AGAIN or 0, function(calls, commit)
+  return used + cost > quota and LOOK_AGAIN or 0, {function(_, calls, commit)
     if commit and stepped then settle() end
     if calls then take() end -- it is one call that has the lease
     if used == 0 then return quota, 0, 0 end
     return math.max(0, quota - used), last - now, math.min(last - now, LOOK_AGAIN)
-  end
+  end}
 end

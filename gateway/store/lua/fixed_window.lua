@@ -24,7 +24,7 @@ local function fixed_window(key, cost, quota, window, _, _, rule)
     if not (old or ahead) then ends = its_end end
   end
 
-  return used + cost > quota and border or 0, function(calls, commit)
+  return used + cost > quota and border or 0, {function(_, calls, commit)
     if calls then used = used + calls * cost end
     if calls or commit and ahead then
       local lasts = ends >= now + border
@@ -38,5 +38,5 @@ local function fixed_window(key, cost, quota, window, _, _, rule)
     end
     if used == 0 then return quota, 0, 0 end
     return used < quota and quota - used or 0, border, border
-  end, now + border - window
+  end}, now + border - window
 end

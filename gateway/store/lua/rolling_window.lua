@@ -40,6 +40,48 @@ local function logs()
   return entry_at, search
 end
 
+local function charge_log(log, calls, commit)
+  local _, used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost,
+    quota, window, step = unpack(log, 1, 19)
+  if calls then
+    local dated, entry, entries = now + -now % step, nil, nil
+    local added = used == 0 or dated > newest
+    if used == 0 then
+      ends, stamp, total, base, capacity, head, count, oldest = 0, 0, 0, 0, 0, 0, 0, 0
+      newest, more = dated, dated + window - now
+    end
+    if dated >= newest then
+      stamp, newest, quantum = (stamp + dated - newest) % STAMPS, dated, step
+    end
+    if added then entry, count = struct.pack(ENTRY, stamp, total), count + 1 end
+    total, used = (total + calls * cost) % UNITS, used + calls * cost
+    local ending = ends < newest + window
+    if ending then ends = now + 2 * window end -- newest is at most one window ahead
+    if count > capacity then -- full: twice as large, but no larger than it can ever have to be
+      local ring = capacity > 0 and redis.call('GETRANGE', key, HEADER_BYTES, -1) or ''
+      local cut = capacity > 0 and head * ENTRY_BYTES or 0
+      entries = string.sub(ring, cut + 1) .. string.sub(ring, 1, cut) .. entry
+      local most = math.max(count, math.min(quota, (window + -window % step) / step + 1))
+      head, capacity = 0, math.min(most, math.max(4, 2 * capacity))
+    end
+    local header = struct.pack(HEADER, 0x11, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest)
+    if entries then -- the whole string, exactly as long as its capacity asks: to append would double its memory
+      local room = string.rep('\0', capacity * ENTRY_BYTES - #entries)
+      redis.call('SET', key, header .. entries .. room, 'PX', ttl_ms(ends - now))
+    else
+      if added then
+        redis.call('SETRANGE', key, HEADER_BYTES + (head + count - 1) % capacity * ENTRY_BYTES, entry)
+      end
+      redis.call('SETRANGE', key, '0', header)
+      if ending then redis.call('PEXPIRE', key, ttl_ms(ends - now)) end
+    end
+  elseif commit and stepped then
+    redis.call('SETRANGE', key, '1', struct.pack('>I7', newest))
+  end
+  if used == 0 then return quota, 0, 0 end
+  return used < quota and quota - used or 0, newest + window - now, more
+end
+
 local function rolling_window(key, cost, quota, window, step)
   local _, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest
   local used, retry, more, stepped = 0, 0, 0, false
@@ -80,50 +122,8 @@ local function rolling_window(key, cost, quota, window, step)
     end
   end
 
-  -- One table is cheaper to hand over than a score of variables.
-  local log = {
-    used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost, quota,
-    window, step
+  return retry, {
+    charge_log, used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost,
+    quota, window, step
   }
-  return retry, function(calls, commit)
-    local used, more, stepped, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest, key, cost,
-      quota, window, step = unpack(log, 1, 18)
-    if calls then
-      local dated, entry, entries = now + -now % step, nil, nil
-      local added = used == 0 or dated > newest
-      if used == 0 then
-        ends, stamp, total, base, capacity, head, count, oldest = 0, 0, 0, 0, 0, 0, 0, 0
-        newest, more = dated, dated + window - now
-      end
-      if dated >= newest then
-        stamp, newest, quantum = (stamp + dated - newest) % STAMPS, dated, step
-      end
-      if added then entry, count = struct.pack(ENTRY, stamp, total), count + 1 end
-      total, used = (total + calls * cost) % UNITS, used + calls * cost
-      local ending = ends < newest + window
-      if ending then ends = now + 2 * window end -- newest is at most one window ahead
-      if count > capacity then -- full: twice as large, but no larger than it can ever have to be
-        local ring = capacity > 0 and redis.call('GETRANGE', key, HEADER_BYTES, -1) or ''
-        local cut = capacity > 0 and head * ENTRY_BYTES or 0
-        entries = string.sub(ring, cut + 1) .. string.sub(ring, 1, cut) .. entry
-        local most = math.max(count, math.min(quota, (window + -window % step) / step + 1))
-        head, capacity = 0, math.min(most, math.max(4, 2 * capacity))
-      end
-      local header = struct.pack(HEADER, 0x11, newest, quantum, ends, stamp, total, base, capacity, head, count, oldest)
-      if entries then -- the whole string, exactly as long as its capacity asks: to append would double its memory
-        local room = string.rep('\0', capacity * ENTRY_BYTES - #entries)
-        redis.call('SET', key, header .. entries .. room, 'PX', ttl_ms(ends - now))
-      else
-        if added then
-          redis.call('SETRANGE', key, HEADER_BYTES + (head + count - 1) % capacity * ENTRY_BYTES, entry)
-        end
-        redis.call('SETRANGE', key, '0', header)
-        if ending then redis.call('PEXPIRE', key, ttl_ms(ends - now)) end
-      end
-    elseif commit and stepped then
-      redis.call('SETRANGE', key, '1', struct.pack('>I7', newest))
-    end
-    if used == 0 then return quota, 0, 0 end
-    return used < quota and quota - used or 0, newest + window - now, more
-  end
 end

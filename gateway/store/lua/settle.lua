@@ -56,8 +56,8 @@ local function smaller(key, units, window, step)
 end
 
 local function windows(algorithm, key, delta, quota, window, a, rule)
-  local _, look, begin = algorithm(key, 1, MAX_UNITS, window, a, 0, rule)
-  local remaining = look(nil, true)
+  local _, present, begin = algorithm(key, 1, MAX_UNITS, window, a, 0, rule)
+  local remaining = present[1](present, nil, true)
   local used, most = MAX_UNITS - remaining, math.min(2 * quota, MAX_UNITS)
   if delta > 0 then
     delta = math.min(delta, most - used)
@@ -69,8 +69,8 @@ local function windows(algorithm, key, delta, quota, window, a, rule)
   elseif at < begin then
     return
   end
-  local _, finish = algorithm(key, math.max(delta, -used), quota, window, a, 0, rule)
-  finish(1, true)
+  local _, state = algorithm(key, math.max(delta, -used), quota, window, a, 0, rule)
+  state[1](state, 1, true)
 end
 
 local FORMATS = {{'52', 53, 0x11}, {'20', 21, 0x21}, {'11', 12, 0x31}}
@@ -86,8 +86,8 @@ for i, key in ipairs(KEYS) do
   end
   if known or format and delta > 0 then
     if code == 2 then
-      local _, finish = token_bucket(key, delta, quota, window, a, b)
-      finish(1, true)
+      local _, state = token_bucket(key, delta, quota, window, a, b)
+      state[1](state, 1, true)
     else
       windows(code == 1 and rolling_window or fixed_window, key, delta, quota, window, a, ARGV[2 + 2 * i])
     end

@@ -6,6 +6,31 @@
 
 local LEVEL, SHORT_LEVEL = '>Bi7I7I6I7', '>Bi7I7I6'
 
+local function charge_bucket(bucket, calls, commit)
+  local _, key, quota, rate, per, full, taken, level, ends, settled = unpack(bucket, 1, 10)
+  if calls then -- settle: any cost
+    level = level - calls * taken
+    if level > full then level = full end
+    if level < 0 then level = math.max(level, -full, full + rate - 2 ^ 53) end
+  end
+  local missing, unit = full - level, per - (level > 0 and level % per or level)
+  local full_in = (missing + -missing % rate) / rate
+  if calls then
+    local lasts = ends >= now + full_in
+    if not lasts then ends = now + full_in + math.max(full_in, 1000000) end
+    local state = struct.pack(LEVEL, 0x21, level, now, per, ends)
+    if lasts then
+      redis.call('SETRANGE', key, '0', state)
+    else
+      redis.call('SET', key, state, 'PX', ttl_ms(ends - now))
+    end
+  elseif commit and settled then
+    redis.call('SETRANGE', key, '0', settled)
+  end
+  if missing == 0 then return quota, 0, 0, 0 end
+  return level > 0 and (level - level % per) / per or 0, full_in, (unit + -unit % rate) / rate, missing
+end
+
 local function token_bucket(key, cost, quota, _, rate, per)
   local full, taken = quota * per, cost * per
   local level, ends, settled = full, 0, nil
@@ -25,27 +50,5 @@ local function token_bucket(key, cost, quota, _, rate, per)
   end
 
   local lacking = taken > level and taken - level or 0
-  return (lacking + -lacking % rate) / rate, function(calls, commit)
-    if calls then -- settle: any cost
-      level = level - calls * taken
-      if level > full then level = full end
-      if level < 0 then level = math.max(level, -full, full + rate - 2 ^ 53) end
-    end
-    local missing, unit = full - level, per - (level > 0 and level % per or level)
-    local full_in = (missing + -missing % rate) / rate
-    if calls then
-      local lasts = ends >= now + full_in
-      if not lasts then ends = now + full_in + math.max(full_in, 1000000) end
-      local state = struct.pack(LEVEL, 0x21, level, now, per, ends)
-      if lasts then
-        redis.call('SETRANGE', key, '0', state)
-      else
-        redis.call('SET', key, state, 'PX', ttl_ms(ends - now))
-      end
-    elseif commit and settled then
-      redis.call('SETRANGE', key, '0', settled)
-    end
-    if missing == 0 then return quota, 0, 0, 0 end
-    return level > 0 and (level - level % per) / per or 0, full_in, (unit + -unit % rate) / rate, missing
-  end
+  return (lacking + -lacking % rate) / rate, {charge_bucket, key, quota, rate, per, full, taken, level, ends, settled}
 end
