@@ -23,7 +23,7 @@ from gateway.core.limits import Charge, Verdict
 from gateway.core.policy import PolicySet
 from gateway.store import Store, StoreDown
 
-BEHIND, OVERRIDE = "/-/limits/", "override"
+BEHIND = "/-/limits/"
 WANTED = '{"limit": 1000, "ttl": "2h", "reason": "migration"}'
 
 Document = dict[str, Any]

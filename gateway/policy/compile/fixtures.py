@@ -23,7 +23,7 @@ from gateway.policy.validate import validate
 from gateway.policy.words import did_you_mean
 
 DEFAULT_FILE = "fixtures.yaml"
-MAX_BODY_BYTES, MAX_TOTAL_BYTES, MAXListOfRecords = 1024 * 1024, 8 * 1024 * 1024, 1000
+MAX_BODY_BYTES, MAX_TOTAL_BYTES = 1024 * 1024, 8 * 1024 * 1024
 MAX_DELAY_US = 60_000_000
 _OURS = {name.decode() for name in HOP_BY_HOP | LIMIT_FIELDS} | {"content-length", "x-request-id", "x-gateway-sandbox"}
 _CONTENT_TYPES = {".json": "application/json", ".xml": "application/xml", ".csv": "text/csv", ".txt": "text/plain"}

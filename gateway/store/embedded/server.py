@@ -56,7 +56,6 @@ class EmbeddedServer:
     """
 
     def __init__(self, binary: Path, runtime_dir: Path, *, max_memory_bytes: int = MAX_MEMORY_BYTES) -> None:
-        self.start_s = 0.0
         self._binary = binary
         self._directory = runtime_dir
         self._socket = runtime_dir / "store.sock"
@@ -74,7 +73,7 @@ class EmbeddedServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it answers; `start_s` is how long that took. Raises StoreDown with the reason."""
+        """Start and wait until it answers. Raises StoreDown with the reason."""
         if len(os.fsencode(self._socket)) > LONGEST_SOCKET_PATH_BYTES:
             raise StoreDown("connect", f"the path of the embedded store's socket is too long: {self._socket}")
         started = time.monotonic()
@@ -85,7 +84,6 @@ class EmbeddedServer:
                 self.stop()
                 raise StoreDown("connect", f"the embedded store did not start: {self._last_words()}")
             time.sleep(_POLL_S)
-        self.start_s = time.monotonic() - started
 
     def stop(self) -> None:
         """End it, at once: there is nothing to save. Idempotent."""

@@ -9,12 +9,11 @@ MOST_DEBTS = 100_000
 
 
 class Debts:
-    """Units by partition. Bounded: `forgotten` counts what did not fit."""
+    """Units by partition. Bounded."""
 
     def __init__(self, most: int = MOST_DEBTS) -> None:
         self._most = most
         self._units: OrderedDict[str, tuple[Limit, int]] = OrderedDict()
-        self.forgotten = 0
 
     def __len__(self) -> int:
         return len(self._units)
@@ -29,7 +28,6 @@ class Debts:
             return
         if len(self._units) >= self._most:
             self._units.popitem(last=False)
-            self.forgotten += 1
         self._units[key] = (limit, units)
 
     def take(self, count: int) -> list[Charge]:
