@@ -52,7 +52,7 @@ def status_lines(found: Document) -> Iterator[str]:
     yield _row("policy", f"{found['policy_version']} since {found['loaded_at']}")
     rate = found["calls_per_s"]
     each = f"{round(rate, 1 if rate >= 1 else 3):,} a second"
-    yield _row("calls", f"{each}, {found['refused_share']:.1%} refused, {found['in_flight']} in flight")
+    yield _row("calls", f"{each}, {found['refused_share']:.1%} refused{_broken(found)}, {found['in_flight']} in flight")
     yield _row("latency", ", ".join(_stages(found["latency"])) or "no calls lately")
     yield _row("store", store_text(found["store"])[0] + _owing(found["store"]))
     for one in found["breakers"]["not_closed"]:
@@ -89,6 +89,12 @@ def _stages(latency: Document) -> Iterator[str]:
     for name, stage in latency.items():
         if stage["count"]:
             yield f"{name} median {stage['p50_ms']} ms (p99 {stage['p99_ms']} ms)"
+
+
+def _broken(found: Document) -> str:
+    """The share of answers with a 5xx, if there were any."""
+    broken = found.get("by_status", {}).get("5xx", 0)
+    return f", {broken / found['calls']:.1%} answered with 5xx" if broken else ""
 
 
 def _missing(found: Document) -> str:
@@ -179,11 +185,12 @@ def tail(
         bool, typer.Option("--limited", help="Only calls that were, or in shadow would be, refused.")
     ] = False,
     tenant: Annotated[str, typer.Option(metavar="TENANT", help="Only this tenant's.")] = "",
+    connection: Annotated[str, typer.Option(metavar="CONNECTION", help="Only about this connection.")] = "",
     event: Annotated[str, typer.Option(metavar="NAMES", help="Only these events: http.access, breaker.*")] = "",
     as_json: Json = False,
 ) -> None:
     """Show calls and events as they happen, until Ctrl-C."""
-    asked = {"limited": "1" if limited else "", "tenant": tenant, "event": event}
+    asked = {"limited": "1" if limited else "", "tenant": tenant, "connection": connection, "event": event}
     query = urlencode({name: value for name, value in asked.items() if value})
     signal.signal(signal.SIGINT, _leave)
     for line in client.events("/-/stream" + (f"?{query}" if query else "")):

@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from gateway.cli import app
+from gateway.cli.client import AdminClient
 from gateway.cli.live import curve
 from gateway.cli.status_page import Section, StatusPage, fitting, halves
 from gateway.cli.watch import status_lines
@@ -122,6 +125,8 @@ def test_the_same_in_lines() -> None:
     assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
     assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
     assert "breaker     fragile of everybody is open" in shown
+    broken = {**FOUND, "calls": 8, "by_status": {"2xx": 6, "5xx": 2}}
+    assert "calls       12.5 a second, 25.0% refused, 25.0% answered with 5xx, 3 in flight" in [*status_lines(broken)]
     assert any(line.split()[:2] == ["refused", "most"] for line in shown)
     bad_day = [*status_lines(BAD_DAY)]
     assert "token       crm is not renewed: invalid_client, calls that need it are refused" in bad_day
@@ -215,3 +220,11 @@ def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words:
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(20) == 0
+
+
+def test_tail_asks_only_for_what_was_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(AdminClient, "events", lambda _self, path: asked.append(path) or iter(()))
+    monkeypatch.setattr(signal, "signal", lambda _number, _heard: None)
+    told = CliRunner().invoke(app, ["tail", "--connection", "conn 42", "--limited", "--admin", "127.0.0.1:1"])
+    assert (told.exit_code, asked) == (0, ["/-/stream?limited=1&connection=conn+42"])
