@@ -345,6 +345,7 @@ async def test_who_is_called_override(admin: Admin) -> None:
         {"limit": 2_000_000},
         {"ttl": 5},
         {"ttl": "0s"},
+        {"ttl": "31d"},
         {"reason": " "},
         {"reason": "x" * 201},
         {"more": 1},

@@ -149,6 +149,7 @@ async def test_names_that_lead_nowhere(admin: Admin, path: str, status: int, cod
         {"state": "open", "ttl": "soon"},
         {"state": "open", "ttl": 60},
         {"state": "open", "ttl": "0s"},
+        {"state": "open", "ttl": "31d"},
         {"state": "open", "ttl": "1m", "more": 1},
     ],
 )

@@ -77,7 +77,7 @@ async def test_asking_again_begins_anew(admin: Admin) -> None:
     assert (await admin.ask("/-/repeats"))[1]["reads"] == 1
 
 
-@pytest.mark.parametrize("order", [{}, {"ttl": 5}, {"ttl": "soon"}, {"ttl": "1m", "more": 1}, []])
+@pytest.mark.parametrize("order", [{}, {"ttl": 5}, {"ttl": "soon"}, {"ttl": "25h"}, {"ttl": "1m", "more": 1}, []])
 async def test_bad_orders_are_refused(admin: Admin, order: object) -> None:
     status, body, _ = await admin.ask("/-/repeats", "POST", json=order)
     assert (status, body["code"]) == (400, "BAD_ORDER")

@@ -6,7 +6,8 @@ from typing import Any
 from gateway.admin.problems import AdminProblem
 from gateway.policy.models.scalars import Unfit, parse_duration
 
-MAX_TTL_US = 30 * 24 * 3600 * 1_000_000
+DAY_US = 24 * 3600 * 1_000_000
+MAX_TTL_US = 30 * DAY_US
 TTL: Mapping[str, Any] = {
     "type": "string",
     "pattern": "^[1-9][0-9]{0,5}(ms|s|m|h|d)$",
@@ -14,9 +15,12 @@ TTL: Mapping[str, Any] = {
 }
 
 
-def read_ttl(value: object) -> int:
-    """Microseconds, of `10m` and the like; at most a month. Raises AdminProblem."""
+def read_ttl(value: object, most_us: int = MAX_TTL_US) -> int:
+    """Microseconds, of `10m` and the like. Raises AdminProblem, also when it is longer than `most_us`."""
     try:
-        return min(parse_duration(value), MAX_TTL_US)
+        ttl_us = parse_duration(value)
     except Unfit as unfit:
         raise AdminProblem(400, "BAD_ORDER", f"`ttl`: {unfit.message()}") from None
+    if ttl_us > most_us:
+        raise AdminProblem(400, "BAD_ORDER", f"`ttl` is {most_us // DAY_US}d at most.")
+    return ttl_us

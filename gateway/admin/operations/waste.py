@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Query, Schema, check_members, read_order
 from gateway.admin.operations.top import MOST_SHOWN, USUAL, shown
-from gateway.admin.operations.ttl import TTL, read_ttl
+from gateway.admin.operations.ttl import DAY_US, TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.admin.watching.repeats import MOST
@@ -16,7 +16,6 @@ from gateway.siblings import Answer
 
 WANTED = '{"ttl": "10m"}'
 ANSWER_S = 2.0
-LONGEST_S = 24 * 3600.0
 
 Document = dict[str, Any]
 
@@ -25,7 +24,7 @@ async def watch(view: AdminView, request: web.Request) -> web.StreamResponse:
     """Every worker forgets what it has counted and counts anew."""
     order = await read_order(request, WANTED)
     check_members(order, {"ttl"}, set(), WANTED)
-    for_s = min(read_ttl(order["ttl"]) / 1e6, LONGEST_S)
+    for_s = read_ttl(order["ttl"], DAY_US) / 1e6
     answers = await view.siblings.ask_all("repeats.watch", {"for_s": for_s}, timeout_s=ANSWER_S)
     audit(request, "Repeated reads are counted", "repeats.watch", None, {"for_s": for_s})
     return answer({"for_s": for_s, "workers": len(answers), "missing": _missing(answers)})
