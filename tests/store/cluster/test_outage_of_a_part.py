@@ -102,9 +102,10 @@ async def test_keys_of_a_server_that_another_replaced(workers, broken_cluster, b
     await asyncio.to_thread(broken_cluster.wait_for_promotion, replicas)
     await handing_over(workers)
     assert await one.calls(80, lost) == 0
-    # What was spent is told once more when the link is lost on the way, as it may be while servers change places.
+    # What was spent is told once more when the link is lost on the way, as it may be while servers change places; and
+    # who loses it once more after that goes by its share again.
     left = (await other.below.peek(Ask((lost,)))).verdicts[0].remaining
-    assert await other.calls(80, lost) == min(50, left)
+    assert await other.calls(80, lost) in (min(50, left), 50)
     back_for_long.set()
     await all_back(workers)
     assert await one.calls(20, lost) + await other.calls(20, lost) == 0
