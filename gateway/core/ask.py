@@ -169,6 +169,7 @@ class Ask:
         self._seen = self.kind.answers.pack(decision.now_us, *chain.from_iterable(decision.verdicts))
         if decision.quotas:
             self._seen += b"".join([_QUOTA.pack(quota) for quota in decision.quotas])
+            self.watched = True
 
     @property
     def seen(self) -> Decision | None:

@@ -57,3 +57,11 @@ def test_what_the_store_said_last_is_kept_small() -> None:
     refused = Decision(False, (verdicts[0]._replace(admitted=False), verdicts[1]), 1)
     ask.see(refused)
     assert ask.seen == refused
+
+
+def test_a_grant_that_was_seen_may_have_numbers_to_show() -> None:
+    ask = Ask(charges(WINDOW))
+    ask.see(Decision(True, (Verdict(True, 1, 1, 1, 0),), 99))
+    assert not ask.watched
+    ask.see(Decision(True, (Verdict(True, 1, 1, 1, 0),), 99, quotas=(7,)))
+    assert ask.watched

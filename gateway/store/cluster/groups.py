@@ -66,7 +66,6 @@ def together(ask: Ask, groups: Sequence[Group], answers: Sequence[Decision], *, 
             verdicts[at], clocks_us[at] = verdict, answer.now_us
         for at, quota in zip(group.charges, answer.quotas, strict=bool(answer.quotas)):
             quotas[at] = quota
-        ask.watched = ask.watched or group.ask.watched
     known = tuple(standings) if any(standing != CLEAR for standing in standings) else ()
     admitted, now_us = all(answer.admitted for answer in answers), answers[0].now_us
     if commit and longest(standings) >= 0:

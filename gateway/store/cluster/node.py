@@ -37,7 +37,7 @@ class Node:
         if form is None:
             return self.pipeline.ask(*message)
         question = message[2]
-        return self.pipeline.ask_in(form, question, question)
+        return self.pipeline.ask_in(form, question, form.question(question))
 
     @property
     def fault(self) -> StoreDown | None:

@@ -28,6 +28,9 @@ class Form(Protocol):
     @property
     def source(self) -> str: ...
 
+    def question(self, context: Any) -> Any:
+        """What is asked: those for whom it is equal ask the same."""
+
     def once(self, context: Any) -> bytes:
         """The command that asks this question once."""
 
@@ -52,31 +55,32 @@ class Crowd:
     __slots__ = ("_asking", "_calls", "_form")
 
     def __init__(self, form: Form, context: Any, first: "Promise[Any]") -> None:
-        self._asking = {context: [first]}
+        self._asking = {form.question(context): (context, [first])}
         self._calls = 1
         self._form = form
 
     def join(self, context: Any, promise: "Promise[Any]") -> bool:
         """False = the crowd is full."""
-        asking = self._asking.get(context)
+        question = self._form.question(context)
+        asking = self._asking.get(question)
         if self._calls == MOST_CALLS or (asking is None and len(self._asking) == MOST_QUESTIONS):
             return False
         self._calls += 1
         if asking is None:
-            self._asking[context] = [promise]
+            self._asking[question] = context, [promise]
         else:
-            asking.append(promise)
+            asking[1].append(promise)
         return True
 
-    def question(self) -> tuple["Promise[Any] | Crowd", Callable[[Any, Any], Any], Any, bytes]:
+    def command(self) -> tuple["Promise[Any] | Crowd", Callable[[Any, Any], Any], Any, bytes]:
         """(who waits, decode, context, command) when it is sent: whoever has given up by then is not asked for."""
         form = self._form
-        asking = {context: left for context, them in self._asking.items() if (left := _waiting(them))}
-        asked = [(context, len(left)) for context, left in asking.items()]
+        asking = {about: (context, left) for about, (context, all_) in self._asking.items() if (left := _waiting(all_))}
+        asked = [(context, len(left)) for context, left in asking.values()]
         if sum(times for _, times in asked) > 1:
             self._asking = asking
             return self, form.decode_several, asked, form.several(asked)
-        context, (promise, *_) = next(iter((asking or self._asking).items()))
+        context, (promise, *_) = next(iter((asking or self._asking).values()))
         return promise, form.decode, context, form.once(context)
 
     def done(self) -> bool:
@@ -85,7 +89,7 @@ class Crowd:
 
     def __iter__(self) -> Iterator["Promise[Any]"]:
         """In the order of the answers."""
-        return chain.from_iterable(self._asking.values())
+        return chain.from_iterable([waiting for _, waiting in self._asking.values()])
 
     def fail(self, fault: StoreDown) -> None:
         """Each gets its own: what is raised twice gathers tracebacks. Who goes on may make others give up."""
@@ -125,5 +129,5 @@ class Sharing:
             place = at - len(commands)
             if -place <= len(self._pending):
                 crowd, _, _, sent, _, source = self._pending[place]
-                promise, decode, context, commands[at] = crowd.question()
+                promise, decode, context, commands[at] = crowd.command()
                 self._pending[place] = (promise, decode, context, sent, commands[at], source)

@@ -128,7 +128,6 @@ class LocalStore:
         grants = [self._granted(charge.key, now_us) for charge in ask.charges] if self._grants else []
         if not any(grants):
             return ask, ()
-        ask.watched = True
         quotas = tuple(grant.quota if grant else 0 for grant in grants)
         return under(ask, quotas), quotas
 

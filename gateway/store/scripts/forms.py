@@ -47,10 +47,15 @@ class AdmitForm:
         keys = callers * self._keys
         return _EVALSHA % (self._arguments + keys, ADMIT.sha1_hex.encode(), bulk(b"%d" % keys))
 
+    def question(self, ask: Ask) -> bytes:
+        """A caller's keys: on all routes by these rules that share them."""
+        keys: bytes = ask.packed[1]
+        return keys
+
     def once(self, ask: Ask) -> bytes:
         """Admit one call."""
-        packed: bytes = ask.packed[1]
-        return self._head + packed + self._tail
+        keys: bytes = ask.packed[1]
+        return self._head + keys + self._tail
 
     def several(self, asked: Sequence[tuple[Ask, int]]) -> bytes:
         """Admit so many calls (at most 65,535) of each of these callers."""

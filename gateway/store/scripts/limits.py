@@ -113,7 +113,6 @@ def _decode_runs(reply: Sequence[Any], ask: Ask, times: int) -> list[Decision]:
 
 
 def _decode_grants(reply: Sequence[int], ask: Ask) -> Decision:
-    ask.watched = True
     end = len(reply) - len(ask.charges)
     decision = decode_admit([reply[0] - GRANTS_FOLLOW, *reply[1:end]], ask)
     return decision._replace(quotas=tuple(reply[end:]))

@@ -36,6 +36,7 @@ class Words:
     """A form whose questions are words."""
 
     source, once, decode, several = "return 1", staticmethod(said), staticmethod(one), staticmethod(said_all)
+    question = staticmethod(str.lower)
 
     def decode_several(self, reply: list[bytes], asked: Asked) -> list[str | Exception]:
         words = [word for word, times in asked for _ in range(times)]
@@ -129,6 +130,15 @@ async def test_who_asks_something_like_it_in_one_turn_shares_a_command():
     assert line.wire.writes == [said_all([("a1", 2), ("a2", 1), ("a3", 1)]) + said("b")]
     line.hear(array("1", "2", "3", "4"), bulk("5"))
     assert [future.result() for future in futures] == ["a1: 1", "b: 5", "a2: 3", "a1: 2", "a3: 4"]
+
+
+async def test_what_is_asked_in_other_words_is_the_same_question():
+    line = Crowded()
+    futures = [line.wonder(word) for word in ("ab", "ac", "aB")]
+    await turn()
+    assert line.wire.writes == [said_all([("ab", 2), ("ac", 1)])]
+    line.hear(array("1", "2", "3"))
+    assert [future.result() for future in futures] == ["ab: 1", "ac: 3", "ab: 2"]
 
 
 async def test_what_nobody_asks_any_more_is_left_out():
