@@ -23,7 +23,7 @@ from gateway.cli import (
     watch,
     webhooks,
 )
-from gateway.cli.failing import FAILED, NOT_STARTED
+from gateway.cli.failing import DEFECT, NOT_STARTED
 from gateway.cli.standard_streams import open_standard_streams
 from gateway.cli.usage import Commands
 
@@ -86,4 +86,4 @@ def main() -> None:
         what = str(error) if expected else f"unexpected {type(error).__name__}: {error}"
         more = "" if expected else " (set GATEWAY_TRACEBACK=1 to see where)"
         typer.echo(f"gateway: {what}{more}", err=True)
-        sys.exit(NOT_STARTED if expected else FAILED)
+        sys.exit(NOT_STARTED if expected else DEFECT)

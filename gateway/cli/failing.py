@@ -9,6 +9,7 @@ FAILED = 1  # the answer is no: invalid, not ready
 USAGE = 2  # wrong option or argument; typer's own
 UNREACHABLE = 3  # the admin API does not answer
 NOT_STARTED = 4  # bind, store
+DEFECT = 70  # of ours; EX_SOFTWARE of sysexits.h. Not FAILED: a service manager should start it again
 
 
 def fail(code: int, *lines: str) -> NoReturn:
