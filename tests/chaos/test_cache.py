@@ -111,7 +111,8 @@ async def test_reloads_cost_no_answer(fleet: Fleet, ledger: Ledger, figures: Fig
             file.write_text(policies(ledger.url, f"{ttl}h").replace("1000000", str(limit)))
             async with session.post(f"http://127.0.0.1:{one.admin_port}/-/reload") as reloaded:
                 outcome = await reloaded.json()
-                assert outcome["result"] == "loaded", outcome
+                # unchanged: whoever watches the file was first
+                assert outcome["result"] in ("loaded", "unchanged"), outcome
             await asyncio.sleep(0.2)
     await one.stop()
     how = told("cached traffic, 20 reloads", load, [one], figures)
