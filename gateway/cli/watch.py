@@ -52,7 +52,8 @@ def status_lines(found: Document) -> Iterator[str]:
     yield _row("policy", f"{found['policy_version']} since {found['loaded_at']}")
     rate = found["calls_per_s"]
     each = f"{round(rate, 1 if rate >= 1 else 3):,} a second"
-    yield _row("calls", f"{each}, {found['refused_share']:.1%} refused{_broken(found)}, {found['in_flight']} in flight")
+    refused = f"{found['refused_share']:.1%} refused{_by_whom(found)}"
+    yield _row("calls", f"{each}, {refused}{_broken(found)}, {found['in_flight']} in flight")
     yield _row("latency", ", ".join(_stages(found["latency"])) or "no calls lately")
     yield _row("store", store_text(found["store"])[0] + _owing(found["store"]))
     for one in found["breakers"]["not_closed"]:
@@ -89,6 +90,13 @@ def _stages(latency: Document) -> Iterator[str]:
     for name, stage in latency.items():
         if stage["count"]:
             yield f"{name} median {stage['p50_ms']} ms (p99 {stage['p99_ms']} ms)"
+
+
+def _by_whom(found: Document) -> str:
+    """How many calls limits, breakers and pauses refused, if they did."""
+    sources = found.get("by_source", {})
+    counts = [f"{name} {sources[name]:,}" for name in ("limit", "breaker", "pause") if sources.get(name)]
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def _broken(found: Document) -> str:

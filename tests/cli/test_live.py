@@ -125,8 +125,14 @@ def test_the_same_in_lines() -> None:
     assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
     assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
     assert "breaker     fragile of everybody is open" in shown
-    broken = {**FOUND, "calls": 8, "by_status": {"2xx": 6, "5xx": 2}}
-    assert "calls       12.5 a second, 25.0% refused, 25.0% answered with 5xx, 3 in flight" in [*status_lines(broken)]
+    broken = {
+        **FOUND,
+        "calls": 8,
+        "by_status": {"4xx": 6, "5xx": 2},
+        "by_source": {"pause": 1, "limit": 1, "gateway": 6},
+    }
+    said = "calls       12.5 a second, 25.0% refused (limit 1, pause 1), 25.0% answered with 5xx, 3 in flight"
+    assert said in [*status_lines(broken)]
     assert any(line.split()[:2] == ["refused", "most"] for line in shown)
     bad_day = [*status_lines(BAD_DAY)]
     assert "token       crm is not renewed: invalid_client, calls that need it are refused" in bad_day
