@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.policy.models.scalars import Duration, HeaderName, OneOrMore, Pattern, Size, Wait
+from gateway.policy.models.paths import Pattern
+from gateway.policy.models.scalars import Duration, HeaderName, OneOrMore, Size, Wait
 from gateway.policy.models.strict import Items, Strict
 
 

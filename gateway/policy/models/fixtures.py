@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gateway.policy.models.scalars import HeaderName, Method, OneOrMore, Pattern, Wait
+from gateway.policy.models.paths import Pattern
+from gateway.policy.models.scalars import HeaderName, Method, OneOrMore, Wait
 from gateway.policy.models.strict import Items, Strict
 
 MAX_RECORDS = 1000

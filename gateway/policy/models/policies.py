@@ -14,6 +14,7 @@ from gateway.policy.models.costs import Cost
 from gateway.policy.models.credentials import Credential
 from gateway.policy.models.key_parts import Key
 from gateway.policy.models.modules import Modules
+from gateway.policy.models.paths import Pattern, Prefix
 from gateway.policy.models.probes import Probe
 from gateway.policy.models.scalars import (
     Duration,
@@ -22,8 +23,6 @@ from gateway.policy.models.scalars import (
     Host,
     Method,
     OneOrMore,
-    Pattern,
-    Prefix,
     Sentence,
     Units,
     Window,

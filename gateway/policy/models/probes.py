@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.policy.models.attempts import Status
-from gateway.policy.models.scalars import Duration, parse_path
+from gateway.policy.models.paths import parse_path
+from gateway.policy.models.scalars import Duration
 from gateway.policy.models.strict import Items, Strict
 
 

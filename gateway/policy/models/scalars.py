@@ -1,4 +1,4 @@
-"""The small texts of the language: durations, sizes, percents, names, header fields, hosts, paths.
+"""The small texts of the language: durations, sizes, percents, names, header fields, hosts.
 
 Each `parse_*` takes what the file says and returns the value that the rest of the gateway works with, or raises
 `Unfit` with one sentence. The annotated types below put them into the models.
@@ -32,10 +32,6 @@ NAME = r"[A-Za-z0-9._-]{1,64}"
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}"  # RFC 9110 §5.6.2
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]|[0-9a-f:]*:[0-9a-f:.]*").fullmatch
-_PATH = re.compile(r"/[!$&'()*+,;=:@A-Za-z0-9._~%/{}-]*").fullmatch
-_LOOKS_LIKE_REGEX = re.compile(r"^[~^]|\)\+|\$$").search
-_SEGMENTS = "a segment is text, {name}, * or **"
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
 
 class Unfit(PydanticCustomError):
@@ -210,49 +206,6 @@ def parse_host(value: object) -> str:
     return text
 
 
-def parse_path(value: object) -> str:
-    """A raw path as it stands in a request, percent-encoded where necessary."""
-    text = expect_text(value, "a path like /erp/")
-    if not text.startswith("/"):
-        raise Unfit("bad-path", f"the path {quoted(text)} does not begin with /", _how_to_begin(text))
-    if not _PATH(text) or _ESCAPE(text):
-        raise Unfit("bad-path", f"{quoted(text)} is not a path", "paths are matched percent-encoded, without a query")
-    return text
-
-
-def _how_to_begin(text: str) -> str:
-    if _LOOKS_LIKE_REGEX(text):
-        return f"no regular expression: {_SEGMENTS}"
-    return f"write /{text}" if _PATH(f"/{text}") else ""
-
-
-def parse_prefix(value: object) -> str:
-    """A path prefix; always ends with `/`."""
-    text = parse_path(value)
-    if re.search(r"[*{}]", text):
-        raise Unfit("bad-path", f"a prefix has no wildcards: {quoted(text)}", "use `path` for patterns")
-    return text.rstrip("/") + "/"
-
-
-def parse_pattern(value: object) -> tuple[str, ...]:
-    """`/a/{id}/*/**` split into its segments."""
-    text = parse_path(value)
-    if _LOOKS_LIKE_REGEX(text):
-        raise Unfit("bad-path", f"{quoted(text)}: paths are not regular expressions", _SEGMENTS)
-    segments = tuple(text.split("/")[1:])
-    names = [segment for segment in segments if segment.startswith("{")]
-    for number, segment in enumerate(segments, 1):
-        if segment == "**" and number < len(segments):
-            raise Unfit("bad-path", "** can only be the last segment of a path")
-        if not re.fullmatch(r"\*\*?|\{[A-Za-z_][A-Za-z0-9_]{0,63}\}|[^*{}]*", segment):
-            raise Unfit(
-                "bad-path", f"{quoted(segment)} is not a segment", "use text, {name}, * or ** as a whole segment"
-            )
-    if len(set(names)) < len(names):
-        raise Unfit("bad-path", f"a name stands twice in {quoted(value)}")
-    return segments
-
-
 def is_name(text: str) -> bool:
     """Whether the text may name a limit, a route and so on: it appears unquoted in headers, logs and store keys."""
     return re.fullmatch(NAME, text) is not None
@@ -263,37 +216,34 @@ def as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _schema(kind: str, pattern: str, example: str) -> Any:
+def text_schema(kind: str, pattern: str, example: str) -> Any:
+    """What editors are told of such a text."""
     return WithJsonSchema({"type": "string", "title": kind, "pattern": pattern, "examples": [example]})
 
 
 _DURATION = r"^[0-9]+(ms|s|m|h|d)$"
-Duration = Annotated[int, BeforeValidator(parse_duration), _schema("Duration", _DURATION, "10m")]
+Duration = Annotated[int, BeforeValidator(parse_duration), text_schema("Duration", _DURATION, "10m")]
 Window = Annotated[
     int | Unit,
     BeforeValidator(parse_window),
-    _schema("Duration, or by the calendar", r"^([0-9]+(ms|s|m|h|d)|day|week|month)$", "month"),
+    text_schema("Duration, or by the calendar", r"^([0-9]+(ms|s|m|h|d)|day|week|month)$", "month"),
 ]
-Zone = Annotated[str, BeforeValidator(parse_zone), _schema("Time zone (IANA)", f"^{_ZONE_NAME}$", "Europe/Berlin")]
+Zone = Annotated[str, BeforeValidator(parse_zone), text_schema("Time zone (IANA)", f"^{_ZONE_NAME}$", "Europe/Berlin")]
 DurationBound = Annotated[
-    int, BeforeValidator(parse_bound), _schema("Duration or none", r"^([0-9]+(ms|s|m|h|d)|none)$", "60s")
+    int, BeforeValidator(parse_bound), text_schema("Duration or none", r"^([0-9]+(ms|s|m|h|d)|none)$", "60s")
 ]
-Wait = Annotated[int, BeforeValidator(parse_wait), _schema("Duration, 0s allowed", _DURATION, "5s")]
-Size = Annotated[int, BeforeValidator(parse_size), _schema("Size", r"^[0-9]+(B|KiB|MiB|GiB)$", "32KiB")]
-Percent = Annotated[float, BeforeValidator(parse_percent), _schema("Percentage", r"^[0-9]+(\.[0-9]+)?%$", "50%")]
-HeaderName = Annotated[str, BeforeValidator(parse_header_name), _schema("Header name", f"^{TOKEN}$", "X-Tenant-Id")]
+Wait = Annotated[int, BeforeValidator(parse_wait), text_schema("Duration, 0s allowed", _DURATION, "5s")]
+Size = Annotated[int, BeforeValidator(parse_size), text_schema("Size", r"^[0-9]+(B|KiB|MiB|GiB)$", "32KiB")]
+Percent = Annotated[float, BeforeValidator(parse_percent), text_schema("Percentage", r"^[0-9]+(\.[0-9]+)?%$", "50%")]
+HeaderName = Annotated[str, BeforeValidator(parse_header_name), text_schema("Header name", f"^{TOKEN}$", "X-Tenant-Id")]
 Sentence = Annotated[
-    str, BeforeValidator(parse_sentence), _schema("One line of text", f"^{SENTENCE}$", "Ask sales for more.")
+    str, BeforeValidator(parse_sentence), text_schema("One line of text", f"^{SENTENCE}$", "Ask sales for more.")
 ]
 Pointer = Annotated[
-    tuple[str, ...], BeforeValidator(parse_pointer), _schema("JSON pointer", "^/", "/usage/total_tokens")
+    tuple[str, ...], BeforeValidator(parse_pointer), text_schema("JSON pointer", "^/", "/usage/total_tokens")
 ]
-Method = Annotated[str, BeforeValidator(parse_method), _schema("Method", f"^{TOKEN}$", "GET")]
-Host = Annotated[str, BeforeValidator(parse_host), _schema("Host", r"^[^/]+$", "api.example.com")]
-Prefix = Annotated[str, BeforeValidator(parse_prefix), _schema("Path prefix", r"^/[^*{}?#]*$", "/erp/")]
-Pattern = Annotated[
-    tuple[str, ...], BeforeValidator(parse_pattern), _schema("Path pattern", r"^/[^?#]*$", "/t/{tenant}/**")
-]
+Method = Annotated[str, BeforeValidator(parse_method), text_schema("Method", f"^{TOKEN}$", "GET")]
+Host = Annotated[str, BeforeValidator(parse_host), text_schema("Host", r"^[^/]+$", "api.example.com")]
 Units = Annotated[int, Field(ge=1)]
 
 _T = TypeVar("_T")

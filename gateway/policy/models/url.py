@@ -9,7 +9,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.policy.findings import quoted
-from gateway.policy.models.scalars import Unfit, expect_text, parse_host, parse_path
+from gateway.policy.models.paths import parse_path
+from gateway.policy.models.scalars import Unfit, expect_text, parse_host
 
 ECHO = "builtin:echo"
 _NO_SCHEME = re.compile(r"[A-Za-z0-9.-]{1,80}(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,80})?").fullmatch
