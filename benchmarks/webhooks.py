@@ -37,7 +37,7 @@ from benchmarks.stage import DENIED, store, upstream
 from gateway.core.webhooks.signatures import signed
 from gateway.modules.hooks import LOOK_S
 
-CONNECTIONS, RECOVERS_AFTER = 500, 0.5
+CONNECTIONS = 500
 MOST_WAITING = 300
 KEY = b"a secret of the benchmark"
 SECRET = "whsec_" + b64encode(KEY).decode()
