@@ -3,7 +3,7 @@
 from gateway.call import Call
 from gateway.core.ask import Ask, UsedUp
 from gateway.core.grant import under
-from gateway.core.http.headers import retry_after_s, surely_refused_us, used_up_sentence, violated
+from gateway.core.headers import retry_after_s, surely_refused_us, used_up_sentence, violated
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.guarding import ask_own, guarded

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.call import Call, Gateway
+from gateway.core.headers import LimitState, tightest, visible
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
 from gateway.core.http.framing import Fields
-from gateway.core.http.headers import LimitState, tightest, visible
 from gateway.core.http.their_limits import beside
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING
+from gateway.core.headers import FieldWriter
 from gateway.core.http.client_address import Network
-from gateway.core.http.headers import FieldWriter
 from gateway.core.http.hop import Hop
 from gateway.core.http.timestamps import DateLine
 from gateway.core.limits import Charge, Decision

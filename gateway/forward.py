@@ -7,7 +7,7 @@ from gateway.call import Call
 from gateway.core.access.credentials import Credential, with_parameter
 from gateway.core.http.fields import HOP_BY_HOP, keep, lower, text
 from gateway.core.http.trace import parent_field
-from gateway.core.http.upstream_fields import upstream_fields
+from gateway.core.upstream_fields import upstream_fields
 from gateway.guarding import head_arrived, learn, take_turn
 from gateway.listener.connection import Connection
 from gateway.upload import Upload

@@ -6,8 +6,8 @@ Nobody was charged for a call that was held back.
 from gateway.call import Call
 from gateway.core.classes import Counts
 from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
-from gateway.core.guards.learning import Heed, heeded
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
+from gateway.core.learning import Heed, heeded
 from gateway.core.limits import Decision
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
 from gateway.core.upstream import Learning

@@ -2,7 +2,7 @@
 
 from gateway.call import Call
 from gateway.core.classes import ErrorClass
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
 from gateway.core.http.signals import Honor, read
 from gateway.guarding import attempt_ended
 from gateway.metering import settle_costs

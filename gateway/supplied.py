@@ -3,7 +3,7 @@
 from gateway.call import Call
 from gateway.core.access.credentials import Credential
 from gateway.core.access.tokens import REFUSED, UNAVAILABLE
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
 from gateway.core.problems import CREDENTIALS_REFUSED, CREDENTIALS_UNAVAILABLE, Refusal
 from gateway.modules.credentials.renewal import NoToken
 

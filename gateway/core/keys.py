@@ -15,8 +15,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import unquote_plus
 
 from gateway.core.access.authentication import Identity, claim_text
+from gateway.core.http.targets import decoded
 from gateway.core.limits import Limit
-from gateway.core.routing.targets import decoded
 
 
 class KeyFrom(StrEnum):

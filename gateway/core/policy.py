@@ -18,7 +18,7 @@ from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.core.measure import Measure
 from gateway.core.retry import RENEWED, UNAUTHORIZED, Retry
-from gateway.core.routing.route_index import by_host
+from gateway.core.route_index import by_host
 from gateway.core.upstream import Upstream
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.core.guards import Guard
-from gateway.core.guards.learning import Heed
+from gateway.core.learning import Heed
 from gateway.store.local.store import LocalStore
 
 Paused = tuple[bool, int]

@@ -8,7 +8,7 @@ from gateway.core.cache.key import covers
 from gateway.core.cache.rules import Cache
 from gateway.core.grant import Grant, granted
 from gateway.core.guards import Breaker, Guard, Standing
-from gateway.core.http.headers import retry_after_s, violated, whole_seconds
+from gateway.core.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import KeyFrom, KeyPart, readable
 from gateway.core.limits import Decision, Mode, Posture, Verdict
 from gateway.core.policy import PolicySet, Route

@@ -10,9 +10,9 @@ from gateway.core.cache.personal import named_like_credentials
 from gateway.core.http.client_address import networks, parse, trusted
 from gateway.core.http.framing import Fields
 from gateway.core.http.hop import Hop
-from gateway.core.http.upstream_fields import upstream_fields
 from gateway.core.policy import PolicySet
 from gateway.core.preview.explain import Explanation
+from gateway.core.upstream_fields import upstream_fields
 from gateway.settings import Settings
 from gateway.wire.asked import Asked
 

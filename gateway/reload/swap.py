@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
 from gateway.call import Gateway
+from gateway.core.headers import FieldWriter
 from gateway.core.http.client_address import networks
-from gateway.core.http.headers import FieldWriter
 from gateway.core.http.hop import Hop
 from gateway.core.policy import PolicySet
 from gateway.identity.authenticator import Authenticator

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
-from gateway.core.guards.learning import Heed
+from gateway.core.learning import Heed
 from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.guards.pauses import Pauses
 from gateway.store import StoreDown

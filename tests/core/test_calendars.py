@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.ask import Ask
 from gateway.core.calendars import Unit, borders_us, window_at
-from gateway.core.http.headers import FieldWriter, used_up_sentence
+from gateway.core.headers import FieldWriter, used_up_sentence
 from gateway.core.limits import Charge, Verdict
 from tests.core.calendar_cases import DAY_US, HOUR_US, ZONES, at_us, by_calendar, calendar, zone
 from tests.core.limit_cases import Partition, calls

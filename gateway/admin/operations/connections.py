@@ -21,7 +21,7 @@ from gateway.core.connections.counts import WINDOW_US, Counts, Pair, totals
 from gateway.core.connections.names import name_of
 from gateway.core.connections.state import SECOND_US, ConnectionState, Status, Track, states_matching
 from gateway.core.grant import under
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Limit

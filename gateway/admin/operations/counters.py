@@ -17,7 +17,7 @@ from gateway.admin.view import AdminView
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
 from gateway.core.grant import MAX_REASON_CHARS, Grant, granted, under
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Verdict
 from gateway.core.policy import PolicySet

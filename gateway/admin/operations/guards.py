@@ -6,7 +6,7 @@ from typing import Any
 from gateway.core.guards import Breaker, Guard, Pausing, Reason, Standing
 from gateway.core.guards.breaker import Circuit
 from gateway.core.guards.pause import Pause
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition
 from gateway.core.policy import PolicySet
 from gateway.store import Store

@@ -6,7 +6,7 @@ from gateway.admin.endpoint import Endpoint, Schema
 from gateway.admin.operations.counters import GIVEN
 from gateway.admin.problems import answer, unavailable
 from gateway.admin.view import AdminView
-from gateway.core.http.headers import whole_seconds
+from gateway.core.headers import whole_seconds
 from gateway.core.keys import readable
 from gateway.store import StoreDown
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from gateway.core.access.authentication import Headers
+from gateway.core.http.targets import climbs, decoded, has_dot_dot, readings
 from gateway.core.keys import KeyFrom
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.routing.match import find_operation, find_route
-from gateway.core.routing.targets import climbs, decoded, has_dot_dot, readings
 
 ODD = re.compile(r"//|/\.|[%;\\]")
 """What makes a path readable in more than one way."""

@@ -10,10 +10,10 @@ from gateway.core.access.credentials import Credential
 from gateway.core.access.hidden import Hidden
 from gateway.core.http.framing import Fields
 from gateway.core.http.hop import Hop
-from gateway.core.http.upstream_fields import upstream_fields
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.policy import Match, Route
 from gateway.core.upstream import Upstream
+from gateway.core.upstream_fields import upstream_fields
 
 UPSTREAM = Upstream("api", "https", "api.example", 443, "api.example")
 TENANT = KeyPart("tenant", KeyFrom.HEADER, "x-tenant", OnMissing.SKIP)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing.targets import climbs, decoded, has_dot_dot, readings
+from gateway.core.http.targets import climbs, decoded, has_dot_dot, readings
 
 
 @given(

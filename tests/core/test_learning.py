@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.classes import ErrorClass
-from gateway.core.guards.learning import Heed, heeded
 from gateway.core.http.signals import Honor
+from gateway.core.learning import Heed, heeded
 from gateway.core.upstream import Learning
 
 S = 1_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.algorithms import State
 from gateway.core.ask import Ask
 from gateway.core.decision import decide
-from gateway.core.http.headers import (
+from gateway.core.headers import (
     FieldWriter,
     LimitState,
     retry_after_s,
