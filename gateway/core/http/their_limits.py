@@ -13,9 +13,10 @@ from gateway.core.http.framing import Fields
 from gateway.core.http.signals import members
 
 _TEXT = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
-_VALUE = rf"(?:-?\d{{1,15}}|-?\d{{1,12}}\.\d{{1,3}}|{_TEXT}|:[A-Za-z0-9+/=]*:|\?[01]|[A-Za-z*][!#-'*+\-./:^_`|~\w]*)"
+_VALUE = rf"(?:-?\d{{1,12}}\.\d{{1,3}}|-?\d{{1,15}}|{_TEXT}|:[A-Za-z0-9+/=]*:|\?[01]|[A-Za-z*][!#-'*+\-./:^_`|~\w]*)"
 _PARAMETERS = rf"(?:; *[a-z*][a-z0-9_.*-]*(?:={_VALUE})?)*"
 _ITEM = re.compile(rf"({_TEXT})({_PARAMETERS})", re.ASCII)
+_LIST = re.compile(rf"{_ITEM.pattern}(?:[ \t]*,[ \t]*{_ITEM.pattern})*", re.ASCII)
 _QUOTA = re.compile(rf"(\d{{1,15}})({_PARAMETERS})", re.ASCII)
 _PAIR = re.compile(r"(limit|remaining|reset)=(\d{1,15})", re.ASCII)
 
@@ -30,34 +31,38 @@ def beside(fields: Fields, ours: Collection[str]) -> Fields:
 
 def _joined(name: bytes, value: bytes, ours: Collection[str]) -> tuple[bytes, bytes] | None:
     known = lower[name]
-    if known == b"ratelimit":
-        items = [*_items(value), *_dictionary(value)]
-    elif known == b"ratelimit-policy":
-        items = [*_items(value), *_policies(value)]
-    else:
+    if known not in (b"ratelimit", b"ratelimit-policy"):
         return name, value
+    said = value.decode("latin-1")
+    if _LIST.fullmatch(
+        said
+    ):  # the alternatives of a value are in such an order that none is the beginning of a later one
+        items = _ITEM.findall(said)
+    else:
+        older = _dictionary if known == b"ratelimit" else _policies
+        items = [*_items(said), *older(said)]
     told = ", ".join(f'"up-{item[1:]}{more}' if item[1:-1] in ours else item + more for item, more in items)
     return (name, told.encode("latin-1")) if told else None
 
 
-def _items(value: bytes) -> Iterator[tuple[str, str]]:
+def _items(said: str) -> Iterator[tuple[str, str]]:
     """(name in quotes, parameters) of each member that is one."""
-    for member in members(value.decode("latin-1")):
+    for member in members(said):
         if found := _ITEM.fullmatch(member):
             yield found[1], found[2]
 
 
-def _policies(value: bytes) -> Iterator[tuple[str, str]]:
+def _policies(said: str) -> Iterator[tuple[str, str]]:
     """`100;w=60` of the older drafts: the quota has no name, so it is named by itself."""
-    for member in members(value.decode("latin-1")):
+    for member in members(said):
         if found := _QUOTA.fullmatch(member):
             yield f'"up-{found[1]}"', f";q={found[1]}{found[2]}"
 
 
-def _dictionary(value: bytes) -> Iterator[tuple[str, str]]:
+def _dictionary(said: str) -> Iterator[tuple[str, str]]:
     """`limit=100, remaining=50, reset=5` of draft -07, about the policy `100;…`."""
-    pairs = (_PAIR.fullmatch(member) for member in members(value.decode("latin-1")))
-    said = {pair[1]: pair[2] for pair in pairs if pair}
-    if "remaining" in said:
-        reset = f";t={said['reset']}" if "reset" in said else ""
-        yield (f'"up-{said["limit"]}"' if "limit" in said else '"up"'), f";r={said['remaining']}{reset}"
+    pairs = (_PAIR.fullmatch(member) for member in members(said))
+    told = {pair[1]: pair[2] for pair in pairs if pair}
+    if "remaining" in told:
+        reset = f";t={told['reset']}" if "reset" in told else ""
+        yield (f'"up-{told["limit"]}"' if "limit" in told else '"up"'), f";r={told['remaining']}{reset}"

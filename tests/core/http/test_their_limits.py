@@ -1,5 +1,8 @@
 """Rate-limit fields of an upstream beside ours: what is kept, said anew or left out; read by an independent parser."""
 
+from decimal import Decimal
+from typing import Any
+
 import http_sf
 import pytest
 from hypothesis import given
@@ -47,3 +50,20 @@ def test_ours_can_be_read_whatever_they_say(value: str, name: str) -> None:
     assert all(isinstance(told, str) for told, _ in members)
     assert [told for told, _ in members].count("tenant") == 1
     assert members[-1] == ("tenant", {"r": 9, "t": 60})
+
+
+VALUES = (
+    st.integers(-(10**15) + 1, 10**15 - 1)
+    | st.booleans()
+    | st.sampled_from([b"\x00\xff", Decimal("1.5"), Decimal("-12.125"), 'x;y=",', http_sf.Token("*a/b:c")])
+)
+ITEMS = st.lists(
+    st.tuples(st.sampled_from(["day", 'a"b, ', ""]), st.dictionaries(st.sampled_from("rtqwxyz"), VALUES)), min_size=1
+)
+
+
+@given(ITEMS)
+def test_a_list_says_the_same_as_before(items: list[Any]) -> None:
+    said = http_sf.ser(items).encode()
+    ((_, told),) = beside(((b"RateLimit", said),), {"tenant"})
+    assert http_sf.parse(told, tltype="list") == http_sf.parse(said, tltype="list")
