@@ -23,7 +23,8 @@ def place(tmp_path: Path) -> Path:
     program = tmp_path / "gateway"
     program.write_text(PROGRAM)
     program.chmod(0o755)
-    script = run(tmp_path, "gateway", "--show-completion", "bash")
+    # Which shell it is for is seen from the processes above, of which a test that no shell started has none.
+    script = run(tmp_path, "bash", "-c", "gateway --show-completion && true")
     (tmp_path / "completion.sh").write_text(script)
     return tmp_path
 
