@@ -8,7 +8,7 @@ same breaker; a breaker that only counts failures in a row does not even hear of
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.ask import Ask
 from gateway.core.classes import Counts
@@ -20,6 +20,9 @@ FLUSH_S = 0.1
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
 MOST_REPORTS = 25
 """In one command: a script is not to hold the store up for longer than some decisions do."""
+
+_new: Callable[..., Any] = tuple.__new__
+"""What a named tuple's own `__new__` calls: with thousands of callers this runs for nearly every call."""
 
 Changes = tuple[Change | None, ...]
 OnChange = Callable[[Guard, Change], None]
@@ -40,29 +43,31 @@ class Passage:
     """A breaker let a call through, and waits to hear how it ended. Nothing in it is the call's own while nothing is
     known against the breaker's calls: then all that one caller makes share one.
 
-    passed  what is counted of such calls
+    calls, slow  successes that the breaker was not told of yet; this passage counts them for others of its kind, too
     """
 
-    __slots__ = ("guard", "judge", "passed", "standing")
+    __slots__ = ("calls", "guard", "judge", "slow", "standing")
 
     def __init__(self, guard: Guard, standing: Standing, judge: Judge) -> None:
         self.guard = guard
         self.standing = standing
         self.judge = judge
-        self.passed: _Passed | None = None
-
-
-class _Passed:
-    """Successes of one breaker's generation that it was not told of yet. `told` ends its use."""
-
-    __slots__ = ("calls", "generation", "guard", "judge", "slow", "told")
-
-    def __init__(self, guard: Guard, generation: int, judge: Judge) -> None:
-        self.guard = guard
-        self.generation = generation
-        self.judge = judge
         self.calls = self.slow = 0
-        self.told = False
+
+    def joins(self, other: "Passage") -> bool:
+        """Whether the breaker is to hear of both in one: it is the same generation, and is kept at the same place."""
+        return self.judge is other.judge and self.standing.generation == other.standing.generation
+
+    def told(self) -> Report:
+        """The successes that were counted, which are not counted any more."""
+        report: Report = _new(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow))
+        self.calls = self.slow = 0
+        return report
+
+
+def _counts_rates(report: Report) -> bool:
+    """Whether the breaker remembers successes. Who counts failures in a row has none, or they would ask."""
+    return isinstance(report.guard.rule, Breaker) and report.guard.rule.counts_rates
 
 
 class Breakers:
@@ -75,7 +80,7 @@ class Breakers:
     def __init__(self, own: LocalStore, on_change: OnChange = ignore_change) -> None:
         self.on_change = on_change
         self.own = own
-        self._passed: dict[tuple[int, str, int], _Passed] = {}
+        self._counting: dict[str, Passage] = {}  # by the breaker's key
         self._telling: set[asyncio.Future[Changes]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -102,14 +107,14 @@ class Breakers:
         if counts is _SUCCESS and not standing.urgent:
             self._count(passage, slow)
         elif counts is not Counts.IGNORE or standing.probe:
-            waiting = self._passed.pop((id(judge), guard.key, standing.generation), None)
-            passed = 0
-            if waiting is not None:
-                waiting.told = True
-                passed = waiting.calls
-                slow += waiting.slow
+            counting, passed = self._counting.pop(guard.key, None), int(counts is Counts.SUCCESS)
+            if counting is not None and counting.joins(passage):
+                before = counting.told()
+                passed += before.passed
+                slow += before.slow
+            elif counting is not None:
+                self._part(counting)
             failed = int(counts is Counts.FAILURE)
-            passed += int(counts is Counts.SUCCESS)
             self._tell(judge, [Report(guard, standing.generation, standing.probe, passed, failed, slow)])
 
     def give_back(self, passage: Passage) -> None:
@@ -125,36 +130,40 @@ class Breakers:
             await asyncio.wait(self._telling)
 
     def _count(self, passage: Passage, slow: int) -> None:
-        passed = passage.passed
-        if passed is None or passed.told:
-            passed = passage.passed = self._passed_of(passage)
-        passed.calls += 1
-        passed.slow += slow
+        if not passage.calls:
+            passage = self._counting_for(passage)
+        passage.calls += 1
+        passage.slow += slow
 
-    def _passed_of(self, passage: Passage) -> _Passed:
-        guard, generation, judge = passage.guard, passage.standing.generation, passage.judge
-        key = (id(judge), guard.key, generation)
-        passed = self._passed.get(key)
-        if passed is None:
-            passed = self._passed[key] = _Passed(guard, generation, judge)
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
-        return passed
+    def _counting_for(self, passage: Passage) -> Passage:
+        """The passage that counts what this one has to tell."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+        counting = self._counting.setdefault(passage.guard.key, passage)
+        if counting is passage or counting.joins(passage):
+            return counting
+        self._part(counting)
+        self._counting[passage.guard.key] = passage
+        return passage
+
+    def _part(self, counting: Passage) -> None:
+        """Somebody else counts from now on."""
+        report = counting.told()
+        if _counts_rates(report):
+            self._tell(counting.judge, [report])
 
     def _flush(self) -> None:
-        """Tell what was counted. The rest is forgotten: who counts failures in a row has none, or they would ask."""
+        """Tell what was counted. What no breaker remembers is forgotten."""
         self._timer = None
+        counted, self._counting = self._counting, {}
         reports: dict[int, tuple[Judge, list[Report]]] = {}
-        for passed in self._passed.values():
-            passed.told = True
-            guard, judge = passed.guard, passed.judge
-            if isinstance(guard.rule, Breaker) and guard.rule.counts_rates:
-                report = Report(guard, passed.generation, 0, passed.calls, 0, passed.slow)
+        for passage in counted.values():
+            report, judge = passage.told(), passage.judge
+            if _counts_rates(report):
                 of = reports.get(id(judge))
                 if of is None:
                     of = reports[id(judge)] = (judge, [])
                 of[1].append(report)
-        self._passed.clear()
         for judge, some in reports.values():
             for first in range(0, len(some), MOST_REPORTS):
                 self._tell(judge, some[first : first + MOST_REPORTS])

@@ -115,6 +115,29 @@ async def test_generations_are_not_mixed(breakers: Breakers, judge: Judge) -> No
     assert sorted(told) == [(0, 1, 0), (3, 0, 1)]
 
 
+async def test_successes_of_generations_and_judges_are_counted_apart(breakers: Breakers, judge: Judge) -> None:
+    """In the order in which they came; what a breaker does not remember is not told here either."""
+    other, later = Judge(), Standing(generation=3)
+    for one in (passage(judge, RATE), passage(judge, RATE), passage(judge, RATE, standing=later), passage(other, RATE)):
+        breakers.ended(one, SUCCESS, 0.0)
+    for one in (passage(judge, IN_A_ROW, "row"), passage(judge, IN_A_ROW, "row", later)):
+        breakers.ended(one, SUCCESS, 0.0)
+    await breakers.close()
+    told = [(report.generation, report.passed) for command in judge.commands for report in command]
+    assert told == [(0, 2), (3, 1)]
+    assert [(report.generation, report.passed) for command in other.commands for report in command] == [(0, 1)]
+
+
+async def test_a_passage_that_was_told_counts_anew(breakers: Breakers, judge: Judge) -> None:
+    """All calls of a caller share one, for as long as nothing is known against the breaker's calls."""
+    shared = passage(judge, RATE)
+    for outcome in (SUCCESS, SUCCESS, FAILURE, SUCCESS):
+        breakers.ended(shared, outcome, 0.0)
+    await breakers.close()
+    told = [(report.passed, report.failed) for command in judge.commands for report in command]
+    assert told == [(2, 1), (1, 0)]
+
+
 async def test_what_decides_something_is_told_at_once(breakers: Breakers, judge: Judge) -> None:
     breakers.ended(passage(judge, standing=Standing(urgent=True)), SUCCESS, 0.0)
     probe = Standing(State.HALF_OPEN, 0, 2, probe=77, urgent=True)

@@ -295,7 +295,7 @@ def test_how_long_keys_live(server: "redis.Redis") -> None:
 
     hour_ms, slack_ms = 3600 * 1000, 100
     cases = [
-        (REPORT, encode_report([Report(rate, 0, passed=1)], PREFIX), 60_000),
+        (REPORT, encode_report([Report(rate, 0, passed=1)], PREFIX), 66_000),  # the window and a part of it
         (REPORT, encode_report([Report(BREAKER, 0, failed=1)], PREFIX), hour_ms),
         (REPORT, encode_report([Report(BREAKER, 0, failed=3)], PREFIX), hour_ms + 30_000),
         (FORCE, encode_force(BREAKER, OPEN, 3600 * SECOND, PREFIX), hour_ms + 3_600_000),

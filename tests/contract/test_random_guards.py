@@ -135,6 +135,34 @@ def test_scripts_equal_core(server: "redis.Redis", seed: int, most_us: int) -> N
     )
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_success_upon_success_is_remembered_as_the_core_does(server: "redis.Redis", seed: int) -> None:
+    """By far the most reports: more of them in one part of the window are written over the number that is there."""
+    chance, counters = random.Random(seed), (CoreModel(), Scripts(server))
+    rules = [
+        Breaker("b", ("c",), window_us=10_000_019, minimum_calls=9, failure_ppm=400_000, slow_ppm=300_000),
+        Breaker("b", ("c",), window_us=20_000_019, minimum_calls=9, failure_ppm=400_000, consecutive_failures=3),
+        Breaker("b", ("c",), consecutive_failures=3),
+    ]
+    guard, now_us, opened = Guard(rules[0], "breaker:b:{=c}"), START_US, 0
+    for _ in range(STEPS):
+        now_us += chance.choice((0, 1, 1_000, 100_000, 100_000, 700_000, -50_000, chance.choice((0, 9_000_000))))
+        if chance.random() < 0.02:
+            guard = replace_rule(guard, chance.choice((rules[0], rules[0], *rules)))
+        if chance.random() < 0.02:
+            same([one.force(guard, None, 0, now_us) for one in counters])
+        (standing,) = same([one.ask(Ask((), [guard]), now_us).standings for one in counters]) or (Standing(),)
+        passed, failed = chance.choice(
+            ((1, 0), (1, 0), (2, 0), (7, 0), (2**29 if chance.random() < 0.01 else 1, 0)) * 5 + ((0, 1), (1, 1))
+        )
+        slow = chance.randint(0, passed) if chance.random() < 0.03 else 0
+        report = Report(guard, standing.generation, standing.probe, passed, failed, slow)
+        (change,) = same([one.report([report], now_us) for one in counters])
+        opened += change is not None and change.state is State.OPEN
+        assert counters[1].kept([guard]) == tuple(map(as_kept, counters[0].kept([guard])))
+    assert opened
+
+
 def as_kept(kept: object) -> object:
     """The scripts forget at once what says nothing; the core goes on holding it."""
     nothing = isinstance(kept, Circuit) and kept.quiet and not kept.tallies.parts

@@ -30,18 +30,38 @@
 --   change.slow
 --   change.wait_us  until the first probe
 --
--- Successes that nothing has to be remembered of write nothing.
+-- Successes that nothing has to be remembered of write nothing. A breaker that is closed and about which nothing is known
+-- but calls of which none failed or was slow is by far the most frequent: more of them are written over the number there.
 
 local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4'
 local PARTS, PART_BYTES, MAX_COUNT = 10, 12, 536870912
 local NEWEST, COUNTS, NONE = '>I6I7', '>' .. string.rep('I4', 30), string.rep('\0', PARTS * PART_BYTES)
-local ALL_PASSED = '^' .. string.rep('....%z%z%z%z%z%z%z%z', PARTS) .. '$' -- parts without failed and slow calls
+local ALL_PASSED = string.rep('....%z%z%z%z%z%z%z%z', PARTS) .. '$' -- parts without failed and slow calls
+local QUIET = '^Q' .. string.rep('%z', 44) .. string.rep('.', 13) .. ALL_PASSED -- a circuit that knows nothing else
+local NEWEST_CALLS = '58' -- where they are in it
 
 local unknown, load, save, list = circuits()
 local changes = {}
 -- of the report that is looked at
 local window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us
 local close_after, generation, probe, passed, failed, slow
+
+-- The length of a part of the window, and the number of the present one.
+local function part()
+  local width = (window_us + -window_us % PARTS) / PARTS
+  return width, math.floor(now / width)
+end
+
+-- Whether nothing is to be remembered but a larger number of calls in the present part; then it is.
+local function passed_too(key, packed)
+  if failed + slow + generation + probe > 0 or passed == 0 or failure_ppm + slow_ppm == 0 then return false end
+  if not packed or not string.find(packed, QUIET) then return false end
+  local was, newest, calls = struct.unpack('>I6I7I4', packed, CIRCUIT_BYTES + 1)
+  local width, number = part()
+  if was ~= width or newest ~= number then return false end
+  redis.call('SETRANGE', key, NEWEST_CALLS, struct.pack('>I4', math.min(MAX_COUNT, calls + passed)))
+  return true
+end
 
 local function opened(c, reason, calls, bad, late)
   local longer = open_us
@@ -58,8 +78,7 @@ end
 
 -- The tallies with this report, and their totals. All parts but the newest stay as they are packed.
 local function counted(packed)
-  local width = (window_us + -window_us % PARTS) / PARTS
-  local number = math.floor(now / width)
+  local width, number = part()
   local parts = NONE
   if packed ~= '' then
     local was, newest = struct.unpack(NEWEST, packed)
@@ -68,7 +87,7 @@ local function counted(packed)
       parts = string.sub(NONE, 1, ahead * PART_BYTES) .. string.sub(packed, 14, 13 + (PARTS - ahead) * PART_BYTES)
     end
   end
-  if failed + slow == 0 and string.find(parts, ALL_PASSED) then -- by far the most: the rest of it cannot open a breaker
+  if failed + slow == 0 and string.find(parts, '^' .. ALL_PASSED) then -- by far the most: the rest of it cannot open a breaker
     local calls = math.min(MAX_COUNT, struct.unpack('>I4', parts) + passed)
     return struct.pack('>I6I7I4', width, number, calls) .. string.sub(parts, 5), calls, 0, 0
   end
@@ -122,11 +141,8 @@ local function closed(c)
   return known
 end
 
-for i = 1, #ARGV - 2 do
-  local key = KEYS[i]
-  window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us,
-    close_after, generation, probe, passed, failed, slow = struct.unpack(REPORT, ARGV[2 + i])
-  local c = load(redis.call('MGET', key)[1])
+-- The i-th report, to a breaker that is like this.
+local function take(i, key, c)
   local state, after, calls = c.state, nil, nil
   if generation == c.generation and c.ends <= now then
     if state == HALF_OPEN then
@@ -135,13 +151,20 @@ for i = 1, #ARGV - 2 do
       after = closed(c)
     end
   end
-  if after then
-    save(key, after, window_us)
-    if after.state ~= state then
-      local told = {i, after.state, after.reason, calls or after.calls, after.failed, after.slow, after.open}
-      for _, number in ipairs(told) do changes[#changes + 1] = number end
-      list(KEYS[#ARGV - 1], key, after.state ~= CLOSED and after.ends)
-    end
+  if not after then return end
+  save(key, after, window_us + part()) -- the time to live is not put off by what is written over in a part
+  if after.state ~= state then
+    local told = {i, after.state, after.reason, calls or after.calls, after.failed, after.slow, after.open}
+    for _, number in ipairs(told) do changes[#changes + 1] = number end
+    list(KEYS[#ARGV - 1], key, after.state ~= CLOSED and after.ends)
   end
+end
+
+for i = 1, #ARGV - 2 do
+  local key = KEYS[i]
+  window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us,
+    close_after, generation, probe, passed, failed, slow = struct.unpack(REPORT, ARGV[2 + i])
+  local packed = redis.call('MGET', key)[1]
+  if not passed_too(key, packed) then take(i, key, load(packed)) end
 end
 return changes
