@@ -43,12 +43,12 @@
 --   standing.moved       1: this call moved the breaker from open to half-open
 -- then for each limit, if any of them is under a grant (see grant.lua): the grant's quota, 0 = it is under none
 --
--- Several: callers who are asked the same guards and limits, each with keys of its own, one caller's behind the other's
--- in KEYS. ARGV[3] says how many calls each of them makes, 2 bytes each; none of them has a lease. They are decided one
--- after the other, as if each had come alone. The reply is a list with one entry for each caller: of one call its reply;
--- of more calls two entries for each run of them that were decided alike, how many, and the reply to the last of them
--- (what the others are told follows from it, see gateway/core/runs.py; there verdict.reset_us of a token bucket is what
--- is missing, in units times per); or an error, which is this caller's own.
+-- Several: callers who are asked the same guards and limits, whatever their keys, which stand one caller's behind the
+-- other's in KEYS. ARGV[3] says how many calls each of them makes, 2 bytes each; none of them has a lease. They are
+-- decided one after the other, as if each had come alone. The reply is a list with one entry for each caller: of one
+-- call its reply; of more calls two entries for each run of them that were decided alike, how many, and the reply to
+-- the last of them (what the others are told follows from it, see gateway/core/runs.py; there verdict.reset_us of a
+-- token bucket is what is missing, in units times per); or an error, which is this caller's own.
 --
 -- A refused call writes nothing, except once after the clock stepped back: so that its wait does not begin anew with
 -- every call. Every key ends by itself when it has nothing to say any more or soon after (a rolling window's at most
