@@ -1,7 +1,7 @@
 """What asks the store for decisions, put together from pieces that are packed once.
 
-All callers of a route are asked the same guards and limits; only the keys differ. So what a worker remembers of a caller
-are the keys, and the rules once.
+All callers of a route are asked the same guards and limits; only the keys differ. So what a worker remembers of a
+caller are the keys, and the rules once.
 """
 
 from collections.abc import Sequence
