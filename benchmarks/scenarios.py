@@ -109,5 +109,7 @@ SCENARIOS = {
     "refused-varied": Scenario(varied, 1),
 }
 
-CROWDS = {f"{tenants}-tenants": Scenario(crowd(tenants), warm_up=3 * tenants) for tenants in (1, 100, 10_000)}
+CROWDS = {
+    f"{tenants}-tenants": Scenario(crowd(tenants), warm_up=3 * tenants, at_once=12) for tenants in (1, 100, 10_000)
+}
 """What these cost is memory that is touched, not instructions."""
