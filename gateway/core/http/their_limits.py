@@ -12,6 +12,7 @@ from gateway.core.http.fields import lower
 from gateway.core.http.framing import Fields
 from gateway.core.http.signals import members
 
+# The alternatives of a value are in such an order that none is the beginning of a later one.
 _TEXT = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
 _VALUE = rf"(?:-?\d{{1,12}}\.\d{{1,3}}|-?\d{{1,15}}|{_TEXT}|:[A-Za-z0-9+/=]*:|\?[01]|[A-Za-z*][!#-'*+\-./:^_`|~\w]*)"
 _PARAMETERS = rf"(?:; *[a-z*][a-z0-9_.*-]*(?:={_VALUE})?)*"
@@ -34,9 +35,7 @@ def _joined(name: bytes, value: bytes, ours: Collection[str]) -> tuple[bytes, by
     if known not in (b"ratelimit", b"ratelimit-policy"):
         return name, value
     said = value.decode("latin-1")
-    if _LIST.fullmatch(
-        said
-    ):  # the alternatives of a value are in such an order that none is the beginning of a later one
+    if _LIST.fullmatch(said):
         items = _ITEM.findall(said)
     else:
         older = _dictionary if known == b"ratelimit" else _policies
