@@ -8,7 +8,7 @@ same breaker; a breaker that only counts failures in a row does not even hear of
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.core.ask import Ask
 from gateway.core.classes import Counts
@@ -20,9 +20,6 @@ FLUSH_S = 0.1
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
 MOST_REPORTS = 25
 """In one command: a script is not to hold the store up for longer than some decisions do."""
-
-_new: Callable[..., Any] = tuple.__new__
-"""What a named tuple's own `__new__` calls: with thousands of callers this runs for nearly every call."""
 
 Changes = tuple[Change | None, ...]
 OnChange = Callable[[Guard, Change], None]
@@ -60,7 +57,7 @@ class Passage:
 
     def told(self) -> Report:
         """The successes that were counted, which are not counted any more."""
-        report: Report = _new(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow))
+        report = Report(self.guard, self.standing.generation, 0, self.calls, 0, self.slow)
         self.calls = self.slow = 0
         return report
 

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, Protocol, final
 
 from gateway.store import StoreDown
+from gateway.store.connection.faults import unexpected
 from gateway.wire.run import Promise
 
 MOST_CALLS, MOST_QUESTIONS = 250, 64
@@ -90,6 +91,19 @@ class Crowd:
     def __iter__(self) -> Iterator["Promise[Any]"]:
         """In the order of the answers."""
         return chain.from_iterable([waiting for _, waiting in self._asking.values()])
+
+    def take(self, reply: Any, asked: Asked) -> "Sequence[tuple[Promise[Any], Exception]]":
+        """Give each its own answer; returns to whom the server's answer is an error. Who goes on may make others give
+        up."""
+        try:
+            answers = [*zip(self, self._form.decode_several(reply, asked), strict=True)]
+        except Exception as error:  # as with a single one
+            self.fail(unexpected(error))
+            return ()
+        for promise, answer in answers:
+            if not isinstance(answer, Exception) and not promise.done():
+                promise.keep(answer)
+        return [(promise, answer) for promise, answer in answers if isinstance(answer, Exception)]
 
     def fail(self, fault: StoreDown) -> None:
         """Each gets its own: what is raised twice gathers tracebacks. Who goes on may make others give up."""

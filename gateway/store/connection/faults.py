@@ -72,6 +72,11 @@ def cluster_fault_of(text: str) -> StoreDown:
     return fault_of(text)
 
 
+def unexpected(error: Exception) -> StoreDown:
+    """The exception for a reply of another shape: what reading it raised."""
+    return StoreDown("script", f"unexpected reply: {type(error).__name__}")
+
+
 def is_about_the_store(fault: StoreDown) -> bool:
     """Whether the next command would fail alike: the store counts as down until it has proved itself."""
     return fault.kind != "script" and not isinstance(fault, Redirected)

@@ -19,7 +19,7 @@ import hiredis
 from gateway.store import StoreDown
 from gateway.store.connection.commands import with_source
 from gateway.store.connection.crowd import Crowd, Form, Sharing
-from gateway.store.connection.faults import fault_of, is_about_the_store
+from gateway.store.connection.faults import fault_of, is_about_the_store, unexpected
 from gateway.wire.run import Promise
 
 Decode = Callable[[Any, Any], Any]
@@ -39,10 +39,6 @@ MOST_EXCUSES = 3
 
 _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
-
-
-def _unexpected(error: Exception) -> StoreDown:
-    return StoreDown("script", f"unexpected reply: {type(error).__name__}")
 
 
 class LinkOwner(Protocol):
@@ -171,33 +167,19 @@ class Link(asyncio.Protocol):
         if kind is hiredis.ReplyError:
             self._settle_error(slot, str(reply))
             return
-        promise, decode, context, _, _, _ = slot
+        promise, decode, context, sent, command, _ = slot
         if promise is None or promise.done():
             return
         if type(promise) is Crowd:
-            self._settle_crowd(promise, slot, reply)
+            for one, error in promise.take(reply, context):
+                self._settle_error((one, None, None, sent, command, ""), str(error))
             return
         try:
             answer = reply if decode is None else decode(reply, context)
         except Exception as error:  # a reply of another shape must not stop the replies behind it
-            promise.fail(_unexpected(error))
+            promise.fail(unexpected(error))
         else:
             promise.keep(answer)
-
-    def _settle_crowd(self, crowd: Crowd, slot: Slot, reply: Any) -> None:
-        """Each gets its own. Who goes on may make others give up."""
-        _, decode, asked, sent, command, _ = slot
-        assert decode is not None, "a crowd wants answers"
-        try:
-            answers = [*zip(crowd, decode(reply, asked), strict=True)]
-        except Exception as error:
-            crowd.fail(_unexpected(error))
-            return
-        for promise, answer in answers:
-            if isinstance(answer, Exception):
-                self._settle_error((promise, None, None, sent, command, ""), str(answer))
-            elif not promise.done():
-                promise.keep(answer)
 
     def _settle_error(self, slot: Slot, text: str) -> None:
         promise, decode, context, sent, command, source = slot
