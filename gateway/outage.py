@@ -11,12 +11,14 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
-from gateway.core.ask import Ask
+from gateway.core.ask import Ask, Kind
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
+from gateway.store.connection.faults import lacks_a_right
 from gateway.store.local.store import LocalStore
+from gateway.store.outage.doubts import Doubts
 from gateway.store.outage.fallback import Fallback
 from gateway.store.outage.handover import Told, Untold
 from gateway.store.outage.heartbeat import Heartbeat, Scripted
@@ -73,12 +75,18 @@ class Outage:
         self._reason: Mapping[str, object] = {}
         self._gone_us = 0
         self._careful = False
+        self._doubts = Doubts(store, use, tell)
         self._work: asyncio.Task[None] | None = None
 
     @property
     def up(self) -> bool:
         """Whether the store decides calls."""
         return self._away_since is None
+
+    @property
+    def well(self) -> bool:
+        """Whether it decides all of them, as far as is known."""
+        return self.up and not self._doubts
 
     def start(self) -> None:
         """Begin to be known to other workers, if there can be any. Needs the running loop."""
@@ -96,7 +104,8 @@ class Outage:
 
     def status(self) -> dict[str, object]:
         """For those who look: whether the store is there, since when it is not and why, and who shares its limits."""
-        status: dict[str, object] = {"kind": self._store.kind, "up": self.up}
+        status: dict[str, object] = {"kind": self._store.kind, "up": self.well}
+        status |= self._doubts.status() if self._doubts else {}
         if self._away_since is not None:
             status["down_s"] = round(monotonic() - self._away_since, 3)
             status |= {"reason": self._reason.get("kind", "other"), "detail": self._reason.get("detail", "")}
@@ -107,16 +116,16 @@ class Outage:
         }
 
     def in_words(self) -> str:
-        """The same for people, in a line."""
+        """`status` for people, in a line."""
         if self._away_since is None:
-            return "up"
+            return self._doubts.in_words() if self._doubts else "up"
         detail = ": ".join(str(self._reason[name]) for name in ("kind", "detail") if self._reason.get(name))
         return f"down for {monotonic() - self._away_since:.0f} s ({detail})"
 
     # -- events of the store
 
     def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
-        """`on_event` of the store."""
+        """The store's `on_event`: begin or end to do without it, and pass other events on."""
         if name == "store.degraded":
             self._left(fields)
         elif name == "store.recovered":
@@ -129,6 +138,7 @@ class Outage:
             self._work.cancel()
         self._heartbeat.quiet, self._careful = True, False
         self._leases.store_left()
+        self._doubts.forget()
         if self._away_since is None:
             self._away_since = monotonic()
             self._reason = dict(fields)
@@ -136,6 +146,11 @@ class Outage:
             if self._heartbeat.ahead_us is not None:
                 self._tell_siblings(self._heartbeat.ahead_us, lost=True)
             self._tell("store.degraded", fields)
+
+    def could_not(self, kind: Kind, down: StoreDown) -> None:
+        """A call was decided without the store. If it is there all the same, some of its rights are missing."""
+        if self.up and not self._careful and lacks_a_right(down):
+            self._doubts.note(kind, down)
 
     def _tell_siblings(self, ahead_us: int, *, lost: bool) -> None:
         self._fallback.known.remember(self._asks(), ahead_us)

@@ -15,7 +15,7 @@ from gateway.core.problems import Refusal
 
 NEAR = 5
 """A limit is nearly used up when a fifth of it is left, or less; of fewer units that cannot be said."""
-_QUOTA = Struct(">q")
+_QUOTA = Struct(">I")
 
 
 class UsedUp:
@@ -45,7 +45,8 @@ class Kind:
     by_calendar  whether a limit has windows by the calendar: then what is sent and shown changes with time
     takes_slots  whether concurrency limits are among them: then each call needs a lease of its own
     names        of the limits, in the order asked; `limits` their names and modes
-    answers      how what the store says to them is kept: when, and the verdicts
+    answers      how stores pack what they say to them: whether the call is admitted, when, and the verdicts
+    verdicts     where these begin among the numbers
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
@@ -53,6 +54,7 @@ class Kind:
 
     __slots__ = (
         "alike", "answers", "by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots",
+        "verdicts",
     )  # fmt: skip
 
     def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
@@ -62,7 +64,8 @@ class Kind:
         self.alike = not (self.by_calendar or self.takes_slots)
         self.names = tuple(limit.name for limit in limits)
         self.limits = tuple((limit.name, limit.mode) for limit in limits)
-        self.answers = Struct(">q" + "?qqqq" * len(limits))
+        self.answers = Struct(">Bq" + "?qqqq" * len(limits))
+        self.verdicts = range(2, 2 + 5 * len(limits), 5)
         self.near_at = tuple(
             (at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE
         )
@@ -100,10 +103,11 @@ class Ask:
     used_up      what the store answered when it refused one, and until when it could not answer otherwise; None = it
                  could
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
+    told         what the store said last, but for the guards', as it packed it (`Kind.answers`), and the quotas of
+                 grants behind it; b"" = nothing yet. Of thousands of callers hardly one is asked what it was
     """
 
     __slots__ = (
-        "_seen",
         "beforehand",
         "breaker",
         "cached",
@@ -123,6 +127,7 @@ class Ask:
         "refusal",
         "shelf",
         "skipped",
+        "told",
         "used_up",
         "watched",
     )
@@ -161,27 +166,32 @@ class Ask:
         self.passage_by = ""
         self.refusal: Any = None
         self.used_up: UsedUp | None = None
-        self._seen = b""
         self.packed: Any = None
+        self.told = b""
 
     def see(self, decision: Decision) -> None:
-        """The store has answered. Of thousands of callers hardly one is asked again what it was: it is kept small."""
-        self._seen = self.kind.answers.pack(decision.now_us, *chain.from_iterable(decision.verdicts))
-        if decision.quotas:
-            self._seen += b"".join([_QUOTA.pack(quota) for quota in decision.quotas])
+        """The store has told this, though not as one answer to this question."""
+        numbers = chain.from_iterable(decision.verdicts)
+        told = self.kind.answers.pack(decision.admitted, decision.now_us, *numbers)
+        self.see_packed(told, decision.quotas)
+
+    def see_packed(self, told: bytes, quotas: Sequence[int]) -> None:
+        """The store has told this, see `told`; under these grants, if there are any."""
+        self.told = told
+        if quotas:
+            self.told += b"".join(map(_QUOTA.pack, quotas))
             self.watched = True
 
     @property
     def seen(self) -> Decision | None:
         """The store's last answer, but for the guards'; None = there was none yet."""
-        if not self._seen:
+        if not self.told:
             return None
         answers = self.kind.answers
-        now_us, *numbers = answers.unpack_from(self._seen)
+        admitted, now_us, *numbers = answers.unpack_from(self.told)
         verdicts = tuple([Verdict(*numbers[at : at + 5]) for at in range(0, len(numbers), 5)])
-        quotas = tuple([quota for (quota,) in _QUOTA.iter_unpack(self._seen[answers.size :])])
-        admitted = all(verdicts[at].admitted for at, _ in self.kind.near_at)
-        return Decision(admitted, verdicts, now_us, quotas=quotas)
+        quotas = tuple([quota for (quota,) in _QUOTA.iter_unpack(self.told[answers.size :])])
+        return Decision(admitted == 1, verdicts, now_us, quotas=quotas)
 
 
 NOTHING = Ask(())

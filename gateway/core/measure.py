@@ -59,7 +59,7 @@ class Tail:
         self._size = 0
 
     def feed(self, data: bytes) -> None:
-        """Some more of it."""
+        """Take the next bytes of the body."""
         self._size += len(data)
         if self._events:
             self._data += data[-KEPT_BYTES:]

@@ -26,7 +26,7 @@ class Fleet(NamedTuple):
 
     @property
     def all_workers(self) -> int:
-        """Those of all gateways."""
+        """The number of workers of all gateways together."""
         return self.workers * self.gateways
 
 

@@ -114,16 +114,9 @@ def _parse(scheme: str, rest: str) -> StoreUrl:
     credentials, _, hosts = authority.rpartition("@")
     username, _, password = (unquote(part) for part in credentials.partition(":"))
     unix, sentinel, cluster = scheme == "unix", scheme.endswith("+sentinel"), scheme.endswith("+cluster")
-    service, db = "", ""
-    if unix:
-        if hosts or not path:
-            raise ValueError("a unix URL has three slashes and an absolute path: unix:///run/redis.sock")
-    elif sentinel:
-        service, _, db = path.partition("/")
-        if not service:
-            raise ValueError("the name of the service is missing: redis+sentinel://host:26379/mymaster")
-    else:
-        db = path
+    if unix and (hosts or not path):
+        raise ValueError("a unix URL has three slashes and an absolute path: unix:///run/redis.sock")
+    service, db = _service_and_db(path) if sentinel else ("", "" if unix else path)
     number = _number("the database (after the / or db=)", options.get("db") or db or "0")
     if cluster and number:
         raise ValueError("a Redis Cluster has no database but 0")
@@ -141,6 +134,14 @@ def _parse(scheme: str, rest: str) -> StoreUrl:
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
     )
+
+
+def _service_and_db(path: str) -> tuple[str, str]:
+    """The path of a Sentinel URL: the name of the service, and the database, if there is one."""
+    service, _, db = path.partition("/")
+    if not service:
+        raise ValueError("the name of the service is missing: redis+sentinel://host:26379/mymaster")
+    return service, db
 
 
 def _options(query: str) -> dict[str, str]:

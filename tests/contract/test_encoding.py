@@ -1,5 +1,6 @@
 """The arguments and replies of the limits, as Python writes and reads them."""
 
+import struct
 from dataclasses import replace
 from hashlib import sha1
 
@@ -54,14 +55,17 @@ def test_release_and_renew_name_only_what_holds_slots() -> None:
 
 
 def test_a_reply_becomes_a_decision() -> None:
-    decision = decode_admit([0, 99, 1, 4, 60, 5, 0, 0, 0, 70, 7, 7], Ask([WINDOW, SLOTS]))
-    assert decision == Decision(False, (Verdict(True, 4, 60, 5, 0), Verdict(False, 0, 70, 7, 7)), 99)
-    assert decode_admit([1, 99], Ask([])) == Decision(True, (), 99)
+    ask = Ask([WINDOW, SLOTS])
+    expected = Decision(False, (Verdict(True, 4, 60, 5, 0), Verdict(False, 0, 70, 7, 7)), 99)
+    assert decode_admit(struct.pack(">Bq?qqqq?qqqq", 0, 99, 1, 4, 60, 5, 0, 0, 0, 70, 7, 7), ask) == expected
+    assert ask.seen == expected
+    assert decode_admit(struct.pack(">Bq", 1, 99), Ask([])) == Decision(True, (), 99)
 
 
 def test_a_reply_that_does_not_fit_is_an_error() -> None:
-    with pytest.raises(ValueError, match="7 integers"):
-        decode_admit([1, 99, 1, 4, 60, 5, 0], Ask([WINDOW, SLOTS]))
+    for reply, says in ((b"", "0 bytes"), (bytes(42), "42 bytes"), (bytes(76), "1 bytes in the reply for 0 guards")):
+        with pytest.raises(ValueError, match=says):
+            decode_admit(reply, Ask([WINDOW, SLOTS]))
 
 
 @pytest.mark.parametrize(

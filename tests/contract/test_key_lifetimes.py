@@ -10,7 +10,7 @@ import redis
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
-from gateway.store.scripts.limits import decode_admit, encode_admit, encode_release, encode_renew
+from gateway.store.scripts.limits import HEAD, decode_admit, encode_admit, encode_release, encode_renew
 from gateway.store.scripts.sources import ADMIT, RELEASE, RENEW
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_timelines import MINUTE, SECOND, START, bucket, fixed, parallel, rolling
@@ -45,7 +45,7 @@ class ServerClock:
 
     def __init__(self, client: "redis.Redis") -> None:
         self.client = client
-        told = ADMIT.source.replace("\n  return runs or reply", "\n  reply[#reply + 1] = asked_ms\n  return reply")
+        told = ADMIT.source.replace("\n  return runs or packed", "\n  return {packed, asked_ms}")
         assert told != ADMIT.source
         self.sha = client.script_load(TELL_TTL + told)
         self.ends_us: int | None = None
@@ -59,7 +59,7 @@ class ServerClock:
         with self.client.pipeline(transaction=True) as pipe:
             pipe.execute_command("EVALSHA", self.sha, *arguments)
             pipe.persist(key)
-            (*reply, ttl_ms), _ = pipe.execute()
+            (reply, ttl_ms), _ = pipe.execute()
         if ttl_ms:
             self.ends_us = now_us + (ttl_ms - SLACK_MS) * 1000
         return decode_admit(reply, Ask([charge]))
@@ -98,8 +98,9 @@ def test_the_time_to_live_on_the_server_clock(server: "redis.Redis") -> None:
         for charge in charges:
             pipe.pttl(PREFIX + charge.key)
         reply, *ttls_ms = pipe.execute()
-    assert reply[1] > START
-    needs_ms["fixed"] = 600_000 - reply[1] // 1000 % 600_000
+    _, now_us = HEAD.unpack_from(reply)
+    assert now_us > START
+    needs_ms["fixed"] = 600_000 - now_us // 1000 % 600_000
     for need_ms, ttl_ms in zip(needs_ms.values(), ttls_ms, strict=True):
         assert need_ms - 1 <= ttl_ms <= need_ms + 1000
 
@@ -108,7 +109,9 @@ def test_leases_on_the_server_clock(server: "redis.Redis") -> None:
     Scripts(server)
     charge = Charge(parallel(slots=3), "slots", 2)
     key = PREFIX + charge.key
-    admitted_us = server.evalsha(ADMIT.sha1_hex, *encode_admit(Ask([charge]), "a", prefix=PREFIX, commit=True))[1]
+    ask = Ask([charge])
+    reply = server.evalsha(ADMIT.sha1_hex, *encode_admit(ask, "a", prefix=PREFIX, commit=True))
+    admitted_us = decode_admit(reply, ask).now_us
     assert dict(server.zrange(key, 0, -1, withscores=True)) == dict.fromkeys((b"a", b"a#2"), admitted_us + MINUTE)
     server.pexpire(key, 1000)
     assert server.evalsha(RENEW.sha1_hex, *encode_renew([charge], "a", PREFIX)) == [2]
@@ -184,9 +187,11 @@ def test_a_key_that_an_older_gateway_wrote_counts_and_is_renewed(server: "redis.
     """Strings did not say when their key ends once: such a one may end at any time."""
     Scripts(server)
     key = PREFIX + "k"
-    arguments = encode_admit(Ask([Charge(limit, "k", 1)]), "", prefix=PREFIX, commit=True, now_us=START)
+    ask = Ask([Charge(limit, "k", 1)])
+    arguments = encode_admit(ask, "", prefix=PREFIX, commit=True, now_us=START)
     for charged in range(1, 20):
-        assert server.evalsha(ADMIT.sha1_hex, *arguments)[3] == 50 - charged
+        decision = decode_admit(server.evalsha(ADMIT.sha1_hex, *arguments), ask)
+        assert decision.verdicts[0].remaining == 50 - charged
         assert server.pttl(key) > 1000
         if charged % 3 == 0:
             server.set(key, server.getrange(key, 0, -8), px=1000)

@@ -243,7 +243,8 @@ def test_forms_are_forgotten_before_they_are_too_many(monkeypatch: pytest.Monkey
 
 def test_a_reply_for_others_is_an_error() -> None:
     ask = Ask([Charge(Limit("x", Algorithm.FIXED_WINDOW, 50, 600_000_000, ("k",)), "x", 1)])
+    reply = ask.kind.answers.pack(1, 99, True, 4, 60, 5, 0)
     with pytest.raises(ValueError, match="3 decisions in the reply for 4 calls"):
-        decode_several([[3, [1, 99, 1, 4, 60, 5, 0]]], [(ask, 4)])
+        decode_several([[3, reply]], [(ask, 4)])
     with pytest.raises(ValueError, match="shorter"):
-        decode_several([[1, 99, 1, 4, 60, 5, 0]], [(ask, 1), (ask, 1)])
+        decode_several([reply], [(ask, 1), (ask, 1)])

@@ -35,7 +35,7 @@ def arguments(text: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("name", "argv", "reply"),
     [
-        ("admit", limits.ADMIT_ARGV, limits.ADMIT_REPLY),
+        ("admit", limits.ADMIT_ARGV, tuple(name for name, _ in limits.ADMIT_REPLY)),
         ("release", limits.RELEASE_ARGV, limits.RELEASE_REPLY),
         ("renew", limits.RENEW_ARGV, limits.RENEW_REPLY),
         ("grant", limits.GRANT_ARGV, limits.GRANT_REPLY),
@@ -71,6 +71,9 @@ def test_change_fields() -> None:
     ("what", "fields", "script"),
     [
         ("rule", limits.RULE_FIELDS, ADMIT),
+        ("reply", limits.ADMIT_REPLY, ADMIT),
+        ("verdict", limits.VERDICT_FIELDS, ADMIT),
+        ("standing", guards.STANDING_FIELDS, ADMIT),
         ("guard", guards.GUARD_FIELDS, ADMIT),
         ("report", guards.REPORT_FIELDS, REPORT),
     ],

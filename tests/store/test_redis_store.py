@@ -12,6 +12,7 @@ from gateway.core.grant import Grant
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.connection.link import pack
 from gateway.store.scripts.sources import ADMIT
+from tests.fakes.waiting import turns
 
 
 async def calls_of(client, command: str) -> int:
@@ -115,7 +116,7 @@ async def test_callers_that_leave_never_shift_answers(open_store, own_redis_serv
     for i in range(1_000):
         tasks.append(asyncio.ensure_future(store.admit(Ask([make_charge(1_000 + i, f"t{i}")]), "")))
         if rng.random() < 0.1:
-            await asyncio.sleep(0)
+            await turns()
     left = set(rng.sample(range(1_000), 500))
     for i in left:
         tasks[i].cancel()
@@ -134,7 +135,7 @@ async def test_a_caller_that_leaves_can_give_its_slot_back(open_store, own_redis
     store = await open_store(own_redis_server.url)
     own_redis_server.freeze()
     waiting = asyncio.ensure_future(store.admit(Ask([make_slot(1)]), "lease-1"))
-    await asyncio.sleep(0)
+    await turns()
     waiting.cancel()
     store.release([make_slot(1)], "lease-1")
     own_redis_server.thaw()

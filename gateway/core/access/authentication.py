@@ -117,7 +117,7 @@ def hash_text(key: str, pepper: bytes = b"") -> str:
 
 
 def find_entry(scheme: ApiKeys, key: str) -> Identity | Denied:
-    """Whom an API key stands for.
+    """The caller an API key stands for; Denied if it is unknown.
 
     The digest is looked up in a dictionary. How long that takes may tell how the digest compares with others, and
     nothing of the kind about the key: whoever can choose keys by their digests has already broken the hash. So no

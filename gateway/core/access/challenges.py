@@ -33,7 +33,7 @@ def forbidden(require: Sequence[tuple[str, str]], schemes: Sequence[Scheme], rea
 
 def not_vouched(part: str) -> Refusal:
     """The refusal of a caller that is known, but not by the key part that a limit counts by."""
-    return Refusal(FORBIDDEN, f"The credentials do not say the key part {part}.")
+    return Refusal(FORBIDDEN, f"The credentials have no value for the key part {part}.")
 
 
 def _challenges(schemes: Sequence[Scheme], realm: str, error: str) -> tuple[tuple[str, str], ...]:

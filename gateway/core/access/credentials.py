@@ -86,7 +86,7 @@ def in_order(credentials: Sequence[Credential]) -> tuple[Credential, ...]:
 
 
 def chosen(credentials: Sequence[Credential], values: Mapping[str, str]) -> Credential | None:
-    """The first whose match holds.
+    """The first of these credentials whose match holds for a caller; None if none does.
 
     values  of the key parts that the caller has
     """

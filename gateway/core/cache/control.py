@@ -63,7 +63,7 @@ def _elements(value: str) -> list[str]:
 
 
 def values(fields: Fields, name: bytes) -> list[str]:
-    """Each value of a field, in order."""
+    """The values of each field with this (lower-case) name, in order."""
     return [value.decode("latin-1") for known, value in fields if lower[known] == name]
 
 

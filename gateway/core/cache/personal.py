@@ -53,7 +53,7 @@ class Personal:
         return frozenset(name for name in (lower[field] for field, _ in request) if self.names(name))
 
     def names(self, name: bytes) -> bool:
-        """Whether it is one of them."""
+        """Whether a field of this name says who is calling."""
         return name not in self.exempt and (name in self.also or named_like_credentials(name))
 
 

@@ -41,7 +41,7 @@ class Counts(NamedTuple):
     failed: int = 0
 
     def plus(self, other: "Counts | Row") -> "Counts":
-        """Both together."""
+        """The sums of both."""
         return Counts(self.ok + other.ok, self.rejected + other.rejected, self.failed + other.failed)
 
 

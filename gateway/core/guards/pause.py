@@ -29,7 +29,7 @@ class Pause(NamedTuple):
         return Pause(min(self.until_us, latest_us), self.left, min(self.renews_us, latest_us))
 
     def standing(self, rule: Pausing, now_us: int) -> Standing:
-        """What a call hears."""
+        """How the pause stands for a call that comes at `now_us`."""
         counting = self.renews_us > now_us
         wait_us = max(self.until_us, self.renews_us if counting and not self.left else 0) - now_us
         if wait_us > 0:

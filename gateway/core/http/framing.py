@@ -41,11 +41,11 @@ class NoBody:
     trailers: Fields = ()
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Everything lies behind the body."""
+        """No payload: all of it lies behind the body."""
         return [], data
 
     def feed_eof(self) -> bool:
-        """Complete from the beginning."""
+        """True: there is no body to be cut short."""
         return True
 
 
@@ -72,7 +72,7 @@ class LengthBody:
         return [data[:taken]], data[taken:]
 
     def feed_eof(self) -> bool:
-        """Bytes are missing unless all came."""
+        """Whether all bytes had come."""
         return self.done
 
 
@@ -90,7 +90,7 @@ class CloseDelimited:
         return [data], b""
 
     def feed_eof(self) -> bool:
-        """Closing is what ends it."""
+        """True: the close is what ends this body."""
         self.done = True
         return True
 

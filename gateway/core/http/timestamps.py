@@ -76,7 +76,7 @@ class DateLine:
         self._line = b""
 
     def at(self, now_s: int) -> bytes:
-        """`now_s`: epoch seconds."""
+        """The `Date` line for `now_s`, in seconds since 1970; made once for each second."""
         if now_s != self._at_s:
             self._at_s, self._line = now_s, f"Date: {http_date(now_s * SECOND_US)}\r\n".encode("ascii")
         return self._line

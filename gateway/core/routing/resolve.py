@@ -78,7 +78,9 @@ def _not_onward(method: str, route: Route, headers: Any) -> Refusal | None:
     hops = headers.get("Max-Forwards", "")
     if hops and not hops.strip("0"):
         return Refusal(
-            BAD_REQUESTS[405], "Max-Forwards ends here, where there is no such method.", extra_fields=_OTHERS
+            BAD_REQUESTS[405],
+            "Max-Forwards is 0, and the gateway itself does not answer this method.",
+            extra_fields=_OTHERS,
         )
     if method == "TRACE" and route.upstream.credentials:
         return Refusal(BAD_REQUESTS[405], "TRACE is not passed on to an upstream that is shown credentials.")

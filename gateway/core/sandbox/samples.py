@@ -83,7 +83,7 @@ class Whole:
     body: bytes
 
     def make(self, asked: Asked, parameters: Mapping[str, str]) -> bytes:
-        """The body."""
+        """The same body for every call."""
         return self.body
 
 
@@ -186,7 +186,7 @@ def _fits(members: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A scalar as a URL says it."""
+    """A scalar as the text that a URL has for it."""
     return value if isinstance(value, str) else as_json(value).decode()
 
 

@@ -15,7 +15,7 @@ class Seen(NamedTuple):
     denied: int = 0
 
     def since(self, before: "Seen") -> "Seen":
-        """What has been added."""
+        """What was counted after `before`."""
         return Seen(self.calls - before.calls, self.failed - before.failed, self.denied - before.denied)
 
 

@@ -24,15 +24,15 @@ class HeavyHitters(Generic[Key]):
         self.missed = 0
 
     def add(self, key: Key, count: int) -> None:
-        """It came so many times more."""
+        """Count so many more occurrences of one thing."""
         self.counts[key] = self.counts.get(key, 0) + count
 
     def add_each(self, keys: Iterable[Key]) -> None:
-        """Each of them came once more."""
+        """Count one more occurrence of each of these."""
         self.counts.update(keys)
 
     def merge(self, counts: Mapping[Key, int], missed: int) -> None:
-        """What somebody else has counted."""
+        """Add what another worker has counted."""
         for key, count in counts.items():
             self.add(key, count)
         self.missed += missed

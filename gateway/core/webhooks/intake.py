@@ -71,7 +71,7 @@ class Source:
 
 
 _NOT_SIGNED = "The webhook is not signed as this source signs."
-_NOT_FROM_THERE = {Scheme.BASIC: "User or password is not right."}
+_NOT_FROM_THERE = {Scheme.BASIC: "The user or the password is wrong."}
 
 
 class Rejected(Exception):

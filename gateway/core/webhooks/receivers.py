@@ -72,7 +72,7 @@ class Subscription:
 
     @property
     def name(self) -> str:
-        """The receiver's."""
+        """The name of the receiver."""
         return self.receiver.name
 
     def wants(self, event: str, connection: str | None) -> bool:

@@ -39,7 +39,7 @@ class Tried(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether the receiver has it."""
+        """Whether the receiver has accepted the webhook."""
         return 200 <= self.status < 300
 
     @property
@@ -48,7 +48,7 @@ class Tried(NamedTuple):
         return self.status in _NOT_HERE if 400 <= self.status < 500 else not self.good
 
     def in_words(self) -> str:
-        """For people."""
+        """The outcome as one word or status, for people."""
         return self.error or f"status {self.status}"
 
 

@@ -1,6 +1,6 @@
 """Decisions about calls on a Redis Cluster: in one trip where one server can decide, in two where several have to."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.core.ask import Ask
@@ -39,12 +39,16 @@ class Deciding:
         self._slot = slot
         self._give_back = give_back
 
-    def admit(self, ask: Ask, lease: str) -> Awaitable[Decision]:
+    async def admit(self, ask: Ask, lease: str) -> Decision:
         """See `Store.admit`."""
         groups = self._groups(ask)
         if len(groups) == 1:
-            return self._in_one_slot(ask, groups[0], lease, commit=True)
-        return self._in_several(ask, groups, lease)
+            decision = await self._in_one_slot(ask, groups[0], lease, commit=True)
+        else:
+            decision = await self._in_several(ask, groups, lease)
+        if decision.verdicts:
+            ask.see(decision)
+        return decision
 
     async def peek(self, ask: Ask) -> Decision:
         """See `Store.peek`."""
@@ -126,5 +130,5 @@ def _decisions(answers: Sequence[Decision | StoreDown]) -> list[Decision]:
 
 
 def plain(fault: StoreDown) -> StoreDown:
-    """As callers may see it."""
+    """The fault without what only the cluster's own code needs."""
     return StoreDown(fault.kind, fault.detail)

@@ -33,11 +33,12 @@ class Node:
         self.used_at = 0.0
 
     def ask(self, message: Message, form: Form | None) -> "asyncio.Future[Any]":
-        """`Pipeline.ask`; in this form, if it has one, together with those who ask the same."""
+        """`Pipeline.ask`; in this form, if it has one, together with those who ask the same: another cost of the same
+        keys is another form, and callers' keys may be in different slots."""
         if form is None:
             return self.pipeline.ask(*message)
         question = message[2]
-        return self.pipeline.ask_in(form, question, form.question(question))
+        return self.pipeline.ask_in(form, question, (form, form.question(question)))
 
     @property
     def fault(self) -> StoreDown | None:

@@ -26,6 +26,8 @@ _WHERE_IN_SCRIPT = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.?$")
 _MEANING = {"OOM": "its memory is full"}
 """For who does not know the server's own words by heart."""
 _DETAIL_CHARS = 200
+_LACKS_A_RIGHT = re.compile(r"executing the script can't|ACL failure in script")
+"""What Redis (6.2 to 7.0, then later ones) and Valkey say of a command inside a script, which is no code of its own."""
 
 
 def code_of(text: str) -> str:
@@ -80,6 +82,11 @@ def unexpected(error: Exception) -> StoreDown:
 def is_about_the_store(fault: StoreDown) -> bool:
     """Whether the next command would fail alike: the store counts as down until it has proved itself."""
     return fault.kind != "script" and not isinstance(fault, Redirected)
+
+
+def lacks_a_right(fault: StoreDown) -> bool:
+    """Whether a command inside a script is forbidden to our user: other scripts, and other ways through it, work."""
+    return fault.kind == "script" and _LACKS_A_RIGHT.search(fault.detail) is not None
 
 
 def needs_redial(fault: StoreDown) -> bool:

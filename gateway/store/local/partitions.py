@@ -69,7 +69,7 @@ class Partitions:
         partition.ends_us = now_us + for_us
 
     def forget(self, key: str) -> bool:
-        """Whether there was anything to forget."""
+        """Forget one partition; whether there was anything to forget."""
         return self._partitions.pop(key, None) is not None
 
     def tidy(self) -> None:

@@ -22,26 +22,26 @@
 --   rule.a          6  rolling window: quantum_us; token bucket: rate
 --   rule.b          6  token bucket: per_us
 -- and behind them, for a fixed window by the calendar, some borders of its windows around now: 7 bytes each, rising.
--- Reply, a flat list of integers:
---   reply.admitted  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
---                   2: a guard holds the call back, and nothing follows about the limits; 4 more: grants follow at
---                   the very end
---   reply.now_us    the clock at the decision
+-- Reply, packed big-endian; fields and their bytes:
+--   reply.admitted  1  1: every enforced limit had room, and (unless peeking) every limit that had room was charged;
+--                      2: a guard holds the call back, and nothing follows about the limits; 4 more: grants follow at
+--                      the very end
+--   reply.now_us    8  the clock at the decision
 -- then for each limit, after its charge if it was charged, else the uncharged present:
---   verdict.admitted   1: the limit had room for the cost
---   verdict.remaining  units
---   verdict.reset_us   until every unit is back
---   verdict.more_us    until the next unit is back
---   verdict.retry_us   until this cost would be admitted
+--   verdict.admitted   1  1: the limit had room for the cost
+--   verdict.remaining  8  units
+--   verdict.reset_us   8  until every unit is back
+--   verdict.more_us    8  until the next unit is back
+--   verdict.retry_us   8  until this cost would be admitted
 -- then for each guard, unless there is nothing to say about any of them:
---   standing.state       0 closed, 1 open, 2 half-open
---   standing.wait_us     until it would let the call through; 0 = it does
---   standing.generation  goes back with the outcome
---   standing.probe       names the permit of this call: of a breaker's probe; or, counted down to 1, of a call that
---                        an upstream still lets through, where it said how many; 0 = the call needs none
---   standing.urgent      1: report the outcome at once, also a good one
---   standing.moved       1: this call moved the breaker from open to half-open
--- then for each limit, if any of them is under a grant (see grant.lua): the grant's quota, 0 = it is under none
+--   standing.state       1  0 closed, 1 open, 2 half-open
+--   standing.wait_us     8  until it would let the call through; 0 = it does
+--   standing.generation  4  goes back with the outcome
+--   standing.probe       8  names the permit of this call: of a breaker's probe; or, counted down to 1, of a call that
+--                           an upstream still lets through, where it said how many; 0 = the call needs none
+--   standing.urgent      1  1: report the outcome at once, also a good one
+--   standing.moved       1  1: this call moved the breaker from open to half-open
+-- then for each limit, if any of them is under a grant (see grant.lua): 4 bytes, the grant's quota; 0 = it is under none
 --
 -- Several: callers who are asked the same guards and limits, whatever their keys, which stand one caller's behind the
 -- other's in KEYS. ARGV[3] says how many calls each of them makes, 2 bytes each; none of them has a lease. They are
@@ -56,13 +56,17 @@
 -- SLACK_MS later at most.
 
 local RULE = '>BBI4I4I6I6I6'
+local REPLY = '>BI8'
+local VERDICT = '>BI8I8I8I8'
+local STANDING = '>BI8I4I8BB'
+local ANSWER = REPLY .. string.rep(VERDICT, #ARGV - 4)
 local ALGORITHMS = {rolling_window, token_bucket, fixed_window, concurrency}
 
 -- So many calls of one caller, whose keys are behind the first `skip`. Tables that grow are copied: so those of every
 -- decision are made as large as two to four limits need them.
 local function decide(skip, left)
   local commit, guards, limits = ARGV[1] ~= 'peek', #ARGV[4] / GUARD_BYTES, #ARGV - 4
-  local runs, reply = left > 1 and {}, nil
+  local runs, packed = left > 1 and {}, nil
   repeat -- for each run of calls
     local standings, held, enter
     if guards > 0 then
@@ -77,7 +81,7 @@ local function decide(skip, left)
 
     local asked = held and commit and 0 or limits
     local states, admitted, room, quotas = {nil, nil, nil, nil}, true, left, nil
-    reply = {
+    local reply = {
       0, now, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
     }
     for i = 1, asked do
@@ -131,19 +135,20 @@ local function decide(skip, left)
       reply[at + 1], reply[at + 2], reply[at + 3], missing = state[1](state, charging and has_room and calls, commit)
       if runs and missing then reply[at + 2] = missing end
     end
+    if quotas then reply[1] = reply[1] + 4 end
+    packed = struct.pack(asked < limits and REPLY or ANSWER, unpack(reply, 1, 2 + 5 * asked))
     if standings then
       if charging and enter then enter() end
-      for _, number in ipairs(standings) do reply[#reply + 1] = number end
+      for i = 1, #standings, 6 do packed = packed .. struct.pack(STANDING, unpack(standings, i, i + 5)) end
     end
     if quotas then
-      reply[1] = reply[1] + 4
-      for i = 1, limits do reply[#reply + 1] = quotas[i] or 0 end
+      for i = 1, limits do packed = packed .. struct.pack('>I4', quotas[i] or 0) end
     end
 
     left = left - calls
-    if runs then runs[#runs + 1], runs[#runs + 2] = calls, reply end
+    if runs then runs[#runs + 1], runs[#runs + 2] = calls, packed end
   until left == 0
-  return runs or reply
+  return runs or packed
 end
 
 if ARGV[1] ~= 'several' then return decide(0, 1) end

@@ -9,7 +9,7 @@ MOST_DEBTS = 100_000
 
 
 class Debts:
-    """Units by partition. Bounded."""
+    """Units owed to the store by partition, bounded in number."""
 
     def __init__(self, most: int = MOST_DEBTS) -> None:
         self._most = most

@@ -72,7 +72,7 @@ class Fallback:
         return len(self._debts)
 
     def share_with(self, fleet: Fleet) -> None:
-        """The fleet has changed."""
+        """Take another share of the limits, as the fleet has changed."""
         if fleet != self._fleet:
             self._fleet = fleet
             self._forget_shares()
@@ -120,7 +120,7 @@ class Fallback:
         return Spent(asked, lease, decision.now_us) if decision.admitted else None
 
     def unspend(self, spent: Spent) -> None:
-        """The store has not charged it."""
+        """Give back what was taken from shares and what the store has not charged either."""
         self._local.release(spent.charges, spent.lease)
         taken = [charge for charge in spent.charges if charge.limit.algorithm is not Algorithm.CONCURRENCY]
         self._local.settle([Correction(one, -units(one.limit, one.cost)) for one in taken], spent.at_us)
@@ -177,7 +177,7 @@ class Fallback:
         return self._debts.take(most)
 
     def due(self, debts: Iterable[Charge]) -> list[Correction]:
-        """What of these debts still counts."""
+        """The part of these debts that the store has to be charged with: what has not expired meanwhile."""
         now_us = self._clock()
         found = []
         for limit, key, spent in debts:
@@ -188,7 +188,7 @@ class Fallback:
         return found
 
     def still_owe(self, debts: Iterable[Charge]) -> None:
-        """The store could not be told of these."""
+        """Owe these again: the store could not be told of them."""
         for limit, key, spent in debts:
             self._debts.add(limit, key, spent)
 

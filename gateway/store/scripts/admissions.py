@@ -1,6 +1,6 @@
 """The command that asks for a decision: the same admit script, whichever server it goes to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import time_ns
 from typing import Any, cast
 
@@ -66,7 +66,7 @@ class Admissions:
         """
         return self.write(Ask([Charge(_PROBE, f"{_PROBE.name}:{name}", 1)]), "", commit=True)
 
-    def _decode_by_calendar(self, reply: Sequence[int], ask: Ask) -> Decision:
+    def _decode_by_calendar(self, reply: bytes, ask: Ask) -> Decision:
         """Learns from the answer what the server's clock says: the next borders are those around it."""
         decision = decode_admit(reply, ask)
         self.ahead_us = decision.now_us - time_ns() // 1000

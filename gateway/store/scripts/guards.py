@@ -15,6 +15,8 @@ from gateway.core.guards.tallies import PARTS, Tallies
 from gateway.store.connection.link import Argument
 
 GUARD_FIELDS = (("kind", 1), ("most", 2), ("probe_us", 6), ("longest_us", 6))
+STANDING_FIELDS = (("state", 1), ("wait_us", 8), ("generation", 4), ("probe", 8), ("urgent", 1), ("moved", 1))
+_STANDING = Struct(">BqIq??")
 REPORT_ARGV, FORCE_ARGV = ("op", "now_us"), ("op", "now_us", "state", "for_us")
 LIST_ARGV = ("op", "now_us", "breaker", "for_us")
 PAUSE_ARGV, PAUSE_REPLY = ("op", "now_us", "for_us", "longest_us", "left"), ("began", "wait_us")
@@ -64,21 +66,12 @@ def _guard(rule: Breaker | Pausing) -> bytes:
     return known[1]
 
 
-def decode_standings(numbers: Sequence[int], guards: int) -> tuple[Standing, ...]:
-    """The standings at the end of ADMIT's reply. Raises ValueError when they do not fit the guards."""
-    if len(numbers) != 6 * guards:
-        raise ValueError(f"{len(numbers)} integers in the reply for {guards} guards")
-    return tuple(
-        Standing(
-            State(numbers[at]),
-            numbers[at + 1],
-            numbers[at + 2],
-            numbers[at + 3],
-            numbers[at + 4] == 1,
-            numbers[at + 5] == 1,
-        )
-        for at in range(0, len(numbers), 6)
-    )
+def decode_standings(packed: bytes, guards: int) -> tuple[Standing, ...]:
+    """The standings in ADMIT's reply; none = there is nothing to say. Raises ValueError when they do not fit the
+    guards."""
+    if packed and len(packed) != _STANDING.size * guards:
+        raise ValueError(f"{len(packed)} bytes in the reply for {guards} guards")
+    return tuple(Standing(State(state), *numbers) for state, *numbers in _STANDING.iter_unpack(packed))
 
 
 def encode_report(reports: Sequence[Report], prefix: str, *, listed: bool = True, now_us: int = 0) -> list[Argument]:

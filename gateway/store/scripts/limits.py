@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from struct import Struct
 from time import time_ns
 from typing import Any
 
@@ -12,7 +13,6 @@ from gateway.core.ask import Ask
 from gateway.core.calendars import borders_us
 from gateway.core.decision import check_distinct, units
 from gateway.core.grant import MAX_GRANT_US, Grant, under
-from gateway.core.guards import Standing
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.runs import Run, told
 from gateway.core.settlement import Correction
@@ -21,7 +21,9 @@ from gateway.store.scripts.guards import decode_standings, pack_guards
 
 ADMIT_ARGV = ("op", "now_us", "lease", "guards")
 RULE_FIELDS = (("algorithm", 1), ("enforced", 1), ("cost", 4), ("quota", 4), ("window_us", 6), ("a", 6), ("b", 6))
-ADMIT_REPLY = ("admitted", "now_us")
+ADMIT_REPLY = (("admitted", 1), ("now_us", 8))
+VERDICT_FIELDS = (("admitted", 1), ("remaining", 8), ("reset_us", 8), ("more_us", 8), ("retry_us", 8))
+HEAD = Struct(">Bq")
 HELD = 2
 """`reply.admitted` when a guard holds the call back."""
 GRANTS_FOLLOW = 4
@@ -71,20 +73,35 @@ def encode_admit(
     return [len(keys), *keys, op, now_us, lease, pack_guards(ask.guards), *rules]
 
 
-def decode_admit(reply: Sequence[int], ask: Ask) -> Decision:
-    """The decision in ADMIT's reply. Raises ValueError when the reply does not fit what was asked."""
-    end = 2 + 5 * len(ask.charges)
-    standings: tuple[Standing, ...] = ()
-    if len(reply) != end or reply[0] == HELD:
-        if reply[0] & GRANTS_FOLLOW:
-            return _decode_grants(reply, ask)
-        end = 2 if reply[0] == HELD else end
-        if len(reply) < end:
-            raise ValueError(f"{len(reply)} integers in the reply for {len(ask.charges)} limits")
-        standings = decode_standings(reply[end:], len(ask.guards))
-    verdicts = tuple([_new(Verdict, (reply[at] == 1, *reply[at + 1 : at + 5])) for at in range(2, end, 5)])
-    decision: Decision = _new(Decision, (reply[0] == 1, verdicts, reply[1], standings, ()))
+def decode_admit(reply: bytes, ask: Ask) -> Decision:
+    """The decision in ADMIT's reply; the ask remembers what was told about its limits. Raises ValueError when the reply
+    does not fit what was asked."""
+    kind = ask.kind
+    if len(reply) != kind.answers.size:
+        return _decode_more(reply, ask)
+    numbers = kind.answers.unpack(reply)
+    ask.told = reply
+    verdicts = tuple([_new(Verdict, numbers[at : at + 5]) for at in kind.verdicts])
+    decision: Decision = _new(Decision, (numbers[0] == 1, verdicts, numbers[1], (), ()))
     return decision
+
+
+def _decode_more(reply: bytes, ask: Ask) -> Decision:
+    """There is something to say about guards or grants, or nothing about limits."""
+    code, answers = reply[0] if reply else 0, ask.kind.answers
+    quotas = Struct(f">{len(ask.charges)}I" if code & GRANTS_FOLLOW else ">")
+    code &= ~GRANTS_FOLLOW
+    end, last = HEAD.size if code == HELD else answers.size, len(reply) - quotas.size
+    if last < end:
+        raise ValueError(f"{len(reply)} bytes in the reply for {len(ask.charges)} limits")
+    standings = decode_standings(reply[end:last], len(ask.guards))
+    if code == HELD:
+        return Decision(False, (), HEAD.unpack_from(reply)[1], standings)
+    numbers = answers.unpack_from(reply)
+    given = quotas.unpack_from(reply, last)
+    ask.see_packed(reply[:end], given)
+    verdicts = tuple([Verdict(*numbers[at : at + 5]) for at in ask.kind.verdicts])
+    return Decision(code == 1, verdicts, numbers[1], standings, given)
 
 
 def decode_several(reply: Sequence[Any], asked: Sequence[tuple[Ask, int]]) -> list[Decision | Exception]:
@@ -110,12 +127,6 @@ def _decode_runs(reply: Sequence[Any], ask: Ask, times: int) -> list[Decision]:
     if len(decisions) != times:
         raise ValueError(f"{len(decisions)} decisions in the reply for {times} calls")
     return decisions
-
-
-def _decode_grants(reply: Sequence[int], ask: Ask) -> Decision:
-    end = len(reply) - len(ask.charges)
-    decision = decode_admit([reply[0] - GRANTS_FOLLOW, *reply[1:end]], ask)
-    return decision._replace(quotas=tuple(reply[end:]))
 
 
 def encode_release(charges: Sequence[Charge], lease: str, prefix: str) -> list[Argument] | None:

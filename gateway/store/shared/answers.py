@@ -81,7 +81,7 @@ class SharedAnswers:
                 await self._store.start()
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close the link to the store. Idempotent."""
         await self._store.close()
         if self._telling:
             await asyncio.wait(self._telling)

@@ -187,4 +187,4 @@ def test_a_known_caller_is_told_what_is_missing() -> None:
     value = 'Bearer realm="gw", error="insufficient_scope"'
     assert forbidden([("role", "x")], (by_token(),), "gw").extra_fields == (("WWW-Authenticate", value),)
     refusal = not_vouched("tenant")
-    assert (refusal.kind.status, refusal.detail) == (403, "The credentials do not say the key part tenant.")
+    assert (refusal.kind.status, refusal.detail) == (403, "The credentials have no value for the key part tenant.")

@@ -71,7 +71,7 @@ def test_nothing_unsigned_gets_in(source: Source, fields: Mapping[str, str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("source", "said"), [(BASIC, "User or password is not right."), (HMAC, "The webhook is not signed as this")]
+    ("source", "said"), [(BASIC, "The user or the password is wrong."), (HMAC, "The webhook is not signed as this")]
 )
 def test_the_answer_says_what_is_wrong(source: Source, said: str) -> None:
     with pytest.raises(Rejected, match=said):

@@ -9,7 +9,7 @@ from redis.crc import key_slot
 from gateway.core.ask import Ask
 from gateway.core.settlement import Correction
 from gateway.store import StoreDown
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, pause
 
 KEY = "gw:w:{{={}}}"
 SHORT_US = 300_000
@@ -18,6 +18,15 @@ SHORT_US = 300_000
 @pytest.fixture
 def cluster(broken_cluster):
     return broken_cluster
+
+
+async def decided_once_it_works(store, ask, lease="again"):
+    """The first answer that the cluster gives again."""
+    return await eventually(lambda: store.admit(ask, lease), not_yet=(StoreDown,))
+
+
+async def admits(store, ask, lease) -> bool:
+    return (await store.admit(ask, lease)).admitted
 
 
 class Load:
@@ -35,7 +44,7 @@ class Load:
                 self.admitted[at] += (await store.admit(ask, "")).admitted
             except StoreDown as fault:
                 self.faults.append(fault)
-            await asyncio.sleep(0.001)
+            await pause(0.001, "a caller that is rather quick")
 
     async def passes(self, calls):
         """Until every caller was admitted so many times more."""
@@ -171,13 +180,7 @@ async def test_slots_of_calls_that_got_no_answer_come_back(open_store, cluster, 
         await store.admit(Ask([slot]), "one")
     store.release([slot], "one")
     first.thaw()
-    while True:
-        try:
-            decision = await store.admit(Ask([slot]), "two")
-            break
-        except StoreDown:
-            await asyncio.sleep(0.01)
-    assert decision.admitted
+    assert (await decided_once_it_works(store, Ask([slot]), "two")).admitted
 
 
 @pytest.fixture
@@ -192,14 +195,6 @@ def unserved(cluster):
     return say
 
 
-async def charged_once_it_works(store, ask):
-    """The first answer that the cluster gives again."""
-    while True:
-        with suppress(StoreDown):
-            return await store.admit(ask, "again")
-        await asyncio.sleep(0.01)
-
-
 async def test_what_no_server_took_is_told_again(open_store, cluster, make_charge, make_slot, unserved):
     """CLUSTERDOWN: nothing ran. Slots come back, units are put right, and that only once."""
     store = await open_store(cluster.url)
@@ -212,13 +207,18 @@ async def test_what_no_server_took_is_told_again(open_store, cluster, make_charg
     store.settle([Correction(unit, 4)], decision.now_us)
     await asyncio.wait(store._telling._on_its_way)
     unserved(well=True)
-    left = (await charged_once_it_works(store, Ask([unit]))).verdicts[0].remaining
-    while left != 10 - 2 - 4:
-        left = (await store.peek(Ask([unit]))).verdicts[0].remaining
-    while not (await store.admit(Ask([slot]), "two")).admitted:
-        await asyncio.sleep(0.01)
+    assert (await decided_once_it_works(store, Ask([unit]))).admitted
+
+    async def left() -> int:
+        return (await store.peek(Ask([unit]))).verdicts[0].remaining
+
+    async def put_right() -> bool:
+        return await left() == 10 - 2 - 4
+
+    await eventually(put_right)
+    await eventually(lambda: admits(store, Ask([slot]), "two"))
     assert not store._telling._kept
-    assert (await store.peek(Ask([unit]))).verdicts[0].remaining == 10 - 2 - 4
+    assert await left() == 10 - 2 - 4
 
 
 async def test_slots_given_back_into_a_link_that_is_lost_come_back(open_store, cluster, make_slot):
@@ -229,8 +229,7 @@ async def test_slots_given_back_into_a_link_that_is_lost_come_back(open_store, c
     node = next(node for node in store._nodes.primaries if node.address[1] == first.port)
     store.release([slot], "one")
     node.pipeline._link.abort()
-    while not (await charged_once_it_works(store, Ask([slot]))).admitted:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: admits(store, Ask([slot]), "again"), not_yet=(StoreDown,))
 
 
 async def test_debts_that_no_server_took_are_said_to_be_unpaid(open_store, cluster, make_charge, unserved):
@@ -243,6 +242,11 @@ async def test_debts_that_no_server_took_are_said_to_be_unpaid(open_store, clust
     unpaid = await store.pay(debts)
     assert debts[1] in unpaid
     unserved(well=True)
-    while unpaid := await store.pay(unpaid):
-        await asyncio.sleep(0.01)
-    assert (await charged_once_it_works(store, Ask([away]))).verdicts[0].remaining == 10 - 4 - 1
+
+    async def paid() -> bool:
+        nonlocal unpaid
+        unpaid = await store.pay(unpaid)
+        return not unpaid
+
+    await eventually(paid)
+    assert (await decided_once_it_works(store, Ask([away]))).verdicts[0].remaining == 10 - 4 - 1

@@ -22,7 +22,7 @@ from gateway.store.cluster.topology import slot_of
 from gateway.store.connection.faults import Redirected
 from gateway.store.outage.heartbeat import Heartbeat
 from gateway.store.shared.status import RedisStatuses
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, for_ever
 
 
 async def test_admit_charges_and_peek_does_not(open_store, emptied_cluster, make_charge):
@@ -77,6 +77,17 @@ def documented_rights() -> list[str]:
     """The rule of `docs/store.md` behind the password, with what it says a cluster needs more."""
     rule = re.search(r"ACL SETUSER gateway on >PASSWORD (.*?)```", DOCS.read_text(), re.DOTALL)
     return [*rule[1].split(), "+cluster|slots", "+asking"]
+
+
+async def test_calls_of_different_cost_by_one_key_at_once(open_store, emptied_cluster, make_charge):
+    """Each is charged its own cost, and told what its own left."""
+    store = await open_store(emptied_cluster.url)
+    charge = make_charge(21)
+    asks = [Ask([charge._replace(cost=cost)]) for cost in (1, 3, 1, 3, 5)]
+    decisions = await asyncio.gather(*(store.admit(ask, "") for ask in asks))
+    left = sorted((decision.verdicts[0].remaining for decision in decisions), reverse=True)
+    assert left[-1] == (await store.peek(Ask([charge]))).verdicts[0].remaining == 21 - 13
+    assert len(set(left)) == len(asks)
 
 
 async def test_the_rights_a_user_needs(open_store, emptied_cluster, make_charge, make_slot, events):
@@ -168,7 +179,7 @@ async def test_close_although_a_cancellation_gets_lost(open_store, emptied_clust
         monkeypatch.setattr(store._nodes, "_look", look)
         looking.set()
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
+            await for_ever()
 
     monkeypatch.setattr(store._nodes, "_look", loses_it)
     starting = asyncio.create_task(store.start())

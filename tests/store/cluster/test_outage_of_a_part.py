@@ -8,9 +8,10 @@ import pytest
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.outage import Outage
-from gateway.store.cluster.store import ClusterStore
 from gateway.store.connection.link import Link
+from gateway.store.outage.handover import Told, Untold
 from tests.fakes.redis_cluster import ClusterNode, RedisCluster
+from tests.fakes.waiting import eventually
 from tests.store.workers import Worker, all_back, all_lost, end_fleet, start_fleet
 
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 100, 600_000_000, ("tenant",))
@@ -30,17 +31,31 @@ async def workers(broken_cluster):
     await end_fleet(fleet)
 
 
-@pytest.fixture(params=["_catch_up", "_wait_for_others"], ids=["untold", "told"])
-def back_for_long(request, monkeypatch) -> asyncio.Event:
-    """The store is back, and until this is set, no worker has told what it spent; or others may not have."""
-    go_on, step = asyncio.Event(), getattr(Outage, request.param)
+Hold = Callable[[str], asyncio.Event]
 
-    async def wait(self: Outage, _until_s: float) -> None:
-        await go_on.wait()
-        await step(self, asyncio.get_running_loop().time() + PATIENCE_S)
 
-    monkeypatch.setattr(Outage, request.param, wait)
-    return go_on
+@pytest.fixture
+def hold(monkeypatch) -> Hold:
+    """Function that holds all workers up before this step of their way back, until the event that it returns is set."""
+
+    def at(step: str) -> asyncio.Event:
+        go_on, taken = asyncio.Event(), getattr(Outage, step)
+
+        async def wait(self: Outage, _until_s: float) -> None:
+            await go_on.wait()
+            await taken(self, asyncio.get_running_loop().time() + PATIENCE_S)
+
+        monkeypatch.setattr(Outage, step, wait)
+        return go_on
+
+    return at
+
+
+@pytest.fixture(params=["untold", "told"])
+def back_for_long(request, hold: Hold) -> tuple[asyncio.Event, type]:
+    """The store is back, and until this is set, no worker has told what it spent; or others may not have. What decides
+    meanwhile."""
+    return (hold("_catch_up"), Untold) if request.param == "untold" else (hold("_wait_for_others"), Told)
 
 
 @pytest.fixture
@@ -64,14 +79,14 @@ def cut_off(monkeypatch):
     return cut
 
 
-async def handing_over(workers: list[Worker]) -> None:
+async def handing_over(workers: list[Worker], by: type) -> None:
     """Until the store is back for everybody, and does not decide alone yet."""
-    while any(isinstance(worker.store, ClusterStore) for worker in workers):
-        await asyncio.sleep(0.001)
+    await eventually(lambda: all(isinstance(worker.store, by) for worker in workers))
 
 
 async def test_keys_whose_server_stayed(workers, broken_cluster, cut_off, back_for_long) -> None:
     """The store alone decides, all the time. Shares would begin from what each worker has heard, which differs."""
+    go_on, by = back_for_long
     first, second, _ = broken_cluster.primaries
     one, other = workers
     lost, stayed = (charge_at(broken_cluster, node) for node in (first, second))
@@ -81,17 +96,20 @@ async def test_keys_whose_server_stayed(workers, broken_cluster, cut_off, back_f
     assert await one.calls(100, lost) + await other.calls(100, lost) == 100
     assert await other.calls(10, stayed) == 10
     whole.set()
-    await handing_over(workers)
+    await handing_over(workers, by)
     assert await other.calls(100, stayed) == 80
     assert await one.calls(100, stayed) == 0
     assert await one.calls(5, lost) + await other.calls(5, lost) == 0
-    back_for_long.set()
+    go_on.set()
     await all_back(workers)
     assert await one.calls(5, lost) + await other.calls(5, lost) == 0
 
 
-async def test_keys_of_a_server_that_another_replaced(workers, broken_cluster, back_for_long) -> None:
-    """Whoever serves them now, they were away."""
+async def test_keys_of_a_server_that_another_replaced(workers, broken_cluster, back_for_long, hold: Hold) -> None:
+    """Whoever serves them now, they were away. While servers change places links are lost, and what was spent is told
+    anew: so nobody tells it before they have."""
+    go_on, by = back_for_long
+    in_place = hold("_catch_up")
     first = broken_cluster.primaries[0]
     lost = charge_at(broken_cluster, first)
     one, other = workers
@@ -100,12 +118,12 @@ async def test_keys_of_a_server_that_another_replaced(workers, broken_cluster, b
     await all_lost(workers)
     assert await one.calls(80, lost) == 50
     await asyncio.to_thread(broken_cluster.wait_for_promotion, replicas)
-    await handing_over(workers)
+    await asyncio.to_thread(broken_cluster.wait_until_it_works)
+    in_place.set()
+    await handing_over(workers, by)
+    assert (await other.below.peek(Ask((lost,)))).verdicts[0].remaining == (50 if by is Told else 100)
     assert await one.calls(80, lost) == 0
-    # What was spent is told once more when the link is lost on the way, as it may be while servers change places; and
-    # who loses it once more after that goes by its share again.
-    left = (await other.below.peek(Ask((lost,)))).verdicts[0].remaining
-    assert await other.calls(80, lost) in (min(50, left), 50)
-    back_for_long.set()
+    assert await other.calls(80, lost) == 50
+    go_on.set()
     await all_back(workers)
     assert await one.calls(20, lost) + await other.calls(20, lost) == 0

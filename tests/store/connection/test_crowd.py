@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import gateway.store.connection.crowd as crowd
 from gateway.store import StoreDown
 from gateway.store.connection.link import pack
-from tests.store.connection.test_link import Line, failure, trouble, turn
+from tests.fakes.waiting import turns
+from tests.store.connection.test_link import Line, failure, trouble
 
 NOSCRIPT = b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
 
@@ -61,7 +62,7 @@ def bulk(text: str) -> bytes:
 async def test_who_asks_the_same_in_one_turn_shares_a_command():
     line = Crowded()
     first, other, second, third = (line.wonder(word) for word in "abaa")
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a", 3)]) + said("b")]
     line.hear(array("1", "2", "3"), bulk("4"))
     assert [future.result() for future in (first, second, third, other)] == ["a: 1", "a: 2", "a: 3", "b: 4"]
@@ -70,9 +71,9 @@ async def test_who_asks_the_same_in_one_turn_shares_a_command():
 async def test_in_the_next_turn_there_is_another_command():
     line = Crowded()
     first = [line.wonder("a"), line.wonder("a")]
-    await turn()
+    await turns(2)
     second, alone = [line.wonder("a"), line.wonder("a")], line.wonder("b")
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a", 2)]), said_all([("a", 2)]) + said("b")]
     line.hear(array("1", "2"), array("3", "4"), bulk("5"))
     assert [future.result()[-1] for future in (*first, *second, alone)] == list("12345")
@@ -83,7 +84,7 @@ async def test_who_gave_up_before_it_was_sent_is_not_asked_for():
     futures = [line.wonder("a") for _ in range(4)]
     futures[0].cancel()
     futures[2].cancel()
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a", 2)])]
     line.hear(array("1", "2"))
     assert [futures[1].result(), futures[3].result()] == ["a: 1", "a: 2"]
@@ -95,7 +96,7 @@ async def test_whoever_is_left_alone_is_asked_for_as_ever(left):
     futures = [line.wonder("a") for _ in range(3)]
     for future in futures[left:]:
         future.cancel()
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said("a")]
     behind = line.wonder("a")
     line.hear(bulk("1"), bulk("2"))
@@ -107,7 +108,7 @@ async def test_a_crowd_is_bounded(monkeypatch):
     monkeypatch.setattr(crowd, "MOST_CALLS", 3)
     line = Crowded()
     futures = [line.wonder("a") for _ in range(7)]
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a", 3)]) + said_all([("a", 3)]) + said("a")]
     line.hear(array("1", "2", "3"), array("4", "5", "6"), bulk("7"))
     assert [future.result()[-1] for future in futures] == list("1234567")
@@ -117,7 +118,7 @@ async def test_so_is_what_it_asks(monkeypatch):
     monkeypatch.setattr(crowd, "MOST_QUESTIONS", 2)
     line = Crowded()
     futures = [line.wonder(word) for word in ("a1", "a2", "a1", "a3", "a2")]
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a1", 2), ("a2", 1)]) + said_all([("a3", 1), ("a2", 1)])]
     line.hear(array("1", "2", "3"), array("4", "5"))
     assert [future.result() for future in futures] == ["a1: 1", "a2: 3", "a1: 2", "a3: 4", "a2: 5"]
@@ -126,7 +127,7 @@ async def test_so_is_what_it_asks(monkeypatch):
 async def test_who_asks_something_like_it_in_one_turn_shares_a_command():
     line = Crowded()
     futures = [line.wonder(word) for word in ("a1", "b", "a2", "a1", "a3")]
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a1", 2), ("a2", 1), ("a3", 1)]) + said("b")]
     line.hear(array("1", "2", "3", "4"), bulk("5"))
     assert [future.result() for future in futures] == ["a1: 1", "b: 5", "a2: 3", "a1: 2", "a3: 4"]
@@ -135,7 +136,7 @@ async def test_who_asks_something_like_it_in_one_turn_shares_a_command():
 async def test_what_is_asked_in_other_words_is_the_same_question():
     line = Crowded()
     futures = [line.wonder(word) for word in ("ab", "ac", "aB")]
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("ab", 2), ("ac", 1)])]
     line.hear(array("1", "2", "3"))
     assert [future.result() for future in futures] == ["ab: 1", "ac: 3", "ab: 2"]
@@ -146,7 +147,7 @@ async def test_what_nobody_asks_any_more_is_left_out():
     futures = [line.wonder(word) for word in ("a1", "a2", "a3", "a2")]
     futures[0].cancel()
     futures[1].cancel()
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said_all([("a2", 1), ("a3", 1)])]
     line.hear(array("1", "2"))
     assert [futures[2].result(), futures[3].result()] == ["a3: 2", "a2: 1"]
@@ -157,7 +158,7 @@ async def test_the_last_who_waits_is_asked_for_alone():
     futures = [line.wonder(word) for word in ("a1", "a2", "a3")]
     futures[0].cancel()
     futures[2].cancel()
-    await turn()
+    await turns(2)
     assert line.wire.writes == [said("a2")]
     line.hear(bulk("1"))
     assert futures[1].result() == "a2: 1"
@@ -166,7 +167,7 @@ async def test_the_last_who_waits_is_asked_for_alone():
 async def test_an_error_in_an_answer_is_of_those_who_asked_that():
     line = Crowded()
     futures = [line.wonder(word) for word in ("a1", "a2", "a3")]
-    await turn()
+    await turns(2)
     line.hear(b"*3\r\n$1\r\n1\r\n-ERR cannot be read\r\n$1\r\n3\r\n")
     assert [futures[0].result(), futures[2].result()] == ["a1: 1", "a3: 3"]
     assert (failure(futures[1]).kind, failure(futures[1]).nothing_ran) == ("script", False)
@@ -176,7 +177,7 @@ async def test_an_error_in_an_answer_is_of_those_who_asked_that():
 async def test_an_error_in_an_answer_may_be_about_the_store():
     line = Crowded()
     futures = [line.wonder(word) for word in ("a1", "a2")]
-    await turn()
+    await turns(2)
     line.hear(b"*2\r\n-OOM command not allowed\r\n$1\r\n2\r\n")
     assert failure(futures[0]).nothing_ran
     assert futures[1].result() == "a2: 2"
@@ -186,10 +187,10 @@ async def test_an_error_in_an_answer_may_be_about_the_store():
 async def test_an_unknown_script_is_sent_once_more_for_all():
     line = Crowded()
     futures = [line.wonder("a") for _ in range(3)]
-    await turn()
+    await turns(2)
     line.hear(NOSCRIPT)
     alone = line.wonder("a")
-    await turn()
+    await turns(2)
     assert line.wire.writes[1:] == [pack(("EVAL", "return 1", "a", 3)) + said("a")]
     line.hear(array("1", "2", "3"), bulk("4"))
     assert [future.result()[-1] for future in (*futures, alone)] == list("1234")
@@ -198,11 +199,11 @@ async def test_an_unknown_script_is_sent_once_more_for_all():
 async def test_a_crowd_that_gave_up_is_not_asked_for_again():
     line = Crowded()
     futures = [line.wonder("a") for _ in range(3)]
-    await turn()
+    await turns(2)
     for future in futures:
         future.cancel()
     line.hear(NOSCRIPT)
-    await turn()
+    await turns(2)
     assert len(line.wire.writes) == 1
 
 
@@ -210,7 +211,7 @@ async def test_an_error_is_everybodys_own():
     line = Crowded()
     futures = [line.wonder("a") for _ in range(3)]
     futures[1].cancel()
-    await turn()
+    await turns(2)
     line.hear(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
     first, third = failure(futures[0]), failure(futures[2])
     assert (first.kind, first.detail, first.nothing_ran) == (third.kind, third.detail, True)
@@ -223,7 +224,7 @@ async def test_an_error_is_everybodys_own():
 async def test_a_reply_for_others_fails_all_of_them_and_nobody_else(reply):
     line = Crowded()
     futures, other = [line.wonder("a") for _ in range(3)], line.wonder("b")
-    await turn()
+    await turns(2)
     line.hear(reply, bulk("5"))
     assert [failure(future).kind for future in futures] == ["script"] * 3
     assert other.result() == "b: 5"
@@ -245,9 +246,9 @@ async def test_a_lost_link_fails_everybody_once(sent):
     asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))
     futures = [line.wonder("a") for _ in range(3)]
     if sent:
-        await turn()
+        await turns(2)
     line.link.connection_lost(ConnectionResetError())
-    await turn()
+    await turns(2)
     faults = [failure(future) for future in futures]
     assert [fault.kind for fault in faults] == ["connect"] * 3
     assert len(set(map(id, faults))) == 3
@@ -264,7 +265,7 @@ async def test_who_goes_on_may_make_others_give_up():
             futures[1].cancel()
 
     futures[0].run = Run()
-    await turn()
+    await turns(2)
     line.hear(array("1", "2", "3"))
     assert futures[1].cancelled()
     assert futures[2].result() == "a: 3"
@@ -274,7 +275,7 @@ async def test_who_hears_of_a_fault_may_make_others_give_up():
     line = Crowded()
     futures = [line.wonder("a") for _ in range(2)]
     line.owner.on_trouble = lambda _fault: futures[1].cancel()
-    await turn()
+    await turns(2)
     line.hear(b"-LOADING reads its data\r\n")
     assert failure(futures[0]).kind == "busy"
     assert futures[1].cancelled()
@@ -288,7 +289,7 @@ async def test_a_server_that_answers_what_was_not_sent_yet_hurts_nobody_else():
     second, third = line.wonder("a"), line.wonder("a")
     line.hear(array("2", "3"))
     assert [failure(future).kind for future in (second, third)] == ["script"] * 2
-    await turn()
+    await turns(2)
 
 
 class Numbering:
@@ -322,17 +323,17 @@ rows = st.lists(
 
 
 @settings(max_examples=100)
-@given(turns=st.lists(rows, min_size=1, max_size=4), cut=st.integers(1, 40))
-def test_everybody_hears_an_answer_to_their_own_question_in_order(turns, cut):
+@given(crowd=st.lists(rows, min_size=1, max_size=4), cut=st.integers(1, 40))
+def test_everybody_hears_an_answer_to_their_own_question_in_order(crowd, cut):
     async def play() -> None:
         line, heard = Crowded(), list[tuple[str, asyncio.Future[str]]]()
-        for row in turns:
+        for row in crowd:
             asked = [(word, fate, line.wonder(word)) for word, fate in row]
             for leaves in ("before", "after"):
                 for _, fate, future in asked:
                     if fate == leaves:
                         future.cancel()
-                await turn()
+                await turns(2)
             heard += [(word, future) for word, fate, future in asked if fate == "waits"]
         stream = Numbering().replies(b"".join(line.wire.writes))
         for at in range(0, len(stream), cut):

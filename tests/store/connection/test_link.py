@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.store import StoreDown
 from gateway.store.connection.link import Link, pack
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, hold_up, turns
 
 PATIENT_S = 1_000.0
 
@@ -65,12 +64,6 @@ def bulk(text: str) -> bytes:
     return b"$%d\r\n%s\r\n" % (len(text.encode()), text.encode())
 
 
-async def turn() -> None:
-    """One turn of the loop, in which what was called soon is called."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-
-
 def failure(future: "asyncio.Future[object]") -> StoreDown:
     error = future.exception()
     assert isinstance(error, StoreDown)
@@ -82,10 +75,10 @@ async def test_commands_of_one_turn_are_one_write():
     futures = [line.ask(str(i)) for i in range(100)]
     line.link.tell(pack(("PING",)))
     assert line.wire.writes == []
-    await turn()
+    await turns(2)
     assert line.wire.writes == [b"".join(pack(("ECHO", str(i))) for i in range(100)) + pack(("PING",))]
     futures.append(line.ask("later"))
-    await turn()
+    await turns(2)
     assert line.wire.writes[1:] == [pack(("ECHO", "later"))]
 
 
@@ -159,9 +152,9 @@ async def test_an_unknown_script_is_sent_once_more_with_its_source():
     line = Line()
     future = line.run(1, "key", "arg")
     behind = line.ask("behind")
-    await turn()
+    await turns(2)
     line.hear(b"-NOSCRIPT No matching script. Please use EVAL.\r\n")
-    await turn()
+    await turns(2)
     assert line.wire.writes[1:] == [pack(("EVAL", "return 1", 1, "key", "arg"))]
     line.hear(bulk("behind"), b":1\r\n")
     assert (future.result(), behind.result()) == (1, b"behind")
@@ -180,10 +173,10 @@ async def test_a_call_given_up_is_not_sent_again():
     """Nobody would use the answer, but it would be charged."""
     line = Line()
     future = line.run(0)
-    await turn()
+    await turns(2)
     future.cancel()
     line.hear(b"-NOSCRIPT No matching script.\r\n")
-    await turn()
+    await turns(2)
     assert len(line.wire.writes) == 1
 
 
@@ -192,7 +185,7 @@ async def test_many_commands_that_miss_the_script_are_one_event():
     for _ in range(10):
         line.link.tell(pack(("EVALSHA", "0" * 40, 0)), "return 1")
     line.hear(b"-NOSCRIPT No matching script.\r\n" * 10)
-    await turn()
+    await turns(2)
     assert line.owner.scripts_missing == 1
 
 
@@ -278,7 +271,7 @@ async def test_answers_in_time_are_no_trouble_however_long_it_goes_on():
     answered = 0
     while loop.time() < end and not line.owner.troubles:
         future = line.ask("a")
-        await asyncio.sleep(0)
+        await turns()
         line.hear(bulk("a"))
         answered += future.result() == b"a"
     assert line.owner.troubles == []
@@ -296,11 +289,11 @@ async def test_an_answer_that_lay_in_the_socket_while_this_process_was_held_up_i
     def be_held_up() -> None:
         loop.remove_reader(other)
         theirs.send(bulk("a"))
-        time.sleep(0.05)
+        hold_up(0.05)
 
     loop.add_reader(other, be_held_up)
     future = line.ask("a")
-    await turn()
+    await turns(2)
     bell.send(b"!")
     assert await future == b"a"
     assert line.owner.troubles == []
@@ -313,9 +306,9 @@ async def test_a_command_held_up_with_this_process_on_its_way_out_gets_its_time(
     line = Line(timeout_s=0.04)
     future = line.ask("a")
     timer = line.link._timer
-    time.sleep(0.1)  # a collection, a busy loop: nothing was sent yet
+    hold_up(0.1)  # a collection, a busy loop: nothing was sent yet
     await eventually(lambda: line.wire.writes and line.link._timer is not timer)
-    await turn()  # a judge would have had his
+    await turns(2)  # a judge would have had his
     assert line.owner.troubles == []
     line.hear(bulk("a"))
     assert future.result() == b"a"
@@ -326,9 +319,9 @@ async def test_a_process_that_is_held_up_all_the_time_finds_a_dead_server_all_th
     future = line.ask("a")
     held_up = 0
     while not line.owner.troubles:
-        time.sleep(0.02)
+        hold_up(0.02)
         held_up += 1
-        await asyncio.sleep(0)
+        await turns()
     assert failure(future).kind == "timeout"
     assert held_up < 50
 
@@ -337,9 +330,8 @@ async def test_a_process_that_is_held_up_all_the_time_does_not_blame_a_server_th
     line = Line(timeout_s=0.01)
     for _ in range(10):
         future = line.ask("a")
-        time.sleep(0.03)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        hold_up(0.03)
+        await turns(5)
         line.hear(bulk("a"))
         assert future.result() == b"a"
     assert line.owner.troubles == []

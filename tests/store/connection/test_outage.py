@@ -13,7 +13,7 @@ from gateway.core.ask import Ask
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
 from gateway.store.connection.link import pack
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, pause
 
 SHORT_US = 300_000
 """A store timeout for tests that run into it."""
@@ -124,7 +124,7 @@ class Caller:
                 self.admitted += (await self.store.admit(Ask([self.charge]), "")).admitted
             except StoreDown as fault:
                 self.failures.append(fault.kind)
-                await asyncio.sleep(0.001)
+                await pause(0.001, "a caller that is rather quick")
 
 
 async def everyone_is_admitted(callers: list[Caller]) -> None:
@@ -256,14 +256,18 @@ async def test_a_password_changed_under_way(open_store, own_redis_server, own_cl
     assert "old" not in str(events.seen)
 
 
+async def alone(client) -> bool:
+    """Whether the server has nobody else."""
+    return len(await client.client_list()) == 1
+
+
 async def test_close_leaves_nothing_behind(open_store, own_redis_server, own_client, make_charge):
     tasks = len(asyncio.all_tasks())
     store = await open_store(own_redis_server.url)
     assert len(await own_client.client_list()) == 2
     await store.close()
     assert len(asyncio.all_tasks()) == tasks
-    while len(await own_client.client_list()) > 1:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: alone(own_client))
     assert refused_at_once(store, make_charge()).kind == "connect"
     store.release([make_charge()], "lease")
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.core.ask import Ask
 from gateway.store.connection import pipeline, sentinels
 from gateway.store.connection.link import pack
-from tests.fakes.waiting import until
+from tests.fakes.waiting import eventually, until
 
 
 @pytest.fixture(autouse=True)
@@ -165,8 +165,7 @@ async def test_nobody_decides_until_another_primary_is_named(said, open_store, m
     sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[0]))
     await events.wait_for("store.degraded")
     sentinel.tell(listener, "+promoted-slave", replica_of(ports[0]))  # but it still names the old one
-    while sentinel.asked == asked:
-        await asyncio.sleep(0)
+    await eventually(lambda: sentinel.asked > asked)
     assert not store.up
     sentinel.named = ports[1]
     sentinel.tell(listener, "+switch-master", f"main 127.0.0.1 {ports[0]} 127.0.0.1 {ports[1]}")
@@ -200,8 +199,7 @@ async def test_what_a_sentinel_tells_of_others_is_no_concern(said, open_store, e
     sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[0], "other"))
     sentinel.tell(listener, sentinels.PROMOTING, replica_of(ports[1]))  # heard late: that one was left long ago
     sentinel.tell(listener, "+switch-master", "main 127.0.0.1 1 127.0.0.1 1")
-    while sentinel.asked == asked:
-        await asyncio.sleep(0)
+    await eventually(lambda: sentinel.asked > asked)
     assert events.names == []
 
 

@@ -1,8 +1,5 @@
 """Sentinels and clusters over TLS: every connection is checked, also those to servers that others name."""
 
-import asyncio
-from contextlib import suppress
-
 import pytest
 import trustme
 
@@ -12,6 +9,7 @@ from gateway.store.cluster.topology import slot_of
 from gateway.store.connection import transports
 from tests.fakes.ports import free_port
 from tests.fakes.tls_front import TlsFronts
+from tests.fakes.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +61,11 @@ async def url(request, sentinels_url, cluster_url):
 
 async def admitted(store, *asks):
     """Once the store answers."""
-    while True:
-        with suppress(StoreDown):
-            return [(await store.admit(ask, "")).admitted for ask in asks]
-        await asyncio.sleep(0.01)
+
+    async def answers():
+        return [(await store.admit(ask, "")).admitted for ask in asks]
+
+    return await eventually(answers, not_yet=(StoreDown,))
 
 
 def asks_of_all_servers(make_charge):

@@ -1,7 +1,5 @@
 """Workers make themselves known in a real server, and learn how many they are."""
 
-import asyncio
-
 import pytest
 
 from gateway.core.shares import Fleet
@@ -11,7 +9,7 @@ from gateway.store.outage import heartbeat
 from gateway.store.outage.heartbeat import HEARTBEAT, HEARTBEAT_ARGV, HEARTBEAT_REPLY, Heartbeat
 from gateway.store.redis import RedisStore
 from tests.contract.test_script_headers import arguments, header, named
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 ALONE = Fleet(1, 0)
 
@@ -112,8 +110,7 @@ async def test_a_store_that_is_down_is_not_asked(clocked, own_redis_server) -> N
     worker = Heartbeat(clocked, ALONE, lambda _: None)
     clocked.up = False
     worker.start()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns(2)
     assert not worker.known
     assert worker.store_us() == 0
     await worker.close()

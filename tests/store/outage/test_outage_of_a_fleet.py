@@ -2,45 +2,18 @@
 
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
-from gateway import leases, outage
-from gateway.call import Call
+from gateway import outage
 from gateway.core.ask import Ask
-from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
+from gateway.core.limits import Charge, Limit
 from gateway.core.shares import Fleet
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
-from gateway.store.local.store import LocalStore
-from gateway.store.outage.fallback import Fallback
 from tests.fakes.waiting import eventually
-from tests.store.workers import Worker, all_back, all_lost, end_fleet, start_fleet
-
-WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 100, 600_000_000, ("tenant",))
-BUCKET = Limit("b", Algorithm.TOKEN_BUCKET, 100, 100_000_000_000, ("tenant",), rate=1, per_us=1_000_000_000)
-FIXED = replace(WINDOW, name="f", algorithm=Algorithm.FIXED_WINDOW, window_us=86_400_000_000)
-
-
-@pytest.fixture(autouse=True)
-def patient_handover(monkeypatch):
-    """The machine may be busy: the last worker to come back is waited for."""
-    monkeypatch.setattr(outage, "HAND_OVER_S", 20.0)
-
-
-@pytest.fixture
-async def start_workers(own_redis_server):
-    """Function that starts so many workers, each of a gateway of its own, which know of each other."""
-    started: list[Worker] = []
-
-    async def start(count: int) -> list[Worker]:
-        workers = await start_fleet(own_redis_server.url, count)
-        started.extend(workers)
-        return workers
-
-    yield start
-    await end_fleet(started)
+from tests.store.outage.limits import BUCKET, FIXED, WINDOW
+from tests.store.workers import Worker, all_back, all_lost
 
 
 @pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
@@ -103,50 +76,10 @@ async def test_when_one_loses_the_store_alone_the_others_of_its_gateway_keep_to_
     monkeypatch.setattr(one.below._pipeline._dialer, "connect", lambda _link: dialled.wait())
     one.below._pipeline._link.abort()
     assert (one.outage.up, other.outage.up) == (False, True)
-    while not careful_s and other.outage._work is not None:
-        await asyncio.sleep(0)
+    await eventually(lambda: careful_s or other.outage._work is None)
     assert await one.calls(100, charge) == 30, "it has been told what was spent"
     assert await other.calls(100, charge) == others
     assert other.events.names == []
-
-
-async def test_a_part_of_the_store_that_goes_later_has_told_more() -> None:
-    """A cluster whose first server is gone: the others decide until they notice."""
-    now_us = 10**15
-    fallback = Fallback(LocalStore(lambda: now_us), Fleet(1, 0), lambda: now_us)
-    fallback.known.remember([], 0)
-    ask = Ask([Charge(WINDOW, "w:{t}", 1)])
-    ask.see(Decision(True, (Verdict(True, 40, 300_000_000, 300_000_000, 0),), now_us - 1_000_000))
-    answers = [(await fallback.admit(ask, ""))[1] for _ in range(100)]
-    assert sum(answer is not None and answer.admitted for answer in answers) == 40
-
-
-@pytest.mark.parametrize("known", [True, False], ids=["met it before", "never met it"])
-@pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
-async def test_who_loses_the_store_last_tells_those_who_have_begun(limit: Limit, known: bool) -> None:
-    """What was spent between the two moments is nobody's to spend again."""
-    now_us = 10**15
-    shares = [Fallback(LocalStore(lambda: now_us), Fleet(2, rank), lambda: now_us) for rank in (0, 1)]
-    charge = Charge(limit, f"{limit.name}:{{t}}", 1)
-
-    async def calls(share: Fallback, count: int) -> int:
-        answers = [(await share.admit(Ask([charge]), ""))[1] for _ in range(count)]
-        return sum(answer is not None and answer.admitted for answer in answers)
-
-    def told(left: int, ago_us: int) -> Ask:
-        ask = Ask([charge])
-        ask.see(Decision(True, (Verdict(True, left, 300_000_000, 300_000_000, 0),), now_us - ago_us))
-        return ask
-
-    first, last = shares
-    first.known.remember([told(90, 2_000)] if known else [], 0)
-    assert await calls(first, 5) == 5
-    last.known.remember([told(40, 1_000)], 0)
-    first.known.hear(last.known.tell(10))
-    first.known.hear([(charge.key, 2, now_us + 300_000_000, now_us - 3_000)])  # is older
-    assert await calls(first, 100) + await calls(last, 100) == 40 - 5
-    first.known.hear([(charge.key, 80, now_us + 300_000_000, now_us)])  # units that came back
-    assert await calls(first, 100) == 0
 
 
 async def test_what_was_spent_is_charged_when_the_store_is_back(start_workers, own_redis_server) -> None:
@@ -323,97 +256,14 @@ async def test_nothing_is_left_when_all_is_over(start_workers, own_redis_server)
     }
 
 
-SLOTS = Limit("c", Algorithm.CONCURRENCY, 4, 60_000_000, ("tenant",))
-
-
-class Held:
-    """A call that holds a slot."""
-
-    decided_here = Call.decided_here
-
-    def __init__(self, worker: Worker, ask: Ask, lease: str, store: str) -> None:
-        self.gateway, self.ask, self.lease = worker.gateway, ask, lease
-        self.record = SimpleNamespace(store=store)
-
-
-async def held(worker: Worker, lease: str) -> Held | None:
-    """A call that takes a slot wherever there is one to be had."""
-    ask = Ask([Charge(SLOTS, "c:{t}", 1)])
-    try:
-        decision, store = await worker.store.admit(ask, lease), "redis"
-    except StoreDown:
-        (ask, decision), store = await worker.fallback.admit(ask, lease), "local"
-    if not decision.admitted:
-        return None
-    call = Held(worker, ask, lease, store)
-    worker.leases.hold(call)
-    return call
-
-
-async def slots_left(worker: Worker) -> int:
-    return (await worker.below.peek(Ask([Charge(SLOTS, "c:{t}", 1)]))).verdicts[0].remaining
-
-
-async def test_slots_are_held_through_an_outage_and_given_back_once(start_workers, own_redis_server) -> None:
-    one, other = await start_workers(2)
-    before = [await held(one, f"before{n}") for n in range(2)]
-    own_redis_server.freeze()
-    await all_lost([one, other])
-    assert await held(one, "no") is None  # its share of two is what it holds
-    during = [await held(other, f"during{n}") for n in range(3)]
-    assert [call is not None for call in during] == [True, True, False]
-    one.leases.give_back(before[0])
-    again = await held(one, "again")
-    assert again is not None
-    own_redis_server.thaw()
-    await all_back([one, other])
-    assert await slots_left(one) == 0
-    other.leases.give_back(during[0])
-    other.leases.give_back(during[1])
-    await other.below.ping()
-    assert await slots_left(one) == 2
-    one.leases.give_back(before[1])
-    one.leases.give_back(again)
-    await one.below.ping()
-    assert await slots_left(one) == 4
-    assert not one.leases._both
-    assert not other.leases._both
-
-
-async def test_what_was_given_back_while_there_was_no_link_is_said_later(start_workers, own_redis_server) -> None:
-    (worker,) = await start_workers(1)
-    call = await held(worker, "a")
-    link = worker.below._pipeline._link
-    own_redis_server.freeze()
-    await all_lost([worker])
-    link.abort()
-    worker.leases.give_back(call)
-    own_redis_server.thaw()
-    await all_back([worker])
-    await worker.below.ping()
-    assert await slots_left(worker) == 4
-
-
-@pytest.mark.parametrize("said", ["give_back", "give_up"])
-async def test_what_gets_lost_with_the_link_is_said_again(start_workers, own_redis_server, said) -> None:
-    """The server has given a slot, and hears of its return only over the next connection."""
-    (worker,) = await start_workers(1)
-    ask = Ask([Charge(SLOTS, "c:{t}", 1)])
-    assert (await worker.store.admit(ask, "a")).admitted
-    getattr(worker.leases, said)(Held(worker, ask, "a", "redis"))
-    worker.below._pipeline._link.abort()  # nothing has left yet
-    await all_back([worker])
-    await worker.below.ping()
-    assert await slots_left(worker) == 4
-
-
-async def test_what_was_said_long_ago_is_not_said_again(start_workers, monkeypatch) -> None:
-    (worker,) = await start_workers(1)
-    monkeypatch.setattr(leases, "LATELY_S", -1.0)
-    for number in range(10):
-        worker.leases.give_back(await held(worker, f"{number}"))
-    assert len(worker.leases._said) == 1
-
-
 def test_shorter_gaps_do_not_mean_more_than_two_dials_a_second() -> None:
     assert pipeline.MIN_DIAL_GAP_S >= 0.5
+
+
+async def test_who_hears_again_that_another_has_lost_the_store_has_told_already(start_workers) -> None:
+    (worker,) = await start_workers(1)
+    told: list[dict[str, object]] = []
+    worker.share = told.append
+    for _ in range(3):
+        worker.outage.heard({"ahead_us": worker.outage._heartbeat.ahead_us, "left": [], "lost": True})
+    assert [one["lost"] for one in told] == [False]

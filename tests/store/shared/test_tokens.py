@@ -15,14 +15,14 @@ from gateway.core.access.credentials import Credential, OAuth
 from gateway.core.access.hidden import Hidden
 from gateway.core.access.tokens import Failure
 from gateway.core.policy import PolicySet
-from gateway.modules.credentials.renewal import NO_STORE, NoToken, Renewal, Surroundings
+from gateway.modules.credentials.renewal import LEAST_AGE_S, NO_STORE, NoToken, Renewal, Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
 from gateway.store.shared.shelf import Shelf
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
 from tests.fakes.redis_server import RedisServer
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 KEY = Fernet.generate_key().decode()
 
@@ -226,7 +226,7 @@ async def test_the_end_waits_for_an_answer_that_may_hold_the_only_refresh_token(
     waiting = asyncio.create_task(one.ready())
     await eventually(lambda: world.authority.seen["requests"] == 1)
     closing = asyncio.create_task(one.close())
-    await asyncio.sleep(0)
+    await turns()
     world.authority.control(mode="ok")
     await closing
     await waiting
@@ -249,6 +249,25 @@ async def test_a_worker_that_dies_with_the_lease_holds_the_others_up_no_longer_t
     own_redis_server.client().pexpire(lease, 1)
     await waiting
     assert world.authority.seen["requests"] == 1
+
+
+async def test_who_is_refused_waits_for_the_token_that_another_fetches(
+    world: World, own_redis_server: RedisServer
+) -> None:
+    """What it has still lives by its time, but the upstream takes it no more."""
+    fetching, waiting = [await world.worker(own_redis_server, world.credential()) for _ in range(2)]
+    await fetching.ready()
+    await waiting.ready()
+    world.passed_s += LEAST_AGE_S + 1
+    world.authority.control(mode="hold")
+    renewals = [asyncio.create_task(fetching.renew(world.clock()))]
+    await eventually(lambda: world.authority.seen["requests"] == 2)
+    renewals.append(asyncio.create_task(waiting.renew(world.clock())))
+    await eventually(lambda: waiting._flight is not None)
+    world.passed_s += 1
+    world.authority.control(mode="ok")
+    assert await asyncio.gather(*renewals) == [True, True]
+    assert (waiting.line, world.authority.seen["requests"]) == (fetching.line, 2)
 
 
 class Stopped:
