@@ -1,6 +1,9 @@
 """How a worker ends: it is told to, callers go elsewhere, calls finish, and what is left then is cut."""
 
 import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from gateway.call import Gateway
 from gateway.listener.listener import Listener
@@ -9,6 +12,19 @@ from gateway.waiting import happens_within
 
 SETTLE_S = 0.1
 """Between the first `Connection: close` and closing idle sockets: requests already on their way get an answer."""
+
+
+Served = Callable[[], Coroutine[Any, Any, None]]
+
+
+class HandOver(Protocol):
+    """A successor of the whole gateway, which takes over the listening sockets while they are ours still."""
+
+    def begin(self, listening: socket.socket, admin: socket.socket | None, served: Served) -> None:
+        """Start it. `served` is run when it serves, and never if it does not come up."""
+
+    def abandon(self) -> None:
+        """This gateway ends without it: have it end, too."""
 
 
 class Ending:

@@ -56,7 +56,7 @@ class Connection(Writing):
         self.scheme = listener.scheme
         self.unread = False
 
-    # Socket events
+    # -- socket events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket if the listener has room for it. A new socket owes its first head at once."""
@@ -102,7 +102,7 @@ class Connection(Writing):
             self._continue_soon()
         self._set_deadline()
 
-    # What the call uses
+    # -- what the call uses
 
     def abort(self) -> None:
         """Reset the socket: an answer that only its end would complete must not be taken for complete."""
@@ -142,7 +142,7 @@ class Connection(Writing):
         if self._run is None and not self._closing:
             self.deadline = min(self.deadline, self._loop.time() + LAST_HEAD_S)
 
-    # Deadlines
+    # -- deadlines
 
     def expired(self) -> None:
         """Whatever the socket was waiting for took too long."""
@@ -188,7 +188,7 @@ class Connection(Writing):
         else:
             self.deadline = self._body_started + self._listener.body_time_s + body.size / MIN_BYTES_PER_S
 
-    # Heads
+    # -- heads
 
     def _next_request(self) -> None:
         buffer = self._buffer
@@ -258,7 +258,7 @@ class Connection(Writing):
         waiting = self._run is not None or self._continuing or self.write_paused
         return (waiting and len(self._buffer) > HIGH_WATER_BYTES) or (self.body is not None and self.body.paused)
 
-    # Bodies
+    # -- bodies
 
     def _body_received(self, body: BodyStream, data: bytes) -> None:
         rest = body.feed(data) if data else b""
@@ -275,7 +275,7 @@ class Connection(Writing):
         if len(self._buffer) > HIGH_WATER_BYTES and self.transport is not None:
             self.transport.pause_reading()
 
-    # The end
+    # -- the end
 
     def _close(self, *, lingering: bool) -> None:
         """Close behind what is written. Unread input would make the kernel reset the socket under it: linger."""

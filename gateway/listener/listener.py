@@ -70,6 +70,11 @@ class Listener:
         """Sockets of callers now."""
         return len(self._connections)
 
+    @property
+    def listening(self) -> socket.socket | None:
+        """Where callers connect; None before `start`."""
+        return self._listening
+
     async def start(self, listening: socket.socket) -> None:
         """Accept from a bound socket, which is ours from now on. A TLS handshake may take as long as a request head."""
         self._listening = Door.taking_over(listening)

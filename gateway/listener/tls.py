@@ -1,7 +1,9 @@
 """Certificates of our own listeners, and new ones while they listen."""
 
 import ssl
+from collections.abc import Mapping
 
+from gateway.certificate_files import ends_s
 from gateway.settings import Tls
 
 
@@ -15,12 +17,17 @@ class Certificates:
 
     def __init__(self) -> None:
         self._newest: dict[Tls, ssl.SSLContext] = {}
+        self._used_by: dict[str, Tls] = {}
+        self.ends_s: Mapping[str, int] = {}
+        """When the certificate of each listener ends, seconds since 1970."""
 
-    def context(self, tls: Tls | None) -> ssl.SSLContext | None:
+    def context(self, listener: str, tls: Tls | None) -> ssl.SSLContext | None:
         """What a listener needs; None without TLS. Raises OSError (or its kind ssl.SSLError) for unusable files."""
         if tls is None:
             return None
         first = self._newest[tls] = server_tls(tls)
+        self._used_by[listener] = tls
+        self._note_ends()
 
         def choose(handshake: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _first: ssl.SSLContext) -> None:
             handshake.context = self._newest[tls]
@@ -35,7 +42,12 @@ class Certificates:
         """
         newest = {tls: server_tls(tls) for tls in self._newest}
         self._newest = newest
+        self._note_ends()
         return len(newest)
+
+    def _note_ends(self) -> None:
+        ends = {listener: ends_s(tls.certificate) for listener, tls in self._used_by.items()}
+        self.ends_s = {listener: end for listener, end in ends.items() if end is not None}
 
 
 def server_tls(tls: Tls) -> ssl.SSLContext:

@@ -9,8 +9,8 @@ over them (`gateway.supervisor.watch`).
 
 import os
 import resource
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from gateway.settings import Logging, Settings
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
+from gateway.supervisor.inheritance import inherit
 from gateway.supervisor.listening import open_doors
 from gateway.supervisor.runtime_dir import runtime_dir
-from gateway.supervisor.signals import stop_at_once
+from gateway.supervisor.signals import end_in_order, stop_at_once
+from gateway.supervisor.succession import HandOver, Succession
 from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
 
@@ -63,18 +65,17 @@ def run(
     Raises StartFailed when nothing can be started.
     """
     stop_at_once()
+    inherited = inherit(os.environ)
+    environment = dict(os.environ)
     plan = plan_store(settings)
     with ExitStack() as stack:
-        check_log_files(settings.logging)
-        configure_logging(settings.logging, envelope(settings))
-        stack.callback(close_logging)
-        _tell_settings(settings)
-        if plan.warning:
-            event("store.limited", "Counting is not as asked for", "warning", reason=plan.warning)
+        stack.enter_context(_logging(settings, plan.warning))
         settings = replace(settings, workers=plan.workers)
-        doors = stack.enter_context(open_doors(settings))
+        doors = stack.enter_context(open_doors(settings, inherited))
         settings = doors.as_bound(settings)
         check_certificates(settings)
+        if "admin" in doors.given:
+            check_admin(settings)
         directory = stack.enter_context(runtime_dir())
         store = stack.enter_context(store_place(settings, plan, directory))
         allow_open_files(settings.bounds.sockets + SPARE_FILES)
@@ -82,18 +83,50 @@ def run(
         def ready(store_up: bool) -> None:
             notify.ready()
             announce(Running(settings, policies, plan.note, store_up))
+            if settings.workers == 1:
+                inherited.tell_ready()
 
+        succession = Succession(environment, doors.given)
         posts = [
             Post(settings, policies, index, listening, doors.admin, store.url, sources=sources, directory=directory)
             for index, listening in enumerate(doors.listening)
         ]
         if len(posts) == 1:
-            return run_worker(replace(posts[0], ready=ready, beside=store.keep_mended), serve)
+            alone = replace(posts[0], ready=ready, beside=store.keep_mended, hand_over=HandOver(succession))
+            return run_worker(alone, serve)
         use_policy_version(policies.version)
         share_metrics(directory)
         import gateway.app  # noqa: F401 - once, for all workers: they share its memory and start at once
 
-        return Supervisor(posts, doors, serve, on_ready=ready, mend_store=store.mend).run()
+        supervisor = Supervisor(
+            posts,
+            doors,
+            serve,
+            on_ready=ready,
+            on_complete=inherited.tell_ready,
+            mend_store=store.mend,
+            succession=succession,
+        )
+        try:
+            return supervisor.run()
+        finally:
+            end_in_order()
+
+
+@contextmanager
+def _logging(settings: Settings, warning: str) -> Iterator[None]:
+    """Logs are written from here on; they begin with the settings, and with what the store does less than was asked
+    for. Raises StartFailed."""
+    check_log_files(settings.logging)
+    configure_logging(settings.logging, envelope(settings))
+    try:
+        _tell_settings(settings)
+        if warning:
+            what = "The store counts for this process or host only, or with fewer workers"
+            event("store.limited", what, "warning", reason=warning)
+        yield
+    finally:
+        close_logging()
 
 
 def check_log_files(logging: Logging) -> None:
@@ -130,6 +163,16 @@ def check_certificates(settings: Settings) -> None:
             except OSError as error:  # ssl.SSLError too
                 files = f"certificate {listen.tls.certificate} with key {listen.tls.key}"
                 raise StartFailed(f"cannot use {files} for {listen}: {error.strerror or error}") from error
+
+
+def check_admin(settings: Settings) -> None:
+    """An address that is not from the settings was not looked at when they were read. Raises StartFailed."""
+    from gateway.admin.access import TokenMissing, required_token
+
+    try:
+        required_token(settings)
+    except TokenMissing as error:
+        raise StartFailed(str(error)) from error
 
 
 def share_metrics(directory: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 def ready() -> None:
-    """Serving has begun."""
+    """Tell systemd that serving has begun."""
     _send("READY=1")
 
 
@@ -17,8 +17,13 @@ def reloading() -> None:
 
 
 def stopping() -> None:
-    """Draining has begun."""
+    """Tell systemd that the gateway drains."""
     _send("STOPPING=1")
+
+
+def main_pid(pid: int) -> None:
+    """Another process is the service from now on, and says all this from now on."""
+    _send(f"MAINPID={pid}")
 
 
 def watchdog_s() -> float | None:
@@ -29,7 +34,7 @@ def watchdog_s() -> float | None:
 
 
 def alive() -> None:
-    """Still at work."""
+    """Tell systemd's watchdog that the supervisor is at work."""
     _send("WATCHDOG=1")
 
 

@@ -23,5 +23,5 @@ class Readiness:
         os.close(self.fd)
 
     def tell(self, index: int, store_up: bool) -> None:
-        """For a worker: it serves calls."""
+        """Called in a worker: it serves calls."""
         os.write(self._telling_fd, _READY.pack(index, store_up))

@@ -1,14 +1,15 @@
 """A rolling restart: a successor for every worker, one after the other. Nobody stops before its successor serves."""
 
 import math
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 
+from gateway.supervisor.cutting import LAST_RESORT_S
 from gateway.supervisor.edition import as_successor
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.switchboard import Switchboard
-
-LAST_RESORT_S = 2.0  # beyond the longest drain
 
 
 class Rolling:
@@ -42,6 +43,18 @@ class Rolling:
                 seat.post = as_successor(seat.post)
                 seat.make_room()
                 self._fill(seat)
+
+    def retire_all(self) -> None:
+        """Another gateway serves in place of ours. Who is not ready yet hears what a signal says, and ends too."""
+        self._waiting.clear()
+        for seat in self._seats:
+            if seat.pid and seat.ready:
+                seat.make_room()
+            elif seat.pid:
+                os.kill(seat.pid, signal.SIGINT)
+            for former in seat.formers:
+                if former.cut_at == math.inf:
+                    self._retire(seat, former)
 
     def _retire(self, seat: Seat, former: Former) -> None:
         """It is to end what it has begun, and leads no more."""

@@ -1,5 +1,6 @@
 """One worker's place: which process sits there now, how its predecessors fared, when a successor is due."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.supervisor.switchboard import Line
@@ -48,13 +49,19 @@ class Seat:
     line: Line | None = None
     formers: list[Former] = field(default_factory=list)
 
+    def pids(self) -> Iterator[int]:
+        """Of everybody who sits here or has sat here, and still lives."""
+        yield from (former.pid for former in self.formers)
+        if self.pid:
+            yield self.pid
+
     def make_room(self) -> None:
         """A successor is about to be forked beside the worker that sits here."""
         self.formers.append(Former(self.pid, self.line))
         self.pid, self.line, self.ready, self.quick_deaths = 0, None, False, 0
 
     def taken(self, pid: int, now: float) -> None:
-        """A worker process has begun."""
+        """A worker process has begun in this seat."""
         self.pid, self.began, self.ready = pid, now, False
 
     def left(self, now: float, chance: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
 
 @contextmanager
@@ -47,11 +47,11 @@ def forget_signals() -> None:
 def stop_at_once() -> None:
     """Until an event loop hears them: SIGTERM and SIGINT end the process in order, for no call is under way yet.
 
-    SIGHUP and SIGUSR1 (reload, reopen logs) are never deadly.
+    SIGHUP, SIGUSR1 and SIGUSR2 (reload, reopen logs, a new version) are never deadly, to what we start neither.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    for number in (signal.SIGHUP, signal.SIGUSR1):
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -64,6 +64,15 @@ def keep_signals() -> list[int]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: asked.append(number))
     return asked
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM and SIGINT change nothing: this process ends, and leaves neither files nor a store behind.
+
+    Python would else let them kill it with its last breath, and whoever watches it would see a failure.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

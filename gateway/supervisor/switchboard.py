@@ -54,7 +54,7 @@ class Switchboard:
         """Answer what workers ask the supervisor. The handler must not wait; what it raises is told to who asked."""
         self._handlers[what] = handler
 
-    # Lines ----------------------------------------------------------------------------------------
+    # -- lines
 
     def open(self, index: int) -> Line:
         """A line for the worker that is about to be forked."""
@@ -89,10 +89,10 @@ class Switchboard:
                 line.theirs.close()
 
     def lines(self) -> Iterator[Line]:
-        """Of all workers that live."""
+        """The lines of all living workers."""
         return (line for line in tuple(self._lines.values()) if line.pid)
 
-    # Passing on -----------------------------------------------------------------------------------
+    # -- passing on
 
     def serve(self, fd: int, happened: int) -> None:
         """See to a line that `poll` named. Other descriptors are not ours."""
@@ -111,7 +111,7 @@ class Switchboard:
             self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, body))
 
     def tell(self, line: Line, what: str, payload: Mapping[str, Any]) -> None:
-        """As `tell_all`, to one."""
+        """Tell one worker; as `tell_all` otherwise."""
         self._send(line, Message(Kind.TELL, SUPERVISOR, line.number, 0, pack([what, payload])))
 
     def appoint(self, those: Iterable[Line]) -> None:

@@ -20,12 +20,14 @@ from typing import Any
 from gateway.observe.log.logger import close_logging, event, use_policy_version
 from gateway.observe.metrics.restarts import count_restart
 from gateway.supervisor import notify
+from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.edition import commit
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.readiness import Readiness
-from gateway.supervisor.rolling import LAST_RESORT_S, Rolling
+from gateway.supervisor.rolling import Rolling
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
+from gateway.supervisor.succession import Succession
 from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
 
@@ -37,6 +39,7 @@ class Supervisor:
     """Runs one worker per post until told to stop.
 
     on_ready    called once, when the first worker serves calls, with whether it can use the store
+    on_complete called once, when all of them do
     mend_store  called when a child has died: it may have been the embedded store
     """
 
@@ -47,13 +50,17 @@ class Supervisor:
         serve: Serve,
         *,
         on_ready: Callable[[bool], None],
+        on_complete: Callable[[], None],
         mend_store: Callable[[], None],
+        succession: Succession,
     ) -> None:
         self._seats = [Seat(post) for post in posts]
         self._doors = doors
         self._serve = serve
         self._on_ready = on_ready
+        self._on_complete: Callable[[], None] | None = on_complete
         self._mend_store = mend_store
+        self._succession = succession
         self._switchboard = Switchboard()
         self._readiness = Readiness()
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
@@ -88,8 +95,11 @@ class Supervisor:
             elif fd == heard.fileno():
                 for number in dict.fromkeys(heard.recv(4_096)):
                     self._on_signal(number)
+            elif fd == self._succession.fd:
+                self._hear_successor()
             else:
                 self._switchboard.serve(fd, what)
+        self._succession.look()
         self._reap()
         self._fill_due()
         if self._watchdog_s is not None and self._alive_due <= time.monotonic():
@@ -98,11 +108,12 @@ class Supervisor:
         if self._stop_by is None:
             self._rolling.step()
         self._appoint()
-        self._cut_overdue()
+        self._stop_by = cut_overdue(self._seats, self._stop_by, time.monotonic())
 
     def _wait_s(self) -> float | None:
         """Seconds until something is due; None = nothing is."""
         due = [former.cut_at for seat in self._seats for former in seat.formers]
+        due.append(self._succession.due)
         if self._stop_by is not None:
             due.append(self._stop_by)
         elif self._any_ready:
@@ -112,7 +123,7 @@ class Supervisor:
             wait_s = min(wait_s, self._watchdog_s)
         return max(0.0, wait_s) if wait_s < math.inf else None
 
-    # Workers come ---------------------------------------------------------------------------------
+    # -- workers come
 
     def _fill_due(self) -> None:
         if self._stop_by is not None or not self._any_ready:
@@ -171,8 +182,11 @@ class Supervisor:
             if not self._any_ready:
                 self._any_ready = True
                 self._on_ready(store_up)
+        if self._on_complete is not None and all(seat.ready for seat in self._seats):
+            self._on_complete()
+            self._on_complete = None
 
-    # Workers go -----------------------------------------------------------------------------------
+    # -- workers go
 
     def _reap(self) -> None:
         """Take note of every worker that has ended."""
@@ -205,7 +219,7 @@ class Supervisor:
             event(
                 "worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart
             )
-            if delay > PAUSE_FROM_S and not self._shares_queue and not seat.formers:
+            if delay > PAUSE_FROM_S and self._doors.alone(seat.post.listening) and not seat.formers:
                 pause_queue(seat.post.listening)
                 seat.queue_paused = True
 
@@ -214,23 +228,19 @@ class Supervisor:
         _forget_metrics(former.pid)
         if former.line is not None:
             self._switchboard.close(former.line)
-        event(
-            "worker.replaced",
-            "Worker ended, its successor serves",
-            worker=seat.post.index,
-            pid=former.pid,
-            exit_code=code,
-        )
+        told = {"worker": seat.post.index, "pid": former.pid, "exit_code": code}
+        event("worker.replaced", "Worker ended, its successor serves", "info", **told)
 
-    @property
-    def _shares_queue(self) -> bool:
-        return len(set(self._doors.listening)) == 1
-
-    # Signals --------------------------------------------------------------------------------------
+    # -- signals
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGCHLD:
             self._mend_store()
+            return
+        if number == signal.SIGUSR2:
+            if self._stop_by is None:
+                poll = self._switchboard.poll
+                self._succession.begin(self._doors.listening, self._doors.admin, poll.register, poll.unregister)
             return
         if number in STOPS and self._stop_by is None:
             self._stop()
@@ -239,39 +249,28 @@ class Supervisor:
 
     def _pids(self) -> Iterator[int]:
         """Of all workers that live."""
-        for seat in self._seats:
-            yield from (former.pid for former in seat.formers)
-            if seat.pid:
-                yield seat.pid
+        return (pid for seat in self._seats for pid in seat.pids())
 
     def _stop(self) -> None:
-        """From now on nobody is replaced, and only the workers hold the listening sockets, until they drain."""
         notify.stopping()
+        self._succession.abandon()
+        self._close_doors()
+
+    def _hear_successor(self) -> None:
+        """All of ours end in peace as soon as another gateway serves in our place."""
+        if self._succession.heard():
+            self._close_doors()
+            self._rolling.retire_all()
+
+    def _close_doors(self) -> None:
+        """From now on nobody is replaced, and only the workers hold the listening sockets, until they drain."""
         drain = self._seats[0].post.settings.drain
         drain_s = (drain.delay_us + drain.grace_us) / 1e6
         self._stop_by = time.monotonic() + drain_s + LAST_RESORT_S
         for sock in self._doors.all():
             sock.close()
 
-    def _cut_overdue(self) -> None:
-        now = time.monotonic()
-        for seat in self._seats:
-            for former in seat.formers:
-                if former.cut_at <= now:
-                    self._cut(seat, former.pid)
-                    former.cut_at = now + LAST_RESORT_S
-        if self._stop_by is None or now < self._stop_by:
-            return
-        for seat in self._seats:
-            for pid in (*(former.pid for former in seat.formers), *([seat.pid] if seat.pid else [])):
-                self._cut(seat, pid)
-        self._stop_by = now + LAST_RESORT_S
-
-    def _cut(self, seat: Seat, pid: int) -> None:
-        event("worker.cut", "Worker did not end in time", "error", worker=seat.post.index, pid=pid)
-        os.kill(pid, signal.SIGKILL)
-
-    # What workers ask -----------------------------------------------------------------------------
+    # -- what workers ask
 
     def _appoint(self) -> None:
         """Somebody has to lead, as soon as anybody can."""

@@ -17,7 +17,8 @@ from gateway.policy.sources import Sources
 from gateway.settings import Settings
 from gateway.supervisor import notify
 from gateway.supervisor.failure import StartFailed
-from gateway.supervisor.signals import keep_signals
+from gateway.supervisor.signals import end_in_order, keep_signals
+from gateway.supervisor.succession import HandOver
 
 if TYPE_CHECKING:
     from gateway.siblings import Siblings
@@ -38,6 +39,7 @@ class Post:
     edition    the file that `policies` came in, "" = they are the first
     fresh      the settings as they were read then; `settings` are those of them that could be put in place
     beside     coroutine function to run beside the worker, cancelled when it ends
+    hand_over  starts a new version in the place of the only worker; None = the supervisor does
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class Post:
     fresh: Settings | None = None
     ready: Callable[[bool], None] = lambda _: None
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
+    hand_over: HandOver | None = None
 
 
 class Serve(Protocol):
@@ -79,6 +82,7 @@ async def serve_calls(post: Post) -> int:
         directory=post.directory,
         reloading=partial(_tell_reloading, siblings),
         on_ready=post.ready,
+        hand_over=post.hand_over,
     )
     return await worker.run()
 
@@ -98,6 +102,8 @@ def run_worker(post: Post, serve: Serve) -> int:
     except StartFailed as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - the person at the terminal reads this
         return EXIT_NOT_STARTED
+    finally:
+        end_in_order()
 
 
 async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:

@@ -81,6 +81,7 @@ async def test_an_override_holds_at_the_next_call_of_every_worker(operator: Oper
         False,
     )
     assert {await operator.call() for _ in range(TIMES)} == {(429, '"tenant-1h";q=3;w=3600')}
+    await eventually(lambda: len(operator.gateway.events("admin.mutation")) == 2, "the lines to be written")
     told = [line["action"] for line in operator.gateway.events("admin.mutation")]
     assert told == ["limit.override", "limit.override_end"]
 
@@ -119,9 +120,11 @@ async def test_a_reset_holds_at_the_next_call_of_every_worker(operator: Operator
 async def test_status_and_top_add_all_workers_up(operator: Operator) -> None:
     calls = await asyncio.gather(*(operator.call() for _ in range(3 * TIMES)))
     refused = sum(status == 429 for status, _ in calls)
-    async with asyncio.timeout(10):
-        while (await operator.ask("/-/status"))[1]["calls"] < len(calls):
-            await asyncio.sleep(0.05)
+
+    async def told() -> bool:
+        return bool((await operator.ask("/-/status"))[1]["calls"] == len(calls))
+
+    await eventually(told)
     for _ in range(TIMES):
         _, body = await operator.ask("/-/status")
         assert [worker["worker"] for worker in body["workers"]] == [0, 1]
@@ -147,9 +150,12 @@ async def test_repeated_reads_of_all_workers_are_added_up(operator: Operator) ->
     _, begun = await operator.ask("/-/repeats", "POST", json={"ttl": "1h"})
     assert (begun["workers"], begun["missing"]) == (2, [])
     await asyncio.gather(*(operator.call() for _ in range(3)))
-    async with asyncio.timeout(10):
-        while (found := (await operator.ask("/-/repeats"))[1])["reads"] < 3:
-            await asyncio.sleep(0.05)
+
+    async def told() -> Any:
+        answer = (await operator.ask("/-/repeats"))[1]
+        return answer if answer["reads"] == 3 else None
+
+    found = await eventually(told)
     assert (found["workers"], found["missing"], found["reads"], found["repeated"]) == (2, [], 3, 2)
     (one,) = found["repeats"]
     assert (one["tenant"], one["count"], one["at_most"], one["saves"]) == ("acme", 3, 3, 2)
@@ -163,9 +169,11 @@ async def test_switches_are_those_of_all_workers_also_of_later_ones(operator: Op
     assert (await operator.call())[0] == 200
     await operator.ask("/-/log-level", "PUT", json={"level": "error", "ttl": "1h"})
     os.kill(operator.gateway.worker_pids()[1], signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while len(operator.gateway.events("worker.started")) < 3 or (await workers(operator)) != [0, 1]:
-            await asyncio.sleep(0.05)
+
+    async def replaced() -> bool:
+        return len(operator.gateway.events("worker.started")) == 3 and await workers(operator) == [0, 1]
+
+    await eventually(replaced)
     assert {(await operator.ask("/readyz"))[0] for _ in range(TIMES)} == {503}
     found = {(await operator.ask("/-/status"))[1]["switches"]["log_level"] for _ in range(TIMES)}
     assert found == {"error"}

@@ -1,7 +1,6 @@
 """One breaker for the whole fleet: two gateways with two workers each, and an upstream that fails on command."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,10 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.core.guards import Breaker, Guard, State
+from gateway.core.guards import State
 from gateway.store.redis import RedisStore
-from tests.e2e.conftest import Launch, Process
+from tests.e2e.breaking import BAD, CONCURRENCY, GUARD, HELD, PASSED, calls, changes, events, ready_to_probe, until_held
+from tests.e2e.conftest import Launch
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually, pause, turns
 
 POLICIES = """
 version: 1
@@ -25,9 +26,6 @@ upstreams:
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, breaker: connection}
 """
-BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nbad"
-GUARD = Guard(Breaker("connection", ("connection",)), "breaker:connection:{=c1}")
-CONCURRENCY = 20
 PATIENCE_S = 30
 """How long the calls of one test may take on a busy machine."""
 
@@ -41,42 +39,8 @@ async def store(redis_url: str) -> AsyncIterator[RedisStore]:
     await one.close()
 
 
-async def calls(gateways: list[Process], count: int, waits: list[int] | None = None) -> Counter[tuple[int, str]]:
-    """`count` GETs to each gateway, `CONCURRENCY` at a time on as many sockets: (status, code of the problem)."""
-    slots = asyncio.Semaphore(CONCURRENCY * len(gateways))
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-
-        async def one(gateway: Process) -> tuple[int, str]:
-            async with slots, session.get(f"{gateway.url}/x", headers={"X-Connection-Id": "c1"}) as answer:
-                body = await answer.read()
-                if waits is not None:
-                    waits.append(int(answer.headers["Retry-After"]))
-                return answer.status, json.loads(body)["code"] if body[:1] == b"{" else ""
-
-        return Counter(await asyncio.gather(*(one(gateway) for _ in range(count) for gateway in gateways)))
-
-
-async def ready_to_probe(store: RedisStore) -> None:
-    """As if the time for which it is open were over."""
-    await store.force(GUARD, State.OPEN, 1)
-
-
-def events(gateway: Process) -> list[str]:
-    """The names of what the gateway's workers told."""
-    lines = (gateway.log.parent / "stdout").read_bytes().splitlines()
-    return [json.loads(line)["event_name"] for line in lines if line.startswith(b"{")]
-
-
-def changes(gateway: Process) -> list[str]:
-    """The events about breakers."""
-    return [name for name in events(gateway) if name.startswith("breaker.")]
-
-
 def policies(upstream: Upstream, connect: str = "20s", first_byte: str = "20s") -> str:
     return POLICIES % {"url": upstream.url, "connect": connect, "first_byte": first_byte}
-
-
-HELD, PASSED = (503, "CIRCUIT_OPEN"), (200, "")
 
 
 async def test_threshold_silence_one_probe_recovery(launch: Launch, upstream: Upstream, store: RedisStore) -> None:
@@ -125,8 +89,7 @@ async def test_500_waiting_clients_come_back_without_a_relapse(
     text = policies(upstream)
     fleet = list(await asyncio.gather(launch(text, "--workers", "2"), launch(text)))
     upstream.script = always(BAD)
-    while (await calls(fleet, 10))[HELD] == 0:
-        pass
+    await until_held(fleet, 10)
     upstream.script = always(OK)
     upstream.received.clear()
 
@@ -138,11 +101,11 @@ async def test_500_waiting_clients_come_back_without_a_relapse(
                 async with session.get(url, headers={"X-Connection-Id": "c1"}) as answer:
                     status, tries = answer.status, tries + 1
                     assert status in (200, 503), await answer.text()
-                await asyncio.sleep(0.05)  # a client that comes back rather soon
+                await pause(0.05, "a client that comes back rather soon")
             return tries
 
         waiting = asyncio.gather(*map(served, range(500)))
-        await asyncio.sleep(0)
+        await turns()
         await ready_to_probe(store)
         assert sum(await waiting) > 500, "some had to wait"
     assert len(upstream.received) == 500
@@ -206,7 +169,10 @@ async def test_a_gateway_killed_while_probing_does_not_stick_the_breaker(
         await probing
     assert await calls([lives], 1) == {HELD: 1}, "the permit is still out"
     upstream.script = always(OK)
-    while await calls([lives], 1) == {HELD: 1}:
-        await asyncio.sleep(0.05)
+
+    async def let_in() -> bool:
+        return await calls([lives], 1) != {HELD: 1}
+
+    await eventually(let_in)
     assert await calls([lives], 10) == {PASSED: 10}
     never.set()

@@ -13,6 +13,7 @@ from tests.app.caching import answer
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.gateways import ROOT
 from tests.fakes.upstream import Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -124,6 +125,9 @@ async def fetched_by_one_and_purged_for_all(pair: list[Process], upstream: Upstr
     async with aiohttp.ClientSession() as session, session.delete(url) as purged:
         assert (await purged.json())["purged"]["store"] == 1
     assert {(await get(pair[0], "/things/1"))[1] for _ in range(8)} == {"new"}
-    while await bodies(pair) != {"new"}:  # the other gateway may use the copies it has for a second
-        await asyncio.sleep(0.05)
+
+    async def new_for_all() -> bool:  # the other gateway may use the copies it has for a second
+        return await bodies(pair) == {"new"}
+
+    await eventually(new_for_all)
     assert len(upstream.received) == 2

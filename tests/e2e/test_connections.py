@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -64,11 +65,12 @@ async def ask(gateway: Process, path: str) -> Any:
 
 async def until(gateway: Process, path: str, **expected: Any) -> dict[str, Any]:
     """The document, as soon as it says this."""
-    while True:
-        document: dict[str, Any] = await ask(gateway, path)
-        if expected.items() <= document.items():
-            return document
-        await asyncio.sleep(0.02)
+
+    async def so() -> dict[str, Any]:
+        document = await ask(gateway, path)
+        return document if expected.items() <= document.items() else {}
+
+    return await eventually(so, f"{path}: {expected}")
 
 
 def told(gateway: Process) -> list[dict[str, Any]]:
@@ -115,12 +117,12 @@ async def test_open_issues_events_and_the_log_of_errors(fleet: list[Process]) ->
     await until(fleet[1], "/busy", state="rate_limited")
     assert 400 < (await ask(fleet[1], "/busy"))["paused_s"] <= 500
     expected = [("locked", "permission_denied"), ("busy", "rate_limited"), ("shaky", "degraded")]
-    for gateway in fleet:
-        while True:
-            listed = (await ask(gateway, "?state=!online"))["connections"]
-            if [(one["connection"], one["state"]) for one in listed] == expected:
-                break
-            await asyncio.sleep(0.02)
+
+    async def listed() -> bool:
+        answers = [(await ask(gateway, "?state=!online"))["connections"] for gateway in fleet]
+        return all([(one["connection"], one["state"]) for one in answer] == expected for answer in answers)
+
+    await eventually(listed)
     await until(fleet[0], "/fine", state="online")
     for gateway in fleet:
         assert await gateway.stop() == 0

@@ -45,7 +45,7 @@ async def test_cut_calls(launch: Launch, upstream: Upstream, redis_client: Any) 
             await reader.readuntil(b"half")
         ends.append(writer)
     await upstream.until(lambda: len(upstream.received) == len(ends))
-    ended = asyncio.create_task(gateway.process.wait())
+    ended = asyncio.create_task(gateway.ended())
     while not ended.done():  # the first asks for a drain, the next cuts it short
         gateway.process.send_signal(signal.SIGINT)
         await asyncio.wait((ended,), timeout=0.2)
@@ -69,6 +69,6 @@ async def test_a_second_signal_cuts_even_when_it_comes_during_the_delay(launch: 
     gateway.process.send_signal(signal.SIGTERM)
     await until_ready_is(gateway, b" 503 ")
     gateway.process.send_signal(signal.SIGTERM)
-    assert await gateway.process.wait() == 0
+    assert await gateway.ended() == 0
     writer.close()
     assert [line["error_class"] for line in gateway.calls()] == ["drained"]

@@ -15,6 +15,7 @@ from tests.e2e.conftest import Launch, Process
 from tests.fakes.provider import ECHO, SECRET, signed_fields
 from tests.fakes.receiver import Receiver
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import eventually
 
 OURS = b"another one of 24 bytes .."
 ENV = {
@@ -149,8 +150,11 @@ async def test_what_is_not_in_the_store_is_not_acknowledged(
     status, problem = await crm(gateway, "m2")
     assert (status, problem["code"]) == (503, "INTAKE_UNAVAILABLE")
     own_redis_server.start()
-    while (await crm(gateway, "m2"))[0] != 200:
-        await asyncio.sleep(0.05)
+
+    async def taken() -> bool:
+        return (await crm(gateway, "m2"))[0] == 200
+
+    await eventually(taken)
     await receiver.wait(2)
     assert receiver.got[1].id == "m2"
 

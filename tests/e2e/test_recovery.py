@@ -10,9 +10,10 @@ import pytest
 
 from gateway.store.redis import RedisStore
 from tests.conftest import RedisServer
+from tests.e2e.breaking import BAD, HELD, PASSED, calls, changes, ready_to_probe, until_held
 from tests.e2e.conftest import Launch, Process
-from tests.e2e.test_breaker_across_the_fleet import BAD, HELD, PASSED, calls, changes, ready_to_probe
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+from tests.fakes.waiting import pause, turns
 
 POLICIES = """
 version: 1
@@ -45,7 +46,7 @@ class Weak:
             if self.busy > STRENGTH:
                 self.overrun += 1
                 return BAD
-            await asyncio.sleep(0.01)  # what serving a call takes
+            await pause(0.01, "what serving a call takes")
             return OK
         finally:
             self.busy -= 1
@@ -69,7 +70,7 @@ async def all_served(fleet: list[Process]) -> None:
                 async with session.get(url, headers={"X-Connection-Id": "c1"}) as answer:
                     status = answer.status
                     assert status in (200, 429, 503), await answer.text()
-                await asyncio.sleep(0.05)
+                await pause(0.05, "a client that comes back rather soon")
 
         await asyncio.gather(*map(served, range(CLIENTS)))
 
@@ -80,12 +81,11 @@ async def test_500_clients_do_not_bring_down_again_an_upstream_that_can_take_40(
     text = POLICIES % {"url": upstream.url, "scope": "shared"}
     fleet = list(await asyncio.gather(launch(text, "--workers", "2"), launch(text)))
     upstream.script = always(BAD)
-    while (await calls(fleet, 10))[HELD] == 0:
-        pass
+    await until_held(fleet, 10)
     upstream.script = weak = Weak()
     upstream.received.clear()
     waiting = asyncio.ensure_future(all_served(fleet))
-    await asyncio.sleep(0)
+    await turns()
     await ready_to_probe(store)
     await waiting
     assert CLIENTS <= len(upstream.received) <= CLIENTS * 1.2
@@ -105,8 +105,7 @@ async def test_with_the_store_killed_each_worker_opens_its_own(
     assert await calls([gateway], 20) == {PASSED: 20}
     upstream.received.clear()
     upstream.script = always(BAD)
-    while (await calls([gateway], 20)) != {HELD: 20}:
-        pass
+    await until_held([gateway], 20)
     reached = len(upstream.received)
     assert await calls([gateway], 100) == {HELD: 100}, "silence"
     assert len(upstream.received) == reached
@@ -117,8 +116,7 @@ async def test_the_admin_listener_asks_every_worker_about_breakers_of_their_own(
 ) -> None:
     gateway = await launch(POLICIES % {"url": upstream.url, "scope": "local"}, "--workers", "2")
     upstream.script = always(BAD)
-    while (await calls([gateway], 20)) != {HELD: 20}:
-        pass
+    await until_held([gateway], 20)
     url = f"http://127.0.0.1:{gateway.admin_port}/-/breakers/connection/c1"
     async with aiohttp.ClientSession() as session:
         async with session.get(url) as answer:

@@ -20,6 +20,7 @@ from tests.conftest import StartServer
 from tests.fakes.issuer import claims
 from tests.fakes.ports import free_port
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 NEEDLE = "s3cr3t"
 STORE, OTHER_STORE = f"{NEEDLE}-store-%2Fpassword", f"{NEEDLE}-other-store"
@@ -230,14 +231,11 @@ def admin_request(path: str, token: str = ADMIN, method: str = "GET") -> bytes:
 
 
 async def until_ready(gateway: Gateway) -> None:
-    while gateway.process.returncode is None:
-        try:
-            if await gateway.ask(admin_request("/readyz"), admin=True) == 200:
-                return
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        await asyncio.sleep(0.02)
-    raise AssertionError(gateway.everything().decode())
+    async def ready() -> bool:
+        assert gateway.process.returncode is None, gateway.everything().decode()
+        return await gateway.ask(admin_request("/readyz"), admin=True) == 200
+
+    await eventually(ready, not_yet=(OSError, asyncio.IncompleteReadError))
 
 
 async def ask_admin(gateway: Gateway) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -12,6 +11,7 @@ from tests.e2e.conftest import Launch, Process
 from tests.fakes.gateways import ask_readiness
 from tests.fakes.ports import free_port
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -39,11 +39,6 @@ async def calls(one: Process, count: int, tenant: str) -> Counter[int]:
         return Counter(await asyncio.gather(*(call() for _ in range(count))))
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    while not await condition():
-        await asyncio.sleep(0.02)
-
-
 async def know_each_other(client: Any, workers: int) -> None:
     """Every worker has been told of all of them: it was heard of again after all had been."""
     heard = "gw:{fleet}:heard"
@@ -51,13 +46,13 @@ async def know_each_other(client: Any, workers: int) -> None:
     async def all_there() -> bool:
         return await client.zcard(heard) == workers
 
-    await until(all_there)
+    await eventually(all_there)
     latest = (await client.zrange(heard, -1, -1, withscores=True))[0][1]
 
     async def all_again() -> bool:
         return await client.zcount(heard, f"({latest}", "+inf") == workers
 
-    await until(all_again)
+    await eventually(all_again)
 
 
 def store_events(fleet: list[Process]) -> Counter[str]:
@@ -81,10 +76,7 @@ async def test_two_gateways_share_a_limit_while_their_store_is_frozen(
         assert len(upstream.received) == 40
         own_redis_server.thaw()
 
-        async def all_back() -> bool:
-            return store_events(fleet)["store.recovered"] == 4
-
-        await until(all_back)
+        await eventually(lambda: store_events(fleet)["store.recovered"] == 4)
         assert await calls(fleet[0], 20, "acme") == {429: 20}  # it knows what was spent without it
         assert await calls(fleet[1], 5, "globex") == {200: 5}
     assert store_events(fleet) == {"store.degraded": 4, "store.recovered": 4}

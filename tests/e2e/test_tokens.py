@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.gateways import ROOT
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, running_authority
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -56,8 +57,10 @@ async def command(gateway: Process, *words: str) -> tuple[int, str]:
 
 
 async def until(gateway: Process, connection: str, state: str) -> None:
-    while (await ask(gateway, f"/-/connections/{connection}")).get("state") != state:
-        await asyncio.sleep(0.05)
+    async def so() -> bool:
+        return (await ask(gateway, f"/-/connections/{connection}")).get("state") == state
+
+    await eventually(so, state)
 
 
 async def test_a_fleet_and_its_tokens(launch: Launch, redis_client: Any, tmp_path: Path) -> None:
