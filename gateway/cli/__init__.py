@@ -1,4 +1,9 @@
-"""The command `gateway`. Each family of commands has a module; what is heavy to import is imported inside a command."""
+"""The command `gateway`.
+
+Commands live in the rooms `starting`, `policies`, `watching` and `operating`. They stand on `asking` (a running
+gateway), `files` (settings and policies), `showing` (text for people) and `command` (what all of them have). What is
+slow to import is imported inside a command.
+"""
 
 import os
 import sys
@@ -7,25 +12,13 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import (
-    caching,
-    connections,
-    diff,
-    explain,
-    health,
-    init,
-    keys,
-    operate,
-    reload,
-    replay,
-    run,
-    tell,
-    watch,
-    webhooks,
-)
-from gateway.cli.failing import DEFECT, NOT_STARTED
-from gateway.cli.standard_streams import open_standard_streams
-from gateway.cli.usage import Commands
+from gateway.cli.command.failing import DEFECT, NOT_STARTED
+from gateway.cli.command.standard_streams import open_standard_streams
+from gateway.cli.command.usage import Commands
+from gateway.cli.operating import breakers, cache, connections, drain, limits, reload, webhooks
+from gateway.cli.policies import check, diff, explain, replay
+from gateway.cli.starting import hash_key, init, printed, run
+from gateway.cli.watching import healthcheck, status, tail, top
 
 app = typer.Typer(
     name="gateway",
@@ -53,24 +46,24 @@ def _gateway(
 
 
 app.command(short_help="Serve calls until SIGTERM or Ctrl-C.")(run.run)
-app.command()(tell.check)
+app.command()(check.check)
 app.command(short_help="Tell what would happen to a call, and why.")(explain.explain)
 app.command(short_help="Tell what another policy set changes, and what gets tighter.")(diff.diff)
 app.command(short_help="Play recorded calls through a policy.")(replay.replay)
-app.command(short_help="Print the JSON Schema of policies or settings.")(tell.schema)
-app.command(short_help="Print the Grafana board.")(tell.dashboard_json)
+app.command(short_help="Print the JSON Schema of policies or settings.")(printed.schema)
+app.command(short_help="Print the Grafana board.")(printed.dashboard_json)
 app.command()(init.init)
-app.command()(health.healthcheck)
+app.command()(healthcheck.healthcheck)
 app.command()(reload.reload)
-app.command(short_help="Print the hash of an API key, for a policy.")(keys.hash_key)
-app.command(short_help="Show how the gateway is doing.")(watch.status)
-app.command(short_help="Show who is refused most, or calls most.")(watch.top)
-app.command()(watch.tail)
-app.add_typer(operate.limits, name="limits")
-app.add_typer(operate.breaker, name="breaker")
+app.command(short_help="Print the hash of an API key, for a policy.")(hash_key.hash_key)
+app.command(short_help="Show how the gateway is doing.")(status.status)
+app.command(short_help="Show who is refused most, or calls most.")(top.top)
+app.command()(tail.tail)
+app.add_typer(limits.limits, name="limits")
+app.add_typer(breakers.breaker, name="breaker")
 app.command(short_help="Show how connections are doing; test one.")(connections.connections)
-app.add_typer(caching.cache, name="cache")
-app.command(short_help="Fail readiness so that callers go elsewhere.")(operate.drain)
+app.add_typer(cache.cache, name="cache")
+app.command(short_help="Fail readiness so that callers go elsewhere.")(drain.drain)
 app.add_typer(webhooks.webhooks, name="webhooks")
 
 

@@ -3,35 +3,26 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from tests.fakes.documented import surprises
+from tests.fakes.nursery import Child, Nursery, program
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 
 DEADLINE_S = 20.0
 T = TypeVar("T")
-
-
-def until(what: str, probe: Callable[[], T | None]) -> T:
-    """The first true value of `probe`; fails the test when there is none in time."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        value = probe()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
@@ -46,7 +37,7 @@ def alive(pid: int) -> bool:
 class Process:
     """One started program with its two outputs in files."""
 
-    popen: "subprocess.Popen[bytes]"
+    popen: "subprocess.Popen[bytes] | Child"
     out: Path
     err: Path
     port: int = 0
@@ -76,7 +67,7 @@ class Process:
             events = self.events(event)
             return events if len(events) >= count else None
 
-        return until(f"{count} x {event} in {self.out}", found)
+        return until(found, f"{count} x {event} in {self.out}")
 
     def wait(self) -> int:
         """Its exit code; negative: the signal that ended it."""
@@ -108,29 +99,36 @@ Start = Callable[..., Process]
 @pytest.fixture
 def runtime() -> Iterator[Path]:
     """Where gateways put their runtime directories. Short: the path of a unix socket has about 100 bytes."""
-    with tempfile.TemporaryDirectory(prefix="gw-", dir="/tmp") as directory:
-        yield Path(directory)
+    directory = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp"))
+    yield directory
+    until(lambda: _removed(directory), "workers of a killed gateway write there until they have ended")
+
+
+def _removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 @pytest.fixture
 def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
-    """Function that starts a Python program: `start("script.py", "argument", cwd=..., env={...})`."""
+    """Function that starts a Python program: `start("script.py", "argument", cwd=..., env={...}, pass_fds=[...])`. With a
+    nursery it is the command `gateway` that starts there, with these arguments."""
     started: list[Process] = []
 
-    def begin(*arguments: str, cwd: Path | None = None, env: Mapping[str, str | None] = {}) -> Process:
+    def begin(
+        *arguments: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str | None] = {},
+        pass_fds: Sequence[int] = (),
+        nursery: Nursery | None = None,
+    ) -> Process:
         number = len(started)
         out, err = tmp_path / f"{number}.out", tmp_path / f"{number}.err"
-        place = cwd or tmp_path
         environment = {**os.environ, "TMPDIR": str(runtime), "XDG_RUNTIME_DIR": "", **env}
+        given = {name: value for name, value in environment.items() if value is not None}
+        begins = nursery.gateway if nursery else partial(program, pass_fds=pass_fds)
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            popen = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=place,
-                env={name: value for name, value in environment.items() if value is not None},
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
+            popen = begins(*arguments, cwd=cwd or tmp_path, env=given, stdout=stdout, stderr=stderr)
         process = Process(popen, out, err)
         started.append(process)
         return process
@@ -153,22 +151,29 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def start_gateway(start: Start) -> Start:
+def start_gateway(start: Start, nursery: Nursery) -> Start:
     """Function that starts `gateway run` on free ports with the given options, and waits until it is ready.
 
+    It starts in the nursery; with `fresh=True` as people start it, which takes ten times as long.
     However busy the machine, the store decides: whoever is about a store that is late says how late it may be.
     """
 
-    def begin(*options: str, ready: bool = True, env: Mapping[str, str | None] = {}, **where: Any) -> Process:
+    def begin(
+        *options: str, ready: bool = True, fresh: bool = False, env: Mapping[str, str | None] = {}, **where: Any
+    ) -> Process:
         port, admin_port = free_port(), free_port()
         addresses = ("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}")
         env = {"GATEWAY_STORE__TIMEOUT": "5s", **env}
-        process = start("-m", "gateway", "run", *addresses, *options, env=env, **where)
+        words = ("run", *addresses, *options)
+        if fresh:
+            process = start("-m", "gateway", *words, env=env, **where)
+        else:
+            process = start(*words, env=env, nursery=nursery, **where)
         process.port, process.admin_port = port, admin_port
         if ready:
             until(
-                f"the gateway to start: {process.stderr()}",
                 lambda: "try " in process.stderr() or process.ended(),
+                f"the gateway to start: {process.stderr()}",
             )
             assert not process.ended(), process.stderr()
         return process

@@ -20,6 +20,7 @@ from gateway.core.policy import PolicySet
 from gateway.memory import loading
 from gateway.settings import Drain, Listen, Settings, StoreSettings
 from gateway.supervisor.worker import Post
+from tests.fakes.waiting import for_ever
 
 WORKERS = int(sys.argv[1])
 MISBEHAVIOUR = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -44,7 +45,7 @@ async def serve(post: Post) -> int:
         post.ready(True)
         await stopped.wait()
         if MISBEHAVIOUR == "deaf":
-            await asyncio.sleep(3600)
+            await for_ever()
     return 0
 
 

@@ -15,10 +15,11 @@ import pytest
 import typer
 
 from gateway.cli import app
-from gateway.cli.health import reason
+from gateway.cli.watching.healthcheck import reason
 from tests.cli.command import Done, gateway
-from tests.cli.conftest import Process, Start, until
+from tests.cli.conftest import Process, Start
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 EXAMPLES = re.findall(r"^\$ gateway (.*)$", TEXT, re.MULTILINE)
@@ -56,15 +57,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def running(place: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> Process:
-    port, admin = free_port(), free_port()
-    words = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--store", "local"]
-    process = start(
-        "-m", "gateway", "run", "-q", *words, cwd=place / "demo", env={"PYTHONPATH": str(Path(__file__).parents[2])}
-    )
-    process.port, process.admin_port = port, admin
-    process.wait_for("gateway.ready")
-    monkeypatch.setenv("GATEWAY_ADMIN", f"127.0.0.1:{admin}")
+def running(place: Path, start_gateway: Start, monkeypatch: pytest.MonkeyPatch) -> Process:
+    process = start_gateway("--store", "local", cwd=place / "demo")
+    monkeypatch.setenv("GATEWAY_ADMIN", f"127.0.0.1:{process.admin_port}")
     return process
 
 
@@ -161,9 +156,22 @@ def test_one_of_a_name_is_shown_with_its_numbers(running: Process) -> None:
     assert [one["key"] for one in found["not_closed"]] == ["c1"]
 
 
+def test_what_operators_say_is_on_record(running: Process) -> None:
+    gateway("breaker", "open", "fragile", "c1", "--ttl", "5m", "--reason", "maintenance")
+    gateway("limits", "reset", "tenant-10m", "acme", "--reason", "by mistake & more")
+    gateway("drain", "--reason", "a new version")
+    until(lambda: len(running.events("admin.mutation")) == 3, "the lines to be written")
+    found = [(line["action"], line["reason"]) for line in running.events("admin.mutation")]
+    assert found == [
+        ("breaker.force", "maintenance"),
+        ("limit.reset", "by mistake & more"),
+        ("drain.begin", "a new version"),
+    ]
+
+
 def test_what_is_unknown_of_a_connection_is_left_out(running: Process) -> None:
     assert running.get("/hello", {"X-Tenant-Id": "acme", "X-Connection-Id": "c1"}).status == 200
-    until("the call to be counted", lambda: gateway("connections", "c1").returncode == 0)
+    until(lambda: gateway("connections", "c1").returncode == 0, "the call to be counted")
     shown = gateway("connections", "c1").stdout
     assert re.search(r"^state +online$", shown, re.MULTILINE)
     assert "null" not in shown
@@ -256,7 +264,7 @@ def test_tail_shows_calls_as_they_happen_until_it_is_interrupted(running: Proces
         running.get("/other", {"X-Tenant-Id": "b"})
         return b"200 GET /hello/there acme allowed" in out.read_bytes()
 
-    until("the call in the tail", seen)
+    until(seen, "the call in the tail")
     tail.send_signal(signal.SIGINT)
     _, err = tail.communicate(timeout=10)
     assert (tail.returncode, err) == (0, b"")
@@ -311,6 +319,6 @@ def test_a_wrong_token_is_told_and_no_token_is_shown(
     refused = gateway("limits", "show")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "answers 401" in refused.stderr
-    assert "wrong" not in refused.stderr
+    assert "wrong" * 5 not in refused.stderr
     monkeypatch.setenv("TOKEN", "right" * 5)
     assert gateway("status").returncode == 0

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Process, Start, until
+from tests.cli.conftest import Process, Start
+from tests.fakes.waiting import until
 
 POLICY = """\
 keys:
@@ -129,7 +130,7 @@ def test_edits_of_every_kind_are_in_force_on_every_worker(serving: Process, poli
         assert loaded["changes"] == {"changed": 1, "tighter": 1} | loaded["changes"]
         assert loaded["policy_version"] == loaded["version"]
     assert set(seen) == {"200"}
-    until("a call that says so", lambda: loaded["version"] in versions(serving))
+    until(lambda: loaded["version"] in versions(serving), "a call that says so")
 
 
 def test_a_mounted_config_map_is_followed_when_its_link_moves(start_gateway: Start, tmp_path: Path) -> None:
@@ -167,8 +168,8 @@ def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, polici
     assert serving.get("/readyz", admin=True).status == 200
     save(policies, MANY)
     serving.wait_for("policy.unchanged")
-    until("the metric to be well", lambda: "successful 1.0" in serving.get("/metrics", admin=True).body.decode())
-    until("the status to say so", lambda: told_last(serving) == "policy.unchanged")
+    until(lambda: "successful 1.0" in serving.get("/metrics", admin=True).body.decode(), "the metric to be well")
+    until(lambda: told_last(serving) == "policy.unchanged", "the status to say so")
     assert b"The last reload" not in serving.get("/", admin=True).body, "the dashboard has no reason to warn"
 
 
@@ -256,7 +257,7 @@ def test_workers_are_replaced_without_losing_a_call(serving: Process) -> None:
         assert "2 workers are being replaced" in done.stdout
         ended = serving.wait_for("worker.replaced", 2)
         after = sum(seen.values())
-        until("calls by the new ones", lambda: sum(seen.values()) > after + 20)
+        until(lambda: sum(seen.values()) > after + 20, "calls by the new ones")
     assert set(seen) == {"200"}
     assert {event["pid"] for event in ended} == pids
     assert {event["exit_code"] for event in ended} == {0}
@@ -279,7 +280,7 @@ def test_a_worker_that_dies_meanwhile_has_a_successor_with_the_new_set(serving: 
     asking.join()
     assert results[0]["result"] in ("loaded", "unchanged")
     serving.wait_for("gateway.ready", 3)
-    until("both workers with the new set", lambda: everywhere(serving, 77))
+    until(lambda: everywhere(serving, 77), "both workers with the new set")
 
 
 def ask_until_answered(process: Process) -> Any:
@@ -291,7 +292,7 @@ def ask_until_answered(process: Process) -> Any:
         except (OSError, http.client.HTTPException):
             return None
 
-    return until("an answer", answered)
+    return until(answered, "an answer")
 
 
 def test_settings_that_may_change_do_and_the_others_are_named(

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.policy.shipped import shipped
 from tests.cli.command import gateway
-from tests.cli.conftest import Process, Start, until
+from tests.cli.conftest import Process, Start
+from tests.fakes.waiting import until
 
 EXAMPLE = "vendor-a-integration-platform.yaml"
 CALLER = {"X-Account-Id": "me", "X-Connection-Id": "sbx_1"}
@@ -65,7 +66,7 @@ def test_fixtures_are_followed_and_a_mistake_in_them_changes_nothing(serving: Pr
     assert everywhere(serving, "lost")
     save(fixtures, good)
     serving.wait_for("policy.loaded", 4)
-    until("the first answers again", lambda: everywhere(serving, "open"))
+    until(lambda: everywhere(serving, "open"), "the first answers again")
 
 
 def test_explain_says_where_the_answer_comes_from(policies: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway.policy.shipped import shipped
-from tests.cli.conftest import Start, until
-from tests.cli.test_run import AT_ONCE, TENANT, connects
+from tests.cli.conftest import Start
+from tests.cli.starting.running import AT_ONCE, TENANT, connects
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 
 THEN_RUN = "; import os, sys; os.execv(sys.executable, [sys.executable, '-m', 'gateway', *sys.argv[1:]])"
 CLOSED = "import os; os.close({})" + THEN_RUN
@@ -21,7 +22,7 @@ def started(start: Start, before: str) -> dict[int, str]:
     """What the standard streams of a gateway are, to which `before` does something."""
     port = free_port()
     process = start("-c", before, "run", "--listen", f"127.0.0.1:{port}", "--admin", "off", env=AT_ONCE)
-    until("an answer", lambda: process.ended() or connects(port))
+    until(lambda: process.ended() or connects(port), "an answer")
     process.port = port
     assert process.get("/hello", TENANT).status == 200
     descriptors = Path(f"/proc/{process.pid}/fd")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.supervisor.seat import LONGEST_BACKOFF_S, backoff_s
-from tests.cli.conftest import Process, Start, alive, until
+from tests.cli.conftest import Process, Start, alive
+from tests.fakes.waiting import until
 
 FLEET = str(Path(__file__).with_name("fleet.py"))
 
@@ -20,7 +21,7 @@ FLEET = str(Path(__file__).with_name("fleet.py"))
 def fleet(start: Start) -> Start:
     def begin(*arguments: str, **where: object) -> Process:
         process = start(FLEET, *arguments, **where)
-        told = until("the fleet to be ready", lambda: re.search(r"port (\d+)", process.stderr()) or process.ended())
+        told = until(lambda: re.search(r"port (\d+)", process.stderr()) or process.ended(), "the fleet to be ready")
         if isinstance(told, re.Match):
             process.port = int(told[1])
         return process
@@ -43,7 +44,7 @@ def worker_pids(process: Process, count: int) -> dict[int, int]:
 def all_serve(process: Process, pids: dict[int, int]) -> None:
     """Wait until each of the workers has answered."""
     silent = set(pids.values())
-    until("an answer from each worker", lambda: not silent.difference_update([ask(process)[1]]) and not silent)
+    until(lambda: not silent.difference_update([ask(process)[1]]) and not silent, "an answer from each worker")
 
 
 def test_back_off_doubles_up_to_half_a_minute() -> None:
@@ -68,7 +69,7 @@ def test_a_killed_worker_is_replaced_and_no_connection_is_lost(fleet: Start) -> 
     process = fleet("2")
     pids = worker_pids(process, 2)
     os.kill(pids[1], signal.SIGKILL)
-    successor = until("the successor", lambda: next((pid for i, pid in [ask(process)] if i == 1 and pid != pids[1]), 0))
+    successor = until(lambda: next((pid for i, pid in [ask(process)] if i == 1 and pid != pids[1]), 0), "the successor")
     assert alive(successor)
     assert process.events("worker.exited")[0]["exit_code"] == -signal.SIGKILL
 
@@ -81,7 +82,7 @@ def test_a_worker_that_crashes_at_once_is_not_restarted_in_a_frenzy(fleet: Start
         assert 0.05 * 2 ** (deaths - 1) <= event["restart_in_s"] <= 0.1 * 2 ** (deaths - 1)
     assert {ask(process)[0] for _ in range(30)} == {0}, "its share of the connections goes to the others meanwhile"
     well.touch()
-    until("worker 1 to serve again", lambda: ask(process)[0] == 1)
+    until(lambda: ask(process)[0] == 1, "worker 1 to serve again")
 
 
 def test_workers_end_when_their_parent_is_killed(fleet: Start) -> None:
@@ -89,7 +90,7 @@ def test_workers_end_when_their_parent_is_killed(fleet: Start) -> None:
     pids = worker_pids(process, 2).values()
     process.popen.send_signal(signal.SIGKILL)
     process.wait()
-    until("the workers to end", lambda: not any(alive(pid) for pid in pids))
+    until(lambda: not any(alive(pid) for pid in pids), "the workers to end")
 
 
 def test_workers_that_do_not_listen_are_cut_after_the_grace(fleet: Start) -> None:

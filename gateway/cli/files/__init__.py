@@ -1,0 +1,1 @@
+"""Settings and policies from files and the environment; what is wrong with them ends the command."""

@@ -1,0 +1,82 @@
+"""`gateway connections`: how they are doing, and whether one works."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
+
+from gateway.cli.asking.asks import asks
+from gateway.cli.asking.client import AdminClient, path_to
+from gateway.cli.command.options import Json
+from gateway.cli.showing.facts import print_found
+from gateway.cli.showing.table import table
+from gateway.cli.showing.text import plain
+
+Document = dict[str, Any]
+TEST_S = 60.0
+MARKS = {True: "ok", False: "FAILED", None: "?"}
+
+
+@asks
+def connections(
+    client: AdminClient,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="One connection; `test ID` tests it; all if left out."),
+    ] = None,
+    state: Annotated[str, typer.Option(metavar="STATES", help="Only these: offline,degraded or !online.")] = "",
+    tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose connection is meant.")] = None,
+    upstream: Annotated[str, typer.Option(metavar="NAME", help="Test it at this upstream only.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show how connections are doing, those in trouble first; or test one: exit code 1 unless it is seen to work."""
+    match words or []:
+        case []:
+            _list(client, state, tenant, as_json)
+        case [connection]:
+            query = _query({"tenant": tenant})
+            print_found(client.get(f"{path_to('connections', connection)}{query}", "state"), as_json)
+        case ["test", connection]:
+            query = _query({"tenant": tenant or None, "upstream": upstream or None})
+            _test(client, f"{path_to('connections', connection, 'test')}{query}", as_json)
+        case _:
+            raise typer.BadParameter("give one connection, or: test ID")
+
+
+def _query(asked: dict[str, str | None]) -> str:
+    given = {name: value for name, value in asked.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _list(client: AdminClient, state: str, tenant: str | None, as_json: bool) -> None:
+    found = client.get(f"/-/connections{_query({'state': state or None, 'tenant': tenant})}", "connections")
+    rows = [
+        [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
+        for one in found["connections"]
+    ]
+    none = "no connection is in such a state" if state else "no call has named a connection lately"
+    lines = [*table(("connection", "tenant", "state", "since", "last failure"), rows, none)]
+    print_found(
+        found, as_json, lines + (["and more: see --json, or ask for some --state"] if found.get("next") else [])
+    )
+
+
+def _test(client: AdminClient, path: str, as_json: bool) -> None:
+    found = AdminClient(client.reach, TEST_S).post(path, {}, "ok", "upstreams")
+    print_found(found, as_json, _steps(found))
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+def _steps(found: Document) -> Iterator[str]:
+    for one in found["upstreams"]:
+        shown = f", credentials {one['credentials']}" if one["credentials"] else ""
+        yield plain(f"{one['upstream']}: {one['request']}{shown}")
+        rows = [[MARKS[step["ok"]], step["step"], f"{step['took_ms']} ms", step["detail"]] for step in one["steps"]]
+        yield from (f"  {line}" for line in table(("", "step", "took", ""), rows))
+
+
+def _failure(one: Document) -> str:
+    failure = one.get("last_failure")
+    return f"{failure['class']} {failure.get('status') or ''} {failure['at']}" if failure else "-"

@@ -1,0 +1,24 @@
+"""`gateway drain`: callers are sent elsewhere before a gateway stops."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.asking.asks import asks
+from gateway.cli.asking.client import AdminClient
+from gateway.cli.asking.why import Reason, asked
+from gateway.cli.command.options import Json
+from gateway.cli.showing.facts import print_found
+
+
+@asks
+def drain(
+    client: AdminClient,
+    end: Annotated[bool, typer.Option("--end", help="Be ready again.")] = False,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Fail readiness so that callers go elsewhere; calls that come all the same are served."""
+    path = "/-/drain" + asked(reason)
+    found = client.delete(path, "after") if end else client.post(path, {}, "after")
+    print_found(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])

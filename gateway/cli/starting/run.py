@@ -1,0 +1,99 @@
+"""`gateway run`: start serving, in one command, with a useful default for everything."""
+
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from gateway.cli.command.failing import NOT_STARTED, fail
+from gateway.cli.command.options import Config, EnvFile, Policies
+from gateway.memory import loading
+
+if TYPE_CHECKING:
+    from gateway.supervisor import Running
+
+Upstream = Annotated[str, typer.Option(metavar="URL", help="Put the shipped default policy in front of this API.")]
+Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where callers reach the gateway.")]
+Admin = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where health, metrics and the admin API are.")]
+Workers = Annotated[str, typer.Option(metavar="N|auto", help="Processes that serve calls; auto: one per CPU.")]
+StoreUrl = Annotated[str, typer.Option(metavar="URL", help="Where counters live: embedded, local, redis://...")]
+LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+Dev = Annotated[bool, typer.Option("--dev", help="Logs for people to read, also when not on a terminal.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing on stderr about what has started.")]
+
+
+def run(
+    config: Config = None,
+    policies: Policies = None,
+    upstream: Upstream = "",
+    listen: Address = "",
+    admin: Admin = "",
+    workers: Workers = "",
+    store: StoreUrl = "",
+    env_file: EnvFile = None,
+    log_level: LogLevel = "",
+    dev: Dev = False,
+    quiet: Quiet = False,
+) -> None:
+    """Serve calls until SIGTERM or Ctrl-C. Without options: the shipped policies and a sample upstream."""
+    if upstream and policies:
+        raise typer.BadParameter("give either --policies or --upstream: the latter brings its own policy")
+    _nothing_to_reload()
+    options = {
+        "policies": policies,
+        "listen": listen,
+        "admin": admin,
+        "workers": workers,
+        "store.url": store,
+        "logging.level": log_level,
+        "logging.pretty": dev,
+    }
+    given = {name: value for name, value in options.items() if value}
+    with loading():
+        _serve(config, env_file, given, upstream, announced=not quiet)
+
+
+def _serve(
+    config: Path | None, env_file: Path | None, given: Mapping[str, object], upstream: str, *, announced: bool
+) -> NoReturn:
+    from gateway.cli.files.loading import read_policies, read_settings, sources_of
+
+    settings = read_settings(config, env_file, given)
+    loaded = read_policies(settings, env_file, upstream)
+    sources = replace(sources_of(config, env_file, given, upstream), began=settings)
+    _need_c_parser()
+    from gateway import supervisor
+
+    try:
+        announce = _announce if announced else (lambda _: None)
+        code = supervisor.run(settings, loaded, announce=announce, sources=sources)
+    except supervisor.StartFailed as error:
+        fail(NOT_STARTED, str(error))
+    raise typer.Exit(code)
+
+
+def _nothing_to_reload() -> None:
+    """What asks for a reload, new log files or a new version is passed over, not deadly, while files are being read."""
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _announce(running: "Running") -> None:
+    """On stderr: standard output is for the log alone. A stderr that takes nothing (a full disk) stops no gateway."""
+    from gateway.cli.starting.banner import banner
+
+    with suppress(OSError):
+        typer.echo(banner(running), err=True)
+
+
+def _need_c_parser() -> None:
+    from gateway.wire.head import require_c_parser
+
+    try:
+        require_c_parser()
+    except RuntimeError as error:
+        fail(NOT_STARTED, str(error))

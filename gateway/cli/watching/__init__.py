@@ -1,0 +1,1 @@
+"""How a running gateway is doing: status, top, tail, healthcheck. Nothing is changed."""

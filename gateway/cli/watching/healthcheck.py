@@ -1,0 +1,52 @@
+"""`gateway healthcheck`: one question to the admin listener, for container health checks (no curl in slim images)."""
+
+import json
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from gateway.cli.asking.asks import asks
+from gateway.cli.asking.client import AdminClient
+from gateway.cli.command.failing import FAILED, OK, fail
+from gateway.cli.showing.text import plain
+
+PATHS = {"ready": "/readyz", "live": "/livez"}
+MOST_BYTES = 4_096
+
+
+@asks
+def healthcheck(
+    client: AdminClient,
+    live: Annotated[bool, typer.Option("--live", help="Ask whether it lives, not whether it is ready.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 3.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answer as JSON, also when it is not ready.")
+    ] = False,
+) -> None:
+    """Ask a running gateway whether it is ready. Exit code 0: yes; 1: no; 3: it does not answer."""
+    # Of this host's own listener: a renewed or expired certificate is no reason to restart a container.
+    reach = replace(client.reach, own=not client.reach.admin)
+    status, body = AdminClient(reach, timeout).whatever("GET", PATHS["live" if live else "ready"], MOST_BYTES)
+    if status != 200 and not as_json:
+        fail(FAILED, f"the gateway at {reach.listen} answers {status}: {reason(body)}")
+    typer.echo(one_line(body))
+    raise typer.Exit(OK if status == 200 else FAILED)
+
+
+def reason(body: str) -> str:
+    """Why not, in a sentence: the `detail` of a problem (RFC 9457), else all that was said."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    detail = said.get("detail") if isinstance(said, dict) else None
+    return plain(detail) if isinstance(detail, str) else one_line(body)
+
+
+def one_line(body: str) -> str:
+    """Of an answer: what records health checks keeps lines."""
+    try:
+        return json.dumps(json.loads(body))
+    except ValueError:
+        return plain(" ".join(body.split()))

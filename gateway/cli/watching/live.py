@@ -1,0 +1,96 @@
+"""Views that refresh until Ctrl-C: a page on a terminal, blocks of text or lines of JSON elsewhere."""
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gateway.cli.asking.client import AdminClient
+from gateway.cli.showing.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Document = dict[str, Any]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")]
+Every = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How often, with --watch.")]
+Page = Callable[[Document], "RenderableType"]
+
+
+class _NoAnswer(Exception):
+    """There was none this time. The text says why."""
+
+
+def _no_answer(_code: int, *lines: str) -> NoReturn:
+    """In the place of `failing.fail`, for who asks again."""
+    raise _NoAnswer(lines[0])
+
+
+def watch(
+    client: AdminClient,
+    ask: Callable[[AdminClient], Document],
+    lines: Callable[[Document], Iterable[str]],
+    page: Callable[[], Page],
+    every_s: float,
+    *,
+    as_json: bool,
+) -> NoReturn:
+    """Show what `ask` finds until Ctrl-C. No answer is told, and asked for again.
+
+    lines  what is shown of it elsewhere than on a terminal
+    page   makes what draws it there; called only then, as it imports what is slow to import
+    """
+    again = AdminClient(client.reach, fail=_no_answer)
+    find, over = partial(ask, again), _until_ctrl_c()
+    if sys.stdout.isatty() and not as_json:
+        _on_screen(find, page(), every_s, over)
+    else:
+        typer.echo(_text(find, lines, as_json=as_json))
+        while not over.wait(every_s):
+            typer.echo(_text(find, lines, as_json=as_json))
+    raise typer.Exit
+
+
+def _until_ctrl_c() -> threading.Event:
+    """Set by Ctrl-C: what it usually raises is lost where it strikes in a finalizer. A second one raises it."""
+    over = threading.Event()
+
+    def end(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        over.set()
+
+    signal.signal(signal.SIGINT, end)
+    return over
+
+
+def _text(find: Callable[[], Document], lines: Callable[[Document], Iterable[str]], *, as_json: bool) -> str:
+    try:
+        found = find()
+    except _NoAnswer as error:
+        return json.dumps({"error": str(error)}) if as_json else f"{error}\n"
+    return json.dumps(found) if as_json else "\n".join(lines(found)) + "\n"
+
+
+def _on_screen(find: Callable[[], Document], page: Page, every_s: float, over: threading.Event) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from gateway.cli.watching.drawn import BAD
+
+    last: RenderableType = Text("")
+    with Live(screen=True, auto_refresh=False) as screen:
+        while not over.is_set():
+            try:
+                last = page(find())
+                shown = last
+            except _NoAnswer as error:
+                shown = Group(Text(f"{time.strftime('%H:%M:%S')} {plain(str(error))}", BAD), last)
+            screen.update(shown, refresh=True)
+            over.wait(every_s)

@@ -1,0 +1,67 @@
+"""Members of the status document for people: the same words on a page and in lines."""
+
+from typing import Any
+
+from gateway.cli.showing.text import plain, whose
+
+Document = dict[str, Any]
+UPSTREAM_TITLES = ("upstream", "calls", "failed", "why", "median ms", "p99 ms")
+
+
+def upstream_rows(found: Document) -> list[list[Any]]:
+    """How those did that were asked, the one that failed most first."""
+    return [
+        [one["upstream"], one["calls"], one["failed"], why_text(one), *_waits(one["latency"])]
+        for one in found.get("upstreams", [])
+    ]
+
+
+def why_text(upstream: Document) -> str:
+    """What its failures were, the commonest first: `connect 30, 503 4`."""
+    return ", ".join(f"{why.replace('_', ' ')} {count:,}" for why, count in upstream["why"].items()) or "-"
+
+
+def _waits(latency: Document) -> tuple[str, str]:
+    return (ms(latency["p50_ms"]), ms(latency["p99_ms"])) if latency["count"] else ("-", "-")
+
+
+def failure_text(connection: Document) -> str:
+    """Why a connection is as it is."""
+    last = connection.get("last_failure")
+    if last is None:
+        return "its breaker is open" if connection["state"] == "offline" else "-"
+    return f"{last['class']} {last['status'] or ''}".replace("_", " ").strip()
+
+
+def errors_of(reload: Document) -> list[str]:
+    """What was wrong with a policy set, a line each; nothing, if it is in force."""
+    from gateway.observe.log.events import IN_FORCE
+
+    if reload["event_name"] in IN_FORCE:
+        return []
+    errors = reload.get("errors") or reload.get("reason") or "the log says why"
+    listed = errors if isinstance(errors, list) else [errors]
+    return [
+        f"{one.get('file')}:{one.get('line')}:{one.get('col')}: {one.get('message')}"
+        if isinstance(one, dict)
+        else str(one)
+        for one in listed
+    ]
+
+
+def store_text(store: Document) -> tuple[str, bool]:
+    """What is said of it, and whether it is well."""
+    if store["up"] and "error" not in store:
+        return f"{store['kind']}, {store['round_trip_ms']} ms", True
+    reason = ", ".join(dict.fromkeys(str(store[name]) for name in ("reason", "detail", "error") if store.get(name)))
+    return plain(f"{store['kind']} down for {store.get('down_s', 0):.0f} s ({reason})"), False
+
+
+def caller_rows(callers: list[Document]) -> list[list[Any]]:
+    """Of those that are refused, or call, most."""
+    return [[one["limit"], whose(one["key"]), one["count"], one["per_s"]] for one in callers]
+
+
+def ms(value: float) -> str:
+    """Milliseconds with two digits; from 100 on, whole ones."""
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"

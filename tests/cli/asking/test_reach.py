@@ -1,0 +1,112 @@
+"""Admin listeners behind TLS: whom commands believe, and what they say when they do not."""
+
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import trustme
+
+from gateway.cli.asking.reach import Reach
+from tests.cli.command import gateway
+
+LIMITS = {"limits": []}
+
+
+class Admin(BaseHTTPRequestHandler):
+    """Has no limits and is ready."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(LIMITS).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Silent."""
+
+
+class Server(ThreadingHTTPServer):
+    """Does not mind callers that hang up in the handshake."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def port(ca: trustme.CA, tmp_path: Path) -> Iterator[int]:
+    """A listener; `shown.pem` is its certificate, `ca.pem` the authority behind it."""
+    certificate = ca.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "shown.pem")
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    with Server(("127.0.0.1", 0), Admin) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def settings(folder: Path, port: int, certificate: str) -> Path:
+    path = folder / "gateway.yaml"
+    path.write_text(
+        f"version: 1\nadmin: {{address: '127.0.0.1:{port}', tls: {{certificate: {certificate}, key: {certificate}}}}}\n"
+    )
+    return path
+
+
+def test_the_listener_of_the_settings_shows_their_certificate(port: int, tmp_path: Path) -> None:
+    done = gateway("limits", "show", "-c", settings(tmp_path, port, "shown.pem"), "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, LIMITS)
+
+
+def test_another_one_of_the_same_authority_is_not_believed(port: int, tmp_path: Path, ca: trustme.CA) -> None:
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "other.pem")
+    config = settings(tmp_path, port, "other.pem")
+    done = gateway("limits", "show", "-c", config)
+    assert done.returncode == 3
+    assert "its certificate is not trusted" in done.stderr
+    assert "--insecure" in done.stderr
+    assert gateway("limits", "show", "-c", config, "--insecure").returncode == 0
+    assert gateway("healthcheck", "-c", config).returncode == 0, "a renewed certificate restarts no container"
+    assert gateway("healthcheck", "-c", config, "--ca", tmp_path / "ca.pem").returncode == 0
+
+
+def test_a_listener_elsewhere_is_verified_by_name(port: int, tmp_path: Path) -> None:
+    there = ("--admin", f"https://127.0.0.1:{port}")
+    assert gateway("limits", "show", *there, "--ca", tmp_path / "ca.pem").returncode == 0
+    assert gateway("limits", "show", *there).returncode == 3, "the system does not know this authority"
+    assert gateway("limits", "show", *there, "--insecure").returncode == 0
+    by_another_name = ("--admin", f"https://localhost:{port}", "--ca", tmp_path / "ca.pem")
+    assert "not trusted" in gateway("limits", "show", *by_another_name).stderr
+    assert gateway("healthcheck", *there).returncode == 3
+
+
+@pytest.mark.parametrize("text", ["", "no certificate", None])
+def test_authorities_that_cannot_be_read(port: int, tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "bad.pem").write_text(text)
+    done = gateway("limits", "show", "--admin", f"https://127.0.0.1:{port}", "--ca", tmp_path / "bad.pem")
+    assert done.returncode == 1
+    assert f"{tmp_path / 'bad.pem'}: cannot be used" in done.stderr
+    done = gateway("limits", "show", "-c", settings(tmp_path, port, "bad.pem"))
+    assert done.returncode == 1
+    assert "bad.pem" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:19090", "http://127.0.0.1:19090", "http://127.0.0.1:19090/"])
+def test_the_listener_may_be_named_as_the_gateway_prints_it_when_it_starts(given: str) -> None:
+    listen = Reach(admin=given).listen
+    assert (listen.host, listen.port, listen.tls) == ("127.0.0.1", 19090, None)

@@ -1,0 +1,66 @@
+"""The store that comes with a gateway: there, gone, replaced, and ended with it."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Process, Start, alive
+from tests.cli.starting.running import AT_ONCE, TENANT, shim
+from tests.fakes.waiting import until
+
+
+def server_pid(process: Process) -> int:
+    """Pid of the embedded store: the child that is not a Python program."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return next(int(pid) for pid in children if "valkey" in str(Path(f"/proc/{pid}/exe").readlink()))
+
+
+def remaining(process: Process) -> int:
+    return int(process.get("/hello", TENANT).headers["X-RateLimit-Remaining"])
+
+
+def test_without_a_wheel_one_worker_counts_by_itself(start_gateway: Start, tmp_path: Path) -> None:
+    shim(tmp_path)
+    process = start_gateway("--workers", "3", fresh=True, env={"PYTHONPATH": str(tmp_path), **AT_ONCE})
+    assert re.search(r"store +no embedded store, .*counters live inside this process", process.stderr())
+    assert re.search(r"workers +1\n", process.stderr())
+    assert process.wait_for("store.limited")[0]["level"] == "warning"
+    assert [remaining(process) for _ in range(3)] == [499, 498, 497]
+    assert process.wait_for("http.access")[0]["store"] == "local"
+
+
+def test_the_embedded_store_ends_with_a_killed_gateway(start_gateway: Start) -> None:
+    for workers in ("1", "2"):
+        process = start_gateway("--workers", workers)
+        store = server_pid(process)
+        process.popen.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda store=store: not alive(store), "the store to end")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_embedded_store_that_dies_comes_back(start_gateway: Start, workers: str) -> None:
+    process = start_gateway("--workers", workers)
+    first = server_pid(process)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: {store_of_last_call(process) for _ in range(8)} == {"embedded"}, "counting in a new store")
+    assert remaining(process) < 500
+    assert not alive(first)
+
+
+def store_of_last_call(process: Process) -> str:
+    before = len(process.events("http.access"))
+    process.get("/hello", TENANT)
+    return str(process.wait_for("http.access", before + 1)[-1]["store"])
+
+
+def test_workers_share_the_counters(start_gateway: Start) -> None:
+    process = start_gateway("--workers", "3", env=AT_ONCE)
+    process.wait_for("worker.started", 3)
+    assert sorted(remaining(process) for _ in range(60)) == list(range(440, 500))
+    assert len({event["worker"] for event in process.wait_for("http.access", 60)}) > 1
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()

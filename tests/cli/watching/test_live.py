@@ -1,0 +1,236 @@
+"""`gateway status --watch` and `top --watch`: pages on a terminal, blocks and lines elsewhere."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.cli.asking.client import AdminClient
+from gateway.cli.watching.drawn import Section, curve, fitting, halves
+from gateway.cli.watching.status import status_lines
+from gateway.cli.watching.status_page import StatusPage
+from tests.fakes.waiting import until
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+FOUND: dict[str, Any] = {
+    "name": "gw", "version": "1", "policy_version": "0123456789ab", "loaded_at": "now", "calls_per_s": 12.5, "refused_share": 0.25,
+    "in_flight": 3, "workers": [{}], "missing": [{"worker": 1}], "switches": {"draining": True},
+    "store": {"kind": "redis", "up": True, "round_trip_ms": 0.5},
+    "latency": {"total": {"count": 4, "p50_ms": 1.0, "p99_ms": 9.0}, "store": {"count": 0}},
+    "upstreams": [
+        {
+            "upstream": "crm", "calls": 1400, "failed": 34, "why": {"connect": 30, "503": 4},
+            "latency": {"count": 1370, "p50_ms": 12.5, "p99_ms": 250.0},
+        },
+        {"upstream": "erp", "calls": 2, "failed": 2, "why": {"timeout": 2}, "latency": {"count": 0}},
+    ],
+    "limits": [{"limit": "tenant-10m", "asked": 4, "limited": 1}],
+    "top_rejected": [{"limit": "tenant-10m", "key": "ac\x1b[2Jme", "count": 1, "per_s": 0.1}],
+    "connections": {"not_online": [{"connection": "c1", "state": "offline", "since": "2026-11-21T05:00:00Z"}]},
+    "breakers": {"not_closed": [{"breaker": "fragile", "key": "*", "state": "open"}]},
+    "reloads": [{"event_name": "policy.loaded", "timestamp": "2026-11-21T05:00:00Z", "version": "0123456789ab"}],
+}  # fmt: skip
+
+
+def drawn(page: StatusPage, found: dict[str, Any], width: int = 100, height: int = 60) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    with console.capture() as capture:
+        console.print(page(found))
+    return capture.get()
+
+
+def test_the_page_has_everything_that_needs_a_look() -> None:
+    shown = drawn(StatusPage(), FOUND)
+    for text in ("gw 1", "1 do not answer", "draining", "3 in flight", "redis, 0.5 ms", "12.5 a second", "25.0%"):
+        assert text in shown
+    for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
+        assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
+    for text in ("connect 30, 503 4", "timeout 2"):
+        assert text in shown
+    assert "ac?[2Jme" in shown, "names of callers do not move the cursor"
+
+
+REJECTED = {
+    "event_name": "policy.rejected", "timestamp": "2026-11-21T05:00:01Z", "version": "0123456789ab",
+    "errors": [{"file": "p.yaml", "line": 7, "col": 3, "message": "unknown key"}],
+}  # fmt: skip
+OFFLINE = {
+    "connection": "c0", "state": "offline", "since": "2026-11-21T05:00:00Z", "tenant": "acme",
+    "last_failure": {"class": "timeout", "status": None},
+}  # fmt: skip
+OPEN = {"breaker": "b", "key": "c0", "state": "open", "reason": "forced", "next_probe_s": 9}
+BAD_DAY: dict[str, Any] = {
+    **FOUND,
+    "connections": {"not_online": [{**OFFLINE, "connection": f"c{number}"} for number in range(20)]},
+    "breakers": {"not_closed": [OPEN] * 5},
+    "limits": [{"limit": f"limit-{number}", "asked": number} for number in range(20)],
+    "credentials": {"failing": [{"credentials": "crm", "reason": "invalid_client", "serving": False}]},
+    "webhooks": [{"receiver": "ops", "waiting": 1200, "dead": 7, "failures_in_a_row": 9}],
+    "cache": [{"route": "crm", "hit_ratio": 0.875, "hits": 7, "misses": 1}],
+    "reloads": [REJECTED],
+}
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 50), (200, 24), (200, 50)])
+def test_what_is_wrong_is_seen_on_any_terminal(width: int, height: int) -> None:
+    shown = drawn(StatusPage(), BAD_DAY, width, height).splitlines()
+    seen = "\n".join(shown[: height - 1])
+    for text in ("p.yaml:7:3: unknown key", "invalid_client", "next probe in 9 s", "c0", "timeout"):
+        assert text in seen, text
+    assert all(len(line) <= width for line in shown)
+
+
+def test_a_large_terminal_shows_everything() -> None:
+    shown = drawn(StatusPage(), BAD_DAY, 200, 60)
+    assert ("c19" in shown, "limit-19" in shown, "88%" in shown, "more" in shown) == (True, True, True, False)
+    assert any("offline" in line and "limit-" in line for line in shown.splitlines()), "beside each other"
+
+
+def test_tables_are_cut_alike() -> None:
+    long, short = Section(("a",), [["x"]] * 10), Section(("b",), [["x"]] * 2)
+    assert fitting([long, short], 30) == 10
+    assert fitting([long, short], 14) == 8
+    assert fitting([long, short], 1) == 1
+    assert halves([long, short, short]) == ([long], [short, short])
+
+
+def test_the_same_in_lines() -> None:
+    away = {
+        "kind": "redis",
+        "up": False,
+        "down_s": 7.2,
+        "reason": "connect",
+        "error": "connect",
+        "owing": 2,
+        "fleet": {"workers": 1},
+    }
+    shown = [*status_lines({**FOUND, "store": away})]
+    assert shown[0] == "gateway     gw 1, 1 worker, 1 do not answer, draining"
+    assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
+    assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
+    assert "breaker     fragile of everybody is open" in shown
+    broken = {
+        **FOUND,
+        "calls": 8,
+        "by_status": {"4xx": 6, "5xx": 2},
+        "by_source": {"pause": 1, "limit": 1, "gateway": 6},
+    }
+    said = "calls       12.5 a second, 25.0% refused (limit 1, pause 1), 25.0% answered with 5xx, 3 in flight"
+    assert said in [*status_lines(broken)]
+    assert any(line.split()[:2] == ["refused", "most"] for line in shown)
+    bad_day = [*status_lines(BAD_DAY)]
+    assert "token       crm is not renewed: invalid_client, calls that need it are refused" in bad_day
+    assert "webhooks    ops: 1,200 wait, 7 are dead letters" in bad_day
+    assert "            p.yaml:7:3: unknown key" in bad_day
+
+
+def test_a_mistake_that_was_mended_is_no_alarm() -> None:
+    mended = {"event_name": "policy.unchanged", "timestamp": "2026-11-21T05:00:02Z"}
+    failed = {"event_name": "policy.failed", "timestamp": "2026-11-21T05:00:03Z", "reason": "worker 1 is gone"}
+    assert "rejected at" not in drawn(StatusPage(), {**FOUND, "reloads": [mended, REJECTED]})
+    assert "failed at 05:00:03: worker 1 is gone" in drawn(StatusPage(), {**FOUND, "reloads": [failed, mended]})
+
+
+def test_a_store_that_is_down_says_why() -> None:
+    away = {"kind": "redis", "up": False, "down_s": 7.2, "reason": "connect", "detail": "refused", "error": "connect"}
+    assert "redis down for 7 s (connect, refused)" in drawn(StatusPage(), {**FOUND, "store": away})
+
+
+def test_curves_show_how_it_was() -> None:
+    page = StatusPage()
+    for calls in (0.0, 50.0, 100.0):
+        shown = drawn(page, {**FOUND, "calls_per_s": calls})
+    assert "▁▅█" in shown
+    assert curve([0, 0]) == "▁▁"
+
+
+class Admin(BaseHTTPRequestHandler):
+    """Answers every question with the same status."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(FOUND).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def admin() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Admin) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def status(admin: ThreadingHTTPServer, *words: str) -> list[str]:
+    where = f"127.0.0.1:{admin.server_address[1]}"
+    return [sys.executable, "-m", "gateway", "status", "--watch", "--every", "0.1", "--admin", where, *words]
+
+
+def test_a_terminal_has_a_page_that_outlives_the_gateway(admin: ThreadingHTTPServer) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(status(admin), stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT) as process:
+        os.close(theirs)
+        seen = b""
+
+        def shows(text: bytes) -> bool:
+            nonlocal seen
+            with suppress(OSError):
+                seen += os.read(ours, 65_536)
+            return text in seen
+
+        until(lambda: shows(b"tenant-10m"), "the page")
+        admin.shutdown()
+        admin.server_close()
+        until(lambda: shows(b"no answer from the admin listener"), "what is wrong")
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # a terminal that nobody has open any more
+            while os.read(ours, 65_536):
+                pass
+        assert process.wait(20) == 0
+    os.close(ours)
+
+
+@pytest.mark.parametrize(("words", "begins"), [([], "gateway     gw 1"), (["--json"], '{"name": "gw"')])
+def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words: list[str], begins: str) -> None:
+    command = status(admin, *words)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        found = 0
+        for line in process.stdout:
+            found += line.startswith(begins)
+            if found == 3:
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(20) == 0
+
+
+def test_tail_asks_only_for_what_was_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(AdminClient, "events", lambda _self, path: asked.append(path) or iter(()))
+    monkeypatch.setattr(signal, "signal", lambda _number, _heard: None)
+    told = CliRunner().invoke(app, ["tail", "--connection", "conn 42", "--limited", "--admin", "127.0.0.1:1"])
+    assert (told.exit_code, asked) == (0, ["/-/stream?limited=1&connection=conn+42"])

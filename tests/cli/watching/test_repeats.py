@@ -1,0 +1,42 @@
+"""`gateway top --repeats`: what people read."""
+
+from gateway.cli.watching.repeats import repeat_lines
+from tests.cli.command import gateway
+
+FOUND = {
+    "over_s": 60.0,
+    "missing": [{"worker": 1, "reason": "not watching"}],
+    "reads": 130,
+    "repeated": 11,
+    "repeats": [
+        {
+            "route": "crm",
+            "tenant": "acme",
+            "connection": "c1",
+            "path": "/crm/deals",
+            "query": True,
+            "count": 12,
+            "at_most": 12,
+            "every_s": 5.0,
+            "saves": 11,
+            "limits": [{"limit": "tenant-10m", "key": "acme", "units": 11, "share_ppm": 220_000}],
+        },
+    ],
+}
+
+
+def test_the_table() -> None:
+    lines = list(repeat_lines(FOUND))
+    assert lines[0] == "11 of 130 reads in 60 s were asked before by the same caller"
+    assert lines[1] == "without worker 1: not watching"
+    assert " ".join(lines[-1].split()) == "crm acme/c1 /crm/deals?... 12 5 s 11 22.0 % of tenant-10m"
+
+
+def test_nothing_is_repeated() -> None:
+    assert len(list(repeat_lines({**FOUND, "missing": [], "repeats": []}))) == 1
+
+
+def test_it_is_no_page_that_draws_itself_anew() -> None:
+    done = gateway("top", "--repeats", "--watch")
+    assert done.returncode == 2
+    assert "leave --watch out" in done.stderr
