@@ -76,5 +76,5 @@ def bounds(call: Call) -> Refusal | None:
     if body is not None and body.failure is not None:
         return body_problem(body.failure.reason)
     if len(gateway.calls) > gateway.settings.bounds.calls_in_flight:
-        return Refusal(OVERLOADED, "The gateway has as many calls in flight as it may have.", retry_after_s=1)
+        return Refusal(OVERLOADED, "The gateway has as many calls in flight as its settings allow.", retry_after_s=1)
     return None

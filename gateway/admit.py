@@ -37,7 +37,7 @@ async def admit(call: Call) -> Refusal | None:
         record.store = gateway.store.kind
     except StoreDown as down:
         record.store_error, record.error_detail = down.kind, str(down)
-        gateway.on_fallback(ask.charges)
+        gateway.on_fallback(ask, down)
         if call.lease:
             gateway.leases.give_up(call)
         if gateway.fallback.denies(ask.charges):
@@ -53,7 +53,6 @@ async def admit(call: Call) -> Refusal | None:
             return refusal
     record.ask = ask = call.ask
     record.decision = call.decision
-    ask.see(call.decision)
     refusal = _outcome(call, call.decision)
     if refusal is not None and record.store == gateway.store.kind and not call.decision.quotas:
         _remember(ask, call.decision, refusal, started)

@@ -13,13 +13,11 @@ from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
 from gateway.admin.watching.switching import Switches
 from gateway.build import build_gateway, build_listener, build_outage, join
-from gateway.call import Gateway
 from gateway.connection_tests.probing import Probing
 from gateway.core.connections.outcome import Outcomes
 from gateway.core.policy import PolicySet
-from gateway.ending import Ending
+from gateway.ending import Ending, HandOver
 from gateway.guards.census import Census
-from gateway.listener.listener import Listener
 from gateway.listener.tls import Certificates
 from gateway.memory import calm_collector, keep_pages
 from gateway.modules.hooks import open_hooks
@@ -40,10 +38,10 @@ from gateway.observe.log.sampling import SampledLog, access_log
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.reports.alerts import Alerts
 from gateway.observe.reports.near_limit import NearLimit
-from gateway.observe.reports.notices import notice
 from gateway.observe.trace.sink import open_spans
 from gateway.policy.sources import Sources
 from gateway.record import RecordSink
+from gateway.reload.certificates import reload_certificates
 from gateway.reload.in_force import InForce
 from gateway.reload.transaction import Reload
 from gateway.settings import Settings
@@ -67,10 +65,8 @@ class Worker:
     directory   private to this gateway, for what workers hand each other; None = there is only this one
     reloading   told when a reload begins and when it has ended
     on_ready    called once, when calls are served, with whether the store can be used
+    hand_over   what SIGUSR2 does: a new version on the same sockets; None = that is not ours to do
     """
-
-    gateway: Gateway
-    listener: Listener
 
     def __init__(
         self,
@@ -86,15 +82,18 @@ class Worker:
         directory: Path | None = None,
         reloading: Callable[[bool], None] = lambda _: None,
         on_ready: Callable[[bool], None] = lambda _: None,
+        hand_over: HandOver | None = None,
     ) -> None:
         self._settings = settings
         self._policies = policies
         self._worker = index
+        self._envelope = envelope(settings, worker=index)
         self._siblings = siblings or Siblings(index)
         self._listen_socket = listen_socket
         self._admin_socket = admin_socket
         self._store_url = store_url
         self._on_ready = on_ready
+        self._hand_over = hand_over
         self._certificates = Certificates()
         self._ending = Ending()
         self._admin: AdminServer | None = None
@@ -104,13 +103,14 @@ class Worker:
     async def run(self) -> int:
         """Serve. Signals are heard before anything slow starts."""
         self._hear_signals()
-        configure_logging(self._settings.logging, self._envelope())
+        configure_logging(self._settings.logging, self._envelope)
         use_policy_version(self._policies.version)
         event("gateway.started", "Worker started", listen=str(self._settings.listen))
         self._build()
         await self._open()
         await self.listener.start(self._listen_socket)
         await self._start_admin()
+        self._hear_of_new_versions()
         self._metrics.start()
         self._connections.start()
         self._census.start()
@@ -122,6 +122,8 @@ class Worker:
         self._on_ready(self._outage.up)
         self._reload.start()
         await self._ending.asked()
+        if self._hand_over is not None:
+            self._hand_over.abandon()
         await self._reload.close()
         cut = await self._ending.drain(self.gateway, self.listener)
         await self._close()
@@ -133,7 +135,7 @@ class Worker:
         """Every part, joined to the others. Nothing is started yet."""
         settings, policies, siblings, metrics = self._settings, self._policies, self._siblings, self._metrics
         self.store = open_store(settings.store, url=self._store_url, on_event=self._hear_store)
-        self._access = access_log(settings.logging, self._envelope())
+        self._access = access_log(settings.logging, self._envelope)
         self._statuses = open_statuses(self.store, tell_transition)
         self._connections = self._watch_connections()
         answers = open_answers(settings.store, self._store_url)
@@ -146,29 +148,35 @@ class Worker:
         self._census = Census(self.store, policies.breakers)
         self._probing = Probing(gateway, Shelf(self.store), secrets.token_hex(8))
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
-        parts = (listener, metrics, self._census, self._connections, switches.use)
-        self._reload = self._make_reload(InForce(gateway, *parts), siblings)
-        self._view = WorkerView(
+        in_force = InForce(gateway, listener, metrics, self._census, self._connections, switches.use)
+        self._reload = self._make_reload(in_force, siblings)
+        self._view = self._show(switches)
+        metrics.levels = self._view.levels
+        self._alerts = Alerts(settings.alerts, lambda: metrics.upstreams)
+        join(gateway, metrics, self._connections, siblings, self._outage)
+        siblings.on("store_left", self._outage.heard)
+        siblings.on("retire", self._retire)
+
+    def _show(self, switches: Switches) -> WorkerView:
+        """What operators see of the parts."""
+        view = WorkerView(
             worker=self._worker,
-            gateway=gateway,
-            listener=listener,
+            gateway=self.gateway,
+            listener=self.listener,
             store=self.store,
             outage=self._outage,
             statuses=self._statuses,
-            siblings=siblings,
+            siblings=self._siblings,
             switches=switches,
             reload=self._reload,
-            metrics=metrics,
+            metrics=self._metrics,
             census=self._census,
             ending=self._ending,
-            hooks=hooks,
+            hooks=self._hooks,
+            certificates=self._certificates,
         )
-        self._view.lookout = Lookout(siblings, batch, self._access, metrics.pulse, self._view.facts)
-        metrics.levels = self._view.levels
-        self._alerts = Alerts(settings.alerts, lambda: metrics.upstreams)
-        join(gateway, metrics, self._connections, siblings)
-        siblings.on("store_left", self._outage.heard)
-        siblings.on("retire", self._retire)
+        view.lookout = Lookout(self._siblings, self._batch, self._access, self._metrics.pulse, view.facts)
+        return view
 
     def _sinks(self) -> list[RecordSink]:
         """Where finished calls are told."""
@@ -184,7 +192,7 @@ class Worker:
 
     def _watch_connections(self) -> Connections:
         statuses = self._statuses
-        errors = ConnectionErrors(self._settings.logging, self._envelope())
+        errors = ConnectionErrors(self._settings.logging, self._envelope)
         return Connections(Outcomes(self._policies.classes), errors, statuses.report, ready=lambda: statuses.up)
 
     async def _open(self) -> None:
@@ -211,7 +219,7 @@ class Worker:
         self._admin = AdminServer(self._view)
         await self._siblings.start()
         await self._view.switches.learn()
-        await self._admin.start(listening, self._certificates.context(listen.tls))
+        await self._admin.start(listening, self._certificates.context("admin", listen.tls))
 
     async def _close(self) -> None:
         gateway = self.gateway
@@ -238,9 +246,6 @@ class Worker:
             await self._admin.close()
         await self._siblings.close()
 
-    def _envelope(self) -> dict[str, str | int]:
-        return envelope(self._settings, worker=self._worker)
-
     def _hear_store(self, name: str, fields: Mapping[str, object]) -> None:
         self._outage.on_store_event(name, fields)
 
@@ -250,11 +255,18 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._ending.ask, False)
         loop.add_signal_handler(signal.SIGINT, self._ending.ask, True)
         loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_certificates)
+        loop.add_signal_handler(signal.SIGHUP, reload_certificates, self._certificates, None)
+
+    def _hear_of_new_versions(self) -> None:
+        """SIGUSR2 of the only worker; of several, the supervisor hears it."""
+        hand_over, listening = self._hand_over, self.listener.listening
+        if hand_over is not None and listening is not None:
+            begin = partial(hand_over.begin, listening, self._admin_socket, partial(self._retire, None))
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, begin)
 
     def _asked_to_reload(self) -> None:
         """Everything that is read from files."""
-        self._reload_certificates()
+        reload_certificates(self._certificates, self.gateway.upstreams)
         self._reload.signalled()
 
     async def _retire(self, _told: object) -> None:
@@ -268,16 +280,6 @@ class Worker:
         """A drain that an operator began, or ended: callers should look for other gateways meanwhile."""
         if self.listener.accepting:
             self.listener.keeping_alive = not resting
-
-    def _reload_certificates(self) -> None:
-        """Handshakes from now on show what the files say now; while they cannot be used, what they said before."""
-        try:
-            count = self._certificates.reload()
-        except OSError as error:
-            notice("certificates.rejected", "error", {"reason": error.strerror or str(error)})
-        else:
-            if count:
-                notice("certificates.loaded", "info", {"count": count})
 
 
 def _use_level(access: AccessLog, level: str) -> None:

@@ -35,7 +35,7 @@ class Tried(NamedTuple):
 
     @property
     def status(self) -> int:
-        """Of the answer; 0 = there is none."""
+        """The answer's status; 0 without an answer."""
         return self.answered.head.status if self.answered is not None and self.answered.head is not None else 0
 
     def worth_another(self, retry: Retry) -> bool:
@@ -64,7 +64,9 @@ class Again(NamedTuple):
 
 
 class Repeatable(Protocol):
-    """The request's body, as further attempts see it."""
+    """The request's body, as further attempts see it. `waited_s`: how long the last one waited for the caller."""
+
+    waited_s: float
 
     @property
     def repeatable(self) -> bool:
@@ -86,8 +88,7 @@ class Attempts:
         self, call: "Call", retry: Retry, first: Tried, send: Callable[[Again], Awaitable[Exchange]], body: Repeatable
     ) -> None:
         self._call = call
-        self._first = first
-        self._open = first.answered
+        self._first, self._open = first, first.answered
         self._retry = retry
         self._send = send
         self._body = body
@@ -256,8 +257,8 @@ class Attempts:
 
     def _tell_breaker(self, ended: Tried) -> None:
         """At once, not after the wait: others are to know. Of the last attempt it hears by `settle`."""
-        record, error_class = self._call.record, class_of(self._call, ended)
-        took_s = record.attempts[-1]["upstream_ms"] / 1e3 if record.attempts else 0.0
+        attempts, error_class = self._call.record.attempts, class_of(self._call, ended)
+        took_s = attempts[-1]["upstream_ms"] / 1e3 - self._body.waited_s if attempts else 0.0
         attempt_ended(self._call, Counts.SUCCESS if error_class is None else error_class.breaker, took_s)
 
     def _too_late(self, wait_us: int) -> bool:

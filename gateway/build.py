@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.call import Gateway, KnownFacts
 from gateway.callers import Callers
+from gateway.core.ask import Ask
 from gateway.core.http.timestamps import DateLine
 from gateway.core.http.trace import ALL_SAMPLED
 from gateway.core.policy import PolicySet
@@ -42,7 +43,7 @@ from gateway.record import RecordSink
 from gateway.reload.swap import use_settings
 from gateway.settings import Settings
 from gateway.siblings import Siblings
-from gateway.store import Store
+from gateway.store import Store, StoreDown
 from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
 from gateway.store.shared.shelf import Shelf
@@ -100,12 +101,17 @@ def build_gateway(
     gateway.dates = DateLine()
     gateway.pacing = Pacing()
     gateway.sleep = asyncio.sleep
-    gateway.on_fallback = lambda _charges: None
+    _tell_nobody(gateway)
+    return gateway
+
+
+def _tell_nobody(gateway: Gateway) -> None:
+    """What the stages tell is heard by nobody before `join`."""
+    gateway.on_fallback = lambda _ask, _down: None
     gateway.on_retry = lambda _upstream, _reason, _outcome: None
     gateway.on_stop = lambda _record, _retry, _stop: None
     gateway.on_checked = lambda _record: None
     gateway.on_crash = lambda _crash, _record: None
-    return gateway
 
 
 def build_listener(
@@ -119,7 +125,7 @@ def build_listener(
         gateway.settings.bounds,
         gateway.handle if intake is None else with_intake(gateway, intake),
         lambda connection, bad: handle_bad_head(connection, bad, gateway),
-        tls=(certificates or Certificates()).context(gateway.settings.listen.tls),
+        tls=(certificates or Certificates()).context("calls", gateway.settings.listen.tls),
     )
 
 
@@ -149,11 +155,11 @@ def build_outage(gateway: Gateway, worker: int, metrics: Metrics, siblings: Sibl
     )
 
 
-def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings: Siblings) -> None:
+def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings: Siblings, outage: Outage) -> None:
     """Who is told what of calls, and what other workers may ask for."""
     metrics.follow("gateway_cache_answers_total", gateway.caches.answers)
     gateway.on_crash = crashed
-    gateway.on_fallback = metrics.on_fallback
+    gateway.on_fallback = partial(_without_store, metrics, outage)
     gateway.breakers.on_change = partial(breaker_changed, metrics)
     gateway.pauses.on_pause = partial(upstream_paused, metrics)
     gateway.on_retry = metrics.on_retry
@@ -164,3 +170,8 @@ def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings:
     siblings.on("forget_refusals", lambda _: gateway.callers.forget_refusals())
     siblings.on("purge_cache", gateway.caches.purged)
     siblings.on("cache_sizes", lambda _: gateway.caches.sizes())
+
+
+def _without_store(metrics: Metrics, outage: Outage, ask: Ask, down: StoreDown) -> None:
+    metrics.on_fallback(ask.charges)
+    outage.could_not(ask.kind, down)

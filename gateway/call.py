@@ -8,12 +8,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.callers import Callers
-from gateway.core.ask import NOTHING
+from gateway.core.ask import NOTHING, Ask
 from gateway.core.headers import FieldWriter
 from gateway.core.http.client_address import Network
 from gateway.core.http.hop import Hop
 from gateway.core.http.timestamps import DateLine
-from gateway.core.limits import Charge, Decision
+from gateway.core.limits import Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
 from gateway.guards.breakers import Breakers, Passage
@@ -26,7 +26,7 @@ from gateway.modules.cache.caches import Caches
 from gateway.modules.credentials.supply import Supply
 from gateway.record import CALLER, OWN, UNKNOWN, CallRecord, RecordSink
 from gateway.settings import Settings
-from gateway.store import Store
+from gateway.store import Store, StoreDown
 from gateway.store.outage.fallback import Fallback
 from gateway.upstream.directory import Upstreams
 from gateway.wire.memo import Memo
@@ -147,7 +147,7 @@ class Gateway:
     wall_clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     handle: Callable[[Request], Coroutine[Any, Any, None]]
-    on_fallback: Callable[[Sequence[Charge]], None]
+    on_fallback: Callable[[Ask, StoreDown], None]
     on_retry: Callable[[str, str, str], None]
     on_stop: Callable[[CallRecord, Retry, Stop], None]
     on_checked: Callable[[CallRecord], None]

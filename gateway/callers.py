@@ -31,7 +31,7 @@ class Callers:
         self._remembered: Memo[tuple[object, ...], Ask] = Memo(MOST_CALLERS)
 
     def forget(self) -> None:
-        """Other policies are in force."""
+        """Forget everybody: other policies are in force."""
         self._places.clear()
         self._remembered.forget()
 

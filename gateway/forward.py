@@ -15,6 +15,7 @@ from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.held import HeldAnswer
 from gateway.upstream.pool import Pool
+from gateway.wire.body import BodyFailed
 from gateway.wire.response_head import ResponseHead
 
 _NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
@@ -96,14 +97,22 @@ async def attempt(
         if body is not None and body.failure is not None and not body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
         if call.passage is not None and (body is not None or head.upgrade):
-            head_arrived(call, head)
+            head_arrived(call, head, upload.waited_s)
     except BaseException as failure:
         upload.stop()
         exchange.abort()
-        if upload.failure is not None and isinstance(failure, UpstreamFailed):
-            raise upload.failure from None
+        if upload.task is not None and isinstance(failure, UpstreamFailed):
+            _blame_caller(upload, failure, pool.upstream.timeouts.total_us)
         raise
     return exchange
+
+
+def _blame_caller(upload: Upload, failure: UpstreamFailed, total_us: int) -> None:
+    """Raises BodyFailed when the attempt failed because the caller broke its body off, or took too long over it."""
+    if upload.failure is not None:
+        raise upload.failure from None
+    if failure.error == "total_timeout" and upload.let_wait(total_us / 1e6):
+        raise BodyFailed("timeout") from None
 
 
 def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, again: Again | None) -> None:

@@ -55,10 +55,13 @@ def give_back(call: Call) -> None:
     attempt_ended(call, Counts.IGNORE, 0.0)
 
 
-def head_arrived(call: Call, answer: ResponseHead) -> None:
-    """A probe has done its work when the answer begins: its body, or its tunnel, may go on for hours."""
+def head_arrived(call: Call, answer: ResponseHead, waited_s: float) -> None:
+    """A probe has done its work when the answer begins: its body, or its tunnel, may go on for hours.
+
+    waited_s  of that time for the caller
+    """
     if call.passage is not None and call.passage.standing.probe:
-        took_s = call.gateway.clock() - call.forwarded_at
+        took_s = call.gateway.clock() - call.forwarded_at - waited_s
         attempt_ended(call, call.policies.classes.counted("", answer.status), took_s)
 
 

@@ -33,7 +33,7 @@ from gateway.wire.body import BodyFailed
 AGAIN_S = 2
 ONLY_POST = Refusal(BAD_REQUESTS[405], "Webhooks are sent by POST.", extra_fields=(("Allow", "POST"),))
 UNKNOWN = Refusal(NO_ROUTE, "There is no such source of webhooks.")
-FULL = Refusal(INTAKE_FULL, "As many webhooks wait as may be kept.", retry_after_s=AGAIN_S)
+FULL = Refusal(INTAKE_FULL, "The intake is full: as many webhooks wait as it may keep.", retry_after_s=AGAIN_S)
 UNAVAILABLE = Refusal(INTAKE_UNAVAILABLE, "The webhook cannot be kept right now.", retry_after_s=AGAIN_S)
 
 

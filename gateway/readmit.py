@@ -53,7 +53,7 @@ async def _ask_store(call: "Call", again: Ask) -> Stop | int | None:
     except StoreDown as down:
         record = call.record
         record.store_error, record.error_detail = down.kind, record.error_detail or str(down)
-        gateway.on_fallback(again.charges)
+        gateway.on_fallback(again, down)
         if gateway.fallback.denies(again.charges):
             return Stop.LIMIT
         _, decision = await gateway.fallback.admit(again, "")

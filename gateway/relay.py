@@ -50,10 +50,7 @@ async def relay(call: Call, exchange: Answered) -> None:
         else:
             await _stream(call, head, body, chunked)
     except BodyFailed as failure:
-        record.aborted_by = "upstream"
-        error = "idle_timeout" if failure.reason == "timeout" else "cut"
-        record.error_class = call.policies.classes.errors[error].name
-        record.error_detail = f"response body {failure.reason}"
+        _blame(call, failure.reason)
         if chunked or "Content-Length" in answer.headers:
             connection.break_off()
         else:
@@ -61,6 +58,19 @@ async def relay(call: Call, exchange: Answered) -> None:
         return
     if connection.write_paused:
         await connection.drain()
+
+
+def _blame(call: Call, reason: str) -> None:
+    """Note whose fault it is that the body will never be complete."""
+    record = call.record
+    if reason == "unread":
+        record.aborted_by, record.error_class = "client", "client_closed"
+        record.error_detail = "the caller read its answer too slowly"
+        return
+    record.aborted_by = "upstream"
+    error = "idle_timeout" if reason == "timeout" else "cut"
+    record.error_class = call.policies.classes.errors[error].name
+    record.error_detail = f"response body {reason}"
 
 
 def _last(call: Call, body: Readable, data: bytes, chunked: bool) -> bytes:

@@ -17,10 +17,12 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
     """Release the upstream socket and the concurrency slots. Never raises, never waits."""
     gateway, record = call.gateway, call.record
     until_head_s = record.upstream_s
-    if upload is not None and upload.task is not None and not upload.task.done():
-        upload.stop()
-        if exchange is not None:
-            exchange.abort()
+    if upload is not None and upload.task is not None:
+        until_head_s -= upload.waited_s
+        if not upload.task.done():
+            upload.stop()
+            if exchange is not None:
+                exchange.abort()
     if exchange is not None:
         record.upstream_s = gateway.clock() - call.forwarded_at
         if exchange.transport is not None:
@@ -38,8 +40,8 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
     if error_class is not None and exchange is not None and exchange.head is not None:
         _classify(call, exchange.head, error_class)
     if call.passage is not None:
-        if record.attempts:  # slow is an answer that let wait for itself, not a caller who reads slowly
-            until_head_s = record.attempts[-1]["upstream_ms"] / 1e3
+        if record.attempts:  # slow is an answer that let wait for itself, not a caller who sends or reads slowly
+            until_head_s = record.attempts[-1]["upstream_ms"] / 1e3 - (upload.waited_s if upload is not None else 0.0)
         counts = classes.counted(record.error_class, record.upstream_status)
         attempt_ended(call, counts, until_head_s)
 

@@ -34,5 +34,5 @@ def _refusal(call: Call, credential: Credential, none: NoToken) -> Refusal:
         detail = f"Credentials {credential.name} were refused: somebody has to authorize the gateway again."
         return Refusal(CREDENTIALS_REFUSED, detail, retry_after_s=wait_s)
     record.error_class = UNAVAILABLE
-    detail = f"No token could be had for credentials {credential.name}."
+    detail = f"No token could be obtained for credentials {credential.name}."
     return Refusal(CREDENTIALS_UNAVAILABLE, detail, retry_after_s=wait_s)

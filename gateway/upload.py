@@ -1,6 +1,7 @@
 """The request's body on its way up: already at hand as a whole, or pumped while the answer is awaited."""
 
 import asyncio
+from time import monotonic
 
 from gateway.core.http.fields import chunk, last_chunk
 from gateway.listener.connection import CONTINUE
@@ -12,11 +13,12 @@ from gateway.wire.body import BodyFailed, BodyStream
 class Upload:
     """One call's body. It is kept for further attempts, as far as `keep` says.
 
-    whole    all of it as it is sent, once that is known; b"" = there is none
-    failure  set when the caller broke it off
+    whole     all of it as it is sent, once that is known; b"" = there is none
+    failure   set when the caller broke it off
+    waited_s  how long the present attempt waited for the caller to send more, while nothing was answered
     """
 
-    __slots__ = ("_keep_bytes", "_kept", "body", "chunked", "failure", "task", "whole")
+    __slots__ = ("_keep_bytes", "_kept", "_waits_since", "body", "chunked", "failure", "task", "waited_s", "whole")
 
     def __init__(self, body: BodyStream | None, chunked: bool) -> None:
         self.body = body
@@ -24,6 +26,8 @@ class Upload:
         self.whole: bytes | None = b"" if body is None else None
         self.task: asyncio.Task[None] | None = None
         self.failure: BodyFailed | None = None
+        self.waited_s = 0.0
+        self._waits_since = 0.0  # 0 = it does not
         self._kept: list[bytes] = []
         self._keep_bytes = 0
 
@@ -42,6 +46,7 @@ class Upload:
     def begin(self) -> bytes:
         """What can be sent with the head: all that there is so far."""
         body = self.body
+        self.waited_s = 0.0
         if self.whole is not None or body is None:
             return self.whole or b""
         earlier, fresh = b"".join(self._kept), body.take()
@@ -62,6 +67,11 @@ class Upload:
         if self.task is not None and not self.task.done():
             self.task.cancel()
 
+    def let_wait(self, of_s: float) -> bool:
+        """Whether it was the caller who was waited for, for most of so many seconds until now."""
+        waiting_s = monotonic() - self._waits_since if self._waits_since else 0.0
+        return 2 * (self.waited_s + waiting_s) > of_s
+
     async def halt(self) -> bool:
         """Stop sending and wait until nothing is sent any more. Whether everything had been."""
         task, self.task = self.task, None
@@ -77,7 +87,7 @@ class Upload:
         if request.head.expects_continue and not body.size:
             request.connection.write(CONTINUE)
         try:
-            while data := await body.read():
+            while data := await self._more(exchange, body):
                 self._remember(data)
                 exchange.write(self._framed(data))
                 if exchange.write_paused:
@@ -91,6 +101,14 @@ class Upload:
             if body.trailers:
                 exchange.last_use = True
         exchange.await_answer(within_us / 1e6)
+
+    async def _more(self, exchange: Exchange, body: BodyStream) -> bytes:
+        self._waits_since = began = monotonic()
+        data = await body.read()
+        self._waits_since = 0.0
+        if exchange.head is None:
+            self.waited_s += monotonic() - began
+        return data
 
     def _remember(self, data: bytes) -> None:
         assert self.body is not None

@@ -19,6 +19,7 @@ from gateway.core.upstream import Upstream
 from gateway.ending import Ending
 from gateway.guards.census import Census
 from gateway.listener.listener import Listener
+from gateway.listener.tls import Certificates
 from gateway.modules.hooks import Hooks
 from gateway.observe.log.logger import dropped_lines
 from gateway.observe.metrics.levels import Levels
@@ -52,6 +53,7 @@ class WorkerView:
     census: Census
     ending: Ending
     hooks: Hooks | None = None
+    certificates: Certificates = field(default_factory=Certificates)
     lookout: Lookout = field(init=False)
 
     @property
@@ -71,7 +73,7 @@ class WorkerView:
 
     @property
     def draining(self) -> bool:
-        """Told to stop, or to look as if."""
+        """Whether the worker was told to stop, or an operator has begun a drain."""
         return self.ending.draining or self.switches.draining
 
     def store_status(self) -> Mapping[str, object]:
@@ -87,11 +89,11 @@ class WorkerView:
         return upstreams_of(self.policies, connection, tenant)
 
     async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
-        """As calls are looked at."""
+        """Who these credentials stand for, found out as for a call."""
         return await self.gateway.authenticator.authenticate(schemes, headers)
 
     async def forget_refusals(self) -> None:
-        """What was used up may be so no more."""
+        """Have every worker forget refusals it repeats from memory: an operator has changed counters."""
         await self.siblings.ask_all("forget_refusals", {}, timeout_s=FORGET_S)
 
     def checks(self) -> Sequence[Check]:
@@ -100,7 +102,7 @@ class WorkerView:
         return (
             Check("policies", True, self.policies.version),
             Check("listener", self.listener.accepting, str(self.settings.listen)),
-            Check("store", self.outage.up or not denied, self.outage.in_words()),
+            Check("store", self.outage.well or not denied, self.outage.in_words()),
         )
 
     def breaker_changed(self, guard: Guard, change: Change) -> None:
@@ -113,18 +115,19 @@ class WorkerView:
         return await asyncio.to_thread(self.metrics.text, accept)
 
     def levels(self) -> Levels:
-        """What is read off rather than counted."""
+        """The levels that are read off when metrics are asked for."""
         gateway = self.gateway
         return Levels(
             in_flight=Counter(call.record.route for call in gateway.calls),
             open_connections={"calls": self.listener.open_sockets},
             upstream_connections={name: (pool.active, pool.idle) for name, pool in gateway.upstreams.pools().items()},
-            store_up=self.outage.up,
+            store_up=self.outage.well,
             breaker_keys=self.census.counts,
             slots=gateway.leases.slots(),
             webhooks=self.hooks.levels if self.hooks is not None else {},
             top_rejected=self.lookout.top_rejected(),
             kept=gateway.caches.levels(),
+            certificates={**self.certificates.ends_s, **gateway.upstreams.certificates_end_s()},
         )
 
     def facts(self) -> Mapping[str, Any]:

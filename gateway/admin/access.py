@@ -65,7 +65,7 @@ class Access:
         self._bound = settings.admin.host.lower() if settings.admin is not None else ""
 
     def middleware(self) -> Middleware:
-        """As aiohttp wants it."""
+        """The checks as an aiohttp middleware: refuse, or make room for the request and let the handler answer it."""
         bulkhead = Bulkhead()
 
         @web.middleware
@@ -111,7 +111,7 @@ class Access:
             said = hdrs.AUTHORIZATION in request.headers
             if said:
                 self._denials.tell(request)
-            wrong = "The admin token that was sent is not right." if scheme.lower() == "bearer" else _HOW
+            wrong = "The admin token is wrong." if scheme.lower() == "bearer" else _HOW
             raise AdminProblem(401, "TOKEN_REQUIRED", wrong if said else _HOW, _CHALLENGE)
 
     def _is_ours(self, name: str) -> bool:
@@ -145,7 +145,7 @@ def most_body_bytes(path: str) -> int:
 
 
 def too_large(path: str) -> AdminProblem:
-    """Its body is longer than that."""
+    """The problem 413 for a body longer than `most_body_bytes`."""
     return AdminProblem(413, "CONTENT_TOO_LARGE", f"A body may have at most {most_body_bytes(path):,} bytes here.")
 
 
@@ -163,7 +163,7 @@ def is_public(path: str) -> bool:
 def _from_aiohttp(path: str, error: web.HTTPException) -> AdminProblem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        detail = f"{error.method} is not allowed here; {allowed} would be."
+        detail = f"{error.method} is not allowed here; allowed: {allowed}."
         return AdminProblem(405, "METHOD_NOT_ALLOWED", detail, {hdrs.ALLOW: allowed})
     if error.status == 404:
         return AdminProblem(404, "NOT_FOUND", "There is nothing here; /-/openapi.json lists what there is.")

@@ -6,8 +6,8 @@ from gateway.observe.log.logger import event
 from gateway.observe.log.text import readable
 
 
-def audit(request: web.Request, message: str, action: str, before: object, after: object) -> None:
-    """Tell of one change, when it has been made."""
+def audit(request: web.Request, message: str, action: str, before: object, after: object, reason: str = "") -> None:
+    """Tell of one change, when it has been made. `reason`: in the words of who made it, "" = nothing was said."""
     event(
         "admin.mutation",
         message,
@@ -17,4 +17,5 @@ def audit(request: web.Request, message: str, action: str, before: object, after
         target=readable(request.raw_path.partition("?")[0]),
         before=before,
         after=after,
+        reason=reason or None,
     )

@@ -25,7 +25,7 @@ class Query(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What an operation wants to be sent."""
+    """The request body of an operation: its JSON Schema, an example, its media type."""
 
     schema: Schema
     example: Any
@@ -62,14 +62,14 @@ async def read_order(request: web.Request, wanted: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {wanted}.")
+        raise AdminProblem(400, "BAD_ORDER", f"The body must be an object like {wanted}.")
     return document
 
 
 def check_members(order: Mapping[str, Any], needed: set[str], optional: set[str], wanted: str) -> None:
     """Raise AdminProblem unless the order has these members and no others."""
     if not needed <= order.keys() <= needed | optional:
-        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {wanted}.")
+        raise AdminProblem(400, "BAD_ORDER", f"The body must be an object like {wanted}.")
 
 
 def segments(request: web.Request, behind: str) -> list[str]:

@@ -65,11 +65,11 @@ class Lookout:
         hear_events(self._hear)
 
     def close(self) -> None:
-        """Hear of nothing any more."""
+        """Stop listening to events."""
         hear_no_events(self._hear)
 
     def top_rejected(self) -> Mapping[tuple[str, str], int]:
-        """By limit and rank."""
+        """How often those were refused who were refused most, by (limit, rank among its callers)."""
         return self._heavy.ranked("rejected")
 
     def report(self) -> dict[str, Any]:

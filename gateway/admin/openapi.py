@@ -28,11 +28,11 @@ EVERYWHERE = (400, 401, 421, 429)
 """Problems that any operation can have. A 500 is a mistake of ours, not part of what is described."""
 MUTATIONS = (403, 413)
 TITLES = {
-    400: "The request is not one, or its body is not what it should be.",
+    400: "The request or its body is malformed.",
     401: "No token, or not the right one.",
-    403: "A page of another site wants to change something.",
+    403: "A page of another site asked for a change.",
     404: "There is no such thing.",
-    409: "Not as it stands; `detail` says why.",
+    409: "Not possible in the current state; `detail` says why.",
     413: "The body is too large.",
     415: "The body is of another media type.",
     421: "`Host` is not a name of this host, and there is no token.",
@@ -43,7 +43,7 @@ TITLES = {
 
 
 def openapi(endpoints: Sequence[Endpoint]) -> Document:
-    """The whole document."""
+    """The OpenAPI 3.1 document of all operations."""
     paths: dict[str, Document] = {}
     for endpoint in endpoints:
         operations = paths.setdefault(endpoint.path, {})

@@ -21,7 +21,7 @@ class AdminProblem(Exception):
         self.fields = fields or {}
 
     def response(self) -> web.Response:
-        """The answer."""
+        """The problem as an answer: `application/problem+json` (RFC 9457)."""
         document = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -34,7 +34,7 @@ class AdminProblem(Exception):
 
 
 def unavailable(down: StoreDown) -> AdminProblem:
-    """The store did not answer."""
+    """The problem 503 for a store that did not answer."""
     return AdminProblem(503, "STORE_UNAVAILABLE", f"The store does not answer ({down.kind}).", {"Retry-After": "1"})
 
 

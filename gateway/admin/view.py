@@ -38,7 +38,7 @@ class ReloadOutcome(Protocol):
 
 
 class Reloads(Protocol):
-    """Who reloads."""
+    """What reads policies and settings again."""
 
     @property
     def last(self) -> ReloadOutcome | None:

@@ -25,7 +25,7 @@ ANSWERED = Fetched()
 
 
 async def fetch(call: Call, upload: Upload) -> Answered | Refusal:
-    """Admit and forward."""
+    """Admit the call and forward it; the refusal if it is not admitted."""
     if not call.ask.empty:
         refusal = await admit(call)
         if refusal is not None:
@@ -34,7 +34,7 @@ async def fetch(call: Call, upload: Upload) -> Answered | Refusal:
 
 
 async def fetch_admitted(call: Call, upload: Upload) -> Answered | Refusal:
-    """Forward: the call has been charged."""
+    """Forward a call that has been charged already."""
     assert call.alike is not None, "who was admitted has been identified"
     try:
         got = await call.alike.forward(call, upload)

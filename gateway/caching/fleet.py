@@ -116,7 +116,7 @@ class _Lease:
             self._timer = self._in_time()
 
     def end(self, outcome: Outcome) -> None:
-        """Told what became of the flight."""
+        """Tell the other workers what became of the flight."""
         self._timer.cancel()
         self._fleet.release(self._place, self._token, *_LASTS.get(outcome, ("", 0)))
 

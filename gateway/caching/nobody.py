@@ -23,13 +23,13 @@ class Nobody:
         self.scheme = call.request.connection.scheme
 
     def write(self, data: bytes) -> None:
-        """Thrown away."""
+        """Drop the data: nobody reads it."""
 
     async def drain(self) -> None:
-        """Everything has been read."""
+        """Return at once: there is nobody to wait for."""
 
     def abort(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is no socket."""
 
     break_off = abort
 

@@ -37,7 +37,7 @@ class Subject(NamedTuple):
 
     @property
     def values(self) -> dict[str, str]:
-        """Of key parts."""
+        """The values of the key parts that are known."""
         return {name: value for name, value in (("connection", self.connection), ("tenant", self.tenant)) if value}
 
 

@@ -26,7 +26,7 @@ OnChange = Callable[[Guard, Change], None]
 
 
 def ignore_change(_guard: Guard, _change: Change) -> None:
-    """For those who do not want to know."""
+    """Tell nobody of a transition."""
 
 
 class Judge(Protocol):
@@ -119,7 +119,7 @@ class Breakers:
         self.ended(passage, Counts.IGNORE, 0.0)
 
     async def close(self) -> None:
-        """Tell what is left. Idempotent."""
+        """Report to the store what was not reported yet. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._flush()

@@ -33,7 +33,7 @@ class Census:
         self._looking = asyncio.create_task(self._look_on(), name="census of breakers")
 
     def use(self, breakers: Mapping[str, Breaker]) -> None:
-        """Look for these from now on."""
+        """Count the keys of these breakers from now on."""
         self._breakers = {name: breaker for name, breaker in breakers.items() if breaker.shared}
         known = self.counts
         self.counts = {key: known.get(key, 0) for key in self._summed(Counter())}
@@ -45,7 +45,7 @@ class Census:
             self._looking = None
 
     async def look(self) -> None:
-        """Count now. Raises StoreDown."""
+        """Count the keys of breakers that are not closed. Raises StoreDown."""
         guards = [guard for key in await self._store.troubled() if (guard := self._guard(key)) is not None]
         found: Counter[tuple[str, State]] = Counter()
         for first in range(0, len(guards), AT_ONCE):

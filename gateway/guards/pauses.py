@@ -14,7 +14,7 @@ OnPause = Callable[[Guard, int], None]
 
 
 def ignore_pause(_guard: Guard, _wait_us: int) -> None:
-    """For those who do not want to know."""
+    """Tell nobody of a pause."""
 
 
 class Keeper(Protocol):

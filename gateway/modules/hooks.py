@@ -44,7 +44,7 @@ class Queue:
         self._most = most
 
     async def show(self, *, tries: int = 0, dead: int = 0) -> Standing:
-        """How it stands. Raises StoreDown."""
+        """How the queue stands. Raises StoreDown."""
         self.seen = await self._office.show(self.name, tries=tries, dead=dead)
         return self.seen
 
@@ -103,12 +103,12 @@ class Hooks:
         line = {
             "timestamp": rfc3339(int(time() * 1e6)),
             "instance": self._instance,
-            "message": "Somebody wants to see whether this arrives",
+            "message": "A test event: an operator wants to see whether it arrives",
         }
         return await self.outbox.test(target, line)
 
     def wake(self, queues: Sequence[str]) -> None:
-        """There is more in these queues."""
+        """Wake the couriers of these queues: there is more to deliver."""
         for name in queues:
             self.queues[name].courier.wake()
 

@@ -29,7 +29,7 @@ class Batch:
         self._records.append(record)
 
     def flush(self) -> None:
-        """Pass on what is there now."""
+        """Pass the records collected so far on to every sink."""
         records, self._records = self._records, []
         for sink in self._sinks:
             emit = sink.emit

@@ -6,7 +6,7 @@ from gateway.core.access.credentials import Credential, OAuth
 
 
 def credential_values(credential: Credential) -> dict[str, Any]:
-    """Without the secret."""
+    """A credential as JSON, without its secret."""
     return {
         "upstream": credential.upstream,
         "match": dict(credential.match),
@@ -27,7 +27,7 @@ def _oauth_values(oauth: OAuth) -> dict[str, Any]:
 
 
 def credential_text(credential: Credential) -> str:
-    """In one line."""
+    """A credential in one line for people, without its secret."""
     whose = ", ".join(f"{name}={value}" for name, value in credential.match) or "everybody"
     where = credential.header or f"parameter {credential.parameter}"
     return f"{credential.kind} in {where} for {credential.upstream}, of {whose}"

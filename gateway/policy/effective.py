@@ -261,6 +261,7 @@ def duration(time_us: int) -> str:
 
 
 def place(upstream: Upstream) -> str:
+    """The URL of an upstream as policies write it."""
     if upstream.builtin_echo:
         return "builtin:echo"
     if upstream.unix_path:

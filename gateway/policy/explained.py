@@ -10,7 +10,7 @@ from gateway.core.grant import Grant, granted
 from gateway.core.guards import Breaker, Guard, Standing
 from gateway.core.headers import retry_after_s, violated, whole_seconds
 from gateway.core.keys import KeyFrom, KeyPart, readable
-from gateway.core.limits import Decision, Mode, Posture, Verdict
+from gateway.core.limits import Decision, Limit, Mode, Posture, Verdict
 from gateway.core.policy import PolicySet, Route
 from gateway.core.preview.explain import Explanation, LimitCase, Passed
 from gateway.core.retry import Repeat, Retry
@@ -134,20 +134,24 @@ def _limit(case: LimitCase, verdicts: Mapping[str, Verdict], grant: Grant | None
     if case.override is not None:
         document["override"] = dict(case.override.match)
     if grant is not None:
-        ends_in_s = whole_seconds(grant.until_us - now_us)
-        given = {"limit": grant.quota, "instead_of": limit.quota, "ends_in_s": ends_in_s}
-        document["granted"] = {**given, "reason": grant.reason}
+        document["granted"] = {
+            "limit": grant.quota,
+            "instead_of": limit.quota,
+            "ends_in_s": whole_seconds(grant.until_us - now_us),
+            "reason": grant.reason,
+        }
     if case.measure is not None:
         document["cost_from"] = case.measure.source.value
     document |= _verdict(verdicts.get(limit.name))
     if limit.shadow is not None and not case.why_not:
-        variant = limit.shadow
-        document["shadow"] = {
-            "algorithm": variant.algorithm.value,
-            "amount": amount(variant),
-            **_verdict(verdicts.get(variant.name)),
-        }
+        document["shadow"] = _variant(limit.shadow, verdicts)
     return document
+
+
+def _variant(limit: Limit, verdicts: Mapping[str, Verdict]) -> Document:
+    """A limit that is tried in shadow beside another."""
+    verdict = _verdict(verdicts.get(limit.name))
+    return {"algorithm": limit.algorithm.value, "amount": amount(limit), **verdict}
 
 
 def _verdict(verdict: Verdict | None) -> Document:

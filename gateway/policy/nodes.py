@@ -63,7 +63,7 @@ class Node:
         return node
 
     def plain(self) -> Plain:
-        """The value without places."""
+        """The value as plain Python objects, without the places in the file."""
         value = self.value
         if isinstance(value, dict):
             return {name: child.plain() for name, child in value.items()}

@@ -22,7 +22,7 @@ def is_inline(node: Node | None, holds_secret: Callable[[str], object], what: st
     if is_reference(node.value) or not holds_secret(node.value):
         return False
     findings.error(
-        node.where, "inline-secret", f"{what} must not stand in the file", "refer to it: env:NAME or file:/path"
+        node.where, "inline-secret", f"{what} must not be written in the file", "refer to it: env:NAME or file:/path"
     )
     return True
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from gateway.policy.compile.hooks import webhooks_of
 from gateway.policy.compile.intake import intake_of
 from gateway.policy.files import STDIN, read_text, shown
 from gateway.policy.findings import Findings, PolicyError, PolicyErrors, TooManyErrors, Where
+from gateway.policy.models.remote_url import is_loopback
 from gateway.policy.models.settings import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
@@ -76,7 +76,7 @@ def policies_of(settings: frozen.Settings) -> Path:
 
     A place that somebody gave is not looked at: who reads it says what is wrong with it."""
     if dict(settings.sources).get("policies") == "default" and not settings.policies.exists():
-        message = "the settings do not say where the policies are, and nothing is here, the default"
+        message = "the settings do not say where the policies are, and there is nothing at the default place"
         missing = PolicyError(str(settings.policies), 0, 0, "not-found", message, "policies: PATH, or -p PATH")
         raise PolicyErrors([missing])
     return settings.policies
@@ -176,17 +176,10 @@ def _admin_token(
     token = dereference(model.admin_token, node, env, findings) if model.admin_token else None
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         findings.error(node.where, "weak-secret", f"the admin token must have at least {MIN_TOKEN_CHARS} characters")
-    if admin is not None and not model.admin_token and not _is_loopback(admin.host):
+    if admin is not None and not model.admin_token and not is_loopback(admin.host):
         message = f"others can reach {admin}: that needs an admin_token"
         findings.error(root.at("admin").where, "admin-open", message, "admin_token: env:NAME or file:/path")
     return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _sources(settings: object, root: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:

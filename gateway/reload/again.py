@@ -16,12 +16,12 @@ class Again:
         self._gap_s = FIRST_S
 
     def after(self, outcome: Outcome, now_s: float) -> None:
-        """A reload has ended like this."""
+        """Plan the next try: later each time, if what went wrong may pass by itself; none otherwise."""
         if outcome.may_pass:
             self._due_s, self._gap_s = now_s + self._gap_s, min(2 * self._gap_s, MOST_S)
         else:
             self._due_s, self._gap_s = inf, FIRST_S
 
     def due(self, now_s: float) -> bool:
-        """Whether it is time."""
+        """Whether it is time for the next try."""
         return now_s >= self._due_s

@@ -36,7 +36,7 @@ async def prepare(gateway: Gateway, settings: Settings, policies: PolicySet) -> 
 
 
 async def discard(gateway: Gateway, prepared: Prepared) -> None:
-    """What was prepared will not be used."""
+    """Close what was prepared and will not be used."""
     await prepared.authenticator.close(shared_with=gateway.authenticator)
 
 

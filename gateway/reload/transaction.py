@@ -13,11 +13,11 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Protocol
 
+from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
 from gateway.core.preview.policy_diff import counts, diff
 from gateway.observe.log.logger import event
@@ -117,7 +117,7 @@ class Reload:
             return self._outcome("failed", why, monotonic(), detail=f"the worker that reloads: {answer.missing}")
         return Outcome(**answer.payload)
 
-    # Leading --------------------------------------------------------------------------------------
+    # -- leading
 
     def _lead(self, _told: Mapping[str, Any]) -> None:
         if self._leading is None and self._sources is not None:
@@ -159,7 +159,7 @@ class Reload:
             try:
                 outcome = await self._read(why, began)
             except Exception as error:  # an error of ours: the set in force stays
-                event("policy.failed", "Reload met an error of ours", "error", exc_info=error)
+                event("policy.failed", "Reload met an internal error", "error", exc_info=error)
                 outcome = self._outcome("failed", why, began, detail=f"{type(error).__name__}: {error}")
             finally:
                 if not quiet:
@@ -224,11 +224,11 @@ class Reload:
         return [f"worker {one.worker}: {one.missing}" for one in answers if one.missing not in ("", "gone")]
 
     def _outcome(self, result: str, why: str, began: float, **more: Any) -> Outcome:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = rfc3339(time_ns() // 1000)
         took_ms = round((monotonic() - began) * 1000)
         return Outcome(result, self._worker.policies.version, why, now, took_ms, **more)
 
-    # Every worker ---------------------------------------------------------------------------------
+    # -- every worker
 
     async def _prepare(self, asked: Mapping[str, Any]) -> None:
         assert self._directory is not None, "editions come in files"

@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     read: int
 
     def fetched(self) -> "Piece":
-        """Itself."""
+        """The piece itself: its lines are here already."""
         return self
 
 
@@ -38,7 +38,7 @@ class Span(NamedTuple):
     read: int
 
     def fetched(self) -> Piece:
-        """Its lines. Raises OSError."""
+        """The piece with the lines of this span, read from the file. Raises OSError."""
         with self.path.open("rb") as file:
             if self.start:
                 file.seek(self.start - 1)

@@ -50,7 +50,7 @@ class Report:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, outcomes: Iterable[Outcome]) -> None:
-        """Count these too."""
+        """Count these outcomes, too."""
         for outcome in outcomes:
             self._count(outcome)
 

@@ -111,7 +111,7 @@ class Siblings:
         else:
             self._tell(worker, what, payload)
 
-    # Sending --------------------------------------------------------------------------------------
+    # -- sending
 
     def _send(self, kind: Kind, to: int, question: int, body: object) -> bool:
         """False: not sent, for the supervisor does not read or the message is too long."""
@@ -142,7 +142,7 @@ class Siblings:
         finally:
             del self._questions[number]
 
-    # Being asked ----------------------------------------------------------------------------------
+    # -- being asked
 
     async def _own_answer(self, what: str, payload: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """(answer, what went wrong)."""
@@ -184,7 +184,7 @@ class Siblings:
             self._send(Kind.ANSWER, asked.sender, asked.question, [{}, "its answer is too long"])
 
     def received(self, message: Message) -> None:
-        """For the line's protocol."""
+        """Act on a message from the supervisor; for the line's protocol alone."""
         if message.kind is Kind.ASK:
             what, payload = unpack(message.body)
             self._work(self._answer(message, what, payload))

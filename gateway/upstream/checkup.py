@@ -51,7 +51,7 @@ class Timed:
         self._began = self._loop.time()
 
     def step(self, name: str, ok: bool | None, detail: str, **facts: Any) -> Step:
-        """What has just been done."""
+        """The step that has just been done, timed since the one before."""
         began, self._began = self._began, self._loop.time()
         return Step(name, ok, round((self._began - began) * 1e3, 3), detail, facts)
 

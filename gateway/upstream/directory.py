@@ -1,12 +1,14 @@
 """All upstreams of the loaded policies, each with its pool."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from gateway.core.policy import PolicySet
 from gateway.core.upstream import Upstream
+from gateway.upstream.connect import tls_context
 from gateway.upstream.echo import EchoUpstream
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
@@ -31,7 +33,7 @@ class Upstreams:
         self._echo: EchoUpstream | None = None
 
     async def load(self, policies: PolicySet) -> None:
-        """`prepare` and `use` in one."""
+        """Prepare and use the upstreams of a policy set at once, as at the start."""
         self.use(await self.prepare(policies))
 
     async def prepare(self, policies: PolicySet) -> Ready:
@@ -65,6 +67,18 @@ class Upstreams:
     def pools(self) -> Mapping[str, Pool]:
         """All pools by upstream name, for metrics and status."""
         return self._now.by_name
+
+    def read_certificates(self) -> Mapping[Pool, ssl.SSLContext | None]:
+        """What the files say now that upstreams name in `tls`, for `Pool.use`. Raises OSError for unusable ones."""
+        pools = (
+            pool for pool in self._now.pools.values() if pool.upstream.tls_ca_file or pool.upstream.tls_certificate
+        )
+        return {pool: tls_context(pool.upstream) for pool in pools}
+
+    def certificates_end_s(self) -> Mapping[str, int]:
+        """When the client certificates end, seconds since 1970, by `upstream:NAME`."""
+        ends = ((name, pool.certificate_ends_s) for name, pool in self._now.by_name.items())
+        return {f"upstream:{name}": end for name, end in ends if end is not None}
 
     async def close(self) -> None:
         """Close every socket that is not in use, and the echo upstream."""

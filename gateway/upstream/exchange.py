@@ -63,7 +63,7 @@ class Exchange(Writing):
         self.served = 0
         self.whole: bytes | None = None
 
-    # Socket events
+    # -- socket events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected (and, with TLS, verified)."""
@@ -103,7 +103,7 @@ class Exchange(Writing):
         else:
             self._read_body(data)
 
-    # What `forward` uses
+    # -- what `forward` uses
 
     def send(
         self,
@@ -220,9 +220,9 @@ class Exchange(Writing):
         if self.head is None:
             self._fail("total_timeout" if self._loop.time() >= self._end else self._late)
         elif self.body is not None:
-            self.body.fail("timeout")
+            self.body.fail("unread" if self.body.paused else "timeout")
 
-    # Parsing
+    # -- parsing
 
     def _read_heads(self) -> None:
         while self.head is None:

@@ -25,10 +25,10 @@ class HeldAnswer:
         self.address = exchange.address
 
     def release(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: the socket was given back when the answer was held."""
 
     def abort(self) -> None:
-        """There is nothing to drop."""
+        """Do nothing: there is no socket to drop."""
 
 
 async def hold(exchange: Exchange) -> HeldAnswer | None:

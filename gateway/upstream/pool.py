@@ -1,8 +1,10 @@
 """Keep-alive sockets of one upstream. Last in, first out, so that a quiet pool shrinks by itself."""
 
 import asyncio
+import ssl
 from collections.abc import Set
 
+from gateway.certificate_files import ends_s
 from gateway.core.retry import Budget, Share
 from gateway.core.upstream import Upstream
 from gateway.upstream.connect import Resolver, connect, tls_context
@@ -19,7 +21,8 @@ IDLE_CHECK_S = 1.0
 class Pool:
     """Sockets to one upstream, idle and busy. `upstream` may be replaced by a reload when the address is the same.
 
-    `calls` counts calls forwarded, however many attempts each took.
+    `calls` counts calls forwarded, however many attempts each took. `certificate_ends_s`: seconds since 1970 when the
+    client certificate ends; None = it has none.
     """
 
     def __init__(self, upstream: Upstream, parser: ResponseHeadParser, header_bytes: int = 64 * 1024) -> None:
@@ -28,6 +31,7 @@ class Pool:
         self._busy: set[Exchange] = set()
         self._resolver = Resolver(upstream, self._loop)
         self._tls = tls_context(upstream)
+        self.certificate_ends_s = ends_s(upstream.tls_certificate)
         self._sweeper = Sweeper(self._loop, SWEEP_S)
         self._idle_check: asyncio.TimerHandle | None = None
         self._closed = False
@@ -88,7 +92,7 @@ class Pool:
         return exchange
 
     def keep(self, exchange: Exchange) -> None:
-        """The exchange ended in a known state."""
+        """Keep the socket of an exchange that ended in a known state, for the next call."""
         self._busy.discard(exchange)
         exchange.busy = False
         if self._closed:
@@ -105,6 +109,11 @@ class Pool:
         self._sweeper.remove(exchange)
         if not exchange.busy and exchange in self._idle:
             self._idle.remove(exchange)
+
+    def use(self, tls: ssl.SSLContext | None) -> None:
+        """For sockets from now on: the upstream's certificates, read again."""
+        self._tls = tls
+        self.certificate_ends_s = ends_s(self.upstream.tls_certificate)
 
     def close(self) -> None:
         """Close what is idle now, and what is busy when it is released."""

@@ -57,7 +57,7 @@ class Tunnel:
             self.closed.set_result(None)
 
     def count(self, side: str, size: int) -> None:
-        """Account bytes received from a side."""
+        """Count bytes received from one side."""
         if side == "client":
             self.bytes_in += size
         else:

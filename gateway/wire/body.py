@@ -18,7 +18,10 @@ class Pausable(Protocol):
 
 
 class BodyFailed(Exception):
-    """The body will never be complete. `reason`: malformed, too_large, closed or timeout."""
+    """The body will never be complete.
+
+    reason  malformed, too_large, closed, timeout; or unread: there was no more time, and what had come was not taken
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

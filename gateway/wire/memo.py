@@ -51,12 +51,12 @@ class Memo(Generic[Key, Value]):
         return value
 
     def remember(self, key: Key, value: Value) -> None:
-        """Keep a value that took work."""
+        """Remember a value."""
         self.grow(self._weigh(value))
         self.young[key] = value
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget everything."""
         for generation in (self.young, self._old):
             for value in generation.values():
                 self._drop(value)

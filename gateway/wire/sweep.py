@@ -28,7 +28,7 @@ class Sweeper:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, member: Expiring) -> None:
-        """Watch a member. Idempotent."""
+        """Watch a member from now on. Idempotent."""
         self._members.add(member)
         if self._timer is None:
             self._timer = self._loop.call_later(self._tick_s, self._sweep)

@@ -16,6 +16,7 @@ from gateway.admin.operations.breakers import (
     read_force,
 )
 from gateway.admin.operations.local_breakers import force_everywhere, look_everywhere
+from gateway.admin.operations.reason import REASON
 from gateway.admin.operations.status import troubled
 from gateway.admin.operations.ttl import TTL
 from gateway.admin.problems import answer
@@ -23,17 +24,17 @@ from gateway.admin.view import AdminView
 
 
 async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """The breakers of the loaded set, and which callers' are not closed."""
+    """`GET /-/breakers`: the breakers of the loaded set, and which callers' are not closed."""
     return answer({"breakers": breaker_documents(view.policies), **await troubled(view)})
 
 
 async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """How one caller's breaker stands."""
+    """`GET /-/breakers/{breaker}/{key}`: how one caller's breaker stands."""
     return answer(await standing(view, find(view.policies, segments(request, BEHIND))))
 
 
 async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Force it, or give it back."""
+    """`POST /-/breakers/{breaker}/{key}`: hold one caller's breaker open or closed, or give it back."""
     target = find(view.policies, segments(request, BEHIND))
     order = read_force(await read_order(request, WANTED))
     before, after = await obey(view, request, target, order)
@@ -49,7 +50,7 @@ async def obey(view: AdminView, request: web.Request, target: Target, order: Ord
     else:
         change = None  # each worker tells its own
         after = await force_everywhere(view, target, order)
-    audit(request, "Breaker forced", "breaker.force", before, after)
+    audit(request, "Breaker forced", "breaker.force", before, after, order.reason)
     if change is not None:
         view.breaker_changed(target.guard, change)
     return before, after
@@ -91,10 +92,10 @@ ENDPOINTS = (
             {
                 "type": "object",
                 "required": ["state"],
-                "properties": {"state": {"enum": ["open", "closed", "auto"]}, "ttl": TTL},
+                "properties": {"state": {"enum": ["open", "closed", "auto"]}, "ttl": TTL, "reason": REASON},
                 "additionalProperties": False,
             },
-            {"state": "open", "ttl": "10m"},
+            {"state": "open", "ttl": "10m", "reason": "maintenance"},
         ),
         answers={200: {"type": "object", "required": ["before", "after"]}},
         errors=(400, 404, 415, 503),

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from gateway.admin.endpoint import check_members
 from gateway.admin.operations.guards import breaker_document
 from gateway.admin.operations.keys import Parts, read_parts, shown
+from gateway.admin.operations.reason import read_reason
 from gateway.admin.operations.ttl import read_ttl
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.core.guards import Breaker, Change, Guard, State
@@ -19,7 +20,7 @@ from gateway.store import Store, StoreDown
 
 SECOND_US = 1_000_000
 MILLION = 1_000_000
-WANTED = '{"state": "open", "ttl": "10m"}'
+WANTED = '{"state": "open", "ttl": "10m", "reason": "maintenance"}'
 STATES = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}
 
 Document = dict[str, Any]
@@ -38,10 +39,11 @@ class Target(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What an operator wants: a state held for so long; None = the breaker decides for itself again."""
+    """What an operator wants: a state held for so long; None = the breaker decides for itself again. And why."""
 
     state: State | None
     for_us: int
+    reason: str = ""
 
 
 def breaker_documents(policies: PolicySet) -> list[Document]:
@@ -101,13 +103,13 @@ async def look(store: Store, target: Target) -> Document:
 
 def read_force(order: Document) -> Order:
     """From `{"state": "open", "ttl": "10m"}`. Raises AdminProblem."""
-    check_members(order, {"state"}, {"ttl"}, WANTED)
+    check_members(order, {"state"}, {"ttl", "reason"}, WANTED)
     state, ttl = order["state"], order.get("ttl")
     if not isinstance(state, str) or state not in STATES:
-        raise AdminProblem(400, "BAD_ORDER", "`state` is open, closed or auto.")
+        raise AdminProblem(400, "BAD_ORDER", "`state` must be open, closed or auto.")
     if (ttl is None) != (state == "auto"):
         raise AdminProblem(400, "BAD_ORDER", "`ttl` says how long it is held open or closed; auto has none.")
-    return Order(STATES[state], 0 if ttl is None else read_ttl(ttl))
+    return Order(STATES[state], 0 if ttl is None else read_ttl(ttl), read_reason(order))
 
 
 async def force(store: Store, target: Target, order: Order) -> Change | None:

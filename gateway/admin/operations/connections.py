@@ -55,7 +55,9 @@ def _states(text: str | None) -> Sequence[ConnectionState]:
     states = states_matching(text) if text is not None else list(ConnectionState)
     if states is None:
         known = ", ".join(ConnectionState)
-        raise AdminProblem(400, "UNKNOWN_STATE", f"`state` is one or more of {known}; `!` before one takes it out.")
+        raise AdminProblem(
+            400, "UNKNOWN_STATE", f"`state` must be one or more of {known}; `!` before a name excludes it."
+        )
     return states
 
 
@@ -63,7 +65,7 @@ def _count(text: str | None) -> int:
     if text is None:
         return PAGE
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
-        raise AdminProblem(400, "BAD_PAGE", f"`limit` is a number from 1 to {MAX_PAGE}.")
+        raise AdminProblem(400, "BAD_PAGE", f"`limit` must be a number from 1 to {MAX_PAGE}.")
     return int(text)
 
 
@@ -71,7 +73,7 @@ def _cursor(text: str | None) -> str:
     try:
         return base64.b64decode(f"{text}{'=' * (-len(text) % 4)}", b"-_", validate=True).decode() if text else ""
     except (binascii.Error, UnicodeError, ValueError):
-        raise AdminProblem(400, "BAD_PAGE", "`cursor` is what `next` of the page before said.") from None
+        raise AdminProblem(400, "BAD_PAGE", "`cursor` must be the `next` of the previous page.") from None
 
 
 async def one(statuses: Statuses, store: Store, policies: PolicySet, name: str, tenant: str | None) -> Document:
@@ -104,7 +106,7 @@ async def find(statuses: Statuses, name: str, tenant: str | None) -> Status:
 
 
 def summary(status: Status) -> Document:
-    """What the list says of one."""
+    """One connection as the list shows it."""
     (tenant, connection), track = status
     return {
         "connection": connection,
@@ -177,12 +179,12 @@ def _time(at_us: int) -> str | None:
 
 
 async def listed(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """A page of the list."""
+    """`GET /-/connections`: a page of the list."""
     return answer(await page(view.statuses, request.query))
 
 
 async def named(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """One connection in full."""
+    """`GET /-/connections/{id}`: everything known of one."""
     segment, *more = segments(request, BEHIND)
     if more:
         raise web.HTTPNotFound
@@ -207,10 +209,10 @@ ENDPOINTS = (
             Query(
                 "state",
                 {"type": "string", "pattern": f"^{_ONE}(,{_ONE})*$"},
-                "Names of states separated by commas; `!` takes one out.",
+                "Names of states separated by commas; `!` before a name excludes it.",
             ),
             Query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, "How many on a page."),
-            Query("cursor", {"type": "string"}, "What `next` of the page before said."),
+            Query("cursor", {"type": "string"}, "The `next` of the previous page."),
         ),
         answers={
             200: {

@@ -11,12 +11,13 @@ from aiohttp import web
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order, segments
 from gateway.admin.operations.keys import Parts, read_parts, shown
+from gateway.admin.operations.reason import REASON, WHY, asked_why, read_reason
 from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
 from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
-from gateway.core.grant import MAX_REASON_CHARS, Grant, granted, under
+from gateway.core.grant import Grant, granted, under
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Verdict
@@ -92,30 +93,30 @@ def _state(charge: Charge, verdict: Verdict) -> Document:
 
 
 async def look(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """What one caller has left."""
+    """`GET /-/limits/{limit}/{key}`: what one caller has left."""
     return answer(await peek(view.store, find(view.policies, segments(request, BEHIND))))
 
 
 async def start_over(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Forget what was counted."""
-    target = find(view.policies, segments(request, BEHIND))
+    """`DELETE /-/limits/{limit}/{key}`: forget what was counted for one caller."""
+    target, reason = find(view.policies, segments(request, BEHIND)), asked_why(request)
     before = await peek(view.store, target)
     try:
         existed = any([await view.store.reset(charge) for charge in target.charges])
     except StoreDown as down:
         raise unavailable(down) from None
-    return await _changed(view, request, target, ("Counter reset", "limit.reset"), before, {"reset": existed})
+    return await _changed(view, request, target, ("Counter reset", "limit.reset", reason), before, {"reset": existed})
 
 
 async def give(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Another number for a while."""
+    """`PUT /-/limits/{limit}/{key}/override`: give one caller another number for a while."""
     target = find(view.policies, _without_override(request))
     grant, for_us = _read_grant(await read_order(request, WANTED), target.charges[0])
-    return await _override_with(view, request, target, grant, for_us)
+    return await _override_with(view, request, target, grant, for_us, grant.reason)
 
 
 async def look_at_override(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Which number a caller has for the time being."""
+    """`GET /-/limits/{limit}/{key}/override`: the number that one caller has instead of the limit's own."""
     if _names_a_caller(view, request):
         return await look(view, request)
     document = await peek(view.store, find(view.policies, _without_override(request)))
@@ -125,10 +126,11 @@ async def look_at_override(view: AdminView, request: web.Request) -> web.StreamR
 
 
 async def take_back(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """The limit's own number again."""
+    """`DELETE /-/limits/{limit}/{key}/override`: the limit's own number again."""
     if _names_a_caller(view, request):
         return await start_over(view, request)
-    return await _override_with(view, request, find(view.policies, _without_override(request)), None, 0)
+    target, reason = find(view.policies, _without_override(request)), asked_why(request)
+    return await _override_with(view, request, target, None, 0, reason)
 
 
 def _names_a_caller(view: AdminView, request: web.Request) -> bool:
@@ -144,19 +146,17 @@ def _without_override(request: web.Request) -> list[str]:
 
 def _read_grant(order: Document, charge: Charge) -> tuple[Grant, int]:
     check_members(order, {"limit", "ttl", "reason"}, set(), WANTED)
-    quota, reason, for_us = order["limit"], order["reason"], read_ttl(order["ttl"])
+    quota, reason, for_us = order["limit"], read_reason(order), read_ttl(order["ttl"])
     if type(quota) is not int or quota < 1:
-        raise AdminProblem(400, "BAD_ORDER", "`limit` is a number of units, at least 1.")
-    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= MAX_REASON_CHARS:
-        raise AdminProblem(400, "BAD_ORDER", f"`reason` is a text of at most {MAX_REASON_CHARS} characters.")
+        raise AdminProblem(400, "BAD_ORDER", "`limit` must be a number of units, at least 1.")
     problem = out_of_bounds(granted(charge.limit, quota))
     if problem:
         raise AdminProblem(400, "BAD_ORDER", f"`limit`: {problem}.")
-    return Grant(quota, 0, reason.strip()), for_us
+    return Grant(quota, 0, reason), for_us
 
 
 async def _override_with(
-    view: AdminView, request: web.Request, target: Target, grant: Grant | None, for_us: int
+    view: AdminView, request: web.Request, target: Target, grant: Grant | None, for_us: int, reason: str
 ) -> web.StreamResponse:
     before = await peek(view.store, target)
     try:
@@ -164,16 +164,17 @@ async def _override_with(
     except StoreDown as down:
         raise unavailable(down) from None
     what = ("Limit overridden", "limit.override") if grant else ("Limit no longer overridden", "limit.override_end")
-    return await _changed(view, request, target, what, before, {})
+    return await _changed(view, request, target, (*what, reason), before, {})
 
 
 async def _changed(
-    view: AdminView, request: web.Request, target: Target, what: tuple[str, str], before: Document, more: Document
+    view: AdminView, request: web.Request, target: Target, what: tuple[str, str, str], before: Document, more: Document
 ) -> web.StreamResponse:
-    """Told, and true at the next call: no worker repeats a refusal from before."""
+    """Told (message, action, reason), and true at the next call: no worker repeats a refusal from before."""
     await view.forget_refusals()
     after = await peek(view.store, target)
-    audit(request, *what, before, after)
+    message, action, reason = what
+    audit(request, message, action, before, after, reason)
     return answer({**more, "before": before, "after": after})
 
 
@@ -197,7 +198,7 @@ ORDER = Body(
         "properties": {
             "limit": {"type": "integer", "minimum": 1},
             "ttl": TTL,
-            "reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON_CHARS},
+            "reason": REASON,
         },
         "additionalProperties": False,
     },
@@ -217,6 +218,7 @@ ENDPOINTS = (
         "/-/limits/{limit}/{key}",
         start_over,
         "Forget what one caller has used.",
+        query=(WHY,),
         answers={200: {**BOTH, "required": ["reset", "before", "after"]}},
         errors=(400, 404, 503),
     ),
@@ -242,6 +244,7 @@ ENDPOINTS = (
         "/-/limits/{limit}/{key}/override",
         take_back,
         "The limit's own number again.",
+        query=(WHY,),
         answers={200: BOTH},
         errors=(400, 404, 503),
     ),

@@ -6,7 +6,7 @@ from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
 from gateway.core.policy import PolicySet, Route
 from gateway.core.store_url import redact_url
 from gateway.core.upstream import Upstream
-from gateway.policy.effective import amount, settings_values
+from gateway.policy.effective import amount, place, settings_values
 from gateway.settings import Settings
 
 SECOND_US = 1_000_000
@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 def policy_document(policies: PolicySet) -> Document:
-    """The whole loaded set."""
+    """The loaded policy set: version, files, limits, routes, upstreams."""
     return {
         "version": policies.version,
         "loaded_at": policies.loaded_at,
@@ -36,7 +36,7 @@ def limit_documents(policies: PolicySet) -> list[Document]:
 
 
 def limit_document(limit: Limit) -> Document:
-    """One limit as loaded; seconds, units."""
+    """One limit as loaded: times in seconds, amounts in units."""
     document: Document = {
         "name": limit.name,
         "algorithm": limit.algorithm.value,
@@ -81,15 +81,7 @@ def _route(route: Route) -> Document:
 
 
 def _upstream(upstream: Upstream) -> Document:
-    return {"name": upstream.name, "url": _url(upstream), "source": upstream.source}
-
-
-def _url(upstream: Upstream) -> str:
-    if upstream.builtin_echo:
-        return "builtin:echo"
-    if upstream.unix_path:
-        return f"unix://{upstream.unix_path}"
-    return f"{upstream.scheme}://{upstream.authority}{upstream.base_path}"
+    return {"name": upstream.name, "url": place(upstream), "source": upstream.source}
 
 
 def config_document(settings: Settings) -> Document:

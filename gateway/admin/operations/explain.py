@@ -48,16 +48,20 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
         known=keys,
         realm=view.settings.name,
     )
-    decision, grants, away = None, {}, ""
-    if explanation.ask is not None and (explanation.ask.charges or explanation.ask.guards):
-        try:
-            decision = await view.store.peek(explanation.ask)
-            grants = await _grants(view.store, explanation.ask, decision)
-        except StoreDown as down:
-            away = down.kind
+    counted = await _counted(view.store, explanation.ask)
     head = sent(explanation, call, client_ip, policies, view.settings)
-    told = explained(call, call.http_host, explanation, policies, decision, sent=head, grants=grants, away=away)
-    return answer(told)
+    return answer(explained(call, call.http_host, explanation, policies, sent=head, **counted))
+
+
+async def _counted(store: Store, ask: Ask | None) -> dict[str, Any]:
+    """What the store says to the call's question: arguments of `explained`."""
+    if ask is None or not (ask.charges or ask.guards):
+        return {}
+    try:
+        decision = await store.peek(ask)
+        return {"decision": decision, "grants": await _grants(store, ask, decision)}
+    except StoreDown as down:
+        return {"away": down.kind}
 
 
 async def _grants(store: Store, ask: Ask, decision: Decision) -> dict[str, Grant]:
@@ -69,7 +73,7 @@ async def _grants(store: Store, ask: Ask, decision: Decision) -> dict[str, Grant
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise AdminProblem(400, "BAD_ORDER", f"`{name}` is a text.")
+        raise AdminProblem(400, "BAD_ORDER", f"`{name}` must be a text.")
     return value
 
 
@@ -79,7 +83,9 @@ def _fields(given: object) -> Fields:
         list(given.items()) if isinstance(given, Mapping) else given if isinstance(given, list) else [0]
     )
     if len(pairs) > MOST_FIELDS or not all(_is_pair(pair) for pair in pairs):
-        raise AdminProblem(400, "BAD_ORDER", f"`headers` is a list of at most {MOST_FIELDS} pairs of name and value.")
+        raise AdminProblem(
+            400, "BAD_ORDER", f"`headers` must be a list of at most {MOST_FIELDS} pairs of name and value."
+        )
     return [(name, value) for name, value in pairs]
 
 
@@ -89,7 +95,7 @@ def _is_pair(pair: object) -> bool:
 
 def _keys(given: object) -> dict[str, str | None]:
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise AdminProblem(400, "BAD_ORDER", "`keys` is an object of key parts and their values.")
+        raise AdminProblem(400, "BAD_ORDER", "`keys` must be an object of key parts and their values.")
     return given
 
 

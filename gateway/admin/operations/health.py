@@ -29,12 +29,12 @@ VERBOSE = Query("verbose", {"type": "string"}, "With it all checks are listed, n
 
 
 async def alive(_view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """This much is said even while it drains."""
+    """`GET /livez`: 200 as long as the process answers, draining included."""
     return answer({"status": "alive"})
 
 
 async def ready(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """200 or 503."""
+    """`GET /readyz`: 200 when new calls may come, 503 when a check fails or the gateway drains."""
     checks = view.checks()
     failing = [check for check in checks if not check.ok]
     status = "draining" if view.draining else "not ready" if failing else "ready"
@@ -49,7 +49,7 @@ async def ready(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 async def metrics(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """What Prometheus scrapes."""
+    """`GET /metrics`: all workers' metrics, in the format that `Accept` asks for."""
     body, content_type = await view.render_metrics(request.headers.get(hdrs.ACCEPT, ""))
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 

@@ -26,23 +26,23 @@ _one_at_a_time = asyncio.Semaphore(1)
 
 
 async def policy(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """The whole loaded set."""
+    """`GET /-/policy`: the loaded policy set."""
     version = view.policies.version
     return unchanged(request, version) or tagged(answer(policy_document(view.policies)), version)
 
 
 async def config(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """Every setting."""
+    """`GET /-/config`: every setting in force, secrets masked."""
     return answer(config_document(view.settings))
 
 
 async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """Only the limits of the set."""
+    """`GET /-/limits`: the limits of the loaded set."""
     return answer({"limits": limit_documents(view.policies)})
 
 
 async def schema(_view: AdminView, request: web.Request) -> web.StreamResponse:
-    """For editors."""
+    """`GET /-/schema/policies.json`: the JSON Schema of policy files, for editors."""
     document, tag = _schema()
     response = unchanged(request, tag) or web.Response(body=document, content_type="application/schema+json")
     return tagged(response, tag)

@@ -31,4 +31,6 @@ def _ago_ms(member: str, value: object) -> int:
 
 
 def _wrong(member: str) -> AdminProblem:
-    return AdminProblem(400, "BAD_ORDER", f"`{member}` is a time like 2026-11-21T14:00:00Z, or 2h for two hours ago.")
+    return AdminProblem(
+        400, "BAD_ORDER", f"`{member}` must be a time like 2026-11-21T14:00:00Z, or 2h for two hours ago."
+    )

@@ -34,5 +34,5 @@ def _value(word: str) -> str | None:
 
 
 def shown(parts: Mapping[str, str | None]) -> dict[str, Any]:
-    """The parts for people."""
+    """The values of key parts as people write them; None where the caller has none."""
     return {name: None if value is None else readable(value) for name, value in parts.items()}

@@ -41,7 +41,7 @@ def _target(policies: PolicySet, asked: Asked) -> Target:
 
 
 async def look_everywhere(worker: AdminView, target: Target) -> Document:
-    """How it stands in each worker."""
+    """How a breaker of `scope: local` stands in each worker."""
     return await _everywhere(worker, target, LOOK, {})
 
 

@@ -38,15 +38,17 @@ WORKERS = Query(
 
 
 def last(reloads: Reloads) -> dict[str, Any]:
-    """How the last reload went."""
+    """How the last reload went; `{"result": "none"}` before the first."""
     return reloads.last.as_dict() if reloads.last is not None else {"result": "none"}
 
 
 async def reload(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Read the files; with `workers`, then order new workers."""
+    """`POST /-/reload`: read the files; with `?workers`, then have the workers replaced."""
     workers = "workers" in request.query
     if workers and view.siblings.alone:
-        raise AdminProblem(409, "ONE_WORKER", "The only worker cannot be replaced beside itself: restart the gateway.")
+        raise AdminProblem(
+            409, "ONE_WORKER", "A gateway of one worker cannot replace it while it serves: restart the gateway."
+        )
     before = view.policies.version
     outcome = await view.reload.ask("admin")
     document, status = outcome.as_dict(), STATUS[outcome.result]
@@ -60,7 +62,7 @@ async def reload(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 async def last_reload(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """As far as this worker knows."""
+    """`GET /-/reload`: how the last reload went, as this worker knows it."""
     return answer(last(view.reload))
 
 

@@ -39,7 +39,7 @@ Document = dict[str, Any]
 
 
 async def status(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """The document."""
+    """`GET /-/status`: the overview as JSON."""
     return answer(await overview(view))
 
 

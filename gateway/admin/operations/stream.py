@@ -108,7 +108,7 @@ class Streams:
 
 
 async def stream(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """What happens from now on."""
+    """`GET /-/stream`: calls and events from now on, as Server-Sent Events."""
     names = [name for text in request.query.getall("event", []) for name in text.split(",") if name]
     if len(names) > MOST_EVENTS:
         raise AdminProblem(400, "BAD_QUESTION", f"`event` may name at most {MOST_EVENTS}.")
@@ -123,7 +123,7 @@ async def stream(view: AdminView, request: web.Request) -> web.StreamResponse:
 def _pace(request: web.Request) -> dict[str, int]:
     text = request.query.get("per_s", str(MOST_PER_S))
     if not (text.isascii() and text.isdigit() and len(text) < 6 and LEAST_PER_S <= int(text) <= MOST_PER_S):
-        raise AdminProblem(400, "BAD_QUESTION", f"`per_s` is a number from {LEAST_PER_S} to {MOST_PER_S}.")
+        raise AdminProblem(400, "BAD_QUESTION", f"`per_s` must be a number from {LEAST_PER_S} to {MOST_PER_S}.")
     ticks = 1 if int(text) >= OFTEN_PER_S else SELDOM
     return {"most": round(int(text) * EVERY_S * ticks), "ticks": ticks}
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order
+from gateway.admin.operations.reason import REASON, WHY, asked_why, read_reason
 from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
@@ -21,32 +22,32 @@ Document = dict[str, Any]
 
 
 async def log_level(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Another lowest level for a while, then the settings' own again."""
+    """`PUT /-/log-level`: another lowest level for a while, then the settings' own again."""
     order = await read_order(request, WANTED)
-    check_members(order, {"level", "ttl"}, set(), WANTED)
+    check_members(order, {"level", "ttl"}, {"reason"}, WANTED)
     if order["level"] not in LEVELS:
-        raise AdminProblem(400, "BAD_ORDER", f"`level` is one of {', '.join(LEVELS)}.")
+        raise AdminProblem(400, "BAD_ORDER", f"`level` must be one of {', '.join(LEVELS)}.")
     switch = {"log_level": order["level"], "for_s": read_ttl(order["ttl"]) / 1e6}
-    return await _switch(view, request, "Log level changed", "log_level.set", switch)
+    return await _switch(view, request, "Log level changed", "log_level.set", switch, read_reason(order))
 
 
 async def drain(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Readiness fails, so that load balancers send calls elsewhere; calls that come are served."""
-    return await _switch(view, request, "Drain begun", "drain.begin", {"draining": True})
+    """`POST /-/drain`: readiness fails, so that load balancers send calls elsewhere; calls that come are served."""
+    return await _switch(view, request, "Drain begun", "drain.begin", {"draining": True}, asked_why(request))
 
 
 async def resume(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Ready again."""
-    return await _switch(view, request, "Drain ended", "drain.end", {"draining": False})
+    """`DELETE /-/drain`: ready again."""
+    return await _switch(view, request, "Drain ended", "drain.end", {"draining": False}, asked_why(request))
 
 
 async def _switch(
-    view: AdminView, request: web.Request, message: str, action: str, switch: Document
+    view: AdminView, request: web.Request, message: str, action: str, switch: Document, reason: str
 ) -> web.StreamResponse:
     before = view.switches.state()
     answers = await view.siblings.ask_all("switch", switch, timeout_s=ANSWER_S)
     after = view.switches.state()
-    audit(request, message, action, before, after)
+    audit(request, message, action, before, after, reason)
     missing = [{"worker": one.worker, "reason": one.missing} for one in answers if one.missing]
     return answer({"before": before, "after": after, "workers": len(answers), "missing": missing})
 
@@ -71,7 +72,7 @@ ENDPOINTS = (
             {
                 "type": "object",
                 "required": ["level", "ttl"],
-                "properties": {"level": {"enum": list(LEVELS)}, "ttl": TTL},
+                "properties": {"level": {"enum": list(LEVELS)}, "ttl": TTL, "reason": REASON},
                 "additionalProperties": False,
             },
             {"level": "debug", "ttl": "10m"},
@@ -79,6 +80,6 @@ ENDPOINTS = (
         answers={200: SWITCHED},
         errors=(400, 415),
     ),
-    Endpoint("POST", "/-/drain", drain, "Fail readiness, and serve on.", answers={200: SWITCHED}),
-    Endpoint("DELETE", "/-/drain", resume, "Be ready again.", answers={200: SWITCHED}),
+    Endpoint("POST", "/-/drain", drain, "Fail readiness, and serve on.", query=(WHY,), answers={200: SWITCHED}),
+    Endpoint("DELETE", "/-/drain", resume, "Be ready again.", query=(WHY,), answers={200: SWITCHED}),
 )

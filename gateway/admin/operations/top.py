@@ -18,10 +18,10 @@ Document = dict[str, Any]
 
 
 async def top(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """The heaviest callers."""
+    """`GET /-/top`: the callers that were refused, or called, most often."""
     by = request.query.get("by", "rejected")
     if by not in BY:
-        raise AdminProblem(400, "BAD_QUESTION", f"`by` is one of {', '.join(BY)}.")
+        raise AdminProblem(400, "BAD_QUESTION", f"`by` must be one of {', '.join(BY)}.")
     return answer(await heaviest(view, by, shown(request)))
 
 
@@ -29,7 +29,7 @@ def shown(request: web.Request) -> int:
     """How many are asked for. Raises AdminProblem."""
     count = request.query.get("limit", str(USUAL))
     if not (count.isascii() and count.isdigit() and len(count) < 9 and 1 <= int(count) <= MOST_SHOWN):
-        raise AdminProblem(400, "BAD_PAGE", f"`limit` is a number from 1 to {MOST_SHOWN}.")
+        raise AdminProblem(400, "BAD_PAGE", f"`limit` must be a number from 1 to {MOST_SHOWN}.")
     return int(count)
 
 

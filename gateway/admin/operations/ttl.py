@@ -22,5 +22,5 @@ def read_ttl(value: object, most_us: int = MAX_TTL_US) -> int:
     except Unfit as unfit:
         raise AdminProblem(400, "BAD_ORDER", f"`ttl`: {unfit.message()}") from None
     if ttl_us > most_us:
-        raise AdminProblem(400, "BAD_ORDER", f"`ttl` is {most_us // DAY_US}d at most.")
+        raise AdminProblem(400, "BAD_ORDER", f"`ttl` must be {most_us // DAY_US}d at most.")
     return ttl_us

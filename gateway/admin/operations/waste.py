@@ -31,7 +31,7 @@ async def watch(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 async def repeats(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """The reads that are repeated most."""
+    """`GET /-/repeats`: the reads that are repeated most."""
     count = shown(request)
     answers = await view.siblings.ask_all("repeats.counts", {}, timeout_s=ANSWER_S)
     told = [one.payload for one in answers if one.payload]

@@ -24,7 +24,7 @@ _NOT_SHOWN = frozenset({"fields", "marks", "at", "n"})
 
 
 async def all_webhooks(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """How every queue stands."""
+    """`GET /-/webhooks`: how every queue stands."""
     queues = view.hooks.queues if view.hooks is not None else {}
     try:
         found = [as_document(name, queue, await queue.show()) for name, queue in queues.items()]
@@ -47,7 +47,7 @@ async def one_receiver(view: AdminView, request: web.Request) -> web.StreamRespo
 
 
 async def redrive(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Dead letters are tried again."""
+    """`POST /-/webhooks/{receiver}/redrive`: try dead letters again."""
     queues = _find_some(view, request)
     order = await read_order(request, REDRIVE_WANTED)
     check_members(order, set(), {"id"}, REDRIVE_WANTED)
@@ -98,7 +98,7 @@ async def _again(queues: Sequence[Queue], which: Which, **those: str) -> dict[st
 def _id(order: Mapping[str, Any], wanted: str) -> str:
     id_ = order.get("id", "")
     if not isinstance(id_, str) or ("id" in order and not id_):
-        raise AdminProblem(400, "BAD_ORDER", f"The body is an object like {wanted}.")
+        raise AdminProblem(400, "BAD_ORDER", f"The body must be an object like {wanted}.")
     return id_
 
 

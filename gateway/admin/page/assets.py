@@ -17,7 +17,7 @@ BEHIND = "/assets/"
 
 @cache
 def assets() -> dict[str, tuple[bytes, str]]:
-    """Content and tag by name."""
+    """Content and entity tag of each shipped file, by its name."""
     found = {}
     for file in files("gateway.admin.page").joinpath("assets").iterdir():
         if file.name.rpartition(".")[2] in KINDS:

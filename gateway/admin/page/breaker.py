@@ -167,7 +167,7 @@ def _question(path: str, hold: str, what: str) -> Html:
 
 
 async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """Do it, and show how it stands then."""
+    """The form of a breaker's page: hold the breaker, or give it back; then show the page again."""
     target = _target(view, request)
     sent = await read_form(request)
     state = sent.get("state", "")

@@ -29,7 +29,7 @@ class Doorstep:
         return max(0, math.ceil(over_s))
 
     def wrong(self, address: str | None, now_s: float) -> None:
-        """It has shown a wrong token."""
+        """Count a wrong token that this address has shown at `now_s` (monotonic)."""
         whose = _whose(address)
         self._empty_s[whose] = max(self._empty_s.get(whose, now_s), now_s) + EVERY_S
         self._empty_s.move_to_end(whose)

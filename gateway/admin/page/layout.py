@@ -65,12 +65,12 @@ def page(
 
 
 def as_answer(html: Html, status: int = 200) -> web.Response:
-    """With the fields of a page."""
+    """A page as an answer, with the header fields that every page has."""
     return web.Response(text=html, status=status, content_type="text/html", charset="utf-8", headers=FIELDS)
 
 
 def to(target: str) -> web.Response:
-    """On to another page of ours."""
+    """The redirect (303) to another page."""
     return web.Response(status=303, headers={hdrs.LOCATION: target})
 
 

@@ -33,7 +33,7 @@ class Snapshot:
         self._messages: dict[int, bytes] = {}
 
     def take(self, parts: dict[str, Any]) -> None:
-        """How things are now."""
+        """Take the page's parts as they are now; those that changed get a new number."""
         self.number += 1
         self._messages = {}
         for name, html in parts.items():

@@ -67,7 +67,7 @@ def form(view: AdminView, back_to: str, *, error: str = "", wait_s: int = 0) -> 
 
 
 async def ask(view: AdminView, request: web.Request) -> web.StreamResponse:
-    """The form; who needs no token goes on."""
+    """Show the form; without an admin token in the settings, lead straight on."""
     back_to = local(request.query.get("next", "/"))
     if view.settings.admin_token is None:
         return to(back_to)
@@ -111,7 +111,7 @@ class SignIn:
 
 
 async def sign_out(_view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """The browser forgets its cookie."""
+    """Have the browser forget its cookie, and show the form."""
     response = to("/login")
     session.end(response)
     return response

@@ -46,7 +46,7 @@ def _attribute(name: str, value: object) -> str:
 
 
 def joined(children: Iterable[object]) -> Html:
-    """One after the other."""
+    """The children as HTML, one after the other; None is left out."""
     return Html("".join(escaped(child) for child in children if child is not None))
 
 

@@ -32,7 +32,7 @@ async def lately(view: AdminView) -> Document:
 
 
 async def past(view: AdminView) -> list[Document]:
-    """The last quarter of an hour."""
+    """The points of the last quarter of an hour, all workers added up."""
     answers = await view.siblings.ask_all("history", {}, timeout_s=ANSWER_S)
     return added(point for one in answers if not one.missing for point in one.payload["points"])
 

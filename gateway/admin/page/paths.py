@@ -60,7 +60,7 @@ def _segment(value: str) -> str:
 
 
 def connection_path(connection: object, tenant: object) -> str:
-    """Of a connection's page."""
+    """The path of a connection's page."""
     owner = f"?tenant={quote(str(tenant or ''), safe='', errors='surrogateescape')}"
     return f"/connections/{quote(str(connection), safe='', errors='surrogateescape')}{owner}"
 

@@ -36,7 +36,7 @@ def panel(name: str, title: str, *children: object, wide: bool = False, hidden: 
 
 
 def quiet(text: object) -> Html:
-    """Said where there is nothing to show."""
+    """A paragraph in the place of a table that has no rows."""
     return element("p", text, class_="quiet")
 
 
@@ -54,10 +54,10 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
 
 
 def link(target: str, text: object) -> Html:
-    """To another page of ours."""
+    """A link to another page."""
     return element("a", text, href=target)
 
 
 def lines(*parts: object) -> Html:
-    """Several after each other."""
+    """Several parts in one cell."""
     return joined(parts)

@@ -32,7 +32,7 @@ def kind_of(state: str) -> str:
 
 
 def connections(found: Document) -> Html:
-    """Those that are not online, and why."""
+    """The panel of connections that are not online, and why."""
     if "error" in found:
         return panel("connections", "Connections", quiet(f"The store does not answer ({found['error']})."))
     rows = [connection_row(one) for one in found["not_online"][:SHOWN]]
@@ -48,7 +48,7 @@ CONNECTION_HEADS = ("connection", "tenant", "state", "since", "last failure", "l
 
 
 def connection_row(one: Document) -> tuple[object, ...]:
-    """One of a list."""
+    """The row of one connection."""
     name = link(connection_path(one["connection"], one["tenant"]), one["connection"])
     state = mark(kind_of(one["state"]), one["state"].replace("_", " "))
     return (name, one["tenant"] or NOTHING, state, moment(one["since"]), failure(one), moment(one["last_success_at"]))
@@ -108,7 +108,7 @@ def force_buttons(path: str, known: Sequence[str] = ()) -> Html:
 
 
 def store(found: Document) -> Html:
-    """How it is doing."""
+    """The panel of the store: up or down, since when and why."""
     fleet = found.get("fleet", {})
     round_trip_ms = found.get("round_trip_ms")
     up = mark("good", "up") if found.get("up") else mark("bad", "down")
@@ -127,7 +127,7 @@ def store(found: Document) -> Html:
 
 
 def reloads(found: list[Document]) -> Html:
-    """The last ones, with what was wrong."""
+    """The panel of the last reloads, with what was wrong."""
     if not found:
         return panel("reloads", "Reloads", quiet("None since the workers began."), wide=True)
     rows = [
@@ -163,7 +163,7 @@ def _error(one: object) -> str:
 
 
 def workers(found: list[Document]) -> Html:
-    """Each by itself."""
+    """The panel of workers, a row each."""
     rows = [
         (
             one["worker"],
@@ -181,7 +181,7 @@ def workers(found: list[Document]) -> Html:
 
 
 def events(found: list[Document], *, title: str = "Events") -> Html:
-    """What happened lately, the last first."""
+    """The panel of events, the last first."""
     if not found:
         return panel("events", title, quiet("None lately."))
     rows = [(moment(one["timestamp"]), mark(_event_kind(one), one["event_name"]), _details(one)) for one in found]

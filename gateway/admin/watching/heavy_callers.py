@@ -48,7 +48,7 @@ class HeavyCallers:
         self._began_s = self._before_began_s = self._loop.time()
 
     def take(self, records: Sequence[CallRecord]) -> None:
-        """Calls that have ended."""
+        """Take calls that have ended; they are counted together with others, `AT_ONCE` of them or more."""
         self._seen += map(_facts, records)
         if len(self._seen) >= AT_ONCE:
             self.count()
@@ -118,7 +118,7 @@ class HeavyCallers:
 
 
 def limit_of(partition: str) -> str:
-    """The limit whose counter it is."""
+    """The name of the limit that a partition key belongs to."""
     return partition.partition(":{")[0]
 
 

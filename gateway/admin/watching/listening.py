@@ -60,7 +60,7 @@ class Wanted(NamedTuple):
 
     @property
     def choice(self) -> Choice:
-        """Which calls, if it wants calls."""
+        """Which calls are wanted; listeners with an equal choice share one circle."""
         return self.limited, self.tenant, self.connection
 
     def _about(self, tenant: Any, connection: Any) -> bool:
@@ -139,7 +139,7 @@ class Circle:
             self.open.append(listener)
 
     def leave(self, listener: Listener) -> None:
-        """It has gone."""
+        """Forget a listener that has gone."""
         self.full.pop(listener, None)
         self.open = [one for one in self.open if one is not listener]
 

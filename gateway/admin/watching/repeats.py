@@ -35,7 +35,7 @@ class Repeats:
         siblings.on("repeats.of", lambda asked: self.of(asked["digests"], asked["repeats"], asked["over_s"]))
 
     def watch(self, for_s: float) -> dict[str, Any]:
-        """Count from now on, for so long."""
+        """Count repeated reads from now on for `for_s` seconds; what was counted before is forgotten."""
         self._stop()
         self._reads, self._asks, self._seen = HeavyHitters(MOST), {}, 0
         self._began_s = self._loop.time()

@@ -33,7 +33,7 @@ class Switches:
         siblings.on("switches", lambda _: self._passed_on())
 
     def state(self) -> dict[str, Any]:
-        """For people."""
+        """The switches as the admin API tells them."""
         return {"log_level": self._level, "draining": self.draining}
 
     async def learn(self) -> None:

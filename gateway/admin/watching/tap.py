@@ -36,7 +36,7 @@ class Tap:
         siblings.on("stream.end", lambda told: self._end(told["id"]))
 
     def take(self, records: Sequence[CallRecord]) -> None:
-        """Calls that have ended."""
+        """Take calls that have ended and give listeners the lines of those that they want."""
         lines: dict[int, bytes] = {}
 
         def line(record: CallRecord) -> bytes:

@@ -76,7 +76,7 @@ class Caches:
         self._working: set[asyncio.Task[None]] = set()
 
     def use(self, policies: PolicySet) -> None:
-        """These policies are in force."""
+        """Keep answers by these policies from now on; the caches of routes that did not change stay."""
         before = self._kept
         self._kept = {}
         for route in policies.routes:

@@ -120,11 +120,11 @@ class Passed:
         return self._exchange.transport
 
     def release(self) -> None:
-        """The answer is over."""
+        """The answer has been passed on: give its socket back."""
         self._ended()
         self._exchange.release()
 
     def abort(self) -> None:
-        """Nobody wants the rest."""
+        """Nobody wants the rest of the answer: cut its socket."""
         self._ended()
         self._exchange.abort()

@@ -109,13 +109,13 @@ class Flights:
         return flight
 
     def ended(self, key: Any, flight: Flight, outcome: Outcome) -> None:
-        """Told by the flight."""
+        """A flight has ended: others may start one for the same key."""
         if self._flying.get(key) is flight:
             del self._flying[key]
             self.remember(key, outcome)
 
     def remember(self, key: Any, outcome: Outcome) -> None:
-        """What came of asking just now."""
+        """Remember for a moment an outcome that the next callers should not ask for again."""
         lasts_s = {Outcome.ITS_OWN: PASS_S, Outcome.FAILED: FAILS_S}.get(outcome)
         if lasts_s is not None:
             self._until.remember(key, (outcome, self._clock() + lasts_s))

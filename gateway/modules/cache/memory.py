@@ -43,7 +43,7 @@ class Memory:
         return shelved.vary if shelved is not None else ()
 
     def get(self, shelf: Shelf, variant: bytes) -> Stored | None:
-        """The answer, which has been used now."""
+        """The answer kept for this variant, marked as used now; None without one."""
         shelved = self._shelves.get(shelf)
         if shelved is None or variant not in shelved.answers:
             return None

@@ -68,7 +68,7 @@ class Endpoint:
         return read_answer(status, document, retry_after)
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close the session with the token endpoint. Idempotent."""
         if self._session is not None:
             await self._session.close()
 

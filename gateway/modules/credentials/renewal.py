@@ -29,7 +29,7 @@ PUT_AGAIN_S, PUT_LAST_S = 0.25, 30.0
 NEVER_S = float("-inf")
 BUSY = Failure(False, "another worker is still asking the token endpoint")
 NO_STORE = Failure(False, "the store does not answer: a refresh token is not used twice")
-BROKEN = Failure(False, "an error of ours")
+BROKEN = Failure(False, "an internal error")
 
 
 class NoToken(Exception):
@@ -96,6 +96,7 @@ class Renewal:
         self._version = 0
         self._had_s = self._shown_from_s = self._serves_until_s = self._renew_from_s = self._not_before_s = NEVER_S
         self._least_age_s = LEAST_AGE_S
+        self._suspected = False
         self.renewals = self._failures = 0
         self._flight: asyncio.Task[None] | None = None
         self._unkept: tuple[Token, float] | None = None
@@ -146,6 +147,7 @@ class Renewal:
         if now - self._had_s < self._least_age_s or now < self._not_before_s:
             return False
         self._least_age_s = min(2 * self._least_age_s, MOST_AGE_S)
+        self._suspected = True
         self._fly()
         return True
 
@@ -220,7 +222,7 @@ class Renewal:
         if taken.failure is not None:
             self.failure, self._not_before_s = taken.failure, now + taken.held_us / 1e6
             return False
-        if taken.held_us and (self.serving or now - began > PATIENCE_S):
+        if taken.held_us and ((self.serving and not self._suspected) or now - began > PATIENCE_S):
             self._not_before_s = now + 1
             return False
         if taken.held_us:
@@ -275,7 +277,7 @@ class Renewal:
         self._shown_from_s = self._around.clock()
         if had_s >= self._renew_from_s:
             self._least_age_s = LEAST_AGE_S
-        self.failure, self._failures = None, 0
+        self.failure, self._failures, self._suspected = None, 0, False
         self._had_s, self._not_before_s = had_s, NEVER_S
         self._serves_until_s = had_s + serves_us(token.life_us) / 1e6
         self._renew_from_s = had_s + renew_in_us(token.life_us, self._around.chance() % CHANCE) / 1e6

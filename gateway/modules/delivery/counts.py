@@ -49,7 +49,7 @@ class Counts:
 
     def crashed(self, queue: str, error: BaseException) -> None:
         """See `courier.Tells`."""
-        event("webhook.crashed", "Delivering webhooks met an error of ours", "error", receiver=queue, exc_info=error)
+        event("webhook.crashed", "Delivering webhooks met an internal error", "error", receiver=queue, exc_info=error)
 
     def drop(self, queue: str, reason: str, count: int = 1) -> None:
         """Letters are lost. Told soon, in one line for all that a receiver loses in a second."""

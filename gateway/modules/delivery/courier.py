@@ -43,7 +43,7 @@ class Tells(Protocol):
         """settled: None = the store could not be told, so the letter will be tried again."""
 
     def crashed(self, queue: str, error: BaseException) -> None:
-        """There was an error of ours."""
+        """Delivering met an internal error; it goes on."""
 
 
 class Courier:

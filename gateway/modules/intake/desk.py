@@ -54,11 +54,11 @@ class Intake:
         self._inlets = {source.name: Inlet(source, office(source.name)) for source in sources}
 
     def find(self, target: str) -> Inlet | None:
-        """Who is meant by a request's target."""
+        """The source that a request's target names; None for another."""
         return self._inlets.get(target.removeprefix(self.path).partition("?")[0])
 
     def check(self, inlet: Inlet, fields: Mapping[str, str], body: bytes) -> Understood:
-        """What it is. Raises Rejected."""
+        """The webhook that these fields and this body are, its signature checked. Raises Rejected."""
         try:
             return understand(inlet.source, fields, body, time_ns() // 1000)
         except Rejected as rejected:

@@ -73,7 +73,7 @@ class Connections:
         self._reporting: set[asyncio.Task[None]] = set()
         self._idle_ticks = 0
 
-    # Counting -------------------------------------------------------------------------------------
+    # -- counting
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
@@ -156,7 +156,7 @@ class Connections:
                 asyncio.get_running_loop().call_soon(self._report_urgent)
             self._urgent[of] = None
 
-    # Reporting ------------------------------------------------------------------------------------
+    # -- reporting
 
     def start(self) -> None:
         """Begin to report. Needs the running loop."""

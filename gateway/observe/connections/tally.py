@@ -36,7 +36,7 @@ class PairTally:
         self.connection.tail = 0
 
     def take(self, now: float) -> Row:
-        """What was counted, which begins anew."""
+        """What was counted since the last time; counting begins anew."""
         row = Row(
             self.operation,
             self.entity,
@@ -91,7 +91,7 @@ class ConnectionTally:
         self.failure: tuple[float, Failure] | None = None
 
     def pair(self, operation: str, entity: str) -> PairTally:
-        """The tally of one of its operations."""
+        """The tally of one operation of the connection, made if there is none yet."""
         for pair in self.pairs:
             if (pair.operation, pair.entity) == (operation, entity):
                 return pair
@@ -135,7 +135,7 @@ class ConnectionTally:
         return self.state is ConnectionState.ONLINE or self.state is not _LEADS_TO.get(outcome, self.state)
 
     def take(self, now: float) -> Report:
-        """The report, with which everything begins anew."""
+        """The report of what was counted since the last one; counting begins anew."""
         rows = tuple(pair.take(now) for pair in self.pairs if pair.ok or pair.rejected or pair.failed)
         answers_us = [row.began_us for row in rows if row.ok]
         if self.answer_began > FAR_BACK:

@@ -32,7 +32,6 @@ __all__ = [
     "envelope",
     "event",
     "event_destination",
-    "flush_logs",
     "hear_events",
     "hear_no_events",
     "reopen_logs",
@@ -81,7 +80,7 @@ def hear_events(listener: Listener) -> None:
 
 
 def hear_no_events(listener: Listener) -> None:
-    """No longer. Idempotent."""
+    """Stop telling this hearer of events. Idempotent."""
     _state.listeners = tuple(one for one in _state.listeners if one != listener)
 
 
@@ -98,12 +97,6 @@ def use_policy_version(version: str) -> None:
 def dropped_lines() -> int:
     """Lines that could not be written since this process began."""
     return sum(writer.dropped for writer in all_writers())
-
-
-def flush_logs() -> None:
-    """Send on its way what was collected."""
-    for writer in all_writers():
-        writer.flush()
 
 
 def reopen_logs() -> None:

@@ -154,7 +154,7 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "error.type",
         "client_error, auth_error, rate_limited, server_error, connect, timeout, tls, client_closed, ...",
     ),
-    "error_detail": Field("string", "error.message", "error.message", "What happened, in words of ours."),
+    "error_detail": Field("string", "error.message", "error.message", "What happened, in the gateway's words."),
     "cache": Field("string", "labels.cache", "gateway.cache", "How the route's cache took part: see docs/cache.md."),
     "problem_code": Field("string", "error.code", "gateway.problem.code", "`code` of our problem body."),
     "aborted_by": Field(
@@ -175,7 +175,7 @@ EVENT_FIELDS: Mapping[str, Field] = {
     "caller": Field(
         "string", "labels.caller", "gateway.caller", "The key parts that a breaker or pause counts by: whose it is."
     ),
-    "state_before": Field("string", "labels.state_before", "gateway.state_before", "State of the connection till now."),
+    "state_before": Field("string", "labels.state_before", "gateway.state_before", "State of the connection before."),
     "state_before_s": Field("number", "gateway.state_before_s", "gateway.state_before_s", "For how long it was that."),
 }
 

@@ -55,7 +55,7 @@ class LineWriter:
         self._reopen = threading.Event()
         self.write: Callable[[bytes], None] = _ignore if destination == "off" else self._write
 
-    # The loop's side ------------------------------------------------------------------------------
+    # -- the loop's side
 
     def _write(self, line: bytes) -> None:
         """Take one line, newline included."""
@@ -111,7 +111,7 @@ class LineWriter:
             self._thread.start()
         self._work.put(lines)
 
-    # The writing side -----------------------------------------------------------------------------
+    # -- the writing side
 
     def _keep_writing(self) -> None:
         while (lines := self._work.get()) is not None:

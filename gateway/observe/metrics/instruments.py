@@ -57,9 +57,9 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     ),
     "gateway_limit_concurrency_in_use": _gauge("Slots that calls of this gateway hold", "limit"),
     "gateway_limit_top_rejected": _gauge(
-        "Calls refused, in the last one to two minutes, to whom this limit refuses most", "limit", "rank"
+        "Calls refused in the last one to two minutes to the callers that this limit refuses most", "limit", "rank"
     ),
-    "gateway_store_up": _gauge("1 while every worker can reach the store", together="livemin"),
+    "gateway_store_up": _gauge("1 while the store decides the calls of every worker", together="livemin"),
     "gateway_store_operation_seconds": _histogram("Waiting for the store", STORE_S, "operation"),
     "gateway_store_errors_total": _counter("Times the store was lost", "kind"),
     "gateway_store_fallback_decisions_total": _counter("Decisions made without the store", "limit", "posture"),
@@ -81,6 +81,9 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_cache_answers_total": _counter("Calls of routes with a cache, by how it took part", "route", "result"),
     "gateway_cache_entries": _gauge("Answers that workers keep in memory", "route"),
     "gateway_cache_bytes": _gauge("About what these take", "route"),
+    "gateway_certificate_end_timestamp_seconds": _gauge(
+        "When a certificate ends that the gateway shows", "certificate", together="livemin"
+    ),
     "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),
     "gateway_policy_last_reload_successful": _gauge("1 if the last one was taken", together="livemin"),
     "gateway_policy_last_reload_success_timestamp_seconds": _gauge("When the last one was taken", together="livemin"),

@@ -21,6 +21,7 @@ class Levels(NamedTuple):
     webhooks              by receiver and state
     top_rejected          by limit and rank
     kept                  answers, by route: (how many, bytes)
+    certificates          seconds since 1970 when they end, by who shows them
     """
 
     in_flight: Mapping[str, int] = {}
@@ -32,6 +33,7 @@ class Levels(NamedTuple):
     webhooks: Mapping[tuple[str, str], int] = {}
     top_rejected: Mapping[tuple[str, str], int] = {}
     kept: Mapping[str, tuple[int, int]] = {}
+    certificates: Mapping[str, int] = {}
 
 
 class Gauges:
@@ -68,6 +70,8 @@ class Gauges:
         for route, (entries, size_bytes) in levels.kept.items():
             now["gateway_cache_entries", route] = entries
             now["gateway_cache_bytes", route] = size_bytes
+        for certificate, end_s in levels.certificates.items():
+            now["gateway_certificate_end_timestamp_seconds", certificate] = end_s
         self._series |= now.keys()
         for name, *labels in self._series:
             self._put(name, now.get((name, *labels), 0), *labels)

@@ -15,6 +15,9 @@ INTAKE = ("intake:", "intake.")
 """Begin the `route` and the `limit` of webhooks that came: their sources are in the settings."""
 
 
+ZERO_IS_GONE = ("gateway_policy_info", "gateway_certificate_end_timestamp_seconds")
+
+
 class Collects(Protocol):
     """A registry of prometheus_client, or something in its place."""
 
@@ -36,9 +39,9 @@ class Present:
         }
 
     def collect(self) -> Iterator[Metric]:
-        """As the whole has it, less the samples about what is gone, and versions that were in force earlier."""
+        """As the whole has it, less the samples about what is gone."""
         for metric in self._whole.collect():
-            if metric.name == "gateway_policy_info":
+            if metric.name in ZERO_IS_GONE:
                 metric.samples = [one for one in metric.samples if one.value]
             for label in self._known.keys() & (metric.samples[0].labels if metric.samples else {}):
                 known = self._known[label]

@@ -76,7 +76,7 @@ class Metrics:
         self._set("gateway_build_info", 1, __version__, platform.python_version())
         self.policy_loaded(policies)
 
-    # Calls ----------------------------------------------------------------------------------------
+    # -- calls
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
@@ -133,7 +133,7 @@ class Metrics:
         )
         return traffic
 
-    # What is not a call ---------------------------------------------------------------------------
+    # -- what is not a call
 
     def policy_loaded(self, policies: PolicySet, *, counted: bool = True) -> None:
         """A set is in force. Its limits get their series now, so that a rate is right from the first refusal on."""
@@ -193,7 +193,7 @@ class Metrics:
         """`counts` grow elsewhere, by the metric's label, or a tuple of its labels."""
         self._followed.append((name, counts, Counter()))
 
-    # Time -----------------------------------------------------------------------------------------
+    # -- time
 
     def start(self) -> None:
         """Begin to pour and to measure the loop's lag. Needs the running loop."""
@@ -250,7 +250,7 @@ class Metrics:
                 self._inc(name, *(label if isinstance(label, tuple) else (label,)), by=count)
             poured.update(more)
 
-    # Scrapes --------------------------------------------------------------------------------------
+    # -- scrapes
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """All metrics of all workers in the format the Accept field asks for: (body, Content-Type)."""

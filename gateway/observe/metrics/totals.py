@@ -18,7 +18,7 @@ class Summed:
         self._whole = whole
 
     def add(self, counts: list[int], sum_s: float) -> None:
-        """More observations."""
+        """Add observations: their count in each bucket, and their sum in seconds."""
         self.counts = [old + new for old, new in zip(self.counts, counts, strict=True)]
         self.sum_s += sum_s
         if self._whole is not None:

@@ -15,9 +15,9 @@ RAISED, CLEARED = "raised", "cleared"
 JUDGES = {"alert.error_rate": failing, "alert.auth_failures": denied}
 MESSAGES = {
     ("alert.error_rate", True): "Upstream fails too often",
-    ("alert.error_rate", False): "Upstream fails no longer too often",
+    ("alert.error_rate", False): "Upstream no longer fails too often",
     ("alert.auth_failures", True): "Upstream refuses credentials too often",
-    ("alert.auth_failures", False): "Upstream refuses credentials no longer",
+    ("alert.auth_failures", False): "Upstream no longer refuses credentials",
 }
 
 

@@ -8,7 +8,7 @@ from gateway.observe.log.logger import event
 from gateway.observe.metrics.sink import Metrics
 from gateway.record import CallRecord
 
-LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "DB index")
+LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "executing the script can't", "ACL failure", "DB index")
 """In what a store says: mistakes of set-up that no waiting mends."""
 
 
@@ -42,5 +42,5 @@ def token_event(metrics: Metrics, credential: Credential, what: str, fields: Map
 
 
 def crashed(crash: BaseException, record: CallRecord) -> None:
-    """A call met an error of ours."""
-    event("call.crashed", "Call met an error of ours", "error", request_id=record.request_id, exc_info=crash)
+    """A call met an internal error."""
+    event("call.crashed", "Call met an internal error", "error", request_id=record.request_id, exc_info=crash)

@@ -66,7 +66,7 @@ class Spans:
         self._thread = threading.Thread(target=self._keep_sending, name="spans", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the thread that sends spans."""
         self._thread.start()
 
     def emit(self, record: CallRecord) -> None:

@@ -30,18 +30,7 @@ def cache_of(
     """
     if model is None:
         return None
-    for index, name in enumerate(model.vary_headers):
-        if name in _EACH_CALLS_OWN:
-            message = f"{quoted(name)} is written by the gateway: no answer depends on what callers say in it"
-            findings.error(node.at("vary_headers", index).where, "bad-header-name", message)
-    if "authorization" in model.impersonal_headers:
-        where = node.at("impersonal_headers", model.impersonal_headers.index("authorization")).where
-        message = "Authorization always says who is calling"
-        findings.error(where, "bad-header-name", message, "per_credential: true, or credentials of the gateway's own")
-    if model.max_entry > model.max_size:
-        findings.error(node.named, "out-of-range", "max_entry is more than max_size")
-    if model.override and not model.ttl:
-        findings.error(node.at("override").where, "conflicting-keys", "override needs a ttl of more than 0s")
+    _check(model, node, findings)
     return core.Cache(
         methods=frozenset(model.match.method),
         paths=model.match.path,
@@ -59,6 +48,22 @@ def cache_of(
         per_credential=model.per_credential,
         shared=model.store == "shared",
     )
+
+
+def _check(model: models.Cache, node: Node, findings: Findings) -> None:
+    """What no single key shows to be wrong."""
+    for index, name in enumerate(model.vary_headers):
+        if name in _EACH_CALLS_OWN:
+            message = f"{quoted(name)} is written by the gateway: no answer depends on what callers say in it"
+            findings.error(node.at("vary_headers", index).where, "bad-header-name", message)
+    if "authorization" in model.impersonal_headers:
+        where = node.at("impersonal_headers", model.impersonal_headers.index("authorization")).where
+        message = "Authorization always says who is calling"
+        findings.error(where, "bad-header-name", message, "per_credential: true, or credentials of the gateway's own")
+    if model.max_entry > model.max_size:
+        findings.error(node.named, "out-of-range", "max_entry is more than max_size")
+    if model.override and not model.ttl:
+        findings.error(node.at("override").where, "conflicting-keys", "override needs a ttl of more than 0s")
 
 
 def _personal(model: models.Cache, schemes: Iterable[Scheme], keys: Mapping[str, KeyPart]) -> Personal:

@@ -106,7 +106,7 @@ class _Compiling:
     def _field_value(self, name: str) -> str:
         secret = self._secret(name)
         if secret and not _FIELD_VALUE(secret):
-            self._error(name, "bad-secret", "this secret is not printable ASCII text on one line")
+            self._error(name, "bad-secret", "the secret must be one line of printable ASCII text")
         return secret
 
     def _secret(self, name: str) -> str:

@@ -62,7 +62,7 @@ class _FixturesOf:
             return None
         return sandbox.Fixtures([one for one in answers if one], str(self.path), self.digest.hexdigest())
 
-    # Files ----------------------------------------------------------------------------------------
+    # -- files
 
     def _document(self, path: Path) -> Node | None:
         """A YAML or JSON file as a tree. JSON is YAML but for tabs between its tokens."""
@@ -121,7 +121,7 @@ class _FixturesOf:
             most = MAX_TOTAL_BYTES // 1024 // 1024
             self.findings.error(node.where, "too-large", f"all records and bodies together are larger than {most} MiB")
 
-    # Records --------------------------------------------------------------------------------------
+    # -- records
 
     def _records(self, name: str, model: RecordsModel, node: Node) -> samples.Records:
         """The records by id; in both forms each is a mapping whose id is there once."""
@@ -160,7 +160,7 @@ class _FixturesOf:
         self._count(text, place)
         by_id[str(value)] = samples.Record(members, text)
 
-    # Answers --------------------------------------------------------------------------------------
+    # -- answers
 
     def _answer(self, model: AnswerModel, node: Node, records: Mapping[str, samples.Records]) -> sandbox.Answer | None:
         content = self._content(model, node, records)

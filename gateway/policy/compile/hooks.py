@@ -17,7 +17,7 @@ Env = Mapping[str, str]
 
 
 def webhooks_of(model: Webhooks, node: Node, env: Env, findings: Findings) -> frozen.Webhooks:
-    """What is told to whom."""
+    """The targets of webhooks that the settings name, ready for use."""
     targets = tuple(
         _subscription(name, target, model.allow, node.at("targets", name), env, findings)
         for name, target in model.targets.items()

@@ -13,7 +13,7 @@ MIN_SECRET_CHARS = 8
 
 
 def intake_of(model: Intake, node: Node, env: Env, findings: Findings) -> frozen.IntakeSettings:
-    """Who sends, and who gets."""
+    """The sources of webhooks and their services that the settings name, ready for use."""
     sources = tuple(
         _source(name, source, node.at("sources", name), env, findings) for name, source in model.sources.items()
     )

@@ -1,7 +1,8 @@
 """The whole set: references resolved, what is unused pointed out, everything frozen."""
 
-from datetime import UTC, datetime
+from time import time_ns
 
+from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
 from gateway.policy.compile.breakers import compile_breakers
 from gateway.policy.compile.credentials import compile_credentials
@@ -46,7 +47,7 @@ def compile_draft(draft: Draft) -> PolicySet:
         credentials=credentials,
         classes=classes,
         beside=tuple(draft.beside),
-        loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        loaded_at=rfc3339(time_ns() // 1000),
     )
 
 

@@ -17,7 +17,7 @@ _REFERENCE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 def parse_reference(value: object) -> str:
     """`env:NAME` or `file:/path`. The message never has the value: it may be the secret itself."""
     if not isinstance(value, str) or not is_reference(value):
-        raise Unfit("inline-secret", "a secret must not stand in the file", "refer to it: env:NAME or file:/path")
+        raise Unfit("inline-secret", "a secret must not be written in the file", "refer to it: env:NAME or file:/path")
     return value
 
 

@@ -21,7 +21,7 @@ def parse_somewhere(value: object) -> str:
     text = expect_text(value, "a place like /data/id")
     if not (_POINTER(text) or _HEADER(text)) or len(text) > 256:
         hint = "write it like /data/object/id (a JSON pointer) or header:X-Key"
-        raise Unfit("bad-place", f"{quoted(text)} is no place in a webhook", hint)
+        raise Unfit("bad-place", f"{quoted(text)} is not a place in a webhook", hint)
     return text
 
 

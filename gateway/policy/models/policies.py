@@ -34,7 +34,7 @@ from gateway.policy.models.url import UpstreamUrl
 Mode = Literal["enforce", "shadow", "off"]
 
 
-# --- limits
+# -- limits
 
 
 class _Override(Strict):
@@ -88,7 +88,7 @@ class Variant(Strict):
 
 
 class OwnAnswer(Strict):
-    """What callers are told whom this limit refuses."""
+    """What callers that this limit refuses are told."""
 
     status: Literal[402, 403, 409, 429, 503] = Field(default=429, description="of the answer")
     detail: Sentence | None = Field(default=None, description="default: a sentence with its numbers")
@@ -100,7 +100,7 @@ class _Limit(Strict):
     charge: Literal["per_call", "per_attempt"] = "per_call"
     on_store_error: Literal["local", "allow", "deny"] = "local"
     shadow: Variant | None = None
-    refusal: OwnAnswer = Field(default=OwnAnswer(), description="what callers are told whom it refuses")
+    refusal: OwnAnswer = Field(default=OwnAnswer(), description="what callers that it refuses are told")
 
 
 class RollingWindow(_Limit):
@@ -146,7 +146,7 @@ AnyLimit = RollingWindow | FixedWindow | TokenBucket | Concurrency
 Limit = Annotated[AnyLimit, Field(discriminator="algorithm")]
 
 
-# --- upstreams
+# -- upstreams
 
 
 class Timeouts(Strict):
@@ -180,12 +180,12 @@ class Upstream(Strict):
     pace: Pace | None = None
     credentials: Literal["required", "optional"] = Field(
         default="required",
-        description="what becomes of callers whom no entry of `credentials` is for: refused, passed on",
+        description="what happens to callers without an entry in `credentials`: refused, or passed on",
     )
     probe: Probe | None = Field(default=None, description="what connection tests ask")
 
 
-# --- routes
+# -- routes
 
 
 class OperationMatch(Strict):

@@ -24,12 +24,13 @@ def parse_remote_url(value: object, example: str, danger: str) -> str:
         port_fits = False
     if not port_fits or not url.hostname or url.scheme not in ("http", "https") or not re.fullmatch("[!-~]+", text):
         raise Unfit("bad-url", f"{quoted(text)} is not a URL", hint)
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         raise Unfit("bad-url", danger, hint)
     return text
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this host's own: `localhost`, 127.0.0.0/8, ::1."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

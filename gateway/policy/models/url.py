@@ -64,7 +64,7 @@ def _http(text: str, url: SplitResult, port: int | None) -> Place:
         raise Unfit("bad-url", f"port 0 in {quoted(text)}")
     host = parse_host(url.hostname)
     if host.startswith("*"):
-        raise Unfit("bad-host", f"{quoted(text)} names no single host")
+        raise Unfit("bad-host", f"{quoted(text)} does not name a single host")
     base_path = parse_path(url.path).rstrip("/") if url.path else ""
     default = _PORTS[url.scheme]
     name = f"[{host}]" if ":" in host else host
