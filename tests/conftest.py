@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from tests.fakes import nursery as nurseries
+from tests.fakes.nursery import Nursery
 from tests.fakes.oauth_server import Authority, running_authority
 from tests.fakes.receiver import Receiver, receiving
 from tests.fakes.redis_cluster import RedisCluster
@@ -44,6 +46,13 @@ StartSentinel = Callable[..., SentinelGroup]
 def _server_binary() -> str:
     """Path of the server under test, for tests that start it in their own way."""
     return server_binary()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where gateways are born that start at once."""
+    with nurseries.opened() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +162,11 @@ def broken_cluster(_replicated_cluster: RedisCluster) -> RedisCluster:
     """A cluster of three primaries, each with a replica, shared by tests that break it. Works when they begin."""
     _replicated_cluster.mend()
     for node in _replicated_cluster.primaries:
-        node.command("FLUSHALL")
+        with node.client(socket_timeout=None) as client:
+            client.flushall()
+            assert client.wait(
+                1, 30_000
+            )  # until the replica has done so, too: it may soon be asked in the place of this one
     return _replicated_cluster
 
 

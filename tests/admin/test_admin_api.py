@@ -7,7 +7,7 @@ import orjson
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from gateway.cli.explanation import lines
+from gateway.cli.policies.explanation import lines
 from gateway.core.keys import partition_key
 from gateway.core.limits import Posture
 from gateway.observe.log.logger import close_logging, configure_logging, envelope
@@ -198,7 +198,8 @@ async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.
     assert (body["before"]["used"], body["after"]["used"]) == (42, 0)
     assert (body["before"]["shadow"]["used"], body["after"]["shadow"]["used"]) == (3, 0)
     assert (await admin.ask("/-/limits/tenant-10m/other"))[1]["used"] == 1
-    assert (await admin.ask("/-/limits/tenant-10m/acme", "DELETE"))[1]["reset"] is False
+    assert (await admin.ask("/-/limits/tenant-10m/acme?reason=a%20test", "DELETE"))[1]["reset"] is False
+    assert (await admin.ask("/-/limits/tenant-10m/acme?reason=", "DELETE"))[0] == 400
     text = written(capfd)
     first = orjson.loads(text.splitlines()[0])
     assert (first["event_name"], first["level"]) == ("admin.mutation", "warning")
@@ -208,6 +209,7 @@ async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.
         "/-/limits/tenant-10m/acme",
     )
     assert (first["before"]["used"], first["after"]["used"]) == (42, 0)
+    assert [orjson.loads(line).get("reason") for line in text.splitlines()] == [None, "a test"]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def test_only_the_token_itself_opens(start_admin: StartAdmin, authorizatio
     admin = await start_admin(admin_token=TOKEN)
     status, body, _ = await admin.ask("/livez", headers={"Authorization": authorization})
     wrong = authorization.startswith("Bearer")
-    said = "The admin token that was sent is not right." if wrong else "Send the admin token as `Authorization: Bearer"
+    said = "The admin token is wrong." if wrong else "Send the admin token as `Authorization: Bearer"
     assert (status, body["detail"][: len(said)]) == (401, said)
 
 

@@ -89,7 +89,7 @@ async def test_one_callers_breaker_is_shown_as_it_stands(admin: Admin) -> None:
 async def test_held_open_then_closed_then_given_back(admin: Admin, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(Logging(pretty=False), {})
     store = admin.worker.store
-    status, body = await order(admin, {"state": "open", "ttl": "10m"})
+    status, body = await order(admin, {"state": "open", "ttl": "10m", "reason": " maintenance "})
     assert (status, body["before"]["state"], body["after"]["state"]) == (200, "closed", "open")
     assert 599 <= body["after"]["next_probe_s"] <= 600
     assert not (await store.admit(Ask((), (GUARD,)), "")).admitted
@@ -113,6 +113,14 @@ async def test_held_open_then_closed_then_given_back(admin: Admin, capfd: pytest
         ("breaker.force", PATH, "closed"),
         ("breaker.force", PATH, "closed"),
     ]
+    assert [line.get("reason") for line in audited] == ["maintenance", None, None]
+
+
+@pytest.mark.parametrize("reason", ["", "  ", 7, None, "x" * 201])
+async def test_a_reason_is_a_text_of_some_length(admin: Admin, reason: object) -> None:
+    status, body = await order(admin, {"state": "open", "ttl": "10m", "reason": reason})
+    assert (status, body["code"]) == (400, "BAD_ORDER")
+    assert (await admin.ask(PATH))[1]["state"] == "closed"
 
 
 async def test_one_for_everybody_needs_no_key(admin: Admin) -> None:

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.admin.bulkhead import MOST_AT_ONCE, MOST_PROBE_WAIT_S, PROBES, PROBES_PER_S, Bulkhead
+from gateway.admin.bulkhead import MOST_AT_ONCE, MOST_PROBE_WAIT_S, MOST_WAITING, PLACES, PROBES, PROBES_PER_S, Bulkhead
+from gateway.admin.problems import AdminProblem
+from tests.fakes.waiting import eventually, turns
 
 
 @pytest.fixture
@@ -24,6 +26,25 @@ async def probe(bulkhead: Bulkhead, times: int, at_s: float, monkeypatch: pytest
     for number in range(times):
         async with bulkhead.place(sorted(PROBES)[number % len(PROBES)]):
             pass
+
+
+async def test_who_has_waited_does_not_wait_any_more() -> None:
+    """However many there were before, as many as there is room for may wait, and not one more."""
+    bulkhead, go_on = Bulkhead(), asyncio.Event()
+
+    async def ask() -> None:
+        async with bulkhead.place("/-/limits"):
+            await go_on.wait()
+
+    for _ in range(2):
+        held = [asyncio.create_task(ask()) for _ in range(PLACES + MOST_WAITING)]
+        await turns(2)
+        with pytest.raises(AdminProblem, match="wait already"):
+            await ask()
+        go_on.set()
+        await asyncio.gather(*held)
+        go_on.clear()
+        await eventually(lambda: bulkhead._places._value == PLACES, "all places have rested")
 
 
 async def test_probes_in_their_usual_number_do_not_wait(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

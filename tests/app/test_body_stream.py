@@ -4,6 +4,7 @@ import asyncio
 
 from gateway.core.http.framing import LengthBody
 from gateway.wire.body import UNREAD_BYTES, BodyStream
+from tests.fakes.waiting import turns
 
 PIECE = b"x" * (UNREAD_BYTES + 1)
 
@@ -33,7 +34,7 @@ async def test_nobody_waits_for_it() -> None:
     assert await body.read() == PIECE
     assert source.resumed == 0, "not before the reader wants more"
     reading = asyncio.create_task(body.read())
-    await asyncio.sleep(0)
+    await turns()
     assert (body.paused, source.resumed) == (False, 1)
     body.feed(PIECE)
     assert await reading == PIECE
@@ -42,7 +43,7 @@ async def test_nobody_waits_for_it() -> None:
 async def test_a_reader_that_waits_may_be_held_up_by_a_slow_taker_next() -> None:
     body, source = stream(4)
     reading = asyncio.create_task(body.read())
-    await asyncio.sleep(0)
+    await turns()
     body.feed(PIECE)
     assert (body.paused, source.paused) == (True, 1)
     assert await reading == PIECE

@@ -266,8 +266,7 @@ async def test_a_reload_that_changes_the_rules_forgets_in_the_store_too(pair: Pa
     (room,) = (kept.room for kept in caches._kept.values())
     assert await fleet(one).size(room) != (0, 0)
     caches.use(changed)
-    while caches._working:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: not caches._working)
     assert await fleet(other).size(room) == (0, 0)
 
 

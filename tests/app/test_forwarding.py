@@ -12,21 +12,9 @@ from gateway.policy.sent import sent
 from gateway.settings import Bounds
 from gateway.wire.asked import asked
 from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.app.forwarding import GET, WITH_TIMEOUTS, R, connected, status_of
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
-from tests.fakes.waiting import eventually
-
-GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
-R = b"HTTP/1.1 200 OK\r\n"
-WITH_TIMEOUTS = ONE_ROUTE.replace('{url: "%(url)s"}', '{url: "%(url)s", timeouts: {%(timeouts)s}}')
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
-
-
-async def connected(gateway: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", gateway.port)
-
+from tests.fakes.waiting import eventually, turns
 
 # Uploads
 
@@ -205,7 +193,7 @@ async def test_a_caller_that_leaves_in_the_middle_of_an_answer(gateway: Running,
         await socket.send(R + b"Transfer-Encoding: chunked\r\n\r\n")
         while not socket.writer.is_closing():
             await socket.send(b"400\r\n%b\r\n" % bytes(1024))
-            await asyncio.sleep(0)
+            await turns()
 
     upstream.script = endless
     reader, writer = await connected(gateway)
@@ -267,121 +255,6 @@ async def test_an_answer_that_stalls_is_cut(start: Start, upstream: Upstream, ti
     writer.close()
     [record] = await gateway.records.wait(1)
     assert (record.aborted_by, record.error_class) == ("upstream", "timeout")
-
-
-# Kept-alive sockets
-
-
-async def test_sockets_are_kept_and_used_again(gateway: Running, upstream: Upstream) -> None:
-    for _ in range(5):
-        await gateway.raw(GET, until=b"ok")
-    assert upstream.accepted == 1
-
-
-async def close_after_answer(_request: Received, socket: Socket) -> None:
-    """Answers, and closes the socket only when the next request has arrived on it: the keep-alive race."""
-    await socket.send(OK)
-    await socket.reader.readuntil(b"\r\n\r\n")
-    socket.reset()
-
-
-async def test_the_keep_alive_race_is_tried_again_once(gateway: Running, upstream: Upstream) -> None:
-    upstream.script = close_after_answer
-    await gateway.raw(GET, until=b"ok")
-    answer = await gateway.raw(GET, until=b"ok")
-    assert status_of(answer) == 200
-    records = await gateway.records.wait(2)
-    assert records[1].attempts is not None
-    assert [attempt.get("error_class") for attempt in records[1].attempts] == ["reset", None]
-    assert upstream.accepted == 2
-
-
-async def test_a_post_is_never_sent_twice(gateway: Running, upstream: Upstream) -> None:
-    upstream.script = close_after_answer
-    await gateway.raw(GET, until=b"ok")
-    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", until=b"}")
-    assert status_of(answer) == 502
-    assert upstream.accepted == 1
-
-
-async def test_a_fresh_socket_that_fails_is_not_tried_again(gateway: Running, upstream: Upstream) -> None:
-    async def reset(_request: Received, socket: Socket) -> None:
-        socket.reset()
-
-    upstream.script = reset
-    assert status_of(await gateway.raw(GET, until=b"}")) == 502
-    assert len(upstream.received) == 1
-
-
-async def test_a_request_with_trailers_gets_a_socket_of_its_own(gateway: Running, upstream: Upstream) -> None:
-    post = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-T: 1\r\n\r\n"
-    await gateway.raw(post, until=b"ok")
-    await gateway.raw(GET, until=b"ok")
-    assert [request.connection for request in upstream.received] == [0, 1]
-    assert upstream.received[0].body.endswith(b"0\r\nX-T: 1\r\n\r\n")
-
-
-# Deadlines of callers
-
-
-async def test_a_head_that_never_ends(start: Start, upstream: Upstream) -> None:
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), header_time_us=100_000))
-    assert status_of(await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n")) == 408
-
-
-async def test_a_silent_socket_is_closed(start: Start, upstream: Upstream) -> None:
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), header_time_us=100_000))
-    reader, writer = await connected(gateway)
-    with contextlib.suppress(ConnectionResetError):
-        assert await reader.read() == b""
-    writer.close()
-
-
-async def test_an_idle_socket_is_closed(start: Start, upstream: Upstream) -> None:
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
-    reader, writer = await connected(gateway)
-    writer.write(GET)
-    await reader.readuntil(b"ok")
-    with contextlib.suppress(ConnectionResetError):
-        assert await reader.read() == b""
-    writer.close()
-
-
-async def test_a_body_that_stops(start: Start, upstream: Upstream) -> None:
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=100_000))
-    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
-    assert status_of(answer) == 408
-    assert b"Connection: close" in answer
-
-
-async def test_more_sockets_than_allowed(start: Start, upstream: Upstream) -> None:
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), sockets_per_ip=2))
-    held = [await connected(gateway) for _ in range(2)]
-    reader, writer = await connected(gateway)
-    writer.write(GET)
-    with contextlib.suppress(ConnectionResetError):
-        assert await reader.read() == b""
-    for _, socket in [*held, (reader, writer)]:
-        socket.close()
-    assert upstream.received == []
-
-
-async def test_more_calls_than_allowed(start: Start, upstream: Upstream) -> None:
-    go = asyncio.Event()
-
-    async def held(_request: Received, _socket: Socket) -> bytes:
-        await go.wait()
-        return OK
-
-    upstream.script = held
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), calls_in_flight=1))
-    first = asyncio.create_task(gateway.raw(GET, until=b"ok"))
-    await upstream.until(lambda: len(upstream.received) == 1)
-    answer = await gateway.raw(GET, until=b"}")
-    assert status_of(answer) == 503
-    assert b"Retry-After: 1\r\n" in answer
-    go.set()
-    assert status_of(await first) == 200
 
 
 # Traces

@@ -1,6 +1,5 @@
 """What an upstream asks of one caller holds for all of the same connection, and for nobody else."""
 
-import asyncio
 import re
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from gateway.record import CallRecord
 from gateway.store.local.store import LocalStore
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
+from tests.fakes.waiting import turns
 
 POLICIES = """
 version: 1
@@ -57,7 +57,7 @@ class Slow:
         gateway.on_stop = lambda _record, _retry, stop: self.stops.append(stop)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
+        await turns()
         self.now_us += round(seconds * 1e6)
 
     async def call(self, route: str = "plain", connection: str = "c1") -> tuple[int, bytes, CallRecord]:

@@ -8,8 +8,8 @@ import pytest
 from gateway.core.ask import Ask
 from gateway.core.guards import State
 from gateway.core.limits import Charge
+from tests.app.breaking import call, told
 from tests.app.conftest import Running, Start
-from tests.app.test_breakers import call, told
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
 
 POLICIES = """

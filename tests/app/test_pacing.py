@@ -10,8 +10,10 @@ import pytest
 from gateway.core.upstream import Pace, Upstream
 from gateway.guards.pacing import MAX_LINES, Pacing
 from gateway.upstream.failure import UpstreamFailed
+from tests.fakes.waiting import pause
 
 S = 1_000_000
+IN_NO_TIME = "the loop's clock jumps: nobody really waits"
 
 
 class _Hurried(selectors.DefaultSelector):
@@ -73,7 +75,7 @@ def test_a_burst_after_a_rest() -> None:
     async def test() -> None:
         pacing = Pacing()
         assert await turns(pacing, paced(2, burst=3), 5) == [0, 0, 0, 0.5, 1]
-        await asyncio.sleep(10)
+        await pause(10, IN_NO_TIME)
         assert await turns(pacing, paced(2, burst=3), 4) == [0, 0, 0, 0.5]
 
     run(test)
@@ -111,7 +113,7 @@ def test_a_caller_that_leaves_gives_its_place_to_the_next() -> None:
         pacing, upstream = Pacing(), paced(1)
         await pacing.turn(upstream, ())
         left, stays = (asyncio.ensure_future(pacing.turn(upstream, ())) for _ in range(2))
-        await asyncio.sleep(0.5)
+        await pause(0.5, IN_NO_TIME)
         left.cancel()
         await stays
         assert asyncio.get_running_loop().time() == pytest.approx(1)
@@ -125,9 +127,9 @@ def test_memory_is_bounded_by_what_is_in_use() -> None:
         for number in range(MAX_LINES):
             await pacing.turn(upstream, (str(number),))
         assert len(pacing) == MAX_LINES
-        await asyncio.sleep(0.5)
+        await pause(0.5, IN_NO_TIME)
         await pacing.turn(upstream, ("busy",))
-        await asyncio.sleep(0.6)
+        await pause(0.6, IN_NO_TIME)
         await pacing.turn(upstream, ("one more",))
         assert len(pacing) <= MAX_LINES + 2
 

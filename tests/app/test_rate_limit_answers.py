@@ -10,7 +10,7 @@ import pytest
 
 from gateway.admit import REMEMBER_S
 from gateway.core.problems import RATE_LIMIT, Refusal
-from gateway.refuse import Written
+from gateway.refuse import HERE, Written
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.collector import no_collector
 from tests.fakes.upstream import Upstream, always
@@ -160,6 +160,12 @@ UPSTREAM_FIELDS = [
         ["X-RateLimit-Limit: 500", "X-RateLimit-Remaining: 499"],
         ["X-RateLimit-Limit: 9000", "X-RateLimit-Remaining: 8000"],
     ),
+    (  # as much as we have left: ours is no worse
+        "X-RateLimit-Limit: 9000\r\nX-RateLimit-Remaining: 499\r\nX-RateLimit-Reset: 55",
+        ["X-RateLimit-Limit: 500", "X-RateLimit-Remaining: 499"],
+        ["X-RateLimit-Limit: 9000"],
+    ),
+    ("X-RateLimit-Remaining: " + "9" * 5000, ["X-RateLimit-Remaining: 499"], []),
     ("X-RateLimit-Remaining: many", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Remaining: many"]),
     ("Retry-After: 120", ["Retry-After: 120"], []),
     (  # of draft -07, as many libraries of today send them
@@ -184,6 +190,17 @@ async def test_the_upstreams_own_fields_are_merged(
     for name in ("RateLimit", "RateLimit-Policy"):
         values = [line.partition(": ")[2] for line in head.split("\r\n") if line.startswith(f"{name}: ")]
         assert "tenant-10m" in dict(http_sf.parse(", ".join(values).encode(), tltype="list"))
+
+
+async def test_a_callers_name_is_told_as_it_is_also_if_it_is_our_own_mark(start: Start, upstream: Upstream) -> None:
+    """The id of the request is put into a document that is kept, where a mark stands for it."""
+    gateway = await start(policies(upstream))
+    for _ in range(3):
+        await call(gateway, "X-Tenant-Id: acme", f"X-Connection-Id: {HERE}")
+    for _ in range(2):
+        status, fields, body = await call(gateway, "X-Tenant-Id: acme", f"X-Connection-Id: {HERE}")
+        problem = json.loads(body)
+        assert (status, problem["connection_id"], problem["request_id"]) == (429, HERE, fields["X-Request-Id"])
 
 
 async def test_head_refusals_have_no_body(start: Start, upstream: Upstream) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.app.conftest import Running
 from tests.app.test_wire_head import BAD_REQUESTS
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import turns
 
 CLOSE = b"Connection: close\r\n"
 
@@ -251,7 +252,7 @@ async def test_a_slow_head_arrives_byte_by_byte(gateway: Running, upstream: Upst
     for byte in b"POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n":
         writer.write(bytes([byte]))
         await writer.drain()
-        await asyncio.sleep(0)
+        await turns()
     assert b"200 OK" in await reader.readuntil(b"ok")
     writer.close()
     assert upstream.received[0].target == "/slow"

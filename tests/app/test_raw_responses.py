@@ -8,6 +8,7 @@ import pytest
 from gateway.settings import Bounds
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Script, Socket, Upstream, always
+from tests.fakes.waiting import turns
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_CLOSE = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -107,6 +108,41 @@ async def test_bodies_arrive_as_they_were_framed(
     upstream.script = always(response)
     _, got = split(await gateway.raw(GET_CLOSE))
     assert got == body
+
+
+@pytest.mark.parametrize(
+    ("response", "line"),
+    [
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b"Content-Length"),  # RFC 9110 §8.6
+        (R + b"Trailer: X-Sum\r\nContent-Length: 2\r\n\r\nok", b"Trailer"),  # there can be none
+    ],
+    ids=["the length of nothing", "trailers without chunks"],
+)
+async def test_what_such_a_body_cannot_have_is_left_out(
+    gateway: Running, upstream: Upstream, response: bytes, line: bytes
+) -> None:
+    upstream.script = always(response)
+    assert line not in (await gateway.raw(GET_CLOSE)).partition(b"\r\n\r\n")[0]
+
+
+async def test_every_piece_of_a_body_is_counted(gateway: Running, upstream: Upstream) -> None:
+    go_on = [asyncio.Event() for _ in range(4)]
+
+    async def script(_request: Received, socket: Socket) -> None:
+        await socket.send(R + b"Content-Length: 20\r\n\r\n")
+        for event in go_on:
+            await socket.send(b"piece")
+            await event.wait()
+
+    upstream.script = script
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET_CLOSE)
+    await reader.readuntil(b"\r\n\r\n")
+    for event in go_on:
+        assert await reader.readexactly(5) == b"piece"
+        event.set()
+    writer.close()
+    assert (await gateway.records.wait(1))[0].bytes_out == 20
 
 
 async def test_head_has_no_body_whatever_it_says(gateway: Running, upstream: Upstream) -> None:
@@ -222,7 +258,7 @@ async def test_a_body_that_breaks_off_is_never_made_to_look_complete(
 ) -> None:
     async def script(_request: Received, socket: Socket) -> None:
         await socket.send(response[:60])
-        await asyncio.sleep(0)
+        await turns()
         await socket.send(response[60:])
 
     upstream.script = script

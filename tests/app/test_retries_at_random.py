@@ -14,7 +14,7 @@ import pytest
 from gateway.core.retry import Share
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 POLICIES = """
 version: 1
@@ -113,7 +113,7 @@ async def call(gateway: Running, rng: random.Random, name: str) -> bytes:
         for start in range(0, len(body), 8_000):
             piece = body[start : start + 8_000]
             writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            await asyncio.sleep(0)
+            await turns()
         if chunked and body:
             writer.write(b"0\r\n\r\n")
         return b"" if rng.random() < 0.1 else await reader.read()
@@ -130,7 +130,7 @@ async def test_whatever_happens_nothing_leaks_and_every_call_is_answered(
     rng = random.Random(seed)
     gateway = await start(POLICIES % upstream.url)
     stages = gateway.gateway
-    stages.sleep = lambda _seconds: asyncio.sleep(0)
+    stages.sleep = lambda _seconds: turns()
     moody = Moody(rng)
     upstream.script = moody
     slots = asyncio.Semaphore(AT_A_TIME)

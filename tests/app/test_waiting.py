@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.waiting import end, happens_within
+from tests.fakes.waiting import for_ever, turns
 
 FOREVER_S = 3_600
 
@@ -20,7 +21,7 @@ async def test_an_event_is_waited_for_no_longer_than_said() -> None:
 async def test_a_cancellation_that_comes_with_the_event_is_not_lost() -> None:
     event = asyncio.Event()
     task = asyncio.create_task(happens_within(event, FOREVER_S))
-    await asyncio.sleep(0)
+    await turns()
     event.set()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -33,14 +34,14 @@ async def test_a_task_that_loses_a_cancellation_is_ended_by_the_next() -> None:
     async def work() -> None:
         while True:
             try:
-                await asyncio.sleep(FOREVER_S)
+                await for_ever()
             except asyncio.CancelledError:
                 if lost:
                     raise
                 lost.append("one")
 
     task = asyncio.create_task(work())
-    await asyncio.sleep(0)
+    await turns()
     await end(task)
     assert task.cancelled()
     assert lost == ["one"]

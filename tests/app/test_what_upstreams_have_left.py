@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.app.breaking import call, told
 from tests.app.conftest import Running, Start
-from tests.app.test_breakers import call, told
 from tests.app.test_rate_limit_answers import parse
 from tests.fakes.upstream import OK, Received, Socket, Upstream
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.wire.run import Promise, Run
+from tests.fakes.waiting import turns
 
 
 class Watched:
@@ -26,12 +27,6 @@ class Watched:
 @pytest.fixture
 def heard() -> list[str]:
     return []
-
-
-async def turns(count: int = 5) -> None:
-    """Let the loop do what is due."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def hear(heard: list[str], waiting: "asyncio.Future[str]", then: "asyncio.Future[str] | None" = None) -> None:
@@ -65,11 +60,11 @@ async def test_many_wait_for_one_future(heard: list[str]) -> None:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     watched = [Watched(hear(heard, future)) for _ in range(2)]
     task = asyncio.create_task(hear(heard, future))
-    await turns()
+    await turns(5)
     watched.append(Watched(hear(heard, future)))
     future.set_result("all")
     await task
-    await turns()
+    await turns(5)
     assert (heard, [one.ends for one in watched]) == (["all"] * 4, [1, 1, 1])
 
 
@@ -79,13 +74,13 @@ async def test_cancelled_once_where_it_waits(kind: Callable[[], "asyncio.Future[
     watched = Watched(hear(heard, first, second))
     watched.run.cancel()
     assert heard == []  # whoever cancels is not interrupted
-    await turns()
+    await turns(5)
     assert heard == ["cancelled"]
     if isinstance(second, Promise):
         second.keep("went on")
     else:
         second.set_result("went on")
-    await turns()
+    await turns(5)
     assert (heard, watched.ends) == (["cancelled", "went on"], 1)
 
 
@@ -94,7 +89,7 @@ async def test_cancelled_before_a_result_that_is_there_was_heard_of(heard: list[
     watched = Watched(hear(heard, future))
     future.set_result("too late")
     watched.run.cancel()
-    await turns()
+    await turns(5)
     assert (heard, watched.ends) == (["cancelled"], 1)
 
 
@@ -103,7 +98,7 @@ async def test_cancelled_twice_before_it_goes_on_it_hears_of_it_once(heard: list
     watched = Watched(hear(heard, Promise(), second))
     watched.run.cancel()
     watched.run.cancel()
-    await turns()
+    await turns(5)
     second.keep("went on")
     assert (heard, watched.ends) == (["cancelled", "went on"], 1)
 
@@ -121,16 +116,16 @@ async def test_cancelled_while_it_runs_it_hears_of_it_where_it_waits_next(heard:
     watched = Watched(cancels_itself())
     runs.append(watched.run)
     start.set_result(None)
-    await turns()
+    await turns(5)
     assert (heard, watched.ends) == (["runs on", "cancelled"], 1)
 
 
 async def test_a_task_that_is_waited_for_is_cancelled_too(heard: list[str]) -> None:
     task = asyncio.create_task(hear(heard, Promise()))
     watched = Watched(hear(heard, task))  # type: ignore[arg-type]
-    await turns()
+    await turns(5)
     watched.run.cancel()
-    await turns()
+    await turns(5)
     assert heard[0] == "cancelled"
     assert (task.done(), watched.ends) == (True, 1)
 
@@ -141,7 +136,7 @@ async def test_a_run_that_has_ended_hears_of_nothing(heard: list[str]) -> None:
     promise.keep("kept")
     watched.run.cancel()
     watched.run.step()
-    await turns()
+    await turns(5)
     assert (heard, watched.ends) == (["kept"], 1)
 
 
@@ -161,12 +156,12 @@ async def test_what_a_coroutine_raises_does_not_reach_who_keeps_its_promise() ->
 
 async def test_sleeping_for_no_time_lets_others_run(heard: list[str]) -> None:
     async def sleeps() -> None:
-        await asyncio.sleep(0)
+        await turns()
         heard.append("slept")
 
     watched = Watched(sleeps())
     assert heard == []
-    await turns()
+    await turns(5)
     assert (heard, watched.ends) == (["slept"], 1)
 
 

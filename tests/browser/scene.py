@@ -72,9 +72,7 @@ class Scene:
             await self.call("umbrella", name)
         await self.call("initech", "conn_7", times=5)
         await self.call("initech", "conn_3", times=2)
-        async with asyncio.timeout(WAIT_S):
-            while not await self._known():
-                await asyncio.sleep(0.05)
+        await eventually(self._known, gap_s=0.05)
 
     async def _known(self) -> bool:
         found = await self.status()

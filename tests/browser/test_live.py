@@ -48,10 +48,12 @@ async def test_a_page_of_a_caller_follows(own_scene: Scene, visit: Visit) -> Non
 async def test_the_feed(own_scene: Scene, visit: Visit) -> None:
     await stay(visit, own_scene.admin)
     rows = visit.page.locator("#feed tbody tr:visible")
-    async with asyncio.timeout(WAIT_S):
-        while not await rows.count():  # the stream begins a moment after the page
-            await own_scene.call(EVIL, EVIL, path="/%3Cimg%20src=x%20onerror=window.broken=4%3E")
-            await asyncio.sleep(0.05)
+
+    async def fed() -> bool:  # the stream begins a moment after the page
+        await own_scene.call(EVIL, EVIL, path="/%3Cimg%20src=x%20onerror=window.broken=4%3E")
+        return bool(await rows.count())
+
+    await eventually(fed, gap_s=0.05)
     assert await rows.first.locator("td").first.inner_text() == EVIL
     assert await visit.page.evaluate("window.broken") is None
     await visit.page.get_by_label("containing").fill("no call has this")
@@ -69,11 +71,13 @@ async def test_the_feed_of_one(own_scene: Scene, visit: Visit, field: str) -> No
         await visit.page.get_by_label(f"of {field}").fill("wanted")
         await visit.page.keyboard.press("Enter")
     rows = visit.page.locator("#feed tbody tr")
-    async with asyncio.timeout(WAIT_S):
-        while not await rows.filter(has_text="/last").count():
-            await own_scene.call("other", "other")
-            await own_scene.call(*(("wanted", "c") if field == "tenant" else ("t", "wanted")), path="/last")
-            await asyncio.sleep(0.05)
+
+    async def fed() -> bool:
+        await own_scene.call("other", "other")
+        await own_scene.call(*(("wanted", "c") if field == "tenant" else ("t", "wanted")), path="/last")
+        return bool(await rows.filter(has_text="/last").count())
+
+    await eventually(fed, gap_s=0.05)
     assert await rows.filter(has_text="/last").filter(has_text="wanted").count()
     assert not await rows.filter(has_text="other").count()
 

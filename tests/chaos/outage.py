@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.fakes.gateways import Process
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import NO_ANSWER, Call, Load, by_status, percentile_ms
+from tests.fakes.waiting import pause
 
 RATE, LIMIT = 400, 60
 WARM_S, AFTER_S = 2.0, 4.0
@@ -70,12 +71,12 @@ class Outage:
         """Constant load before, while the body runs and makes the fault, and after."""
         running = asyncio.create_task(self.load.run(self._endless()))
         try:
-            await asyncio.sleep(WARM_S)
+            await pause(WARM_S, "the load before the fault")
             self.begins()
             yield
             self.healed_s = asyncio.get_running_loop().time()
             self.ended_s = self.ended_s or self.healed_s
-            await asyncio.sleep(AFTER_S)
+            await pause(AFTER_S, "the load after it")
         finally:
             running.cancel()
             await asyncio.wait([running])

@@ -16,7 +16,7 @@ from tests.chaos.conftest import Fleet
 from tests.docs.pages import ROOT, blocks
 from tests.fakes.ports import free_port
 from tests.fakes.upstream import Received, Socket, Upstream
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, pause
 
 EXAMPLE = {
     one.kind: one.text for one in reversed(blocks(ROOT / "docs" / "migration.md")) if one.kind in ("nginx", "yaml")
@@ -42,17 +42,13 @@ async def nginx(folder: Path, upstream: Upstream) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(program, "-c", folder / "nginx.conf", "-p", folder, "-e", "stderr")
 
     async def listens() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            assert process.returncode is None, (folder / "log").read_text()
-            return False
+        assert process.returncode is None, (folder / "log").read_text()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
         return True
 
     try:
-        while not await listens():
-            await asyncio.sleep(0.02)
+        await eventually(listens)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -80,7 +76,7 @@ async def test_both_do_as_the_page_says(proxy: str, fleet: Fleet, tmp_path: Path
             await eventually(lambda: sum(one.done() for one in calls) + len(upstream.received) == len(calls))
             held.set()
             assert Counter(await asyncio.gather(*calls))[200] == AT_ONCE
-            await asyncio.sleep((BURST + 1) / A_SECOND)  # the bucket is full again
+            await pause((BURST + 1) / A_SECOND, "the bucket is full again")
             began = time.monotonic()
             statuses = [await call(f"{url}/api/users/7?page=2") for _ in range(2 * BURST)]
             lasted_s = time.monotonic() - began

@@ -17,6 +17,7 @@ from tests.fakes.ledger import Ledger
 from tests.fakes.load import Call, Load, by_status, percentile_ms
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually, pause
 
 RATE, TARGETS = 300, 20
 STORE_TIMEOUT_S, ANSWERS_TIMEOUT_S = 0.1, 0.25
@@ -53,9 +54,9 @@ async def traffic(fleet: list[Process]) -> Any:
 
     async with Load([one.port for one in fleet], sockets=64) as load:
         running = asyncio.create_task(load.run(endless()))
-        await asyncio.sleep(2)
+        await pause(2, "the load before the fault")
         yield load
-        await asyncio.sleep(3)
+        await pause(3, "the load after it")
         running.cancel()
         await asyncio.wait([running])
         await load.idle()
@@ -89,7 +90,7 @@ async def test_a_store_that_dies_or_hangs_costs_no_answer(
     started = [await fleet(policies(ledger.url), "--workers", "2", patience=patience) for _ in range(2)]
     async with traffic(started) as load:
         getattr(own_redis_server, fault)()
-        await asyncio.sleep(5)
+        await pause(5, "the fault lasts")
         if fault == "kill":
             own_redis_server.spawn()
             await asyncio.to_thread(own_redis_server.wait_until_it_answers)
@@ -113,7 +114,7 @@ async def test_reloads_cost_no_answer(fleet: Fleet, ledger: Ledger, figures: Fig
                 outcome = await reloaded.json()
                 # unchanged: whoever watches the file was first
                 assert outcome["result"] in ("loaded", "unchanged"), outcome
-            await asyncio.sleep(0.2)
+            await pause(0.2, "calls between two reloads")
     await one.stop()
     how = told("cached traffic, 20 reloads", load, [one], figures)
     assert how["hit"] > len(load.calls) / 2
@@ -144,8 +145,7 @@ async def test_another_asks_when_who_asks_for_all_is_gone(
             waiting = [Call("/things/1", gateway=1) for _ in range(10)]
             for call in waiting:
                 load.send(call)
-            while any(not call.ended_s for call in waiting):
-                await asyncio.sleep(0.01)
+            await eventually(lambda: all(call.ended_s for call in waiting), gap_s=0.01)
             figures(f"who asks for all gets {fault.name}", waited_ms=percentile_ms(waiting, 100))
             assert set(by_status(waiting)) == {200}
             assert len(upstream.received) == 2, "one of those who waited asked"
@@ -158,6 +158,6 @@ async def test_another_asks_when_who_asks_for_all_is_gone(
                 alike = {"headers": {"Host": "api.example"}, "skip_auto_headers": ["Accept", "Accept-Encoding"]}
                 async with aiohttp.ClientSession(**alike) as session:  # type: ignore[arg-type]
                     for gateway in (second, first):
-                        await asyncio.sleep(1.1)  # for so long each uses what it has
+                        await pause(1.1, "for so long each uses what it has")
                         async with session.get(f"{gateway.url}/things/1") as got:
                             assert await got.text() == "new"

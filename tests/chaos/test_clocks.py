@@ -12,6 +12,7 @@ from tests.fakes.clocks import SteppingServer, off_by
 from tests.fakes.exactness import most_surely_in_any, needlessly_refused
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Load
+from tests.fakes.waiting import pause
 
 WINDOW_S, LIMIT = 3.0, 20
 RULE = f"algorithm: rolling_window, limit: {LIMIT}, window: {WINDOW_S:g}s"
@@ -52,7 +53,7 @@ async def test_the_servers_clock_is_set_back(
     loop = asyncio.get_running_loop()
     async with Load([gateway.port]) as load:
         running = asyncio.create_task(load.run(evenly(["t0"], 3 * LIMIT / WINDOW_S, 5 * WINDOW_S, 1)))
-        await asyncio.sleep(1.6 * WINDOW_S)
+        await pause(1.6 * WINDOW_S, "more than a window of load")
         before, stepped_s = int(stepping_server.command("TIME")[0]), loop.time()
         stepping_server.set_clock(-60)
         assert int(stepping_server.command("TIME")[0]) < before - 50

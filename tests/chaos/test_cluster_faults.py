@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from redis.crc import key_slot
 
@@ -14,6 +15,7 @@ from tests.chaos.stage import Stage, survived
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Call, Load, by_status
 from tests.fakes.redis_cluster import RedisCluster
+from tests.fakes.waiting import eventually, pause
 
 WINDOW_S, LIMIT = 4.0, 30
 
@@ -112,18 +114,19 @@ async def test_no_slot_is_lost(fleet: Fleet, ledger: Ledger, start_cluster: Star
 
     async with Load([one.port for one in gateways]) as load:
         running = asyncio.create_task(load.run(plan()))
-        await asyncio.sleep(1)
+        await pause(1, "the load before the trouble")
         await asyncio.to_thread(trouble)
-        await asyncio.sleep(2)
+        await pause(2, "the load after it")
         running.cancel()
         await asyncio.wait([running])
         await load.idle()
-    began_s = asyncio.get_running_loop().time()
-    while taken := [cluster.owner(key).command("ZCARD", key) for key in keys]:
-        if not any(taken) or asyncio.get_running_loop().time() > began_s + 10:
-            break
-        await asyncio.sleep(0.1)
+
+    def taken() -> list[int]:
+        return [cluster.owner(key).command("ZCARD", key) for key in keys]
+
+    with suppress(AssertionError):  # the figures tell it first
+        await eventually(lambda: not any(taken()), gap_s=0.1, within_s=10)
     lost = sum(len(one.events("store.degraded")) for one in gateways)
-    figures("Cluster: slots of calls", calls=len(load.calls), answers=by_status(load.calls), lost=lost, left=taken)
+    figures("Cluster: slots of calls", calls=len(load.calls), answers=by_status(load.calls), lost=lost, left=taken())
     assert set(by_status(load.calls)) <= {200, 429}
-    assert taken == [0, 0, 0, 0]
+    assert taken() == [0, 0, 0, 0]

@@ -17,6 +17,7 @@ from tests.fakes.exactness import (
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Call, Load, by_status
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import pause
 
 WINDOW_S, LIMIT, TENANTS, GATEWAYS = 5.0, 40, 8, 4
 
@@ -135,7 +136,7 @@ async def test_a_hot_key(fleet: Fleet, ledger: Ledger, own_redis_server: RedisSe
         sizes: list[int] = []
         while not running.done():
             sizes.append(own_redis_server.command("MEMORY", "USAGE", "gw:w:{=hot}") or 0)
-            await asyncio.sleep(0.05)
+            await pause(0.05, "samples, now and then")
     found = judge(load.calls, ledger, 10, 1.0)
     asked = int(own_redis_server.command("INFO", "commandstats")["cmdstat_evalsha"]["calls"])
     figures("hot key, 1,000 a second on a limit of 10", **found, most_bytes=max(sizes), trips=asked)

@@ -6,6 +6,7 @@ from tests.chaos.conftest import Figures, Fleet
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Call, Load, by_status
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import pause
 from tests.fakes.wire import Wire
 
 LEAVERS, ROUNDS, WORKERS = 1000, 5, 2
@@ -29,7 +30,7 @@ async def leave(port: int, target: str, tenant: str, after_s: float) -> None:
     """Ask, and reset the connection before the answer can be there."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: {tenant}\r\n\r\n".encode())
-    await asyncio.sleep(after_s)
+    await pause(after_s, "it leaves at another moment each time")
     writer.transport.abort()
 
 

@@ -1,6 +1,5 @@
 """A million callers: what each costs the server, and that nothing is left of them."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +11,7 @@ from gateway.store.scripts.limits import encode_admit
 from gateway.store.scripts.sources import ADMIT
 from tests.chaos.conftest import Figures
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import pause
 
 KEYS, BATCH, LIVES_S = 250_000, 1_000, 20
 SECOND = 1_000_000
@@ -51,7 +51,7 @@ async def test_keys_of_a_million_callers(limit: Limit, own_redis_server: RedisSe
         taken = (await client.info("memory"))["used_memory"] - before
         assert space["expires"] == space["keys"], "every key has a time to live"
         while await client.dbsize():
-            await asyncio.sleep(0.5)
+            await pause(0.5, "a key lives for as long as its window")
             async for _ in client.scan_iter(count=10_000):
                 pass  # who looks at a key that has ended, ends it
         figures(f"{KEYS:,} callers, {limit.name}", keys=space["keys"], bytes_each=taken / space["keys"])

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -15,14 +14,10 @@ from tests.fakes.ledger import Ledger
 from tests.fakes.load import NO_ANSWER, Load, by_status
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+from tests.fakes.waiting import eventually, pause
 
 LIMIT, SOCKETS = 200, 16
 RULE = f"algorithm: rolling_window, limit: {LIMIT}, window: 10m"
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.02)
 
 
 async def test_a_worker_is_killed(fleet: Fleet, ledger: Ledger, figures: Figures) -> None:
@@ -31,11 +26,11 @@ async def test_a_worker_is_killed(fleet: Fleet, ledger: Ledger, figures: Figures
     loop = asyncio.get_running_loop()
     async with Load([hurt.port, other.port], sockets=64, opened=SOCKETS) as load:
         running = asyncio.create_task(load.run(evenly(["t0", "t1"], 150, 6, 2)))
-        await asyncio.sleep(1)
+        await pause(1, "the load has begun")
         before = hurt.worker_pids()
         os.kill(before[2], signal.SIGKILL)
         killed_s = loop.time()
-        await until(lambda: len(hurt.events("worker.started")) > 4)
+        await eventually(lambda: len(hurt.events("worker.started")) > 4)
         took_s = loop.time() - killed_s
         await running
     after = hurt.worker_pids()
@@ -63,10 +58,10 @@ async def test_a_gateway_is_killed(fleet: Fleet, ledger: Ledger, figures: Figure
     hurt, other = await asyncio.gather(fleet(text, "--workers", "2"), fleet(text, "--workers", "2"))
     async with Load([hurt.port, other.port], sockets=64) as load:
         running = asyncio.create_task(load.run(evenly(["t0", "t1"], 150, 6, 2)))
-        await asyncio.sleep(1)
+        await pause(1, "the load has begun")
         pids = list(hurt.worker_pids().values())
         await hurt.kill()
-        await until(lambda: not any(map(_runs, pids)))
+        await eventually(lambda: not any(map(_runs, pids)))
         await running
     of = [[call for call in load.calls if call.gateway == number] for number in (0, 1)]
     figures("kill -9 a gateway of 2", its_calls=by_status(of[0]), the_others=by_status(of[1]))
@@ -113,6 +108,15 @@ async def ask(session: aiohttp.ClientSession, gateway: Process, path: str) -> in
         return NO_ANSWER
 
 
+async def other_than(refusal: int, session: aiohttp.ClientSession, gateway: Process, path: str) -> int:
+    """The first status that is another one."""
+
+    async def another() -> list[int]:
+        return [status for status in [await ask(session, gateway, path)] if status != refusal]
+
+    return (await eventually(another, gap_s=0.05))[0]
+
+
 async def test_slots_of_a_killed_gateway_come_back(
     fleet: Fleet, own_redis_server: RedisServer, figures: Figures
 ) -> None:
@@ -122,14 +126,13 @@ async def test_slots_of_a_killed_gateway_come_back(
         calls = [asyncio.create_task(ask(session, killed, "/slots")) for _ in range(3)]
         await upstream.until(lambda: len(upstream.received) == 3)
         upstream.script = always(OK)
-        await asyncio.sleep(1.5 * LEASE_S)  # they are renewed
+        await pause(1.5 * LEASE_S, "they are renewed")
         assert await ask(session, other, "/slots") == 429
         await killed.kill()
         lives_ms = own_redis_server.command("PTTL", "gw:slots:{=c1}")
         assert 0 < lives_ms <= 1000 * LEASE_S + 100
         began_s = asyncio.get_running_loop().time()
-        while (status := await ask(session, other, "/slots")) == 429:
-            await asyncio.sleep(0.05)
+        status = await other_than(429, session, other, "/slots")
         figures("slots of a killed gateway", lease_s=LEASE_S, back_after_s=asyncio.get_running_loop().time() - began_s)
         assert status == 200
         assert await asyncio.gather(*calls) == [NO_ANSWER] * 3
@@ -146,13 +149,12 @@ async def test_the_probe_of_a_killed_gateway_comes_back(fleet: Fleet, figures: F
         probing = set()
         while len(upstream.received) == 1:
             probing.add(asyncio.create_task(ask(session, killed, "/probes")))
-            await asyncio.sleep(0.05)
+            await pause(0.05, "until it lets a probe pass")
         await killed.kill()
         upstream.script = always(OK)
         began_s = asyncio.get_running_loop().time()
         assert await ask(session, other, "/probes") == 503
-        while (status := await ask(session, other, "/probes")) == 503:
-            await asyncio.sleep(0.05)
+        status = await other_than(503, session, other, "/probes")
         figures(
             "probe of a killed gateway", given_up_after_s=3.0, back_after_s=asyncio.get_running_loop().time() - began_s
         )

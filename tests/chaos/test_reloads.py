@@ -1,6 +1,9 @@
-"""Policies and workers that change for a minute, under calls and streams: nobody notices, and nothing starts anew."""
+"""Policies, workers and whole gateways that change for a minute, under calls and streams: nobody notices, and nothing
+starts anew."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -15,8 +18,9 @@ from tests.fakes.gateways import Process
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Call, Load, by_status, percentile_ms
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import pause
 
-RELOADS, RESTARTS, OVER_S = 100, 10, 60.0
+RELOADS, RESTARTS, UPGRADES, OVER_S = 100, 10, 10, 60.0
 RATE, TENANTS, LIMIT = 200, 10, 300
 SHORT, LONG = 15, 700
 """Lines of a stream, ten a second: the long ones live through every reload."""
@@ -93,7 +97,7 @@ async def fail_until(over: asyncio.Event, port: int, seen: Counter[str]) -> None
     """Calls to the upstream that is not there, one after the other."""
     while not over.is_set():
         seen[(await read_stream(port, "/broken", 0)).split()[1]] += 1
-        await asyncio.sleep(0.1)
+        await pause(0.1, "not too many")
 
 
 @asynccontextmanager
@@ -127,7 +131,7 @@ async def every(period_s: float, times: int) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
     began = loop.time()
     for number in range(times):
-        await asyncio.sleep(max(0.0, began + number * period_s - loop.time()))
+        await pause(max(0.0, began + number * period_s - loop.time()), "turns come in time")
         yield number
 
 
@@ -148,11 +152,28 @@ async def test_workers_are_replaced_all_the_time(fleet: Fleet, ledger: Ledger, f
     async with a_minute(fleet, ledger, long_streams=0) as minute:
         async for number in every(OVER_S / RESTARTS, RESTARTS):
             await minute.reload("?workers")
-            while len(minute.gateway.events("worker.replaced")) < 2 * (number + 1):
-                await asyncio.sleep(0.05)
+            await minute.gateway.said("worker.replaced", 2 * (number + 1))
     replaced = minute.gateway.events("worker.replaced")
     figures(f"{RESTARTS} times new workers in {OVER_S:g} s", replaced=len(replaced), **minute.figures())
     minute.nobody_noticed()
     minute.nothing_began_anew(LIMIT)
     assert {event["exit_code"] for event in replaced} == {0}
     assert not minute.gateway.events("worker.exited", "worker.cut")
+
+
+async def test_new_versions_all_the_time(fleet: Fleet, ledger: Ledger, figures: Figures) -> None:
+    """Each in the place of the one before, with workers of its own."""
+    async with a_minute(fleet, ledger, long_streams=0) as minute:
+        gateway = minute.gateway
+        pid = gateway.process.pid
+        async for number in every(OVER_S / UPGRADES, UPGRADES):
+            os.kill(pid, signal.SIGUSR2)
+            pid = (await gateway.said("upgrade.done", number + 1))[-1]["pid"]
+            await gateway.said("worker.replaced", 2 * (number + 1))
+    os.kill(pid, signal.SIGINT)
+    await gateway.said("gateway.stopped", 2 * (UPGRADES + 1))
+    figures(f"{UPGRADES} times a new version in {OVER_S:g} s", **minute.figures())
+    minute.nobody_noticed()
+    minute.nothing_began_anew(LIMIT)
+    assert {event["cut_calls"] for event in gateway.events("gateway.stopped")} == {0}
+    assert not gateway.events("worker.cut", "upgrade.failed")

@@ -11,6 +11,7 @@ import re
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from tests.fakes.gateways import Process
 from tests.fakes.ledger import Ledger
 from tests.fakes.load import Call, Load
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import eventually, pause
 
 SOAK_S = float(os.environ.get("GATEWAY_TEST_SOAK_S", "120"))
 RATE, TENANTS, WORKERS = 200, 200, 2
@@ -55,14 +57,14 @@ class Used(NamedTuple):
 
 async def killed(server: RedisServer) -> None:
     server.kill()
-    await asyncio.sleep(1)
+    await pause(1, "the fault lasts")
     server.spawn()
     await asyncio.to_thread(server.wait_until_it_answers)
 
 
 async def frozen(server: RedisServer) -> None:
     server.freeze()
-    await asyncio.sleep(1)
+    await pause(1, "the fault lasts")
     server.thaw()
 
 
@@ -76,7 +78,7 @@ async def forgetful(server: RedisServer) -> None:
 
 async def full(server: RedisServer) -> None:
     server.command("CONFIG", "SET", "maxmemory", "1")
-    await asyncio.sleep(1)
+    await pause(1, "the fault lasts")
     server.command("CONFIG", "SET", "maxmemory", "0")
 
 
@@ -131,15 +133,19 @@ async def test_one_fault_after_the_other(
     loop = asyncio.get_running_loop()
     wrong: list[Call] = []
     used: list[tuple[float, Used]] = []
-    while len(gateway.worker_pids()) < WORKERS or Used.by(gateway, own_redis_server).store_connections < WORKERS:
-        await asyncio.sleep(0.05)
+
+    def all_there() -> bool:
+        return len(gateway.worker_pids()) >= WORKERS <= Used.by(gateway, own_redis_server).store_connections
+
+    await eventually(all_there, gap_s=0.05)
     count, at_rest = 0, Used.by(gateway, own_redis_server)
 
     async def suffer(fault: Callable[[RedisServer], Awaitable[None]]) -> None:
         await fault(own_redis_server)
-        await asyncio.sleep(PAUSE_S)
-        while len(gateway.events("store.degraded")) != len(gateway.events("store.recovered")):
-            await asyncio.sleep(0.05)
+        await pause(PAUSE_S, "all is well between two faults")
+        await eventually(
+            lambda: len(gateway.events("store.degraded")) == len(gateway.events("store.recovered")), gap_s=0.05
+        )
 
     async with Load([gateway.port]) as load:
         running = asyncio.create_task(load.run(plan()))
@@ -157,11 +163,12 @@ async def test_one_fault_after_the_other(
         running.cancel()
         await asyncio.wait([running])
         await load.idle()
-    ends_s = loop.time() + REST_S
-    while (spare := Used.by(gateway, own_redis_server).files - at_rest.files - len(ledger.transports)) > OPENED_ONCE:
-        if loop.time() > ends_s:
-            break
-        await asyncio.sleep(0.1)
+
+    def spare() -> int:
+        return Used.by(gateway, own_redis_server).files - at_rest.files - len(ledger.transports)
+
+    with suppress(AssertionError):  # the figures tell it first
+        await eventually(lambda: spare() <= OPENED_ONCE, gap_s=0.1, within_s=REST_S)
     grown, steep = (used[-1][1].memory_bytes - used[0][1].memory_bytes) / WORKERS / MIB, slope(used)
     figures(
         f"soak, {SOAK_S:g} s, {RATE} a second",
@@ -173,11 +180,11 @@ async def test_one_fault_after_the_other(
         mib_in_ten_minutes=steep,
         files="/".join(str(one.files) for _, one in used),
         files_at_rest=at_rest.files,
-        files_more_at_the_end=spare,
+        files_more_at_the_end=spare(),
         store_connections="/".join(str(one.store_connections) for _, one in used),
     )
     assert wrong == []
-    assert spare <= OPENED_ONCE
+    assert spare() <= OPENED_ONCE
     assert {one.store_connections for _, one in used} == {WORKERS}
     assert grown <= 4 + SOAK_S / 600  # MiB a worker: what is remembered of callers, and a MiB in ten minutes
     assert SOAK_S < LONG_S or steep <= 1

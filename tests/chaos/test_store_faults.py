@@ -11,7 +11,7 @@ from tests.chaos.conftest import Figures
 from tests.chaos.outage import PATIENT_S, RATE, TENANTS, TIMEOUT_S
 from tests.chaos.stage import WORKERS, Stage, survived, survived_without_store
 from tests.fakes.redis_server import RedisServer
-from tests.fakes.waiting import until
+from tests.fakes.waiting import eventually, pause, until
 from tests.fakes.wire import Wire
 
 
@@ -34,7 +34,7 @@ async def test_killed_and_started_again(
 ) -> None:
     async with stage(gateways) as outage:
         own_redis_server.kill()
-        await asyncio.sleep(10)
+        await pause(10, "it lasts")
         outage.ends()
         await start_again(own_redis_server)
     figures(f"kill -9, 10 s, {gateways} gateways", **outage.figures())
@@ -47,7 +47,7 @@ async def test_stopped_and_continued(
 ) -> None:
     async with stage(gateways) as outage:
         own_redis_server.freeze()
-        await asyncio.sleep(5)
+        await pause(5, "it lasts")
         outage.ends()
         own_redis_server.thaw()
     figures(f"SIGSTOP, 5 s, {gateways} gateways", **outage.figures())
@@ -59,12 +59,11 @@ async def test_no_packet_arrives(stage: Stage, own_redis_server: RedisServer, fi
         async with stage(store=wire.url) as outage:
             wire.whole.clear()
             dialled = len(wire.dialled)
-            await asyncio.sleep(10)
+            await pause(10, "it lasts")
             dialled = len(wire.dialled) - dialled
             outage.ends()
             wire.whole.set()
-            while outage.events("store.recovered") < WORKERS or wire.open > WORKERS:
-                await asyncio.sleep(0.02)
+            await eventually(lambda: outage.events("store.recovered") == WORKERS and wire.open == WORKERS)
             open_sockets = wire.open
         figures("blackhole, 10 s", **outage.figures(), dials=dialled)
         assert dialled <= 2 * 10 * WORKERS
@@ -76,7 +75,7 @@ async def test_clients_paused(stage: Stage, client: Any, figures: Figures) -> No
     async with stage() as outage:
         await client.execute_command("CLIENT", "PAUSE", 4000, "ALL")
         outage.begins()
-        await asyncio.sleep(3.9)
+        await pause(3.9, "it lasts")
         outage.ends()
         await client.ping()
     figures("CLIENT PAUSE, 4 s", **outage.figures())
@@ -88,7 +87,7 @@ async def test_memory_full(stage: Stage, client: Any, figures: Figures) -> None:
         await client.config_set("maxmemory-policy", "noeviction")
         await client.config_set("maxmemory", 1)
         outage.begins()
-        await asyncio.sleep(4)
+        await pause(4, "it lasts")
         outage.ends()
         await client.config_set("maxmemory", 0)
     figures("maxmemory reached, 4 s", **outage.figures())
@@ -99,7 +98,7 @@ async def test_read_only(stage: Stage, client: Any, figures: Figures) -> None:
     async with stage() as outage:
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
         outage.begins()
-        await asyncio.sleep(4)
+        await pause(4, "it lasts")
         outage.ends()
         await client.execute_command("REPLICAOF", "NO", "ONE")
     figures("READONLY, 4 s", **outage.figures())
@@ -111,7 +110,7 @@ async def test_password_changed(stage: Stage, client: Any, figures: Figures) -> 
         await client.config_set("requirepass", "other")
         await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         outage.begins()
-        await asyncio.sleep(4)
+        await pause(4, "it lasts")
         outage.ends()
         await client.config_set("requirepass", "")
     figures("another password, 4 s", **outage.figures())
@@ -127,9 +126,9 @@ async def test_loading(stage: Stage, start_redis_server: Callable[..., RedisServ
         await client.eval(many, 0)
         await client.config_set("key-load-delay", 2000)
         reading = asyncio.create_task(client.execute_command("DEBUG", "RELOAD"))
-        await asyncio.sleep(0.5)
+        await pause(0.5, "until it reads")
         outage.begins()
-        await asyncio.sleep(2)
+        await pause(2, "it lasts")
         outage.ends()
         await reading
     figures("LOADING, 4 s", **outage.figures())
@@ -139,7 +138,7 @@ async def test_loading(stage: Stage, start_redis_server: Callable[..., RedisServ
 async def repeat(command: Callable[[], Awaitable[object]], every_s: float, times: int) -> None:
     for _ in range(times):
         await command()
-        await asyncio.sleep(every_s)
+        await pause(every_s, "again and again")
 
 
 async def test_scripts_flushed(stage: Stage, client: Any, figures: Figures) -> None:
@@ -168,7 +167,7 @@ async def test_keys_of_another_type(stage: Stage, client: Any, figures: Figures)
             for limit in ("local", "deny"):
                 await client.delete(f"gw:{limit}:{{=t{tenant}}}")
                 await client.rpush(f"gw:{limit}:{{=t{tenant}}}", "not", "a", "log")
-        await asyncio.sleep(1)
+        await pause(1, "it lasts")
     figures("keys of another type", **outage.figures())
     survived(outage, forgotten=1)
     assert {call.status for call in outage.calls("deny")} == {200}
@@ -221,7 +220,7 @@ async def test_a_slow_uneven_wire(stage: Stage, own_redis_server: RedisServer, f
     async with Wire(own_redis_server.path) as wire:
         async with stage(store=wire.url) as outage:
             wire.delay_s, wire.jitter_s = TIMEOUT_S / 5, TIMEOUT_S / 5
-            await asyncio.sleep(4)
+            await pause(4, "it lasts")
             open_sockets = wire.open
             wire.delay_s = wire.jitter_s = 0.0
         figures("store 20 ms away, jitter 20 ms, 4 s", **outage.figures(), rate=RATE)

@@ -9,9 +9,11 @@ import aiohttp
 import pytest
 from cryptography.fernet import Fernet
 
+from gateway.modules.credentials.renewal import LEAST_AGE_S
 from tests.chaos.conftest import Figures, Fleet
 from tests.fakes.gateways import Process
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, running_authority
+from tests.fakes.waiting import eventually, pause
 
 POLICIES = """
 version: 1
@@ -43,20 +45,23 @@ async def test_a_stopped_worker_with_the_lease_holds_up_the_others_no_longer_and
         text = POLICIES.format(url=server.url, grant=grant, more=GRANTS[grant])
         stopped, other = [await fleet(text, "--workers", "1", env=env) for _ in range(2)]
         held = asyncio.create_task(call(stopped))
-        while not server.seen["requests"]:
-            await asyncio.sleep(0.02)
+        await eventually(lambda: server.seen["requests"])
         stopped.process.send_signal(signal.SIGSTOP)
         server.control(mode="ok")
         began = time.monotonic()
-        while (status := await call(other)) != 200:
-            assert status == 503
-            await asyncio.sleep(0.2)
+
+        async def served() -> bool:
+            status = await call(other)
+            assert status in (200, 503)
+            return status == 200
+
+        await eventually(served, gap_s=0.2)
         figures(f"SIGSTOP with the lease, {grant}", others_waited_s=time.monotonic() - began)
         assert time.monotonic() - began < 25
         stopped.process.send_signal(signal.SIGCONT)
         assert await held in (200, 503)  # it may have been stopped for longer than an answer may take
         server.control(revoke=True)
-        await asyncio.sleep(10)  # what is younger is not replaced
+        await pause(LEAST_AGE_S + 1, "what is younger is not replaced")
         assert await asyncio.gather(*[call(one) for one in (stopped, other) * 10]) == [200] * 20
         seen = server.seen
         used = [form.get("refresh_token") for form in seen["forms"]]

@@ -10,7 +10,6 @@ ids, as they are told to.
 import asyncio
 import os
 import random
-import signal
 import time
 from collections import Counter
 from contextlib import suppress
@@ -26,6 +25,7 @@ from tests.fakes.gateways import Process, start_gateway
 from tests.fakes.provider import ECHO, KEY, SECRET, signed_fields
 from tests.fakes.receiver import Got, receiving
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import eventually, pause
 
 WEBHOOKS = int(os.environ.get("GATEWAY_TEST_WEBHOOKS", "100000"))
 SOCKETS, KEYS, FORGED_OF_100, TWICE_OF_100, FAILING_OF_1000 = 32, 1_000, 1, 10, 2
@@ -93,7 +93,7 @@ class Provider:
                 id_ = f"m-{number}"
                 for _ in range(2 if dice < TWICE_OF_100 else 1):
                     while await self.post(session, id_, number) != 200:
-                        await asyncio.sleep(0.1)
+                        await pause(0.1, "a provider that tries again rather soon")
                     self.acknowledged.add(id_)
 
     async def post(self, session: aiohttp.ClientSession, id_: str, number: int, key: bytes = KEY) -> int:
@@ -130,16 +130,15 @@ class Faults:
 
     async def go_on(self) -> None:
         while True:
-            await asyncio.sleep(FAULT_EVERY_S)
+            await pause(FAULT_EVERY_S, "all is well between two faults")
             self._server.kill()
             self.killed["store"] += 1
-            await asyncio.sleep(0.5)
+            await pause(0.5, "the store is away")
             self._server.spawn()
             await asyncio.to_thread(self._server.wait_until_it_answers)
-            await asyncio.sleep(FAULT_EVERY_S)
+            await pause(FAULT_EVERY_S, "all is well between two faults")
             victim = self.gateways.pop(0)
-            os.kill(victim.process.pid, signal.SIGKILL)
-            await victim.process.wait()
+            await victim.kill()
             self.killed["gateway"] += 1
             self.gateways.append(await self.one_more())
 
@@ -163,8 +162,7 @@ async def test_no_acknowledged_webhook_is_lost(
             await asyncio.wait((breaking,))
             if server.running is False:
                 server.start()
-            while not provider.acknowledged <= service.done.keys():
-                await asyncio.sleep(0.5)
+            await eventually(lambda: provider.acknowledged <= service.done.keys(), gap_s=0.5, within_s=PATIENCE_S)
             figures(
                 "webhooks, gateways and the store killed",
                 acknowledged=len(provider.acknowledged),

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from tests.docs import spoken_of
 from tests.docs.alike import alike
 from tests.docs.pages import ROOT, Command
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 
 DEADLINE_S = 120
 """For whatever it waits for: on a machine that does much else, too."""
@@ -94,11 +94,11 @@ class Shell:
             return
         if self.serving is None and ASKS(command.text):
             self._begin("gateway run -q")
-        deadline = time.monotonic() + DEADLINE_S
-        while wrong := self._wrong(command):
-            assert SETTLES(command.text), wrong
-            assert time.monotonic() < deadline, wrong
-            time.sleep(0.05)
+        wrong = self._wrong(command)
+        if wrong and SETTLES(command.text):
+            until(lambda: not self._wrong(command), wrong, gap_s=0.05, within_s=DEADLINE_S)
+        else:
+            assert not wrong, wrong
 
     def _wrong(self, command: Command) -> str:
         """What is not as the page says."""
@@ -156,15 +156,13 @@ class Shell:
 
     def _until(self, reach: Callable[[], AbstractContextManager[object]], process: Running, out: Path) -> None:
         """Wait for something that has just been started."""
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
+
+        def reached() -> bool:
             assert process.poll() is None, out.read_text()
-            try:
-                with reach():
-                    return
-            except OSError:
-                assert time.monotonic() < deadline, out.read_text()
-                time.sleep(0.02)
+            with reach():
+                return True
+
+        until(reached, gap_s=0.02, within_s=DEADLINE_S)
 
     def _end(self, process: Running) -> None:
         process.send_signal(signal.SIGINT)

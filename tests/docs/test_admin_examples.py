@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Process, Start, until
+from tests.cli.conftest import Process, Start
 from tests.docs.alike import alike, same_shape
 from tests.docs.pages import ROOT, Command, blocks, commands
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import until
 
 PAGE = ROOT / "docs" / "admin-api.md"
 COMMANDS = [command for block in blocks(PAGE) if block.kind == "console" for command in commands(block)]
@@ -106,7 +107,7 @@ def test_commands(gateway: Process) -> None:
             assert "before" in asked(gateway, command) or "/explain" in command.text, command
         else:  # some of it is known about a second later
             probe = partial(as_told, gateway, command)
-            until(f"{command.text}\n{asked(gateway, command)}", probe)
+            until(probe, f"{command.text}\n{asked(gateway, command)}")
 
 
 HEAVY, REPEATED = (json.loads(block.text) for block in blocks(PAGE) if block.kind == "json")
@@ -133,7 +134,7 @@ def test_repeated_reads(gateway: Process) -> None:
         done = json.loads(gateway.get("/-/repeats?limit=20", admin=True).body)  # type: ignore[attr-defined]
         return done if done["reads"] == 3 else None
 
-    done = until("three reads", told)
+    done = until(told, "three reads")
     for one in (*done["repeats"], *REPEATED["repeats"]):
         one.update(limits=one["limits"][:1], route="", path="")
         one["limits"][0].update(limit="", key="")

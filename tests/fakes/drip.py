@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from tests.fakes.waiting import pause
+
 EVERY_S = 0.1
 
 
@@ -48,7 +50,7 @@ class Drip:
                 for line in _lines(count):
                     writer.write(b"%x\r\n%b\r\n" % (len(line), line))
                     await writer.drain()
-                    await asyncio.sleep(EVERY_S)
+                    await pause(EVERY_S, "a stream takes time")
                 writer.write(b"0\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

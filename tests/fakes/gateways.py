@@ -6,21 +6,23 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from tests.fakes.documented import surprises
+from tests.fakes.nursery import ROOT, Child, Nursery, program
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import eventually
 
-ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 TRIES = 3
 END_S = 20.0
+LATEST_S = 60.0
+"""For a gateway to be ready, with very many policies and on a busy host too."""
 
 
 class PortTaken(AssertionError):
@@ -31,16 +33,18 @@ class PortTaken(AssertionError):
 class Process:
     """One `gateway run`, with all its workers."""
 
-    process: asyncio.subprocess.Process
+    process: "Child | subprocess.Popen[bytes]"
     port: int
     admin_port: int
     log: Path
     token: str = ""
-    stderr: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def stderr(self) -> str:
+        return self.log.with_name("stderr").read_text()
 
     def log_lines(self) -> list[dict[str, Any]]:
         return _lines(self.log)
@@ -53,38 +57,50 @@ class Process:
         lines = _lines(self.log.with_name("stdout"))
         return [line for line in lines if not names or line["event_name"] in names]
 
+    async def said(self, name: str, times: int) -> list[dict[str, Any]]:
+        """Wait until it has said this so many times; all of it."""
+        return await eventually(
+            lambda: found if len(found := self.events(name)) >= times else [], f"{times} times {name}", gap_s=0.05
+        )
+
     def worker_pids(self) -> dict[int, int]:
         """The process of each worker by its number, as last told. Empty for a gateway of one process."""
         return {line["worker"]: line["pid"] for line in self.events("worker.started")}
 
     async def stop(self) -> int:
         """SIGINT (no drain delay) and wait; the exit code."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGINT)
-        return await asyncio.wait_for(self.process.wait(), END_S)
+        self.process.send_signal(signal.SIGINT)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; the exit code."""
+        await eventually(lambda: self.process.poll() is not None, "the gateway ends", within_s=END_S)
+        assert self.process.returncode is not None
+        return self.process.returncode
 
     async def kill(self) -> None:
         """SIGKILL to the first process. Its workers notice, drain and end."""
         self.process.kill()
-        await self.process.wait()
+        await self.ended()
 
     async def end(self) -> None:
         """Stop it if it still runs, and fail if anything was not caught. Whatever does not end in time is killed."""
-        assert self.process.stderr is not None
         try:
             await self.stop()
-            self.stderr = (await asyncio.wait_for(self.process.stderr.read(), END_S)).decode().splitlines()
         except BaseException:
             for pid in (self.process.pid, *self.worker_pids().values()):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)  # also ends those that are stopped
-            await self.process.wait()
+            await self.ended()
             raise
-        assert not any("Traceback" in line for line in self.stderr), "\n".join(self.stderr)
+        assert "Traceback" not in self.stderr(), self.stderr()
         assert surprises(self.events() + self.log_lines()) == [], "docs/logs.md says so"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines; none of a log that is switched off."""
+    if not path.exists():
+        return []
     whole, _, _ = path.read_bytes().rpartition(b"\n")
     return [json.loads(line) for line in whole.splitlines()]
 
@@ -99,9 +115,11 @@ async def start_gateway(
     env: Mapping[str, str] = NOTHING,
     more: str = "",
     token: str = "",
+    nursery: Nursery | None = None,
 ) -> Process:
     """`gateway run` in a new folder, ready when this returns. The caller has to `end` it.
 
+    nursery   where it is born; None: it has an interpreter of its own, which starts ten times as slowly
     patience  timeout of the store; the default is one that a busy machine does not reach
     more      further lines of the settings
     token     the admin listener wants it
@@ -113,23 +131,23 @@ async def start_gateway(
     settings = f'name: {name}\nstore: {{url: "{store}", timeout: {patience}}}\n{more}'
     for _ in range(TRIES - 1):
         with suppress(PortTaken):
-            return await _start(folder, settings, arguments, env, token)
-    return await _start(folder, settings, arguments, env, token)
+            return await _start(folder, settings, arguments, env, token, nursery)
+    return await _start(folder, settings, arguments, env, token, nursery)
 
 
 Launch = Callable[..., Awaitable[Process]]
 
 
 @asynccontextmanager
-async def launching(folder: Path, store: str) -> AsyncIterator[Launch]:
-    """`await launch(policies, "--workers", "4")`: one more gateway, with the options of `start_gateway`; all of them end
-    with the block."""
+async def launching(folder: Path, store: str, **options: Any) -> AsyncIterator[Launch]:
+    """`await launch(policies, "--workers", "4")`: one more gateway, with these and further options of `start_gateway`;
+    all of them end with the block."""
     started: list[Process] = []
     names = (f"gw-{number}" for number in itertools.count())
 
-    async def launch(policies: str, *arguments: str, store: str = store, **options: Any) -> Process:
+    async def launch(policies: str, *arguments: str, store: str = store, **more: Any) -> Process:
         name = next(names)
-        one = await start_gateway(folder / name, policies, *arguments, store=store, name=name, **options)
+        one = await start_gateway(folder / name, policies, *arguments, store=store, name=name, **options, **more)
         started.append(one)
         return one
 
@@ -141,26 +159,23 @@ async def launching(folder: Path, store: str) -> AsyncIterator[Launch]:
                 stack.push_async_callback(one.end)
 
 
-async def _start(folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str], token: str) -> Process:
+async def _start(
+    folder: Path, settings: str, arguments: Sequence[str], env: Mapping[str, str], token: str, nursery: Nursery | None
+) -> Process:
     port, admin, log = free_port(), free_port(), folder / "access.log"
     (folder / "gateway.yaml").write_text(
         f"version: 1\nlisten: 127.0.0.1:{port}\nadmin: 127.0.0.1:{admin}\npolicies: policies\n"
         f'logging: {{access: "{log}"}}\n{settings}'
     )
-    with (folder / "stdout").open("wb") as stdout:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "run", "-c", str(folder / "gateway.yaml"), *arguments),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
-        )
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        where = {"cwd": ROOT, "env": {**os.environ, "PYTHONUNBUFFERED": "1", **env}, "stdout": stdout, "stderr": stderr}
+        words = ("run", "-c", str(folder / "gateway.yaml"), *arguments)
+        process = nursery.gateway(*words, **where) if nursery else program("-m", "gateway", *words, **where)
     one = Process(process, port, admin, log, token)
     try:
         await until_ready_is(one, b" 200 ")
     except BaseException:
-        if process.returncode is None:
-            process.kill()
+        process.kill()
         raise
     return one
 
@@ -177,14 +192,11 @@ async def ask_readiness(one: Process, query: str = "") -> bytes:
 
 async def until_ready_is(one: Process, status: bytes) -> None:
     """Until the admin listener answers so about readiness; fails with the process's own words when it ends first."""
-    while one.process.returncode is None:
-        try:
-            answer = await ask_readiness(one)
-        except OSError:
-            answer = b""
-        if status in answer.partition(b"\r\n")[0]:
-            return
-        await asyncio.sleep(0.02)
-    assert one.process.stderr is not None
-    said = (await one.process.stderr.read()).decode()
-    raise PortTaken(said) if " is taken" in said else AssertionError(said)
+
+    async def so() -> bool:
+        if one.process.poll() is not None:
+            said = one.stderr()
+            raise PortTaken(said) if " is taken" in said else AssertionError(said)
+        return status in (await ask_readiness(one)).partition(b"\r\n")[0]
+
+    await eventually(so, f"readiness is {status.decode().strip()}", gap_s=0.02, within_s=LATEST_S)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from tests.fakes.waiting import pause
+
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 NO_ANSWER = 0
 
@@ -211,7 +213,7 @@ class Load:
         for after_s, call in plan:
             call.due_s = began + after_s
             if call.due_s > loop.time():
-                await asyncio.sleep(call.due_s - loop.time())
+                await pause(call.due_s - loop.time(), "calls come when they are due")
             self.send(call)
         await self.idle()
 

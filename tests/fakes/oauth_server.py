@@ -19,6 +19,8 @@ from urllib.parse import unquote_plus
 
 from aiohttp import web
 
+from tests.fakes.waiting import eventually, for_ever
+
 CLIENT, SECRET, FIRST_REFRESH = "gate/way id", "s3cr3t:cl+ent", "s3cr3t-refresh-0"
 MARK = "s3cr3t-access-"
 """What every access token begins with, so that tests find it wherever it should not be."""
@@ -30,11 +32,11 @@ class Server:
     """Its state. `mode`: ok, hold (until it is another), down (500), refuse, garbage, huge, redirect, hang, odd (what `answer` says)."""
 
     def __init__(self) -> None:
-        self._now = 0
         self.begin()
 
     def begin(self) -> None:
-        """Nothing was issued yet."""
+        """Nothing was issued yet, and nobody is waiting."""
+        self._flying: set[object] = set()
         self.said: dict[str, Any] = {
             "mode": "ok",
             "expires_in": 3600,
@@ -54,21 +56,21 @@ class Server:
         form = dict(await request.post())
         self.seen["requests"] += 1
         self.seen["forms"].append({name: value for name, value in form.items() if name != "client_secret"})
-        self._now += 1
-        self.seen["at_once"] = max(self.seen["at_once"], self._now)
+        flying, this = self._flying, object()  # those from before a reset are not counted any more
+        flying.add(this)
+        self.seen["at_once"] = max(self.seen["at_once"], len(flying))
         try:
-            while self.said["mode"] == "hold":
-                await asyncio.sleep(0.01)
+            await eventually(lambda: self.said["mode"] != "hold", "to be let go on")
             return await self._answer(request, form)
         finally:
-            self._now -= 1
+            flying.discard(this)
 
     async def _answer(self, request: web.Request, form: dict[str, Any]) -> web.StreamResponse:
         mode, headers = self.said["mode"], self.said["headers"]
         if mode == "down":
             return web.Response(status=500, text="s3cr3t-answer", headers=headers)
         if mode == "hang":
-            await asyncio.sleep(3600)
+            await for_ever()
         if mode == "garbage":
             return web.Response(text="<html>s3cr3t-answer</html>")
         if mode == "huge":

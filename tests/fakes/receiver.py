@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from tests.fakes.waiting import for_ever, turns
+
 Answer = int | Mapping[str, str | int]
 
 
@@ -56,8 +58,8 @@ class Receiver:
         try:
             status = self.answer(got)
             if status is None:
-                await asyncio.Event().wait()
-            await asyncio.sleep(0)
+                await for_ever()
+            await turns()
         finally:
             self.at_once -= 1
         return web.Response(status=status or 500, headers=self.fields)

@@ -5,7 +5,6 @@ Everything here blocks. In a coroutine that must go on meanwhile: `await asyncio
 """
 
 import shutil
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -209,10 +208,9 @@ class RedisCluster:
         def promoted() -> bool:
             if replica.role == "slave":
                 replica.command("CLUSTER", "FAILOVER", *how.split())  # may come to nothing, without a word
-                time.sleep(0.2)
             return replica.role == "master"
 
-        until(promoted, "the replica is promoted")
+        until(promoted, "the replica is promoted", gap_s=0.2)
         return replica
 
     def wait_for_promotion(self, replicas: Sequence[ClusterNode]) -> ClusterNode:

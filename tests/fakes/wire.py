@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.fakes.waiting import pause
+
 
 @dataclass
 class Wire:
@@ -92,5 +94,5 @@ class Wire:
         while True:
             at, data = await pieces.get()
             if at > loop.time():
-                await asyncio.sleep(at - loop.time())
+                await pause(at - loop.time(), "the wire is slow")
             writer.write(data)

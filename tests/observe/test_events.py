@@ -1,6 +1,5 @@
 """Events and libraries' messages: one envelope, one chain, no secrets."""
 
-import asyncio
 import logging
 import re
 import subprocess
@@ -37,6 +36,7 @@ from gateway.observe.reports.near_limit import NearLimit
 from gateway.observe.reports.pauses import upstream_paused
 from gateway.settings import Logging, Settings
 from tests.core.calendar_cases import by_calendar
+from tests.fakes.waiting import eventually
 from tests.observe.conftest import finished_call
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -227,8 +227,7 @@ def test_before_configuration_events_go_to_stdout_and_the_last_ones_are_not_lost
 async def test_events_do_not_wait_for_the_timer(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.observe.log.writer.FLUSH_S", 3600)
     event("gateway.ready", "Worker serves calls")
-    while not (found := lines()):
-        await asyncio.sleep(0.001)
+    found = await eventually(lines)
     assert found[0]["event_name"] == "gateway.ready"
 
 

@@ -13,6 +13,7 @@ from tests.e2e.conftest import Launch
 from tests.fakes.gateways import Process
 from tests.fakes.ports import free_port
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 from tests.otel.conftest import Collector, attributes, take
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -172,9 +173,11 @@ async def test_a_collector_in_trouble_costs_spans_only(start: Any, collector: Co
     async with httpx.AsyncClient(base_url=gateway.url) as caller:
 
         async def call_until(event: str, count: int) -> None:
-            while len(gateway.events(event)) < count:
+            async def told() -> bool:
                 assert (await caller.get("/x")).status_code == 200
-                await asyncio.sleep(0.02)
+                return len(gateway.events(event)) >= count
+
+            await eventually(told, event)
 
         await call_until("traces.failed", 1)
         await collector.start()

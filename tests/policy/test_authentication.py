@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.check import run_check
+from gateway.cli.policies.checking import run_check
 from gateway.core.access.authentication import DIGESTS, ApiKeys, Identity, Jwt, hash_text
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.policy import Report, check
@@ -76,7 +76,7 @@ BAD = {
     ),
     "a pepper in the file": (
         a_scheme(f'type: api_keys, pepper: hush-hush, keys: [{{hash: "{HASH}"}}]'),
-        "p.yaml:2:31: the pepper must not stand in the file (refer to it: env:NAME or file:/path) [inline-secret]",
+        "p.yaml:2:31: the pepper must not be written in the file (refer to it: env:NAME or file:/path) [inline-secret]",
     ),
     "a pepper that is not there": (
         a_scheme(f'type: api_keys, pepper: "env:GATEWAY_NO_SUCH", keys: [{{hash: "{HASH}"}}]'),
@@ -108,7 +108,7 @@ BAD = {
     ),
     "a secret in the file": (
         a_scheme("type: jwt, issuer: i, audience: a, algorithms: HS256, secret: hush-hush"),
-        "p.yaml:2:69: the secret must not stand in the file (refer to it: env:NAME or file:/path) [inline-secret]",
+        "p.yaml:2:69: the secret must not be written in the file (refer to it: env:NAME or file:/path) [inline-secret]",
     ),
     "a secret that is too short": (
         a_scheme("type: jwt, issuer: i, audience: a, algorithms: HS512, secret: 'env:SECRET'"),

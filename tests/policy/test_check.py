@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.check import excerpt, run_check
+from gateway.cli.policies.checking import run_check
+from gateway.cli.showing.findings import excerpt
 from gateway.policy.findings import PolicyError
 from gateway.policy.models.settings import SettingsFile
 from gateway.policy.shipped import shipped
@@ -157,7 +158,7 @@ def test_nothing_named_is_what_run_would_use(run: Run, directory: Path) -> None:
 def test_settings_that_do_not_say_where_the_policies_are(run: Run, directory: Path) -> None:
     (directory / "config").mkdir()
     (directory / "config" / "s.yaml").write_text("name: mine\n")
-    said = "the settings do not say where the policies are, and nothing is here, the default"
+    said = "the settings do not say where the policies are, and there is nothing at the default place"
     assert run(None, "config/s.yaml") == (
         1,
         f"policies: {said} (policies: PATH, or -p PATH) [not-found]\nnot valid: 1 error\n",

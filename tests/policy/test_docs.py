@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.check import run_check
+from gateway.cli.policies.checking import run_check
 from gateway.core.routing.match import find_route
 from gateway.policy import check
 from gateway.policy.models.policies import ENTRY_TYPES

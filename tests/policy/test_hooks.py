@@ -68,7 +68,7 @@ def test_what_is_said_is_what_is_done() -> None:
     [
         (TARGET.replace("https://hooks.example", "ftp://x"), "s.yaml:5:12: this is not the URL of a receiver"),
         (TARGET.replace("https://hooks.example", "https://a:hunter2@x"), "s.yaml:5:12: the URL of a receiver holds no"),
-        (TARGET.replace("env:S", "hunter2"), "s.yaml:6:17: a secret must not stand in the file"),
+        (TARGET.replace("env:S", "hunter2"), "s.yaml:6:17: a secret must not be written in the file"),
         (TARGET.replace("env:S", "env:NO"), "s.yaml:6:17: environment variable NO is not set"),
         (
             TARGET.replace("env:S", "env:WEAK"),
@@ -90,7 +90,7 @@ def test_what_is_said_is_what_is_done() -> None:
         (SOURCE + "store: {url: local}\n", "s.yaml:2:1: intake must be kept somewhere"),
         (SOURCE.replace("standard", "none"), "s.yaml:5:15: "),
         (SOURCE.replace("standard", "basic"), "s.yaml:6:17: what env:S holds must be"),
-        (SOURCE + "      order_by: id\n", "s.yaml:9:17: 'id' is no place in a webhook"),
+        (SOURCE + "      order_by: id\n", "s.yaml:9:17: 'id' is not a place in a webhook"),
         (SOURCE + "      place: /n\n", "s.yaml:9:7: place says which of those with one key comes first"),
         (SOURCE + "  path: hooks\n", "s.yaml:9:9: 'hooks' is not a path for webhooks"),
         (SOURCE + "  path: /a/../b\n", "s.yaml:9:9: '/a/../b' is not a path for webhooks"),

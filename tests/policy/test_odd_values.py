@@ -27,7 +27,7 @@ retries: {a: {attempts: 21}, b: 7}
 SAID = [
     "p.yaml:4:14: 'http:///x' is not a URL of an upstream (write it like https://api.example.com) [bad-url]",
     "p.yaml:5:12: port 0 in 'http://h:0' [bad-url]",
-    "p.yaml:6:12: 'http://*.x' names no single host [bad-host]",
+    "p.yaml:6:12: 'http://*.x' does not name a single host [bad-host]",
     "p.yaml:7:12: 'unix://x' names no socket (write it like unix:///run/api.sock) [bad-url]",
     "p.yaml:8:12: expected a URL like https://api.example.com, got the number 5 [wrong-type]",
     "p.yaml:11:62: expected text, got the number 5 (put it in quotes) [wrong-type]",

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.check import OUTPUTS, run_check
+from gateway.cli.policies.check import Output
+from gateway.cli.policies.checking import run_check
 
 NEEDLE = "s3cr3t"
 SETTINGS = [
@@ -70,7 +71,7 @@ def report(path: Path, output: str, capsys: pytest.CaptureFixture[str], env: dic
     return printed.out + printed.err
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", list(Output))
 @pytest.mark.parametrize("text", [*SETTINGS, *POLICIES])
 def test_no_report_repeats_it(text: str, output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gateway.yaml"
@@ -78,7 +79,7 @@ def test_no_report_repeats_it(text: str, output: str, tmp_path: Path, capsys: py
     assert NEEDLE not in report(path, output, capsys)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", list(Output))
 @pytest.mark.parametrize(
     "env",
     [

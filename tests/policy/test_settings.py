@@ -159,7 +159,7 @@ def test_a_named_file_that_is_not_there(directory: Path) -> None:
 BAD = {
     "admin: 0.0.0.0:9090\n": "s.yaml:1:8: others can reach 0.0.0.0:9090: that needs an admin_token "
     "(admin_token: env:NAME or file:/path) [admin-open]",
-    "admin_token: hunter2\n": "s.yaml:1:14: the admin token must not stand in the file "
+    "admin_token: hunter2\n": "s.yaml:1:14: the admin token must not be written in the file "
     "(refer to it: env:NAME or file:/path) [inline-secret]",
     "admin_token: 12345\n": "s.yaml:1:14: expected env:NAME or file:/path of a token [inline-secret]",
     "admin_token: env:NOWHERE\n": "s.yaml:1:14: environment variable NOWHERE is not set [missing-secret]",
@@ -192,9 +192,9 @@ BAD = {
     "store: {url: 'env:NOWHERE'}\n": "s.yaml:1:14: environment variable NOWHERE is not set [missing-secret]",
     "store: {url: 'file:nowhere'}\n": "s.yaml:1:14: the file nowhere cannot be read: No such file or directory "
     "[missing-secret]",
-    "store: {url: 'redis://:hunter2@h'}\n": "s.yaml:1:14: the store's password must not stand in the file "
+    "store: {url: 'redis://:hunter2@h'}\n": "s.yaml:1:14: the store's password must not be written in the file "
     "(refer to it: env:NAME or file:/path) [inline-secret]",
-    "store: {url: 'redis://h?password=hunter2'}\n": "s.yaml:1:14: the store's password must not stand in the file "
+    "store: {url: 'redis://h?password=hunter2'}\n": "s.yaml:1:14: the store's password must not be written in the file "
     "(refer to it: env:NAME or file:/path) [inline-secret]",
     "store: {key_prefix: 'a b'}\n": "s.yaml:1:21: 'a b' is not a name (letters, digits and . _ - only, at most 64) "
     "[bad-name]",

@@ -21,6 +21,7 @@ from gateway.upstream.directory import Ready
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
+from tests.fakes.waiting import eventually, turns
 from tests.proxy.memory_socket import MemoryTransport
 
 POLICY = """
@@ -155,12 +156,11 @@ class Proxy:
         for segment in segments:
             if not near.closed and near.reading:
                 connection.data_received(segment)
-            await asyncio.sleep(0)
+            await turns()
         await self._quiet(connection, near)
         if not near.closed:
             near.close()
-        while connection.transport is not None or connection._run is not None:
-            await asyncio.sleep(0)
+        await eventually(lambda: connection.transport is None and connection._run is None)
         return near
 
     async def _quiet(self, connection: Connection, near: NearEnd) -> None:
@@ -171,7 +171,7 @@ class Proxy:
             now = (len(near.written), connection._run is not None)
             still = still + 1 if now == before else 0
             before = now
-            await asyncio.sleep(0)
+            await turns()
 
     def close(self) -> None:
         self.pool.close()

@@ -10,6 +10,7 @@ from benchmarks.proxy_leavers import PHASES, Phase, leave, measure
 from gateway.settings import Listen, Tls
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 from tests.proxy.test_tls_of_ours import CA, issue, trusting
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
@@ -91,11 +92,7 @@ def held(gateway: Running, upstream: Upstream) -> dict[str, int]:
 
 async def comes_back(now: Callable[[], dict[str, int]], base: dict[str, int]) -> None:
     """Closing a socket tells nobody when it is done: look until it is so, or fail with what is left."""
-    for _ in range(5_000):
-        if not (more := {name for name, count in now().items() if count > base[name]}):
-            return
-        await asyncio.sleep(0.001)
-    pytest.fail(f"there are still more {more}: {now()}, before {base}")
+    await eventually(lambda: not any(count > base[name] for name, count in now().items()), f"no more than {base}")
 
 
 @pytest.mark.parametrize("name", PHASES)

@@ -9,7 +9,7 @@ import pytest
 from gateway.wire.sockets import reset
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
 
@@ -50,7 +50,7 @@ async def say(gateway: Running, segments: list[bytes]) -> bytes:
     for segment in segments:
         writer.write(segment)
         await writer.drain()
-        await asyncio.sleep(0)
+        await turns()
     got = await answer
     writer.close()
     return got

@@ -7,6 +7,7 @@ import pytest
 from gateway.wire.sockets import reset
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
+from tests.fakes.waiting import turns
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
 
@@ -160,7 +161,7 @@ async def test_an_answer_byte_by_byte(gateway: Running, upstream: Upstream, answ
             return OK
         for number in range(len(answer) - 1):
             await socket.send(answer[number : number + 1])
-            await asyncio.sleep(0)
+            await turns()
         return answer[-1:]
 
     upstream.script = slowly

@@ -16,7 +16,7 @@ from gateway.settings import Bounds
 from gateway.wire.body import HIGH_WATER_BYTES
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream, always
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, pause
 from tests.proxy.in_memory import NearEnd, Proxy
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -147,7 +147,7 @@ async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> Non
         while gateway.listener.open_sockets:
             with contextlib.suppress(ConnectionError):
                 await reader.read(1)
-            await asyncio.sleep(0.05)
+            await pause(0.05, "a few bytes now and then")
     [record] = await gateway.records.wait(1)
     assert (record.status, record.aborted_by) == (200, "client")
     assert record.error_detail == "the caller did not read its answer"

@@ -4,21 +4,25 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
 
 from gateway.build import build_listener
 from gateway.listener.tls import Certificates, server_tls
 from gateway.settings import Listen, Tls
 from tests.app.conftest import ONE_ROUTE, Start
+from tests.fakes.ports import free_port
 from tests.fakes.upstream import Upstream
 from tests.fakes.waiting import eventually
 
@@ -34,9 +38,11 @@ def trusting(ca: trustme.CA, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) ->
     return context
 
 
-def issue(place: Tls, *names: str, ca: trustme.CA = CA, kind: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
+def issue(
+    place: Tls, *names: str, ca: trustme.CA = CA, kind: trustme.KeyType = trustme.KeyType.ECDSA, days: int = 90
+) -> None:
     """A new certificate and key in these files."""
-    issued = ca.issue_cert(*names, key_type=kind)
+    issued = ca.issue_cert(*names, key_type=kind, not_after=datetime.now(UTC) + timedelta(days=days))
     issued.private_key_pem.write_to_path(place.key)
     place.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
 
@@ -145,7 +151,7 @@ async def test_files_that_cannot_be_used_change_nothing(tls: Renewable, files: T
 
 def test_without_tls_there_is_nothing_to_renew() -> None:
     certificates = Certificates()
-    assert certificates.context(None) is None
+    assert certificates.context("calls", None) is None
     assert certificates.reload() == 0
 
 
@@ -154,12 +160,12 @@ def test_old_versions_of_tls_are_not_spoken(files: Tls) -> None:
 
 
 @contextlib.asynccontextmanager
-async def process(folder: Path, files: Tls, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(folder: Path, files: Tls, port: int, admin: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """A gateway as people start it: two workers behind TLS, in front of the sample upstream; its log is on stdout."""
     settings = folder / "gateway.yaml"
     settings.write_text(
         f'version: 1\nlisten: {{address: "127.0.0.1:{port}", tls: {{certificate: {files.certificate}, key: {files.key}}}}}\n'
-        f"admin: 127.0.0.1:0\n"
+        f"admin: 127.0.0.1:{admin}\n"
     )
     gateway = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "run", "-q", "-c", str(settings), "--workers", "2"),
@@ -185,15 +191,35 @@ async def logged(gateway: asyncio.subprocess.Process, event: str, times: int) ->
         times -= json.loads(line)["event_name"] == event
 
 
+async def ends(admin: int) -> set[int]:
+    """What the metrics say of the callers' listener."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    series = re.findall(r'gateway_certificate_end_timestamp_seconds\{certificate="(\w+)"\} (\S+)', text)
+    assert {name for name, _ in series} == {"calls"}
+    return {int(float(end)) for _, end in series}
+
+
+def certificate_end(files: Tls) -> int:
+    return int(x509.load_pem_x509_certificate(files.certificate.read_bytes()).not_valid_after_utc.timestamp())
+
+
 async def test_sighup_renews_the_certificate_of_every_worker(files: Tls, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    async with process(tmp_path, files, port) as gateway:
+    port, admin = free_port(), free_port()
+    async with process(tmp_path, files, port, admin) as gateway:
         await logged(gateway, "gateway.ready", 2)
         first = [await connected(port, trusting(CA)) for _ in range(4)]
-        issue(files, "localhost", "second.example")
+        assert await ends(admin) == {certificate_end(files)}
+        issue(files, "localhost", "second.example", days=30)
         gateway.send_signal(signal.SIGHUP)
         await logged(gateway, "certificates.loaded", 2)
+
+        async def renewed() -> bool:
+            return await ends(admin) == {certificate_end(files)}
+
+        await eventually(renewed, "the metrics to say so, which are half a second old")
         second = [await connected(port, trusting(CA)) for _ in range(4)]
         assert all("first.example" in shown(writer) for _, writer in first)
         assert all("second.example" in shown(writer) for _, writer in second)

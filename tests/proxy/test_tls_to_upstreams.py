@@ -5,11 +5,14 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
+from gateway.listener.tls import Certificates
+from gateway.reload.certificates import reload_certificates
 from tests.app.conftest import ONE_ROUTE, Start
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -132,6 +135,36 @@ async def test_the_client_certificate_is_presented_when_asked_for(ask: Ask, tmp_
         answer, _ = await ask("localhost", upstream.port, options)
     assert answer.endswith(b"\r\n\r\nok")
     assert ("DNS", "gateway.example") in upstream.clients[0]["subjectAltName"]  # type: ignore[index]
+
+
+async def test_a_renewed_client_certificate_is_presented_and_a_bad_one_changes_nothing(
+    start: Start, tmp_path: Path
+) -> None:
+    file, ca_file = tmp_path / "own.pem", tmp_path / "ca.pem"
+    CA.cert_pem.write_to_path(ca_file)
+    CA.issue_cert("first.example").private_key_and_cert_chain_pem.write_to_path(file)
+    options = f'tls: {{ca_file: "{ca_file}", certificate: "{file}", key: "{file}"}}'
+    async with listening(CA, "localhost", ask_client=True) as upstream:
+        gateway = await start(ONE_ROUTE.replace('{url: "%(url)s"}', UP % ("localhost", upstream.port, options)))
+        upstreams, ours = gateway.gateway.upstreams, Certificates()
+
+        async def shown() -> object:
+            assert (await gateway.raw(GET)).endswith(b"ok")
+            return upstream.clients[-1]["subjectAltName"]  # type: ignore[index]
+
+        assert await shown() == (("DNS", "first.example"),)
+        first = upstreams.certificates_end_s()
+        assert list(first) == ["upstream:up"]
+        own = CA.issue_cert("second.example", not_after=datetime.now(UTC) + timedelta(days=9))
+        own.private_key_and_cert_chain_pem.write_to_path(file)
+        reload_certificates(ours, upstreams)
+        assert await shown() == (("DNS", "second.example"),)
+        second = upstreams.certificates_end_s()
+        assert second["upstream:up"] < first["upstream:up"]
+        file.write_text("no certificate")
+        reload_certificates(ours, upstreams)
+        assert await shown() == (("DNS", "second.example"),)
+        assert upstreams.certificates_end_s() == second
 
 
 async def test_without_a_client_certificate_an_upstream_that_wants_one_is_not_reached(ask: Ask) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gateway.core.upstream import Upstream
 from gateway.upstream.connect import DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
+from tests.fakes.waiting import turns
 
 NAMED = Upstream("up", "http", "up.invalid", 80, "up.invalid")
 
@@ -45,8 +46,7 @@ def resolver(names: Names) -> Resolver:
 
 async def begun() -> None:
     """Let tasks that were started reach their first wait."""
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await turns(3)
 
 
 async def host(names: Resolver) -> str:

@@ -15,6 +15,7 @@ from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
+from tests.fakes.waiting import turns
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -158,7 +159,7 @@ async def reset_by(said: bytes) -> AsyncIterator[Exchange]:
     """An exchange in the middle of an upload, whose upstream says this and resets before anybody can read it."""
     async with connected() as (_, exchange, there):
         exchange.send(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n", "POST")
-        await asyncio.sleep(0)
+        await turns()
         reset_after(there, said)
         exchange.write(bytes(1000))
         yield exchange

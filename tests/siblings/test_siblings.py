@@ -10,7 +10,7 @@ import pytest
 from gateway.siblings import Siblings
 from gateway.siblings.frames import FIRST_LINE, MAX_BODY_BYTES, Decoder, Kind, Message
 from gateway.siblings.line import MOST_AT_WORK
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, for_ever
 from tests.siblings.conftest import Exchange, Worker
 
 Payload = dict[str, Any]
@@ -56,8 +56,7 @@ async def test_what_a_worker_cannot_answer_is_said_and_the_others_count(worker: 
 
 async def test_a_worker_that_thinks_too_long_is_missing_in_time(worker: Worker) -> None:
     async def thinks(_asked: Payload) -> Payload:
-        await asyncio.sleep(3600)
-        return {}
+        await for_ever()
 
     first = await worker(0, who=named("w0"))
     await worker(1, who=thinks)
@@ -71,8 +70,7 @@ async def test_a_worker_that_dies_is_missing_at_once(worker: Worker, exchange: E
 
     async def thinks(_asked: Payload) -> Payload:
         asked.set()
-        await asyncio.sleep(3600)
-        return {}
+        await for_ever()
 
     first = await worker(0, who=named("w0"))
     dying = await worker(1, who=thinks)
@@ -151,7 +149,7 @@ async def test_a_message_that_is_too_long_is_dropped_and_counted(worker: Worker)
 
 async def test_more_questions_than_a_worker_can_work_on_are_not_taken(worker: Worker) -> None:
     async def thinks(_told: Payload) -> None:
-        await asyncio.sleep(3600)
+        await for_ever()
 
     alone = await worker(0, news=thinks)
     for _ in range(MOST_AT_WORK + 5):
@@ -184,8 +182,7 @@ async def test_garbage_costs_the_line_of_who_sent_it(garbage: bytes, worker: Wor
 async def test_without_a_supervisor_questions_end_at_once(worker: Worker, exchange: Exchange) -> None:
     async def thinks(_asked: Payload) -> Payload:
         await exchange.run(lambda: [exchange.board.close(line) for line in exchange.lines])
-        await asyncio.sleep(3600)
-        return {}
+        await for_ever()
 
     first = await worker(0, who=named("w0"))
     await worker(1, who=thinks)

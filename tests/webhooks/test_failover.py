@@ -22,7 +22,7 @@ from tests.conftest import StartSentinel
 from tests.fakes.receiver import Got, Receiver
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_server import RedisServer
-from tests.fakes.waiting import until
+from tests.fakes.waiting import eventually, pause, until
 from tests.webhooks.test_courier import Told
 
 KEYS = ("", "a", "b")
@@ -51,9 +51,9 @@ class Sender:
             letter = Letter(f"{number:05}", b"{}", key=KEYS[number % len(KEYS)])
             while not await self._put(letter):
                 self.refused += 1
-                await asyncio.sleep(0.01)
+                await pause(0.01, "who was refused tries again rather soon")
             self.acknowledged.append(letter.id)
-            await asyncio.sleep(0.002)
+            await pause(0.002, "some hundred letters a second")
 
     async def _put(self, letter: Letter) -> bool:
         with suppress(StoreDown):
@@ -63,8 +63,7 @@ class Sender:
     async def more(self, letters: int) -> None:
         """Until so many more are acknowledged."""
         wanted = len(self.acknowledged) + letters
-        while len(self.acknowledged) < wanted:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: len(self.acknowledged) >= wanted)
 
     async def stop(self) -> None:
         """None is on its way any more; those that were are not acknowledged."""
@@ -109,8 +108,7 @@ def at_work(receiver: Receiver) -> Run:
 
 
 async def _until_delivered(receiver: Receiver, sender: Sender) -> None:
-    while not set(sender.acknowledged) <= {got.id for got in receiver.got}:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: set(sender.acknowledged) <= {got.id for got in receiver.got}, gap_s=0.02)
     for number in range(1, len(KEYS)):
         first = list(dict.fromkeys(got.id for got in receiver.got if int(got.id) % len(KEYS) == number))
         assert first == sorted(first)
@@ -153,9 +151,9 @@ async def test_in_a_cluster_the_slot_moves(broken_cluster: RedisCluster, at_work
             target = next(node for node in broken_cluster.primaries if node is not source)
             slot = key_slot(stream.encode())
             await asyncio.to_thread(broken_cluster.begin_move, slot, target)
-            await asyncio.sleep(0.05)
+            await pause(0.05, "letters meet the slot halfway")
             await asyncio.to_thread(broken_cluster.move_keys, slot, source, target, [stream])
-            await asyncio.sleep(0.05)
+            await pause(0.05, "letters meet the slot halfway")
             while source.command("CLUSTER", "COUNTKEYSINSLOT", slot):
                 await asyncio.to_thread(broken_cluster.move_keys, slot, source, target)
             await asyncio.to_thread(broken_cluster.end_move, slot, target)
