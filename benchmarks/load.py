@@ -19,30 +19,40 @@ _SAME = """
 local head = 'GET /v1/items?x=1 HTTP/1.1\\r\\nHost: api.example.com\\r\\nX-Tenant: t1\\r\\nX-Connection: c1\\r\\n\\r\\n'
 request = function() return head end
 """
-_VARIED = """
+_NUMBERED = """
 local number, run = 0, os.time() % 0x10000
+math.randomseed(os.time())
+"""
+"""What was sent when a peer was warmed up does not come again: it may remember that."""
+_VARIED = (
+    _NUMBERED
+    + """
 request = function()
   number = number + 1
   local tenant = math.random(TENANTS)
-  return string.format('GET /v1/items/%08d?page=%d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
+  return string.format('GET /v1/items/%04x%08d?page=%d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
     .. 'User-Agent: integration/4.2 (+https://example.com)\\r\\nAccept: application/json\\r\\n'
     .. 'Accept-Encoding: gzip, deflate, br\\r\\nX-Tenant: t%d\\r\\nX-Connection: c%d\\r\\n'
     .. 'X-Request-Id: req-%04x-%012d\\r\\n'
     .. 'traceparent: 00-0af7651916cd43dd%04x%012x-b7ad%012x-01\\r\\n\\r\\n',
-    number, number, tenant, tenant, run, number, run, number, number)
+    run, number, number, tenant, tenant, run, number, run, number, number)
 end
 """
-_CHOSEN = """
-local number, body = 0, string.rep('x', UP_BYTES)
+)
+_CHOSEN = (
+    _NUMBERED
+    + """
+local body = string.rep('x', UP_BYTES)
 local content = UP_BYTES > 0 and 'Content-Length: ' .. UP_BYTES .. '\\r\\n' or ''
 request = function()
   number = number + 1
   local tenant = math.random(TENANTS)
-  return string.format('%s /%s?call=%d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
+  return string.format('%s /%s?call=%04x%08d HTTP/1.1\\r\\nHost: api.example.com\\r\\n'
     .. 'X-Tenant: t%d\\r\\nX-Connection: c%d\\r\\n%s\\r\\n%s',
-    METHOD, string.format(PATH, math.random(ROUTES) - 1), number, tenant, tenant, content, body)
+    METHOD, string.format(PATH, math.random(ROUTES) - 1), run, number, tenant, tenant, content, body)
 end
 """
+)
 
 
 @dataclass(frozen=True)

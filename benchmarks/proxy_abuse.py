@@ -65,9 +65,13 @@ async def files(plain_loop: bool) -> bool:
         await probe(gateway, 5)
         flood = [asyncio.create_task(hold(gateway, 1, b"")) for _ in range(1000)]
         await asyncio.wait(flood, timeout=10)
-        cpu, started = gateway.cpu_s(), time.monotonic()
-        await asyncio.sleep(2)
-        busy = (gateway.cpu_s() - cpu) / (time.monotonic() - started) * 100
+        busy = 100.0
+        for _ in range(5):  # on a busy machine it may still be at work on the flood; a loop that spins never rests
+            if busy < 60:
+                break
+            cpu, started = gateway.cpu_s(), time.monotonic()
+            await asyncio.sleep(2)
+            busy = (gateway.cpu_s() - cpu) / (time.monotonic() - started) * 100
         for task in flood:
             if task.done() and not task.exception():
                 for writer in task.result():
