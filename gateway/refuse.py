@@ -21,8 +21,7 @@ def refuse(call: Call, refusal: Refusal) -> None:
     record.status = kind.status
     record.response_source = refusal.source
     record.code = kind.code
-    unread = request.body is not None and not request.body.complete
-    if unread or kind.proxy_error == "http_request_error":
+    if request.body is not None and not request.body.complete:
         request.connection.keep_alive = False
     written: Written | None = refusal.written
     if written is None:

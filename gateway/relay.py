@@ -12,9 +12,12 @@ from gateway.wire.response_head import ResponseHead
 
 
 def relayed_at_once(call: Call, exchange: Answered) -> bool:
-    """Write an answer that has arrived as a whole to a caller that takes it; False = nothing was done, see `relay`."""
+    """Write an answer that has arrived as a whole; False = nothing was done, see `relay`.
+
+    Nobody waits until a slow caller has taken it: its socket does, before the next call on it begins.
+    """
     record, answer, body = call.record, exchange.head, exchange.whole
-    if body is None or answer is None or answer.upgrade or call.request.connection.write_paused:
+    if body is None or answer is None or answer.upgrade:
         return False
     record.status = record.upstream_status = answer.status
     record.response_source = "upstream"
@@ -26,7 +29,10 @@ def relayed_at_once(call: Call, exchange: Answered) -> bool:
 
 
 async def relay(call: Call, exchange: Answered) -> None:
-    """Write the answer as it comes. When the upstream's body breaks off, so does ours, in a way that shows."""
+    """Write an answer whose body is still to come, as it comes, or join the sockets of an upgrade.
+
+    When the upstream's body breaks off, so does ours, in a way that shows.
+    """
     record, connection, answer = call.record, call.request.connection, exchange.head
     assert answer is not None, "relayed is what has been answered"
     record.status = record.upstream_status = answer.status
@@ -34,16 +40,11 @@ async def relay(call: Call, exchange: Answered) -> None:
     if answer.upgrade and isinstance(exchange, Exchange):
         await _tunnel(call, exchange, answer)
         return
+    body = exchange.body
+    assert body is not None, "what is here as a whole has been relayed at once"
     head, chunked = annotate(call, answer)
     if call.ask.measures:
-        watch(call, answer, exchange.whole or b"")
-    body = exchange.body
-    if body is None:
-        whole = exchange.whole or b""
-        record.bytes_out = len(whole)
-        connection.write(head + whole)
-        await connection.drain()
-        return
+        watch(call, answer, b"")
     try:
         if body.complete:
             connection.write(head + _last(call, body, body.take(), chunked))
@@ -108,8 +109,8 @@ async def _tunnel(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
     connection.write(switching_head(call, answer))
     upstream, from_upstream = exchange.hand_over()
     caller, from_caller = connection.hand_over()
-    if upstream is None or caller is None:
-        record.aborted_by = "client" if caller is None else "upstream"
+    if upstream is None or caller is None:  # the upstream: when a caller has gone, its call ends where it waits
+        record.aborted_by = "upstream"
         connection.abort()
         exchange.abort()
         return

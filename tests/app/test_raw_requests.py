@@ -218,6 +218,13 @@ async def test_the_last_hop_that_is_asked_for_is_this_one(gateway: Running, upst
     assert [request.fields("Max-Forwards") for request in upstream.received] == [["0"]] * 6
 
 
+async def test_a_socket_goes_on_behind_a_request_that_is_refused_for_what_it_asks(gateway: Running) -> None:
+    """It is known where that ends; a request of which this is not known closes its socket."""
+    refused = b"OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+    answers = await gateway.raw(refused + b"GET /x HTTP/1.1\r\nHost: a\r\n" + CLOSE + b"\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"405", b"200"]
+
+
 async def test_a_loop_through_ourselves_is_refused(gateway: Running, upstream: Upstream) -> None:
     answer = await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 gw-test, 1.1 other\r\n" + CLOSE + b"\r\n")
     assert status_of(answer) == 502

@@ -5,8 +5,12 @@ import contextlib
 
 import pytest
 
+from gateway.upstream.exchange import Exchange
+from gateway.wire.response_head import ResponseHead
 from gateway.wire.sockets import reset
 from tests.app.conftest import Running
+from tests.app.trying import Begin, after
+from tests.app.trying import begin as begin
 from tests.fakes.upstream import Received, Socket, Upstream
 from tests.fakes.waiting import eventually
 
@@ -86,4 +90,25 @@ async def test_a_side_that_resets_takes_the_other_along(gateway: Running, upstre
     other.close()
     await gateway.records.wait(1)
     assert gateway.gateway.in_flight == 0
+    await eventually(lambda: not gateway.listener.open_sockets)
+
+
+async def test_an_upstream_that_has_gone_before_the_sockets_are_joined(
+    begin: Begin, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its 101 answers a second attempt: such answers are passed on some turns of the loop after they came."""
+    whole = Exchange._final
+
+    def and_gone(exchange: Exchange, head: ResponseHead) -> None:
+        whole(exchange, head)
+        if head.upgrade:
+            exchange.abort()
+
+    monkeypatch.setattr(Exchange, "_final", and_gone)
+    gateway = (await begin()).running
+    upstream.script = after(1, SWITCH)
+    with contextlib.suppress(ConnectionError):
+        await gateway.raw(UPGRADE)
+    [record] = await gateway.records.wait(1)
+    assert (record.status, record.aborted_by, len(record.attempts or ())) == (101, "upstream", 2)
     await eventually(lambda: not gateway.listener.open_sockets)
