@@ -188,10 +188,10 @@ class Ask:
         if not self.told:
             return None
         answers = self.kind.answers
-        admitted, now_us, *numbers = answers.unpack_from(self.told)
-        verdicts = tuple([Verdict(*numbers[at : at + 5]) for at in range(0, len(numbers), 5)])
+        numbers = answers.unpack_from(self.told)
+        verdicts = tuple([Verdict(*numbers[at : at + 5]) for at in self.kind.verdicts])
         quotas = tuple([quota for (quota,) in _QUOTA.iter_unpack(self.told[answers.size :])])
-        return Decision(admitted == 1, verdicts, now_us, quotas=quotas)
+        return Decision(numbers[0] == 1, verdicts, numbers[1], quotas=quotas)
 
 
 NOTHING = Ask(())

@@ -20,6 +20,7 @@ from gateway.store.scripts.sources import ADMIT
 from tests.contract import test_random_guards as random_guards
 from tests.contract.counters import PREFIX, CoreModel, Scripts
 from tests.contract.test_random_sequences import START_US, Climate, Step, World, take
+from tests.contract.test_timelines import bucket
 
 STEPS = 1_500
 
@@ -137,6 +138,13 @@ def test_a_shadow_without_room_does_not_part_calls(server: "redis.Redis") -> Non
     assert all(decision.admitted for decision in decisions)
     assert [decision.verdicts[0].remaining for decision in decisions] == list(range(49, 29, -1))
     assert [decision.verdicts[1].admitted for decision in decisions] == [True] * 5 + [False] * 15
+
+
+def test_remembered_of_a_run_is_what_its_last_call_was_told(server: "redis.Redis") -> None:
+    ask = Ask([Charge(bucket(burst=50, rate=7), "b", 1)])
+    decisions, runs = ask_for(Scripts(server), ask, 3, START_US)
+    assert runs == 1
+    assert ask.seen == decisions[-1]
 
 
 def test_a_counted_pause_lets_so_many_through(server: "redis.Redis") -> None:

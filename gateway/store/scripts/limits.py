@@ -124,6 +124,8 @@ def _decode_runs(reply: Sequence[Any], ask: Ask, times: int) -> list[Decision]:
         last = decode_admit(reply[at + 1], ask)
         charges = under(ask, last.quotas).charges if last.quotas else ask.charges
         decisions += told(Run(reply[at], last), charges)
+        if last.verdicts:
+            ask.see(decisions[-1])  # in a run's reply one number is not yet what callers are told
     if len(decisions) != times:
         raise ValueError(f"{len(decisions)} decisions in the reply for {times} calls")
     return decisions
