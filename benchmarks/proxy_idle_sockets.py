@@ -14,7 +14,7 @@ from benchmarks.proxy_process import Gateway, Source, request
 
 CALL = request("/2")
 KINDS = {"kept alive": CALL, "silent": b"", "half a head": b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "}
-LONG = "header_time: 120s, idle_time: 120s, sockets: 20000"
+LONG = "header_time: 120s, idle_time: 120s, sockets: 20000, calls_in_flight: 100"
 BATCH = 200
 
 

@@ -8,7 +8,6 @@ over them (`gateway.supervisor.watch`).
 """
 
 import os
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from pathlib import Path
 
 from gateway.core.policy import PolicySet
 from gateway.core.store_url import redact_url
+from gateway.listener.room import allow_open_files, room_for
 from gateway.observe.log.logger import close_logging, configure_logging, envelope, event, use_policy_version
 from gateway.policy.sources import Sources
-from gateway.settings import Logging, Settings
+from gateway.settings import Bounds, Logging, Settings
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
@@ -31,8 +31,6 @@ from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
 
 __all__ = ["Running", "StartFailed", "run"]
-
-SPARE_FILES = 1_000  # sockets to upstreams, the store, logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def run(
             check_admin(settings)
         directory = stack.enter_context(runtime_dir())
         store = stack.enter_context(store_place(settings, plan, directory))
-        allow_open_files(settings.bounds.sockets + SPARE_FILES)
+        _make_room(settings.bounds)
 
         def ready(store_up: bool) -> None:
             notify.ready()
@@ -96,8 +94,6 @@ def run(
             return run_worker(alone, serve)
         use_policy_version(policies.version)
         share_metrics(directory)
-        import gateway.app  # noqa: F401 - once, for all workers: they share its memory and start at once
-
         supervisor = Supervisor(
             posts,
             doors,
@@ -107,10 +103,17 @@ def run(
             mend_store=store.mend,
             succession=succession,
         )
-        try:
-            return supervisor.run()
-        finally:
-            end_in_order()
+        return _watch_over(supervisor)
+
+
+def _watch_over(supervisor: Supervisor) -> int:
+    """Fork the workers and stay with them until they have ended; returns the exit code."""
+    import gateway.app  # noqa: F401 - once, for all workers: they share its memory and start at once
+
+    try:
+        return supervisor.run()
+    finally:
+        end_in_order()
 
 
 @contextmanager
@@ -137,6 +140,15 @@ def check_log_files(logging: Logging) -> None:
                 Path(place).open("ab").close()
             except OSError as error:
                 raise StartFailed(f"cannot write the log {place} (logging.{key}): {error.strerror}") from error
+
+
+def _make_room(bounds: Bounds) -> None:
+    """Files for all sockets that may be open; tell when the host does not allow so many."""
+    allow_open_files(bounds)
+    room = room_for(bounds)
+    if room < bounds.sockets:
+        what = "So few files may be open that each worker takes fewer callers' sockets than `bounds.sockets`"
+        event("sockets.limited", what, "warning", sockets=room, sockets_wanted=bounds.sockets)
 
 
 def _tell_settings(settings: Settings) -> None:
@@ -180,15 +192,3 @@ def share_metrics(directory: Path) -> None:
     metrics = directory / "metrics"
     metrics.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # read when prometheus_client is first imported
-
-
-def allow_open_files(wanted: int) -> None:
-    """Raise the soft limit of open files towards `wanted`; never lower it, never fail over it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    goal = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft == resource.RLIM_INFINITY or soft >= goal:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
-    except (OSError, ValueError):
-        return

@@ -40,6 +40,8 @@ EVENTS: Mapping[str, str] = {
     "credentials.unavailable": "An authorization server gave no usable answer; the token in use stays.",
     "credentials.unkept": "A new refresh token is known to one worker only: the store did not take it; offered again.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
+    "sockets.limited": "So few files may be open that each worker takes fewer callers' sockets than `bounds.sockets`; "
+    "`sockets` says how many.",
     "store.degraded": "The store cannot be used; each limit does what its `on_store_error` says.",
     "store.recovered": "The store answers again; `down_s` says for how long it did not.",
     "store.script_reloaded": "The store had lost the decision script; it was sent again.",

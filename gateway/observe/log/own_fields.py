@@ -56,6 +56,8 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "restart_in_s": OwnField("number", "worker.exited", "Until its successor starts."),
     "settings_changed": OwnField("array", "config.loaded", "Settings whose change is in force."),
     "slow_rate": OwnField("number", "breaker.*", "Share of slow calls, 0 to 1."),
+    "sockets": OwnField("integer", "sockets.limited", "Callers' sockets that each worker takes."),
+    "sockets_wanted": OwnField("integer", "sockets.limited", "`bounds.sockets`."),
     "state": OwnField("string", "alert.*", "raised or cleared."),
     "store_url": OwnField("string", "config.loaded", "Without user and password."),
     "target": OwnField("string", "admin.mutation admin.denied", "Path of the admin API."),

@@ -33,6 +33,13 @@ def test_without_options_it_says_what_to_try_and_that_works(start_gateway: Start
     assert not list(runtime.iterdir())
 
 
+def test_it_says_when_there_are_too_few_files(start_gateway: Start) -> None:
+    process = start_gateway(env={**AT_ONCE, "GATEWAY_BOUNDS__SOCKETS": "100000000"})
+    (said,) = process.wait_for("sockets.limited")
+    assert said["level"] == "warning"
+    assert 0 < said["sockets"] < said["sockets_wanted"] == 100_000_000
+
+
 def test_standard_output_is_the_log_alone(start_gateway: Start) -> None:
     process = start_gateway(env=AT_ONCE)
     assert process.get("/hello", TENANT).status == 200
