@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.calling import calling
 from tests.cli.conftest import Process, Start
 from tests.fakes.waiting import until
 
@@ -32,6 +32,7 @@ routes:
 """
 BAD = POLICY.replace("limit: {limit}", "limt: {limit}")
 MANY = 900_000
+TENANTS = [{"X-Tenant-Id": name} for name in ("t0", "t1", "t2")]
 
 
 @pytest.fixture
@@ -78,36 +79,6 @@ def versions(process: Process) -> set[str]:
     return {line["policy_version"] for line in process.events("http.access")}
 
 
-@contextmanager
-def calling(process: Process, callers: int = 3) -> Iterator[Counter[str]]:
-    """Callers on kept connections, one call after the other; what became of their calls."""
-    seen: Counter[str] = Counter()
-    over = threading.Event()
-
-    def call(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)
-        while not over.is_set():
-            try:
-                connection.request("GET", "/x", headers={"X-Tenant-Id": f"t{number}"})
-                answer = connection.getresponse()
-                answer.read()
-                seen[str(answer.status)] += 1
-            except (OSError, http.client.HTTPException) as error:
-                seen[repr(error)] += 1
-                connection.close()
-        connection.close()
-
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(callers)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
 def command(process: Process, *options: str) -> "subprocess.CompletedProcess[str]":
     arguments = [sys.executable, "-m", "gateway", "reload", "--admin", f"127.0.0.1:{process.admin_port}", *options]
     return subprocess.run(arguments, capture_output=True, text=True, timeout=60)
@@ -118,7 +89,7 @@ def told_last(process: Process) -> str:
 
 
 def test_edits_of_every_kind_are_in_force_on_every_worker(serving: Process, policies: Path) -> None:
-    with calling(serving) as seen:
+    with calling(serving.port, TENANTS) as seen:
         save(policies, 400_000)
         serving.wait_for("policy.loaded", 3)
         assert everywhere(serving, 400_000)
@@ -150,7 +121,7 @@ def test_a_mounted_config_map_is_followed_when_its_link_moves(start_gateway: Sta
 
 def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, policies: Path) -> None:
     version = ask(serving, "GET", "/-/policy")[1]["version"]
-    with calling(serving) as seen:
+    with calling(serving.port, TENANTS) as seen:
         save(policies, 5, BAD)
         told = serving.wait_for("policy.rejected")[0]
         place = f"{policies / 'policy.yaml'}:4:38: "
@@ -241,7 +212,7 @@ def test_counters_survive_a_changed_number(serving: Process, policies: Path) -> 
 
 
 def test_a_hundred_reloads_under_load_lose_no_call(serving: Process, policies: Path) -> None:
-    with calling(serving) as seen:
+    with calling(serving.port, TENANTS) as seen:
         for number in range(100):
             save(policies, MANY + number + 1)
             assert ask(serving, "POST", "/-/reload")[1]["result"] in ("loaded", "unchanged")
@@ -251,7 +222,7 @@ def test_a_hundred_reloads_under_load_lose_no_call(serving: Process, policies: P
 
 def test_workers_are_replaced_without_losing_a_call(serving: Process) -> None:
     pids = {event["pid"] for event in serving.wait_for("worker.started", 2)}
-    with calling(serving) as seen:
+    with calling(serving.port, TENANTS) as seen:
         done = command(serving, "--workers")
         assert done.returncode == 0
         assert "2 workers are being replaced" in done.stdout

@@ -6,10 +6,9 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from gateway.supervisor import inheritance, succession
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.inheritance import Inheritance, inherit
 from gateway.supervisor.succession import Succession
+from tests.cli.calling import calling
 from tests.cli.conftest import Process, Start, alive
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
@@ -38,6 +38,8 @@ upstreams:
 routes:
   - {name: all, match: {path_prefix: /}, upstream: sample}
 """
+EACH = {"Connection": "close"}
+BOTH: Sequence[Mapping[str, str]] = [{}, {}, EACH, EACH]  # some keep their connection, some have one for each call
 AS_SYSTEMD = """
 import fcntl, os, sys
 names, fds, command = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",")], sys.argv[3:]
@@ -98,36 +100,6 @@ def upgrade(process: Process, of: int | None = None) -> int:
     return int(process.wait_for("upgrade.done", done + 1)[-1]["pid"])
 
 
-@contextmanager
-def calling(port: int, path: str = "/x", keep: bool = True) -> Iterator[Counter[str]]:
-    """Callers with a connection for each call, and some that `keep` theirs; what became of their calls."""
-    seen: Counter[str] = Counter()
-    over = threading.Event()
-
-    def call(kept: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        while not over.is_set():
-            try:
-                connection.request("GET", path, headers={} if kept else {"Connection": "close"})
-                answer = connection.getresponse()
-                answer.read()
-                seen[str(answer.status)] += 1
-            except (OSError, http.client.HTTPException) as error:
-                seen[repr(error)] += 1
-                connection.close()
-        connection.close()
-
-    threads = [threading.Thread(target=call, args=(kept,)) for kept in (keep, keep, False, False)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
 def goes_on(seen: Counter[str]) -> None:
     """Wait for more calls."""
     before = seen.total()
@@ -146,7 +118,7 @@ def test_one_worker_makes_place_for_two_and_no_call_is_lost_nor_refused(
         manager.settimeout(10)
         process = begin(env={"NOTIFY_SOCKET": str(folder / "notify")})
         write(folder, port, admin, 2)
-        with calling(port) as calls, calling(admin, "/livez", keep=False) as asked:
+        with calling(port, BOTH) as calls, calling(admin, [EACH] * 4, "/livez") as asked:
             goes_on(calls)
             successor = upgrade(process)
             process.ends_well()
@@ -272,7 +244,7 @@ def test_callers_wait_while_a_service_restarts_and_none_is_refused(given: Callab
         port, admin_port = listening.getsockname()[1], admin.getsockname()[1]
         process = given("admin:gateway.socket", admin, listening)
         until(lambda: f"http://127.0.0.1:{port}\n" in process.stderr(), "what has started to be told")
-        with calling(port) as calls:
+        with calling(port, BOTH) as calls:
             goes_on(calls)
             process.popen.send_signal(signal.SIGTERM)
             process.ends_well()

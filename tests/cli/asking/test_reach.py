@@ -2,39 +2,17 @@
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import trustme
 
 from gateway.cli.asking.reach import Reach
+from tests.cli.admin import answering
 from tests.cli.command import gateway
 
 LIMITS = {"limits": []}
-
-
-class Admin(BaseHTTPRequestHandler):
-    """Has no limits and is ready."""
-
-    def do_GET(self) -> None:
-        body = json.dumps(LIMITS).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Silent."""
-
-
-class Server(ThreadingHTTPServer):
-    """Does not mind callers that hang up in the handshake."""
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Silent."""
 
 
 @pytest.fixture
@@ -50,13 +28,8 @@ def port(ca: trustme.CA, tmp_path: Path) -> Iterator[int]:
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
-    with Server(("127.0.0.1", 0), Admin) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with answering({"GET": LIMITS}, context) as server:
         yield server.server_address[1]
-        server.shutdown()
-        thread.join()
 
 
 def settings(folder: Path, port: int, certificate: str) -> Path:

@@ -1,16 +1,14 @@
 """`gateway status --watch` and `top --watch`: pages on a terminal, blocks and lines elsewhere."""
 
 import io
-import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from gateway.cli.asking.client import AdminClient
 from gateway.cli.watching.drawn import Section, curve, fitting, halves
 from gateway.cli.watching.status import status_lines
 from gateway.cli.watching.status_page import StatusPage
+from tests.cli.admin import answering
 from tests.fakes.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -160,28 +159,10 @@ def test_curves_show_how_it_was() -> None:
     assert curve([0, 0]) == "▁▁"
 
 
-class Admin(BaseHTTPRequestHandler):
-    """Answers every question with the same status."""
-
-    def do_GET(self) -> None:
-        body = json.dumps(FOUND).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Silent."""
-
-
 @pytest.fixture
 def admin() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Admin) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with answering({"GET": FOUND}) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def status(admin: ThreadingHTTPServer, *words: str) -> list[str]:
