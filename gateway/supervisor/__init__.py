@@ -32,6 +32,8 @@ from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
 
 __all__ = ["Running", "StartFailed", "run"]
 
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -64,6 +66,7 @@ def run(
     """
     stop_at_once()
     inherited = inherit(os.environ)
+    os.environ.pop(METRICS_DIR, None)  # some other program's, which would count ours as its own
     environment = dict(os.environ)
     plan = plan_store(settings)
     with ExitStack() as stack:
@@ -191,4 +194,4 @@ def share_metrics(directory: Path) -> None:
     """Give the workers a place for the metrics they add up together."""
     metrics = directory / "metrics"
     metrics.mkdir()
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # read when prometheus_client is first imported
+    os.environ[METRICS_DIR] = str(metrics)  # read when prometheus_client is first imported

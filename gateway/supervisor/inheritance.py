@@ -10,11 +10,11 @@ as the settings still want their addresses.
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.supervisor.failure import StartFailed
 
@@ -47,15 +47,17 @@ class Inheritance:
 def inherit(environment: MutableMapping[str, str]) -> Inheritance:
     """What we were given. Takes the variables that say it out of `environment`: they are meant for nobody else.
 
-    Raises StartFailed for a socket that cannot be a listener's.
+    Raises StartFailed for a variable that makes no sense, and for a socket that cannot be a listener's.
     """
     will = environment.pop(SUCCEEDS, "")
     listen_pid, count, names = (environment.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
     if will:
-        return _from_predecessor(json.loads(will))
-    if count.isdigit() and listen_pid == str(os.getpid()):
-        return _from_systemd(range(FIRST_FD, FIRST_FD + int(count)), names.split(":"))
-    return Inheritance()
+        return _from_predecessor(will)
+    if not count or listen_pid != str(os.getpid()):
+        return Inheritance()
+    if not re.fullmatch("[0-9]{1,9}", count):
+        raise StartFailed(f"LISTEN_FDS={count} in the environment is no number of sockets")
+    return _from_systemd(range(FIRST_FD, FIRST_FD + int(count)), names.split(":"))
 
 
 def bequest(
@@ -68,10 +70,16 @@ def bequest(
     return json.dumps(words), {*fds, *admin_fds, ready_fd}
 
 
-def _from_predecessor(will: dict[str, Any]) -> Inheritance:
-    os.set_inheritable(will["ready"], False)
-    listen, admin = (tuple(_socket(fd) for fd in will[name]) for name in ("listen", "admin"))
-    return Inheritance(listen, admin, frozenset(will["given"]), will["ready"])
+def _from_predecessor(will: str) -> Inheritance:
+    try:
+        words = json.loads(will)
+        os.set_inheritable(words["ready"], False)
+        listen, admin = (tuple(_socket(fd) for fd in words[name]) for name in ("listen", "admin"))
+        return Inheritance(listen, admin, frozenset(words["given"]), words["ready"])
+    except (ValueError, TypeError, LookupError, OverflowError, OSError) as error:
+        raise StartFailed(
+            f"{SUCCEEDS} in the environment is not what a gateway tells its successor: unset it"
+        ) from error
 
 
 def _from_systemd(fds: range, names: list[str]) -> Inheritance:

@@ -1,6 +1,7 @@
 """Tell systemd how far we are (`Type=notify`): one datagram, when NOTIFY_SOCKET says where (sd_notify(3))."""
 
 import os
+import re
 import socket
 import time
 from contextlib import suppress
@@ -22,15 +23,19 @@ def stopping() -> None:
 
 
 def main_pid(pid: int) -> None:
-    """Another process is the service from now on, and says all this from now on."""
-    _send(f"MAINPID={pid}")
+    """Another process is the service from now on, and says all this from now on.
+
+    What it has said so far did not count, nor will what we say after this (`NotifyAccess=main`). So this says too that
+    it is ready: else a service that was just reloading would be so for ever.
+    """
+    _send(f"MAINPID={pid}\nREADY=1")
 
 
 def watchdog_s() -> float | None:
     """How often to say that we live (`WatchdogSec=`): half of what systemd waits; None = it does not ask."""
     asked = os.environ.get("WATCHDOG_USEC", "")
     mine = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-    return int(asked) / 2e6 if asked.isdigit() and int(asked) and mine else None
+    return int(asked) / 2e6 if mine and re.fullmatch("[1-9][0-9]{0,18}", asked) else None
 
 
 def alive() -> None:

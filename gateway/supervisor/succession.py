@@ -36,6 +36,7 @@ class Succession:
         self._environment = {name: text for name, text in environment.items() if name != "WATCHDOG_PID"}
         self._given = given
         self._process: subprocess.Popen[bytes] | None = None
+        self._succeeded = False
         self._unwatch: Watch = _nothing
         self.fd = -1
         self.due = math.inf
@@ -73,6 +74,7 @@ class Succession:
         if not os.read(self.fd, 1):
             self._end(f"it ended before it served, with exit code {_exit_code(process)}")
             return False
+        self._succeeded = True
         notify.main_pid(process.pid)
         event("upgrade.done", "The successor serves, this gateway drains", pid=process.pid)
         self._let_go(process)
@@ -86,7 +88,9 @@ class Succession:
             self._end(f"it did not serve within {READY_WITHIN_S:.0f} s")
 
     def abandon(self) -> None:
-        """We are told to stop: so is a successor on its way."""
+        """The drain begins. So it does for a successor on its way; of one that serves systemd knows that it goes on."""
+        if not self._succeeded:
+            notify.stopping()
         if self._process is not None:
             self._process.terminate()
             self._let_go(self._process)
@@ -125,7 +129,7 @@ class HandOver:
         loop.call_later(READY_WITHIN_S + 1, self._succession.look)
 
     def abandon(self) -> None:
-        """We are told to stop."""
+        """The drain begins."""
         self._succession.abandon()
 
 

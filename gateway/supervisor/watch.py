@@ -252,7 +252,6 @@ class Supervisor:
         return (pid for seat in self._seats for pid in seat.pids())
 
     def _stop(self) -> None:
-        notify.stopping()
         self._succession.abandon()
         self._close_doors()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.supervisor.notify import watchdog_s
 from gateway.supervisor.seat import LONGEST_BACKOFF_S, backoff_s
 from tests.cli.conftest import Process, Start, alive
 from tests.fakes.waiting import until
@@ -141,6 +142,12 @@ def test_systemd_hears_that_it_lives_when_it_asks(workers: str, fleet: Start, tm
         fleet(workers, env={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "100000"})
         said = [manager.recv(100) for _ in range(4)]
     assert said.count(b"WATCHDOG=1") >= 3
+
+
+@pytest.mark.parametrize("asked", ["", "0", "often", "\u00b2", "-5"])
+def test_a_watchdog_that_names_no_time_does_not_ask(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", asked)
+    assert watchdog_s() is None
 
 
 STOPPED_WHILE_STARTING = """

@@ -5,10 +5,11 @@ import http.client
 import os
 import signal
 import socket
+import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from gateway.supervisor import inheritance, succession
 from gateway.supervisor.failure import StartFailed
-from gateway.supervisor.inheritance import Inheritance, inherit
+from gateway.supervisor.inheritance import SUCCEEDS, Inheritance, inherit
 from gateway.supervisor.succession import Succession
 from tests.cli.calling import calling
 from tests.cli.conftest import Process, Start, alive
@@ -40,6 +41,7 @@ routes:
 """
 EACH = {"Connection": "close"}
 BOTH: Sequence[Mapping[str, str]] = [{}, {}, EACH, EACH]  # some keep their connection, some have one for each call
+CREDENTIALS = struct.Struct("3i")  # unix(7): pid, uid, gid
 AS_SYSTEMD = """
 import fcntl, os, sys
 names, fds, command = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",")], sys.argv[3:]
@@ -100,6 +102,22 @@ def upgrade(process: Process, of: int | None = None) -> int:
     return int(process.wait_for("upgrade.done", done + 1)[-1]["pid"])
 
 
+@contextmanager
+def systemd(address: Path) -> Iterator[Callable[[], tuple[int, str]]]:
+    """Its end of NOTIFY_SOCKET: tells who said the next thing, and what."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        manager.bind(str(address))
+        manager.settimeout(20)
+
+        def hear() -> tuple[int, str]:
+            said, [(_, kind, sender)], _, _ = manager.recvmsg(200, socket.CMSG_SPACE(CREDENTIALS.size))
+            assert kind == socket.SCM_CREDENTIALS
+            return CREDENTIALS.unpack(sender)[0], said.decode()
+
+        yield hear
+
+
 def goes_on(seen: Counter[str]) -> None:
     """Wait for more calls."""
     before = seen.total()
@@ -113,18 +131,14 @@ def test_one_worker_makes_place_for_two_and_no_call_is_lost_nor_refused(
     begin: Callable[..., Process], folder: Path
 ) -> None:
     port, admin = ports(folder)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(folder / "notify"))
-        manager.settimeout(10)
-        process = begin(env={"NOTIFY_SOCKET": str(folder / "notify")})
-        write(folder, port, admin, 2)
-        with calling(port, BOTH) as calls, calling(admin, [EACH] * 4, "/livez") as asked:
-            goes_on(calls)
-            successor = upgrade(process)
-            process.ends_well()
-            goes_on(calls)
-            goes_on(asked)
-        until(lambda: manager.recv(100) == f"MAINPID={successor}".encode(), "systemd to be told")
+    process = begin()
+    write(folder, port, admin, 2)
+    with calling(port, BOTH) as calls, calling(admin, [EACH] * 4, "/livez") as asked:
+        goes_on(calls)
+        successor = upgrade(process)
+        process.ends_well()
+        goes_on(calls)
+        goes_on(asked)
     assert set(calls) == {"200"}
     assert not any("refused" in outcome for outcome in asked), "a connection that was open may be closed"
     os.kill(successor, signal.SIGTERM)
@@ -158,6 +172,24 @@ def test_two_workers_finish_what_they_have_begun(begin: Callable[..., Process], 
     process.ends_well()
     assert [line["cut_calls"] for line in process.events("gateway.stopped")] == [0, 0]
     assert alive(successor)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_systemd_knows_at_any_time_who_the_service_is_and_how_it_is(
+    begin: Callable[..., Process], folder: Path, workers: int
+) -> None:
+    """It hears nobody but whom it takes for the service (`NotifyAccess=main`): what the successor says before it is
+    named is lost, and what it says once it is named is not."""
+    write(folder, *ports(folder), workers)
+    with systemd(folder / "notify") as hear:
+        process = begin(env={"NOTIFY_SOCKET": str(folder / "notify")})
+        assert hear() == (process.pid, "READY=1")
+        successor = upgrade(process)
+        process.ends_well()
+        assert hear() == (successor, "READY=1")
+        assert hear() == (process.pid, f"MAINPID={successor}\nREADY=1")
+        os.kill(successor, signal.SIGTERM)
+        assert hear() == (successor, "STOPPING=1")
 
 
 WAIT = "import signal; signal.pause()"
@@ -312,6 +344,27 @@ def test_the_variables_are_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_meant_for_another_process_is_left_alone() -> None:
     assert inherit({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) == Inheritance()
+
+
+@pytest.mark.parametrize("count", ["two", "-1", "\u00b2", "1" * 5_000, " 1"])
+def test_a_number_of_sockets_that_is_none_is_refused(count: str) -> None:
+    with pytest.raises(StartFailed, match=f"^LISTEN_FDS={count} in the environment is no number of sockets$"):
+        inherit({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count})
+
+
+NO_WILLS = [
+    "1", "{", "[]", "{}", '{"ready": "x"}', '{"ready": -1}', '{"ready": 999999}', '{"ready": 99999999999999}',
+    '{"ready": 0, "listen": 1, "admin": []}', '{"ready": 0, "listen": [], "admin": [-1]}',
+    '{"ready": 0, "listen": [], "admin": [], "given": [[]]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("will", NO_WILLS)
+def test_words_that_no_predecessor_says_are_refused(will: str) -> None:
+    with pytest.raises(
+        StartFailed, match=r"^RATELIMIT_GATEWAY_SUCCEEDS in the environment is not what a gateway tells"
+    ):
+        inherit({SUCCEEDS: will})
 
 
 @pytest.mark.parametrize("make", [deaf, unix])

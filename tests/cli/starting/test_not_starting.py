@@ -97,6 +97,14 @@ def test_a_log_file_that_cannot_be_written(start_gateway: Start, tmp_path: Path)
     assert lines == [f"gateway: cannot write the log {place} (logging.access): No such file or directory"]
 
 
+def test_words_of_no_predecessor(start_gateway: Start) -> None:
+    (line,) = fails(start_gateway(ready=False, env={"RATELIMIT_GATEWAY_SUCCEEDS": "yes"}), 4)
+    assert (
+        line
+        == "gateway: RATELIMIT_GATEWAY_SUCCEEDS in the environment is not what a gateway tells its successor: unset it"
+    )
+
+
 def test_the_pure_python_parser_is_refused(start_gateway: Start) -> None:
     lines = fails(start_gateway(ready=False, fresh=True, env={"AIOHTTP_NO_EXTENSIONS": "1"}), 4)
     assert len(lines) == 1

@@ -52,6 +52,17 @@ def test_standard_output_is_the_log_alone(start_gateway: Start) -> None:
     assert changed["drain.delay"] == "environment variable GATEWAY_DRAIN__DELAY"
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_where_another_programs_workers_keep_their_metrics_is_left_alone(
+    start_gateway: Start, tmp_path: Path, workers: str
+) -> None:
+    """Whether that directory is there or not."""
+    for place in (tmp_path, tmp_path / "none"):
+        process = start_gateway("--workers", workers, env={"PROMETHEUS_MULTIPROC_DIR": str(place)})
+        assert process.get("/metrics", admin=True).status == 200
+        assert not list(tmp_path.glob("*.db"))
+
+
 def test_quiet_leaves_standard_error_empty(start_gateway: Start) -> None:
     process = start_gateway("--quiet", ready=False, env=AT_ONCE)
     until(lambda: connects(process.port), "an answer")
