@@ -5,12 +5,15 @@ we accept, from when it serves both do, and then we drain. If it does not come u
 """
 
 import asyncio
+import errno
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from socket import socket
 
 from gateway.ending import Served
@@ -19,7 +22,7 @@ from gateway.supervisor import notify
 from gateway.supervisor.inheritance import SUCCEEDS, bequest
 
 READY_WITHIN_S = 60.0
-END_WITHIN_S = 2.0  # a successor whose end of the pipe is closed
+PID_BYTES = 20
 
 Watch = Callable[[int], object]
 
@@ -35,7 +38,7 @@ class Succession:
         """`environment`: what we were started with. `given`: see `Inheritance`."""
         self._environment = {name: text for name, text in environment.items() if name != "WATCHDOG_PID"}
         self._given = given
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0  # of the successor on its way; 0 = there is none
         self._succeeded = False
         self._unwatch: Watch = _nothing
         self.fd = -1
@@ -46,7 +49,7 @@ class Succession:
 
         watch, unwatch  called with `fd`, when there is one and when there is none any more
         """
-        if self._process is not None:
+        if self._pid:
             return
         if os.getpid() == 1:
             _failed("process 1 ends with its container, and so would a successor: replace the container")
@@ -55,7 +58,7 @@ class Succession:
         try:
             will, fds = bequest(listen, admin, self._given, ready_fd)
             environment = {**self._environment, SUCCEEDS: will}
-            self._process = subprocess.Popen(command(), env=environment, pass_fds=fds)  # noqa: S603 - our own command
+            self._pid = _start(command(), environment, fds)
         except OSError as error:
             self._forget()
             _failed(f"cannot start {command()[0]}: {error.strerror}")
@@ -65,39 +68,36 @@ class Succession:
         self._unwatch = unwatch
         watch(self.fd)
         self.due = time.monotonic() + READY_WITHIN_S
-        event("upgrade.started", "A successor starts on the same sockets", pid=self._process.pid)
+        event("upgrade.started", "A successor starts on the same sockets", pid=self._pid)
 
     def heard(self) -> bool:
         """`fd` can be read: whether the successor serves. From then on it is the gateway, for systemd too."""
-        process = self._process
-        assert process is not None, "somebody has begun"
         if not os.read(self.fd, 1):
-            self._end(f"it ended before it served, with exit code {_exit_code(process)}")
+            self._end("it ended before it served; standard error says why")
             return False
         self._succeeded = True
-        notify.main_pid(process.pid)
-        event("upgrade.done", "The successor serves, this gateway drains", pid=process.pid)
-        self._let_go(process)
+        notify.main_pid(self._pid)
+        event("upgrade.done", "The successor serves, this gateway drains", pid=self._pid)
+        self._forget()
         return True
 
     def look(self) -> None:
         """Whether it has had time enough: then it ends, and we stay."""
-        if self._process is not None and self.due <= time.monotonic():
-            self._process.kill()
-            self._process.wait()
+        if self._pid and self.due <= time.monotonic():
+            self._tell(signal.SIGKILL)
             self._end(f"it did not serve within {READY_WITHIN_S:.0f} s")
 
     def abandon(self) -> None:
         """The drain begins. So it does for a successor on its way; of one that serves systemd knows that it goes on."""
         if not self._succeeded:
             notify.stopping()
-        if self._process is not None:
-            self._process.terminate()
-            self._let_go(self._process)
+        if self._pid:
+            self._tell(signal.SIGTERM)
+            self._forget()
 
-    def _let_go(self, process: "subprocess.Popen[bytes]") -> None:
-        process.returncode = 0  # nobody waits for it: it outlives us, or ends when we do
-        self._forget()
+    def _tell(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, number)
 
     def _end(self, why: str) -> None:
         _failed(why)
@@ -107,7 +107,7 @@ class Succession:
         self._unwatch(self.fd)
         self._unwatch = _nothing
         os.close(self.fd)
-        self.fd, self.due, self._process = -1, math.inf, None
+        self.fd, self.due, self._pid = -1, math.inf, 0
 
 
 class HandOver:
@@ -144,12 +144,29 @@ def command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def _exit_code(process: "subprocess.Popen[bytes]") -> int:
+def _start(command: Iterable[str], environment: Mapping[str, str], fds: Collection[int]) -> int:
+    """Start a process that is nobody's child but process 1's: its parent ends at once. Returns its pid. Raises OSError.
+
+    A service that is somebody else's child when systemd hears of it is one whose end systemd does not wait for:
+    `systemctl stop` would kill it right behind the SIGTERM, with all its calls.
+    """
+    told, tell = os.pipe()
+
+    def between() -> None:
+        if pid := os.fork():
+            os.write(tell, str(pid).encode())
+            os._exit(0)
+
     try:
-        return process.wait(END_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+        # No matter what threads hold: nothing but `between` is done after the fork.
+        parent = subprocess.Popen([*command], env=environment, pass_fds=fds, preexec_fn=between)  # noqa: S603, PLW1509
+        parent.wait()
+        return int(os.read(told, PID_BYTES))
+    except subprocess.SubprocessError as error:  # the second fork failed
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+    finally:
+        os.close(told)
+        os.close(tell)
 
 
 def _failed(reason: str) -> None:

@@ -95,6 +95,10 @@ def successors(process: Process) -> list[int]:
     return [event["pid"] for event in process.events("upgrade.started")]
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def upgrade(process: Process, of: int | None = None) -> int:
     """Send SIGUSR2 and wait until the successor serves; its pid."""
     done = len(process.events("upgrade.done"))
@@ -159,12 +163,13 @@ def test_two_workers_finish_what_they_have_begun(begin: Callable[..., Process], 
         with asked:
             (folder / "gateway.yaml").write_text("version: 1\nworkrs: 1\n")
             os.kill(process.pid, signal.SIGUSR2)
-            assert process.wait_for("upgrade.failed")[0]["reason"] == "it ended before it served, with exit code 1"
+            assert process.wait_for("upgrade.failed")[0]["reason"].startswith("it ended before it served; ")
             assert "gateway.yaml:2:1: unknown key 'workrs'" in process.stderr()
             assert process.get("/readyz", admin=True).status == 200
             (folder / "gateway.yaml").write_text(settings)
             successor = upgrade(process)
             assert not process.ended()
+            assert parent_of(successor) != process.pid, "systemd waits for the end of its own children alone"
             asked.recv(65_536)
             asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             assert caller.getresponse().read() == b"ok"
@@ -230,8 +235,16 @@ def test_one_that_takes_too_long_is_ended(waiting: Succession, told: list[dict[s
     assert alive(told[0]["pid"])
     waiting.due = 0.0
     waiting.look()
-    assert not alive(told[0]["pid"])
+    until(lambda: not alive(told[0]["pid"]), "its end")
     assert told[1]["reason"] == "it did not serve within 60 s"
+
+
+def test_one_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "orig_argv", ["python3", "-m", "gateway", "run"])
+    one = Succession(os.environ, frozenset())
+    one.begin([], None, pytest.fail, pytest.fail)
+    assert (one.fd, told) == (-1, [{"reason": "cannot start /nowhere/python: No such file or directory"}])
 
 
 def test_process_1_of_a_container_has_no_successor(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
