@@ -212,6 +212,11 @@ class Link(asyncio.Protocol):
     def trust(self) -> None:
         """The link has proved itself: from now on a late answer is trouble."""
         self._trusted = True
+        if self._timer is not None:  # set while the server had more time than it has now
+            self._timer.cancel()
+            self._timer = None
+            if self._pending:
+                self._look_in(self._timeout_s)
 
     def _look(self) -> None:
         """The timer: has the oldest command waited too long? One timer for all, re-armed to the oldest's due time."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from time import monotonic
 
 import pytest
 from hypothesis import given, settings
@@ -252,6 +253,18 @@ async def test_one_late_answer_fails_all_waiters_at_once_and_keeps_the_link():
     probe = line.ask("probe")
     line.hear(bulk("a"), bulk("b"), bulk("probe"))
     assert probe.result() == b"probe"
+
+
+async def test_a_late_answer_is_noticed_in_time_also_right_after_trouble():
+    line = Line(timeout_s=0.01)
+    late = line.ask("a")
+    await trouble(line, 1)
+    await eventually(lambda: line.link._look_due_s > monotonic() + 1)
+    line.hear(bulk("a"))
+    line.link.trust()
+    again = line.ask("b")
+    await trouble(line, 2)
+    assert [failure(future).kind for future in (late, again)] == ["timeout", "timeout"]
 
 
 async def test_a_link_in_trouble_that_stays_silent_is_lost():
