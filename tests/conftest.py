@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+from hypothesis import HealthCheck, settings
 
 from tests.fakes import nursery as nurseries
 from tests.fakes.nursery import Nursery
@@ -23,6 +24,10 @@ from tests.fakes.redis_sentinel import SentinelGroup
 from tests.fakes.redis_server import RedisServer, server_binary, server_version
 
 pytest_plugins = ["tests.too_late"]
+
+# How long one example takes says how busy the host is.
+settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -132,7 +137,7 @@ def authority(_authority: Authority) -> Authority:
 def redis_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
     """The cluster of three primaries shared by the whole run. Do not stop, freeze or reshard it: `start_cluster`."""
     with contextlib.ExitStack() as stack:
-        cluster = RedisCluster(_server_directory / "cluster", 3, node_timeout_ms=15_000)
+        cluster = RedisCluster(_server_directory / "cluster", 3)
         stack.callback(cluster.close)
         cluster.start()
         yield cluster
@@ -151,7 +156,7 @@ def sentinel_group(_server_directory: Path) -> Iterator[SentinelGroup]:
 @pytest.fixture(scope="session")
 def _replicated_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
     with contextlib.ExitStack() as stack:
-        cluster = RedisCluster(_server_directory / "replicated", 3, replicas=1, node_timeout_ms=500)
+        cluster = RedisCluster(_server_directory / "replicated", 3, replicas=1)
         stack.callback(cluster.close)
         cluster.start()
         yield cluster

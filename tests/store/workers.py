@@ -1,6 +1,7 @@
 """Workers as `gateway.app` makes them, without listeners: a store, shares, leases, and an `Outage`."""
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -16,17 +17,16 @@ from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
 from gateway.store.redis import RedisStore
 from tests.store.conftest import Events
-
-SHORT_US = 200_000
+from tests.store.patience import PATIENT_US, impatience
 
 
 class Worker:
     """One worker, and its callers."""
 
-    def __init__(self, url: str, own: Fleet, most_keys: int = 100_000, timeout_us: int = SHORT_US) -> None:
+    def __init__(self, url: str, own: Fleet, most_keys: int = 100_000) -> None:
         self.events = Events()
         kind = ClusterStore if "+cluster" in url else RedisStore
-        self.below = kind(url, timeout_us=timeout_us, on_event=lambda *event: self.outage.on_store_event(*event))
+        self.below = kind(url, timeout_us=PATIENT_US, on_event=lambda *event: self.outage.on_store_event(*event))
         self.store = self.below
         self.fallback = Fallback(LocalStore(max_keys=most_keys), own)
         self.asks: dict[tuple[Charge, ...], Ask] = {}
@@ -58,8 +58,10 @@ class Worker:
 
 
 async def all_lost(workers: list[Worker]) -> None:
+    """The server was frozen or killed: until all have noticed."""
     for worker in workers:
-        with pytest.raises(StoreDown):
+        alone = isinstance(worker.below, RedisStore)
+        with impatience(worker.below._pipeline) if alone else nullcontext(), pytest.raises(StoreDown):
             await worker.below.ping()
 
 
@@ -67,9 +69,9 @@ async def all_back(workers: list[Worker]) -> None:
     await asyncio.gather(*(worker.events.wait_for("store.recovered") for worker in workers))
 
 
-async def start_fleet(url: str, count: int, timeout_us: int = SHORT_US) -> list[Worker]:
+async def start_fleet(url: str, count: int) -> list[Worker]:
     """So many workers, each of a gateway of its own, which know of each other."""
-    workers = [Worker(url, Fleet(1, 0), timeout_us=timeout_us) for _ in range(count)]
+    workers = [Worker(url, Fleet(1, 0)) for _ in range(count)]
     for worker in workers:
         await worker.below.start()
         worker.outage.start()

@@ -15,7 +15,7 @@ from tests.fakes.waiting import eventually
 from tests.store.workers import Worker, all_back, all_lost, end_fleet, start_fleet
 
 WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 100, 600_000_000, ("tenant",))
-PATIENCE_S, PATIENT_US = 20.0, 20_000_000
+PATIENCE_S = 20.0
 Connect = Callable[[Link], Awaitable[None]]
 
 
@@ -26,7 +26,7 @@ def charge_at(cluster: RedisCluster, node: ClusterNode) -> Charge:
 
 @pytest.fixture
 async def workers(broken_cluster):
-    fleet = await start_fleet(broken_cluster.url, 2, PATIENT_US)
+    fleet = await start_fleet(broken_cluster.url, 2)
     yield fleet
     await end_fleet(fleet)
 

@@ -14,10 +14,7 @@ from gateway.store import StoreDown
 from gateway.store.connection import pipeline
 from gateway.store.connection.link import pack
 from tests.fakes.waiting import eventually, pause
-
-SHORT_US = 300_000
-"""A store timeout for tests that run into it."""
-
+from tests.store.patience import SHORT_S, impatience
 
 SHIPPED_GAP_S = pipeline.MIN_DIAL_GAP_S
 
@@ -47,10 +44,11 @@ def refused_at_once(store, charge) -> StoreDown:
 async def test_a_frozen_server_costs_one_timeout_then_nothing(
     open_store, own_redis_server, make_charge, events, kind_of_failure
 ):
-    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    store = await open_store(own_redis_server.url)
     own_redis_server.freeze()
     waiting = [store.admit(Ask([make_charge()]), "") for _ in range(50)]
-    assert [await kind_of_failure(future) for future in waiting] == ["timeout"] * 50
+    with impatience(store._pipeline):
+        assert [await kind_of_failure(future) for future in waiting] == ["timeout"] * 50
     assert not store.up
     for _ in range(100):
         assert refused_at_once(store, make_charge()).kind == "timeout"
@@ -63,10 +61,11 @@ async def test_a_frozen_server_costs_one_timeout_then_nothing(
 async def test_a_short_stop_costs_no_new_connection(
     open_store, own_redis_server, own_client, make_charge, events, kind_of_failure
 ):
-    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    store = await open_store(own_redis_server.url)
     before = await store._pipeline.ask(pack(("CLIENT", "ID")))
     own_redis_server.freeze()
-    assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
+    with impatience(store._pipeline):
+        assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
     assert await store._pipeline.ask(pack(("CLIENT", "ID"))) == before
@@ -76,9 +75,10 @@ async def test_what_timed_out_was_counted_never_forgotten(
     open_store, own_redis_server, make_charge, events, kind_of_failure
 ):
     """The error is towards counting too much: the frozen server runs what lies in its socket when it wakes up."""
-    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    store = await open_store(own_redis_server.url)
     own_redis_server.freeze()
-    assert await kind_of_failure(store.admit(Ask([make_charge(5)]), "")) == "timeout"
+    with impatience(store._pipeline):
+        assert await kind_of_failure(store.admit(Ask([make_charge(5)]), "")) == "timeout"
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
     assert (await store.peek(Ask([make_charge(5)]))).verdicts[0].remaining == 4
@@ -87,12 +87,13 @@ async def test_what_timed_out_was_counted_never_forgotten(
 async def test_a_server_silent_for_long_is_dialled_anew(
     open_store, own_redis_server, make_charge, events, kind_of_failure, monkeypatch
 ):
-    monkeypatch.setattr(pipeline, "DEAD_AFTER_TIMEOUTS", 2)
-    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    store = await open_store(own_redis_server.url)
     before = await store._pipeline.ask(pack(("CLIENT", "ID")))
     link = store._pipeline._link
+    link._dead_s = 2 * SHORT_S
     own_redis_server.freeze()
-    assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
+    with impatience(store._pipeline):
+        assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
     await link._closed
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
@@ -101,9 +102,10 @@ async def test_a_server_silent_for_long_is_dialled_anew(
 
 
 async def test_a_paused_server(open_store, own_redis_server, own_client, make_charge, events, kind_of_failure):
-    store = await open_store(own_redis_server.url, timeout_us=SHORT_US)
+    store = await open_store(own_redis_server.url)
     await own_client.client_pause(600_000, all=False)
-    assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
+    with impatience(store._pipeline):
+        assert await kind_of_failure(store.admit(Ask([make_charge()]), "")) == "timeout"
     assert refused_at_once(store, make_charge()).kind == "timeout"
     await own_client.client_unpause()
     await events.wait_for("store.recovered")

@@ -6,7 +6,6 @@ import trustme
 from gateway.core.ask import Ask
 from gateway.store import StoreDown
 from gateway.store.cluster.topology import slot_of
-from gateway.store.connection import transports
 from tests.fakes.ports import free_port
 from tests.fakes.tls_front import TlsFronts
 from tests.fakes.waiting import eventually
@@ -15,12 +14,6 @@ from tests.fakes.waiting import eventually
 @pytest.fixture(scope="module")
 def ca():
     return trustme.CA()
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """Handshakes of a dozen sockets at once may take a busy machine more than a second."""
-    monkeypatch.setattr(transports, "DIAL_TIMEOUT_S", 20.0)
 
 
 @pytest.fixture
