@@ -24,7 +24,7 @@ from gateway.core.connections.state import Report as Seen
 from gateway.core.guards import Breaker, Guard, State
 from gateway.core.keys import partition, partition_key
 from gateway.core.limits import Algorithm, Charge, Limit
-from gateway.observe.log.logger import configure_logging, event
+from gateway.observe.log.logger import close_logging, configure_logging, event
 from gateway.record import CallRecord
 from gateway.settings import Logging
 from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, ROUTE, WINDOW, Admin
@@ -313,6 +313,29 @@ async def test_a_breaker_is_held_by_a_form_after_a_question(busy: Admin) -> None
     assert (await busy.ask("/-/breakers/connection/conn_7"))[1]["next_probe_s"] > 30
     await busy.ask(path, "POST", data={"state": "auto"}, headers=OURS)
     assert (await busy.ask("/-/breakers/connection/conn_7"))[1].get("next_probe_s", 0) <= 30
+
+
+async def test_why_a_breaker_is_held_is_on_record(busy: Admin, capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Logging(pretty=False), {})
+    path = "/breakers/connection/=conn_7"
+    for hold in ("open", "auto"):
+        (field,) = (
+            one for one in (await page(busy, f"{path}?hold={hold}")).all("input") if one.get("name") == "reason"
+        )
+        assert field["maxlength"] == "200"
+    for sent in (
+        {"state": "open", "ttl": "10m", "reason": " the CRM is being moved "},
+        {"state": "auto", "reason": " "},
+    ):
+        await busy.ask(path, "POST", data=sent, headers=OURS)
+    close_logging()
+    told = [orjson.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    assert [one.get("reason") for one in told if one["event_name"] == "admin.mutation"] == [
+        "the CRM is being moved",
+        None,
+    ]
+    sent = {"state": "open", "ttl": "10m", "reason": "x" * 201}
+    assert (await busy.ask(path, "POST", data=sent, headers=OURS))[0] == 400
 
 
 async def test_a_breaker_of_each_worker_is_held_too(busy: Admin) -> None:

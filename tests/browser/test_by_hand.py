@@ -36,11 +36,14 @@ async def test_a_breaker_is_held_by_keyboard_and_given_back(own_scene: Scene, vi
     assert (await breaker(own_scene))["state"] == "closed"  # nothing has happened
     await visit.page.keyboard.press("Enter")
     await dialog.get_by_label("For how long").select_option("1h")
+    await dialog.get_by_label("Why, for the record").fill("the ERP is being moved")
     await dialog.get_by_role("button", name="Yes, hold it open").press("Enter")
     await visit.page.locator("#standing .mark.bad").wait_for()
     held = await breaker(own_scene)
     assert (held["state"], held["reason"]) == ("open", "forced")
     assert 3500 < held["next_probe_s"] <= 3600
+    (change,) = own_scene.gateway.events("admin.mutation")
+    assert change["reason"] == "the ERP is being moved"
     await visit.page.get_by_role("link", name="Give back").first.click()
     await dialog.get_by_role("button", name="Yes, give it back").click()
     await dialog.wait_for(state="detached")

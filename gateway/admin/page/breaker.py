@@ -19,6 +19,7 @@ from gateway.admin.page.tables import facts, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, share
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
+from gateway.core.grant import MAX_REASON_CHARS
 from gateway.core.guards import Guard
 from gateway.core.keys import readable
 
@@ -147,16 +148,17 @@ def _question(path: str, hold: str, what: str) -> Html:
     """The form that does it."""
     title, meaning = WORDS[hold]
     spans = ("1m", "10m", "1h", "8h")
-    choice = (
-        element("label", "For how long", for_="ttl"),
-        element(
-            "select", *(element("option", one, value=one, selected=one == "10m") for one in spans), name="ttl", id="ttl"
-        ),
+    options = (element("option", one, value=one, selected=one == "10m") for one in spans)
+    duration = element("label", "For how long", for_="ttl"), element("select", *options, name="ttl", id="ttl")
+    why = (
+        element("label", "Why, for the record", for_="reason"),
+        element("input", name="reason", id="reason", maxlength=MAX_REASON_CHARS, autocomplete="off"),
     )
     form = element(
         "form",
         element("p", element("b", what), ". ", meaning, " On all gateways that share the store; it is on record."),
-        *(choice if hold != "auto" else ()),
+        element("span", *duration, class_="asked") if hold != "auto" else None,
+        element("span", *why, class_="asked"),
         element("input", type="hidden", name="state", value=hold),
         element("button", f"Yes, {title[0].lower()}{title[1:]}", class_="act"),
         element("a", "No", href=path, class_="button", data_cancel=True),
@@ -170,7 +172,10 @@ async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
     """The form of a breaker's page: hold the breaker, or give it back; then show the page again."""
     target = _target(view, request)
     sent = await read_form(request)
-    state = sent.get("state", "")
-    order = read_force({"state": state} if state == "auto" else {"state": state, "ttl": sent.get("ttl", "")})
-    await obey(view, request, target, order)
+    order = {"state": sent.get("state", "")}
+    if order["state"] != "auto":
+        order["ttl"] = sent.get("ttl", "")
+    if reason := sent.get("reason", "").strip():
+        order["reason"] = reason
+    await obey(view, request, target, read_force(order))
     return layout.to(naming("breakers", target.guard.key, target.parts))
