@@ -17,6 +17,7 @@ from gateway.core.policy import PolicySet
 from gateway.core.store_url import redact_url
 from gateway.listener.room import allow_open_files, room_for
 from gateway.observe.log.logger import close_logging, configure_logging, envelope, event, use_policy_version
+from gateway.observe.log.midline import share_marks
 from gateway.policy.sources import Sources
 from gateway.settings import Bounds, Logging, Settings
 from gateway.supervisor import notify
@@ -124,6 +125,7 @@ def _logging(settings: Settings, warning: str) -> Iterator[None]:
     """Logs are written from here on; they begin with the settings, and with what the store does less than was asked
     for. Raises StartFailed."""
     check_log_files(settings.logging)
+    share_marks()
     configure_logging(settings.logging, envelope(settings))
     try:
         _tell_settings(settings)

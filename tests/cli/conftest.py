@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.fakes.documented import surprises
+from tests.fakes.documented import cut_by_nobody, surprises, whole_lines
 from tests.fakes.nursery import Child, Nursery, program
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
@@ -56,9 +56,7 @@ class Process:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log lines with this event name so far."""
-        whole = self.stdout().rpartition("\n")[0]
-        lines = (json.loads(line) for line in whole.splitlines())
-        return [line for line in lines if line.get("event_name") == name]
+        return [line for line in whole_lines(self.out.read_bytes()) if line.get("event_name") == name]
 
     def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until an event has been logged `count` times."""
@@ -139,7 +137,9 @@ def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
             process.popen.send_signal(signal.SIGKILL)  # its workers and its store end with it
         process.wait()
     for process in started:
-        assert surprises(_objects(process.stdout())) == [], "docs/logs.md says so"
+        told = list(_objects(process.stdout()))
+        assert surprises(told) == [], "docs/logs.md says so"
+        assert cut_by_nobody(process.out.read_bytes(), told, process.popen.returncode) == []
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

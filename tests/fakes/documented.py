@@ -1,5 +1,7 @@
 """Lines that a gateway logged, held against what docs/logs.md says of them (a test compares that page with the code)."""
 
+import json
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,6 +18,40 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
+
+BEGINNING = b'{"timestamp":'
+"""Of each line in native names."""
+
+
+def whole_lines(log: bytes) -> list[dict[str, Any]]:
+    """What a log of JSON lines says so far, without what was cut off when a process was killed. AssertionError: a line
+    that is more than the beginning of one."""
+    return [told for line in _ended(log) if (told := _read(line)) is not None]
+
+
+def cut_by_nobody(log: bytes, events: Iterable[Mapping[str, Any]], exit_code: int | None) -> list[bytes]:
+    """Lines that were cut off though fewer processes were killed. What is no line of a log is passed over.
+
+    events     what the gateway told of itself, the deaths of its workers among it
+    exit_code  its own
+    """
+    killed = sum(event.get("exit_code") == -signal.SIGKILL for event in events)
+    cut = [line for line in _ended(log) if line.startswith(BEGINNING) and _read(line) is None]
+    return cut if len(cut) > killed and exit_code != -signal.SIGKILL else []
+
+
+def _ended(log: bytes) -> list[bytes]:
+    return log[: log.rfind(b"\n") + 1].splitlines()
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    try:
+        told: dict[str, Any] = json.loads(line)
+    except ValueError:
+        assert BEGINNING.startswith(line[: len(BEGINNING)]), f"no line of a log, nor the beginning of one: {line!r}"
+        assert BEGINNING not in line[1:], f"two lines in one: {line!r}"
+        return None
+    return told
 
 
 def surprises(lines: Iterable[Mapping[str, Any]]) -> list[str]:

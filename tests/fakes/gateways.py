@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.fakes.documented import surprises
+from tests.fakes.documented import cut_by_nobody, surprises, whole_lines
 from tests.fakes.nursery import ROOT, Child, Nursery, program
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import eventually
@@ -94,15 +93,16 @@ class Process:
             await self.ended()
             raise
         assert "Traceback" not in self.stderr(), self.stderr()
-        assert surprises(self.events() + self.log_lines()) == [], "docs/logs.md says so"
+        events = self.events()
+        assert surprises(events + self.log_lines()) == [], "docs/logs.md says so"
+        for log in (self.log, self.log.with_name("stdout")):
+            if log.exists():
+                assert cut_by_nobody(log.read_bytes(), events, self.process.returncode) == []
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Whole lines; none of a log that is switched off."""
-    if not path.exists():
-        return []
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    return whole_lines(path.read_bytes()) if path.exists() else []
 
 
 async def start_gateway(

@@ -2,16 +2,21 @@
 
 import asyncio
 import errno
+import fcntl
 import multiprocessing
 import os
+import struct
+import termios
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from gateway.observe.log import midline
 from gateway.observe.log import writer as writer_module
 from gateway.observe.log.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
+from tests.fakes import waiting
 from tests.fakes.waiting import eventually
 
 LINE = b'{"n":%06d,"text":"' + b"x" * 300 + b'"}\n'
@@ -142,6 +147,62 @@ def test_a_disk_that_fills_up_in_mid_line_breaks_no_other_line(tmp_path: Path, m
     writer.write(b"four\n")
     assert path.read_bytes() == b'one\nto\nfour\n{"dropped":3}\n'
     writer.close()
+
+
+@pytest.mark.parametrize("left", [b"", b'{"n":1}\n', b'{"n":1}\n{"n":2,"te'])
+@pytest.mark.parametrize("name", ["file", "stdout"])
+def test_a_line_that_somebody_left_unfinished_in_a_file_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes, name: str
+) -> None:
+    """By a worker that was killed, or a gateway, or a whole host."""
+    path = tmp_path / "log"
+    path.write_bytes(left)
+    with path.open("ab") as appended:
+        monkeypatch.setitem(writer_module._STREAMS, "stdout", appended.fileno())
+        writer = LineWriter(str(path) if name == "file" else name)
+        writer.write(b"one\n")
+        writer.write(b"two\n")
+    assert path.read_bytes() == left + b"\n" * (not left.endswith(b"\n") and left != b"") + b"one\ntwo\n"
+    writer.close()
+
+
+def _write_until_killed(fd: int) -> None:
+    writer_module._STREAMS["stdout"] = fd
+    LineWriter("stdout").write(b"x" * 1_000_000 + b"\n")
+
+
+def in_pipe(fd: int) -> int:
+    """Bytes that nobody has read yet."""
+    size: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0]
+    return size
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_line_that_a_killed_process_left_unfinished_in_a_pipe_is_ended(
+    monkeypatch: pytest.MonkeyPatch, another: bool
+) -> None:
+    """By whichever process of the gateway writes next."""
+    monkeypatch.setattr(midline, "_marks", midline._marks)
+    midline.share_marks()
+    reading, writing = os.pipe()
+    monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
+    context = multiprocessing.get_context("fork")
+    stuck = context.Process(target=_write_until_killed, args=(writing,))
+    stuck.start()
+    waiting.until(lambda: in_pipe(reading) >= 65_536, "a pipe has no more room")
+    stuck.kill()
+    stuck.join()
+    received = os.read(reading, 1_000_000)
+    writer = LineWriter("stdout")
+    if another:
+        child = context.Process(target=writer.write, args=(b"another\n",))
+        child.start()
+        child.join()
+    writer.write(b"one\n")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        received += pipe.read()
+    assert received.lstrip(b"x") == (b"\nanother\none\n" if another else b"\none\n")
 
 
 async def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from gateway.observe.log.midline import Midline
+
 FLUSH_BYTES = 64 * 1024
 FLUSH_S = 0.1
 HELD_BYTES = 8 * 1024 * 1024
@@ -35,7 +37,8 @@ class LineWriter:
     describe_dropped makes the line that says how many were dropped, written once writing works again
 
     Several processes may share a destination: a lock (of the kernel, on the file or pipe itself) is held while a batch
-    goes out, so lines stay whole even where the system takes a batch in pieces.
+    goes out, so lines stay whole even where the system takes a batch in pieces. A line that one of them could not end,
+    because it was killed, is ended by the next that writes.
     """
 
     def __init__(self, destination: str, describe_dropped: Callable[[int], bytes] = lambda _: b"") -> None:
@@ -46,7 +49,7 @@ class LineWriter:
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._fd = -1
-        self._torn = False
+        self._midline = Midline(_STREAMS.get(destination))
         self._unreported = 0
         self._handed_bytes = 0  # written by the loop's thread only
         self._done_bytes = 0  # written by the writing thread only
@@ -124,18 +127,22 @@ class LineWriter:
         data = b"".join(lines)
         try:
             fd = self._open()
-            with _held(fd, patient):
-                written = self._write_all(fd, b"\n" + data if self._torn else data)
+            with _held(fd, patient) as locked:
+                written = self._write_all(fd, data, locked)
                 if written and self._unreported:
-                    self._report(fd)
+                    self._report(fd, locked)
         except OSError:
             written = False
         if not written:
             self._lose(len(lines))
 
-    def _write_all(self, fd: int, data: bytes) -> bool:
-        """Whether everything went out. After a failure in mid-line the next batch begins on a line of its own."""
+    def _write_all(self, fd: int, data: bytes, locked: bool) -> bool:
+        """Whether everything went out, beginning on a line of its own. The system may take it in pieces, and a process
+        may end between two of them."""
+        broken = self._midline.is_at(locked)
+        data = b"\n" + data if broken else data
         view = memoryview(data)
+        self._midline.leave(locked, True)
         try:
             while view:
                 try:
@@ -144,14 +151,15 @@ class LineWriter:
                     _wait_writable(fd, 1.0)
         except OSError:
             sent = data[: len(data) - len(view)]
-            self._torn = not sent.endswith(b"\n") if sent else self._torn
-            return False
-        self._torn = False
-        return True
+            broken = not sent.endswith(b"\n") if sent else broken
+        else:
+            broken = False
+        self._midline.leave(locked, broken)
+        return not view
 
-    def _report(self, fd: int) -> None:
+    def _report(self, fd: int, locked: bool) -> None:
         count, self._unreported = self._unreported, 0
-        if not self._write_all(fd, self._describe_dropped(count)):
+        if not self._write_all(fd, self._describe_dropped(count), locked):
             self._unreported += count
 
     def _lose(self, count: int) -> None:
@@ -165,9 +173,11 @@ class LineWriter:
         if self._fd < 0:
             known = _STREAMS.get(self.destination)
             self._fd = known if known is not None else _open_file(self.destination)
+            self._midline.watch(self._fd)
         return self._fd
 
     def _close_file(self) -> None:
+        self._midline.forget()
         if self._fd >= 0 and self.destination not in _STREAMS:
             with suppress(OSError):
                 os.close(self._fd)
@@ -175,11 +185,12 @@ class LineWriter:
 
 
 @contextmanager
-def _held(fd: int, patient: bool) -> Iterator[None]:
-    """Hold the destination for one batch. Raises TimeoutError when somebody impatient had to wait too long."""
+def _held(fd: int, patient: bool) -> Iterator[bool]:
+    """Hold the destination for one batch, and say whether that can be done there. Raises TimeoutError when somebody
+    impatient had to wait too long."""
     locked = _lock(fd) if patient else _lock_soon(fd)
     try:
-        yield
+        yield locked
     finally:
         if locked:
             fcntl.lockf(fd, fcntl.LOCK_UN)
