@@ -15,8 +15,8 @@ from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.observe.metrics.instruments import CALL_S, INSTRUMENTS
 from gateway.observe.metrics.levels import Levels
-from gateway.observe.metrics.sink import Metrics
-from gateway.observe.metrics.tally import Distribution
+from gateway.observe.metrics.sink import FOLD_AT, Metrics
+from gateway.observe.metrics.tally import Calls, Distribution
 from gateway.observe.reports.near_limit import NearLimit
 from gateway.record import CallRecord
 from tests.fakes.waiting import eventually
@@ -110,6 +110,22 @@ def test_nothing_is_counted_twice_by_scraping(metrics: Metrics, call: CallRecord
     name = 'gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}'
     assert samples(metrics)[name] == 2
     assert samples(metrics)[name] == 2
+
+
+def test_only_what_was_called_since_the_last_time_is_poured(
+    metrics: Metrics, call: CallRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        call.route = f"r{number}"
+        metrics.emit(call)
+    metrics.pour()
+    poured: list[Calls] = []
+    monkeypatch.setattr(Calls, "pour", lambda calls: poured.append(calls))
+    for _ in range(FOLD_AT + 2):
+        metrics.emit(call)
+    metrics.pour()
+    metrics.pour()
+    assert [calls.count for calls in poured] == [FOLD_AT + 2]
 
 
 def test_calls_that_reached_no_route(metrics: Metrics) -> None:

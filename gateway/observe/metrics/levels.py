@@ -45,7 +45,7 @@ class Gauges:
     def __init__(self, worker: str, put: Callable[..., None]) -> None:
         self._worker = worker
         self._put = put
-        self._series: set[tuple[str, ...]] = set()
+        self._put_last: dict[tuple[str, ...], int] = {}
         self._readings = 0
         put("process_start_time_seconds", start_time_s(), worker)
 
@@ -72,9 +72,11 @@ class Gauges:
             now["gateway_cache_bytes", route] = size_bytes
         for certificate, end_s in levels.certificates.items():
             now["gateway_certificate_end_timestamp_seconds", certificate] = end_s
-        self._series |= now.keys()
-        for name, *labels in self._series:
-            self._put(name, now.get((name, *labels), 0), *labels)
+        for name, *labels in self._put_last.keys() - now.keys():
+            self._put(name, 0, *labels)
+        for (name, *labels), level in now.items():
+            self._put(name, level, *labels)
+        self._put_last = now
         self._read_process()
 
     def _read_process(self) -> None:

@@ -91,7 +91,7 @@ class Pulse:
 
 
 def _read(summed: Mapping[str, Summed]) -> dict[str, _Waits]:
-    return {name: _Waits(one.counts, one.sum_s) for name, one in summed.items()}
+    return {name: _Waits([*one.counts], one.sum_s) for name, one in summed.items()}
 
 
 def _grown(bounds: tuple[float, ...], before: _Waits | None, after: _Waits) -> dict[str, Any]:

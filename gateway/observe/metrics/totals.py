@@ -17,12 +17,17 @@ class Summed:
         self.sum_s = 0.0
         self._whole = whole
 
-    def add(self, counts: list[int], sum_s: float) -> None:
-        """Add observations: their count in each bucket, and their sum in seconds."""
-        self.counts = [old + new for old, new in zip(self.counts, counts, strict=True)]
+    def add(self, bucket: int, count: int) -> None:
+        """Add so many observations to a bucket."""
+        self.counts[bucket] += count
+        if self._whole is not None:
+            self._whole.add(bucket, count)
+
+    def add_time(self, sum_s: float) -> None:
+        """Add their sum in seconds."""
         self.sum_s += sum_s
         if self._whole is not None:
-            self._whole.add(counts, sum_s)
+            self._whole.add_time(sum_s)
 
 
 class Totals:
