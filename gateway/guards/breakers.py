@@ -6,9 +6,10 @@ same breaker; a breaker that only counts failures in a row does not even hear of
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.ask import Ask
 from gateway.core.classes import Counts
@@ -18,6 +19,8 @@ from gateway.store.local.store import LocalStore
 
 FLUSH_S = 0.1
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
+_new: Callable[..., Any] = tuple.__new__
+"""What a named tuple's own `__new__` calls: of thousands of callers each has a report of its own."""
 MOST_REPORTS = 25
 """In one command: a script is not to hold the store up for longer than some decisions do."""
 
@@ -57,14 +60,14 @@ class Passage:
 
     def told(self) -> Report:
         """The successes that were counted, which are not counted any more."""
-        report = Report(self.guard, self.standing.generation, 0, self.calls, 0, self.slow)
+        report: Report = _new(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow))
         self.calls = self.slow = 0
         return report
 
 
-def _counts_rates(report: Report) -> bool:
+def _counts_rates(guard: Guard) -> bool:
     """Whether the breaker remembers successes. Who counts failures in a row has none, or they would ask."""
-    return isinstance(report.guard.rule, Breaker) and report.guard.rule.counts_rates
+    return isinstance(guard.rule, Breaker) and guard.rule.counts_rates
 
 
 class Breakers:
@@ -102,15 +105,17 @@ class Breakers:
         assert isinstance(breaker, Breaker), "pauses hear of no outcomes"
         slow = int(breaker.slow_ppm > 0 and counts is not Counts.IGNORE and took_s * 1e6 > breaker.slow_us)
         if counts is _SUCCESS and not standing.urgent:
-            self._count(passage, slow)
+            counting = passage if passage.calls else self._counting_for(passage)
+            counting.calls += 1
+            counting.slow += slow
         elif counts is not Counts.IGNORE or standing.probe:
-            counting, passed = self._counting.pop(guard.key, None), int(counts is Counts.SUCCESS)
-            if counting is not None and counting.joins(passage):
-                before = counting.told()
+            other, passed = self._counting.pop(guard.key, None), int(counts is Counts.SUCCESS)
+            if other is not None and other.joins(passage):
+                before = other.told()
                 passed += before.passed
                 slow += before.slow
-            elif counting is not None:
-                self._part(counting)
+            elif other is not None:
+                self._part(other)
             failed = int(counts is Counts.FAILURE)
             self._tell(judge, [Report(guard, standing.generation, standing.probe, passed, failed, slow)])
 
@@ -126,12 +131,6 @@ class Breakers:
         if self._telling:
             await asyncio.wait(self._telling)
 
-    def _count(self, passage: Passage, slow: int) -> None:
-        if not passage.calls:
-            passage = self._counting_for(passage)
-        passage.calls += 1
-        passage.slow += slow
-
     def _counting_for(self, passage: Passage) -> Passage:
         """The passage that counts what this one has to tell."""
         if self._timer is None:
@@ -146,22 +145,19 @@ class Breakers:
     def _part(self, counting: Passage) -> None:
         """Somebody else counts from now on."""
         report = counting.told()
-        if _counts_rates(report):
+        if _counts_rates(counting.guard):
             self._tell(counting.judge, [report])
 
     def _flush(self) -> None:
         """Tell what was counted. What no breaker remembers is forgotten."""
         self._timer = None
         counted, self._counting = self._counting, {}
-        reports: dict[int, tuple[Judge, list[Report]]] = {}
+        reports: defaultdict[Judge, list[Report]] = defaultdict(list)
         for passage in counted.values():
-            report, judge = passage.told(), passage.judge
-            if _counts_rates(report):
-                of = reports.get(id(judge))
-                if of is None:
-                    of = reports[id(judge)] = (judge, [])
-                of[1].append(report)
-        for judge, some in reports.values():
+            report = passage.told()
+            if _counts_rates(passage.guard):
+                reports[passage.judge].append(report)
+        for judge, some in reports.items():
             for first in range(0, len(some), MOST_REPORTS):
                 self._tell(judge, some[first : first + MOST_REPORTS])
 

@@ -79,20 +79,20 @@ def encode_report(reports: Sequence[Report], prefix: str, *, listed: bool = True
 
     listed  False: the list of breakers is somewhere else; see `encode_list`
     """
-    keys = [*(prefix + report.guard.key for report in reports), *([prefix + LIST] if listed else ())]
+    keys = [*[prefix + report.guard.key for report in reports], *([prefix + LIST] if listed else ())]
     return [len(keys), *keys, "report", now_us, *map(_report, reports)]
 
 
 def _report(report: Report) -> bytes:
     """Of thousands of breakers most have the same to tell: one good call."""
-    (rule, _), *happened = report
-    known = _packed_reports.get((id(rule), *happened))
+    (rule, _), happened = report[0], report[1:]
+    known = _packed_reports.get((id(rule), happened))
     if known is None:
         if len(_packed_reports) >= MOST_PACKED:
             _packed_reports.clear()
         packed = _HAPPENED_FORMAT.pack(*happened)
         known = rule, _numbers(rule) + packed[:4] + packed[5:]  # the probe has 7 bytes
-        _packed_reports[id(rule), *happened] = known
+        _packed_reports[id(rule), happened] = known
     return known[1]
 
 
@@ -111,7 +111,7 @@ def _numbers(rule: Breaker | Pausing) -> bytes:
 _packed_rules: dict[int, tuple[Breaker, bytes]] = {}
 _packed_guards: dict[int, tuple[Breaker, bytes]] = {}
 """By identity of the rule; holding it keeps its identity from being used again."""
-_packed_reports: dict[tuple[int, ...], tuple[Breaker | Pausing, bytes]] = {}
+_packed_reports: dict[tuple[int, tuple[int, ...]], tuple[Breaker | Pausing, bytes]] = {}
 """The same, and by what happened."""
 
 
