@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+_ENDED: Any = object()
+
 
 class Promise(asyncio.Future[Value]):
     """A future that resumes a `Run` at once, one of them. For everybody else it is a future like any other."""
@@ -34,27 +36,27 @@ class Promise(asyncio.Future[Value]):
 class Run:
     """One coroutine on its way. `ended` is called once, when it has returned or failed."""
 
-    __slots__ = ("_cancelled", "_coroutine", "_ended", "_waiting")
+    __slots__ = ("_cancelled", "_coroutine", "_ended", "_steps", "_waiting")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
         self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._steps = coroutine.__await__()
         self._ended = ended
         self._waiting: asyncio.Future[Any] | None = None
         self._cancelled = False
 
     def step(self, _future: object = None) -> None:
         """Run until the coroutine waits for something that is not there yet."""
-        coroutine = self._coroutine
-        if coroutine is None:
+        if self._coroutine is None:
             return
         self._waiting = None
-        try:
-            waiting = self._throw(coroutine) if self._cancelled else coroutine.send(None)
-        except StopIteration:
-            self._end()
-            return
+        try:  # `next` says that it has ended without making an exception of it, which `send` would
+            waiting = self._throw(self._coroutine) if self._cancelled else next(self._steps, _ENDED)
         except BaseException as error:
-            self._report(error)
+            if not isinstance(error, StopIteration):
+                self._report(error)
+            waiting = _ENDED
+        if waiting is _ENDED:
             self._end()
             return
         if type(waiting) is Promise:
