@@ -147,7 +147,7 @@ def redis_cluster(_server_directory: Path) -> Iterator[RedisCluster]:
 def sentinel_group(_server_directory: Path) -> Iterator[SentinelGroup]:
     """A primary and the Sentinel that names it, shared by the whole run. Nothing here may fail over: `start_sentinel`."""
     with contextlib.ExitStack() as stack:
-        group = SentinelGroup(_server_directory / "sentinel", replicas=0, sentinels=1, down_after_ms=60_000)
+        group = SentinelGroup(_server_directory / "sentinel", replicas=0, sentinels=1)
         stack.callback(group.close)
         group.start()
         yield group

@@ -31,7 +31,7 @@ def test_a_cluster_moves_slots_and_fails_over(start_cluster: Callable[..., Redis
 
 
 def test_sentinels_promote_a_replica(start_sentinel: Callable[..., SentinelGroup]) -> None:
-    group = start_sentinel(sentinels=1, down_after_ms=200)
+    group = start_sentinel(sentinels=1)
     before = group.primary
     assert group.fail_over() is not before
     group.primary.kill()

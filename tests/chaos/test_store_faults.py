@@ -174,7 +174,7 @@ async def test_keys_of_another_type(stage: Stage, client: Any, figures: Figures)
 
 
 async def test_a_primary_dies(stage: Stage, start_sentinel: Callable[..., Any], figures: Figures) -> None:
-    group = start_sentinel(replicas=1, sentinels=3, down_after_ms=500)
+    group = start_sentinel(replicas=1, sentinels=3)
     async with stage(store=group.url) as outage:
         lost = group.primary
         lost.kill()
@@ -184,7 +184,7 @@ async def test_a_primary_dies(stage: Stage, start_sentinel: Callable[..., Any], 
 
 
 async def test_a_primary_hands_over(stage: Stage, start_sentinel: Callable[..., Any], figures: Figures) -> None:
-    group = start_sentinel(replicas=1, sentinels=3, down_after_ms=500)
+    group = start_sentinel(replicas=1, sentinels=3)
     async with stage(store=group.url) as outage:
         before = group.primary
         await asyncio.to_thread(group.fail_over)
@@ -202,7 +202,6 @@ async def test_a_primary_hands_over_unheard(
     group = start_sentinel(
         replicas=replicas,
         sentinels=3,
-        down_after_ms=500,
         arguments=("--min-replicas-to-write", str(needed)),
         sentinel_lines=("user default on nopass ~* &* +@all -psubscribe",),
     )

@@ -115,7 +115,7 @@ async def _until_delivered(receiver: Receiver, sender: Sender) -> None:
 
 
 async def test_behind_sentinels_a_primary_dies(start_sentinel: StartSentinel, at_work: Run) -> None:
-    group = start_sentinel(sentinels=1, down_after_ms=200)
+    group = start_sentinel(sentinels=1)
     async with at_work(group.url) as (_, sender):
         await sender.more(100)
         await sender.stop()
