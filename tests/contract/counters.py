@@ -299,3 +299,9 @@ def queue(pipe: "redis.client.Pipeline", script: Script, arguments: list[Argumen
     for key in arguments[1 : 1 + int(arguments[0])]:
         pipe.persist(key)
         pipe.persist(f"{key}!")
+
+
+def server_ms(server: "redis.Redis") -> int:
+    """The server's clock: how much of a key's time has passed on a busy host."""
+    seconds, micros = server.time()
+    return seconds * 1000 + micros // 1000

@@ -12,10 +12,12 @@ from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
 from gateway.store.scripts.limits import HEAD, decode_admit, encode_admit, encode_release, encode_renew
 from gateway.store.scripts.sources import ADMIT, RELEASE, RENEW
-from tests.contract.counters import PREFIX, CoreModel, Scripts
+from tests.contract.counters import PREFIX, CoreModel, Scripts, server_ms
 from tests.contract.test_timelines import MINUTE, SECOND, START, bucket, fixed, parallel, rolling
 
 SLACK_MS = 100
+SOON_MS = 20_000
+"""Keys that end soon, and not before a busy host has come to the next step."""
 
 LIMITS = [
     rolling(quota=20, window_us=10 * MINUTE),
@@ -98,11 +100,12 @@ def test_the_time_to_live_on_the_server_clock(server: "redis.Redis") -> None:
         for charge in charges:
             pipe.pttl(PREFIX + charge.key)
         reply, *ttls_ms = pipe.execute()
+        passed_ms = server_ms(server) - HEAD.unpack_from(reply)[1] // 1000
     _, now_us = HEAD.unpack_from(reply)
     assert now_us > START
     needs_ms["fixed"] = 600_000 - now_us // 1000 % 600_000
     for need_ms, ttl_ms in zip(needs_ms.values(), ttls_ms, strict=True):
-        assert need_ms - 1 <= ttl_ms <= need_ms + 1000
+        assert need_ms - 1 - passed_ms <= ttl_ms <= need_ms + 1000
 
 
 def test_leases_on_the_server_clock(server: "redis.Redis") -> None:
@@ -113,11 +116,11 @@ def test_leases_on_the_server_clock(server: "redis.Redis") -> None:
     reply = server.evalsha(ADMIT.sha1_hex, *encode_admit(ask, "a", prefix=PREFIX, commit=True))
     admitted_us = decode_admit(reply, ask).now_us
     assert dict(server.zrange(key, 0, -1, withscores=True)) == dict.fromkeys((b"a", b"a#2"), admitted_us + MINUTE)
-    server.pexpire(key, 1000)
+    server.pexpire(key, SOON_MS)
     assert server.evalsha(RENEW.sha1_hex, *encode_renew([charge], "a", PREFIX)) == [2]
     seconds, micros = server.time()
     assert admitted_us + MINUTE < server.zscore(key, "a#2") <= seconds * SECOND + micros + MINUTE
-    assert server.pttl(key) > 1000
+    assert server.pttl(key) > SOON_MS
     assert server.evalsha(RELEASE.sha1_hex, *encode_release([charge], "a", PREFIX)) == [2]
     assert server.evalsha(RELEASE.sha1_hex, *encode_release([charge], "a", PREFIX)) == [0]
     assert server.evalsha(RENEW.sha1_hex, *encode_renew([charge], "a", PREFIX)) == [0]
@@ -140,8 +143,9 @@ def test_every_key_of_many_callers_ends_within_two_windows(server: "redis.Redis"
         for key in keys:
             pipe.pttl(key)
         ttls_ms = pipe.execute()
-    assert len(keys) == 2000 * 5
-    assert all(0 < ttl_ms <= 2 * 600_000 + SLACK_MS for ttl_ms in ttls_ms)
+    assert 2000 * 2 <= len(keys) <= 2000 * 5, "some may have ended by now"
+    never, ended = -1, -2
+    assert all(ttl_ms == ended or never < ttl_ms <= 2 * 600_000 + SLACK_MS for ttl_ms in ttls_ms)
 
 
 def test_refusals_write_nothing(server: "redis.Redis") -> None:
@@ -182,7 +186,11 @@ def test_what_one_decision_runs(server: "redis.Redis") -> None:
     assert commands_run(server) == {"evalsha": 1, "time": 1, "getrange": 2, "setrange": 3}
 
 
-@pytest.mark.parametrize("limit", [bucket(burst=50), fixed(quota=50)], ids=lambda limit: limit.algorithm)
+@pytest.mark.parametrize(
+    "limit",
+    [bucket(burst=50, per_us=MINUTE), fixed(quota=50, window_us=10 * MINUTE)],
+    ids=lambda limit: limit.algorithm,
+)
 def test_a_key_that_an_older_gateway_wrote_counts_and_is_renewed(server: "redis.Redis", limit: Limit) -> None:
     """Strings did not say when their key ends once: such a one may end at any time."""
     Scripts(server)
@@ -192,9 +200,9 @@ def test_a_key_that_an_older_gateway_wrote_counts_and_is_renewed(server: "redis.
     for charged in range(1, 20):
         decision = decode_admit(server.evalsha(ADMIT.sha1_hex, *arguments), ask)
         assert decision.verdicts[0].remaining == 50 - charged
-        assert server.pttl(key) > 1000
+        assert server.pttl(key) > SOON_MS
         if charged % 3 == 0:
-            server.set(key, server.getrange(key, 0, -8), px=1000)
+            server.set(key, server.getrange(key, 0, -8), px=SOON_MS)
 
 
 def test_a_key_of_another_kind_is_taken_over(server: "redis.Redis") -> None:
@@ -207,7 +215,8 @@ def test_a_key_of_another_kind_is_taken_over(server: "redis.Redis") -> None:
         "long": lambda key: server.set(key, "x" * 500),
         "cut": lambda key: server.set(key, b"\x11\x00"),
     }
-    for (name, put), limit in itertools.product(things.items(), LIMITS):
+    lasting = [limit for limit in LIMITS if limit.window_us > SECOND]
+    for (name, put), limit in itertools.product(things.items(), lasting):
         charge = Charge(replace(limit, quota=3), name, 1)
         put(PREFIX + name)
         assert scripts.peek([charge], START).verdicts[0].remaining == 3

@@ -78,7 +78,7 @@ def test_a_charge_with_very_many_behind_it_stays(counter: Counter) -> None:
 
 
 async def test_through_the_real_store_on_its_own_clock(redis_url: str, server: "redis.Redis") -> None:
-    store = RedisStore(redis_url, timeout_us=2_000_000)
+    store = RedisStore(redis_url, timeout_us=20_000_000)
     await store.start()
     try:
         for number, limit in enumerate(LIMITS):

@@ -332,7 +332,7 @@ def test_memory_of_a_connection_is_bounded(server: "redis.Redis") -> None:
 
 
 async def test_statuses_live_in_the_store_or_in_the_worker(redis_url: str, redis_client: Any) -> None:
-    store = RedisStore(redis_url, timeout_us=5_000_000)
+    store = RedisStore(redis_url, timeout_us=20_000_000)
     told: list[Transition] = []
     await store.start()
     try:

@@ -11,7 +11,7 @@ from typing import Never, TypeVar
 
 import redis
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 TURNS = 1_000
 """Of the event loop that `eventually` looks after each of; then only every so often."""
 NOT_YET = (OSError, redis.RedisError)

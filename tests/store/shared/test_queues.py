@@ -28,7 +28,7 @@ OnServer = Callable[..., Any]
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Any]:
     """A link that waits longer than a busy machine takes."""
-    store = open_queue_store(StoreSettings(url=url, timeout_us=5 * S_US))
+    store = open_queue_store(StoreSettings(url=url, timeout_us=20 * S_US))
     assert store is not None
     await store.start()
     try:

@@ -23,6 +23,7 @@ from gateway.store.shared.shelf import Shelf
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually, turns
+from tests.store.patience import PATIENT_US
 
 KEY = Fernet.generate_key().decode()
 
@@ -41,7 +42,7 @@ class World:
     async def worker(self, redis: RedisServer | None, credential: Credential) -> Renewal:
         store: Any = LocalStore()
         if redis is not None:
-            store = RedisStore(redis.url, timeout_us=2_000_000)
+            store = RedisStore(redis.url, timeout_us=PATIENT_US)
             self.stores.append(store)
             await store.start()
         return self.worker_on(store, credential)
