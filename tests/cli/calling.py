@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+PACE_S = 0.002
+"""Between two calls of one caller: who starts or loads meanwhile needs the processor, too."""
+
 
 @contextmanager
 def calling(port: int, callers: Sequence[Mapping[str, str]], path: str = "/x") -> Iterator[Counter[str]]:
@@ -15,7 +18,7 @@ def calling(port: int, callers: Sequence[Mapping[str, str]], path: str = "/x") -
 
     def call(fields: Mapping[str, str]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        while not over.is_set():
+        while not over.wait(PACE_S):
             try:
                 connection.request("GET", path, headers=dict(fields))
                 answer = connection.getresponse()

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "gateway"
@@ -65,11 +66,11 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module
 
 
-def every_import() -> Iterator[tuple[str, str]]:
+@cache
+def every_import() -> frozenset[tuple[str, str]]:
     """(room, imported module) for every import of the package that is not of the package itself."""
-    for path in PACKAGE.rglob("*.py"):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        yield from ((room, name) for name in imports(path) if name.partition(".")[0] != "gateway")
+    named = ((path.relative_to(PACKAGE).parts[0].removesuffix(".py"), imports(path)) for path in PACKAGE.rglob("*.py"))
+    return frozenset((room, name) for room, names in named for name in names if name.partition(".")[0] != "gateway")
 
 
 def test_the_core_uses_only_what_is_pure() -> None:

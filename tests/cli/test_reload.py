@@ -6,8 +6,6 @@ import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.calling import calling
+from tests.cli.command import Done, gateway
 from tests.cli.conftest import Process, Start
 from tests.fakes.waiting import until
 
@@ -79,9 +78,8 @@ def versions(process: Process) -> set[str]:
     return {line["policy_version"] for line in process.events("http.access")}
 
 
-def command(process: Process, *options: str) -> "subprocess.CompletedProcess[str]":
-    arguments = [sys.executable, "-m", "gateway", "reload", "--admin", f"127.0.0.1:{process.admin_port}", *options]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+def command(process: Process, *options: str) -> Done:
+    return gateway("reload", "--admin", f"127.0.0.1:{process.admin_port}", *options)
 
 
 def told_last(process: Process) -> str:

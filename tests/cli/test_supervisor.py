@@ -13,15 +13,16 @@ import pytest
 from gateway.supervisor.notify import watchdog_s
 from gateway.supervisor.seat import LONGEST_BACKOFF_S, backoff_s
 from tests.cli.conftest import Process, Start, alive
+from tests.fakes.nursery import Nursery
 from tests.fakes.waiting import until
 
 FLEET = str(Path(__file__).with_name("fleet.py"))
 
 
 @pytest.fixture
-def fleet(start: Start) -> Start:
+def fleet(start: Start, nursery: Nursery) -> Start:
     def begin(*arguments: str, **where: object) -> Process:
-        process = start(FLEET, *arguments, **where)
+        process = start(FLEET, *arguments, nursery=nursery, **where)
         told = until(lambda: re.search(r"port (\d+)", process.stderr()) or process.ended(), "the fleet to be ready")
         if isinstance(told, re.Match):
             process.port = int(told[1])

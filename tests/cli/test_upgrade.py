@@ -21,6 +21,7 @@ from gateway.supervisor.inheritance import SUCCEEDS, Inheritance, inherit
 from gateway.supervisor.succession import Succession
 from tests.cli.calling import calling
 from tests.cli.conftest import Process, Start, alive
+from tests.fakes.nursery import Nursery
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
 
@@ -72,12 +73,13 @@ def ports(folder: Path) -> tuple[int, int]:
 
 
 @pytest.fixture
-def begin(start: Start, folder: Path) -> Iterator[Callable[..., Process]]:
+def begin(start: Start, nursery: Nursery, folder: Path) -> Iterator[Callable[..., Process]]:
     """Starts a gateway with the settings of `folder`, ready; every successor that it reports ends with the test."""
     begun: list[Process] = []
 
     def one(*options: str, env: Mapping[str, str] = {}) -> Process:
-        process = start("-m", "gateway", "run", "-c", str(folder / "gateway.yaml"), *options, cwd=folder, env=env)
+        words = ("run", "-c", str(folder / "gateway.yaml"), *options)
+        process = start(*words, cwd=folder, env=env, nursery=nursery)
         process.port, process.admin_port = ports(folder)
         begun.append(process)
         until(lambda: process.events("gateway.ready") or process.ended(), "the gateway to be ready")

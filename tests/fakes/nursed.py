@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -91,6 +92,10 @@ def begin(told: dict[str, Any]) -> None:
     os.chdir(told["cwd"])
     os.environ.clear()
     os.environ.update(told["env"])
+    if told["arguments"][:1] and told["arguments"][0].endswith(".py"):
+        sys.argv = told["arguments"]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return
     sys.argv = ["gateway", *told["arguments"]]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]
     main()

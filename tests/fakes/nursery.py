@@ -1,4 +1,5 @@
 """Gateways that begin with everything imported: children of one process that has done it once, for the whole test run.
+Small programs of tests that use the gateway's parts are born there as well.
 
 Imports are nearly all that a gateway does until it is ready: without them it starts in a tenth of the CPU time. What is
 forked runs the same `main` as `python -m gateway`, with arguments, environment, directory and streams of its own. That
@@ -65,7 +66,8 @@ class Nursery:
     def gateway(
         self, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: IO[bytes] | int, stderr: IO[bytes] | int
     ) -> Child:
-        """Start the command `gateway` with these arguments; nothing comes from standard input."""
+        """Start the command `gateway` with these arguments; nothing comes from standard input. When the first of them
+        is the path of a Python file, that one runs instead, as `python FILE` would."""
         message = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
         ours, report = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with report, Path(os.devnull).open("rb") as stdin:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import Process, Start
 from tests.cli.starting.running import POLICY, shim
+from tests.fakes.nursery import Nursery
 from tests.fakes.ports import free_port
 
 
@@ -20,11 +21,10 @@ def fails(process: Process, code: int) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_taken_port(start_gateway: Start, start: Start, workers: str) -> None:
+def test_a_taken_port(start_gateway: Start, workers: str) -> None:
     first = start_gateway("--workers", "2")
-    second = start(
-        "-m", "gateway", "run", "--workers", workers, "--listen", f"127.0.0.1:{first.port}", "--admin", "127.0.0.1:0"
-    )
+    addresses = ("--listen", f"127.0.0.1:{first.port}", "--admin", "127.0.0.1:0")
+    second = start_gateway("--workers", workers, *addresses, ready=False)
     told = f"gateway: cannot listen on 127.0.0.1:{first.port}: port {first.port} is taken; choose another with --listen"
     assert fails(second, 4) == [f"{told} HOST:PORT"]
 
@@ -71,13 +71,13 @@ def test_a_store_that_is_not_there_is_said_where_the_store_is_named(start_gatewa
     )
 
 
-def test_an_admin_listener_open_to_the_network_needs_a_token(start: Start) -> None:
-    lines = fails(start("-m", "gateway", "run", "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"), 1)
+def test_an_admin_listener_open_to_the_network_needs_a_token(start_gateway: Start) -> None:
+    lines = fails(start_gateway("--admin", "0.0.0.0:0", ready=False), 1)
     assert "needs an admin_token" in lines[-1]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_certificate_that_cannot_be_used(start: Start, tmp_path: Path, workers: str) -> None:
+def test_a_certificate_that_cannot_be_used(start: Start, nursery: Nursery, tmp_path: Path, workers: str) -> None:
     (tmp_path / "cert.pem").write_text("not a certificate")
     config = tmp_path / "tls.yaml"
     config.write_text(
@@ -85,7 +85,7 @@ def test_a_certificate_that_cannot_be_used(start: Start, tmp_path: Path, workers
     )
     policies = tmp_path / "policy.yaml"
     policies.write_text(POLICY)
-    process = start("-m", "gateway", "run", "-c", str(config), "-p", str(policies), "--workers", workers)
+    process = start("run", "-c", str(config), "-p", str(policies), "--workers", workers, nursery=nursery)
     (line,) = fails(process, 4)
     assert line.startswith("gateway: cannot use certificate ")
     assert str(tmp_path / "cert.pem") in line
@@ -121,6 +121,6 @@ def test_a_store_that_does_not_start(start_gateway: Start, tmp_path: Path) -> No
     assert lines == ["gateway: the embedded store did not start: it said nothing; use another store with --store URL"]
 
 
-def test_usage_errors_are_exit_code_2(start: Start) -> None:
+def test_usage_errors_are_exit_code_2(start: Start, nursery: Nursery) -> None:
     for arguments in (["rnu"], ["run", "--wrokers", "2"], ["run", "--upstream", "http://x", "-p", "y"]):
-        assert start("-m", "gateway", *arguments).wait() == 2
+        assert start(*arguments, nursery=nursery).wait() == 2

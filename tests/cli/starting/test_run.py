@@ -6,12 +6,14 @@ import shlex
 import signal
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Start
 from tests.cli.starting.running import AT_ONCE, POLICY, TENANT, connects
+from tests.fakes.nursery import Nursery
 from tests.fakes.waiting import until
 
 
@@ -130,17 +132,17 @@ class an_api:  # noqa: N801 - reads as a clause
         self.thread.join()
 
 
-def test_healthcheck_tells_ready_unready_and_gone(start_gateway: Start, start: Start) -> None:
+def test_healthcheck_tells_ready_unready_and_gone(start_gateway: Start, start: Start, nursery: Nursery) -> None:
     process = start_gateway(env={"GATEWAY_DRAIN__DELAY": "10m"})
-    ask = ("-m", "gateway", "healthcheck", "--admin", f"127.0.0.1:{process.admin_port}")
-    assert start(*ask).wait() == 0
+    ask = partial(start, "healthcheck", "--admin", f"127.0.0.1:{process.admin_port}", nursery=nursery)
+    assert ask().wait() == 0
     process.popen.send_signal(signal.SIGTERM)
     until(lambda: process.get("/readyz", admin=True).status == 503, "draining")
-    assert start(*ask).wait() == 1
-    assert start(*ask, "--live").wait() == 0
+    assert ask().wait() == 1
+    assert ask("--live").wait() == 0
     process.popen.send_signal(signal.SIGTERM)
     process.ends_well()
-    gone = start(*ask)
+    gone = ask()
     assert gone.wait() == 3
     assert gone.stderr() == (
         f"gateway: no answer from the admin listener at 127.0.0.1:{process.admin_port}: Connection refused\n"
