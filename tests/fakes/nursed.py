@@ -103,6 +103,7 @@ def begin(told: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     gc.collect()
+    gc.freeze()
     work = Nursery(socket.socket(fileno=int(sys.argv[1]))).nurse()
     if work is not None:
         begin(work)
