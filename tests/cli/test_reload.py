@@ -219,7 +219,8 @@ def test_a_hundred_reloads_under_load_lose_no_call(serving: Process, policies: P
 
 
 def test_workers_are_replaced_without_losing_a_call(serving: Process) -> None:
-    pids = {event["pid"] for event in serving.wait_for("gateway.ready", 2)}
+    pids = {event["pid"] for event in serving.wait_for("worker.started", 2)}
+    serving.wait_for("gateway.ready", 2)
     with calling(serving.port, TENANTS) as seen:
         done = command(serving, "--workers")
         assert done.returncode == 0
