@@ -2,11 +2,13 @@
 
 pytest-timeout raises pytest's own failure from a signal's handler. uvloop logs that and waits on, for it lets no exception
 through but those that end programs. And once a test has failed, the timer is off: its teardown may take for ever.
+Between setup, test and teardown nothing is ended: there pytest itself is at work, such as at a report.
 """
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +19,7 @@ from pytest_timeout import is_debugging
 TEARDOWN_S = 30.0
 """For the teardown of a test, and again for what is left of it when it was ended."""
 BEGIN = pytest.StashKey[tuple[Callable[[float], None], float]]()
+_running: list[str] = []
 
 
 class TooLate(pytest.fail.Exception, SystemExit):
@@ -29,7 +32,7 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool:
     teardown_s = min(settings.timeout, TEARDOWN_S)
 
     def too_late(_signal: int, frame: FrameType | None) -> None:
-        if settings.disable_debugger_detection or not is_debugging(frame):
+        if _running and (settings.disable_debugger_detection or not is_debugging(frame)):  # else the timer comes again
             raise TooLate("\n  ".join([f"not over after {settings.timeout:g} s", *_waiting()]))
 
     def begin(time_s: float) -> None:
@@ -45,12 +48,36 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool:
     return True
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    with _runs("setup"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with _runs("test"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """Whatever became of the test, what it started gets some time to end."""
     if BEGIN in item.stash:
         begin, teardown_s = item.stash[BEGIN]
         begin(teardown_s)
+    with _runs("teardown"):
+        return (yield)
+
+
+@contextmanager
+def _runs(part: str) -> Iterator[None]:
+    """What may be ended. In a test of pytest itself it is one in the other."""
+    _running.append(part)
+    try:
+        yield
+    finally:
+        _running.pop()
 
 
 def _waiting() -> Iterator[str]:
