@@ -1,6 +1,8 @@
 """An admin listener on a real socket, over a worker that only has what the admin listener looks at."""
 
+import math
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +36,19 @@ from gateway.store.redis import RedisStore
 from gateway.store.shared.status import LocalStatuses, RedisStatuses, Statuses
 
 MINUTE_US = 60_000_000
+
+
+class Countdown:
+    """What may be left of times that begin now or later, however long the machine takes meanwhile."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+
+    def fits(self, left_s: float, whole_s: int) -> bool:
+        """Also when it was rounded down to a second."""
+        return math.floor(whole_s - (time.monotonic() - self._began_s)) <= left_s <= whole_s
+
+
 GENEROUS = Limit("tenant-10m", Algorithm.ROLLING_WINDOW, 5_000, 10 * MINUTE_US, ("tenant",), source="p.yaml:9")
 TRIAL = Limit("tenant-trial", Algorithm.FIXED_WINDOW, 10, MINUTE_US, ("tenant",), source="p.yaml:12")
 WINDOW = Limit(

@@ -11,7 +11,7 @@ from gateway.core.guards import Breaker, Guard, Reason, Report, State
 from gateway.core.keys import partition
 from gateway.observe.log.logger import close_logging, configure_logging
 from gateway.settings import Logging
-from tests.admin.conftest import POLICIES, ROUTE, Admin
+from tests.admin.conftest import POLICIES, ROUTE, Admin, Countdown
 
 S = 1_000_000
 BREAKER = Breaker(
@@ -69,9 +69,10 @@ async def test_every_breaker_is_listed_with_its_numbers(admin: Admin) -> None:
 async def test_one_callers_breaker_is_shown_as_it_stands(admin: Admin) -> None:
     key = {"tenant": "acme", "connection": "conn/42"}
     assert (await admin.ask(PATH))[:2] == (200, {"key": key, "name": "connection", "state": "closed"})
+    countdown = Countdown()
     await admin.worker.store.report([Report(GUARD, 0, failed=3)])
     status, body, _ = await admin.ask(PATH)
-    assert 29 <= body.pop("next_probe_s") <= 30
+    assert countdown.fits(body.pop("next_probe_s"), 30)
     assert (status, body) == (
         200,
         {
@@ -88,10 +89,10 @@ async def test_one_callers_breaker_is_shown_as_it_stands(admin: Admin) -> None:
 
 async def test_held_open_then_closed_then_given_back(admin: Admin, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(Logging(pretty=False), {})
-    store = admin.worker.store
+    store, countdown = admin.worker.store, Countdown()
     status, body = await order(admin, {"state": "open", "ttl": "10m", "reason": " maintenance "})
     assert (status, body["before"]["state"], body["after"]["state"]) == (200, "closed", "open")
-    assert 599 <= body["after"]["next_probe_s"] <= 600
+    assert countdown.fits(body["after"]["next_probe_s"], 600)
     assert not (await store.admit(Ask((), (GUARD,)), "")).admitted
     status, body = await order(admin, {"state": "closed", "ttl": "1h"})
     assert (body["before"]["state"], body["after"]["state"]) == ("open", "closed")
@@ -173,9 +174,10 @@ async def test_each_workers_own_are_asked_and_told_one_by_one(admin: Admin) -> N
     status, body, _ = await admin.ask(path)
     about = {"key": {"connection": "conn_42"}, "name": "own", "scope": "local"}
     assert (status, body) == (200, {**about, "workers": [{"worker": 1, "state": "closed"}]})
+    countdown = Countdown()
     status, body = await order(admin, {"state": "open", "ttl": "1m"}, path)
     (one,) = body["after"]["workers"]
-    assert 59 <= one["next_probe_s"] <= 60
+    assert countdown.fits(one["next_probe_s"], 60)
     assert (status, one["state"], one["reason"]) == (200, "open", "forced")
     assert body["before"]["workers"] == [{"worker": 1, "state": "closed"}]
     assert [(guard.key, change.state) for guard, change in admin.worker.changes] == [
