@@ -1,7 +1,7 @@
-"""An HTTP server that shares no code with the gateway: httpbin behind waitress, in a process of its own.
+"""An HTTP server that shares no code with the gateway: waitress, in a process of its own.
 
-Beside httpbin's pages it has `/seen/...`, which tells exactly what of a request arrived, and `/odd/<name>`, answers
-that httpbin never gives. What the gateway promises to add to requests is taken out before anything can echo it.
+Beside ordinary `pages` it has `/seen/...`, which tells exactly what of a request arrived, and `/odd/<name>`, answers
+that are rare. What the gateway promises to add to requests is taken out before anything can echo it.
 """
 
 import hashlib
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress
-from httpbin import app as httpbin
+
+from tests.proxy import pages
 
 ADDED_BY_THE_GATEWAY = ("HTTP_VIA", "HTTP_FORWARDED", "HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT")
 NOT_FORWARDED = ("HTTP_CONNECTION", "HTTP_EXPECT")  # each connection has its own
@@ -43,6 +44,7 @@ ODD: dict[str, tuple[str, list[tuple[str, str]], bytes]] = {
     "not-modified": ("304 Not Modified", [("ETag", 'W/"1"'), ("Cache-Control", "max-age=9"), ("Vary", "Accept")], b""),
     "no-content": ("204 No Content", [("ETag", '"e"')], b""),
     "reset-content": ("205 Reset Content", [("Content-Length", "0")], b""),
+    "brotli": ("200 OK", [("Content-Encoding", "br"), ("Content-Length", "6")], b"\x8b\x01\x80ok\x03"),
     "encoded": ("200 OK", [("Content-Encoding", "x-own, gzip"), ("Content-Length", "5")], b"\x1f\x8b\x00\x01\x02"),
     "links": ("200 OK", [("Link", '</a>; rel="next"'), ("Link", "</b>; rel=prev"), ("Content-Length", "0")], b""),
     "ranges": (
@@ -88,7 +90,7 @@ def application(environ: dict[str, Any], answer: Answer) -> Iterable[bytes]:
         text = seen(environ)
         answer("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
         return [text]
-    return httpbin(environ, answer)  # type: ignore[no-any-return]
+    return pages.application(environ, answer)
 
 
 def _end_with_parent() -> None:
