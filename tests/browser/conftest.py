@@ -57,7 +57,7 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
     """A browser window; parametrized indirectly by a look."""
     look = getattr(request, "param", Look("light"))
     async with await browser.new_context(**look.options()) as context:
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         visit = Visit(look, context, await context.new_page())
         yield visit
         assert visit.complaints == []

@@ -42,7 +42,7 @@ async def test_a_breaker_is_held_by_keyboard_and_given_back(own_scene: Scene, vi
     held = await breaker(own_scene)
     assert (held["state"], held["reason"]) == ("open", "forced")
     assert 3500 < held["next_probe_s"] <= 3600
-    (change,) = own_scene.gateway.events("admin.mutation")
+    (change,) = await own_scene.gateway.said("admin.mutation", 1)
     assert change["reason"] == "the ERP is being moved"
     await visit.page.get_by_role("link", name="Give back").first.click()
     await dialog.get_by_role("button", name="Yes, give it back").click()
@@ -73,7 +73,7 @@ async def test_the_first_key_skips_to_the_content(scene: Scene, visit: Visit) ->
     await visit.see(scene.admin)
     await visit.page.keyboard.press("Tab")
     await visit.page.keyboard.press("Enter")
-    assert await visit.page.evaluate("document.activeElement.id") == "main"
+    await visit.page.wait_for_function("document.activeElement.id === 'main'")
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")

@@ -21,7 +21,7 @@ from tests.fakes.nursery import Child, Nursery, program
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 T = TypeVar("T")
 
 
@@ -81,7 +81,9 @@ class Process:
 
     def get(self, path: str, headers: Mapping[str, str] = {}, *, admin: bool = False) -> http.client.HTTPResponse:
         """One call on a connection of its own; the body has been read and is in `.body`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port if admin else self.port, timeout=10)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.admin_port if admin else self.port, timeout=DEADLINE_S
+        )
         try:
             connection.request("GET", path, headers=dict(headers))
             answer = connection.getresponse()

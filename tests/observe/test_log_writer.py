@@ -9,6 +9,7 @@ import struct
 import termios
 import threading
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,33 @@ def test_a_process_without_a_loop_gives_up_soon(monkeypatch: pytest.MonkeyPatch)
     assert writer.dropped == 1
     os.close(reading)
     os.close(writing)
+
+
+def _hold(path: Path, held: Connection) -> None:
+    with path.open("ab") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        held.send(True)
+        held.recv()
+
+
+def test_a_process_without_a_loop_waits_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes now may not get to run for a while."""
+    monkeypatch.setattr(writer_module, "TURN_S", 60.0)
+    path = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    held, theirs = context.Pipe()
+    other = context.Process(target=_hold, args=(path, theirs))
+    other.start()
+    held.recv()
+    writer = LineWriter(str(path))
+    telling = threading.Thread(target=writer.write, args=(b"one\n",))
+    telling.start()
+    waiting.hold_up(3 * writer_module.IMPATIENT_S)
+    held.send(True)
+    telling.join()
+    other.join()
+    assert (path.read_bytes(), writer.dropped) == (b"one\n", 0)
+    writer.close()
 
 
 async def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

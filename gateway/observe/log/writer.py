@@ -26,6 +26,8 @@ CLOSE_S = 2.0
 """How long `close` waits for a reader that does not read."""
 IMPATIENT_S = 0.2
 """How long a line waits for its reader in a process without a loop."""
+TURN_S = 2.0
+"""And for another process to end its batch, while there is a reader: on a busy machine that one may not get to run."""
 
 _STREAMS = {"stdout": 1, "stderr": 2}
 
@@ -206,20 +208,19 @@ def _lock(fd: int) -> bool:
 
 
 def _lock_soon(fd: int) -> bool:
-    by = time.monotonic() + IMPATIENT_S
-    if not _wait_writable(fd, IMPATIENT_S):
-        raise TimeoutError
-    while True:
+    by = time.monotonic() + TURN_S
+    while _wait_writable(fd, IMPATIENT_S):
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > by:
-                raise TimeoutError from None
+                break
             time.sleep(0.005)
         except OSError:
             return False
         else:
             return True
+    raise TimeoutError
 
 
 def is_terminal(destination: str) -> bool:
