@@ -4,15 +4,13 @@ A store may decide such calls in one go. It does it in runs: calls of which all 
 is left differs between the calls of a run, so what the last of them is told says what each of them is told.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gateway.core.algorithms.token_bucket import ceil_div
 from gateway.core.decision import units
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Verdict
-
-_new: Callable[..., Any] = tuple.__new__
-"""What a named tuple's own `__new__` calls: this runs for every limit of every call."""
+from gateway.core.tuples import made
 
 
 class Run(NamedTuple):
@@ -40,9 +38,9 @@ def told(run: Run, charges: Sequence[Charge]) -> list[Decision]:
         for charge, last in zip(charges, verdicts, strict=True)
     ]
     if not admitted:
-        return [_new(Decision, (admitted, tuple([of[0] for of in columns]), now_us, standings, quotas))] * calls
+        return [made(Decision, (admitted, tuple([of[0] for of in columns]), now_us, standings, quotas))] * calls
     wide = [of if len(of) == calls else of * calls for of in columns]
-    return [_new(Decision, (True, row, now_us, standings, quotas)) for row in zip(*wide, strict=True)]
+    return [made(Decision, (True, row, now_us, standings, quotas)) for row in zip(*wide, strict=True)]
 
 
 def _verdicts(charge: Charge, last: Verdict, calls: int) -> list[Verdict]:
@@ -53,10 +51,10 @@ def _verdicts(charge: Charge, last: Verdict, calls: int) -> list[Verdict]:
     behind = range((calls - 1) * taken, -1, -taken)  # what the calls behind it take
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         return [
-            _new(Verdict, (admitted, remaining + later, _full_in_us(limit, reset_us, later), more_us, retry_us))
+            made(Verdict, (admitted, remaining + later, _full_in_us(limit, reset_us, later), more_us, retry_us))
             for later in behind
         ]
-    return [_new(Verdict, (admitted, remaining + later, reset_us, more_us, retry_us)) for later in behind]
+    return [made(Verdict, (admitted, remaining + later, reset_us, more_us, retry_us)) for later in behind]
 
 
 def _full_in_us(limit: Limit, missing: int, later: int) -> int:

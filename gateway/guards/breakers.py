@@ -9,18 +9,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.core.ask import Ask
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Reason, Report, Standing, State
 from gateway.core.limits import Decision
+from gateway.core.tuples import made
 from gateway.store.local.store import LocalStore
 
 FLUSH_S = 0.1
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
-_new: Callable[..., Any] = tuple.__new__
-"""What a named tuple's own `__new__` calls: of thousands of callers each has a report of its own."""
 MOST_REPORTS = 25
 """In one command: a script is not to hold the store up for longer than some decisions do."""
 
@@ -60,7 +59,7 @@ class Passage:
 
     def told(self) -> Report:
         """The successes that were counted, which are not counted any more."""
-        report: Report = _new(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow))
+        report: Report = made(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow))
         self.calls = self.slow = 0
         return report
 

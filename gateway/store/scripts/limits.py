@@ -3,7 +3,7 @@
 `store/lua/admit.lua` is the description of the format; a test holds its header and the names here together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from time import time_ns
 from typing import Any
@@ -16,6 +16,7 @@ from gateway.core.grant import MAX_GRANT_US, Grant, under
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 from gateway.core.runs import Run, told
 from gateway.core.settlement import Correction
+from gateway.core.tuples import made
 from gateway.store.connection.link import Argument
 from gateway.store.scripts.guards import decode_standings, pack_guards
 
@@ -41,10 +42,6 @@ _CODES = {
     Algorithm.CONCURRENCY: 4,
 }
 _MOST_RULES = 10_000
-
-
-_new: Callable[..., Any] = tuple.__new__
-"""What a named tuple's own `__new__` calls: this runs for every limit of every call."""
 
 
 _rules: dict[tuple[int, int], tuple[Limit, bytes]] = {}
@@ -81,8 +78,8 @@ def decode_admit(reply: bytes, ask: Ask) -> Decision:
         return _decode_more(reply, ask)
     numbers = kind.answers.unpack(reply)
     ask.told = reply
-    verdicts = tuple([_new(Verdict, numbers[at : at + 5]) for at in kind.verdicts])
-    decision: Decision = _new(Decision, (numbers[0] == 1, verdicts, numbers[1], (), ()))
+    verdicts = tuple([made(Verdict, numbers[at : at + 5]) for at in kind.verdicts])
+    decision: Decision = made(Decision, (numbers[0] == 1, verdicts, numbers[1], (), ()))
     return decision
 
 
