@@ -8,12 +8,21 @@ import selectors
 import signal
 import socket
 import sys
+from importlib import import_module
 from typing import Any
 
-from gateway import app as app
-from gateway import supervisor as supervisor
 from gateway.cli import main
 
+IMPORTED = (
+    "gateway.app",
+    "gateway.cli.files.loading",
+    "gateway.policy.compile.policies",
+    "gateway.policy.gather",
+    "gateway.policy.settings_file",
+    "gateway.supervisor",
+    "uvloop",
+)
+"""What `gateway run` imports when it gets there."""
 MOST_BYTES = 2**18
 Child = tuple[int, int]
 """Its pid, and where to say how it ended."""
@@ -102,6 +111,8 @@ def begin(told: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    for name in IMPORTED:
+        import_module(name)
     gc.collect()
     gc.freeze()
     work = Nursery(socket.socket(fileno=int(sys.argv[1]))).nurse()

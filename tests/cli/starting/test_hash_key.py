@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.access.authentication import hash_text
+from tests.cli.command import gateway
 
 KEY = "gk_0123456789abcdefghijklmnopqrstuv"
 
@@ -43,8 +44,8 @@ def test_with_a_pepper(tmp_path: Path) -> None:
         (KEY, ("--pepper", "hush-hush-hush-hush"), "env:NAME or file:/path"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, key: str, options: tuple[str, ...], said: str) -> None:
-    done = hash_key(key, *options, cwd=tmp_path)
+def test_what_is_refused(key: str, options: tuple[str, ...], said: str) -> None:
+    done = gateway("hash-key", *options, stdin=key)
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
     assert "hush" not in done.stderr
