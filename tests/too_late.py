@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pytest_timeout import is_debugging
 
-TEARDOWN_S = 30.0
+TEARDOWN_S = 90.0
 """For the teardown of a test, and again for what is left of it when it was ended."""
 BEGIN = pytest.StashKey[tuple[Callable[[float], None], float]]()
 _running: list[str] = []

@@ -15,7 +15,7 @@ keys:
 limits:
 %(limits)s
 upstreams:
-  up: {url: "%(url)s"}
+  up: {url: "%(url)s", timeouts: {connect: 60s, first_byte: 60s}}
 routes:
 %(routes)s
 """

@@ -19,7 +19,7 @@ limits:
   more: {algorithm: rolling_window, limit: 9, window: 10m, key: [tenant]}
   slots: {algorithm: concurrency, limit: 10000, lease: 10m, key: []}
 upstreams:
-  up: {url: "%s"}
+  up: {url: "%s", timeouts: {connect: 60s, first_byte: 60s}}
 routes:
   - {name: few, match: {path_prefix: /few/}, upstream: up, limits: [few, slots]}
   - {name: more, match: {path_prefix: /more/}, upstream: up, limits: [more, slots]}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
-END_S = 20.0
+END_S = 60.0
 
 
 class Child:
