@@ -17,7 +17,7 @@ def calling(port: int, callers: Sequence[Mapping[str, str]], path: str = "/x") -
     over = threading.Event()
 
     def call(fields: Mapping[str, str]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         while not over.wait(PACE_S):
             try:
                 connection.request("GET", path, headers=dict(fields))

@@ -266,7 +266,7 @@ def test_tail_shows_calls_as_they_happen_until_it_is_interrupted(running: Proces
 
     until(seen, "the call in the tail")
     tail.send_signal(signal.SIGINT)
-    _, err = tail.communicate(timeout=10)
+    _, err = tail.communicate(timeout=30)
     assert (tail.returncode, err) == (0, b"")
     assert b"/other" not in out.read_bytes()
 

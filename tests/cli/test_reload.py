@@ -192,7 +192,7 @@ def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) ->
 def test_systemd_is_told_while_files_are_read(start_gateway: Start, policies: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(30)
         process = start_gateway("-p", str(policies), "--workers", "2", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         assert ask(process, "POST", "/-/reload")[0] == 200
         said = [manager.recv(200) for _ in range(3)]

@@ -33,7 +33,7 @@ def fleet(start: Start, nursery: Nursery) -> Start:
 
 def ask(process: Process) -> tuple[int, int]:
     """(index, pid) of the worker that answers a new connection."""
-    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", process.port), timeout=30) as sock:
         index, pid = sock.makefile().readline().split()
         return int(index), int(pid)
 
@@ -126,7 +126,7 @@ def test_systemd_is_told_when_calls_are_served_and_when_no_longer(fleet: Start, 
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
-        manager.settimeout(10)
+        manager.settimeout(30)
         process = fleet("2", env={"NOTIFY_SOCKET": str(address)})
         assert manager.recv(100) == b"READY=1"
         process.popen.send_signal(signal.SIGTERM)
@@ -139,7 +139,7 @@ def test_systemd_hears_that_it_lives_when_it_asks(workers: str, fleet: Start, tm
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
-        manager.settimeout(10)
+        manager.settimeout(30)
         fleet(workers, env={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "100000"})
         said = [manager.recv(100) for _ in range(4)]
     assert said.count(b"WATCHDOG=1") >= 3
@@ -178,12 +178,12 @@ sys.exit(run_worker(Post(), serve))
 
 
 def test_a_signal_while_the_loop_is_set_up_is_heard_by_the_worker() -> None:
-    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_STARTING], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_STARTING], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_a_worker_that_fails_to_start_while_it_is_told_to_stop_ends() -> None:
     failing = STOPPED_WHILE_STARTING.replace("    stop = asyncio.Event()\n", "    raise RuntimeError('broken')\n")
-    done = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, timeout=50)
     assert done.returncode == 1
     assert done.stderr.endswith("RuntimeError: broken\n")

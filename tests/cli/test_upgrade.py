@@ -114,7 +114,7 @@ def systemd(address: Path) -> Iterator[Callable[[], tuple[int, str]]]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         manager.bind(str(address))
-        manager.settimeout(20)
+        manager.settimeout(30)
 
         def hear() -> tuple[int, str]:
             said, [(_, kind, sender)], _, _ = manager.recvmsg(200, socket.CMSG_SPACE(CREDENTIALS.size))
@@ -159,7 +159,7 @@ def test_two_workers_finish_what_they_have_begun(begin: Callable[..., Process], 
     settings = (folder / "gateway.yaml").read_text()
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         process = begin("--upstream", f"http://127.0.0.1:{upstream.getsockname()[1]}")
-        caller = http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)
+        caller = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
         caller.request("GET", "/slow", headers={"X-Tenant-Id": "acme"})
         asked, _ = upstream.accept()
         with asked:

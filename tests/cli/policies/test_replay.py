@@ -87,7 +87,7 @@ def test_a_real_run_is_decided_again_as_it_was(start: Start, policy: Path, tmp_p
     for number in range(150):
         tenant = callers[number % 5]
         fields = {"X-Api": "1", "X-Tenant-Id": tenant, "X-Connection-Id": f"c{number % 3}"}
-        caller = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        caller = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         caller.request("POST" if number % 7 == 0 else "GET", "/other" if number % 50 == 9 else "/api/x", headers=fields)
         caller.getresponse().read()
         caller.close()

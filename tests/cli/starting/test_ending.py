@@ -29,7 +29,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         while not self.stop:
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
                 connection.connect()
             except OSError:  # refused, or reset on the way in: it listens no longer
                 return
