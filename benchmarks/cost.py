@@ -38,16 +38,14 @@ COUNTED = 60
 WARM_UP = 240
 STAGES = {
     "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call.py"),
-    "accept": ("accept", "build", "core/trace", "core/forwarding", "core/client_address"),
+    "accept": ("accept", "build", "core/http/trace", "core/http/forwarding", "core/http/client_address"),
     "identify": (
         "identify",
         "identity/",
-        "core/resolve",
-        "core/match",
+        "core/routing/",
         "core/keys",
-        "core/ambiguity",
         "core/caller",
-        "core/targets",
+        "core/http/targets",
         "callers",
     ),
     "admit": ("admit", "store/", "core/guards", "guards/", "guarding", "core/ask", "leases"),
@@ -55,14 +53,15 @@ STAGES = {
         "forward",
         "attempts",
         "upstream/",
-        "hop",
-        "core/fields",
-        "core/framing",
+        "core/http/fields",
+        "core/http/framing",
+        "core/http/hop",
+        "core/upstream_fields",
         "wire/response_head",
         "wire/body",
     ),
     "annotate and relay": ("annotate", "relay", "core/headers", "refuse", "core/problems"),
-    "settle and record": ("settle", "record", "observe/", "admin/", "core/classes", "core/signals", "handle"),
+    "settle and record": ("settle", "record", "observe/", "admin/", "core/classes", "core/http/signals", "handle"),
 }
 """Beginnings of module names below `gateway/`."""
 OUTSIDE = {__file__, inmemory.__file__, scenarios.__file__, wires.__file__}

@@ -83,6 +83,7 @@ class Doorkeeper:
     __slots__ = ("_left", "_seen")
 
     _CELLS = 1 << 20
+    _LAST = _CELLS - 1
     _MOST = _CELLS >> 4
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class Doorkeeper:
     def knows(self, thing: Hashable) -> bool:
         """Whether this came before, lately."""
         digest = hash(thing)
-        at, mark = digest & (self._CELLS - 1), digest >> 20 & 0xFF or 1
+        at, mark = digest & self._LAST, digest >> 20 & 0xFF or 1
         known = self._seen[at]
         if known == mark:
             return True

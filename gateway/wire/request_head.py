@@ -254,15 +254,21 @@ def _weightless(_weight: int) -> None:
 
 def _cut(block: bytes) -> tuple[bytes, Ids]:
     """The block without the fields that are each call's own, and these. Only well-formed ones, and one of each."""
-    kept = _OWN_EACH_CALL.split(block)  # what is kept, an id or None, a parent or None, what is kept, and so on
-    if len(kept) == 1:
+    parts = _OWN_EACH_CALL.split(block)  # what is kept, an id or None, a parent or None, what is kept, and so on
+    if len(parts) == 1:
         return block, _NO_IDS
-    request_ids = [one for one in kept[1::3] if one is not None]
-    parents = [one for one in kept[2::3] if one is not None]
-    if len(request_ids) > 1 or len(parents) > 1:
+    if len(parts) == 4:
+        begin, request_id, parent, end = parts
+        text = begin + end
+    elif len(parts) == 7:
+        begin, first_id, first_parent, between, second_id, second_parent, end = parts
+        request_id, parent = first_id or second_id, first_parent or second_parent
+        text = begin + between + end
+        if request_id is None or parent is None:  # it is said twice
+            return block, _NO_IDS
+    else:
         return block, _NO_IDS
-    ids = Ids(request_ids[0].decode("ascii") if request_ids else None, parents[0].decode("ascii") if parents else None)
-    return b"".join(kept[::3]), ids
+    return text, Ids(request_id and request_id.decode("ascii"), parent and parent.decode("ascii"))
 
 
 def _block(message: Any, http10: bool) -> FieldBlock:

@@ -2,9 +2,10 @@
 
 import re
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-
-_NO_SPAN, _SOME_SPAN = "0" * 16, "0" * 15 + "1"  # level 1, §3.2.2.4: all zeros is no id
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)  # level 1, §3.2.2: all zeros is no id, and a later version may say more
+_NO_SPAN, _SOME_SPAN = "0" * 16, "0" * 15 + "1"
 _ID_BITS = 64
 _KNOWN_FLAGS = 0x03
 """sampled (level 1, §3.2.2.5) and random (level 2, §3.2.2.5.2); all others have to be passed on as zero."""
@@ -47,13 +48,8 @@ def continue_or_start(traceparent: str | None, random_128: int, sampled_below: i
         new_id, span_id = new_id[:16] + _SOME_SPAN, _SOME_SPAN
     if traceparent is not None:
         match = _TRACEPARENT.fullmatch(traceparent.strip())
-        if match is not None and _valid(match):
-            return match[2], span_id, _FLAGS[match[4]], match[3]
+        if match is not None:
+            version, trace_id, parent_id, flags, more = match.groups()
+            if more is None or version != "00":
+                return trace_id, span_id, _FLAGS[flags], parent_id
     return new_id, span_id, "01" if sampled_below and int(span_id, 16) < sampled_below else "00", ""
-
-
-def _valid(match: re.Match[str]) -> bool:
-    version, trace_id, parent_id = match[1], match[2], match[3]
-    if version == "ff" or not trace_id.strip("0") or not parent_id.strip("0"):
-        return False
-    return version != "00" or match[5] is None

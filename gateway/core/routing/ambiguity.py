@@ -14,7 +14,7 @@ from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.routing.match import find_operation, find_route
 
 ODD = re.compile(r"//|/\.|[%;\\]")
-"""What makes a path readable in more than one way."""
+"""What makes a path readable in more than one way; without it there are no dot segments either."""
 
 MAX_ODD_SEGMENTS = 256  # of such a path: comparing its readings is work for us
 _IN_FIELDS = (KeyFrom.HEADER, KeyFrom.API_KEY)

@@ -58,9 +58,9 @@ def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Ref
     route, parameters = found
     if method in _PER_HOP and (unwelcome := _not_onward(method, route, head.headers)) is not None:
         return unwelcome
-    if leaves(route, path):
-        return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
     odd = ODD.search(path) is not None
+    if odd and leaves(route, path):
+        return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
     if odd and ambiguous(policies, found, method, host, path, headers):
         return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
