@@ -28,7 +28,7 @@ from gateway.observe.metrics.multiprocess import AllWorkers
 from gateway.observe.metrics.present import Present
 from gateway.observe.metrics.process import cpu_s
 from gateway.observe.metrics.pulse import Pulse
-from gateway.observe.metrics.tally import Calls, Distribution, Traffic
+from gateway.observe.metrics.tally import Calls, Distribution
 from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
 
@@ -61,7 +61,6 @@ class Metrics:
         self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
         self._calls: dict[CallKey, Calls] = {}
         self._unpoured: list[tuple[CallKey, Calls]] = []
-        self._traffic: dict[str, Traffic] = {}
         self._distributions: dict[tuple[str, ...], Distribution] = {}
         self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
@@ -91,13 +90,12 @@ class Metrics:
         if not calls.count & FOLD_AT:
             self._note(key, calls)
         calls.count += 1
-        calls.duration.observe(total_s)
-        traffic = calls.traffic
-        traffic.overhead.observe(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
-        traffic.bytes_in += record.bytes_in
-        traffic.bytes_out += record.bytes_out
-        if calls.upstream is not None:
-            calls.upstream.observe(upstream_s)
+        calls.took(total_s)
+        calls.overhead(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
+        calls.bytes_in += record.bytes_in
+        calls.bytes_out += record.bytes_out
+        if calls.waited is not None:
+            calls.waited(upstream_s)
         if store_s:
             self._store_time.observe(store_s)
         decision = record.decision
@@ -121,24 +119,21 @@ class Metrics:
 
     def _new_calls(self, key: CallKey) -> Calls:
         route, method, status, source, upstream, upstream_status = key
-        label = route or NO_ROUTE
-        answered = bool(upstream_status)
+        label, answers = route or NO_ROUTE, None
+        if upstream_status:
+            answered = self._child("gateway_upstream_requests_total", upstream, str(upstream_status))
+            answers = answered, self._distribution(UPSTREAM_TIME, upstream)
         calls = self._calls[key] = Calls(
-            self._child("gateway_requests_total", label, method, str(status), source),
+            (
+                self._child("gateway_requests_total", label, method, str(status), source),
+                self._child("gateway_request_body_bytes_total", label),
+                self._child("gateway_response_body_bytes_total", label),
+            ),
             self._distribution("gateway_request_duration_seconds", label, f"{status // 100}xx"),
-            self._traffic.get(label) or self._new_traffic(label),
-            self._child("gateway_upstream_requests_total", upstream, str(upstream_status)) if answered else None,
-            self._distribution(UPSTREAM_TIME, upstream) if answered else None,
+            self._distribution("gateway_request_overhead_seconds", label),
+            answers,
         )
         return calls
-
-    def _new_traffic(self, route: str) -> Traffic:
-        traffic = self._traffic[route] = Traffic(
-            self._distribution("gateway_request_overhead_seconds", route),
-            self._child("gateway_request_body_bytes_total", route),
-            self._child("gateway_response_body_bytes_total", route),
-        )
-        return traffic
 
     # -- what is not a call
 

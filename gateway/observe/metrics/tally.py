@@ -64,56 +64,48 @@ class Distribution:
         self._sum = 0.0
 
 
-class Traffic:
-    """What all calls of one route have in common."""
+class Calls:
+    """Calls that are alike: same route, method, status, source and answer of the upstream.
 
-    __slots__ = ("_received", "_sent", "bytes_in", "bytes_out", "overhead")
+    took, overhead, waited  take durations of one call: all of it, the gateway's part, the upstream's; who observes
+                            without end has to `fold` now and then. `waited` None: there was no answer
+    """
 
-    def __init__(self, overhead: Distribution, received: Any, sent: Any) -> None:
-        self.overhead = overhead
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self._received = received
-        self._sent = sent
+    __slots__ = (
+        "_answers", "_distributions", "_received", "_sent", "_total", "bytes_in", "bytes_out", "count", "overhead",
+        "took", "waited",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        counters: tuple[Any, Any, Any],
+        took: Distribution,
+        overhead: Distribution,
+        answers: tuple[Any, Distribution] | None,
+    ) -> None:
+        """`counters` of calls, bytes received and sent; `answers`: their counter, and how long they took."""
+        self.count = self.bytes_in = self.bytes_out = 0
+        self.took = took.observe
+        self.overhead = overhead.observe
+        self.waited = answers[1].observe if answers is not None else None
+        self._total, self._received, self._sent = counters
+        self._answers = answers[0] if answers is not None else None
+        self._distributions = (took, overhead) if answers is None else (took, overhead, answers[1])
+
+    def fold(self) -> None:
+        """Count what was observed."""
+        for distribution in self._distributions:
+            distribution.fold()
 
     def pour(self) -> None:
-        """Hand what was counted to prometheus_client."""
-        self.overhead.pour()
+        """Hand what was counted to prometheus_client. Distributions are shared: what others observed goes with it."""
+        self._total.inc(self.count)
+        if self._answers is not None:
+            self._answers.inc(self.count)
         if self.bytes_in:
             self._received.inc(self.bytes_in)
         if self.bytes_out:
             self._sent.inc(self.bytes_out)
-        self.bytes_in = self.bytes_out = 0
-
-
-class Calls:
-    """Calls that are alike: same route, method, status, source and answer of the upstream."""
-
-    __slots__ = ("_answers", "_total", "count", "duration", "traffic", "upstream")
-
-    def __init__(
-        self, total: Any, duration: Distribution, traffic: Traffic, answers: Any, upstream: Distribution | None
-    ) -> None:
-        self.count = 0
-        self.duration = duration
-        self.traffic = traffic
-        self.upstream = upstream
-        self._total = total
-        self._answers = answers
-
-    def fold(self) -> None:
-        """Count what was observed; who counts without end has to do so now and then."""
-        self.duration.fold()
-        self.traffic.overhead.fold()
-        if self.upstream is not None:
-            self.upstream.fold()
-
-    def pour(self) -> None:
-        """Hand what was counted to prometheus_client; what is shared with other calls may be theirs too."""
-        self._total.inc(self.count)
-        self.duration.pour()
-        self.traffic.pour()
-        if self.upstream is not None:
-            self._answers.inc(self.count)
-            self.upstream.pour()
-        self.count = 0
+        for distribution in self._distributions:
+            distribution.pour()
+        self.count = self.bytes_in = self.bytes_out = 0
