@@ -268,7 +268,11 @@ def _cut(block: bytes) -> tuple[bytes, Ids]:
             return block, _NO_IDS
     else:
         return block, _NO_IDS
-    return text, Ids(request_id and request_id.decode("ascii"), parent and parent.decode("ascii"))
+    return text, Ids(_text(request_id), _text(parent))
+
+
+def _text(given: bytes | None) -> str | None:
+    return None if given is None else given.decode("ascii")
 
 
 def _block(message: Any, http10: bool) -> FieldBlock:
