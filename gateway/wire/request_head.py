@@ -255,20 +255,12 @@ def _weightless(_weight: int) -> None:
 def _cut(block: bytes) -> tuple[bytes, Ids]:
     """The block without the fields that are each call's own, and these. Only well-formed ones, and one of each."""
     parts = _OWN_EACH_CALL.split(block)  # what is kept, an id or None, a parent or None, what is kept, and so on
-    if len(parts) == 1:
+    if len(parts) not in (4, 7):
         return block, _NO_IDS
-    if len(parts) == 4:
-        begin, request_id, parent, end = parts
-        text = begin + end
-    elif len(parts) == 7:
-        begin, first_id, first_parent, between, second_id, second_parent, end = parts
-        request_id, parent = first_id or second_id, first_parent or second_parent
-        text = begin + between + end
-        if request_id is None or parent is None:  # it is said twice
-            return block, _NO_IDS
-    else:
+    request_id, parent = parts[1] or parts[-3], parts[2] or parts[-2]
+    if len(parts) == 7 and (request_id is None or parent is None):  # it is said twice
         return block, _NO_IDS
-    return text, Ids(_text(request_id), _text(parent))
+    return b"".join(parts[::3]), Ids(_text(request_id), _text(parent))
 
 
 def _text(given: bytes | None) -> str | None:
