@@ -1,6 +1,7 @@
 """Refuse: an answer of ours, as problem+json (RFC 9457) with honest fields."""
 
 from http import HTTPStatus
+from math import ceil
 
 import orjson
 
@@ -108,6 +109,5 @@ def from_upstream_failure(call: Call, failure: UpstreamFailed) -> Refusal:
     record = call.record
     record.error_class = call.policies.classes.errors[failure.error].name
     record.error_detail = str(failure)
-    return Refusal(
-        kind, DETAILS.get(failure.error, f"{kind.title}."), retry_after_s=1 if failure.error == "busy" else 0
-    )
+    retry_after_s = ceil(failure.again_s) if failure.error == "busy" else 0
+    return Refusal(kind, DETAILS.get(failure.error, f"{kind.title}."), retry_after_s=retry_after_s)

@@ -37,13 +37,16 @@ class _Line:
             await self._limiter.acquire()
             return
         longest_s = self._pace.max_wait_us / 1e6
-        if self.waiting >= self._pace.queue or self.waiting * self._interval_s > longest_s:
-            raise UpstreamFailed("busy", f"{self.waiting} attempts wait for their turn")
+        places = min(self._pace.queue - 1, int(longest_s / self._interval_s))
+        if self.waiting > places:
+            again_s = (self.waiting - places) * self._interval_s
+            raise UpstreamFailed("busy", f"{self.waiting} attempts wait for their turn", again_s=again_s)
         self.waiting += 1
         try:
             await asyncio.create_task(self._within(longest_s))
         except TimeoutError:
-            raise UpstreamFailed("busy", f"no turn within {self._pace.max_wait_us // 1000} ms") from None
+            detail = f"no turn within {self._pace.max_wait_us // 1000} ms"
+            raise UpstreamFailed("busy", detail, again_s=self._interval_s) from None
         finally:
             self.waiting -= 1
 

@@ -9,10 +9,12 @@ class UpstreamFailed(Exception):
     detail  for the log, never for the caller
     reused  the socket had served before, and not one byte of an answer came: the upstream may have closed it while it
             was idle
+    again_s when it is `busy`: in how many seconds there is room again, as far as that is known
     """
 
-    def __init__(self, error: str, detail: str = "", *, reused: bool = False) -> None:
+    def __init__(self, error: str, detail: str = "", *, reused: bool = False, again_s: float = 1.0) -> None:
         super().__init__(f"{error}: {detail}" if detail else error)
         self.error = error
         self.detail = detail
         self.reused = reused
+        self.again_s = again_s

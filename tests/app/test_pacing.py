@@ -98,6 +98,21 @@ def test_nobody_waits_for_longer_than_allowed() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(("queue", "max_wait_ms"), [(0, 100_000), (2, 100_000), (100, 2_500), (100, 400), (3, 1_000)])
+def test_who_is_refused_finds_a_place_when_told_to_come_again(queue: int, max_wait_ms: int) -> None:
+    async def test() -> None:
+        pacing, upstream = Pacing(), paced(1, queue=queue, max_wait_ms=max_wait_ms)
+        line = [asyncio.ensure_future(turns(pacing, upstream, 6))]
+        await pause(0.2, IN_NO_TIME)
+        with pytest.raises(UpstreamFailed) as refused:
+            await pacing.turn(upstream, ())
+        await pause(refused.value.again_s, IN_NO_TIME)
+        await pacing.turn(upstream, ())
+        await asyncio.gather(*line)
+
+    run(test)
+
+
 def test_each_value_of_the_key_has_a_pace_of_its_own() -> None:
     async def test() -> None:
         pacing, upstream = Pacing(), paced(1, key=("connection",))

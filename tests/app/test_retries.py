@@ -248,7 +248,9 @@ async def test_attempts_wait_for_their_turn(start: Start, upstream: Upstream) ->
     waiting.write(GET)
     (line,) = running.gateway.pacing._lines.values()
     await eventually(lambda: line.waiting)
-    assert b'"code":"UPSTREAM_BUSY"' in await running.raw(GET, until=b"}")
+    told = await running.raw(GET, until=b"}")
+    assert b'"code":"UPSTREAM_BUSY"' in told
+    assert b"\r\nRetry-After: 3600\r\n" in told
     waiting.close()
     _, refused, left = await running.records.wait(3)
     assert (refused.error_class, refused.status, left.status, len(upstream.received)) == ("busy", 503, 499, 1)

@@ -52,4 +52,5 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
     for name, keys in document.get("settings", {}).items():
         yield f"  {name.replace('_', ' ')}: {', '.join(keys)}"
     if "replaced_workers" in document:
-        yield f"  {document['replaced_workers']} workers are being replaced"
+        count = document["replaced_workers"]
+        yield f"  {count} {'worker is' if count == 1 else 'workers are'} being replaced"
