@@ -232,6 +232,11 @@ def test_workers_are_replaced_without_losing_a_call(serving: Process) -> None:
     assert {event["pid"] for event in ended} == pids
     assert {event["exit_code"] for event in ended} == {0}
     assert not serving.events("worker.exited")
+    assert len(serving.events("gateway.ready")) == 4
+    begun = {event["worker"]: event["timestamp"] for event in serving.events("gateway.ready")}  # of each the last time
+    left = {event["worker"]: event["timestamp"] for event in serving.events("gateway.draining")}
+    assert begun.keys() == left.keys() == {0, 1}
+    assert all(begun[worker] <= left[worker] for worker in left), "nobody leaves before its successor serves"
     serving.popen.send_signal(signal.SIGTERM)
     serving.ends_well()
 
