@@ -6,6 +6,7 @@ import fcntl
 import multiprocessing
 import os
 import struct
+import sys
 import termios
 import threading
 from contextlib import suppress
@@ -325,3 +326,33 @@ def test_lines_of_several_processes_on_one_pipe_stay_whole_and_in_order() -> Non
     for process in range(3):
         mine = [line for line in lines if int(line[5:11]) // 10_000 == process]
         assert mine == sorted(mine)
+
+
+def _write_both(fd: int) -> None:
+    async def main() -> None:
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        writers = LineWriter("stdout"), LineWriter("stderr")
+        for n in range(2_000):
+            for number, writer in enumerate(writers):
+                writer.write(LINE % (number * 10_000 + n))
+                writer.flush()
+        for writer in writers:
+            writer.close()
+
+    sys.setswitchinterval(1e-5)  # its threads meet often
+    midline.share_marks()
+    writer_module.CLOSE_S = 30.0
+    asyncio.run(main())
+
+
+def test_lines_of_one_process_to_both_streams_stay_whole_where_these_are_one_pipe() -> None:
+    """The kernel's lock does not keep its threads apart: none takes another's line on its way for a broken one."""
+    reading, writing = os.pipe()
+    worker = multiprocessing.get_context("fork").Process(target=_write_both, args=(writing,))
+    worker.start()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        lines = pipe.read().splitlines(keepends=True)
+    worker.join()
+    assert sorted(lines) == [LINE % (number * 10_000 + n) for number in range(2) for n in range(2_000)]

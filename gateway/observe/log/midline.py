@@ -62,10 +62,11 @@ class Midline:
     def _place(self, locked: bool) -> "tuple[bytearray | mmap.mmap, int]":
         if self._stream is None or not locked:
             return self._mark, 0
-        return _marks, 0 if _same(1, self._stream) else 1
+        return _marks, 0 if same_file(1, self._stream) else 1
 
 
-def _same(one: int, other: int) -> bool:
+def same_file(one: int, other: int) -> bool:
+    """Whether two descriptors lead to one file or pipe."""
     try:
         return os.path.sameopenfile(one, other)
     except OSError:  # one of them is closed

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gateway.observe.log.midline import Midline
+from gateway.observe.log.midline import Midline, same_file
 
 FLUSH_BYTES = 64 * 1024
 FLUSH_S = 0.1
@@ -30,6 +30,7 @@ TURN_S = 2.0
 """And for another process to end its batch, while there is a reader: on a busy machine that one may not get to run."""
 
 _STREAMS = {"stdout": 1, "stderr": 2}
+_turns = {fd: threading.Lock() for fd in _STREAMS.values()}
 
 
 class LineWriter:
@@ -190,12 +191,28 @@ class LineWriter:
 def _held(fd: int, patient: bool) -> Iterator[bool]:
     """Hold the destination for one batch, and say whether that can be done there. Raises TimeoutError when somebody
     impatient had to wait too long."""
-    locked = _lock(fd) if patient else _lock_soon(fd)
+    with _held_here(fd, patient):
+        locked = _lock(fd) if patient else _lock_soon(fd)
+        try:
+            yield locked
+        finally:
+            if locked:
+                fcntl.lockf(fd, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _held_here(fd: int, patient: bool) -> Iterator[None]:
+    """The kernel's lock keeps processes apart, not threads: the writers of stdout and stderr may lead to one pipe."""
+    turn = _turns.get(1 if same_file(1, fd) else fd)
+    if turn is None:  # a file of its own has one writer
+        yield
+        return
+    if not turn.acquire(timeout=-1 if patient else IMPATIENT_S):
+        raise TimeoutError
     try:
-        yield locked
+        yield
     finally:
-        if locked:
-            fcntl.lockf(fd, fcntl.LOCK_UN)
+        turn.release()
 
 
 def _lock(fd: int) -> bool:
