@@ -12,7 +12,7 @@ from gateway.core.keys import client_network
 from gateway.listener.connection import LINGER_S, Connection
 from gateway.listener.door import Door
 from gateway.listener.request import Request
-from gateway.listener.room import room_for
+from gateway.listener.room import allow_open_files, room_for
 from gateway.settings import Bounds
 from gateway.waiting import happens_within
 from gateway.wire.head import BadHead, has_bare_cr_or_lf
@@ -60,6 +60,7 @@ class Listener:
     def use(self, bounds: Bounds) -> None:
         """Other bounds from now on, except on the number of fields; what is remembered of requests is forgotten."""
         self._bounds = bounds
+        allow_open_files(bounds)
         self._room = room_for(bounds)
         self.header_time_s = bounds.header_time_us / 1e6
         self.body_time_s = self.send_time_s = bounds.body_time_us / 1e6

@@ -3,9 +3,11 @@
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Never
 
 import pytest
 
+from gateway.listener.listener import Listener
 from gateway.listener.room import allow_open_files, room_for
 from gateway.settings import Bounds
 
@@ -41,3 +43,16 @@ def test_the_soft_limit_is_raised_but_never_lowered() -> None:
     assert (raised, hard) == (20 + 10 + 1_000, HARD)
     allow_open_files(replace(BOUNDS, sockets=1, calls_in_flight=1))
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (raised, HARD)
+
+
+async def test_bounds_that_come_with_a_reload_get_their_files_too() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, HARD))
+    listener = Listener(replace(BOUNDS, calls_in_flight=10), _uncalled, _uncalled)
+    more = replace(BOUNDS, sockets=2_000, calls_in_flight=2_000)
+    assert room_for(more) < 2_000
+    listener.use(more)
+    assert room_for(more) == 2_000
+
+
+def _uncalled(*_: object) -> Never:
+    raise AssertionError("nobody connects")
