@@ -15,6 +15,7 @@ import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, settings
 
+from gateway.store.connection import transports
 from tests.fakes import nursery as nurseries
 from tests.fakes.nursery import Nursery
 from tests.fakes.oauth_server import Authority, running_authority
@@ -23,7 +24,7 @@ from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_sentinel import SentinelGroup
 from tests.fakes.redis_server import RedisServer, server_binary, server_version
 
-pytest_plugins = ["tests.too_late"]
+pytest_plugins = ["tests.too_late", "tests.left_open"]
 
 # How long one example takes says how busy the host is.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,6 +41,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def patient_dialling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a handshake with a store may take more than a second."""
+    monkeypatch.setattr(transports, "DIAL_TIMEOUT_S", 20.0)
 
 
 StartServer = Callable[..., RedisServer]

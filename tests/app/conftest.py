@@ -18,6 +18,7 @@ from gateway.record import CallRecord
 from gateway.settings import Settings
 from gateway.store.redis import RedisStore
 from gateway.store.shared.answers import SharedAnswers
+from tests.fakes.patience import PATIENT_US
 from tests.fakes.upstream import Upstream
 
 ONE_ROUTE = """
@@ -128,10 +129,14 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         file = tmp_path / f"policies{len(running)}.yaml"
         file.write_text(policies)
         settings = replace(Settings(name="gw-test"), **changes)
-        store = RedisStore(redis_url, timeout_us=2_000_000)
-        await store.start()
+        store = RedisStore(redis_url, timeout_us=PATIENT_US)
+        try:
+            await store.start()
+        except BaseException:
+            await store.close()
+            raise
         records = Records()
-        answers = SharedAnswers(RedisStore(redis_url, timeout_us=2_000_000))
+        answers = SharedAnswers(RedisStore(redis_url, timeout_us=PATIENT_US))
         gateway = build_gateway(settings, policy.load([file]), store, records, 0, answers)
         await gateway.upstreams.load(gateway.policies)
         await gateway.authenticator.load(gateway.policies)

@@ -13,6 +13,7 @@ from gateway.observe.log.line import call_line
 from gateway.record import CallRecord
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
+from tests.fakes.patience import PATIENT_US
 from tests.fakes.upstream import Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually
 
@@ -231,7 +232,7 @@ async def test_a_store_that_lost_everything_meanwhile_gives_nothing_back(
     text = {"url": upstream.url, "algorithm": "rolling_window, limit: 100, window: 7d", "shadow": "limit: 200"}
     gateway = await start(POLICIES % text)
     await gateway.gateway.store.close()
-    store = gateway.gateway.store = RedisStore(own_redis_server.url, timeout_us=2_000_000)
+    store = gateway.gateway.store = RedisStore(own_redis_server.url, timeout_us=PATIENT_US)
     await store.start()
     go_on = asyncio.Event()
 

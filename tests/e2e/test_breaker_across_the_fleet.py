@@ -12,6 +12,7 @@ from gateway.core.guards import State
 from gateway.store.redis import RedisStore
 from tests.e2e.breaking import BAD, CONCURRENCY, GUARD, HELD, PASSED, calls, changes, events, ready_to_probe, until_held
 from tests.e2e.conftest import Launch
+from tests.fakes.patience import PATIENT_US
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually, pause, turns
 
@@ -33,7 +34,7 @@ PATIENCE_S = 30
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[RedisStore]:
     """The fleet's store, to look at it and to let time pass."""
-    one = RedisStore(redis_url, timeout_us=5_000_000)
+    one = RedisStore(redis_url, timeout_us=PATIENT_US)
     await one.start()
     yield one
     await one.close()

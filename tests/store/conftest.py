@@ -12,11 +12,10 @@ import uvloop
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store import StoreDown
 from gateway.store.cluster.store import ClusterStore
-from gateway.store.connection import transports
 from gateway.store.redis import RedisStore
 from tests.fakes import ports
+from tests.fakes.patience import PATIENT_US
 from tests.fakes.redis_cluster import RedisCluster
-from tests.store.patience import PATIENT_US
 
 ON_ONE_LOOP = {
     "test_cluster_faults.py",
@@ -34,12 +33,6 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     if item.path.name in ON_ONE_LOOP:
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def patient_dialling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine a handshake may take more than a second."""
-    monkeypatch.setattr(transports, "DIAL_TIMEOUT_S", PATIENT_US / 1_000_000)
 
 
 class Events:

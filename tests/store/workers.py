@@ -16,8 +16,8 @@ from gateway.store.cluster.store import ClusterStore
 from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
 from gateway.store.redis import RedisStore
+from tests.fakes.patience import PATIENT_US, impatience
 from tests.store.conftest import Events
-from tests.store.patience import PATIENT_US, impatience
 
 
 class Worker:

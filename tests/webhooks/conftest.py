@@ -8,10 +8,11 @@ import pytest
 from gateway.settings import StoreSettings
 from gateway.store.redis import RedisStore
 from gateway.store.shared.queues import Office, open_queue_store
+from tests.fakes.patience import PATIENT_US
 from tests.fakes.redis_server import RedisServer
 
 T0_US = 1_700_000_000_000_000
-PATIENCE_US = 5_000_000
+PATIENCE_US = PATIENT_US
 
 
 @pytest.fixture

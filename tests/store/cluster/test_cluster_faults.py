@@ -10,8 +10,8 @@ from gateway.core.ask import Ask
 from gateway.core.settlement import Correction
 from gateway.store import StoreDown
 from gateway.store.cluster import nodes
+from tests.fakes.patience import impatience
 from tests.fakes.waiting import eventually, pause
-from tests.store.patience import impatience
 
 KEY = "gw:w:{{={}}}"
 

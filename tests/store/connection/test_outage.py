@@ -13,8 +13,8 @@ from gateway.core.ask import Ask
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
 from gateway.store.connection.link import pack
+from tests.fakes.patience import SHORT_S, impatience
 from tests.fakes.waiting import eventually, pause
-from tests.store.patience import SHORT_S, impatience
 
 SHIPPED_GAP_S = pipeline.MIN_DIAL_GAP_S
 

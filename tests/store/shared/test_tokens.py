@@ -21,9 +21,9 @@ from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
 from gateway.store.shared.shelf import Shelf
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
+from tests.fakes.patience import PATIENT_US
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually, turns
-from tests.store.patience import PATIENT_US
 
 KEY = Fernet.generate_key().decode()
 
