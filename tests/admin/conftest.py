@@ -34,7 +34,7 @@ from gateway.store import Store
 from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
 from gateway.store.shared.status import LocalStatuses, RedisStatuses, Statuses
-from tests.fakes.patience import PATIENT_US
+from tests.fakes.stores import patient, started
 
 MINUTE_US = 60_000_000
 
@@ -178,10 +178,8 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture
 async def store(redis_url: str, redis_client: object) -> AsyncIterator[RedisStore]:
     """A store on the shared server, emptied (by `redis_client`). A slow machine must not make it look lost."""
-    store = RedisStore(redis_url, timeout_us=PATIENT_US)
-    await store.start()
-    yield store
-    await store.close()
+    async with started(patient(redis_url)) as store:
+        yield store
 
 
 @pytest.fixture

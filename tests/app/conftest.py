@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,8 @@ from gateway.call import Gateway
 from gateway.listener.listener import Listener
 from gateway.record import CallRecord
 from gateway.settings import Settings
-from gateway.store.redis import RedisStore
 from gateway.store.shared.answers import SharedAnswers
-from tests.fakes.patience import PATIENT_US
+from tests.fakes.stores import patient, started
 from tests.fakes.upstream import Upstream
 
 ONE_ROUTE = """
@@ -124,19 +124,15 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
 async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncIterator[Start]:
     """Start gateways: `await start(policies_yaml, **settings)`. A crash inside any of them fails the test."""
     running: list[Running] = []
+    stores = AsyncExitStack()
 
     async def begin(policies: str, **changes: Any) -> Running:
         file = tmp_path / f"policies{len(running)}.yaml"
         file.write_text(policies)
         settings = replace(Settings(name="gw-test"), **changes)
-        store = RedisStore(redis_url, timeout_us=PATIENT_US)
-        try:
-            await store.start()
-        except BaseException:
-            await store.close()
-            raise
+        store = await stores.enter_async_context(started(patient(redis_url)))
         records = Records()
-        answers = SharedAnswers(RedisStore(redis_url, timeout_us=PATIENT_US))
+        answers = SharedAnswers(patient(redis_url))
         gateway = build_gateway(settings, policy.load([file]), store, records, 0, answers)
         await gateway.upstreams.load(gateway.policies)
         await gateway.authenticator.load(gateway.policies)
@@ -159,6 +155,7 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         await one.gateway.supply.close()
         await one.gateway.store.close()
         one.gateway.leases.close()
+    await stores.aclose()
     assert [crash for one in running for crash in one.crashes] == []
 
 

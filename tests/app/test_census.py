@@ -10,7 +10,7 @@ from gateway.guards.census import Census
 from gateway.store import Store, StoreDown
 from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
-from tests.fakes.patience import PATIENT_US
+from tests.fakes.stores import patient, started
 from tests.fakes.waiting import eventually
 
 BREAKER = Breaker("b", ("c",), consecutive_failures=1)
@@ -23,10 +23,8 @@ def guard(name: str) -> Guard:
 
 @pytest.fixture(params=["local", "redis"])
 async def store(request: pytest.FixtureRequest, redis_url: str, redis_client: Any) -> Any:
-    one = LocalStore() if request.param == "local" else RedisStore(redis_url, timeout_us=PATIENT_US)
-    await one.start()
-    yield one
-    await one.close()
+    async with started(LocalStore() if request.param == "local" else patient(redis_url)) as one:
+        yield one
 
 
 async def test_it_counts_by_breaker_and_state(store: Store) -> None:

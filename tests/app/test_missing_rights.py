@@ -15,8 +15,8 @@ from gateway.store.outage.doubts import CALM_S, FORGOTTEN_S, Doubts
 from gateway.store.redis import RedisStore
 from tests.e2e.conftest import Launch, Process, launch
 from tests.fakes.gateways import ask_readiness
-from tests.fakes.patience import PATIENT_US
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.stores import patient, started
 from tests.fakes.upstream import Upstream
 from tests.fakes.waiting import eventually
 
@@ -48,10 +48,8 @@ def limited(own_redis_server: RedisServer) -> str:
 
 @pytest.fixture
 async def store(limited: str) -> AsyncIterator[RedisStore]:
-    one = RedisStore(limited, timeout_us=PATIENT_US)
-    await one.start()
-    yield one
-    await one.close()
+    async with started(patient(limited)) as one:
+        yield one
 
 
 class Watched:

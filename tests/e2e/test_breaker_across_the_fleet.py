@@ -12,7 +12,7 @@ from gateway.core.guards import State
 from gateway.store.redis import RedisStore
 from tests.e2e.breaking import BAD, CONCURRENCY, GUARD, HELD, PASSED, calls, changes, events, ready_to_probe, until_held
 from tests.e2e.conftest import Launch
-from tests.fakes.patience import PATIENT_US
+from tests.fakes.stores import patient, started
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually, pause, turns
 
@@ -34,10 +34,8 @@ PATIENCE_S = 30
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[RedisStore]:
     """The fleet's store, to look at it and to let time pass."""
-    one = RedisStore(redis_url, timeout_us=PATIENT_US)
-    await one.start()
-    yield one
-    await one.close()
+    async with started(patient(redis_url)) as one:
+        yield one
 
 
 def policies(upstream: Upstream, connect: str = "20s", first_byte: str = "20s") -> str:

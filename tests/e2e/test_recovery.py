@@ -12,7 +12,7 @@ from gateway.store.redis import RedisStore
 from tests.conftest import RedisServer
 from tests.e2e.breaking import BAD, HELD, PASSED, calls, changes, ready_to_probe, until_held
 from tests.e2e.conftest import Launch, Process
-from tests.fakes.patience import PATIENT_US
+from tests.fakes.stores import patient, started
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
 from tests.fakes.waiting import pause, turns
 
@@ -55,10 +55,8 @@ class Weak:
 
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[RedisStore]:
-    one = RedisStore(redis_url, timeout_us=PATIENT_US)
-    await one.start()
-    yield one
-    await one.close()
+    async with started(patient(redis_url)) as one:
+        yield one
 
 
 async def all_served(fleet: list[Process]) -> None:

@@ -10,18 +10,17 @@ from gateway.store.redis import RedisStore
 from gateway.store.shared.queues import Office, open_queue_store
 from tests.fakes.patience import PATIENT_US
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.stores import started
 
 T0_US = 1_700_000_000_000_000
-PATIENCE_US = PATIENT_US
 
 
 @pytest.fixture
 async def queue_store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
-    store = open_queue_store(StoreSettings(url=redis_server.url, timeout_us=PATIENCE_US))
+    store = open_queue_store(StoreSettings(url=redis_server.url, timeout_us=PATIENT_US))
     assert isinstance(store, RedisStore)
-    await store.start()
-    yield store
-    await store.close()
+    async with started(store):
+        yield store
 
 
 @pytest.fixture
