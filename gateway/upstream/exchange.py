@@ -13,7 +13,7 @@ from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
 from gateway.wire.response_head import ResponseHead, may_begin_a_head, not_http1
 from gateway.wire.run import Promise
-from gateway.wire.sockets import unread
+from gateway.wire.sockets import Arrivals, arrivals, unread
 from gateway.wire.writing import Writing
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Exchange(Writing):
 
     __slots__ = (
         "_buffer", "_end", "_error", "_interim", "_interims", "_late", "_listens", "_method", "_pool", "_uploading",
-        "_waiter", "address", "body", "busy", "deadline", "head", "idle_since", "last_use", "served", "whole",
+        "_waiter", "address", "arrivals", "body", "busy", "deadline", "head", "idle_since", "last_use", "served",
+        "whole",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
@@ -54,6 +55,7 @@ class Exchange(Writing):
         self._late = "first_byte_timeout"
         self._uploading = -1  # `served` of the exchange that last sent more than its head
         self.address = ""
+        self.arrivals: Arrivals | None = None
         self.body: BodyStream | None = None
         self.busy = True
         self.deadline = FOREVER
@@ -70,6 +72,7 @@ class Exchange(Writing):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else str(peer or "")
+        self.arrivals = arrivals(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Closed by either side. A close-delimited body is complete by it; anything else is cut."""

@@ -65,14 +65,15 @@ class Pool:
         return known
 
     def take(self) -> Exchange | None:
-        """An idle socket that still looks alive, or None."""
+        """An idle socket that still looks alive, or None. Those on which something has arrived are closed."""
         idle = self._idle
         while idle:
             exchange = idle.pop()
-            if exchange.transport is not None and not exchange.transport.is_closing():
+            if _is_quiet(exchange):
                 exchange.busy = True
                 self._busy.add(exchange)
                 return exchange
+            exchange.abort()
         return None
 
     async def open(self) -> Exchange:
@@ -133,3 +134,10 @@ class Pool:
             exchange.abort()
         if self._idle:
             self._idle_check = self._loop.call_later(IDLE_CHECK_S, self._close_idle)
+
+
+def _is_quiet(exchange: Exchange) -> bool:
+    """Whether nothing has come since it was kept, nor its end, not even what the loop has not looked at yet."""
+    if exchange.transport is None or exchange.transport.is_closing():
+        return False
+    return exchange.arrivals is None or not exchange.arrivals.poll(0)

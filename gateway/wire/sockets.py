@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Protocol
 
 KEEPALIVE_IDLE_S = 60
 KEEPALIVE_PROBES = 4
@@ -34,6 +36,24 @@ def unread(transport: asyncio.Transport) -> Iterator[bytes]:
     with suppress(OSError):
         while data := os.read(sock.fileno(), _READ_BYTES):
             yield data
+
+
+class Arrivals(Protocol):
+    """`select.poll`, asked about one socket."""
+
+    def poll(self, timeout_ms: float, /) -> list[tuple[int, int]]: ...
+
+
+def arrivals(transport: asyncio.BaseTransport) -> Arrivals | None:
+    """Whose `poll(0)` says at once whether anything has come on a socket, or its end, that the loop may not have looked
+    at yet: a busy one takes a while. To be asked only while the transport is open. None where there is no such thing.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(select, "poll"):
+        return None
+    asked = select.poll()
+    asked.register(sock.fileno(), select.POLLIN)
+    return asked
 
 
 def probe_when_silent(transport: asyncio.Transport) -> None:

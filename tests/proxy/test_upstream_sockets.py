@@ -18,6 +18,7 @@ from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
 from tests.fakes.waiting import turns
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
 
 
 async def test_a_timeout_on_a_kept_socket_is_not_tried_again(start: Start, upstream: Upstream) -> None:
@@ -142,9 +143,18 @@ async def connected() -> AsyncIterator[tuple[Pool, Exchange, socket.socket]]:
         pool = Pool(Known("up", "http", *server.getsockname(), authority="a"), parser)
         exchange = await pool.open()
         there, _ = server.accept()
-        yield pool, exchange, there
+        with there:
+            yield pool, exchange, there
         exchange.release()
         pool.close()
+
+
+async def used_once(exchange: Exchange, there: socket.socket) -> None:
+    """It has served a call, and is kept."""
+    exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
+    there.sendall(OK)
+    await exchange.answered()
+    exchange.release()
 
 
 def reset_after(there: socket.socket, said: bytes) -> None:
@@ -188,13 +198,24 @@ async def test_who_says_nothing_before_is_reset() -> None:
 
 async def test_what_came_before_a_request_is_no_answer_to_it() -> None:
     async with connected() as (pool, exchange, there):
-        exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
-        there.sendall(OK)
-        await exchange.answered()
-        exchange.release()
-        reset_after(there, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await used_once(exchange, there)
         assert pool.take() is exchange
+        reset_after(there, TOO_LATE)
         exchange.send(b"GET / HTTP/1.1\r\n\r\n", "GET")
         with pytest.raises(UpstreamFailed) as failed:
             await exchange.answered()
         assert failed.value.reused
+
+
+@pytest.mark.parametrize(
+    "said", [OK, TOO_LATE, b"\r\n", b""], ids=["an answer", "its time is over", "noise", "the end"]
+)
+async def test_a_socket_on_which_something_came_that_nobody_has_read_yet_is_not_used_again(said: bytes) -> None:
+    """A loop that is busy hears of it only after the next caller's request would have been sent."""
+    async with connected() as (pool, exchange, there):
+        await used_once(exchange, there)
+        there.sendall(said)
+        if said != OK:
+            there.shutdown(socket.SHUT_WR)
+        assert pool.take() is None
+        assert (pool.idle, pool.active) == (0, 0)
