@@ -7,6 +7,7 @@ One worker runs in this process. N workers are forked before any event loop exis
 over them (`gateway.supervisor.watch`).
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -142,9 +143,17 @@ def check_log_files(logging: Logging) -> None:
     for key, place in (("access", logging.access), ("connection_errors", logging.connection_errors)):
         if place not in ("stdout", "stderr", "off"):
             try:
-                Path(place).open("ab").close()
+                _try_to_append(Path(place))
             except OSError as error:
                 raise StartFailed(f"cannot write the log {place} (logging.{key}): {error.strerror}") from error
+
+
+def _try_to_append(path: Path) -> None:
+    """Raises OSError. A named pipe is not opened: that waits for a reader, and who reads already would see it end."""
+    if not path.is_fifo():
+        path.open("ab").close()
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _make_room(bounds: Bounds) -> None:

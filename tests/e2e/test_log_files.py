@@ -5,9 +5,12 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.upstream import Upstream
@@ -51,6 +54,28 @@ async def test_rotation_under_load_loses_no_line(launch: Launch, upstream: Upstr
     await asyncio.gather(*lanes)
     assert await gateway.stop() == 0
     assert sorted(ids(*rotated, gateway.log)) == sorted(answered)
+
+
+@pytest.mark.parametrize("reader_comes", ["first", "last"])
+async def test_a_named_pipe(launch: Launch, upstream: Upstream, tmp_path: Path, reader_comes: str) -> None:
+    """Nobody has to read it for the gateway to start, and who reads it already is not told that it has ended."""
+    log, copy = tmp_path / "pipe", tmp_path / "copy"
+    os.mkfifo(log)
+    async with AsyncExitStack() as stack:
+
+        def read() -> None:
+            reader = subprocess.Popen(["cat", str(log)], stdout=stack.enter_context(copy.open("wb")))
+            stack.callback(reader.wait)
+
+        if reader_comes == "first":
+            read()
+        gateway = await launch(POLICIES % upstream.url, env={"GATEWAY_LOGGING__ACCESS": str(log)})
+        async with httpx.AsyncClient(base_url=gateway.url) as caller:
+            answer = await caller.get("/x")
+        if reader_comes == "last":
+            read()
+        await eventually(lambda: answer.headers["X-Request-Id"].encode() in copy.read_bytes())
+        assert await gateway.stop() == 0
 
 
 class Caller:
