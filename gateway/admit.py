@@ -124,7 +124,6 @@ def _noted(call: Call, refusal: Refusal) -> Refusal:
     record = call.record
     record.verdict = "limited"
     record.limit_fired = refusal.violated[0]
-    record.retry_after_s = refusal.retry_after_s
     return refusal
 
 

@@ -1,6 +1,7 @@
 """Annotate: the answer's head for the caller. Hop-by-hop out; rate limits, request id and status of this hop in."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 from gateway.call import Call, Gateway
@@ -118,7 +119,7 @@ def limit_lines(call: Call, *, hide_legacy: bool = False) -> bytes:
         if not known.lines:
             known.lines = gateway.fields.lines(call.ask, decision.verdicts, decision.now_us)
         return known.lines
-    epoch_s = int(gateway.wall_clock()) if gateway.fields.epoch_reset else 0
+    epoch_s = ceil(gateway.wall_clock()) if gateway.fields.epoch_reset else 0  # rounded down it would be too early
     lines = gateway.fields.lines
     return lines(call.ask, decision.verdicts, decision.now_us, epoch_s=epoch_s, hide_legacy=hide_legacy)
 

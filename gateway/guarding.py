@@ -119,10 +119,8 @@ def _held_back(call: Call, guard: Guard, standing: Standing) -> Refusal:
     record.verdict = "held"
     if isinstance(guard.rule, Breaker):
         record.breaker_state = STATES[standing.state]
-        record.retry_after_s = max(1, whole_seconds(wait_us))
         detail = f"Breaker {guard.rule.name} lets no calls through for now."
-        return Refusal(CIRCUIT_OPEN, detail, "breaker", retry_after_s=record.retry_after_s)
+        return Refusal(CIRCUIT_OPEN, detail, "breaker", retry_after_s=max(1, whole_seconds(wait_us)))
     wait_us += wait_us * call.gateway.random_bits(SPREAD_BITS) // (10 << SPREAD_BITS)
-    record.retry_after_s = max(1, whole_seconds(wait_us))
     detail = f"The upstream {guard.rule.name} asked for a pause."
-    return Refusal(PAUSED, detail, "pause", retry_after_s=record.retry_after_s)
+    return Refusal(PAUSED, detail, "pause", retry_after_s=max(1, whole_seconds(wait_us)))

@@ -112,5 +112,7 @@ def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway) -> N
     entry.code = refusal.kind.code
     entry.error_class = "bad_request"
     entry.error_detail = bad.reason
-    connection.write(unreadable(gateway, refusal, entry.request_id))
+    head, body = unreadable(gateway, refusal, entry.request_id)
+    entry.bytes_out = len(body)
+    connection.write(head + body)
     gateway.sink.emit(entry)

@@ -72,12 +72,13 @@ async def _ask_store(call: "Call", again: Ask) -> Stop | int | None:
         return Stop.LIMIT
     if again.breaker is not None and again.breaker in again.guards:
         let_in(call, again.breaker, decision, judge)
-    _show(call, again, decision)
+    if judge is not None:
+        _show(call, again, decision)
     return None
 
 
 def _show(call: "Call", again: Ask, decision: Decision) -> None:
-    """What these limits say now is what the caller and the log are told."""
+    """What these limits say now is what the caller and the log are told, unless a worker's share of them says it."""
     known = call.decision
     if known is None or not known.verdicts:
         return

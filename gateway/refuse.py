@@ -8,6 +8,7 @@ import orjson
 from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call, Gateway
 from gateway.core.problems import DETAILS, UPSTREAM_PROBLEMS, Kind, Refusal, document
+from gateway.observe.log.text import readable
 from gateway.upstream.failure import UpstreamFailed
 
 HERE, IDS_IN_BODY = "@request-id@", 2
@@ -22,6 +23,7 @@ def refuse(call: Call, refusal: Refusal) -> None:
     record.status = kind.status
     record.response_source = refusal.source
     record.code = kind.code
+    record.retry_after_s = refusal.retry_after_s
     if request.body is not None and not request.body.complete:
         request.connection.keep_alive = False
     written: Written | None = refusal.written
@@ -69,8 +71,7 @@ class Written:
 
 def _body(gateway: Gateway, refusal: Refusal, request_id: str, connection_id: str) -> bytes:
     base = gateway.settings.headers.problem_base
-    safe = connection_id.encode("utf-8", "replace").decode()
-    return orjson.dumps(document(refusal, base=base, request_id=request_id, connection_id=safe))
+    return orjson.dumps(document(refusal, base=base, request_id=request_id, connection_id=readable(connection_id)))
 
 
 def problem_lines(gateway: Gateway, refusal: Refusal, size: int) -> bytes:
@@ -89,18 +90,18 @@ def problem_lines(gateway: Gateway, refusal: Refusal, size: int) -> bytes:
     return text.encode("ascii")
 
 
-def unreadable(gateway: Gateway, refusal: Refusal, request_id: str) -> bytes:
-    """The whole answer to a head that is no request; the socket is closed behind it."""
+def unreadable(gateway: Gateway, refusal: Refusal, request_id: str) -> tuple[bytes, bytes]:
+    """Head and body of the answer to what is no request; the socket is closed behind it."""
     body = _body(gateway, refusal, request_id, "")
     status = refusal.kind.status
-    return b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\nConnection: close\r\n\r\n%b" % (
+    head = b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\nConnection: close\r\n\r\n" % (
         status,
         _REASONS[status].encode(),
         problem_lines(gateway, refusal, len(body)),
         date_line(gateway),
         request_id.encode(),
-        body,
     )
+    return head, body
 
 
 def from_upstream_failure(call: Call, failure: UpstreamFailed) -> Refusal:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.core.algorithms import Bucket, Log, State, Tally, state_for
+from gateway.core.headers import used_up_sentence
 from gateway.core.limits import Algorithm, Limit
 
 
@@ -41,11 +42,15 @@ def part(units: int, workers: int, place: int) -> int:
 
 
 def share(limit: Limit, fleet: Fleet, place: int) -> Limit:
-    """One place's part of a limit. Its quota may be 0: then nothing is admitted there. Buckets refill alike slower."""
+    """One place's part of a limit. Its quota may be 0: then nothing is admitted there. Buckets refill alike slower.
+
+    Callers are told of the whole limit: which part of it they meet is chance.
+    """
     quota = part(limit.quota // fleet.gateways, fleet.workers, place)
+    detail = limit.detail or f"{used_up_sentence(limit)[:-1]} as far as it can be given without the store."
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
-        return replace(limit, quota=quota, per_us=limit.per_us * fleet.all_workers)
-    return replace(limit, quota=quota)
+        return replace(limit, quota=quota, detail=detail, per_us=limit.per_us * fleet.all_workers)
+    return replace(limit, quota=quota, detail=detail)
 
 
 def begun_with(mine: Limit, units: int, reset_us: int, now_us: int) -> State | None:

@@ -90,6 +90,7 @@ Start = Callable[..., Awaitable[Running]]
 BOTH_LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 UVLOOP = {"uvloop": uvloop.new_event_loop}
 NOT_ABOUT_SOCKETS = {
+    "test_answers_and_records.py",
     "test_authentication.py",
     "test_breaker_reports.py",
     "test_cache_fleet.py",

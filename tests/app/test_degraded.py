@@ -55,6 +55,7 @@ async def test_local_counts_here(start: Start, upstream: Upstream, own_redis_ser
     answers = [await gateway.raw(GET) for _ in range(5)]
     assert [status_of(answer) for answer in answers] == [200, 200, 200, 429, 429]
     assert not any(b"\r\nRateLimit" in answer for answer in answers)  # the numbers would be one worker's
+    assert b"Limit window (3 per 600 s) is used up as far as it can be given without the store." in answers[4]
     assert [record.store for record in await gateway.records.wait(5)] == ["local"] * 5
     assert len(gateway.gateway.leases) == 0
     own_redis_server.thaw()
@@ -92,6 +93,14 @@ WINDOW = Limit("w", Algorithm.ROLLING_WINDOW, 500, 600_000_000, ("tenant",))
 def test_shares_add_up_to_exactly_the_limit(quota: int, workers: int) -> None:
     limit = replace(WINDOW, quota=quota)
     assert sum(share(limit, Fleet(workers), index).quota for index in range(workers)) == quota
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [("", "Limit w (500 per 600 s) is used up as far as"), ("Ask sales.", "Ask sales.")]
+)
+def test_callers_are_told_of_the_whole_limit(own: str, told: str) -> None:
+    limit = replace(WINDOW, detail=own)
+    assert share(limit, Fleet(4, gateways=2), 0).detail.startswith(told)
 
 
 async def test_a_call_that_costs_more_than_the_share_is_refused() -> None:

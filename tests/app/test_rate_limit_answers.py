@@ -11,6 +11,7 @@ import pytest
 from gateway.admit import REMEMBER_S
 from gateway.core.problems import RATE_LIMIT, Refusal
 from gateway.refuse import HERE, Written
+from gateway.settings import HeaderSettings
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.collector import no_collector
 from tests.fakes.upstream import Upstream, always
@@ -101,6 +102,14 @@ async def test_overrides_and_costs(start: Start, upstream: Upstream) -> None:
     status, fields, _ = await call(gateway, "X-Tenant-Id: batcher", method="POST", path="/batch")
     assert (status, fields["X-RateLimit-Remaining"]) == (200, "0")
     assert (await gateway.records.wait(14))[13].operation == "batch"
+
+
+async def test_a_reset_that_is_a_point_in_time_is_not_too_early(start: Start, upstream: Upstream) -> None:
+    settings = HeaderSettings(legacy_reset="epoch_seconds")
+    gateway = await start(policies(upstream), headers=settings)
+    gateway.gateway.wall_clock = lambda: 1_800_000_000.9
+    _, fields, _ = await call(gateway, "X-Tenant-Id: acme")
+    assert fields["X-RateLimit-Reset"] == str(1_800_000_001 + 600)
 
 
 async def test_a_missing_key_part_is_skipped_anonymous_or_rejected(start: Start, upstream: Upstream) -> None:

@@ -196,7 +196,8 @@ class TestLimitsPerAttempt:
     async def test_while_the_store_is_down_each_does_what_it_says(
         self, start: Start, upstream: Upstream, posture: str, attempts: int, reason: Stop
     ) -> None:
-        """It goes down after the first attempt was admitted; what is `local` then has room for two more."""
+        """It goes down after the first attempt was admitted; what is `local` then has room for two more. What is left by
+        one worker's count nobody is told."""
         policies = POLICIES.replace("charge: per_attempt", f"charge: per_attempt, on_store_error: {posture}")
         gateway = Watched(await start(policies % {"retry": "", "url": upstream.url, "source": 2}))
         store = gateway.running.gateway.store
@@ -212,6 +213,7 @@ class TestLimitsPerAttempt:
         answer, _ = await gateway.call()
         assert answer.endswith(b"down")
         assert (len(upstream.received), gateway.reasons) == (attempts, [reason])
+        assert b'"source-1m";r=1;' in answer
 
 
 def _budget(gateway: Watched) -> object:
