@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli.command.failing import DEFECT, NOT_STARTED
-from gateway.cli.command.standard_streams import open_standard_streams
+from gateway.cli.command.failing import DEFECT, FAILED, words_of
+from gateway.cli.command.standard_streams import open_standard_streams, take_any_text
 from gateway.cli.command.usage import Commands
 from gateway.cli.operating import breakers, cache, connections, drain, limits, reload, webhooks
 from gateway.cli.policies import check, diff, explain, replay
@@ -70,13 +70,13 @@ app.add_typer(webhooks.webhooks, name="webhooks")
 def main() -> None:
     """Run the command line. Whatever goes wrong ends as one line on stderr and an exit code, never as a traceback."""
     open_standard_streams()
+    take_any_text()
     try:
         app()
     except Exception as error:
         if os.environ.get("GATEWAY_TRACEBACK"):
             raise
-        expected = isinstance(error, OSError)
-        what = str(error) if expected else f"unexpected {type(error).__name__}: {error}"
-        more = "" if expected else " (set GATEWAY_TRACEBACK=1 to see where)"
-        typer.echo(f"gateway: {what}{more}", err=True)
-        sys.exit(NOT_STARTED if expected else DEFECT)
+        unexpected = f"unexpected {type(error).__name__}: {error} (set GATEWAY_TRACEBACK=1 to see where)"
+        code, what = (FAILED, words_of(error)) if isinstance(error, OSError) else (DEFECT, unexpected)
+        typer.echo(f"gateway: {what}", err=True)
+        sys.exit(code)

@@ -12,4 +12,4 @@ def beside(node: Node, path: str) -> Path:
         return Path(path)
     joined = Path(node.where.file).parent / path
     tidy = Path(os.path.normpath(joined))  # config/../policies; not the same where config is a link
-    return tidy if tidy.resolve() == joined.resolve() else joined
+    return tidy if os.path.realpath(tidy) == os.path.realpath(joined) else joined

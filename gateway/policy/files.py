@@ -1,6 +1,7 @@
 """Finding and reading files, bounded: what cannot be text of a sensible size is refused before it is parsed."""
 
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,12 +35,49 @@ def _listed(directory: Path) -> list[Path]:
     So are pipes, sockets and devices, which may have nothing to say for ever.
     """
     entries = (entry for entry in directory.iterdir() if not entry.name.startswith("."))
-    return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and (entry.is_file() or _missing(entry)))
+    return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and not _something_else(entry))
 
 
-def _missing(entry: Path) -> bool:
-    """A link that leads nowhere: its reader will say so."""
-    return not entry.exists()
+def _something_else(entry: Path) -> bool:
+    """Not of a link that leads nowhere, nor of what may not be looked at: its reader will say so."""
+    return _mode(entry) != 0 and not is_regular(entry)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether it is a file, as far as can be seen."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_directory(path: Path) -> bool:
+    """Whether it is one, as far as can be seen."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether it is one, as far as can be seen."""
+    return stat.S_ISFIFO(_mode(path))
+
+
+def absent(path: Path) -> bool:
+    """Whether there is nothing at this path. Of what may not be looked at it is not known: its reader will say so."""
+    return _mode(path) == 0 and not hindrance(path)
+
+
+def hindrance(path: Path) -> str:
+    """Why nobody can say whether there is something at this path, "" if it can be said."""
+    try:
+        path.stat()
+    except OSError as error:
+        return "" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror or "input error"
+    return ""
+
+
+def _mode(path: Path) -> int:
+    """What kind of thing it is, 0 when it cannot be looked at."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def shown(path: Path) -> str:

@@ -17,7 +17,7 @@ from gateway.core.watching.alerts import Thresholds
 from gateway.policy.beside import beside
 from gateway.policy.compile.hooks import webhooks_of
 from gateway.policy.compile.intake import intake_of
-from gateway.policy.files import STDIN, read_text, shown
+from gateway.policy.files import STDIN, absent, read_text, shown
 from gateway.policy.findings import Findings, PolicyError, PolicyErrors, TooManyErrors, Where
 from gateway.policy.models.remote_url import is_loopback
 from gateway.policy.models.settings import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
@@ -56,7 +56,7 @@ def load_settings(
 def _load(
     path: Path, env: Mapping[str, str], overrides: Mapping[str, object], findings: Findings
 ) -> frozen.Settings | None:
-    if not path.exists() and path != STDIN:
+    if absent(path) and path != STDIN:
         findings.error(Where(shown(path)), "not-found", "the settings file does not exist", f"tried {path.absolute()}")
         return None
     root = _read(path, findings)
@@ -75,7 +75,7 @@ def policies_of(settings: frozen.Settings) -> Path:
     """Where their policies are. Raises PolicyErrors when nobody said where, and they are not where they are by default.
 
     A place that somebody gave is not looked at: who reads it says what is wrong with it."""
-    if dict(settings.sources).get("policies") == "default" and not settings.policies.exists():
+    if dict(settings.sources).get("policies") == "default" and absent(settings.policies):
         message = "the settings do not say where the policies are, and there is nothing at the default place"
         missing = PolicyError(str(settings.policies), 0, 0, "not-found", message, "policies: PATH, or -p PATH")
         raise PolicyErrors([missing])
@@ -83,8 +83,8 @@ def policies_of(settings: frozen.Settings) -> Path:
 
 
 def default_path() -> Path:
-    """Where the settings are when nobody says."""
-    return CONFIG if CONFIG.is_file() else shipped(str(CONFIG))
+    """Where the settings are when nobody says. What is there and cannot be read is not passed over."""
+    return shipped(str(CONFIG)) if absent(CONFIG) else CONFIG
 
 
 def _read(path: Path, findings: Findings) -> Node:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.core.policy import PolicySet
-from gateway.policy.files import policy_files
+from gateway.policy.files import is_pipe, policy_files
 from gateway.policy.findings import Findings, PolicyError, PolicyErrors
 from gateway.settings import Settings
 
@@ -64,7 +64,7 @@ class Sources:
             settings, env = self.settings(), self.environment()
         except PolicyErrors as wrong:
             return Reading(None, None, wrong.errors, wrong.warnings)
-        if settings.policies.is_fifo() and not self.upstream:
+        if is_pipe(settings.policies) and not self.upstream:
             again = PolicyError(str(settings.policies), 0, 0, "unreadable", "a pipe cannot be read a second time")
             return Reading(None, None, (again,))
         places = [shipped("policies/default.yaml")] if self.upstream else [settings.policies]

@@ -69,7 +69,7 @@ def _explain(error: ErrorDetails, root: Node, kind: Any, findings: Findings) -> 
         hint = did_you_mean(name, known_keys(kind, loc[:-1])) or _of_this_kind(kind, loc[:-1])
         findings.error(node.named, "unknown-key", f"unknown key {quoted(name)}", hint)
     elif problem == "missing":
-        hint = _one_of(_at(kind, loc)) or _MUST_SAY.get(str(loc[-1]), "")
+        hint = _one_of(_at(kind, loc)) or _of_a_list(_at(kind, loc), str(loc[-1]))
         findings.error(node.named, "missing-key", f"key {quoted(str(loc[-1]))} is missing", hint)
     elif problem.startswith("union_tag"):
         meant = _explain_tag(node, _at(kind, loc), context, findings)
@@ -90,6 +90,12 @@ def _one_of(kinds: Sequence[Any]) -> str:
     literals = [option for kind in kinds for option in _options(kind) if get_origin(option) is Literal]
     words = dict.fromkeys(str(word) for literal in literals for word in get_args(literal))
     return f"one of {', '.join(words)}" if 1 < len(words) <= MOST_LISTED else ""
+
+
+def _of_a_list(kinds: Sequence[Any], name: str) -> str:
+    """A hint: how the list of that name is written; "" of what is no list, such as the key of a certificate."""
+    is_list = any(get_origin(option) is tuple for kind in kinds for option in _options(kind))
+    return _MUST_SAY.get(name, "") if is_list else ""
 
 
 def _explain_tag(node: Node, union: Sequence[Any], context: Mapping[str, Any], findings: Findings) -> dict[str, str]:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
+from gateway.core.http.client_address import parse
+
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"/[!-~]*|\*")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -48,6 +50,14 @@ def asked(method: str, url: str, fields: Iterable[tuple[str, str]] = ()) -> Aske
     if not _TARGET.fullmatch(target):
         raise BadAsked(f"{url!r} is not a path that begins with / or a URL")
     return Asked(method, target, headers)
+
+
+def asked_from(text: str) -> str:
+    """The address that such a request comes from, as the gateway writes it; "" = not known. Raises BadAsked."""
+    address = parse(text) if text else None
+    if text and address is None:
+        raise BadAsked(f"{text!r} is not an IP address")
+    return str(address or "")
 
 
 def _target_of(url: str, headers: CIMultiDict[str]) -> str:

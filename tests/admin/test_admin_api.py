@@ -267,6 +267,12 @@ async def test_a_call_is_explained_also_while_the_store_is_down(admin: Admin) ->
         assert f"outcome     {outcome}" in lines(body)
 
 
+async def test_a_call_comes_from_an_address_or_nobody_says_where(admin: Admin) -> None:
+    order = {"method": "GET", "path": "/erp/items", "client_ip": "nope"}
+    status, body, _ = await admin.ask("/-/explain", "POST", json=order)
+    assert (status, body["code"], body["detail"]) == (400, "BAD_ORDER", "'nope' is not an IP address.")
+
+
 async def test_an_error_of_ours_is_a_problem_and_an_event(
     admin: Admin, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,6 +118,20 @@ def test_the_line_of_a_worker_that_is_killed_in_its_middle_is_nobody_elses(piped
     assert len(whole_lines(piped.log)) >= len(piped.log.splitlines()) - 1
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_what_the_terminal_has_no_letters_for_is_printed_as_escapes(tmp_path: Path, encoding: str) -> None:
+    name = os.fsencode(tmp_path / "p\xe9") + b"\xff.yaml"
+    Path(os.fsdecode(name)).write_text("verson: 1\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check", name],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"\\udcff.yaml:1:1: unknown section 'verson'" in done.stdout
+
+
 def test_a_command_whose_output_is_closed_says_by_its_exit_code_how_it_went() -> None:
     policies = str(shipped("policies/default.yaml"))
     done = subprocess.run(

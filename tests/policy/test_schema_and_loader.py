@@ -138,6 +138,8 @@ def test_the_shipped_schema_of_settings_is_up_to_date() -> None:
         "logging: {pretty: auto, redact: [query]}",
         "store: {url: 'redis://localhost'}",
         "drain: {delay: 0s}",
+        "drain: {delay: 0s, grace: 30 s}",
+        "bounds: {header_bytes: 32 KiB}",
     ],
 )
 def test_settings_that_load_are_valid_for_editors(text: str, tmp_path: Path) -> None:

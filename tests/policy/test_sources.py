@@ -4,6 +4,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gateway.policy import PolicyError, PolicyErrors
 from gateway.policy.changes import changes, for_new_workers
 from gateway.policy.sources import Sources
@@ -43,6 +45,49 @@ def test_a_pipe_is_not_read_a_second_time(tmp_path: Path) -> None:
     reading = Sources(config=tmp_path / "gateway.yaml").read()
     assert reading.policies is None
     assert "a pipe cannot be read a second time" in str(reading.errors[0])
+
+
+def nobody_may_look(at: Path) -> None:
+    """Neither may root: what is there has a name that no file can have."""
+    at.symlink_to("x" * 300)
+
+
+def test_a_look_at_files_that_cannot_be_seen_goes_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sources, settings = Sources(), Settings(policies=tmp_path / "policies")
+    before = sources.stamp(settings)
+    nobody_may_look(tmp_path / "config")
+    nobody_may_look(tmp_path / "policies")
+    assert sources.stamp(settings) != before
+
+
+def test_what_cannot_be_seen_is_told_and_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nobody_may_look(tmp_path / "config")
+    assert [str(error) for error in Sources().read().errors] == [
+        "config/gateway.yaml: cannot be read: File name too long [unreadable]"
+    ]
+    (tmp_path / "gateway.yaml").write_text("version: 1\npolicies: p.yaml\n")
+    nobody_may_look(tmp_path / "p.yaml")
+    assert [str(error) for error in Sources(config=Path("gateway.yaml")).read().errors] == [
+        "p.yaml: cannot be read: File name too long [unreadable]"
+    ]
+
+
+def test_a_directory_in_the_place_of_the_settings_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "gateway.yaml").mkdir(parents=True)  # as Docker makes one for a file that is not there
+    (error,) = Sources().read().errors
+    assert str(error) == "config/gateway.yaml: cannot be read: Is a directory [unreadable]"
+
+
+def test_policies_behind_a_circle_of_links_are_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gateway.yaml").write_text("version: 1\npolicies: loop\n")
+    (error,) = Sources(config=tmp_path / "gateway.yaml").read().errors
+    assert error.message == "cannot be read: Too many levels of symbolic links"
 
 
 def test_what_is_wrong_with_variables_is_told_too(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gateway.core.routing.resolve import resolve
 from gateway.policy.explained import explained
 from gateway.policy.sent import sent
 from gateway.store import Store, StoreDown
-from gateway.wire.asked import BadAsked, asked
+from gateway.wire.asked import BadAsked, asked, asked_from
 
 WANTED = '{"method": "POST", "path": "/erp/products", "headers": [["X-Tenant-Id", "acme"]]}'
 MOST_FIELDS = 200
@@ -32,7 +32,7 @@ async def explain_call(view: AdminView, request: web.Request) -> web.StreamRespo
     method, path, client_ip = (_text(order.get(name, ""), name) for name in ("method", "path", "client_ip"))
     fields, keys = _fields(order.get("headers", [])), _keys(order.get("keys", {}))
     try:
-        call = asked(method, path, fields)
+        call, client_ip = asked(method, path, fields), asked_from(client_ip)
     except BadAsked as bad:
         raise AdminProblem(400, "BAD_ORDER", f"{bad}.") from None
     policies = view.policies

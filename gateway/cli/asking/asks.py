@@ -13,7 +13,8 @@ from gateway.cli.asking.reach import Reach
 from gateway.cli.command.options import Admin, Config, EnvFile
 
 Ca = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Authorities to verify the admin listener's certificate with.")
+    Path | None,
+    typer.Option(metavar="FILE", readable=False, help="Authorities to verify the admin listener's certificate with."),
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the admin listener's certificate.")]
 

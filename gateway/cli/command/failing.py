@@ -5,11 +5,17 @@ from typing import NoReturn
 import typer
 
 OK = 0
-FAILED = 1  # the answer is no: invalid, not ready
+FAILED = 1  # the answer is no: invalid, not ready, cannot be read or written
 USAGE = 2  # wrong option or argument; typer's own
 UNREACHABLE = 3  # the admin API does not answer
-NOT_STARTED = 4  # bind, store
+NOT_STARTED = 4  # bind, store: of `run` alone
 DEFECT = 70  # of ours; EX_SOFTWARE of sysexits.h. Not FAILED: a service manager should start it again
+
+
+def words_of(error: OSError) -> str:
+    """What the system refused, and of which file if it is one's matter."""
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {what}" if isinstance(error.filename, str) else what
 
 
 def fail(code: int, *lines: str) -> NoReturn:

@@ -1,4 +1,7 @@
-"""Options that several commands share: one spelling and one sentence of help each."""
+"""Options that several commands share: one spelling and one sentence of help each.
+
+No path has to be readable for the parser of options: whoever reads it tells what is wrong with it, in one way.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +11,19 @@ import typer
 Config = Annotated[
     Path | None,
     typer.Option(
-        "-c", "--config", metavar="FILE", help="Settings. Default: ./config/gateway.yaml, else the shipped ones."
+        "-c",
+        "--config",
+        metavar="FILE",
+        readable=False,
+        help="Settings. Default: ./config/gateway.yaml, else the shipped ones.",
     ),
 ]
-Policies = Annotated[Path | None, typer.Option("-p", "--policies", metavar="PATH", help="Policy file or directory.")]
-EnvFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File of GATEWAY_* variables. Default: ./.env")]
+Policies = Annotated[
+    Path | None, typer.Option("-p", "--policies", metavar="PATH", readable=False, help="Policy file or directory.")
+]
+EnvFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", readable=False, help="File of GATEWAY_* variables. Default: ./.env")
+]
 Admin = Annotated[
     str,
     typer.Option(metavar="[https://]HOST:PORT", help="The admin listener to ask. Default: the one of the settings."),

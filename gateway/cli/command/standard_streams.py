@@ -1,7 +1,14 @@
-"""Standard input, output and error that the parent has closed."""
+"""Standard input, output and error as whoever started the command left them."""
 
+import io
 import os
 import sys
+
+
+def take_any_text() -> None:
+    """What the locale's encoding has no letters for (names of files, words of policies) is printed as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as Python does with standard error
 
 
 def open_standard_streams() -> None:

@@ -30,8 +30,16 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 def environment(process: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
     """The process environment over the file's; without a file named, `./.env` if there is one."""
-    path = env_file or (Path(".env") if Path(".env").is_file() else None)
+    path = env_file or _found(Path(".env"))
     return {**(read_env_file(path) if path else {}), **process}
+
+
+def _found(path: Path) -> Path | None:
+    """The file, unless there is none, or the directory is none that this user may look into (`sudo -u` in /root)."""
+    try:
+        return path if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _unquoted(value: str) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.command.options import EnvFile
+
 
 class Output(StrEnum):
     """How `check` tells what it found."""
@@ -19,7 +21,9 @@ class Output(StrEnum):
 def check(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH", help="Policy files, directories, settings files, - for standard input."),
+        typer.Argument(
+            metavar="PATH", readable=False, help="Policy files, directories, settings files, - for standard input."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     no_secrets: Annotated[bool, typer.Option("--no-secrets", help="Missing secrets are no errors.")] = False,
@@ -27,7 +31,7 @@ def check(
         bool, typer.Option("--print", help="Show what would be used, and where each value is from.")
     ] = False,
     output: Annotated[Output, typer.Option("--format", help="github: annotations of a workflow.")] = Output.TEXT,
-    env_file: Annotated[Path | None, typer.Option(metavar="FILE", help="GATEWAY_* variables. Default: ./.env")] = None,
+    env_file: EnvFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Check settings and policies offline. Exit code 0: they are right; 1: they are not.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.cli.policies.check_report import Checked, report
 from gateway.policy import check as check_policies
+from gateway.policy.files import is_regular
 from gateway.policy.findings import PolicyErrors
 from gateway.policy.gather import SINGULAR
 from gateway.policy.models.settings import SettingsFile
@@ -66,7 +67,7 @@ def _checked(paths: Sequence[Path], env: Mapping[str, str], need_secrets: bool) 
 
 def _is_settings(path: Path) -> bool:
     """Whether a file holds settings rather than policies, by the keys at its left margin."""
-    if not path.is_file():
+    if not is_regular(path):
         return False
     try:
         with path.open(encoding="utf-8", errors="replace") as file:

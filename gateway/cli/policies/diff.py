@@ -20,7 +20,10 @@ Document = dict[str, Any]
 @asks
 def diff(
     client: AdminClient,
-    paths: Annotated[list[Path], typer.Argument(metavar="POLICIES", help="NEW, or OLD and NEW: files or directories.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="POLICIES", readable=False, help="NEW, or OLD and NEW: files or directories."),
+    ],
     running: Annotated[bool, typer.Option("--running", help="OLD is what the running gateway has loaded.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
     config: Config = None,

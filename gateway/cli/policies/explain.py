@@ -101,10 +101,10 @@ def _offline(
     from gateway.core.routing.resolve import resolve
     from gateway.policy.explained import explained
     from gateway.policy.sent import sent
-    from gateway.wire.asked import BadAsked, asked
+    from gateway.wire.asked import BadAsked, asked, asked_from
 
     try:
-        request = asked(*_one_call(call), fields)
+        request, client_ip = asked(*_one_call(call), fields), asked_from(client_ip)
     except BadAsked as bad:
         fail(USAGE, str(bad))
     resolved = resolve(loaded, request, request.http_host)

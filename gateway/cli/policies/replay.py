@@ -23,7 +23,9 @@ MOST_FILES = 64
 
 
 def replay(
-    logs: Annotated[list[Path], typer.Argument(metavar="LOG", help="Access logs, plain or gzip; - = stdin.")],
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG", readable=False, help="Access logs, plain or gzip; - = stdin.")
+    ],
     policies: Policies = None,
     config: Config = None,
     env_file: EnvFile = None,

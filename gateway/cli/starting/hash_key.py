@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.command.failing import FAILED, fail
+from gateway.cli.command.options import EnvFile
 
 MIN_KEY_CHARS = 20
 
@@ -16,7 +17,7 @@ def hash_key(
     pepper: Annotated[
         str, typer.Option(metavar="REF", help="The scheme's pepper: env:NAME or file:/path. Default: none.")
     ] = "",
-    env_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Variables. Default: ./.env")] = None,
+    env_file: EnvFile = None,
 ) -> None:
     """Read an API key from standard input and print its hash, for `hash:` in a policy. The key is kept nowhere."""
     from gateway.core.access.authentication import hash_text

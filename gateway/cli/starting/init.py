@@ -19,7 +19,8 @@ FILES = (
 
 def init(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to put it; made if it is not there. Default: here.")
+        Path,
+        typer.Argument(metavar="DIR", readable=False, help="Where to put it; made if it is not there. Default: here."),
     ] = Path(),
 ) -> None:
     """Write commented settings and policies to start from. Files that are there already are never overwritten."""

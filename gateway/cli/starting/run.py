@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gateway.cli.command.failing import NOT_STARTED, fail
+from gateway.cli.command.failing import NOT_STARTED, fail, words_of
 from gateway.cli.command.options import Config, EnvFile, Policies
 from gateway.memory import loading
 
@@ -53,8 +53,11 @@ def run(
         "logging.pretty": dev,
     }
     given = {name: value for name, value in options.items() if value}
-    with loading():
-        _serve(config, env_file, given, upstream, announced=not quiet)
+    try:
+        with loading():
+            _serve(config, env_file, given, upstream, announced=not quiet)
+    except OSError as error:
+        fail(NOT_STARTED, words_of(error))
 
 
 def _serve(

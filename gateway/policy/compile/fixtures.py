@@ -14,7 +14,7 @@ from gateway.core import sandbox
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS
 from gateway.core.sandbox import samples
 from gateway.policy.beside import beside
-from gateway.policy.files import read_text
+from gateway.policy.files import hindrance, is_directory, is_regular, read_text
 from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.gather import Draft
 from gateway.policy.models.fixtures import AnswerModel, FixtureFile, ListOfRecords, Members, RecordsModel
@@ -32,9 +32,9 @@ _CONTENT_TYPES = {".json": "application/json", ".xml": "application/xml", ".csv"
 def compile_fixtures(node: Node, draft: Draft) -> sandbox.Fixtures | None:
     """What the file or directory says that `node` names; None when something about it is wrong, which is reported."""
     path = beside(node, str(node.value))
-    path = path / DEFAULT_FILE if path.is_dir() else path
-    if not path.is_file():
-        draft.findings.error(node.where, "not-found", f"there is no file {quoted(str(path))}")
+    path = path / DEFAULT_FILE if is_directory(path) else path
+    if not is_regular(path):
+        draft.findings.error(node.where, "not-found", f"there is no file {quoted(str(path))}", hindrance(path))
         return None
     return _FixturesOf(path, draft).compile()
 
@@ -85,8 +85,8 @@ class _FixturesOf:
             message = f"{quoted(name)} leads out of the directory of the fixtures"
             self.findings.error(node.where, "outside", message, "name a file beside this one, or below")
             return None
-        if not path.is_file():
-            self.findings.error(node.where, "not-found", f"there is no file {quoted(name)}")
+        if not is_regular(path):
+            self.findings.error(node.where, "not-found", f"there is no file {quoted(name)}", hindrance(path))
             return None
         return path
 

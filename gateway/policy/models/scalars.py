@@ -221,19 +221,19 @@ def text_schema(kind: str, pattern: str, example: str) -> Any:
     return WithJsonSchema({"type": "string", "title": kind, "pattern": pattern, "examples": [example]})
 
 
-_DURATION = r"^[0-9]+(ms|s|m|h|d)$"
+_DURATION = r"^[0-9]+ ?(ms|s|m|h|d)$"
 Duration = Annotated[int, BeforeValidator(parse_duration), text_schema("Duration", _DURATION, "10m")]
 Window = Annotated[
     int | Unit,
     BeforeValidator(parse_window),
-    text_schema("Duration, or by the calendar", r"^([0-9]+(ms|s|m|h|d)|day|week|month)$", "month"),
+    text_schema("Duration, or by the calendar", r"^([0-9]+ ?(ms|s|m|h|d)|day|week|month)$", "month"),
 ]
 Zone = Annotated[str, BeforeValidator(parse_zone), text_schema("Time zone (IANA)", f"^{_ZONE_NAME}$", "Europe/Berlin")]
 DurationBound = Annotated[
-    int, BeforeValidator(parse_bound), text_schema("Duration or none", r"^([0-9]+(ms|s|m|h|d)|none)$", "60s")
+    int, BeforeValidator(parse_bound), text_schema("Duration or none", r"^([0-9]+ ?(ms|s|m|h|d)|none)$", "60s")
 ]
 Wait = Annotated[int, BeforeValidator(parse_wait), text_schema("Duration, 0s allowed", _DURATION, "5s")]
-Size = Annotated[int, BeforeValidator(parse_size), text_schema("Size", r"^[0-9]+(B|KiB|MiB|GiB)$", "32KiB")]
+Size = Annotated[int, BeforeValidator(parse_size), text_schema("Size", r"^[0-9]+ ?(B|KiB|MiB|GiB)$", "32KiB")]
 Percent = Annotated[float, BeforeValidator(parse_percent), text_schema("Percentage", r"^[0-9]+(\.[0-9]+)?%$", "50%")]
 HeaderName = Annotated[str, BeforeValidator(parse_header_name), text_schema("Header name", f"^{TOKEN}$", "X-Tenant-Id")]
 Sentence = Annotated[

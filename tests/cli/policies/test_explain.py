@@ -46,6 +46,15 @@ def policies(tmp_path: Path) -> Path:
     return path
 
 
+def test_where_a_call_comes_from_is_an_address_as_the_gateway_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(POLICY.replace("{from: header, name: X-Connection-Id, on_missing: skip}", "{from: client_ip}"))
+    words = ("explain", "GET /erp/a", "-H", "X-Tenant-Id: beta", "-p", path, "--client-ip")
+    assert "key         connection = 10.0.0.1 (client_ip" in gateway(*words, "::ffff:10.0.0.1").stdout
+    wrong = gateway(*words, "nope")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (2, "", "gateway: 'nope' is not an IP address\n")
+
+
 def test_every_fact_has_a_line(policies: Path) -> None:
     done = gateway("explain", "POST /erp/a?b=1", "-H", "X-Tenant-Id: beta", "-H", "X-Connection-Id: c1", "-p", policies)
     assert (done.returncode, done.stderr) == (0, "")
