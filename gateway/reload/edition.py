@@ -82,11 +82,15 @@ def shown(found: Sequence[Difference]) -> list[dict[str, Any]]:
 
 
 def write_edition(path: Path, edition: Edition) -> None:
-    """For this user only; complete before it has its name. Raises OSError."""
+    """For this user only; complete before it has its name, and gone if it cannot be. Raises OSError."""
     hidden = path.with_name(f".{path.name}")
-    with os.fdopen(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        pickle.dump(tuple(edition), file, pickle.HIGHEST_PROTOCOL)
-    hidden.rename(path)
+    try:
+        with os.fdopen(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            pickle.dump(tuple(edition), file, pickle.HIGHEST_PROTOCOL)
+        hidden.rename(path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
 
 
 def read_edition(path: Path) -> Edition:

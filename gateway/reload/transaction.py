@@ -206,7 +206,10 @@ class Reload:
             return ""
         name = f"edition-{os.getpid()}-{secrets.token_hex(4)}"
         path = self._directory / name
-        await asyncio.to_thread(write_edition, path, edition)
+        try:
+            await asyncio.to_thread(write_edition, path, edition)
+        except OSError as error:
+            return f"{path} cannot be written: {error.strerror or error}"
         reasons = await self._prepare_all(name)
         if not reasons:
             answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)

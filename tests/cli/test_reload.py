@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gateway.reload.edition import Edition, write_edition
 from tests.cli.calling import calling
 from tests.cli.command import Done, gateway
 from tests.cli.conftest import Process, Start
@@ -169,6 +170,30 @@ def test_a_shortage_that_is_over_is_no_alarm(start_gateway: Start, policies: Pat
     process.wait_for("policy.unchanged")
     assert told_last(process) == "policy.unchanged"
     assert len(process.events("policy.rejected")) == 1
+
+
+def test_what_could_not_be_handed_to_the_workers_is_handed_to_them_later(
+    serving: Process, policies: Path, runtime: Path
+) -> None:
+    """As when the disk is full."""
+    serving.wait_for("gateway.ready", 2)
+    [directory] = runtime.glob("gateway-*")
+    away = directory.rename(runtime / "away")
+    save(policies, 77)
+    told = serving.wait_for("policy.failed")[0]
+    assert told["reason"].startswith(str(directory))
+    assert told["reason"].endswith(" cannot be written: No such file or directory")
+    away.rename(directory)
+    serving.wait_for("policy.loaded", 3)
+    assert everywhere(serving, 77)
+    assert len(serving.events("policy.failed")) == 1
+
+
+def test_of_an_edition_that_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+    unwritable: Any = open
+    with pytest.raises(TypeError), tmp_path.joinpath("x").open("wb") as file:
+        write_edition(tmp_path / "edition-1", Edition(file, unwritable, unwritable))  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 PROGRAM = '''
-import os, signal, sys
+import os, pathlib, signal, sys
 import prometheus_client  # looks at the variable now, before it is set
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 from gateway.observe.metrics.levels import Levels
@@ -50,6 +50,9 @@ scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight={"erp": 1}))
 for accept in ("", "application/openmetrics-text"):
     sys.stdout.write(scraper.render(accept)[0].decode())
     sys.stdout.write("---\\n")
+for file in pathlib.Path(sys.argv[1]).glob("*_[0-9]?*.db"):
+    if file.exists():
+        assert file.stat().st_blocks * 512 >= file.stat().st_size, "what a full disk has no room for ends who writes it"
 os.close(first[1]); os.close(second[1])
 from prometheus_client import CollectorRegistry, multiprocess
 os.unlink(sys.argv[1] + "/counter_99999.db")

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
+from gateway.observe.metrics.files import MetricsFile
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a _created series beside each counter doubles the scrape
 
 Together = Literal["", "livesum", "livemin", "livemax"]
@@ -129,6 +131,7 @@ def shared() -> bool:
 
     prometheus_client looks at it when it is first imported; here it may be set later too, before the first metric.
     """
+    values.MmapedDict = MetricsFile  # type: ignore[attr-defined,assignment]
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ and not values.ValueClass._multiprocess:
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     return bool(values.ValueClass._multiprocess)

@@ -17,6 +17,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from gateway.observe.metrics.files import MetricsFile
+
 COUNTED = ("counter", "histogram")
 LOCK = "lock"
 PATIENCE_S = 0.5
@@ -83,17 +85,18 @@ def worker_died(pid: int) -> None:
                 if left.exists():
                     with suppress(OSError, RuntimeError, ValueError, struct.error):  # what cannot be read is lost
                         _add(left, directory / f"{type_}_dead.db")
-                    left.unlink()
+                    left.unlink(missing_ok=True)
 
 
 def _add(left: Path, dead: Path) -> None:
     counts = [*MmapedDict.read_all_values_from_file(str(left))]  # type: ignore[no-untyped-call]
-    sums = MmapedDict(str(dead))  # type: ignore[no-untyped-call]
+    left.unlink()  # first: where the disk is full, that makes room for its counts
+    sums = MetricsFile(str(dead))
     try:
         for key, count, _, _ in counts:
-            sums.write_value(key, sums.read_value(key)[0] + count, 0.0)  # type: ignore[no-untyped-call]
+            sums.write_value(key, sums.read_value(key)[0] + count, 0.0)
     finally:
-        sums.close()  # type: ignore[no-untyped-call]
+        sums.close()
 
 
 @contextmanager
