@@ -43,7 +43,7 @@ def errors(load: Load) -> Errors:
 
 def test_a_certificate_without_a_key_is_told_without_a_word_about_limits(errors: Errors) -> None:
     (error,) = errors("version: 1\nlisten: {address: '127.0.0.1:8443', tls: {certificate: c.pem}}\n")
-    assert error == "s.yaml:2:36: key 'key' is missing [missing-key]"
+    assert error == "s.yaml:2:37: key 'key' is missing [missing-key]"
 
 
 def test_the_annotated_file_says_every_key_once_with_its_default() -> None:
