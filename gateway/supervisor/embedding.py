@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +33,18 @@ class StorePlan:
 
 @dataclass(frozen=True, slots=True)
 class StorePlace:
-    """url: what the workers open. mend: start our own server again if it has died; a no-op for other stores."""
+    """url: what the workers open. mend: start our own server again if it has died, and say whether it runs; always so
+    for other stores."""
 
     url: str
-    mend: Callable[[], None]
+    mend: Callable[[], bool]
 
     async def keep_mended(self) -> None:
         """Look after our own server from a worker's event loop, for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await asyncio.to_thread(self.mend)
+            with suppress(RuntimeError):  # there is no thread to be had right now
+                await asyncio.to_thread(self.mend)
 
 
 def plan_store(settings: Settings) -> StorePlan:
@@ -69,7 +71,7 @@ def _local(note: str, workers: int) -> StorePlan:
 def store_place(settings: Settings, plan: StorePlan, directory: Path) -> Iterator[StorePlace]:
     """Start the embedded server if the plan has one. Raises StartFailed with its reason."""
     if plan.binary is None:
-        yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url, lambda: None)
+        yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url, lambda: True)
         return
     server = EmbeddedServer(plan.binary, directory)
     try:
@@ -77,12 +79,11 @@ def store_place(settings: Settings, plan: StorePlan, directory: Path) -> Iterato
     except StoreDown as error:
         raise StartFailed(f"{error.detail}; use another store with --store URL") from error
 
-    def mend() -> None:
+    def mend() -> bool:
         if not server.alive:
-            try:
+            with suppress(StoreDown):  # the workers report a store that is down; the next look tries again
                 server.start()
-            except StoreDown:
-                return  # the workers report a store that is down; the next look tries again
+        return server.alive
 
     try:
         yield StorePlace(server.url, mend)

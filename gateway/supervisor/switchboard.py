@@ -78,6 +78,7 @@ class Switchboard:
         if line.pid:
             self.poll.unregister(line.ours.fileno())
         line.ours.close()
+        line.theirs.close()
         for other in tuple(self._lines.values()):
             self._send(other, Message(Kind.GONE, line.number, other.number, 0, b"gone"))
 

@@ -10,28 +10,27 @@ import random
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from gateway.observe.log.logger import close_logging, event, use_policy_version
+from gateway.observe.log.logger import event, use_policy_version
 from gateway.observe.metrics.restarts import count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.edition import commit
+from gateway.supervisor.forking import Forking
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.rolling import Rolling
 from gateway.supervisor.seat import Former, Seat
-from gateway.supervisor.signals import forget_signals, heard_signals, held_signals
+from gateway.supervisor.signals import heard_signals
 from gateway.supervisor.succession import Succession
-from gateway.supervisor.switchboard import Line, Switchboard
-from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve, end_with_parent, run_worker
+from gateway.supervisor.switchboard import Switchboard
+from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
+MEND_AGAIN_S = 1.0
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,7 +39,7 @@ class Supervisor:
 
     on_ready    called once, when the first worker serves calls, with whether it can use the store
     on_complete called once, when all of them do
-    mend_store  called when a child has died: it may have been the embedded store
+    mend_store  called when a child has died: it may have been the embedded store; and again a while after it said False
     """
 
     def __init__(
@@ -51,22 +50,22 @@ class Supervisor:
         *,
         on_ready: Callable[[bool], None],
         on_complete: Callable[[], None],
-        mend_store: Callable[[], None],
+        mend_store: Callable[[], bool],
         succession: Succession,
     ) -> None:
         self._seats = [Seat(post) for post in posts]
         self._doors = doors
-        self._serve = serve
         self._on_ready = on_ready
         self._on_complete: Callable[[], None] | None = on_complete
         self._mend_store = mend_store
         self._succession = succession
         self._switchboard = Switchboard()
         self._readiness = Readiness()
-        self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
+        self._forking = Forking(doors, serve, self._switchboard, self._readiness)
         self._any_ready = False
         self._watchdog_s = notify.watchdog_s()
         self._alive_due = 0.0
+        self._mend_due = math.inf
         self._rolling = Rolling(self._seats, self._switchboard, self._fill)
         self._switchboard.on("reload.commit", self._commit)
         self._switchboard.on("reloading", lambda told: notify.reloading() if told["began"] else notify.ready())
@@ -100,6 +99,8 @@ class Supervisor:
             else:
                 self._switchboard.serve(fd, what)
         self._succession.look()
+        if self._mend_due <= time.monotonic():
+            self._mend_due = math.inf if self._mend_store() else time.monotonic() + MEND_AGAIN_S
         self._reap()
         self._fill_due()
         if self._watchdog_s is not None and self._alive_due <= time.monotonic():
@@ -113,7 +114,7 @@ class Supervisor:
     def _wait_s(self) -> float | None:
         """Seconds until something is due; None = nothing is."""
         due = [former.cut_at for seat in self._seats for former in seat.formers]
-        due.append(self._succession.due)
+        due += [self._succession.due, self._mend_due]
         if self._stop_by is not None:
             due.append(self._stop_by)
         elif self._any_ready:
@@ -133,48 +134,21 @@ class Supervisor:
                 self._fill(seat)
 
     def _fill(self, seat: Seat) -> None:
+        """Raises OSError when that cannot be done and nobody serves yet; else it is tried again, later each time."""
         if seat.queue_paused:
             resume_queue(seat.post.listening)
             seat.queue_paused = False
-        sys.stdout.flush()  # or the child would write it a second time
-        sys.stderr.flush()
-        line = seat.line = self._switchboard.open(seat.post.index)
-        with held_signals():
-            pid = os.fork()
-            if pid == 0:
-                self._live(seat.post, line)
-        self._switchboard.connect(line, pid)
+        seat.taken(0, time.monotonic())
+        try:
+            pid, seat.line = self._forking.fork(seat.post)
+        except OSError as error:
+            if not self._any_ready:
+                raise
+            told = {"reason": str(error), "restart_in_s": round(self._empty(seat), 3)}
+            event("worker.failed", "Worker could not be started", "error", worker=seat.post.index, **told)
+            return
         seat.taken(pid, time.monotonic())
         event("worker.started", "Worker process started", worker=seat.post.index, pid=pid)
-
-    def _live(self, post: Post, line: Line) -> None:
-        """The child: one worker's life, and then the end of this process."""
-        code = EXIT_FAILED
-        try:
-            self._leave_parent(post, line)
-            code = run_worker(
-                replace(post, ready=partial(self._readiness.tell, post.index), line=line.theirs), self._serve
-            )
-        except SystemExit:
-            code = 0
-        except BaseException as error:
-            event("worker.failed", "Worker failed", "error", worker=post.index, error_detail=repr(error), exc_info=True)
-        finally:
-            close_logging()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-    def _leave_parent(self, post: Post, line: Line) -> None:
-        """Give up what is the parent's: its signals, its process group (Ctrl-C would come twice), others' sockets."""
-        os.setpgid(0, 0)
-        forget_signals()
-        os.close(self._alive_fd)
-        self._readiness.only_tell()
-        end_with_parent(self._lifeline_fd)
-        self._switchboard.leave(line)
-        for sock in self._doors.all() - {post.listening, post.admin}:
-            sock.close()
 
     def _note_ready(self) -> None:
         for index, store_up in self._readiness.told():
@@ -202,11 +176,11 @@ class Supervisor:
 
     def _reaped(self, seat: Seat, pid: int, code: int) -> None:
         """`code` < 0: killed by that signal."""
-        delay = seat.left(time.monotonic(), random.random())  # noqa: S311 - spreads restarts, guards nothing
         _forget_metrics(pid)
         if seat.line is not None:
             self._switchboard.close(seat.line)
             seat.line = None
+        delay = self._empty(seat)
         if self._stop_by is not None:
             self._exit_code = self._exit_code or (EXIT_FAILED if code < 0 else code)
             event("worker.exited", "Worker ended", worker=seat.post.index, pid=pid, exit_code=code)
@@ -219,9 +193,15 @@ class Supervisor:
             event(
                 "worker.exited", "Worker died, a new one follows", "error", worker=seat.post.index, pid=pid, **restart
             )
-            if delay > PAUSE_FROM_S and self._doors.alone(seat.post.listening) and not seat.formers:
-                pause_queue(seat.post.listening)
-                seat.queue_paused = True
+
+    def _empty(self, seat: Seat) -> float:
+        """Nobody sits there any more; returns the seconds until a successor is due."""
+        delay = seat.left(time.monotonic(), random.random())  # noqa: S311 - spreads restarts, guards nothing
+        serving = self._any_ready and self._stop_by is None
+        if serving and delay > PAUSE_FROM_S and self._doors.alone(seat.post.listening) and not seat.formers:
+            pause_queue(seat.post.listening)
+            seat.queue_paused = True
+        return delay
 
     def _former_ended(self, seat: Seat, former: Former, code: int) -> None:
         seat.formers.remove(former)
@@ -235,7 +215,8 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGCHLD:
-            self._mend_store()
+            if self._mend_due == math.inf:
+                self._mend_due = 0.0
             return
         if number == signal.SIGUSR2:
             if self._stop_by is None:

@@ -5,10 +5,13 @@ Each worker answers every connection with its index and pid. Prints the port whe
 crash-at-once   worker 1 ends by an exception as soon as it starts, unless the file `$FLEET_WELL` exists
 never-start     every worker raises StartFailed
 deaf            workers ignore SIGTERM and SIGINT
+no-more-forks   no worker can be forked behind the first ones, unless the file `$FLEET_WELL` exists
 """
 
 import asyncio
+import errno
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -49,6 +52,18 @@ async def serve(post: Post) -> int:
     return 0
 
 
+def fork_no_more() -> None:
+    """As where a host has no process left to give."""
+    fork, forked = os.fork, itertools.count(1)
+
+    def fork_a_few() -> int:
+        if next(forked) > WORKERS and not Path(os.environ["FLEET_WELL"]).exists():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = fork_a_few
+
+
 def announce(running: supervisor.Running) -> None:
     """Tell the test where to connect."""
     sys.stderr.write(f"port {running.settings.listen.port} supervisor {os.getpid()}\n")
@@ -64,6 +79,8 @@ if __name__ == "__main__":
         store=StoreSettings(url="redis://127.0.0.1:1"),
         drain=Drain(delay_us=0, grace_us=200_000),
     )
+    if MISBEHAVIOUR == "no-more-forks":
+        fork_no_more()
     nothing = PolicySet("0" * 12, (), {}, {}, {})
     try:
         with loading():

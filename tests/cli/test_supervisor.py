@@ -87,6 +87,22 @@ def test_a_worker_that_crashes_at_once_is_not_restarted_in_a_frenzy(fleet: Start
     until(lambda: ask(process)[0] == 1, "worker 1 to serve again")
 
 
+def test_where_no_process_can_be_had_the_others_go_on(fleet: Start, tmp_path: Path) -> None:
+    well = tmp_path / "well"
+    process = fleet("2", "no-more-forks", env={"FLEET_WELL": str(well)})
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
+    os.kill(pids[1], signal.SIGKILL)
+    for tries, event in enumerate(process.wait_for("worker.failed", 4), start=2):
+        assert "Resource temporarily unavailable" in event["reason"]
+        assert 0.05 * 2 ** (tries - 1) <= event["restart_in_s"] <= 0.1 * 2 ** (tries - 1)
+    assert {ask(process)[0] for _ in range(30)} == {0}, "its share of the connections goes to the others meanwhile"
+    well.touch()
+    until(lambda: ask(process)[0] == 1, "worker 1 to serve again")
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+
+
 def test_workers_end_when_their_parent_is_killed(fleet: Start) -> None:
     process = fleet("2")
     pids = worker_pids(process, 2).values()

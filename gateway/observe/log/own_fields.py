@@ -53,7 +53,7 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "reload_by": OwnField("string", "policy.*", "watch, admin or signal."),
     "reload_ms": OwnField("integer", "policy.*", "How long it took."),
     "rest_s": OwnField("number", "webhook.resting", "For how long it is left alone."),
-    "restart_in_s": OwnField("number", "worker.exited", "Until its successor starts."),
+    "restart_in_s": OwnField("number", "worker.exited worker.failed", "Until its successor starts, or the next try."),
     "settings_changed": OwnField("array", "config.loaded", "Settings whose change is in force."),
     "slow_rate": OwnField("number", "breaker.*", "Share of slow calls, 0 to 1."),
     "sockets": OwnField("integer", "sockets.limited", "Callers' sockets that each worker takes."),

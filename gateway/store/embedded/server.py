@@ -76,8 +76,15 @@ class EmbeddedServer:
         """Start and wait until it answers. Raises StoreDown with the reason."""
         if len(os.fsencode(self._socket)) > LONGEST_SOCKET_PATH_BYTES:
             raise StoreDown("connect", f"the path of the embedded store's socket is too long: {self._socket}")
-        started = time.monotonic()
         self.stop()
+        try:
+            self._start()
+        except OSError as error:  # the host is short of processes or files, or somebody has removed the directory
+            self.stop()
+            raise StoreDown("connect", f"cannot run the embedded store: {error}") from None
+
+    def _start(self) -> None:
+        started = time.monotonic()
         self._process = self._spawn()
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() - started > START_DEADLINE_S:
@@ -99,16 +106,13 @@ class EmbeddedServer:
     def _spawn(self) -> subprocess.Popen[bytes]:
         mode = _keeper_mode()
         with (self._directory / "store.log").open("wb") as log:
-            try:
-                return subprocess.Popen(  # noqa: S603 - our own program and the configured server
-                    [sys.executable, "-I", "-S", keeper.__file__, mode, str(os.getpid()), *self._command()],
-                    stdin=subprocess.PIPE if mode == "watch" else subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # Ctrl-C is for the gateway, which still needs its store to drain
-                )
-            except OSError as error:
-                raise StoreDown("connect", f"cannot run the embedded store: {error}") from None
+            return subprocess.Popen(  # noqa: S603 - our own program and the configured server
+                [sys.executable, "-I", "-S", keeper.__file__, mode, str(os.getpid()), *self._command()],
+                stdin=subprocess.PIPE if mode == "watch" else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the gateway, which still needs its store to drain
+            )
 
     def _command(self) -> list[str]:
         options = {

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.supervisor.embedding import LOOK_EVERY_S
 from tests.cli.conftest import Process, Start, alive
 from tests.cli.starting.running import AT_ONCE, TENANT, shim
-from tests.fakes.waiting import until
+from tests.fakes.waiting import pause, until
 
 
 def server_pid(process: Process) -> int:
@@ -49,6 +50,25 @@ def test_an_embedded_store_that_dies_comes_back(start_gateway: Start, workers: s
     until(lambda: {store_of_last_call(process) for _ in range(8)} == {"embedded"}, "counting in a new store")
     assert remaining(process) < 500
     assert not alive(first)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_one_that_cannot_be_started_again_at_once_comes_back_later(
+    start_gateway: Start, runtime: Path, workers: str
+) -> None:
+    """As where the host is short of processes or files for a while."""
+    process = start_gateway("--workers", workers)
+    process.wait_for("gateway.ready", int(workers))
+    [directory] = runtime.glob("gateway-*")
+    away = directory.rename(runtime / "away")
+    first = server_pid(process)
+    os.kill(first, signal.SIGKILL)
+    process.wait_for("store.degraded", int(workers))
+    await pause(2 * LOOK_EVERY_S, "somebody looks after the store once a second")
+    away.rename(directory)
+    until(lambda: {store_of_last_call(process) for _ in range(8)} == {"embedded"}, "counting in a new store")
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
 
 
 def store_of_last_call(process: Process) -> str:

@@ -1,0 +1,69 @@
+"""From the supervisor's process to a worker's: what is forked, and what of the parent's it gives up."""
+
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+
+from gateway.observe.log.logger import close_logging, event
+from gateway.supervisor.listening import Doors
+from gateway.supervisor.readiness import Readiness
+from gateway.supervisor.signals import forget_signals, held_signals
+from gateway.supervisor.switchboard import Line, Switchboard
+from gateway.supervisor.worker import EXIT_FAILED, Post, Serve, end_with_parent, run_worker
+
+
+class Forking:
+    """Makes worker processes. `serve` is one worker's whole life."""
+
+    def __init__(self, doors: Doors, serve: Serve, switchboard: Switchboard, readiness: Readiness) -> None:
+        self._doors = doors
+        self._serve = serve
+        self._switchboard = switchboard
+        self._readiness = readiness
+        self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
+
+    def fork(self, post: Post) -> tuple[int, Line]:
+        """(pid, the line to it) of a new worker. Raises OSError when the host has no process or no file for it."""
+        sys.stdout.flush()  # or the child would write it a second time
+        sys.stderr.flush()
+        line = self._switchboard.open(post.index)
+        try:
+            with held_signals():
+                pid = os.fork()
+                if pid == 0:
+                    self._live(post, line)
+        except OSError:
+            self._switchboard.close(line)
+            raise
+        self._switchboard.connect(line, pid)
+        return pid, line
+
+    def _live(self, post: Post, line: Line) -> None:
+        """The child: one worker's life, and then the end of this process."""
+        code = EXIT_FAILED
+        try:
+            self._leave_parent(post, line)
+            code = run_worker(
+                replace(post, ready=partial(self._readiness.tell, post.index), line=line.theirs), self._serve
+            )
+        except SystemExit:
+            code = 0
+        except BaseException as error:
+            event("worker.failed", "Worker failed", "error", worker=post.index, error_detail=repr(error), exc_info=True)
+        finally:
+            close_logging()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _leave_parent(self, post: Post, line: Line) -> None:
+        """Give up what is the parent's: its signals, its process group (Ctrl-C would come twice), others' sockets."""
+        os.setpgid(0, 0)
+        forget_signals()
+        os.close(self._alive_fd)
+        self._readiness.only_tell()
+        end_with_parent(self._lifeline_fd)
+        self._switchboard.leave(line)
+        for sock in self._doors.all() - {post.listening, post.admin}:
+            sock.close()
