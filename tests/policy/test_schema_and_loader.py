@@ -137,6 +137,7 @@ def test_the_shipped_schema_of_settings_is_up_to_date() -> None:
         "bounds: {body_bytes: 1MiB, sockets_per_ip: 4}",
         "logging: {pretty: auto, redact: [query]}",
         "store: {url: 'redis://localhost'}",
+        "logging: {access: ./none, connection_errors: off}",
         "drain: {delay: 0s}",
         "drain: {delay: 0s, grace: 30 s}",
         "bounds: {header_bytes: 32 KiB}",
@@ -151,7 +152,7 @@ def test_settings_that_load_are_valid_for_editors(text: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["zz: 1", "listen: 8080", "workers: 0", "workers: many", "bounds: {body_bytes: 5}", "bounds: {zz: 1}", "logging: {format: xml}",
+    ["zz: 1", "listen: 8080", "workers: 0", "workers: many", "bounds: {body_bytes: 5}", "bounds: {zz: 1}", "logging: {format: xml}", "logging: {access: none}", "logging: {access: 5}",
      "logging: {pretty: perhaps}", "drain: {delay: 5}", "store: []", "admin_token: secret", "listen: {tls: {certificate: a, key: b}}",
      "version: 2", "bounds: {sockets_per_ip: 0}"],
 )  # fmt: skip

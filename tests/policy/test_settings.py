@@ -41,6 +41,21 @@ def errors(load: Load) -> Errors:
     return of
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("none", "got 'none' (did you mean 'off'?) [bad-log-place]"),
+        ("stdot", "got 'stdot' (did you mean 'stdout'?) [bad-log-place]"),
+        ("requests", "got 'requests' (a file of this name: ./requests) [bad-log-place]"),
+        ("''", "got '' [bad-log-place]"),
+        ("false", "got false [wrong-type]"),
+    ],
+)
+def test_no_word_is_taken_for_the_file_of_a_log(errors: Errors, said: str, why: str) -> None:
+    (error,) = errors(f"version: 1\nlogging: {{access: {said}}}\n")
+    assert error == f"s.yaml:2:19: expected stdout, stderr, off or the path of a file, {why}"
+
+
 def test_a_certificate_without_a_key_is_told_without_a_word_about_limits(errors: Errors) -> None:
     (error,) = errors("version: 1\nlisten: {address: '127.0.0.1:8443', tls: {certificate: c.pem}}\n")
     assert error == "s.yaml:2:37: key 'key' is missing [missing-key]"

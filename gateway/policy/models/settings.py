@@ -11,6 +11,7 @@ from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
 from gateway.policy.models.hooks import Webhooks
 from gateway.policy.models.intake import Intake
+from gateway.policy.models.log_place import LogPlace
 from gateway.policy.models.networks import Network
 from gateway.policy.models.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
 from gateway.policy.models.strict import Items, Strict
@@ -240,8 +241,8 @@ class Logging(Strict):
     """What is logged, where, and how."""
 
     format: Literal["native", "ecs", "otel"] = "native"
-    access: str = Field(default="stdout", min_length=1)
-    connection_errors: str = Field(default="stdout", min_length=1)
+    access: LogPlace = "stdout"
+    connection_errors: LogPlace = "stdout"
     redact: Items[str] = ("authorization", "cookie", "query")
     level: Literal["debug", "info", "warning", "error"] = "info"
     pretty: Annotated[bool | None, BeforeValidator(parse_pretty), WithJsonSchema(_PRETTY)] = None
