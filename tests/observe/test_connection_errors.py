@@ -134,5 +134,6 @@ async def test_at_a_terminal_an_error_is_one_harmless_line(store: Store, capfd: 
     connections.emit(call(store, **REFUSED, connection="\x1b[2Jodd"))
     writer_for("stdout").close()
     text = capfd.readouterr().out
+    assert "\x1b" not in text  # not even a colour, where nobody reads at a terminal
     assert "acme \\x1b[2Jodd product.read attempt 1" in text
     assert "401 auth_error" in text

@@ -48,13 +48,22 @@ def watch(
     """
     again = AdminClient(client.reach, fail=_no_answer)
     find, over = partial(ask, again), _until_ctrl_c()
-    if sys.stdout.isatty() and not as_json:
+    if not as_json and _can_draw():
         _on_screen(find, page(), every_s, over)
     else:
         typer.echo(_text(find, lines, as_json=as_json))
         while not over.wait(every_s):
             typer.echo(_text(find, lines, as_json=as_json))
     raise typer.Exit
+
+
+def _can_draw() -> bool:
+    """Whether this is a terminal on which a page can be drawn anew (not TERM=dumb)."""
+    if not sys.stdout.isatty():
+        return False
+    from rich.console import Console
+
+    return not Console().is_dumb_terminal
 
 
 def _until_ctrl_c() -> threading.Event:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from gateway.observe.connections.attempts import Attempt
 from gateway.observe.log.access import LEVELS, WARNING, hidden_fields, wants_pretty
 from gateway.observe.log.clock import Clock
+from gateway.observe.log.colours import fit_for
 from gateway.observe.log.encode import Line, encode
 from gateway.observe.log.events import CONNECTION_ERROR
 from gateway.observe.log.formats import renaming
@@ -40,7 +41,7 @@ class ConnectionErrors:
         self._hidden = tuple(hidden_fields(logging))
         self._constant = {"message": MESSAGE, "event_name": CONNECTION_ERROR, "schema": SCHEMA, **envelope}
         self._rename = renaming(logging.format)
-        self._pretty = wants_pretty(logging)
+        self._pretty = fit_for(logging.connection_errors, error_line) if wants_pretty(logging) else None
         self._now = Clock().now
 
     def write(self, record: CallRecord, attempt: Attempt) -> None:
@@ -51,7 +52,7 @@ class ConnectionErrors:
         for name in self._hidden:
             line.pop(name, None)
         line = {"timestamp": self._now(), "level": LEVEL, **self._constant, "logger": LOGGER, **line}
-        self._send(error_line(line) if self._pretty else encode(line, self._rename))
+        self._send(self._pretty(line) if self._pretty is not None else encode(line, self._rename))
 
 
 def error_fields(record: CallRecord, attempt: Attempt) -> Line:

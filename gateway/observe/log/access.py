@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from gateway.observe.log.clock import Clock
+from gateway.observe.log.colours import fit_for
 from gateway.observe.log.encode import HEADS
 from gateway.observe.log.events import ACCESS
 from gateway.observe.log.line import Line, call_line, common_line, own_line
@@ -45,7 +46,7 @@ class AccessLog:
         self._head = HEADS[logging.format](constant)
         self._in_parts = not wants_pretty(logging)
         self._failed, self._fine = [(level, f"{level} {logging.format}") for level in ("warning", "info")]
-        self._encode: Encode = self._head.encode_all if self._in_parts else access_line
+        self._encode: Encode = self._head.encode_all if self._in_parts else fit_for(logging.access, access_line)
 
     def use_level(self, level: str) -> None:
         """The lowest level of lines that are written from now on."""

@@ -7,6 +7,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.observe.log.clock import Clock
+from gateway.observe.log.colours import wants_colours
 from gateway.observe.log.crash import traceback_text
 from gateway.observe.log.encode import encode
 from gateway.observe.log.events import LIBRARY
@@ -20,7 +21,8 @@ TRACEBACK_CHARS = 8_192
 class Chain:
     """Processors of one process. `policy_version` may change while it is in use."""
 
-    def __init__(self, format_: str, common: Mapping[str, str | int], *, pretty: bool) -> None:
+    def __init__(self, format_: str, common: Mapping[str, str | int], *, pretty_for: str = "") -> None:
+        """`pretty_for`: where people read the lines; "" = they are for machines."""
         self.policy_version = ""
         self._common = dict(common)
         self._now = Clock().now
@@ -30,7 +32,7 @@ class Chain:
             structlog.processors.ExceptionRenderer(traceback_text),
             clean,
         )
-        self.render: Processor = _Console() if pretty else self._json
+        self.render: Processor = _Console(pretty_for) if pretty_for else self._json
         self.processors: Sequence[Processor] = (*self.prepare, self.render)
 
     def dropped(self, count: int) -> bytes:
@@ -89,13 +91,13 @@ def _cleaned(name: str, value: Any) -> Any:
 
 
 class _Console:
-    """Events for people: structlog's own coloured line, without what is the same on every line."""
+    """Events for people: structlog's own line, without what is the same on every line."""
 
     _HIDDEN = ("timestamp", "schema", "service_name", "service_version", "instance", "policy_version", "event_name")
 
-    def __init__(self) -> None:
+    def __init__(self, destination: str) -> None:
         self._render: Callable[[Any, str, EventDict], str] = structlog.dev.ConsoleRenderer(
-            colors=True, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            colors=wants_colours(destination), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
         )
 
     def __call__(self, logger: WrappedLogger, level: str, line: EventDict) -> bytes:

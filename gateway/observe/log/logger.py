@@ -143,8 +143,9 @@ class _State:
         self.bridge.install(self.chain, self._writer, LEVELS[settings.level])
 
     def _set(self, settings: Logging, common: Mapping[str, str | int]) -> None:
-        self._writer = writer_for(event_destination(settings))
-        self.chain = Chain(settings.format, common, pretty=wants_pretty(settings))
+        destination = event_destination(settings)
+        self._writer = writer_for(destination)
+        self.chain = Chain(settings.format, common, pretty_for=destination if wants_pretty(settings) else "")
         hidden = hidden_fields(settings)
         self._hidden = hidden | {"caller"} if hidden & NAMING_CALLERS else hidden
         describe_dropped_with(self.chain.dropped)

@@ -194,6 +194,24 @@ def test_a_terminal_has_a_page_that_outlives_the_gateway(admin: ThreadingHTTPSer
     os.close(ours)
 
 
+def test_a_terminal_on_which_nothing_can_be_drawn_anew_has_blocks(admin: ThreadingHTTPServer) -> None:
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "dumb"}
+    with subprocess.Popen(status(admin), stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=env) as process:
+        os.close(theirs)
+        seen = b""
+
+        def shows_two() -> bool:
+            nonlocal seen
+            seen += os.read(ours, 65_536)
+            return seen.count(b"gateway     gw 1") >= 2
+
+        until(shows_two, "blocks")
+        process.kill()
+    os.close(ours)
+    assert b"\x1b" not in seen
+
+
 @pytest.mark.parametrize(("words", "begins"), [([], "gateway     gw 1"), (["--json"], '{"name": "gw"')])
 def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words: list[str], begins: str) -> None:
     command = status(admin, *words)
