@@ -5,14 +5,15 @@ from math import ceil
 from typing import Any
 
 from gateway.call import Call, Gateway
-from gateway.core.headers import LimitState, tightest, visible
+from gateway.core.headers import SECOND_US, LimitState, tightest, visible, whole_seconds
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
-from gateway.core.http.framing import Fields
+from gateway.core.http.signals import COUNTING, Honor, read
 from gateway.core.http.their_limits import beside
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
 
-_NOT_IN_SWITCH = (b"x-request-id", b"content-length", b"transfer-encoding")  # RFC 9110 §8.6, RFC 9112 §6.1
+_NOT_IN_SWITCH = frozenset({b"x-request-id", b"content-length", b"transfer-encoding"})  # RFC 9110 §8.6, RFC 9112 §6.1
+_COUNTED = (Honor.RATELIMIT, Honor.X_RATELIMIT)
 _LEGACY = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
 
 
@@ -22,10 +23,12 @@ class Passed:
     start    status line and field lines
     chunked  whether the body is written in chunks
     closes   whether only the end of the socket ends the body
-    limits   whether the upstream has rate-limit fields of its own: then `start` is only the status line
+    limits   whether the upstream has rate-limit fields of its own that ours have to be joined with: then `start` is
+             only the status line
+    counts   whether it says what it has left, in these or in others
     """
 
-    __slots__ = ("chunked", "closes", "drop", "limits", "start")
+    __slots__ = ("chunked", "closes", "counts", "drop", "limits", "start")
 
     def __init__(self, answer: ResponseHead, http10: bool) -> None:
         self.chunked = answer.length < 0 and not http10
@@ -42,7 +45,8 @@ class Passed:
             drop -= {b"upgrade"}
             added += b"Connection: Upgrade\r\n"
         self.drop = drop
-        self.limits = not LIMIT_FIELDS.isdisjoint([lower[name] for name, _ in answer.fields])
+        names = [lower[name] for name, _ in answer.fields]
+        self.limits, self.counts = not LIMIT_FIELDS.isdisjoint(names), not COUNTING.isdisjoint(names)
         fields = () if self.limits else answer.fields
         self.start = response_head(answer.status, answer.reason, fields, drop, added)[: -len(b"\r\n")]
 
@@ -55,7 +59,9 @@ def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
         passed = _passed(answer, request.head.http10)
     if passed.closes or (request.body is not None and not request.body.complete):
         request.connection.keep_alive = False
-    lines = _merged_limits(call, answer.fields, passed.drop) if passed.limits else limit_lines(call)
+    if passed.counts:
+        _note_theirs(call, answer)
+    lines = _merged_limits(call, answer, passed.drop) if passed.limits else limit_lines(call)
     return passed.start + lines + ours(call, answer.status) + b"\r\n", passed.chunked
 
 
@@ -69,8 +75,10 @@ def _passed(answer: ResponseHead, http10: bool) -> Passed:
 
 def switching_head(call: Call, answer: ResponseHead) -> bytes:
     """The head of a 101: the fields of the switch stay, they are meant for the caller this time."""
-    added = limit_lines(call) + f"X-Request-Id: {call.record.request_id}\r\n".encode("ascii")
-    return response_head(101, answer.reason, answer.fields, _NOT_IN_SWITCH, added)
+    _note_theirs(call, answer)
+    start = response_head(101, answer.reason, (), (), b"")[: -len(b"\r\n")]
+    lines = f"X-Request-Id: {call.record.request_id}\r\n{_as_settings_ask(call, 101)}\r\n"
+    return start + _merged_limits(call, answer, _NOT_IN_SWITCH) + lines.encode("ascii")
 
 
 def ours(call: Call, received_status: int = 0) -> bytes:
@@ -83,13 +91,18 @@ def ours(call: Call, received_status: int = 0) -> bytes:
         lines += "Connection: close\r\n"
     elif call.request.head.http10:
         lines += "Connection: keep-alive\r\n"
-    settings = gateway.settings
+    return (lines + _as_settings_ask(call, received_status)).encode("ascii")
+
+
+def _as_settings_ask(call: Call, received_status: int) -> str:
+    """Lines about the hop to the upstream, which answered with this status; 0 = it did not."""
+    lines, gateway, settings = "", call.gateway, call.gateway.settings
     mode = settings.headers.proxy_status
     if received_status and (mode == "always" or (mode == "errors" and received_status >= 500)):
         lines += f"Proxy-Status: {settings.name}; received-status={received_status}\r\n"
     if settings.headers.server_timing:
-        lines += f"Server-Timing: {_timing(record, gateway.clock() - record.started)}\r\n"
-    return lines.encode("ascii")
+        lines += f"Server-Timing: {_timing(call.record, gateway.clock() - call.record.started)}\r\n"
+    return lines
 
 
 def _timing(record: CallRecord, total_s: float) -> str:
@@ -131,10 +144,10 @@ def _shown(call: Call) -> Sequence[LimitState]:
     return visible(call.ask.charges, decision)
 
 
-def _merged_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> bytes:
+def _merged_limits(call: Call, answer: ResponseHead, drop: frozenset[bytes]) -> bytes:
     """All field lines, the upstream's own rate-limit fields joined with ours: nothing lost, never more permissive."""
-    states = _shown(call)
-    theirs_tighter = _theirs_is_tighter(call, fields, states)
+    states, fields = _shown(call), answer.fields
+    theirs_tighter = bool(states) and _theirs_is_tighter(call, answer, states)
     if states and not theirs_tighter and call.gateway.fields.legacy:
         drop |= _LEGACY
     if states and call.gateway.fields.draft:
@@ -142,12 +155,20 @@ def _merged_limits(call: Call, fields: Fields, drop: frozenset[bytes]) -> bytes:
     return text(keep(fields, drop)) + limit_lines(call, hide_legacy=theirs_tighter)
 
 
-def _theirs_is_tighter(call: Call, fields: Fields, states: Sequence[LimitState]) -> bool:
-    """Whether the upstream's legacy triple is kept instead of ours: it has less left."""
-    for name, value in fields:
-        if lower[name] == b"x-ratelimit-remaining":
-            if not (value.isdigit() and len(value) <= 15):
-                return False
-            call.record.upstream_limit_remaining = int(value)
-            return not states or int(value) < tightest(states).verdict.remaining
-    return False
+def _theirs_is_tighter(call: Call, answer: ResponseHead, states: Sequence[LimitState]) -> bool:
+    """Whether the upstream's legacy triple is kept instead of ours: it has less left, or as much for longer. A 429 that
+    only says until when has nothing left."""
+    triple = tuple(field for field in answer.fields if lower[field[0]] in _LEGACY)
+    theirs = read(answer.status, triple, int(call.gateway.wall_clock() * 1e6), _COUNTED)
+    left = 0 if theirs.remaining is None and theirs.wait_us else theirs.remaining
+    if left is None:
+        return False
+    ours = states[tightest(call.ask.kind, call.decision.verdicts)]  # type: ignore[union-attr]  # it shows states
+    return (left, -theirs.reset_us) < (ours.verdict.remaining, -ours.more_s * SECOND_US)
+
+
+def _note_theirs(call: Call, answer: ResponseHead) -> None:
+    """For the log: what the upstream says is left, in whatever fields."""
+    theirs = read(answer.status, answer.fields, int(call.gateway.wall_clock() * 1e6), _COUNTED)
+    call.record.upstream_limit_remaining = theirs.remaining
+    call.record.upstream_limit_reset_s = whole_seconds(theirs.reset_us)

@@ -66,6 +66,7 @@ class CallRecord:
     upstream_status: int = 0
     upstream_retry_after_s: int = 0
     upstream_limit_remaining: int | None = None
+    upstream_limit_reset_s: int = 0
     error_class: str = ""
     error_detail: str = ""
     # answer

@@ -48,13 +48,14 @@ class Kind:
     answers      how stores pack what they say to them: whether the call is admitted, when, and the verdicts
     verdicts     where these begin among the numbers
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
+    enforced     (position, limit, whether it can be the tightest) of each of them: slots cannot, beside others
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
     """
 
     __slots__ = (
-        "alike", "answers", "by_calendar", "limits", "names", "near_at", "said", "shadows", "shown", "takes_slots",
-        "verdicts",
+        "alike", "answers", "by_calendar", "enforced", "limits", "names", "near_at", "said", "shadows", "shown",
+        "takes_slots", "verdicts",
     )  # fmt: skip
 
     def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
@@ -68,6 +69,11 @@ class Kind:
         self.verdicts = range(2, 2 + 5 * len(limits), 5)
         self.near_at = tuple(
             (at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE
+        )
+        enforced = [(at, limit) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE]
+        only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for _, limit in enforced)
+        self.enforced = tuple(
+            (at, limit, only_slots or limit.algorithm is not Algorithm.CONCURRENCY) for at, limit in enforced
         )
         self.shadows = any(limit.mode is Mode.SHADOW for limit in limits)
         self.shown: Any = None

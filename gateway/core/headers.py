@@ -7,10 +7,11 @@ per call. Names are limited to `[A-Za-z0-9._-]` at load time, so plain formattin
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any, NamedTuple
 
 from gateway.core.algorithms.fixed_window import window
-from gateway.core.ask import Ask
+from gateway.core.ask import Ask, Kind
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
 
 SECOND_US = 1_000_000
@@ -67,25 +68,38 @@ def visible(charges: Sequence[Charge], decision: Decision) -> list[LimitState]:
     ]
 
 
-def tightest(states: Sequence[LimitState]) -> LimitState:
-    """The one the legacy fields show: least remaining, then the longer window. `states` is not empty."""
-    best = states[0]
-    for state in states:
-        left, least = state.verdict.remaining, best.verdict.remaining
-        if left < least or (left == least and state.limit.window_us > best.limit.window_us):
-            best = state
-    return best
+def tightest(kind: Kind, verdicts: Sequence[Verdict]) -> int:
+    """Which of the enforced limits stands for all where only one can, counted from 0; -1 = there is none.
+
+    For a refused call the one that lets it wait longest. Else the one with least left, then the longer window. Slots
+    are not measured against others: they come back with calls, not with time, and most often this very call has one.
+    """
+    found, least, longest_us = -1, 0, 0
+    for index, (at, limit, counts) in enumerate(kind.enforced):
+        admitted, remaining, _, _, _ = verdicts[at]
+        if not admitted:
+            return max(range(len(kind.enforced)), key=lambda one: _waits(kind, verdicts, one))
+        if counts and (found < 0 or remaining < least or (remaining == least and limit.window_us > longest_us)):
+            found, least, longest_us = index, remaining, limit.window_us
+    return found
+
+
+def _waits(kind: Kind, verdicts: Sequence[Verdict], index: int) -> tuple[int, int]:
+    at, limit, _ = kind.enforced[index]
+    return (0, 0) if verdicts[at].admitted else (wait_s(limit, verdicts[at]), limit.window_us)
+
+
+def wait_s(limit: Limit, verdict: Verdict) -> int:
+    """Seconds until a limit that refuses lets the same call pass, and not before `t` is over (draft §6)."""
+    return max(whole_seconds(verdict.retry_us), seconds_to_more(limit, verdict))
 
 
 def retry_after_s(charges: Sequence[Charge], decision: Decision) -> int:
-    """Whole seconds after which this same call passes every limit that refused it, if nobody else charges; at least 1.
-
-    Not earlier than `t` of any violated limit (draft §6).
-    """
+    """Seconds after which this same call passes every limit that refused it, if nobody else charges; at least 1."""
     waits = [1]
     for charge, verdict in zip(charges, decision.verdicts, strict=True):
         if charge.limit.mode is Mode.ENFORCE and not verdict.admitted:
-            waits.append(max(whole_seconds(verdict.retry_us), seconds_to_more(charge.limit, verdict)))
+            waits.append(wait_s(charge.limit, verdict))
     return max(waits)
 
 
@@ -153,30 +167,40 @@ class FieldWriter:
         policy_line, shown = known or self._remember(ask, now_us)
         if not shown:
             return b""
-        items = []
-        least, most_window_us, tight, tight_s = -1, 0, shown[0][2], 1
+        items, waits = [], []
         for position, start, limit in shown:
             verdict = verdicts[position]
-            remaining = verdict[1]
             more_s = seconds_to_more(limit, verdict)
-            items.append(f"{start}{remaining};t={more_s}")
-            if least < 0 or remaining < least or (remaining == least and limit.window_us > most_window_us):
-                least, most_window_us, tight, tight_s = remaining, limit.window_us, limit, more_s
+            waits.append(more_s)
+            items.append(f"{start}{verdict[1]};t={more_s}")
         text = f"{policy_line}RateLimit: {', '.join(items)}\r\n" if self.draft else ""
         if self.legacy and not hide_legacy:
-            reset = tight_s + epoch_s if self.epoch_reset else tight_s
+            at = tightest(ask.kind, verdicts)
+            position, _, limit = shown[at]
+            admitted, remaining, _, _, _ = verdicts[position]
+            reset = (waits[at] if admitted else wait_s(limit, verdicts[position])) + epoch_s
             text += (
-                f"X-RateLimit-Limit: {tight.quota}\r\nX-RateLimit-Remaining: {least}\r\nX-RateLimit-Reset: {reset}\r\n"
+                f"X-RateLimit-Limit: {limit.quota}\r\nX-RateLimit-Remaining: {remaining}\r\n"
+                f"X-RateLimit-Reset: {reset}\r\n"
             )
         return text.encode("ascii")
+
+    def nothing_left(self, for_s: int, now_s: float) -> tuple[tuple[str, str], ...]:
+        """The legacy fields, (name, value), about a limit of somebody else's: all that is known is when more is there.
+
+        now_s  seconds since 1970
+        """
+        if not self.legacy:
+            return ()
+        reset = for_s + (ceil(now_s) if self.epoch_reset else 0)
+        return ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", str(reset))
 
     def _remember(self, ask: Ask, now_us: int) -> tuple[str, Sequence[tuple[int, str, Limit]]]:
         """What is the same for all answers to calls that ask this: the policy line; position and item start of each.
 
         With a window by the calendar it is not remembered: the next may be longer.
         """
-        enforced = [(at, limit) for at, (limit, _, _) in enumerate(ask.charges) if limit.mode is Mode.ENFORCE]
-        limits = [(at, as_of(limit, now_us)) for at, limit in enforced]
+        limits = [(at, as_of(limit, now_us)) for at, limit, _ in ask.kind.enforced]
         line = f"RateLimit-Policy: {', '.join(policy_item(limit) for _, limit in limits)}\r\n"
         known = (line, [(at, f'"{limit.name}";r=', limit) for at, limit in limits])
         if not ask.kind.by_calendar:

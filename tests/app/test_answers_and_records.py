@@ -166,6 +166,9 @@ async def test_the_record_says_what_the_caller_was_told(
     assert problem.get("connection_id", "conn_\\xe9") == "conn_\\xe9"  # as the log writes it
     assert str(problem.get("retry_after", "")) == fields.get("Retry-After", "")
     assert ("Retry-After" in fields) == waits
+    if problem["status"] == 429:
+        assert fields["X-RateLimit-Remaining"] == "0"
+        assert fields["X-RateLimit-Reset"] == fields["Retry-After"]
     said = {
         "status": int(head.split()[1]),
         "code": problem["code"],

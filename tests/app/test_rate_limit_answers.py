@@ -174,6 +174,17 @@ UPSTREAM_FIELDS = [
         ["X-RateLimit-Limit: 500", "X-RateLimit-Remaining: 499"],
         ["X-RateLimit-Limit: 9000"],
     ),
+    (  # as much, but for longer
+        "X-RateLimit-Remaining: 499\r\nX-RateLimit-Reset: 3600",
+        ["X-RateLimit-Remaining: 499", "X-RateLimit-Reset: 3600"],
+        ["X-RateLimit-Limit: 500"],
+    ),
+    (  # a 429 that only says until when, as some vendors have it
+        "X-RateLimit-Reset: 30",
+        ["X-RateLimit-Reset: 30", 'RateLimit: "tenant-10m";r=499;'],
+        ["X-RateLimit-Limit: 500", "X-RateLimit-Remaining: 499"],
+    ),
+    ("X-RateLimit-Reset: -3", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Reset: -3"]),
     ("X-RateLimit-Remaining: " + "9" * 5000, ["X-RateLimit-Remaining: 499"], []),
     ("X-RateLimit-Remaining: many", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Remaining: many"]),
     ("Retry-After: 120", ["Retry-After: 120"], []),
@@ -199,6 +210,53 @@ async def test_the_upstreams_own_fields_are_merged(
     for name in ("RateLimit", "RateLimit-Policy"):
         values = [line.partition(": ")[2] for line in head.split("\r\n") if line.startswith(f"{name}: ")]
         assert "tenant-10m" in dict(http_sf.parse(", ".join(values).encode(), tltype="list"))
+
+
+@pytest.mark.parametrize(
+    ("says", "left", "reset_s"),
+    [
+        ("X-RateLimit-Remaining: 7\r\nX-RateLimit-Reset: 55", 7, 55),
+        ("X-RateLimit-Remaining: 7\r\nX-RateLimit-Reset: 1800000030000", 7, 30),
+        ("X-RateLimit-Reset: 30", None, 30),
+        ('RateLimit: "a";r=9;t=9, "b";r=4;t=8', 4, 8),
+        ("RateLimit-Remaining: 3\r\nRateLimit-Reset: 2", 3, 2),
+        ("X-Rate-Limit-Remaining: 0", 0, 0),
+        ("Retry-After: 120", None, 0),
+    ],
+)
+async def test_the_record_has_what_the_upstream_says_is_left(
+    gateway: Running, upstream: Upstream, says: str, left: int | None, reset_s: int
+) -> None:
+    gateway.gateway.wall_clock = lambda: 1_800_000_000.0
+    upstream.script = always(f"HTTP/1.1 429 Slow down\r\n{says}\r\nContent-Length: 2\r\n\r\nno".encode())
+    await gateway.raw(GET, until=b"no")
+    [record] = await gateway.records.wait(1)
+    assert (record.upstream_limit_remaining, record.upstream_limit_reset_s) == (left, reset_s)
+
+
+SLOTS_TOO = """
+version: 1
+limits:
+  window: {algorithm: rolling_window, limit: 2, window: 10m, key: []}
+  bucket: {algorithm: token_bucket, rate: 1, per: 15m, burst: 2, key: []}
+  slots: {algorithm: concurrency, limit: 1, lease: 30m, key: []}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - {name: all, match: {path_prefix: /}, upstream: up, limits: [slots, window, bucket]}
+"""
+
+
+async def test_the_one_limit_of_the_older_fields_is_one_that_matters(start: Start, upstream: Upstream) -> None:
+    """Not the slot that the call itself has; and the one that makes a refused caller wait as long as it has to."""
+    gateway = await start(SLOTS_TOO % {"url": upstream.url})
+    for left in ("1", "0"):
+        _, fields, _ = await call(gateway)
+        assert (fields["X-RateLimit-Limit"], fields["X-RateLimit-Remaining"]) == ("2", left)
+    status, fields, body = await call(gateway)
+    assert (status, json.loads(body)["violated-policies"]) == (429, ["window", "bucket"])
+    assert 890 < int(fields["Retry-After"]) <= 900
+    assert fields["X-RateLimit-Reset"] == fields["Retry-After"]
 
 
 async def test_a_callers_name_is_told_as_it_is_also_if_it_is_our_own_mark(start: Start, upstream: Upstream) -> None:

@@ -7,6 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from gateway.settings import HeaderSettings
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream, always
 
@@ -44,6 +45,42 @@ async def test_websocket_frames_of_any_size(start: Start, echo: Server) -> None:
     assert (record.status, record.method, record.response_source) == (101, "GET", "upstream")
     assert record.bytes_out > 3_000
     assert gateway.listener.open_sockets == 0
+
+
+SWITCH = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+SWITCHED = (
+    b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\nX-Request-Id: theirs\r\n"
+    b'RateLimit: "tenant-10m";r=1;t=4\r\nX-RateLimit-Remaining: 3\r\nX-RateLimit-Reset: 9\r\n\r\nend'
+)
+
+
+async def test_the_head_of_a_switch_has_what_every_answer_has(start: Start, upstream: Upstream) -> None:
+    """Each field once, and both sides' limits in one list that can be read."""
+    headers = HeaderSettings(proxy_status="always", server_timing=True)
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, headers=headers)
+
+    async def switch(_request: Received, socket: Socket) -> None:
+        await socket.send(SWITCHED)
+        socket.writer.close()
+
+    upstream.script = switch
+    head = (await gateway.raw(SWITCH, until=b"end")).decode()
+    [record] = await gateway.records.wait(1)
+    lines = head.partition("\r\n\r\n")[0].split("\r\n")[1:]
+    told = [line for line in lines if not line.startswith("Server-Timing: gw;dur=")]
+    assert len(lines) == len(told) + 1
+    assert sorted(told) == [
+        "Connection: Upgrade",
+        "Proxy-Status: gw-test; received-status=101",
+        'RateLimit-Policy: "tenant-10m";q=500;w=600',
+        'RateLimit: "tenant-10m";r=499;t=600',
+        'RateLimit: "up-tenant-10m";r=1;t=4',
+        "Upgrade: x",
+        "X-RateLimit-Remaining: 3",
+        "X-RateLimit-Reset: 9",
+        f"X-Request-Id: {record.request_id}",
+    ]
+    assert (record.upstream_limit_remaining, record.upstream_limit_reset_s) == (1, 4)
 
 
 async def test_a_tunnel_holds_its_slot_until_it_ends(start: Start, echo: Server) -> None:

@@ -12,7 +12,6 @@ from gateway.core.ask import Ask
 from gateway.core.decision import decide
 from gateway.core.headers import (
     FieldWriter,
-    LimitState,
     retry_after_s,
     seconds_to_more,
     surely_refused_us,
@@ -60,9 +59,10 @@ def test_fields_parse_as_structured_fields(pairs: list[tuple[Limit, Verdict]]) -
     charges = [Charge(limit, "k", 1) for limit, _ in pairs]
     decision = Decision(True, tuple(v for _, v in pairs), 0)
     lines = parse(WRITER.lines(Ask(charges), decision.verdicts))
-    legacy = tightest(visible(charges, decision))
-    assert lines["X-RateLimit-Remaining"] == str(legacy.verdict.remaining)
-    assert (lines["X-RateLimit-Limit"], lines["X-RateLimit-Reset"]) == (str(legacy.limit.quota), str(legacy.more_s))
+    legacy, v = pairs[tightest(Ask(charges).kind, decision.verdicts)]
+    reset_s = seconds_to_more(legacy, v) if v.admitted else retry_after_s(charges, decision)
+    told = (lines["X-RateLimit-Limit"], lines["X-RateLimit-Remaining"], lines["X-RateLimit-Reset"])
+    assert told == (str(legacy.quota), str(v.remaining), str(reset_s))
     policy = http_sf.parse(lines["RateLimit-Policy"].encode(), tltype="list")
     state = http_sf.parse(lines["RateLimit"].encode(), tltype="list")
     assert [item[0] for item in policy] == [item[0] for item in state] == [limit.name for limit, _ in pairs]
@@ -161,9 +161,29 @@ def test_retry_after_is_the_longest_wait_of_all_violated_limits() -> None:
     assert retry_after_s(charges, Decision(True, (verdict(), verdict(), verdict()), 0)) == 1
 
 
-def test_tightest_is_least_remaining_then_longest_window() -> None:
-    tie = [LimitState(BUCKET, verdict(3), 1), LimitState(WINDOW, verdict(3), 1), LimitState(BUCKET, verdict(4), 1)]
-    assert tightest(tie).limit is WINDOW
+LATER = verdict(0, admitted=False, retry_us=9_000_000)
+SOON = verdict(0, admitted=False, retry_us=2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([(BUCKET, verdict(4)), (BUCKET, verdict(3))], 1),
+        ([(BUCKET, verdict(3)), (WINDOW, verdict(3)), (BUCKET, verdict(4))], 1),  # as much: the longer window
+        ([(SLOTS, verdict(0)), (WINDOW, verdict(400))], 1),  # the last slot is this call's own
+        ([(SLOTS, verdict(3)), (SLOTS, verdict(2))], 1),
+        ([(SHADOW, LATER), (WINDOW, verdict(1)), (BUCKET, verdict(2))], 0),
+        ([(SHADOW, verdict(1))], -1),
+        ([(WINDOW, SOON), (BUCKET, LATER)], 1),  # refused: the longest wait
+        ([(WINDOW, verdict(0)), (BUCKET, verdict(3, admitted=False, retry_us=9_000_000))], 1),
+        ([(WINDOW, verdict(1)), (SLOTS, verdict(0, admitted=False, retry_us=1_000_000))], 1),
+        ([(SLOTS, verdict(0, admitted=False, retry_us=1_000_000)), (BUCKET, SOON)], 1),
+    ],
+)
+def test_one_limit_stands_for_all(asked: list[tuple[Limit, Verdict]], told: int) -> None:
+    """Counted among the enforced ones."""
+    kind = Ask([Charge(limit, str(at), 1) for at, (limit, _) in enumerate(asked)]).kind
+    assert tightest(kind, [answer for _, answer in asked]) == told
 
 
 def test_field_families_are_a_choice() -> None:
@@ -176,7 +196,10 @@ def test_field_families_are_a_choice() -> None:
         "X-RateLimit-Reset",
     }
     assert set(parse(WRITER.lines(asked, answers, hide_legacy=True))) == {"RateLimit", "RateLimit-Policy"}
+    assert WRITER.nothing_left(7, 1_800_000_000.5) == (("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "7"))
     epoch = FieldWriter(draft=False, legacy=True, epoch_reset=True)
+    assert epoch.nothing_left(7, 1_800_000_000.5)[1] == ("X-RateLimit-Reset", "1800000008")
+    assert FieldWriter(draft=True, legacy=False, epoch_reset=True).nothing_left(7, 0.0) == ()
     assert parse(epoch.lines(asked, answers, epoch_s=1_800_000_000))["X-RateLimit-Reset"] == "1800000007"
 
 

@@ -30,6 +30,7 @@ RARE: dict[str, Any] = {
     "attempts": [{"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 1.5, "wait_ms": 1000}],
     "upstream_retry_after_s": 30,
     "upstream_limit_remaining": 0,
+    "upstream_limit_reset_s": 30,
     "error_class": "server_error",
     "error_detail": "the upstream says 503",
     "store_error": "timeout",

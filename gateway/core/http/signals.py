@@ -42,11 +42,14 @@ NOTHING = Asked()
 
 _X_RESET = frozenset({b"x-ratelimit-reset", b"x-rate-limit-reset", b"x-ratelimit-reset-after"})
 _X_REMAINING = frozenset({b"x-ratelimit-remaining", b"x-rate-limit-remaining"})
-_FAMILY = {
+_FAMILY: dict[bytes, Honor] = {
     b"retry-after": Honor.RETRY_AFTER,
     **dict.fromkeys((b"ratelimit", b"ratelimit-policy", b"ratelimit-remaining", b"ratelimit-reset"), Honor.RATELIMIT),
     **dict.fromkeys(_X_RESET | _X_REMAINING, Honor.X_RATELIMIT),
 }
+
+COUNTING = frozenset({name for name, family in _FAMILY.items() if family is not Honor.RETRY_AFTER})
+"""Fields, in lower case, that say what is left or until when."""
 
 _Said = dict[bytes, list[str]]
 

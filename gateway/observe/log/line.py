@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.core.ask import Ask
+from gateway.core.headers import tightest
 from gateway.core.limits import Decision, Limit, Mode, Verdict
 from gateway.observe.log.text import redact_query, without_userinfo
 from gateway.record import CallRecord
@@ -153,7 +154,7 @@ def _add_limits(line: Line, record: CallRecord, decision: Decision) -> None:
 
 
 def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
-    """Tightest is what has least remaining, then the longer window."""
+    """Also what is left of the tightest enforced one, which is that of `X-RateLimit-*`."""
     line: Line = {}
     ask = record.ask
     texts = [
@@ -161,19 +162,12 @@ def _limits(record: CallRecord, verdicts: Sequence[Verdict]) -> Line:
         for start, (admitted, remaining, full_us, _, _) in zip(_starts(ask, record.costs), verdicts, strict=True)
     ]
     line["limits"] = orjson.Fragment(f"[{','.join(texts)}]")
-    least, tight = -1, None
-    for position, _ in ask.kind.near_at:
-        remaining = verdicts[position][1]
-        if least < 0 or remaining < least or (remaining == least and _longer(ask, position, tight)):
-            least, tight = remaining, position
-    if tight is not None:
-        line["limit_remaining"] = least
-        line["limit_reset_s"] = verdicts[tight][2] // 1000 / 1e3
+    tight = tightest(ask.kind, verdicts)
+    if tight >= 0:
+        _, remaining, full_us, _, _ = verdicts[ask.kind.enforced[tight][0]]
+        line["limit_remaining"] = remaining
+        line["limit_reset_s"] = full_us // 1000 / 1e3
     return line
-
-
-def _longer(ask: Ask, position: int, other: int | None) -> bool:
-    return other is not None and ask.charges[position].limit.window_us > ask.charges[other].limit.window_us
 
 
 def _starts(ask: Ask, costs: Mapping[str, int] | None) -> Sequence[tuple[str, str]]:
@@ -205,10 +199,7 @@ def _add_outcome(line: Line, record: CallRecord) -> None:
         line["attempts"] = record.attempts
     if record.upstream_status:
         line["upstream_status"] = record.upstream_status
-    if record.upstream_retry_after_s:
-        line["upstream_retry_after_s"] = record.upstream_retry_after_s
-    if record.upstream_limit_remaining is not None:
-        line["upstream_limit_remaining"] = record.upstream_limit_remaining
+        _add_what_upstream_says(line, record)
     if record.error_class:
         line["error_class"] = record.error_class
     if record.error_detail:
@@ -219,3 +210,13 @@ def _add_outcome(line: Line, record: CallRecord) -> None:
         line["problem_code"] = record.code
     if record.aborted_by:
         line["aborted_by"] = record.aborted_by
+
+
+def _add_what_upstream_says(line: Line, record: CallRecord) -> None:
+    """About its own limits."""
+    if record.upstream_retry_after_s:
+        line["upstream_retry_after_s"] = record.upstream_retry_after_s
+    if record.upstream_limit_remaining is not None:
+        line["upstream_limit_remaining"] = record.upstream_limit_remaining
+    if record.upstream_limit_reset_s:
+        line["upstream_limit_reset_s"] = record.upstream_limit_reset_s

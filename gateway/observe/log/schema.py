@@ -146,7 +146,13 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "integer",
         "gateway.upstream_limit_remaining",
         "gateway.upstream_limit_remaining",
-        "Its `X-RateLimit-Remaining`.",
+        "What is left by its own rate-limit fields, the least that they name.",
+    ),
+    "upstream_limit_reset_s": Field(
+        "integer",
+        "gateway.upstream_limit_reset_s",
+        "gateway.upstream_limit_reset_s",
+        "Seconds until more is, as they say.",
     ),
     "error_class": Field(
         "string",
