@@ -50,12 +50,13 @@ class Kind:
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     enforced     (position, limit, whether it can be the tightest) of each of them: slots cannot, beside others
     shadows      whether limits are among them that never refuse
-    shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time
+    shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time;
+                 `sentences` for whoever refuses: each limit's own
     """
 
     __slots__ = (
-        "alike", "answers", "by_calendar", "enforced", "limits", "names", "near_at", "said", "shadows", "shown",
-        "takes_slots", "verdicts",
+        "alike", "answers", "by_calendar", "enforced", "limits", "names", "near_at", "said", "sentences", "shadows",
+        "shown", "takes_slots", "verdicts",
     )  # fmt: skip
 
     def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
@@ -78,6 +79,7 @@ class Kind:
         self.shadows = any(limit.mode is Mode.SHADOW for limit in limits)
         self.shown: Any = None
         self.said: Any = None
+        self.sentences: Any = None
 
 
 _kind = lru_cache(maxsize=4_096)(Kind)

@@ -128,14 +128,23 @@ def violated(charges: Sequence[Charge], decision: Decision) -> list[Limit]:
 
 def used_up_sentence(limit: Limit) -> str:
     """A sentence for the problem's `detail`: numbers of the policy, nothing of the request."""
+    return f"Limit {limit.name} ({_numbers(limit)}) is used up."
+
+
+def too_little_sentence(limit: Limit) -> str:
+    """The same where something is left."""
+    return f"Limit {limit.name} ({_numbers(limit)}) has less left than this call costs."
+
+
+def _numbers(limit: Limit) -> str:
     if limit.algorithm is Algorithm.CONCURRENCY:
-        return f"Limit {limit.name} ({limit.quota} at once) is used up."
+        return f"{limit.quota} at once"
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
         rate, per_us = limit.said
-        return f"Limit {limit.name} ({rate} per {per_us / SECOND_US:g} s, burst {limit.quota}) is used up."
+        return f"{rate} per {per_us / SECOND_US:g} s, burst {limit.quota}"
     if limit.calendar is not None:
-        return f"Limit {limit.name} ({limit.quota} per {limit.calendar.unit}, {limit.calendar.zone}) is used up."
-    return f"Limit {limit.name} ({limit.quota} per {limit.window_us / SECOND_US:g} s) is used up."
+        return f"{limit.quota} per {limit.calendar.unit}, {limit.calendar.zone}"
+    return f"{limit.quota} per {limit.window_us / SECOND_US:g} s"
 
 
 def as_of(limit: Limit, now_us: int) -> Limit:

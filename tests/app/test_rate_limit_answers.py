@@ -112,6 +112,18 @@ async def test_a_reset_that_is_a_point_in_time_is_not_too_early(start: Start, up
     assert fields["X-RateLimit-Reset"] == str(1_800_000_001 + 600)
 
 
+async def test_who_asks_for_more_than_is_left_is_told_so(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream).replace("window: 10m", "window: 1h"))
+    await call(gateway, "X-Tenant-Id: acme")
+    _, fields, body = await call(gateway, "X-Tenant-Id: acme", method="POST", path="/batch")
+    assert (fields["RateLimit"].split(";")[1], fields["X-RateLimit-Remaining"]) == ("r=2", "2")
+    assert json.loads(body)["detail"] == "Limit tenant-10m (3 per 3600 s) has less left than this call costs."
+    for _ in range(3):
+        status, _, body = await call(gateway, "X-Tenant-Id: acme")
+    assert status == 429
+    assert json.loads(body)["detail"] == "Limit tenant-10m (3 per 3600 s) is used up."
+
+
 async def test_a_missing_key_part_is_skipped_anonymous_or_rejected(start: Start, upstream: Upstream) -> None:
     gateway = await start(policies(upstream))
     status, fields, _ = await call(gateway)  # anonymous tenant, connection limit skipped
