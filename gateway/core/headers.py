@@ -74,8 +74,9 @@ def tightest(kind: Kind, verdicts: Sequence[Verdict]) -> int:
     For a refused call the one that lets it wait longest. Else the one with least left, then the longer window. Slots
     are not measured against others: they come back with calls, not with time, and most often this very call has one.
     """
-    found, least, longest_us = -1, 0, 0
-    for index, (at, limit, counts) in enumerate(kind.enforced):
+    found, least, longest_us, index = -1, 0, 0, -1
+    for at, limit, counts in kind.enforced:
+        index += 1
         admitted, remaining, _, _, _ = verdicts[at]
         if not admitted:
             return max(range(len(kind.enforced)), key=lambda one: _waits(kind, verdicts, one))
@@ -176,21 +177,25 @@ class FieldWriter:
         policy_line, shown = known or self._remember(ask, now_us)
         if not shown:
             return b""
-        items, waits = [], []
-        for position, start, limit in shown:
+        items = []
+        refused, least, longest_us, tight, tight_s = False, -1, 0, shown[0][2], 1
+        for position, start, limit, counts in shown:  # as `tightest` does; nothing here is called twice
             verdict = verdicts[position]
+            admitted, remaining, _, _, _ = verdict
             more_s = seconds_to_more(limit, verdict)
-            waits.append(more_s)
-            items.append(f"{start}{verdict[1]};t={more_s}")
+            items.append(f"{start}{remaining};t={more_s}")
+            if not admitted:
+                refused = True
+            if counts and (least < 0 or remaining < least or (remaining == least and limit.window_us > longest_us)):
+                least, longest_us, tight, tight_s = remaining, limit.window_us, limit, more_s
         text = f"{policy_line}RateLimit: {', '.join(items)}\r\n" if self.draft else ""
         if self.legacy and not hide_legacy:
-            at = tightest(ask.kind, verdicts)
-            position, _, limit = shown[at]
-            admitted, remaining, _, _, _ = verdicts[position]
-            reset = (waits[at] if admitted else wait_s(limit, verdicts[position])) + epoch_s
+            if refused:
+                position, _, tight, _ = shown[tightest(ask.kind, verdicts)]
+                least, tight_s = verdicts[position].remaining, wait_s(tight, verdicts[position])
+            reset = tight_s + epoch_s
             text += (
-                f"X-RateLimit-Limit: {limit.quota}\r\nX-RateLimit-Remaining: {remaining}\r\n"
-                f"X-RateLimit-Reset: {reset}\r\n"
+                f"X-RateLimit-Limit: {tight.quota}\r\nX-RateLimit-Remaining: {least}\r\nX-RateLimit-Reset: {reset}\r\n"
             )
         return text.encode("ascii")
 
@@ -204,14 +209,15 @@ class FieldWriter:
         reset = for_s + (ceil(now_s) if self.epoch_reset else 0)
         return ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", str(reset))
 
-    def _remember(self, ask: Ask, now_us: int) -> tuple[str, Sequence[tuple[int, str, Limit]]]:
-        """What is the same for all answers to calls that ask this: the policy line; position and item start of each.
+    def _remember(self, ask: Ask, now_us: int) -> tuple[str, Sequence[tuple[int, str, Limit, bool]]]:
+        """What is the same for all answers to calls that ask this: the policy line; position and item start of each,
+        and whether it can be the tightest.
 
         With a window by the calendar it is not remembered: the next may be longer.
         """
-        limits = [(at, as_of(limit, now_us)) for at, limit, _ in ask.kind.enforced]
-        line = f"RateLimit-Policy: {', '.join(policy_item(limit) for _, limit in limits)}\r\n"
-        known = (line, [(at, f'"{limit.name}";r=', limit) for at, limit in limits])
+        limits = [(at, as_of(limit, now_us), counts) for at, limit, counts in ask.kind.enforced]
+        line = f"RateLimit-Policy: {', '.join(policy_item(limit) for _, limit, _ in limits)}\r\n"
+        known = (line, [(at, f'"{limit.name}";r=', limit, counts) for at, limit, counts in limits])
         if not ask.kind.by_calendar:
             ask.kind.shown = known
         return known

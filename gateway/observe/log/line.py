@@ -199,24 +199,24 @@ def _add_outcome(line: Line, record: CallRecord) -> None:
         line["attempts"] = record.attempts
     if record.upstream_status:
         line["upstream_status"] = record.upstream_status
-        _add_what_upstream_says(line, record)
-    if record.error_class:
-        line["error_class"] = record.error_class
-    if record.error_detail:
-        line["error_detail"] = record.error_detail
-        if record.store_error:  # which has a detail
-            line["store_error"] = record.store_error
-    if record.code:
-        line["problem_code"] = record.code
-    if record.aborted_by:
-        line["aborted_by"] = record.aborted_by
-
-
-def _add_what_upstream_says(line: Line, record: CallRecord) -> None:
-    """About its own limits."""
     if record.upstream_retry_after_s:
         line["upstream_retry_after_s"] = record.upstream_retry_after_s
     if record.upstream_limit_remaining is not None:
         line["upstream_limit_remaining"] = record.upstream_limit_remaining
     if record.upstream_limit_reset_s:
         line["upstream_limit_reset_s"] = record.upstream_limit_reset_s
+    if record.error_class or record.error_detail:
+        _add_error(line, record)
+    if record.code:
+        line["problem_code"] = record.code
+    if record.aborted_by:
+        line["aborted_by"] = record.aborted_by
+
+
+def _add_error(line: Line, record: CallRecord) -> None:
+    if record.error_class:
+        line["error_class"] = record.error_class
+    if record.error_detail:
+        line["error_detail"] = record.error_detail
+        if record.store_error:  # which has a detail
+            line["store_error"] = record.store_error
