@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import Any, Protocol
@@ -130,7 +131,7 @@ class Reload:
         await self._reload("watch", quiet=True)
         while True:
             await happens_within(self._asked, LOOK_S if before == seen else LOOK_AGAIN_S)
-            now = await self._stamp(sources)
+            now = await self._stamp(sources, before)
             if self._asked.is_set():
                 self._asked.clear()
                 seen = now
@@ -144,8 +145,10 @@ class Reload:
             restless = restless + 1 if now not in (seen, before) else 0
             before = now
 
-    async def _stamp(self, sources: Sources) -> Stamp:
-        return await asyncio.to_thread(sources.stamp, self._worker.settings, self._worker.policies)
+    async def _stamp(self, sources: Sources, before: Stamp = ()) -> Stamp:
+        with suppress(RuntimeError):  # a host that has no thread to give must not end the watch
+            return await asyncio.to_thread(sources.stamp, self._worker.settings, self._worker.policies)
+        return before
 
     async def _reload_asked(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return (await self._reload(str(asked["why"])))._asdict()

@@ -1,7 +1,16 @@
 """When a reload that failed is tried again, and what of it is told."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, Never
+
+import pytest
+
 from gateway.reload.again import FIRST_S, MOST_S, Again
 from gateway.reload.edition import Outcome
+from gateway.reload.transaction import Reload
+from gateway.siblings import Siblings
+from tests.fakes.waiting import eventually
 
 
 def outcome(result: str, *codes: str, detail: str = "") -> Outcome:
@@ -41,3 +50,23 @@ def test_what_is_told_that_nobody_asked_for() -> None:
     assert not any(one.is_news_after(one._replace(at="later", took_ms=9)) for one in (FAILED, WRONG, UNREADABLE))
     assert WRONG.is_news_after(UNREADABLE)
     assert FAILED.is_news_after(FAILED._replace(detail="worker 1: no answer"))
+
+
+async def test_a_host_that_has_no_thread_to_give_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read in threads. Once there are some again, edits are seen as ever."""
+    tried: list[object] = []
+
+    async def none(work: object, *_: object) -> Never:
+        tried.append(work)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(asyncio, "to_thread", none)
+    sources: Any = SimpleNamespace(stamp="look", read="read", began=None)
+    worker: Any = SimpleNamespace(
+        settings=None, policies=SimpleNamespace(version="v1", files=()), reloaded=lambda _outcome: None
+    )
+    reload = Reload(worker, Siblings(0), sources, None)
+    reload.start()
+    await eventually(lambda: tried.count("look") >= 3)
+    assert "read" in tried
+    await reload.close()

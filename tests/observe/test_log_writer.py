@@ -102,6 +102,24 @@ def test_one_writer_a_destination(tmp_path: Path) -> None:
     assert writer_for(str(tmp_path / "a")) is not writer_for(str(tmp_path / "b"))
 
 
+async def test_a_host_without_a_thread_to_give_costs_lines_until_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "log"
+    writer = LineWriter(str(path), described)
+    with monkeypatch.context() as host:
+        host.setattr(threading.Thread, "start", none)
+        writer.write(b"one\n")
+        writer.close()
+        assert writer.dropped == 1
+    writer.write(b"two\n")
+    writer.close()
+    assert path.read_bytes() == b'two\n{"dropped":1}\n'
+
+
 def test_a_directory_that_is_missing_costs_lines_until_it_is_there(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "log"
     writer = LineWriter(str(path), described)

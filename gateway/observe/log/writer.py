@@ -83,11 +83,11 @@ class LineWriter:
             return
         if self._thread is None and not _in_loop():
             self._put(lines, patient=False)
-        elif self._handed_bytes - self._done_bytes > HELD_BYTES:
+        elif self._handed_bytes - self._done_bytes > HELD_BYTES or not self._has_thread():
             self._lose(len(lines))
         else:
             self._handed_bytes += size
-            self._hand_over(lines)
+            self._work.put(lines)
 
     def reopen(self) -> None:
         """Open a file anew before the next line: it has been rotated away."""
@@ -111,19 +111,21 @@ class LineWriter:
         except RuntimeError:
             self.flush()
 
-    def _hand_over(self, lines: list[bytes]) -> None:
+    def _has_thread(self) -> bool:
+        """False: the host has none to give."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._keep_writing, name="log writer", daemon=True)
-            self._thread.start()
-        self._work.put(lines)
+            thread = threading.Thread(target=self._keep_writing, name="log writer", daemon=True)
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+        return self._thread is not None
 
     # -- the writing side
 
     def _keep_writing(self) -> None:
         while (lines := self._work.get()) is not None:
-            size = sum(map(len, lines))
             self._put(lines)
-            self._done_bytes += size
+            self._done_bytes += sum(map(len, lines))
 
     def _put(self, lines: list[bytes], *, patient: bool = True) -> None:
         """Write whole lines, or count them as lost."""
