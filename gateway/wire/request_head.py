@@ -162,10 +162,11 @@ class RequestHeadParser:
         border = head.find(b"\r\n") - _VERSION_BYTES
         block = self._blocks.young.get(head[border:])
         if block is not None:
-            known = block.heads.get(head[:border])
+            line = head[:border]
+            known = block.heads.get(line)
             if known is not None:
                 return known, block.ids
-            return self._new_head(head, border, block), block.ids
+            return self._new_head(head, line, block), block.ids
         return self._read_apart(head, border)
 
     def forget(self) -> None:
@@ -184,8 +185,9 @@ class RequestHeadParser:
             block = self._block(text, whole, ids)
             if len(text) <= MEMO_BLOCK_BYTES and (text is whole or not block.says_ids):
                 self._remember(text, block)
-        known = block.heads.get(head[:border])
-        return known or self._new_head(head, border, block), block.ids if block.says_ids else ids
+        line = head[:border]
+        known = block.heads.get(line)
+        return known or self._new_head(head, line, block), block.ids if block.says_ids else ids
 
     def _remember(self, text: bytes, block: FieldBlock) -> None:
         """From the second time on: a crowd of callers that come once takes no memory."""
@@ -203,19 +205,18 @@ class RequestHeadParser:
             return _block(self._parser.parse(b"GET / " + whole), block.http10)
         return block
 
-    def _new_head(self, head: bytes, border: int, block: FieldBlock) -> RequestHead:
+    def _new_head(self, head: bytes, line: bytes, block: FieldBlock) -> RequestHead:
         method, target = check_line(head)
         if method in ("OPTIONS", "TRACE") and "Max-Forwards" in block.headers:
             block = _one_hop_less(block)
         new = RequestHead(method, checked_target(method, target, block), block)
-        if border <= MEMO_LINE_BYTES and block.grow is not _weightless:
-            line = head[:border]
-            if self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
-                if not block.heads or len(block.heads) >= MEMO_LINES:
-                    block.heads = {}
-                block.heads[line] = new
-                new.remembered = {}
-                block.grow(_LINE_WEIGHT)
+        kept = len(line) <= MEMO_LINE_BYTES and block.grow is not _weightless
+        if kept and self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
+            if not block.heads or len(block.heads) >= MEMO_LINES:
+                block.heads = {}
+            block.heads[line] = new
+            new.remembered = {}
+            block.grow(_LINE_WEIGHT)
         return new
 
 

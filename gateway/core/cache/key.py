@@ -15,7 +15,7 @@ from gateway.core.cache.rules import Cache, storable
 from gateway.core.http.fields import ADDRESS_FIELDS, connection_named, lower
 from gateway.core.http.framing import Fields
 from gateway.core.policy import PathPattern
-from gateway.core.routing.ambiguity import ODD
+from gateway.core.routing.ambiguity import odd
 from gateway.core.routing.match import match_path
 
 NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
@@ -64,7 +64,7 @@ def reads(cache: Cache, head: Any, rest: str) -> bool:
 
 def covers(cache: Cache, method: str, rest: str) -> bool:
     """Whether the policy names such calls. Paths that can be read in more than one way it never does."""
-    if method not in cache.methods or ODD.search(rest):
+    if method not in cache.methods or odd(rest):
         return False
     segments = rest.split("/")
     return any(match_path(PathPattern(None, one), rest, segments) is not None for one in cache.paths)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
-from gateway.core.routing.ambiguity import ODD, ambiguous, dearest, leaves
+from gateway.core.routing.ambiguity import ambiguous, dearest, leaves, odd
 from gateway.core.routing.match import find_operation, find_route
 
 _PER_HOP = frozenset({"OPTIONS", "TRACE"})
@@ -58,15 +58,15 @@ def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Ref
     route, parameters = found
     if method in _PER_HOP and (unwelcome := _not_onward(method, route, head.headers)) is not None:
         return unwelcome
-    odd = ODD.search(path) is not None
-    if odd and leaves(route, path):
+    unclear = odd(path)
+    if unclear and leaves(route, path):
         return Refusal(BAD_REQUESTS[400], "The path leads out of its route.")
-    if odd and ambiguous(policies, found, method, host, path, headers):
+    if unclear and ambiguous(policies, found, method, host, path, headers):
         return Refusal(BAD_REQUESTS[400], "The path can also be read as another route's, or as another caller's.")
     rest = path.removeprefix(route.strip_prefix) if route.strip_prefix else path
     rest = rest if rest.startswith("/") or rest == "*" else "/" + rest
     operation = find_operation(route, method, rest, headers) if route.operations else None
-    if odd and route.operations:
+    if unclear and route.operations:
         operation = dearest(route, operation, method, rest, headers)
     target = f"{route.upstream.base_path}{rest}{question}{query}" if rest != "*" else "*"
     return Resolved(route, operation, target, parameters, query, rest)

@@ -6,7 +6,7 @@ from multidict import CIMultiDict
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
-from gateway.core.routing.ambiguity import MAX_ODD_SEGMENTS, ODD, ambiguous, dearest, leaves, said_twice
+from gateway.core.routing.ambiguity import MAX_ODD_SEGMENTS, ambiguous, dearest, leaves, odd, said_twice
 from gateway.core.routing.match import find_route
 from gateway.core.upstream import Upstream
 
@@ -31,7 +31,7 @@ def doubted(path: str, *routes: Route) -> bool:
     policies = PolicySet("0", routes, {}, {}, {})
     found = find_route(policies, "GET", "", path, {})
     assert found is not None, path
-    return ODD.search(path) is not None and ambiguous(policies, found, "GET", "", path, {})
+    return odd(path) and ambiguous(policies, found, "GET", "", path, {})
 
 
 @pytest.mark.parametrize(
