@@ -137,7 +137,11 @@ class Findings:
         return replace(item, message=message, excerpt=excerpt, caret=shown_col(line, excerpt, item.col))
 
 
-def quoted(value: object, most: int = 60) -> str:
+LONGEST_SHOWN = 60
+"""Characters of a value in a message; what is longer is no word that somebody mistyped."""
+
+
+def quoted(value: object, most: int = LONGEST_SHOWN) -> str:
     """A value as it may stand in a message: quoted, on one line, bounded."""
     text = str(value) if isinstance(value, str) else repr(value)
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text

@@ -20,6 +20,10 @@ BAD = {
         "p.yaml:9:12: route 'r' is already defined at p.yaml:8 [duplicate-name]",
         "p.yaml:9:86: retry policy 'nix' is not defined [undefined-name]",
     ),
+    "a long text for a prefix": (
+        a_route(f"name: r, {ON}, match: {{path_prefix: {'x' * 80}}}"),
+        f"p.yaml:8:73: the path '{'x' * 60}…' does not begin with / [bad-path]",
+    ),
     "equally specific routes": (
         a_route(f"name: a, {ON}, match: {{path: '/x/{{id}}'}}", f"name: b, {ON}, match: {{path: '/x/{{no}}'}}"),
         "p.yaml:9:52: route 'b' and route 'a' (p.yaml:8) match the same calls (make one of them more specific) [ambiguous-route]",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from gateway.policy.findings import quoted
+from gateway.policy.findings import LONGEST_SHOWN, quoted
 from gateway.policy.models.scalars import Unfit, expect_text, text_schema
 
 _PATH = re.compile(r"/[!$&'()*+,;=:@A-Za-z0-9._~%/{}-]*").fullmatch
@@ -27,7 +27,7 @@ def parse_path(value: object) -> str:
 def _how_to_begin(text: str) -> str:
     if _LOOKS_LIKE_REGEX(text):
         return f"no regular expression: {_SEGMENTS}"
-    return f"write /{text}" if _PATH(f"/{text}") else ""
+    return f"write /{text}" if len(text) <= LONGEST_SHOWN and _PATH(f"/{text}") else ""
 
 
 def parse_prefix(value: object) -> str:
