@@ -12,6 +12,7 @@ from gateway.policy.findings import Findings, Where
 from gateway.policy.models.settings import Listener, SettingsFile
 from gateway.policy.nodes import Node, resolve
 from gateway.policy.secret import is_reference
+from gateway.policy.variables import place_of
 from gateway.policy.words import did_you_mean
 
 PREFIX = "GATEWAY_"
@@ -32,7 +33,7 @@ def overlay_environment(root: Node, env: Mapping[str, str], findings: Findings) 
     for name in sorted(env):
         if not name.startswith(PREFIX):
             continue
-        where = Where(f"environment variable {name}")
+        where = Where(place_of(name, env))
         if name in known:
             _put(root, known[name], _leaf(env[name], known[name], where))
         elif name.removesuffix("_FILE") in (_variable(path) for path in _SECRETS):

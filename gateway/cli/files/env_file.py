@@ -3,35 +3,39 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway.policy.variables import Variables
+
 
 class BadEnvFile(Exception):
     """The text is `file:line: what is wrong`."""
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """Blank lines and lines that start with `#` are skipped; one pair of quotes around a value is removed; nothing is
-    expanded. Raises BadEnvFile, also when the file cannot be read."""
+def environment(process: Mapping[str, str], env_file: Path | None) -> Variables:
+    """The process environment over the file's; without a file named, `./.env` if there is one. Raises BadEnvFile."""
+    path = env_file or _found(Path(".env"))
+    entries = _entries(path) if path else {}
+    values = {name: value for name, (value, _) in entries.items()}
+    return Variables(process, values, {name: f"{path}:{number}" for name, (_, number) in entries.items()})
+
+
+def _entries(path: Path) -> dict[str, tuple[str, int]]:
+    """The values with their lines. Blank lines and lines that start with `#` are skipped; one pair of quotes around a
+    value is removed; nothing is expanded. Raises BadEnvFile, also when the file cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise BadEnvFile(f"{path}: cannot read: {reason}") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    found: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         name, equals, value = stripped.removeprefix("export ").partition("=")
         if not equals or not name.strip().isidentifier():
             raise BadEnvFile(f"{path}:{number}: expected NAME=value")
-        found[name.strip()] = _unquoted(value.strip())
+        found[name.strip()] = _unquoted(value.strip()), number
     return found
-
-
-def environment(process: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
-    """The process environment over the file's; without a file named, `./.env` if there is one."""
-    path = env_file or _found(Path(".env"))
-    return {**(read_env_file(path) if path else {}), **process}
 
 
 def _found(path: Path) -> Path | None:
