@@ -18,6 +18,7 @@ from gateway.upstream.pool import Pool
 from gateway.wire.body import BodyFailed
 from gateway.wire.response_head import ResponseHead
 
+TOO_LATE = 408
 _NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length"}  # a 1xx has no body (RFC 9110 §15.2), whatever it says
 
 
@@ -93,6 +94,8 @@ async def attempt(
             learn(call, learning, head)
         if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
+        if head.status == TOO_LATE and _heard_nobody(call, exchange, head, upload):
+            raise UpstreamFailed("closed", "it was closing an idle socket (408)", reused=True)
         body = exchange.body
         if body is not None and body.failure is not None and not body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
@@ -105,6 +108,15 @@ async def attempt(
             _blame_caller(upload, failure, pool.upstream.timeouts.total_us)
         raise
     return exchange
+
+
+def _heard_nobody(call: Call, exchange: Exchange, head: ResponseHead, upload: Upload) -> bool:
+    """Whether a 408 is no answer to this request: some servers say it when they close a socket that was idle for long,
+    and it may be on its way when the next request is. What was not read may be sent again (RFC 9110 §15.5.9)."""
+    if not exchange.served or head.keep_alive or upload.task is not None:
+        return False
+    has_key = bool(call.request.head.headers.get("Idempotency-Key"))
+    return (call.route.retry or STALE_SOCKET).repeats(call.record.method, has_key)
 
 
 def _blame_caller(upload: Upload, failure: UpstreamFailed, total_us: int) -> None:

@@ -14,7 +14,7 @@ from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
 from tests.app.conftest import ONE_ROUTE, Running, Start
-from tests.fakes.upstream import OK, Received, Socket, Upstream, answer_ok
+from tests.fakes.upstream import OK, Received, Socket, Upstream, always, answer_ok
 from tests.fakes.waiting import turns
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -51,6 +51,37 @@ async def test_a_broken_answer_on_a_kept_socket_is_not_asked_for_again(
     await gateway.raw(GET, until=b"ok")
     assert (await gateway.raw(GET, until=b"}")).startswith(b"HTTP/1.1 502 ")
     assert len(upstream.received) == 2
+
+
+GOOD_BYE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (GET, b"200"),
+        (GET.replace(b"GET", b"POST"), b"408"),
+        (GET.replace(b"GET", b"PUT").replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nhi"), b"200"),
+    ],
+)
+async def test_what_is_said_to_nobody_on_a_kept_socket(
+    gateway: Running, upstream: Upstream, asked: bytes, status: bytes
+) -> None:
+    """It was idle for too long, says the upstream, while a request is on its way to it."""
+
+    async def then_good_bye(request: Received, _socket: Socket) -> bytes:
+        return GOOD_BYE if request.connection == 0 and len(upstream.received) > 1 else OK
+
+    upstream.script = then_good_bye
+    await gateway.raw(GET, until=b"ok")
+    assert (await gateway.raw(asked, until=b"\r\n\r\n")).startswith(b"HTTP/1.1 %b " % status)
+    assert [one.connection for one in upstream.received] == ([0, 0, 1] if status == b"200" else [0, 0])
+
+
+async def test_a_408_on_a_fresh_socket_is_an_answer(gateway: Running, upstream: Upstream) -> None:
+    upstream.script = always(GOOD_BYE)
+    assert (await gateway.raw(GET, until=b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
+    assert len(upstream.received) == 1
 
 
 async def test_an_early_answer_that_ends_with_the_socket(gateway: Running, upstream: Upstream) -> None:
