@@ -33,18 +33,22 @@ def dereference(text: str, node: Node, env: Mapping[str, str], findings: Finding
         return text
     kind, _, name = text.partition(":")
     found = env.get(name) if kind == "env" else _read(beside(node, name), node, findings)
-    if kind == "env" and not found:
-        findings.error(node.where, MISSING_SECRET, f"environment variable {name} is not set")
+    if kind == "env" and not (found or "").strip():
+        why = "is not set" if found is None else "is empty"
+        findings.error(node.where, MISSING_SECRET, f"environment variable {name} {why}")
     return found.strip() or None if found else None
 
 
 def _read(path: Path, node: Node, findings: Findings) -> str | None:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_SECRET_BYTES).decode()
+            content = file.read(MAX_SECRET_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         findings.error(node.where, MISSING_SECRET, f"the file {path} cannot be read: {reason}")
+        return None
+    if len(content.encode()) > MAX_SECRET_BYTES:
+        findings.error(node.where, MISSING_SECRET, f"the file {path} is larger than {MAX_SECRET_BYTES // 1024} KiB")
         return None
     if not content.strip():
         findings.error(node.where, MISSING_SECRET, f"the file {path} is empty")

@@ -176,6 +176,8 @@ def _admin_token(
     token = dereference(model.admin_token, node, env, findings) if model.admin_token else None
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         findings.error(node.where, "weak-secret", f"the admin token must have at least {MIN_TOKEN_CHARS} characters")
+    elif token is not None and not token.isprintable():  # no request could carry it
+        findings.error(node.where, "weak-secret", "the admin token must be one line of text")
     if admin is not None and not model.admin_token and not is_loopback(admin.host):
         message = f"others can reach {admin}: that needs an admin_token"
         findings.error(root.at("admin").where, "admin-open", message, "admin_token: env:NAME or file:/path")

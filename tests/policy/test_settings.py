@@ -309,6 +309,26 @@ def test_the_token_of_the_admin_listener(load: Load, errors: Errors, directory: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        ("", "environment variable T is empty [missing-secret]"),
+        (" \n", "environment variable T is empty [missing-secret]"),
+        ("correct horse\nbattery staple", "the admin token must be one line of text [weak-secret]"),
+    ],
+)
+def test_a_token_that_nobody_could_show_is_none(errors: Errors, held: str, why: str) -> None:
+    """Least of all does the listener do without."""
+    assert errors("admin_token: env:T\n", {"T": held}) == [f"s.yaml:1:14: {why}"]
+
+
+def test_files_with_secrets_are_text_of_a_sensible_size(load: Load, errors: Errors, directory: Path) -> None:
+    (directory / "token").write_bytes(b"\xef\xbb\xbfcorrect horse battery\r\n")
+    assert load("admin_token: file:token\n").admin_token == "correct horse battery"
+    (directory / "token").write_bytes(b"x" * (64 * 1024 + 1))
+    assert errors("admin_token: file:token\n") == ["s.yaml:1:14: the file token is larger than 64 KiB [missing-secret]"]
+
+
 def test_what_a_reference_leads_to_is_checked_and_not_shown(errors: Errors, directory: Path) -> None:
     (directory / "url").write_text("hunter2\n")
     (directory / "empty").write_text("\n")
