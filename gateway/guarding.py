@@ -123,6 +123,4 @@ def _held_back(call: Call, guard: Guard, standing: Standing) -> Refusal:
         return Refusal(CIRCUIT_OPEN, detail, "breaker", retry_after_s=max(1, whole_seconds(wait_us)))
     wait_us += wait_us * call.gateway.random_bits(SPREAD_BITS) // (10 << SPREAD_BITS)
     detail = f"The upstream {guard.rule.name} asked for a pause."
-    wait_s = max(1, whole_seconds(wait_us))
-    fields = call.gateway.fields.nothing_left(wait_s, call.gateway.wall_clock())
-    return Refusal(PAUSED, detail, "pause", retry_after_s=wait_s, extra_fields=fields)
+    return Refusal(PAUSED, detail, "pause", retry_after_s=max(1, whole_seconds(wait_us)))

@@ -31,11 +31,20 @@ def refuse(call: Call, refusal: Refusal) -> None:
         written = refusal.written = Written(call.gateway, refusal, record.connection)
     body = written.body(refusal, record.request_id)
     date = call.gateway.dates.at(int(call.gateway.wall_clock()))
-    head = written.head(refusal, len(body)) + date + limit_lines(call) + ours(call) + b"\r\n"
+    limits = limit_lines(call) or _until_when(call, refusal)
+    head = written.head(refusal, len(body)) + date + limits + ours(call) + b"\r\n"
     if record.method != "HEAD":
         record.bytes_out = len(body)
         head += body
     request.connection.write(head)
+
+
+def _until_when(call: Call, refusal: Refusal) -> bytes:
+    """Callers who only know the older fields find the wait in them too where limits are not told of: in an upstream's
+    pause, and while decisions are made without the store."""
+    if not (refusal.violated or refusal.source == "pause"):
+        return b""
+    return call.gateway.fields.nothing_left(refusal.retry_after_s, call.gateway.wall_clock())
 
 
 class Written:

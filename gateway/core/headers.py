@@ -199,15 +199,15 @@ class FieldWriter:
             )
         return text.encode("ascii")
 
-    def nothing_left(self, for_s: int, now_s: float) -> tuple[tuple[str, str], ...]:
-        """The legacy fields, (name, value), about a limit of somebody else's: all that is known is when more is there.
+    def nothing_left(self, for_s: int, now_s: float) -> bytes:
+        """Lines of the legacy fields that can be told where nothing is known of a limit but when more is there.
 
         now_s  seconds since 1970
         """
         if not self.legacy:
-            return ()
+            return b""
         reset = for_s + (ceil(now_s) if self.epoch_reset else 0)
-        return ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", str(reset))
+        return b"X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: %d\r\n" % reset
 
     def _remember(self, ask: Ask, now_us: int) -> tuple[str, Sequence[tuple[int, str, Limit, bool]]]:
         """What is the same for all answers to calls that ask this: the policy line; position and item start of each,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,8 @@ async def test_local_counts_here(start: Start, upstream: Upstream, own_redis_ser
     answers = [await gateway.raw(GET) for _ in range(5)]
     assert [status_of(answer) for answer in answers] == [200, 200, 200, 429, 429]
     assert not any(b"\r\nRateLimit" in answer for answer in answers)  # the numbers would be one worker's
+    assert (wait := re.search(rb"\r\nRetry-After: (\d+)\r\n", answers[4]))
+    assert b"\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: %b\r\n" % wait[1] in answers[4]
     assert b"Limit window (3 per 600 s) is used up as far as it can be given without the store." in answers[4]
     assert [record.store for record in await gateway.records.wait(5)] == ["local"] * 5
     assert len(gateway.gateway.leases) == 0
