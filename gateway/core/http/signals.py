@@ -40,6 +40,8 @@ class Asked(NamedTuple):
 
 NOTHING = Asked()
 
+_SLOTS = '"concurrent-requests"'
+"""`qu` of a policy about calls at the same time (draft §3)."""
 _X_RESET = frozenset({b"x-ratelimit-reset", b"x-rate-limit-reset", b"x-ratelimit-reset-after"})
 _X_REMAINING = frozenset({b"x-ratelimit-remaining", b"x-rate-limit-remaining"})
 _FAMILY: dict[bytes, Honor] = {
@@ -69,7 +71,7 @@ def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> As
             said.setdefault(known, []).append(value.decode("latin-1"))
     if not said:
         return NOTHING
-    quotas = [*_quotas(said, now_us)]
+    quotas = [*_quotas(said, now_us, status)]
     counts = [left for left, _ in quotas if left is not None]
     remaining = min(counts, default=None)
     reset_us = max((reset for left, reset in quotas if left == remaining), default=0)
@@ -87,32 +89,32 @@ def _wait(quotas: Collection[_Quota], status: int) -> int:
     return max(used_up, default=0)
 
 
-def _quotas(said: _Said, now_us: int) -> Iterator[_Quota]:
-    """One pair for each quota that the answer mentions."""
-    windows = dict(_windows(said.get(b"ratelimit-policy", ()), now_us))
+def _quotas(said: _Said, now_us: int, status: int) -> Iterator[_Quota]:
+    """One pair for each quota that the answer mentions. How many calls may run at once is none unless it refuses: who
+    reads the answer to a call that had the last slot has given it back."""
+    policies = {name: more for value in said.get(b"ratelimit-policy", ()) for name, more in _items(value)}
+    slots = {name for name, more in policies.items() if more.get("qu") == _SLOTS} if status != TOO_MANY else ()
+    windows = {name: wait_us(more.get("w", ""), now_us) or 0 for name, more in policies.items()}
     for value in said.get(b"ratelimit", ()):
-        yield from _current(value, windows, now_us)
+        yield from _current(value, windows, slots, now_us)
     for remaining, reset in (((b"ratelimit-remaining",), (b"ratelimit-reset",)), (_X_REMAINING, _X_RESET)):
         if any(name in said for name in (*remaining, *reset)):
             left = min((left for name in remaining for left in _counts(said.get(name, ()))), default=None)
             yield left, max((_longest(said.get(name, ()), now_us) for name in reset), default=0)
 
 
-def _windows(values: Collection[str], now_us: int) -> Iterator[tuple[str, int]]:
-    """Each policy's name and window (`w`): more is there after at most that long."""
-    for value in values:
-        for name, parameters in _items(value):
-            yield name, wait_us(parameters.get("w", ""), now_us) or 0
+def _current(value: str, windows: dict[str, int], slots: Collection[str], now_us: int) -> Iterator[_Quota]:
+    """`"name";r=…;t=…` of every quota, or the one dictionary of draft -07: `limit=…, remaining=…, reset=…`.
 
-
-def _current(value: str, windows: dict[str, int], now_us: int) -> Iterator[_Quota]:
-    """`"name";r=…;t=…` of every quota, or the one dictionary of draft -07: `limit=…, remaining=…, reset=…`."""
+    windows  by name: more is there after at most that long
+    slots    names of what does not count
+    """
     dictionary: dict[str, str] = {}
     for name, parameters in _items(value):
         key, equals, number = name.partition("=")
         if equals and not name.startswith('"'):
             dictionary[key.strip().lower()] = number
-        elif "r" in parameters:
+        elif "r" in parameters and name not in slots:
             reset = wait_us(parameters.get("t", ""), now_us)
             yield _count(parameters["r"]), windows.get(name, 0) if reset is None else reset
     if dictionary:

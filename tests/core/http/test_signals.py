@@ -47,6 +47,9 @@ VENDORS = {
     "express-rate-limit, draft 6": (429, ["RateLimit-Policy: 100;w=900", "RateLimit-Limit: 100", "RateLimit-Remaining: 0", "RateLimit-Reset: 57"], 57, 0),
     "express-rate-limit, draft 7": (429, ["RateLimit-Policy: 100;w=900", "RateLimit: limit=100, remaining=0, reset=57"], 57, 0),
     "express-rate-limit, draft 8": (429, ['RateLimit-Policy: "100-in-15min"; q=100; w=900; pk=:MTIz:', 'RateLimit: "100-in-15min"; r=0; t=57'], 57, 0),
+    "this gateway, to the call that has the last slot": (200, ['RateLimit-Policy: "w";q=9;w=60, "s";q=1;qu="concurrent-requests"', 'RateLimit: "w";r=8;t=54, "s";r=0;t=1'], 0, 8),
+    "the same, slots only": (200, ['RateLimit-Policy: "s";q=1;qu="concurrent-requests"', 'RateLimit: "s";r=0;t=1'], 0, None),
+    "the same, refused": (429, ['RateLimit-Policy: "s";q=1;qu="concurrent-requests"', 'RateLimit: "s";r=0;t=1'], 1, 0),
     "epoch milliseconds": (429, ["X-RateLimit-Remaining: 0", f"X-RateLimit-Reset: {NOW_S + 90}250"], 90.25, 0),
     "an epoch as Retry-After": (429, [f"Retry-After: {NOW_S + 60}"], 60, None),
 }  # fmt: skip
