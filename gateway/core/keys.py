@@ -188,13 +188,14 @@ _READERS: Mapping[KeyFrom, Callable[[KeyPart, Mapping[str, str], Mapping[str, st
 
 
 def vouched(part: KeyPart, identity: Identity) -> str | None:
-    """The value of a key part that is read from credentials, None when they do not say it.
+    """The value of a key part that is read from credentials, None when they do not say it, or only blanks.
 
     A token says it under the claim that the part names. The entry of an API key names key parts themselves.
     """
-    if not identity.from_token:
-        return claim_text(identity.claims.get(part.name)) or None
-    return claim_text(identity.claims.get(part.source_name)) or None if part.source is KeyFrom.JWT else None
+    if identity.from_token and part.source is not KeyFrom.JWT:
+        return None
+    text = claim_text(identity.claims.get(part.source_name if identity.from_token else part.name))
+    return text if text and not text.isspace() else None
 
 
 @lru_cache(maxsize=8192)

@@ -23,6 +23,7 @@ _EXPIRED = Denied(Fault.INVALID, "token expired")
 _MALFORMED = Denied(Fault.INVALID, "malformed token")
 _ALGORITHM = Denied(Fault.INVALID, "token's algorithm is not allowed")
 _MISFIT = Denied(Fault.INVALID, "token's algorithm does not fit the key")
+_MANY = Denied(Fault.INVALID, "too many keys may have signed the token")
 _SIGNATURE = Denied(Fault.INVALID, "token's signature is wrong")
 _REASONS: Sequence[tuple[type[Exception], Denied]] = (
     (jwt.ExpiredSignatureError, _EXPIRED),
@@ -96,7 +97,9 @@ class Tokens:
         if not named:
             return UNKNOWN_KEY
         fitting = [key for key in named if algorithm in key.algorithms]
-        return fitting if 0 < len(fitting) <= MAX_CANDIDATES else _MISFIT
+        if len(fitting) > MAX_CANDIDATES:
+            return _MANY
+        return fitting or _MISFIT
 
     def _claims(self, token: str, algorithm: str, keys: Sequence[PublicKey]) -> dict[str, Any] | Denied:
         scheme = self._scheme

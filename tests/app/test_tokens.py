@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from gateway.modules.credentials import renewal
 from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -219,3 +220,20 @@ async def test_no_token_is_an_honest_answer_that_costs_nothing(
     later(first, 100)
     await redis_client.delete(*await redis_client.keys("*token:*lease"))
     assert (await called(first))[0] == 200
+
+
+async def test_a_token_that_has_expired_when_it_comes_is_a_failure_of_its_server(
+    start: Start, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.core.access.tokens.FIRST_WAIT_US", 60_000_000)
+    first, second = await start(policies(authority)), await start(policies(authority))
+    authority.control(mode="hold")
+    waiting = asyncio.create_task(called(first))
+    await eventually(lambda: authority.seen["requests"] == 1, "the server of tokens to be asked")
+    later(first, 3600)
+    authority.control(mode="ok")
+    answers = [await waiting, await called(first), await called(second)]
+    assert {(status, answer["code"]) for status, answer in answers} == {(503, "CREDENTIALS_UNAVAILABLE")}
+    assert authority.seen["requests"] == 1  # no request for every call
+    record = (await first.records.wait(2))[0]
+    assert record.error_detail == "credentials c1: the token had expired when it came"

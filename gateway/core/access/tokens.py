@@ -21,6 +21,7 @@ FIRST_WAIT_US, LONGEST_WAIT_US = SECOND_US, 60 * SECOND_US
 REFUSED_WAIT_US = 60 * SECOND_US
 LONGEST_ASKED_US = 600 * SECOND_US
 _SHOWN = re.compile(r"[!-~]{1,16384}").fullmatch
+_POSTED = re.compile(r"[ -~]{1,16384}").fullmatch  # VSCHAR: RFC 6749 appendix A.17, where it has the blank
 _WORD = re.compile(r"[a-z_]{1,64}").fullmatch
 REFUSED, UNAVAILABLE = "token_refused", "token_unavailable"
 """Classes of the errors of calls for which there is no token: the endpoint says no, or gives no usable answer."""
@@ -74,9 +75,8 @@ def read_answer(status: int, document: Any, retry_after: str = "") -> Token | Fa
     if life_us <= 0:
         return Failure(False, "the answer has no usable expires_in")
     refresh = document.get("refresh_token")
-    return Token(
-        Hidden(access), life_us, Hidden(refresh) if isinstance(refresh, str) and _SHOWN(refresh) else NOTHING_HIDDEN
-    )
+    usable = isinstance(refresh, str) and _POSTED(refresh)
+    return Token(Hidden(access), life_us, Hidden(str(refresh)) if usable else NOTHING_HIDDEN)
 
 
 def _refusal(status: int, error: object) -> Failure:

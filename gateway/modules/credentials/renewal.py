@@ -29,6 +29,7 @@ PUT_AGAIN_S, PUT_LAST_S = 0.25, 30.0
 NEVER_S = float("-inf")
 BUSY = Failure(False, "another worker is still asking the token endpoint")
 NO_STORE = Failure(False, "the store does not answer: a refresh token is not used twice")
+SPENT = Failure(False, "the token had expired when it came")
 BROKEN = Failure(False, "an internal error")
 
 
@@ -240,10 +241,13 @@ class Renewal:
         rotated = self.refresh if self.refresh != self._oauth.refresh_token else NOTHING_HIDDEN
         token = answer._replace(refresh=rotated)
         kept = await self._keep(token, began)
-        self.renewals += 1
-        if kept is not Kept.OVERTAKEN:
-            self._use(token, began)
-        self._around.tell(self.credential, "renewed", {"life_s": token.life_us // 1_000_000})
+        if kept is not Kept.OVERTAKEN and self._around.clock() >= began + serves_us(token.life_us) / 1e6:
+            await self._vault.fail(SPENT, self._failed(SPENT), self._version)
+        else:
+            self.renewals += 1
+            if kept is not Kept.OVERTAKEN:
+                self._use(token, began)
+            self._around.tell(self.credential, "renewed", {"life_s": token.life_us // 1_000_000})
         if rotated and self._vault.shared and kept is Kept.NOT_YET:
             self._around.tell(self.credential, "unkept", {})
             self._unkept = (token, began)

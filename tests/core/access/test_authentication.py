@@ -136,6 +136,8 @@ def test_claims_as_values_of_key_parts(claim: object, text: str | None) -> None:
         (KeyFrom.API_KEY_ENTRY, "", ACME, "acme"),
         (KeyFrom.API_KEY_ENTRY, "", TOKEN, None),
         (KeyFrom.JWT, "e", Identity("s", "k", {"e": ""}, from_token=True), None),
+        (KeyFrom.JWT, "e", Identity("s", "k", {"e": " \u00a0"}, from_token=True), None),
+        (KeyFrom.JWT, "e", Identity("s", "k", {"e": " a"}, from_token=True), " a"),
     ],
 )
 def test_key_parts_that_credentials_vouch_for(

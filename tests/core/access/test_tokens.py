@@ -84,10 +84,16 @@ def test_other_answers(status: int, document: Any, failure: Failure) -> None:
 
 
 def test_an_odd_refresh_token_is_none() -> None:
-    for odd in (1, "a b", "", None):
+    for odd in (1, "a\tb", "\u00fc", "", None):
         answer = read_answer(200, {**GOOD, "refresh_token": odd})
         assert isinstance(answer, Token)
         assert not answer.refresh
+
+
+def test_a_refresh_token_may_have_blanks() -> None:
+    assert read_answer(200, {**GOOD, "refresh_token": " a b~"}) == Token(
+        Hidden("abc"), 3600 * SECOND_US, Hidden(" a b~")
+    )
 
 
 def test_how_long_it_wants_to_be_left_alone() -> None:
