@@ -91,11 +91,17 @@ class Intake:
 
 
 def passed_on(fields: Mapping[str, str]) -> dict[str, str]:
-    """What goes along to services: nothing about the connection or the sender, nothing that looks like ours."""
-    left_out = {name.strip().lower() for name in fields.get("connection", "").split(",")} | _NOT_PASSED
-    lower = {name.lower(): text for name, text in fields.items()}
+    """What goes along to services: nothing about the connection or the sender, nothing that looks like ours.
+
+    A field that stands in several lines is one, as RFC 9110 §5.3 joins them.
+    """
+    whole: dict[str, str] = {}
+    for spelled, text in fields.items():
+        name = spelled.lower()
+        whole[name] = f"{whole[name]}, {text}" if name in whole else text
+    left_out = {name.strip().lower() for name in whole.get("connection", "").split(",")} | _NOT_PASSED
     return {
-        name: _printable(text) for name, text in lower.items() if name not in left_out and not name.startswith(_OURS)
+        name: _printable(text) for name, text in whole.items() if name not in left_out and not name.startswith(_OURS)
     }
 
 
