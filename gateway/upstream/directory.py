@@ -58,11 +58,19 @@ class Upstreams:
         self._now = ready
 
     def pool(self, upstream: Upstream) -> Pool:
-        """The pool of an upstream of the set in use, or of the earlier one that a call under way began with."""
+        """The pool of an upstream of the set in use, or of the earlier one that a call under way began with. Raises
+        OSError when there is none any more, and its TLS files cannot be used."""
         known = self._now.by_identity.get(id(upstream))
         if known is not None:
             return known[1]
-        return self._now.pools.get(upstream) or self._retired[upstream]
+        return self._now.pools.get(upstream) or self._retired.get(upstream) or self._once_more(upstream)
+
+    def _once_more(self, upstream: Upstream) -> Pool:
+        """For a call that had not come to use its pool, and neither had others, when the next set came."""
+        target = self._echo.as_upstream(upstream) if upstream.builtin_echo and self._echo is not None else upstream
+        pool = self._retired[upstream] = Pool(target, self._parser, self._header_bytes)
+        pool.close()
+        return pool
 
     def pools(self) -> Mapping[str, Pool]:
         """All pools by upstream name, for metrics and status."""

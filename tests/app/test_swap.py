@@ -4,10 +4,12 @@ import asyncio
 import gc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway import policy
+from gateway.core.access.authentication import hash_text
 from gateway.core.policy import PolicySet
 from gateway.reload.swap import discard, prepare, swap
 from gateway.settings import HeaderSettings
@@ -15,6 +17,7 @@ from tests.app.conftest import Running, Start
 from tests.fakes.collector import no_collector
 from tests.fakes.upstream import Upstream
 
+KEY = "gk_0123456789abcdefghijklmnopqrstuv"
 POLICY = """
 keys:
   tenant: {{from: header, name: X-Tenant-Id, on_missing: reject}}
@@ -85,6 +88,32 @@ async def test_a_call_keeps_the_set_it_began_with(start: Start, upstream: Upstre
     versions = [record.policy_version for record in await one.records.wait(2)]
     assert versions == [one.gateway.policies.version, old]
     assert old != versions[0]
+
+
+async def test_a_call_that_waits_for_keys_finds_the_upstream_it_began_with(
+    start: Start, upstream: Upstream, tmp_path: Path
+) -> None:
+    """Nobody else has called it, so nothing but the call keeps its sockets' pool."""
+    guarded = text(upstream.url).replace("upstream: api", "upstream: api, authenticate: [partners]")
+    guarded += f"authentication:\n  partners: {{type: api_keys, keys: [{{hash: '{hash_text(KEY)}'}}]}}\n"
+    one = await start(guarded)
+    authenticate, arrived, go_on = one.gateway.authenticator.authenticate, asyncio.Event(), asyncio.Event()
+
+    async def slow(*asked: Any) -> Any:
+        arrived.set()
+        await go_on.wait()
+        return await authenticate(*asked)
+
+    one.gateway.authenticator.authenticate = slow  # type: ignore[method-assign]
+    head = f"GET /x HTTP/1.1\r\nHost: g\r\nX-Tenant-Id: a\r\nX-Api-Key: {KEY}\r\nConnection: close\r\n\r\n"
+    under_way = asyncio.create_task(one.raw(head.encode()))
+    await arrived.wait()
+    async with Upstream() as other:
+        await change(one, guarded.replace(upstream.url, other.url), tmp_path)
+        gc.collect()
+        go_on.set()
+        assert (await under_way).startswith(b"HTTP/1.1 200 ")
+        assert (len(upstream.received), len(other.received)) == (1, 0)
 
 
 async def test_sockets_to_an_upstream_that_did_not_change_are_kept(
