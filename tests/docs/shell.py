@@ -12,17 +12,19 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO, Any
 
 from tests.cli.command import gateway
 from tests.docs import spoken_of
 from tests.docs.alike import alike
 from tests.docs.pages import ROOT, Command
+from tests.fakes.nursery import Child, Nursery
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
 
 DEADLINE_S = 120
 """For whatever it waits for: on a machine that does much else, too."""
-Running = subprocess.Popen[bytes]
+Running = subprocess.Popen[bytes] | Child
 ADDRESS = re.compile(r"\b(127\.0\.0\.1|localhost):(\d{4,5})\b")
 ASKS = re.compile(
     r"(127\.0\.0\.1|localhost):(8080|9090)|gateway (reload|healthcheck|status|limits|breaker|connections|drain)\b|--(live|running)\b"
@@ -32,14 +34,19 @@ OWN = {8080: "GATEWAY_LISTEN", 9090: "GATEWAY_ADMIN"}
 SETTLES = re.compile(r"grep |gateway (connections|status|top|limits show)\b").match
 """Commands that look at what is written or reported a moment after a call."""
 PLAIN = re.compile(r"gateway [^|&;$`]*").fullmatch
+SERVES = re.compile(r"((?:\w+=\S+ )*)gateway (run[^|&;$`<>]*)").fullmatch
 BACKGROUND = re.compile(r"(\w+=\S+ )*gateway run\b|.*&$").match
 
 
 class Shell:
-    """Where one page is tried. Ports of the page become free ones, the same in files and commands."""
+    """Where one page is tried. Ports of the page become free ones, the same in files and commands.
 
-    def __init__(self, place: Path, runtime: Path) -> None:
+    nursery  where its gateways are born; None: they start as they do for who reads the page
+    """
+
+    def __init__(self, place: Path, runtime: Path, nursery: Nursery | None = None) -> None:
         self.place = place
+        self.nursery = nursery
         self.ports: dict[str, str] = {}
         self.running: list[Running] = []
         self.serving: Running | None = None
@@ -139,20 +146,21 @@ class Shell:
         text = self.here(command)
         path = self.place / f"{len(self.running)}.out"
         with path.open("wb") as out:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec env {text}"],
-                cwd=self.place,
-                env=self.env,
-                stdout=out,
-                stderr=out,
-                stdin=subprocess.DEVNULL,
-            )
+            process = self._start(text, out)
         self.running.append(process)
         if serves:
             self.serving = process
             self._until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.port('9090')}/readyz"), process, path)
         elif address := ADDRESS.search(text):
             self._until(lambda: socket.create_connection(("127.0.0.1", int(address[2]))), process, path)
+
+    def _start(self, text: str, out: IO[bytes]) -> Running:
+        streams: dict[str, Any] = {"cwd": self.place, "stdout": out, "stderr": out}
+        if self.nursery and (plain := SERVES(text)):
+            env = dict(word.split("=", 1) for word in shlex.split(plain[1]))
+            return self.nursery.gateway(*shlex.split(plain[2]), env={**self.env, **env}, **streams)
+        words = ["bash", "-c", f"exec env {text}"]
+        return subprocess.Popen(words, env=self.env, stdin=subprocess.DEVNULL, **streams)
 
     def _until(self, reach: Callable[[], AbstractContextManager[object]], process: Running, out: Path) -> None:
         """Wait for something that has just been started."""

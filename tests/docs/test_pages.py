@@ -18,6 +18,7 @@ from gateway.policy import check
 from gateway.policy.settings_file import load_settings
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, indented, name_of
 from tests.docs.shell import Shell
+from tests.fakes.nursery import Nursery
 
 KINDS = {
     "console": "commands and what they print",
@@ -167,9 +168,9 @@ def test_queries(page: Path) -> None:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def shell(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nursery: Nursery) -> Iterator[Shell]:
     with tempfile.TemporaryDirectory(prefix="gw-", dir="/tmp") as runtime:
-        shell = Shell(tmp_path, Path(runtime))
+        shell = Shell(tmp_path, Path(runtime), None if name_of(page) == "README.md" else nursery)
         monkeypatch.chdir(tmp_path)
         for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
             monkeypatch.delenv(name)

@@ -3,7 +3,7 @@ Small programs of tests that use the gateway's parts are born there as well.
 
 Imports are nearly all that a gateway does until it is ready: without them it starts in a tenth of the CPU time. What is
 forked runs the same `main` as `python -m gateway`, with arguments, environment, directory and streams of its own. That
-the other way works is tested where nothing else matters, and by every page of the documentation.
+the other way works is tested where the start itself is, and by what the README says to type.
 """
 
 import json
