@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from gateway.admin.operations.status import caches
-from gateway.admin.page import modules
+from gateway.admin.page import live, modules
 from gateway.admin.page.assets import assets
 from gateway.admin.page.live import Snapshot
 from gateway.admin.page.markup import element, fill
@@ -373,7 +373,8 @@ async def test_only_our_own_pages_send_forms(busy: Admin, fields: dict[str, str]
 # The stream
 
 
-async def test_an_open_page_is_kept_up_to_date(busy: Admin) -> None:
+async def test_an_open_page_is_kept_up_to_date(busy: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EVERY_S", 0.05)
     async with asyncio.timeout(20), busy.client.get(f"http://127.0.0.1:{busy.port}/live") as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
         hardened = [stream.headers[name] for name in ("Cache-Control", "X-Content-Type-Options", "Server")]

@@ -14,6 +14,7 @@ import uvloop
 from gateway import policy
 from gateway.build import build_gateway, build_listener
 from gateway.call import Gateway
+from gateway.listener import listener
 from gateway.listener.listener import Listener
 from gateway.record import CallRecord
 from gateway.settings import Settings
@@ -138,11 +139,11 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         await gateway.upstreams.load(gateway.policies)
         await gateway.authenticator.load(gateway.policies)
         gateway.supply.load(gateway.policies)
-        listener = build_listener(gateway)
+        door = build_listener(gateway)
         sock = socket.create_server(("127.0.0.1", 0))
-        one = Running(gateway, listener, records, sock.getsockname()[1])
+        one = Running(gateway, door, records, sock.getsockname()[1])
         gateway.on_crash = lambda crash, _record: one.crashes.append(crash)
-        await listener.start(sock)
+        await door.start(sock)
         running.append(one)
         return one
 
@@ -158,6 +159,12 @@ async def start(redis_url: str, redis_client: Any, tmp_path: Path) -> AsyncItera
         one.gateway.leases.close()
     await stores.aclose()
     assert [crash for one in running for crash in one.crashes] == []
+
+
+@pytest.fixture
+def swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways that start from now on look after their callers' time all the time, not twice a second."""
+    monkeypatch.setattr(listener, "SWEEP_S", 0.02)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
+import pytest
+
 from gateway.settings import Bounds
 from tests.app.conftest import ONE_ROUTE, Start
 from tests.app.forwarding import GET, connected, status_of
@@ -15,6 +17,7 @@ async def test_a_head_that_never_ends(start: Start, upstream: Upstream) -> None:
     assert status_of(await gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n")) == 408
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_a_silent_socket_is_closed(start: Start, upstream: Upstream) -> None:
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), header_time_us=100_000))
     reader, writer = await connected(gateway)
@@ -23,6 +26,7 @@ async def test_a_silent_socket_is_closed(start: Start, upstream: Upstream) -> No
     writer.close()
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_an_idle_socket_is_closed(start: Start, upstream: Upstream) -> None:
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
     reader, writer = await connected(gateway)
@@ -33,6 +37,7 @@ async def test_an_idle_socket_is_closed(start: Start, upstream: Upstream) -> Non
     writer.close()
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_a_body_that_stops(start: Start, upstream: Upstream) -> None:
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=100_000))
     answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")

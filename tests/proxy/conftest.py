@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.app.conftest import gateway, pytest_asyncio_loop_factories, start, upstream
+from tests.app.conftest import gateway, pytest_asyncio_loop_factories, start, swept_often, upstream
 
-__all__ = ["gateway", "pytest_asyncio_loop_factories", "start", "upstream"]
+__all__ = ["gateway", "pytest_asyncio_loop_factories", "start", "swept_often", "upstream"]
 
 
 @pytest.fixture

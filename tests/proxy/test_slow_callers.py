@@ -127,6 +127,7 @@ async def test_pipelining_goes_on_when_the_caller_reads_again(start: Start, upst
         assert got.count(b"HTTP/1.1 429 ") == count
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_a_caller_that_never_reads_the_last_answer(start: Start, upstream: Upstream) -> None:
     """Closing politely must not mean waiting for ever."""
     upstream.script = always(answer_of(HIGH_WATER_BYTES - 4096))
@@ -138,10 +139,11 @@ async def test_a_caller_that_never_reads_the_last_answer(start: Start, upstream:
         await eventually(lambda: not gateway.listener.open_sockets)
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> None:
     """A few bytes now and then do not buy more time; the answer is cut, the upstream let go."""
     upstream.script = always(answer_of(32 * 2**20))
-    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=1_000_000))
+    gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=300_000))
     async with narrow(gateway) as (reader, writer):
         writer.write(GET)
         await until_paused(gateway)
@@ -155,6 +157,7 @@ async def test_a_trickle_is_not_reading(start: Start, upstream: Upstream) -> Non
     await upstream.until(lambda: upstream.open_sockets == 0)
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(start: Start, upstream: Upstream) -> None:
     """Its own bound is 4 MiB a socket; what it takes from us counts as sent."""
     upstream.script = always(answer_of(32 * 2**20))
@@ -169,6 +172,7 @@ async def test_the_kernel_holds_little_for_a_caller_that_does_not_read(start: St
     assert record.bytes_out < UNSENT_BYTES + 16 * HIGH_WATER_BYTES
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_an_idle_socket_is_closed_also_after_a_slow_answer(start: Start, upstream: Upstream) -> None:
     upstream.script = always(answer_of(2**21))
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
@@ -239,6 +243,7 @@ async def test_what_came_before_the_break_is_passed_on(gateway: Running, upstrea
     assert record.aborted_by == "upstream"
 
 
+@pytest.mark.usefixtures("swept_often")
 async def test_an_empty_line_behind_a_request_does_not_keep_a_socket_for_ever(start: Start, upstream: Upstream) -> None:
     """RFC 9112 §2.2 lets callers send one, and it is no beginning of a request."""
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), idle_time_us=100_000))
