@@ -182,6 +182,8 @@ def _explain_value(where: Where, problem: str, error: ErrorDetails, findings: Fi
         findings.error(where, "out-of-range", f"more than {context['max_length']} entries")
     elif problem == "string_too_long":
         findings.error(where, "out-of-range", f"longer than {context['max_length']} characters")
+    elif problem == "string_unicode":
+        findings.error(where, "not-utf8", "not UTF-8 text")
     elif problem == "string_pattern_mismatch":
         message = f"{quoted(error['input'])} is not a name"
         findings.error(where, "bad-name", message, "letters, digits and . _ - only, at most 64")

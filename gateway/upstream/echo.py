@@ -41,9 +41,14 @@ async def _echo(request: web.BaseRequest) -> web.Response:
     seen = {
         "method": request.method,
         "target": request.raw_path,
-        "headers": {str(name): value for name, value in request.headers.items() if name != "Authorization"},
+        "headers": {str(name): _text(value) for name, value in request.headers.items() if name != "Authorization"},
         "body_bytes": size,
     }
     return web.Response(
         body=orjson.dumps(seen, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE), content_type="application/json"
     )
+
+
+def _text(value: str) -> str:
+    """A field's value; bytes that are not UTF-8, which JSON cannot hold, as escapes."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -56,6 +56,12 @@ def test_no_word_is_taken_for_the_file_of_a_log(errors: Errors, said: str, why: 
     assert error == f"s.yaml:2:19: expected stdout, stderr, off or the path of a file, {why}"
 
 
+def test_bytes_of_a_variable_that_are_no_text_are_told(errors: Errors) -> None:
+    assert errors(env={"GATEWAY_POLICIES": "\udcff"}) == [
+        "environment variable GATEWAY_POLICIES: not UTF-8 text [not-utf8]"
+    ]
+
+
 def test_a_certificate_without_a_key_is_told_without_a_word_about_limits(errors: Errors) -> None:
     (error,) = errors("version: 1\nlisten: {address: '127.0.0.1:8443', tls: {certificate: c.pem}}\n")
     assert error == "s.yaml:2:37: key 'key' is missing [missing-key]"

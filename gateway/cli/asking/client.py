@@ -30,7 +30,7 @@ _HINTS = {
 
 def path_to(*words: str) -> str:
     """The path of an operation of the admin API: these words below `/-/`, each as one segment."""
-    return "/-/" + "/".join(quote(word, safe="") for word in words)
+    return "/-/" + "/".join(quote(word, safe="", errors="surrogateescape") for word in words)
 
 
 class AdminClient:

@@ -15,4 +15,4 @@ def said(reason: str) -> dict[str, str]:
 
 def asked(reason: str) -> str:
     """Behind the path of an operation without a body."""
-    return f"?reason={quote(reason, safe='')}" if reason else ""
+    return f"?reason={quote(reason, safe='', errors='replace')}" if reason else ""

@@ -44,7 +44,7 @@ def purge(
 ) -> None:
     """Forget answers, in every worker and in the store."""
     wanted = {"route": route, "tenant": tenant, "prefix": prefix}
-    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+    query = urlencode({name: value for name, value in wanted.items() if value is not None}, errors="surrogateescape")
     if bool(query) == everything:
         raise typer.BadParameter("say which: --route, --tenant, --prefix; or --all")
     found = client.delete(f"/-/cache?{query}", "purged")

@@ -33,7 +33,9 @@ def connections(
     """Show how connections are doing, those in trouble first; or test one: exit code 1 unless it is seen to work."""
     match words or []:
         case []:
-            _list(client, state, tenant, as_json)
+            if tenant is not None:
+                raise typer.BadParameter("--tenant says whose connection is meant: give its ID, too")
+            _list(client, state, as_json)
         case [connection]:
             query = _query({"tenant": tenant})
             print_found(client.get(f"{path_to('connections', connection)}{query}", "state"), as_json)
@@ -46,11 +48,11 @@ def connections(
 
 def _query(asked: dict[str, str | None]) -> str:
     given = {name: value for name, value in asked.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
+    return f"?{urlencode(given, errors='surrogateescape')}" if given else ""
 
 
-def _list(client: AdminClient, state: str, tenant: str | None, as_json: bool) -> None:
-    found = client.get(f"/-/connections{_query({'state': state or None, 'tenant': tenant})}", "connections")
+def _list(client: AdminClient, state: str, as_json: bool) -> None:
+    found = client.get(f"/-/connections{_query({'state': state or None})}", "connections")
     rows = [
         [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
         for one in found["connections"]

@@ -32,7 +32,7 @@ def tail(
 ) -> None:
     """Show calls and events as they happen, until Ctrl-C."""
     asked = {"limited": "1" if limited else "", "tenant": tenant, "connection": connection, "event": event}
-    query = urlencode({name: value for name, value in asked.items() if value})
+    query = urlencode({name: value for name, value in asked.items() if value}, errors="surrogateescape")
     signal.signal(signal.SIGINT, _leave)
     for line in client.events("/-/stream" + (f"?{query}" if query else "")):
         typer.echo(json.dumps(line) if as_json else line_text(line))
