@@ -73,6 +73,10 @@ class Cache:
     shared: bool = True
 
 
+CLOCK_SLACK_US = 5 * SECOND_US
+"""By so much clocks are put right in daily life."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One answer that is kept.
@@ -107,8 +111,10 @@ class Stored:
         object.__setattr__(self, "size_bytes", size)
 
     def age_now_us(self, now_us: int) -> int:
-        """§4.2.3: current_age. A clock that was set back makes nothing younger than it was."""
-        return self.age_us + max(0, now_us - self.at_us)
+        """§4.2.3: current_age. A clock that was set back makes nothing younger than it was; if that was more than a
+        little, nobody knows how old this is: too old."""
+        since_us = now_us - self.at_us
+        return self.age_us + (max(0, since_us) if since_us > -CLOCK_SLACK_US else DAY_US + self.fresh_us)
 
     def useful_us(self) -> int:
         """For how long, from `at_us` on, it is good for anything; 0 = not even now."""

@@ -191,3 +191,13 @@ def test_a_304_without_a_date_is_of_now() -> None:
 def test_its_size_is_about_what_it_takes() -> None:
     small, large = kept(FRESH, body=b""), kept(FRESH, "X-Long: " + "y" * 500, body=b"z" * 1000)
     assert large.size_bytes - small.size_bytes == 1000 + 500 + len("X-Long") + 32
+
+
+@pytest.mark.parametrize(
+    ("back_s", "good_for"), [(0, Use.FRESH), (4, Use.FRESH), (6, Use.VALIDATE), (3600, Use.VALIDATE)]
+)
+def test_a_clock_that_was_set_back_keeps_nothing_fresh_for_longer(back_s: int, good_for: Use) -> None:
+    """A little is a clock that is put right; behind that nobody knows how old an answer is, and it is asked for again."""
+    stored = kept(FRESH)
+    assert use(stored, request_directives(()), NOW_US - back_s * S) is good_for
+    assert not instead_of_error(stored, request_directives(()), NOW_US - 3600 * S)
