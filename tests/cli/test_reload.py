@@ -74,6 +74,22 @@ def everywhere(process: Process, limit: int) -> bool:
     return all(limit_of(process) == limit for _ in range(8))
 
 
+def test_settings_that_go_away_are_no_wish_for_the_shipped_ones(
+    start_gateway: Start, tmp_path: Path, policies: Path
+) -> None:
+    """As while another branch is checked out: the sample policy in the place of one's own would be a disaster."""
+    settings = tmp_path / "config" / "gateway.yaml"
+    settings.parent.mkdir()
+    settings.write_text(f"version: 1\npolicies: {policies}\nstore: {{url: local}}\n")
+    process = start_gateway()
+    assert limit_of(process) == MANY
+    settings.parent.rename(tmp_path / "elsewhere")
+    process.wait_for("policy.rejected")
+    status, answer = ask(process, "POST", "/-/reload", {})
+    assert (status, answer["errors"][0]["message"]) == (422, "the settings file does not exist")
+    assert limit_of(process) == MANY
+
+
 def versions(process: Process) -> set[str]:
     """Of the calls in the log so far."""
     return {line["policy_version"] for line in process.events("http.access")}

@@ -64,7 +64,9 @@ def _serve(
     config: Path | None, env_file: Path | None, given: Mapping[str, object], upstream: str, *, announced: bool
 ) -> NoReturn:
     from gateway.cli.files.loading import read_policies, read_settings, sources_of
+    from gateway.policy.settings_file import default_path
 
+    config = config or default_path()  # for good: if it goes, that is a mistake, and no wish for the shipped policies
     settings = read_settings(config, env_file, given)
     loaded = read_policies(settings, env_file, upstream)
     sources = replace(sources_of(config, env_file, given, upstream), began=settings)
