@@ -267,7 +267,7 @@ async def test_the_one_limit_of_the_older_fields_is_one_that_matters(start: Star
         assert (fields["X-RateLimit-Limit"], fields["X-RateLimit-Remaining"]) == ("2", left)
     status, fields, body = await call(gateway)
     assert (status, json.loads(body)["violated-policies"]) == (429, ["window", "bucket"])
-    assert 890 < int(fields["Retry-After"]) <= 900
+    assert 600 < int(fields["Retry-After"]) <= 900  # longer than the window
     assert fields["X-RateLimit-Reset"] == fields["Retry-After"]
 
 

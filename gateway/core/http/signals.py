@@ -5,13 +5,14 @@ draft-ietf-httpapi-ratelimit-headers has them from -08 on, one dictionary in -07
 before; `X-RateLimit-*` in every spelling and unit that vendors are known to use (`gateway.core.http.timestamps`).
 """
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.http.fields import lower
 from gateway.core.http.framing import Fields
-from gateway.core.http.timestamps import wait_us
+from gateway.core.http.timestamps import SECOND_US, wait_us
 
 MAX_VALUE_BYTES = 1024
 TOO_MANY = 429
@@ -42,8 +43,10 @@ NOTHING = Asked()
 
 _SLOTS = '"concurrent-requests"'
 """`qu` of a policy about calls at the same time (draft §3)."""
-_X_RESET = frozenset({b"x-ratelimit-reset", b"x-rate-limit-reset", b"x-ratelimit-reset-after"})
-_X_REMAINING = frozenset({b"x-ratelimit-remaining", b"x-rate-limit-remaining"})
+_X_LEFT, _X_UNTIL = b"x-ratelimit-remaining", b"x-ratelimit-reset"
+_PLAIN = re.compile(r"[0-9]{1,7}").fullmatch
+_X_RESET = frozenset({_X_UNTIL, b"x-rate-limit-reset", b"x-ratelimit-reset-after"})
+_X_REMAINING = frozenset({_X_LEFT, b"x-rate-limit-remaining"})
 _FAMILY: dict[bytes, Honor] = {
     b"retry-after": Honor.RETRY_AFTER,
     **dict.fromkeys((b"ratelimit", b"ratelimit-policy", b"ratelimit-remaining", b"ratelimit-reset"), Honor.RATELIMIT),
@@ -69,8 +72,20 @@ def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> As
         known = lower[name]
         if known in _FAMILY and _FAMILY[known] in honor and len(value) <= MAX_VALUE_BYTES:
             said.setdefault(known, []).append(value.decode("latin-1"))
-    if not said:
-        return NOTHING
+    return (_plainly(said, status) or _read(said, status, now_us)) if said else NOTHING
+
+
+def _plainly(said: _Said, status: int) -> Asked | None:
+    """What most upstreams say, a line each: whole numbers of units and of seconds. None = it takes more to read it."""
+    left, reset = said.get(_X_LEFT), said.get(_X_UNTIL)
+    known = [values for values in (left, reset) if values is not None]
+    if len(known) != len(said) or not all(len(values) == 1 and _PLAIN(values[0]) for values in known):
+        return None
+    remaining, reset_us = int(left[0]) if left else None, int(reset[0]) * SECOND_US if reset else 0
+    return Asked(_wait([(remaining, reset_us)], status), remaining, reset_us)
+
+
+def _read(said: _Said, status: int, now_us: int) -> Asked:
     quotas = [*_quotas(said, now_us, status)]
     counts = [left for left, _ in quotas if left is not None]
     remaining = min(counts, default=None)
@@ -134,8 +149,12 @@ def members(value: str) -> Iterator[str]:
     return (member.strip() for member in _split(value, ","))
 
 
-def _split(text: str, separator: str) -> Iterator[str]:
+def _split(text: str, separator: str) -> Sequence[str]:
     """At separators outside quoted strings."""
+    return text.split(separator) if '"' not in text or separator not in text else [*_split_outside(text, separator)]
+
+
+def _split_outside(text: str, separator: str) -> Iterator[str]:
     start, quoted, escaped = 0, False, False
     for position, char in enumerate(text):
         if escaped:

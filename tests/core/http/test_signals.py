@@ -187,3 +187,14 @@ def test_whatever_an_upstream_says_the_wait_is_bounded(status: int, fields: list
     assert 0 <= found.wait_us <= MAX_WAIT_US
     assert 0 <= found.reset_us <= MAX_WAIT_US
     assert found.remaining is None or 0 <= found.remaining < 10**15
+
+
+_NUMBERS = st.none() | st.integers(0, 10**9).map(str) | st.sampled_from(["", "07", " 7", "\u0667", "7.0", "7, 8", "-1"])
+
+
+@given(st.sampled_from([200, 429, 503]), _NUMBERS, _NUMBERS)
+def test_plain_numbers_mean_the_same_however_they_are_read(status: int, left: str | None, until: str | None) -> None:
+    pairs = ((b"X-RateLimit-Remaining", left), (b"X-RateLimit-Reset", until))
+    fields = [(name, value.encode()) for name, value in pairs if value is not None]
+    well = [*fields, (b"RateLimit-Policy", b'"a";q=1')]  # which says nothing, but is not plain
+    assert read(status, tuple(fields), NOW_US, EVERYTHING) == read(status, tuple(well), NOW_US, EVERYTHING)
