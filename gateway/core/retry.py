@@ -11,6 +11,7 @@ CHANCE_BITS = 32
 """Chances are integers below 2**CHANCE_BITS: so much of a range is taken."""
 MILLION = 1_000_000
 ASKED_JITTER_PPM = 100_000
+LEAST_PART = 10
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 §9.2.2: repeating the request has no further effect."""
 
@@ -41,8 +42,8 @@ class Stop(StrEnum):
 class Backoff:
     """How long to wait before each further attempt.
 
-    schedule_us  explicit waits; the last one repeats. Empty = exponential with full jitter: anything between nothing
-                 and `base_us` doubled with each attempt, at most `max_us`
+    schedule_us  explicit waits; the last one repeats. Empty = exponential with jitter: anything up to `base_us`,
+                 doubled with each attempt, at most `max_us`, and a tenth of that at least: never at once
     jitter_ppm   how much longer, at most, a wait of the schedule becomes, in millionths; one that the upstream asks for
                  becomes up to `ASKED_JITTER_PPM` longer at least, so that not all who were asked come back at once
     """
@@ -56,7 +57,9 @@ class Backoff:
         """The wait after `failed` attempts, at least 1."""
         if self.schedule_us:
             return _stretched(self.schedule_us[min(failed, len(self.schedule_us)) - 1], self.jitter_ppm, chance)
-        return min(self.max_us, self.base_us << min(failed - 1, CHANCE_BITS)) * chance >> CHANCE_BITS
+        most_us = min(self.max_us, self.base_us << min(failed - 1, CHANCE_BITS))
+        least_us = most_us // LEAST_PART
+        return least_us + ((most_us - least_us) * chance >> CHANCE_BITS)
 
     def asked_us(self, wait_us: int, chance: int) -> int:
         """How long to wait when the upstream asks for `wait_us`."""

@@ -42,7 +42,7 @@ Status = Annotated[
 
 
 class Backoff(Strict):
-    """How long to wait before each further attempt: a schedule, or exponential with full jitter."""
+    """How long to wait before each further attempt: a schedule, or exponential with jitter."""
 
     schedule: Items[Duration] | None = Field(default=None, min_length=1, description="waits; the last one repeats")
     jitter: Percent | None = Field(default=None, description="how much longer a wait may become")
