@@ -188,7 +188,11 @@ def test_whatever_is_sent_there_is_an_answer(body: bytes, query: str, method: st
 
 
 @given(
-    st.recursive(st.text() | st.integers() | st.booleans() | st.none(), lambda inner: st.dictionaries(st.text(), inner))
+    st.recursive(
+        st.text() | st.integers() | st.booleans() | st.none(),
+        lambda inner: st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
 )
 def test_what_is_written_comes_back(value: Any) -> None:
     body = as_json({"who": "me", "total": 1, "extra": value})
