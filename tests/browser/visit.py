@@ -97,5 +97,7 @@ class Visit:
         ]
 
     async def too_wide(self) -> bool:
-        """Whether the page as a whole scrolls sideways."""
-        return bool(await self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+        """Whether the page as a whole scrolls sideways. `innerWidth` does not tell: phones shrink what is too wide."""
+        screen = self.page.viewport_size
+        assert screen is not None
+        return int(await self.page.evaluate("document.documentElement.scrollWidth")) > screen["width"]
