@@ -21,7 +21,7 @@ from gateway.core.problems import (
     bad_request,
     body_problem,
 )
-from gateway.core.webhooks.intake import Rejected, Source
+from gateway.core.webhooks.intake import ROUTE, Rejected, Source
 from gateway.handle import crashed, left, record
 from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
@@ -58,7 +58,7 @@ async def _take(call: Call, intake: Intake) -> Refusal | None:
     inlet = intake.find(call.request.head.target)
     if inlet is None:
         return UNKNOWN
-    call.record.route = f"intake:{inlet.source.name}"
+    call.record.route = f"{ROUTE}{inlet.source.name}"
     if call.request.head.method != "POST":
         return ONLY_POST
     try:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gateway.core.ask import Ask
 from gateway.core.caller import ask_for
 from gateway.core.policy import PolicySet
+from gateway.core.preview.recorded import Said, as_told
 from gateway.core.preview.replay import Judged, Player
 from gateway.core.problems import Refusal
 from gateway.replay.row import Extra, Kind, Rows
@@ -16,6 +17,7 @@ WINDOW = 20_000
 """Calls are logged when they end, and played when they began: so many are held back to put them in order."""
 MOST_ASKS = 100_000
 _NO_EXTRA = Extra()
+_NO_FIELDS = Said()
 
 Row = tuple[int, int, Kind, int, Extra]
 """began_us, lasted_us, kind, whether it was refused, extra. Sorted by the first."""
@@ -75,7 +77,7 @@ class Rerun:
 
     def __init__(self, policies: PolicySet) -> None:
         self.played = Played()
-        self._policies = policies
+        self._policies = as_told(policies)
         self._player = Player()
         self._asks: dict[Kind, Ask | str] = {}
         self._lasts: dict[int, tuple[int, int]] = {}
@@ -135,7 +137,7 @@ class Rerun:
             route = self._policies.routes[kind.route]
             operation = route.operations[kind.operation] if kind.operation >= 0 else None
             parts: Mapping[str, str | None] = dict(zip((part.name for part in route.keys), kind.parts, strict=True))
-            asked = ask_for(self._policies, route, operation, parts)
+            asked = ask_for(self._policies, route.facing(parts, _NO_FIELDS), operation, parts)
             found = asked.kind.code if isinstance(asked, Refusal) else asked
         self._asks[kind] = found
         return found

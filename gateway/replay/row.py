@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.caller import key_values
-from gateway.core.keys import KeyFrom
+from gateway.core.keys import KeyFrom, OnMissing
 from gateway.core.policy import PolicySet, Route
-from gateway.core.preview.recorded import ACCESS, Recorded, assumed, recorded
+from gateway.core.preview.recorded import ACCESS, Recorded, assumed, recorded, untold
 from gateway.core.problems import (
     AUTHENTICATION_UNAVAILABLE,
     BAD_REQUESTS,
@@ -32,6 +32,7 @@ from gateway.core.problems import (
     Refusal,
 )
 from gateway.core.routing.resolve import Resolved, resolve
+from gateway.core.webhooks.intake import ROUTE as INTAKE_ROUTE
 from gateway.observe.log.native import native
 
 MOST_KNOWN = 50_000
@@ -107,6 +108,10 @@ class Reader:
     def __init__(self, policies: PolicySet) -> None:
         self._policies = policies
         self._routes = {id(route): number for number, route in enumerate(policies.routes)}
+        rejecting = any(policies.keys[name].on_missing is OnMissing.REJECT for name in untold(policies))
+        self._never_asked = (
+            _NEVER_ASKED | {KEY_MISSING.code} if rejecting else _NEVER_ASKED
+        )  # nobody knows which it was
         self._assume = lru_cache(MOST_KNOWN)(partial(assumed, policies))
         self._places: dict[tuple[Any, ...], Place] = {}
         self._shared: dict[tuple[Any, ...], Place] = {}
@@ -129,12 +134,12 @@ class Reader:
     def _add(self, rows: Rows, numbers: dict[int, int], line: Mapping[str, Any]) -> None:
         if "event_name" not in line:
             line = native(line)
-        if line.get("event_name") != ACCESS:
+        if line.get("event_name") != ACCESS or str(line.get("route")).startswith(INTAKE_ROUTE):
             rows.other += 1
             return
         code, decision = line.get("problem_code", ""), line["decision"]
         kept = decision == "unlimited" and line.get("response_source") == "cache"
-        if decision == "held" or kept or code in _NEVER_ASKED or "method" not in line:
+        if decision == "held" or kept or code in self._never_asked or "method" not in line:
             rows.never_asked += 1
             return
         lasted_us = round(line["duration_ms"] * 1000)

@@ -143,15 +143,11 @@ def _size(path: Path) -> int | None:
 
 def _notes(policies: "PolicySet") -> Iterator[str]:
     """What the log does not tell and the candidate counts by."""
-    from gateway.core.keys import KeyFrom
-    from gateway.core.preview.recorded import PARTS
+    from gateway.core.preview.recorded import untold
 
-    told = (KeyFrom.PATH, KeyFrom.CLIENT_IP)
     used = {name for limit in policies.limits.values() for name in limit.key}
-    for name in sorted(used):
-        part = policies.keys.get(name)
-        if part is not None and name not in PARTS and part.source not in told:
-            yield f"the log does not tell the key part {name}: calls are played as if they had none"
+    for name in sorted(used & untold(policies)):
+        yield f"the log does not tell the key part {name}: what counts by it is left out"
 
 
 def _print(document: dict[str, Any], *, as_json: bool) -> None:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.signatures import signed
 
+ROUTE = "intake:"
+"""What stands before the name of a source where lines of the log say the route: no route of a policy begins so."""
 S_US = 1_000_000
 LATE = "l"
 LONGEST_ID = 256

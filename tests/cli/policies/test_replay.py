@@ -274,9 +274,59 @@ def test_what_the_log_does_not_tell_is_noted(policy: Path, tmp_path: Path) -> No
     policy.write_text(text.replace("365d, key: []", "365d, key: [plan]"))
     log = tmp_path / "log"
     log.write_text(line(1))
-    assert replayed(log, policy)["notes"] == [
-        "the log does not tell the key part plan: calls are played as if they had none"
-    ]
+    assert replayed(log, policy)["notes"] == ["the log does not tell the key part plan: what counts by it is left out"]
+
+
+UNTOLD = """
+keys:
+  org: {from: jwt, claim: org, on_missing: reject}
+  plan: {from: header, name: X-Plan, on_missing: anonymous}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  by-org: {algorithm: rolling_window, limit: 2, window: 10m, key: [org]}
+  by-plan: {algorithm: rolling_window, limit: 2, window: 10m, key: [plan]}
+upstreams: {up: {url: "http://127.0.0.1:1", credentials: required}}
+credentials:
+  one: {upstream: up, match: {org: acme}, type: header, name: X-Key, value: "env:PATH"}
+authentication:
+  partners: {type: api_keys, keys: [{hash: "sha256:%s", claims: {org: acme}}]}
+routes:
+  - name: api
+    match: {path_prefix: /api/}
+    upstream: up
+    authenticate: [partners]
+    limits: [by-org, by-plan]
+    modules: {sandbox: {when: {key: connection, prefix: sbx_}, fixtures: fixtures.yaml}}
+""" % ("0" * 64)
+
+
+def test_nobody_is_refused_for_what_the_log_does_not_tell(policy: Path, tmp_path: Path) -> None:
+    """Then each of these was admitted, or refused for a reason that is none of any limit's."""
+    (tmp_path / "fixtures.yaml").write_text("version: 1\nanswers: [{match: {path: /x}, body: hi}]\n")
+    policy.write_text(UNTOLD)
+    log = tmp_path / "log"
+    lacking = line(9, "", "unlimited", problem_code="RATE_LIMIT_KEY_MISSING", status=400)
+    log.write_text("\n".join([*(line(number) for number in range(5)), lacking]))
+    found = replayed(log, policy)
+    assert (found["calls"], found["refused_now"], found["newly_admitted"], found["never_asked"]) == (5, 0, 0, 1)
+
+
+def test_who_is_in_the_sandbox_needs_no_credentials(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "fixtures.yaml").write_text("version: 1\nanswers: [{match: {path: /x}, body: hi}]\n")
+    policy.write_text(UNTOLD.replace("match: {org: acme}, type", "match: {connection: c}, type"))
+    log = tmp_path / "log"
+    log.write_text("\n".join([line(1, connection="sbx_1"), line(2, connection="c"), line(3, connection="other")]))
+    found = replayed(log, policy)
+    assert {one["name"]: one["newly_refused"] for one in found["limits"]} == {"CREDENTIALS_MISSING": 1}
+
+
+def test_webhooks_that_came_in_are_no_calls_of_a_policy(policy: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(line(1) + "\n" + line(2, "", "unlimited", route="intake:crm", path="/hooks/crm", method="POST"))
+    found = replayed(log, policy)
+    assert (found["calls"], found["other_lines"], found["newly_refused"]) == (1, 1, 0)
+    explained = gateway("explain", "-", "-p", policy, "--json", stdin=log.read_text())
+    assert len(explained.stdout.splitlines()) == 1
 
 
 def test_readers_in_other_processes_come_to_the_same(
