@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.core.policy import PolicySet
-from gateway.policy.files import is_pipe, policy_files
+from gateway.policy.files import STDIN, is_pipe, policy_files, shown
 from gateway.policy.findings import Findings, PolicyError, PolicyErrors
 from gateway.settings import Settings
 
@@ -60,13 +60,14 @@ class Sources:
         from gateway.policy import check
         from gateway.policy.shipped import shipped
 
+        if self.config is not None and _gone_once_read(self.config):
+            return _not_again(self.config)
         try:
             settings, env = self.settings(), self.environment()
         except PolicyErrors as wrong:
             return Reading(None, None, wrong.errors, wrong.warnings)
-        if is_pipe(settings.policies) and not self.upstream:
-            again = PolicyError(str(settings.policies), 0, 0, "unreadable", "a pipe cannot be read a second time")
-            return Reading(None, None, (again,))
+        if not self.upstream and _gone_once_read(settings.policies):
+            return _not_again(settings.policies)
         places = [shipped("policies/default.yaml")] if self.upstream else [settings.policies]
         report = check(places, upstream_url=self.upstream or None, env=env)
         usable = settings if report.policies is not None else None
@@ -89,6 +90,15 @@ class Sources:
             yield settings.policies
             with suppress(OSError):
                 yield from policy_files([settings.policies], Findings())
+
+
+def _gone_once_read(path: Path) -> bool:
+    return path == STDIN or is_pipe(path)
+
+
+def _not_again(path: Path) -> Reading:
+    message = "a pipe cannot be read a second time"
+    return Reading(None, None, (PolicyError(shown(path), 0, 0, "unreadable", message),))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

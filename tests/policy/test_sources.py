@@ -39,6 +39,13 @@ def test_a_stamp_changes_with_every_kind_of_save(tmp_path: Path) -> None:
     assert changed()
 
 
+def test_standard_input_is_not_read_a_second_time(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("version: 1\n")
+    sources = Sources(config=tmp_path / "gateway.yaml", options={"policies": "-"})
+    for reading in (sources.read(), Sources(config=Path("-")).read()):
+        assert [str(error) for error in reading.errors] == ["<stdin>: a pipe cannot be read a second time [unreadable]"]
+
+
 def test_a_pipe_is_not_read_a_second_time(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "gateway.yaml").write_text("version: 1\npolicies: pipe\n")
