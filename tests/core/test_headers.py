@@ -16,6 +16,7 @@ from gateway.core.headers import (
     seconds_to_more,
     surely_refused_us,
     tightest,
+    too_little_sentence,
     used_up_sentence,
     violated,
     visible,
@@ -213,3 +214,4 @@ def test_field_families_are_a_choice() -> None:
 )
 def test_detail_names_the_rule(limit: Limit, text: str) -> None:
     assert used_up_sentence(limit) == text
+    assert too_little_sentence(limit) == text.replace(" is used up.", " has less left than this call costs.")
