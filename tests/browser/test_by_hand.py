@@ -110,5 +110,5 @@ async def test_a_page_is_asked_to_sign_in_when_its_session_has_ended(locked: Sce
     await visit.page.keyboard.press("Enter")
     await visit.page.locator("#link.live").wait_for()
     await visit.context.clear_cookies()
-    await visit.page.goto(f"{locked.admin}/")
+    await visit.page.evaluate("dispatchEvent(new Event('pagehide')), dispatchEvent(new Event('pageshow'))")
     await visit.page.get_by_label("Admin token").wait_for()

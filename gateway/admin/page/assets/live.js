@@ -23,21 +23,36 @@ export function whileSeen(begin) {
   look();
 }
 
-// The browser dials again by itself when a stream breaks, not when the server said no: then we do.
+// Asks where nothing has to be put together. False also when nobody answers.
+async function signedOut() {
+  try {
+    return (await fetch("/livez", { method: "HEAD" })).status === 401;
+  } catch {
+    return false;
+  }
+}
+
+// The browser dials again by itself when a stream breaks, not when the server said no: then we do. Whose session has
+// ended is shown the form instead.
 export function listen(url, onMessage, onState) {
   let source = null;
   let timer = 0;
+  let over = false;
+  const refused = async () => {
+    if (await signedOut()) location.reload();
+    else if (!over) timer = setTimeout(dial, AGAIN_MS);
+  };
   const dial = () => {
     source = new EventSource(url);
     source.onopen = () => onState("live");
     source.onmessage = (message) => onMessage(JSON.parse(message.data));
     source.onerror = () => {
       onState("lost");
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(dial, AGAIN_MS);
+      if (source.readyState === EventSource.CLOSED) refused();
     };
   };
   dial();
-  return () => { clearTimeout(timer); source.close(); };
+  return () => { over = true; clearTimeout(timer); source.close(); };
 }
 
 export function keepLive(url, onChange) {
