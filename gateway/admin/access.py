@@ -99,20 +99,24 @@ class Access:
             raise too_large(request.path)
         if request.method not in SAFE_METHODS:
             check_origin(request)
-            shows_token = self._token is not None and hdrs.AUTHORIZATION in request.headers
-            if (self._token is not None and not shows_token) or not request.path.startswith(API):
+            by_cookie = self._token is not None and not self._shows_token(request)
+            if by_cookie or not request.path.startswith(API):
                 check_own_page(request)
 
     def _check_token(self, request: web.Request) -> None:
-        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if self._shows_token(request):
+            return
+        said = request.headers.get(hdrs.AUTHORIZATION)
+        if said is not None:
+            self._denials.tell(request)
+        wrong = "The admin token is wrong." if said is not None and _bearer(said)[0] else _HOW
+        raise AdminProblem(401, "TOKEN_REQUIRED", wrong, _CHALLENGE)
+
+    def _shows_token(self, request: web.Request) -> bool:
+        is_bearer, given = _bearer(request.headers.get(hdrs.AUTHORIZATION, ""))
         assert self._token is not None
-        matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), self._token)
-        if not matches or scheme.lower() != "bearer":
-            said = hdrs.AUTHORIZATION in request.headers
-            if said:
-                self._denials.tell(request)
-            wrong = "The admin token is wrong." if scheme.lower() == "bearer" else _HOW
-            raise AdminProblem(401, "TOKEN_REQUIRED", wrong if said else _HOW, _CHALLENGE)
+        matches = hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
+        return matches and is_bearer
 
     def _is_ours(self, name: str) -> bool:
         return is_loopback(name) or (name != "" and name == self._bound)
@@ -120,6 +124,12 @@ class Access:
 
 _HOW = "Send the admin token as `Authorization: Bearer ...`."
 _CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gateway admin"'}
+
+
+def _bearer(authorization: str) -> tuple[bool, str]:
+    """Whether the field is of that scheme, and what stands behind the scheme."""
+    scheme, _, given = authorization.partition(" ")
+    return scheme.lower() == "bearer", given.strip()
 
 
 def host_name(host: str) -> str:

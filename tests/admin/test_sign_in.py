@@ -86,7 +86,16 @@ async def test_other_sites_cannot_sign_anybody_in(guarded: Admin, fields: dict[s
     assert (status, "Set-Cookie" in answered) == (403, False)
 
 
-@pytest.mark.parametrize("fields", [{}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1:1"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Basic {TOKEN}"},
+    ],
+)
 async def test_a_cookie_alone_changes_nothing(guarded: Admin, fields: dict[str, str]) -> None:
     """Another server on this host is another origin, though it is the same site and its pages come with our cookie."""
     known = {"Cookie": await cookie(guarded), **fields}
