@@ -65,11 +65,15 @@ class AdminClient:
         """As `post`."""
         return self._ask("DELETE", path, needs=needs)
 
-    def events(self, path: str) -> Iterator[Any]:
-        """The `data` of each event of a stream (WHATWG HTML §9.2.6) as JSON. A stream that ends is a failure (3)."""
+    def events(self, path: str, begun: Callable[[], None]) -> Iterator[Any]:
+        """The `data` of each event of a stream (WHATWG HTML §9.2.6) as JSON. A stream that ends is a failure (3).
+
+        begun  told when there is one
+        """
         with self._answer("GET", path, None, stream=True) as answer:
             if answer.getheader("Content-Type", "").partition(";")[0] != "text/event-stream":
                 self._stranger()
+            begun()
             for line in answer:
                 if line.startswith(b"data:"):
                     yield self._document(line[5:])

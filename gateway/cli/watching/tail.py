@@ -3,13 +3,16 @@
 import json
 import os
 import signal
-from typing import Annotated, Any
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlencode
 
 import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient
+from gateway.cli.command.failing import UNREACHABLE, fail
 from gateway.cli.command.options import Json
 from gateway.cli.showing.text import plain
 
@@ -17,6 +20,10 @@ _ENVELOPE = frozenset(
     ("timestamp", "level", "message", "event_name", "schema", "service_name", "service_version", "instance")
 )
 """Members of every line, which say nothing about this one."""
+TRIES, GAP_S = 20, 0.5
+"""How often, and after what time each, another stream is asked for when one has ended."""
+LASTED_S = 1.0
+"""A stream that ends sooner is not one that a worker ended because it was replaced."""
 
 
 @asks
@@ -34,8 +41,39 @@ def tail(
     asked = {"limited": "1" if limited else "", "tenant": tenant, "connection": connection, "event": event}
     query = urlencode({name: value for name, value in asked.items() if value}, errors="surrogateescape")
     signal.signal(signal.SIGINT, _leave)
-    for line in client.events("/-/stream" + (f"?{query}" if query else "")):
+    for line in _lines(client, "/-/stream" + (f"?{query}" if query else "")):
         typer.echo(json.dumps(line) if as_json else line_text(line))
+
+
+class _Ended(Exception):
+    """There is no stream, or none any more. What `fail` would be told."""
+
+
+def _ended(*told: Any) -> NoReturn:
+    """In the place of `failing.fail`, for who asks again."""
+    raise _Ended(*told)
+
+
+def _lines(client: AdminClient, path: str) -> Iterator[Any]:
+    """A stream is one worker's and ends with it; the gateway may go on, or come again soon. Ends the command if not."""
+    asking, tries, began_s = AdminClient(client.reach, fail=_ended), 0, float("inf")
+
+    def begun() -> None:
+        nonlocal began_s
+        began_s = time.monotonic()
+
+    while True:
+        try:
+            yield from asking.events(path, begun)
+        except _Ended as ended:
+            code, *lines = ended.args
+            if time.monotonic() - began_s > LASTED_S:
+                tries, began_s = TRIES, float("inf")
+                typer.echo(f"gateway: {lines[0]}; asking for another", err=True)
+            if not tries or code != UNREACHABLE:
+                fail(code, *lines)
+            tries -= 1
+            time.sleep(GAP_S)
 
 
 def _leave(_signal: int, _frame: object) -> None:

@@ -1,12 +1,13 @@
 """`gateway status --watch` and `top --watch`: pages on a terminal, blocks and lines elsewhere."""
 
 import io
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -229,7 +230,37 @@ def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words:
 
 def test_tail_asks_only_for_what_was_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(AdminClient, "events", lambda _self, path: asked.append(path) or iter(()))
+
+    def events(client: AdminClient, path: str, _begun: Callable[[], None]) -> Iterator[Any]:
+        asked.append(path)
+        client._fail(1, "no")
+        yield
+
+    monkeypatch.setattr(AdminClient, "events", events)
     monkeypatch.setattr(signal, "signal", lambda _number, _heard: None)
     told = CliRunner().invoke(app, ["tail", "--connection", "conn 42", "--limited", "--admin", "127.0.0.1:1"])
-    assert (told.exit_code, asked) == (0, ["/-/stream?limited=1&connection=conn+42"])
+    assert (told.exit_code, asked) == (1, ["/-/stream?limited=1&connection=conn+42"])
+
+
+def test_tail_goes_on_when_its_worker_ends_and_the_gateway_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [["one"], ["two", "three"]]
+
+    def events(client: AdminClient, _path: str, begun: Callable[[], None]) -> Iterator[Any]:
+        if not streams:
+            client._fail(3, "nobody answers")
+        begun()
+        for name in streams.pop(0):
+            yield {"event_name": name}
+        client._fail(3, "it has ended the stream")
+
+    monkeypatch.setattr(AdminClient, "events", events)
+    monkeypatch.setattr(signal, "signal", lambda _number, _heard: None)
+    monkeypatch.setattr("gateway.cli.watching.tail.GAP_S", 0)
+    monkeypatch.setattr("gateway.cli.watching.tail.LASTED_S", -1)
+    told = CliRunner().invoke(app, ["tail", "--json", "--admin", "127.0.0.1:1"])
+    assert [json.loads(line)["event_name"] for line in told.stdout.splitlines()] == ["one", "two", "three"]
+    assert told.exit_code == 3
+    assert told.stderr.splitlines() == [
+        *["gateway: it has ended the stream; asking for another"] * 2,
+        "gateway: nobody answers",
+    ]
