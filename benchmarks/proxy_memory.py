@@ -1,30 +1,21 @@
 """Memory of one worker under large bodies and slow callers: `python -m benchmarks.proxy_memory [--small]`.
 
-1 GiB down, 1 GiB up, and 200 callers who each take 64 MiB slowly for ten seconds. `--small` does a sixteenth of it.
+1 GiB down, 1 GiB up, 200 callers who each take 64 MiB slowly for ten seconds, and an upstream that takes as much from
+each of 200. `--small` does a sixteenth of it.
 """
 
 import argparse
 import asyncio
-import time
 
-from benchmarks.proxy_process import MIB, PIECE, Gateway, Source, request
+from benchmarks.proxy_process import MIB, PIECE, Gateway, Source, request, take
 
 
 async def download(gateway: Gateway, size: int, slow_s: float = 0.0) -> int:
-    """How many bytes came; for the first `slow_s` seconds a little is read at a time."""
+    """How many bytes came; for the first `slow_s` seconds they are taken slowly."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
     writer.write(request(f"/{size}"))
     await reader.readuntil(b"\r\n\r\n")
-    got, fast_from = 0, time.monotonic() + slow_s
-    while got < size:
-        if slow_s and time.monotonic() < fast_from:
-            got += len(await reader.read(4096))
-            await asyncio.sleep(0.05)
-        else:
-            piece = await reader.read(MIB)
-            if not piece:
-                break
-            got += len(piece)
+    got = await take(reader, size, slow_s)
     writer.close()
     return got
 
@@ -58,14 +49,20 @@ async def measure(scale: int) -> bool:
             else:
                 complete = await upload(gateway, size) == b"200" and source.taken_bytes == size
             tell(f"{size // MIB} MiB {name}", gateway.rss_bytes("VmHWM") - before, 32 * MIB, complete)
-    callers, size = 200, 64 * MIB // scale
+    callers, size, slow_s = 200, 64 * MIB // scale, 10.0 if scale == 1 else 2.0
+    bound = 64 * MIB + callers * MIB // 4
     async with Source() as source, Gateway(source.port) as gateway:
         await download(gateway, MIB)
         before = gateway.rss_bytes()
-        got = await asyncio.gather(*(download(gateway, size, 10.0 if scale == 1 else 2.0) for _ in range(callers)))
-        bound = 64 * MIB + callers * MIB // 4
+        got = await asyncio.gather(*(download(gateway, size, slow_s) for _ in range(callers)))
         what = f"{callers} slow callers of {size // MIB} MiB"
         tell(what, gateway.rss_bytes("VmHWM") - before, bound, got == [size] * callers)
+    async with Source(slow_s) as source, Gateway(source.port, bounds="body_time: 10m") as gateway:
+        await download(gateway, MIB)
+        before = gateway.rss_bytes()
+        answers = await asyncio.gather(*(upload(gateway, size) for _ in range(callers)))
+        what = f"{callers} uploads of {size // MIB} MiB, taken slowly"
+        tell(what, gateway.rss_bytes("VmHWM") - before, bound, answers == [b"200"] * callers)
     return good
 
 

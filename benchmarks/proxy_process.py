@@ -149,9 +149,12 @@ class Source:
 
     `GET /hold` is never answered: it lasts until the gateway lets go of the socket. `GET /tunnel` switches protocols
     and sends everything back.
+
+    slow_s  for so long a little of a request body is read at a time
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slow_s: float = 0.0) -> None:
+        self._slow_s = slow_s
         self.port = 0
         self.open_sockets = 0
         self.taken_bytes = 0
@@ -190,13 +193,11 @@ class Source:
     async def _answer(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = head.split(b" ", 2)[1].decode()
         length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
-        left = int(length) if length else 0
-        while left:
-            piece = await reader.read(min(left, MIB))
-            if not piece:
-                raise ConnectionResetError
-            left -= len(piece)
-            self.taken_bytes += len(piece)
+        size = int(length) if length else 0
+        taken = await take(reader, size, self._slow_s)
+        self.taken_bytes += taken
+        if taken < size:
+            raise ConnectionResetError
         if target == "/hold":
             await reader.read(1)
             raise ConnectionResetError
@@ -215,6 +216,20 @@ class Source:
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError
+
+
+async def take(reader: asyncio.StreamReader, size: int, slow_s: float = 0.0) -> int:
+    """Read so many bytes; for the first `slow_s` seconds a little at a time. How many came before the end."""
+    taken, fast_from = 0, time.monotonic() + slow_s
+    while taken < size:
+        slow = slow_s > 0 and time.monotonic() < fast_from
+        piece = await reader.read(min(size - taken, 4096 if slow else MIB))
+        if not piece:
+            break
+        taken += len(piece)
+        if slow:
+            await asyncio.sleep(0.05)
+    return taken
 
 
 def request(target: str, *lines: str, method: str = "GET") -> bytes:
