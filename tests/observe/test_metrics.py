@@ -1,5 +1,6 @@
 """What is counted, under which names, and that callers cannot make series."""
 
+import asyncio
 import random
 import string
 import time
@@ -15,7 +16,7 @@ from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.observe.metrics.instruments import CALL_S, INSTRUMENTS
 from gateway.observe.metrics.levels import Levels
-from gateway.observe.metrics.sink import FOLD_AT, Metrics
+from gateway.observe.metrics.sink import AT_ONCE, FOLD_AT, Metrics
 from gateway.observe.metrics.tally import Calls, Distribution
 from gateway.observe.reports.near_limit import NearLimit
 from gateway.record import CallRecord
@@ -226,6 +227,33 @@ def test_what_a_reload_takes_away_is_gone_with_the_next_scrape(metrics: Metrics,
     metrics.policy_loaded(POLICIES)
     metrics.emit(call)
     assert samples(metrics)['gateway_requests_total{code="200",method="GET",route="erp",source="upstream"}'] == 2
+
+
+async def test_many_kinds_of_calls_are_poured_in_turns_with_calls_between_them(
+    metrics: Metrics, call: CallRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3 * AT_ONCE + 1):
+        call.route = f"r{number}"
+        metrics.emit(call)
+    monkeypatch.setattr("gateway.observe.metrics.sink.TICK_S", 0.001)
+    poured, in_turns = 0, []
+
+    def count(_: Calls) -> None:
+        nonlocal poured
+        poured += 1
+
+    def look() -> None:  # as a call would, in each turn of the loop
+        if poured:
+            in_turns.append(poured)
+        if poured < 3 * AT_ONCE + 1:
+            asyncio.get_running_loop().call_soon(look)
+
+    monkeypatch.setattr(Calls, "pour", count)
+    metrics.start()
+    look()
+    await eventually(lambda: poured == 3 * AT_ONCE + 1)
+    metrics.close()
+    assert {AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE} <= {*in_turns}
 
 
 def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:

@@ -33,6 +33,8 @@ from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
 
 TICK_S = 0.5
+AT_ONCE = 32
+"""Kinds of calls that are poured in one turn of the event loop, about a millisecond's work: there may be thousands."""
 UPSTREAM_TIME = "gateway_upstream_duration_seconds"
 OTHER = "OTHER"
 CallKey = tuple[str, str, int, str, str, int]
@@ -74,7 +76,7 @@ class Metrics:
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._set("gateway_build_info", 1, __version__, platform.python_version())
         self.policy_loaded(policies)
 
@@ -213,17 +215,32 @@ class Metrics:
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
         self._lag.observe(max(0.0, now - due))
-        self.pour()
-        self.pulse.beat(now, time.time())
-        self._timer = loop.call_later(TICK_S, self._tick, loop, now + TICK_S)
+        self._pour_in_turns(loop, now, len(self._unpoured))
+
+    def _pour_in_turns(self, loop: asyncio.AbstractEventLoop, began: float, kinds: int) -> None:
+        """Pour what there was when the tick began, a little in each turn: calls are not kept waiting for it."""
+        self._pour_calls(min(kinds, AT_ONCE))
+        if kinds > AT_ONCE:
+            self._timer = loop.call_soon(self._pour_in_turns, loop, began, kinds - AT_ONCE)
+            return
+        self._pour_the_rest()
+        self.pulse.beat(began, time.time())
+        self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
 
     def pour(self) -> None:
         """Hand everything counted so far to prometheus_client, and read the levels. Kinds of calls of which there were
         none since the last time, on hundreds of routes, cost nothing."""
-        unpoured, self._unpoured = self._unpoured, []
-        for (_, _, status, source, upstream, upstream_status), calls in unpoured:
+        self._pour_calls(len(self._unpoured))
+        self._pour_the_rest()
+
+    def _pour_calls(self, kinds: int) -> None:
+        some = self._unpoured[:kinds]
+        del self._unpoured[:kinds]
+        for (_, _, status, source, upstream, upstream_status), calls in some:
             self._totals.count(upstream, source, status, upstream_status, calls.count)
             calls.pour()
+
+    def _pour_the_rest(self) -> None:
         self._store_time.pour()
         self._lag.pour()
         self._pour_verdicts()
