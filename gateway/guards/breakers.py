@@ -2,13 +2,15 @@
 
 A failure is told at once, and so is what a breaker waits for: the outcome of a probe, a success while failures are
 remembered. All other successes are counted here and told together every `FLUSH_S`, or with the next failure of the
-same breaker; a breaker that only counts failures in a row does not even hear of those.
+same breaker; a breaker that only counts failures in a row does not even hear of those. Of hundreds of breakers they are
+told one command after the other, so that decisions get their turn in the store between them.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from gateway.core.ask import Ask
@@ -81,7 +83,8 @@ class Breakers:
         self.own = own
         self._counting: dict[str, Passage] = {}  # by the breaker's key
         self._telling: set[asyncio.Future[Changes]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # of the next flush; until it is over, of the last one
+        self._flushing: asyncio.Task[None] | None = None
 
     async def ask_own(self, guard: Guard) -> Decision:
         """Ask a breaker that each worker has for itself. Does not wait for anything."""
@@ -126,14 +129,17 @@ class Breakers:
         """Report to the store what was not reported yet. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
-            self._flush()
+        if self._flushing is not None:
+            await self._flushing
+        while self._counting:
+            await self._flush()
         if self._telling:
             await asyncio.wait(self._telling)
 
     def _counting_for(self, passage: Passage) -> Passage:
         """The passage that counts what this one has to tell."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._begin_flush)
         counting = self._counting.setdefault(passage.guard.key, passage)
         if counting is passage or counting.joins(passage):
             return counting
@@ -147,23 +153,36 @@ class Breakers:
         if _counts_rates(counting.guard):
             self._tell(counting.judge, [report])
 
-    def _flush(self) -> None:
-        """Tell what was counted. What no breaker remembers is forgotten."""
+    def _begin_flush(self) -> None:
+        self._flushing = asyncio.ensure_future(self._flush())
+
+    async def _flush(self) -> None:
+        """Tell what was counted until now, the oldest first. What waits for its command goes on counting."""
+        left = len(self._counting)
+        while left > 0:
+            telling = [self._tell(judge, reports) for judge, reports in self._take(min(left, MOST_REPORTS)).items()]
+            left -= MOST_REPORTS
+            if left > 0 and telling:
+                await asyncio.wait(telling)
         self._timer = None
-        counted, self._counting = self._counting, {}
+        if self._counting:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._begin_flush)
+
+    def _take(self, most: int) -> dict[Judge, list[Report]]:
+        """What is counted for so many breakers, which is not counted any more. What none remembers is forgotten."""
         reports: defaultdict[Judge, list[Report]] = defaultdict(list)
-        for passage in counted.values():
+        for key in [*islice(self._counting, most)]:
+            passage = self._counting.pop(key)
             report = passage.told()
             if _counts_rates(passage.guard):
                 reports[passage.judge].append(report)
-        for judge, some in reports.items():
-            for first in range(0, len(some), MOST_REPORTS):
-                self._tell(judge, some[first : first + MOST_REPORTS])
+        return reports
 
-    def _tell(self, judge: Judge, reports: Sequence[Report]) -> None:
+    def _tell(self, judge: Judge, reports: Sequence[Report]) -> "asyncio.Future[Changes]":
         telling = asyncio.ensure_future(judge.report(reports))
         self._telling.add(telling)
         telling.add_done_callback(partial(self._told, reports))
+        return telling
 
     def _told(self, reports: Sequence[Report], telling: "asyncio.Future[Changes]") -> None:
         """What a store that is down was told is lost: meanwhile our own breakers decide."""

@@ -1,5 +1,6 @@
 """What breakers are told, when, and how much of it in one command."""
 
+import asyncio
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,14 +24,17 @@ SUCCESS, FAILURE, IGNORE = Counts.SUCCESS, Counts.FAILURE, Counts.IGNORE
 
 
 class Judge:
-    """Takes reports, and answers with the same change to each failure."""
+    """Takes reports, and answers with the same change to each failure, while it is `answering`."""
 
     def __init__(self) -> None:
         self.commands: list[list[Report]] = []
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.down = False
 
     async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:
         self.commands.append(list(reports))
+        await self.answering.wait()
         if self.down:
             raise StoreDown("timeout")
         return tuple(OPENED if report.failed else None for report in reports)
@@ -96,6 +100,47 @@ async def test_a_command_holds_only_so_many_reports(breakers: Breakers, judge: J
         breakers.ended(passage(judge, RATE, str(number)), SUCCESS, 0.0)
     await breakers.close()
     assert [len(command) for command in judge.commands] == [MOST_REPORTS, MOST_REPORTS, 1]
+
+
+async def test_commands_go_one_after_the_other_and_what_waits_goes_on_counting(
+    breakers: Breakers, judge: Judge
+) -> None:
+    """Else decisions would wait in the store behind all of them."""
+    judge.answering.clear()
+    for number in range(2 * MOST_REPORTS):
+        breakers.ended(passage(judge, RATE, str(number)), SUCCESS, 0.0)
+    closing = asyncio.ensure_future(breakers.close())
+    await eventually(lambda: judge.commands)
+    first, last, failing = "0", str(2 * MOST_REPORTS - 1), str(MOST_REPORTS)
+    for key in (first, last):
+        breakers.ended(passage(judge, RATE, key), SUCCESS, 0.0)
+    breakers.ended(passage(judge, RATE, failing), FAILURE, 0.0)
+    await eventually(lambda: len(judge.commands) == 2)
+    assert [len(command) for command in judge.commands] == [MOST_REPORTS, 1]
+    judge.answering.set()
+    await closing
+    told = [(report.guard.key, report.passed, report.failed) for command in judge.commands for report in command]
+    assert told.count((first, 1, 0)) == 2  # it was told, and counts anew
+    assert (last, 2, 0) in told
+    assert (failing, 1, 1) in told
+    assert sum(passed for _, passed, _ in told) == 2 * MOST_REPORTS + 2
+
+
+async def test_a_flush_does_not_begin_before_the_last_one_is_over(
+    breakers: Breakers, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.guards.breakers.FLUSH_S", 0.001)
+    judge.answering.clear()
+    for number in range(MOST_REPORTS + 1):
+        breakers.ended(passage(judge, RATE, str(number)), SUCCESS, 0.0)
+    await eventually(lambda: judge.commands)
+    timer = breakers._timer
+    breakers.ended(passage(judge, RATE, "another"), SUCCESS, 0.0)
+    assert breakers._timer is timer
+    judge.answering.set()
+    await eventually(lambda: sum(map(len, judge.commands)) == MOST_REPORTS + 2)
+    await breakers.close()
+    assert sum(map(len, judge.commands)) == MOST_REPORTS + 2
 
 
 async def test_judges_hear_only_of_what_they_let_through(breakers: Breakers, judge: Judge) -> None:
@@ -175,6 +220,6 @@ async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -
         for number in range(100):
             one = passage(judge, RATE, f"k{number}")
             breakers.ended(one, SUCCESS, 0.0)
-        breakers._flush()
+        await breakers._flush()
         del one
         assert gc.collect() < 100
