@@ -59,22 +59,26 @@ end
 class Load:
     """What callers send.
 
-    script   the wrk script without its report
-    callers  keep-alive connections
-    cores    where wrk runs
+    script    the wrk script without its report
+    callers   keep-alive connections
+    cores     where wrk runs
+    pause_ms  between an answer and its caller's next call, on average
     """
 
     script: str
     callers: int = 64
     cores: str = "1"
+    pause_ms: int = 0
 
     def run(self, port: int, seconds: float) -> dict[str, int]:
-        """Drive keep-alive connections: each sends its next call when it has its answer.
+        """Drive keep-alive connections: each sends its next call when it has its answer and has paused.
 
         calls, us (duration), p50_us, p99_us, not_2xx, broken (connections). Raises Failed.
         """
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
             script.write(self.script + _REPORT)
+            if self.pause_ms:
+                script.write(f"delay = function() return math.random(0, {2 * self.pause_ms}) end\n")
             script.flush()
             command = ["taskset", "-c", self.cores, "wrk", "-t1", f"-c{self.callers}", "--timeout", "5s"]
             command += [f"-d{max(1, round(seconds))}s", "-s", script.name, f"http://127.0.0.1:{port}/"]

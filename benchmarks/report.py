@@ -68,10 +68,8 @@ def chapter(found: Results) -> str:
     for part, (title, plot) in TITLES.items():
         if found.get(part):
             stamp = found["of"][part]
-            parts += [
-                f"### {title}",
-                f"`python -m benchmarks.run {part}` · revision {stamp['commit']}, {stamp['measured']}",
-            ]
+            said = [f"revision {stamp['commit']}, {stamp['measured']}", stamp.get("processor", "")]
+            parts += [f"### {title}", " · ".join([f"`python -m benchmarks.run {part}`", *filter(None, said)])]
             parts += [f"![{title}]({plot})"] if plot else []
             parts += [show(found) for show in tables.PARTS[part]]
     return "\n\n".join(parts)

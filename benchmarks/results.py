@@ -25,7 +25,8 @@ def begin(path: Path) -> Results:
 
 def merge(results: Results, part: str, found: Any, *, add: bool) -> None:
     """Put in the samples of a part, with `add` to those that are there, and say what they are of."""
-    stamp = {"commit": commit(), "measured": datetime.now(UTC).isoformat(timespec="minutes")}
+    measured = datetime.now(UTC).isoformat(timespec="minutes")
+    stamp = {"commit": commit(), "measured": measured, "processor": processor()}
     results["of"] = results.get("of", {}) | {part: stamp}
     before = results.get(part) if add else None
     if before and isinstance(found, list):
@@ -37,16 +38,20 @@ def merge(results: Results, part: str, found: Any, *, add: bool) -> None:
 
 
 def machine() -> dict[str, str]:
-    """What it ran on."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    """What it ran on, beside the processor: parts may have been measured on several."""
     found = {name: _said(command) for name, command in PROGRAMS.items()}
     return {
         "system": platform.platform(),
-        "processor": f"{os.cpu_count()} × {model[1] if model else platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "uvloop": version("uvloop"),
         **found,
     }
+
+
+def processor() -> str:
+    """How many of which."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return f"{os.cpu_count()} × {model[1] if model else platform.machine()}"
 
 
 def commit() -> str:

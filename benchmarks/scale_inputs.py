@@ -169,7 +169,7 @@ def measured() -> dict[str, object]:
         }
         again = decisions(client)  # a while later: what else ran then does not run now
         least = {how: min(us, again[how]) for how, us in first.items()}
-        return {"server": name, "machine": results.machine()["processor"], "decision_us": least, **rest}
+        return {"server": name, "machine": results.processor(), "decision_us": least, **rest}
 
 
 def _rounded(value: object) -> object:

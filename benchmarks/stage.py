@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import programs
@@ -127,9 +127,9 @@ class Sample:
 
 
 def measure(stand: Stand, load: Load, seconds: float, *, tenants: int = 1, warm_up_s: float = 1.0) -> Sample:
-    """Warm up, then one measured run. Raises Failed when answers were not what the limit says."""
+    """Warm up without pauses, then one measured run. Raises Failed when answers were not what the limit says."""
     port = stand.place.port
-    load.run(port, warm_up_s)
+    replace(load, pause_ms=0).run(port, warm_up_s)
     proxy_before, store_before = stand.proxy.cpu_us(), stand.store.cpu_us()
     figures = load.run(port, seconds)
     calls = max(1, figures["calls"])
