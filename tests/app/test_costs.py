@@ -13,7 +13,7 @@ from gateway.observe.log.line import call_line
 from gateway.record import CallRecord
 from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
-from tests.fakes.patience import PATIENT_US
+from tests.fakes.patience import PATIENT_US, impatience
 from tests.fakes.upstream import Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually
 
@@ -214,11 +214,12 @@ async def test_without_the_store_the_share_is_settled(start: Start, upstream: Up
     text = {"url": upstream.url, "algorithm": "fixed_window, limit: 100, window: 365d", "shadow": "limit: 200"}
     gateway = await start(POLICIES % text)
     await gateway.gateway.store.close()
-    store = gateway.gateway.store = RedisStore(own_redis_server.url, timeout_us=100_000)
+    store = gateway.gateway.store = RedisStore(own_redis_server.url, timeout_us=PATIENT_US)
     await store.start()
     own_redis_server.freeze()
     upstream.script = always(answer(used(1)))
-    answers = [await call(gateway) for _ in range(6)]
+    with impatience(store._pipeline):
+        answers = [await call(gateway) for _ in range(6)]
     assert [got.split(b" ")[1] for got in answers] == [b"200"] * 6, "six reserves are more than the limit"
     assert {record.store for record in gateway.records.all} == {"local"}
     own_redis_server.thaw()

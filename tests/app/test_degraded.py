@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +18,9 @@ from gateway.core.limits import Algorithm, Charge, Limit, Posture
 from gateway.core.shares import Fleet, share
 from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
-from gateway.store.redis import RedisStore
 from tests.app.conftest import Running, Start
+from tests.fakes.patience import impatience
+from tests.fakes.stores import patient
 from tests.fakes.upstream import Received, Socket, Upstream
 from tests.fakes.waiting import eventually
 
@@ -40,20 +43,24 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-async def degraded(start: Start, upstream: Upstream, server: Any, **postures: str) -> Running:
-    """A gateway whose store has just been frozen."""
+@asynccontextmanager
+async def degraded(start: Start, upstream: Upstream, server: Any, **postures: str) -> AsyncIterator[Running]:
+    """A gateway whose store is frozen meanwhile."""
     gateway = await start(POLICIES % {"url": upstream.url, **postures})
     await gateway.gateway.store.close()
-    store = RedisStore(server.url, timeout_us=100_000)
+    store = gateway.gateway.store = patient(server.url)
     await store.start()
-    gateway.gateway.store = store
     server.freeze()
-    return gateway
+    try:
+        with impatience(store._pipeline):
+            yield gateway
+    finally:
+        server.thaw()
 
 
 async def test_local_counts_here(start: Start, upstream: Upstream, own_redis_server: Any) -> None:
-    gateway = await degraded(start, upstream, own_redis_server, window="local", slots="local")
-    answers = [await gateway.raw(GET) for _ in range(5)]
+    async with degraded(start, upstream, own_redis_server, window="local", slots="local") as gateway:
+        answers = [await gateway.raw(GET) for _ in range(5)]
     assert [status_of(answer) for answer in answers] == [200, 200, 200, 429, 429]
     assert not any(b"\r\nRateLimit" in answer for answer in answers)  # the numbers would be one worker's
     assert (wait := re.search(rb"\r\nRetry-After: (\d+)\r\n", answers[4]))
@@ -61,24 +68,21 @@ async def test_local_counts_here(start: Start, upstream: Upstream, own_redis_ser
     assert b"Limit window (3 per 600 s) is used up as far as it can be given without the store." in answers[4]
     assert [record.store for record in await gateway.records.wait(5)] == ["local"] * 5
     assert len(gateway.gateway.leases) == 0
-    own_redis_server.thaw()
 
 
 async def test_deny_refuses_at_once_and_allow_lets_in(start: Start, upstream: Upstream, own_redis_server: Any) -> None:
-    gateway = await degraded(start, upstream, own_redis_server, window="deny", slots="local")
-    answer = await gateway.raw(GET)
+    async with degraded(start, upstream, own_redis_server, window="deny", slots="local") as gateway:
+        answer = await gateway.raw(GET)
     assert status_of(answer) == 503
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "RATE_LIMIT_STORE_UNAVAILABLE"
     assert upstream.received == []
-    own_redis_server.thaw()
 
 
 async def test_slots_of_a_call_that_timed_out_are_given_back(
     start: Start, upstream: Upstream, own_redis_server: Any
 ) -> None:
-    gateway = await degraded(start, upstream, own_redis_server, window="local", slots="allow")
-    assert status_of(await gateway.raw(GET)) == 200
-    own_redis_server.thaw()
+    async with degraded(start, upstream, own_redis_server, window="local", slots="allow") as gateway:
+        assert status_of(await gateway.raw(GET)) == 200
     store = gateway.gateway.store
     await eventually(lambda: store.up)  # type: ignore[attr-defined]
     ask = gateway.gateway.callers.asked(
