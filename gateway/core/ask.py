@@ -68,10 +68,8 @@ class Kind:
         self.limits = tuple((limit.name, limit.mode) for limit in limits)
         self.answers = Struct(">Bq" + "?qqqq" * len(limits))
         self.verdicts = range(2, 2 + 5 * len(limits), 5)
-        self.near_at = tuple(
-            (at, limit.quota // NEAR or -1) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE
-        )
         enforced = [(at, limit) for at, limit in enumerate(limits) if limit.mode is Mode.ENFORCE]
+        self.near_at = tuple((at, limit.quota // NEAR or -1) for at, limit in enforced)
         only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for _, limit in enforced)
         self.enforced = tuple(
             (at, limit, only_slots or limit.algorithm is not Algorithm.CONCURRENCY) for at, limit in enforced

@@ -127,10 +127,11 @@ class Breakers:
 
     async def close(self) -> None:
         """Report to the store what was not reported yet. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._flushing is not None:
             await self._flushing
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._counting:
             await self._flush()
         if self._telling:
@@ -139,7 +140,7 @@ class Breakers:
     def _counting_for(self, passage: Passage) -> Passage:
         """The passage that counts what this one has to tell."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._begin_flush)
+            self._flush_later()
         counting = self._counting.setdefault(passage.guard.key, passage)
         if counting is passage or counting.joins(passage):
             return counting
@@ -153,8 +154,17 @@ class Breakers:
         if _counts_rates(counting.guard):
             self._tell(counting.judge, [report])
 
+    def _flush_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._begin_flush)
+
     def _begin_flush(self) -> None:
-        self._flushing = asyncio.ensure_future(self._flush())
+        self._flushing = asyncio.ensure_future(self._flush_on_time())
+
+    async def _flush_on_time(self) -> None:
+        await self._flush()
+        self._timer = None
+        if self._counting:
+            self._flush_later()
 
     async def _flush(self) -> None:
         """Tell what was counted until now, the oldest first. What waits for its command goes on counting."""
@@ -164,9 +174,6 @@ class Breakers:
             left -= MOST_REPORTS
             if left > 0 and telling:
                 await asyncio.wait(telling)
-        self._timer = None
-        if self._counting:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._begin_flush)
 
     def _take(self, most: int) -> dict[Judge, list[Report]]:
         """What is counted for so many breakers, which is not counted any more. What none remembers is forgotten."""
