@@ -274,7 +274,7 @@ class Worker:
         await self._reload.close()
         if self._admin is not None:
             await self._admin.close()
-        self._ending.ask(True)
+        self._ending.retire()
 
     def _rest(self, resting: bool) -> None:
         """A drain that an operator began, or ended: callers should look for other gateways meanwhile."""

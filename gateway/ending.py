@@ -35,16 +35,23 @@ class Ending:
 
     def __init__(self) -> None:
         self.draining = False
+        self._told = False
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
         self._now = asyncio.Event()
 
     def ask(self, impatient: bool) -> None:
-        """Stop: with the drain's delay, or without it. Who asks a second time has what is left cut."""
-        if self._asked.is_set():
+        """An operator's word: stop, with the drain's delay or without it. A second one has what is left cut."""
+        if self._told:
             self._now.set()
         if self._asked.is_set() or impatient:
             self._hurry.set()
+        self._told = True
+        self._asked.set()
+
+    def retire(self) -> None:
+        """A successor serves: stop without the delay. Nobody has been told to stop by this: see `ask`."""
+        self._hurry.set()
         self._asked.set()
 
     async def asked(self) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import http.client
 import os
+import select
 import signal
 import socket
 import struct
@@ -42,6 +43,7 @@ routes:
 """
 EACH = {"Connection": "close"}
 BOTH: Sequence[Mapping[str, str]] = [{}, {}, EACH, EACH]  # some keep their connection, some have one for each call
+LISTENING_S = 0.3
 CREDENTIALS = struct.Struct("3i")  # unix(7): pid, uid, gid
 AS_SYSTEMD = """
 import fcntl, os, sys
@@ -153,9 +155,15 @@ def test_one_worker_makes_place_for_two_and_no_call_is_lost_nor_refused(
         socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
-def test_two_workers_finish_what_they_have_begun(begin: Callable[..., Process], folder: Path) -> None:
-    """The first successor does not come up: that changes nothing."""
-    write(folder, *ports(folder), 2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_begun_is_finished_also_when_all_are_told_to_stop(
+    workers: int, begin: Callable[..., Process], folder: Path
+) -> None:
+    """Old and new, as systemd does it. The old one drains already: that is no reason to be impatient with its calls.
+
+    The first successor does not come up, which changes nothing.
+    """
+    write(folder, *ports(folder), workers)
     settings = (folder / "gateway.yaml").read_text()
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         process = begin("--upstream", f"http://127.0.0.1:{upstream.getsockname()[1]}")
@@ -172,12 +180,14 @@ def test_two_workers_finish_what_they_have_begun(begin: Callable[..., Process], 
             successor = upgrade(process)
             assert not process.ended()
             assert parent_of(successor) != process.pid, "systemd waits for the end of its own children alone"
+            process.popen.send_signal(signal.SIGTERM)
+            assert not select.select([caller.sock], [], [], LISTENING_S)[0], "it is not cut"
             asked.recv(65_536)
             asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             assert caller.getresponse().read() == b"ok"
         caller.close()
     process.ends_well()
-    assert [line["cut_calls"] for line in process.events("gateway.stopped")] == [0, 0]
+    assert [line["cut_calls"] for line in process.events("gateway.stopped")] == [0] * workers
     assert alive(successor)
 
 
