@@ -110,6 +110,6 @@ SCENARIOS = {
 }
 
 CROWDS = {
-    f"{tenants}-tenants": Scenario(crowd(tenants), warm_up=3 * tenants, at_once=12) for tenants in (1, 100, 10_000)
+    f"{tenants}-tenants": Scenario(crowd(tenants), warm_up=8 * tenants, at_once=12) for tenants in (1, 100, 10_000)
 }
 """What these cost is memory that is touched, not instructions."""
