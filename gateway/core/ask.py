@@ -80,8 +80,11 @@ class Kind:
         self.sentences: Any = None
 
 
-_kind = lru_cache(maxsize=4_096)(Kind)
-"""Callers are many, what is asked of them is one of a few."""
+@lru_cache(maxsize=4_096)
+def _kind(asked: Sequence[tuple[Limit, int]], _written: Sequence[int]) -> Kind:
+    """Callers are many, what is asked of them is one of a few. Limits that are equal may be `_written` differently: 60
+    per 1m, 1 per 1s; and callers are told what was written."""
+    return Kind(asked)
 
 
 class Ask:
@@ -162,7 +165,9 @@ class Ask:
         renewed = credential is not None and credential.oauth is not None
         self.beforehand = renewed or self.own is not None
         self.empty = not (charges or guards or breaker or renewed)
-        self.kind = _kind(tuple([(limit, cost) for limit, _, cost in charges]))
+        self.kind = _kind(
+            tuple([(limit, cost) for limit, _, cost in charges]), tuple([limit.times for limit, _, _ in charges])
+        )
         self.skipped = skipped
         self.measures = measures
         self.credential = credential

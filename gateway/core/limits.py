@@ -4,7 +4,7 @@ All times are integer microseconds, all amounts integer units. Nothing here does
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -98,8 +98,10 @@ class Limit:
     detail: str = ""
     times: int = field(default=1, compare=False)
     _by_values: _Overrides = field(init=False, repr=False, compare=False, default_factory=dict)
+    _bare: "Limit | None" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_bare", replace(self, overrides=()) if self.overrides else None)
         for position, override in enumerate(self.overrides):
             names, values = zip(*sorted(override.match), strict=True)
             self._by_values.setdefault(names, {}).setdefault(values, position)
@@ -110,16 +112,15 @@ class Limit:
         return self.rate * self.times, self.per_us * self.times
 
     def for_caller(self, parts: Mapping[str, str]) -> "Limit":
-        """The limit with this caller's numbers: the first override whose parts all match, else itself.
+        """The limit with this caller's numbers: the first override whose parts all match, else its own.
 
-        Costs one lookup per combination of key parts that overrides ask for, however many overrides there are.
+        It has no overrides any more: what is remembered of callers is compared by their limits. Costs one lookup per
+        combination of key parts that overrides ask for, however many overrides there are.
         """
-        if not self._by_values:
-            return self
         first = none = len(self.overrides)
         for names, positions in self._by_values.items():
             first = min(first, positions.get(tuple(map(parts.get, names)), none))
-        return self.overrides[first].limit if first < none else self
+        return self.overrides[first].limit if first < none else self._bare or self
 
 
 class Charge(NamedTuple):

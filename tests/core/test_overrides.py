@@ -22,7 +22,7 @@ def overridden(*matches: dict[str, str]) -> Limit:
 def test_the_first_override_whose_parts_all_match_applies(matches: list[dict[str, str]], parts: dict[str, str]) -> None:
     limit = overridden(*matches)
     first = next((n for n, match in enumerate(matches) if match.items() <= parts.items()), None)
-    assert limit.for_caller(parts) == (limit if first is None else limit.overrides[first].limit)
+    assert limit.for_caller(parts) == (LIMIT if first is None else limit.overrides[first].limit)
 
 
 def test_without_overrides_it_is_the_limit_itself() -> None:
