@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import gcd
 from typing import NamedTuple
 
+from gateway.core.algorithms.bounds import EXACT_IN_DOUBLE, TOO_ODD, out_of_bounds
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
 
@@ -25,10 +26,22 @@ class Grant(NamedTuple):
     reason: str = ""
 
 
+def why_not(limit: Limit, quota: int) -> str | None:
+    """Why so many units cannot be granted of this limit, as a sentence for the operator; None when they can."""
+    return out_of_bounds(granted(limit, quota)) if limit.rate * quota < EXACT_IN_DOUBLE else TOO_ODD
+
+
+def counted(limit: Limit, quota: int) -> int:
+    """The number that holds under a grant of `quota`: the limit's own where a bucket has been given numbers since with
+    which that cannot be counted; 0 = there is no grant."""
+    odd = limit.algorithm is Algorithm.TOKEN_BUCKET and quota > 0 and why_not(limit, quota) is not None
+    return limit.quota if odd else quota
+
+
 def granted(limit: Limit, quota: int) -> Limit:
     """The limit with another number of units. A token bucket's rate changes in the same proportion.
 
-    The answer may be out of bounds: see `core.algorithms.bounds`.
+    The answer may be out of bounds: see `why_not`.
     """
     if limit.algorithm is not Algorithm.TOKEN_BUCKET:
         return replace(limit, quota=quota, overrides=())

@@ -12,7 +12,7 @@ import redis
 from gateway.core.algorithms import Leases, State
 from gateway.core.ask import Ask
 from gateway.core.decision import Kept, decide_call, kept_for
-from gateway.core.grant import MAX_GRANT_US, Grant, under
+from gateway.core.grant import MAX_GRANT_US, Grant, counted, under
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.guards import State as Phase
 from gateway.core.guards.breaker import Circuit
@@ -118,7 +118,7 @@ class CoreModel:
         return grant.quota if grant is not None and grant.until_us > now_us else 0
 
     def ask(self, ask: Ask, now_us: int, lease: str = "", *, commit: bool = True) -> Decision:
-        quotas = tuple(self._quota(charge.key, now_us) for charge in ask.charges)
+        quotas = tuple(counted(limit, self._quota(key, now_us)) for limit, key, _ in ask.charges)
         if commit:
             for charge, quota in zip(ask.charges, quotas, strict=True):
                 if not quota:

@@ -94,6 +94,17 @@ def test_taken_back_what_was_counted_counts_on(caller: Caller) -> None:
     assert caller.calls() == left - 1
 
 
+@pytest.mark.parametrize("quota", [11, 1001, 4_000_000_007])
+def test_a_grant_that_cannot_be_counted_with_what_the_limit_says_since(counter: Counter, quota: int) -> None:
+    caller = Caller(counter, Limit("l", Algorithm.TOKEN_BUCKET, 7, HOUR, ("k",), rate=7, per_us=HOUR))
+    caller.grant(quota)
+    odd = Limit("l", Algorithm.TOKEN_BUCKET, 1000, 168 * HOUR, ("k",), rate=997, per_us=168 * HOUR)
+    caller.charge = Charge(odd, KEY, 1)
+    first = caller.call(cost=998)
+    assert (first.admitted, first.quotas, first.verdicts[0].remaining) == (True, (1000,), 2)
+    assert caller.calls() == 2
+
+
 def test_a_second_grant_replaces_the_first(caller: Caller) -> None:
     caller.grant(5)
     assert caller.call().admitted

@@ -84,6 +84,8 @@ def test_a_fixed_window_begins_at_a_multiple_of_its_length() -> None:
         (rolling(window_us=10, quantum_us=11), "precision"),
         (rolling(quota=2_000_000, window_us=10**9), "precision: N"),
         (bucket(quota=1_000_000, rate=1_000_003, per_us=10**10), "too large to count exactly"),
+        (bucket(quota=1, rate=2**48 + 1, per_us=10), "too large to count exactly"),
+        (bucket(quota=1, rate=2**30, per_us=2**48 + 1), "too large to count exactly"),
         (Limit("b", Algorithm.TOKEN_BUCKET, 5, 10, ()), "rate"),
     ],
 )

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
-from gateway.core.grant import granted, left_without, under
+from gateway.core.grant import counted, granted, left_without, under, why_not
 from gateway.core.limits import Algorithm, Charge, Limit
 
 SECOND = 1_000_000
@@ -19,7 +18,18 @@ def test_a_buckets_rate_changes_in_proportion() -> None:
     assert (twice.quota, twice.rate, twice.per_us) == (80, 1, SECOND // 40)
     assert granted(replace(bucket, rate=1, per_us=SECOND, times=60), 80).said == (120, 60 * SECOND)
     assert granted(replace(bucket, rate=7, per_us=3, quota=2), 3).said == (7, 2)
-    assert out_of_bounds(granted(replace(bucket, quota=7, rate=3, per_us=HOUR), 3_999_999_979)) is not None
+
+
+def test_what_cannot_be_counted_is_not_granted_and_counts_by_the_limits_own_number() -> None:
+    weekly = Limit("b", Algorithm.TOKEN_BUCKET, 1000, 168 * HOUR, ("k",), rate=997, per_us=168 * HOUR)
+    for quota in (11, 1001, 4_000_000_007):
+        assert why_not(weekly, quota) is not None
+        assert counted(weekly, quota) == 1000
+    assert why_not(replace(weekly, rate=2**40 - 1, per_us=1), 2**32 - 1) is not None
+    assert [counted(weekly, quota) for quota in (0, 7, 2000)] == [0, 7, 2000]
+    assert [why_not(weekly, quota) for quota in (7, 2000)] == [None, None]
+    assert why_not(TALLY, 2**32) is not None
+    assert counted(TALLY, 5) == 5
 
 
 def test_the_same_question_under_the_same_grant() -> None:

@@ -15,9 +15,8 @@ from gateway.admin.operations.reason import REASON, WHY, asked_why, read_reason
 from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
-from gateway.core.algorithms.bounds import out_of_bounds
 from gateway.core.ask import Ask
-from gateway.core.grant import Grant, granted, under
+from gateway.core.grant import Grant, under, why_not
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Verdict
@@ -149,7 +148,7 @@ def _read_grant(order: Document, charge: Charge) -> tuple[Grant, int]:
     quota, reason, for_us = order["limit"], read_reason(order), read_ttl(order["ttl"])
     if type(quota) is not int or quota < 1:
         raise AdminProblem(400, "BAD_ORDER", "`limit` must be a number of units, at least 1.")
-    problem = out_of_bounds(granted(charge.limit, quota))
+    problem = why_not(charge.limit, quota)
     if problem:
         raise AdminProblem(400, "BAD_ORDER", f"`limit`: {problem}.")
     return Grant(quota, 0, reason), for_us

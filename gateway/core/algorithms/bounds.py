@@ -6,7 +6,10 @@ MAX_UNITS = 2**32 - 1
 MAX_WINDOW_US = 800 * 24 * 3600 * 1_000_000
 MAX_ENTRIES = 1_000_000
 MAX_SLOTS = 100_000
+MAX_RATE = 2**48 - 1
+"""Of a bucket's `rate` and its `per_us`: so many bytes they are given."""
 EXACT_IN_DOUBLE = 2**53
+TOO_ODD = "burst and rate are too large to count exactly: choose rounder numbers or a smaller `per`"
 
 
 def out_of_bounds(limit: Limit) -> str | None:
@@ -35,8 +38,9 @@ def _rolling_out_of_bounds(limit: Limit) -> str | None:
 def _bucket_out_of_bounds(limit: Limit) -> str | None:
     if limit.rate < 1 or limit.per_us < 1:
         return "a token bucket needs a rate of at least 1"
-    if limit.rate + limit.per_us + limit.quota * limit.per_us > EXACT_IN_DOUBLE:
-        return "burst and rate are too large to count exactly: choose rounder numbers or a smaller `per`"
+    most = limit.rate + limit.per_us + limit.quota * limit.per_us
+    if max(limit.rate, limit.per_us) > MAX_RATE or most >= EXACT_IN_DOUBLE:
+        return TOO_ODD
     return None
 
 

@@ -11,7 +11,7 @@ from gateway.core import guards as core
 from gateway.core.algorithms import Bucket, Leases, Log, State, Tally, state_for
 from gateway.core.ask import Ask
 from gateway.core.decision import Kept, decide_call, kept_for, units
-from gateway.core.grant import MAX_GRANT_US, Grant, under
+from gateway.core.grant import MAX_GRANT_US, Grant, counted, under
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Report
 from gateway.core.guards.breaker import Circuit
 from gateway.core.guards.pause import Pause
@@ -128,7 +128,8 @@ class LocalStore:
         grants = [self._granted(charge.key, now_us) for charge in ask.charges] if self._grants else []
         if not any(grants):
             return ask, ()
-        quotas = tuple(grant.quota if grant else 0 for grant in grants)
+        asked = zip(ask.charges, grants, strict=True)
+        quotas = tuple([counted(charge.limit, grant.quota) if grant else 0 for charge, grant in asked])
         return under(ask, quotas), quotas
 
     async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:

@@ -94,11 +94,16 @@ local function decide(skip, left)
         local _, its_quota, ends = struct.unpack('>BI4I7', redis.call('GETRANGE', key, '0', '11'))
         local beside = key .. '!'
         if ends > now then
-          if code == 2 then -- a rate changes in the same proportion
-            local common, rest = a * its_quota, b * quota
-            a, b = common, rest
+          if code == 2 then -- a rate changes in the same proportion, if that can be counted exactly
+            local rate, per = a * its_quota, b * quota
+            local exact, common, rest = rate < 2 ^ 53, rate, per
             while rest > 0 do common, rest = rest, common % rest end
-            a, b = a / common, b / common
+            rate, per = rate / common, per / common
+            if exact and math.max(rate, per) < 2 ^ 48 and rate + per + its_quota * per < 2 ^ 53 then
+              a, b = rate, per
+            else
+              its_quota = quota
+            end
           end
           quotas = quotas or {}
           quotas[i], cost = its_quota, math.min(cost, its_quota)
