@@ -65,28 +65,29 @@ class Filling:
         """An old answer may do, where the upstream cannot be asked; not where the caller has used up its limits."""
         unreachable = refusal.source in _KEPT_BACK or refusal.kind in _UNREACHABLE
         flight.end(Outcome.FAILED if unreachable or begun_for(self._call) is not None else Outcome.LEFT)
-        if unreachable and stored is not None and await self._instead_of_error(stored, b"; hit"):
-            return ANSWERED
-        return Fetched(refusal)
+        if not unreachable or stored is None or not self._may_do(stored):
+            return Fetched(refusal)
+        await self._instead_of_error(stored, b"; hit")
+        return ANSWERED
 
     async def _failed(self, got: Answered, flight: Flight, stored: Stored) -> bool:
-        """Whether an old answer has taken the place of an error."""
+        """Whether an old answer has taken the place of an error. The caller may take its time over it."""
         status, call = _head(got).status, self._call
-        how = b"; fwd=%b; fwd-status=%d" % (self._lookup.why, status)
-        if not await self._instead_of_error(stored, how):
+        if not self._may_do(stored):
             return False
+        got.release()
+        flight.end(Outcome.FAILED)
         call.record.upstream_status = status
         error_class = call.policies.classes.statuses.get(status)
         call.record.error_class = error_class.name if error_class is not None else ""
-        got.release()
-        flight.end(Outcome.FAILED)
+        await self._instead_of_error(stored, b"; fwd=%b; fwd-status=%d" % (self._lookup.why, status))
         return True
 
-    async def _instead_of_error(self, stored: Stored, how: bytes) -> bool:
-        if not instead_of_error(stored, self._lookup.wanted, now_us(self._call.gateway)):
-            return False
+    def _may_do(self, stored: Stored) -> bool:
+        return instead_of_error(stored, self._lookup.wanted, now_us(self._call.gateway))
+
+    async def _instead_of_error(self, stored: Stored, how: bytes) -> None:
         await serve(self._call, stored, self._lookup.fields, how + b"; detail=stale-if-error", "error")
-        return True
 
     async def _still_right(self, got: Answered, flight: Flight, stored: Stored, asked_us: int) -> Fetched:
         """The upstream says that nothing has changed."""

@@ -40,16 +40,17 @@ class Succession:
         self._given = given
         self._pid = 0  # of the successor on its way; 0 = there is none
         self._succeeded = False
+        self._over = False  # this gateway ends
         self._unwatch: Watch = _nothing
         self.fd = -1
         self.due = math.inf
 
     def begin(self, listen: Iterable[socket], admin: socket | None, watch: Watch, unwatch: Watch) -> None:
-        """Start one, unless one is on its way. What is wrong is told as an event.
+        """Start one, unless one is on its way or this gateway ends already. What is wrong is told as an event.
 
         watch, unwatch  called with `fd`, when there is one and when there is none any more
         """
-        if self._pid:
+        if self._pid or self._over:
             return
         if os.getpid() == 1:
             _failed("process 1 ends with its container, and so would a successor: replace the container")
@@ -75,7 +76,7 @@ class Succession:
         if not os.read(self.fd, 1):
             self._end("it ended before it served; standard error says why")
             return False
-        self._succeeded = True
+        self._succeeded = self._over = True
         notify.main_pid(self._pid)
         event("upgrade.done", "The successor serves, this gateway drains", pid=self._pid)
         self._forget()
@@ -89,6 +90,7 @@ class Succession:
 
     def abandon(self) -> None:
         """The drain begins. So it does for a successor on its way; of one that serves systemd knows that it goes on."""
+        self._over = True
         if not self._succeeded:
             notify.stopping()
         if self._pid:

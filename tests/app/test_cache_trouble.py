@@ -1,6 +1,7 @@
 """Upstreams that fail, callers that leave, and crowds: who gets what from the cache then."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -45,6 +46,31 @@ async def test_an_old_answer_takes_the_place_of_an_error(cached: Cached, status:
     error, last = (await cached.running.records.wait(3))[1:]
     assert (error.cache, error.upstream_status, error.response_source) == ("error", status, "cache")
     assert (last.cache, last.response_source) == ("miss", "upstream")
+
+
+async def test_who_takes_an_old_answer_slowly_keeps_neither_a_socket_nor_others_waiting(cached: Cached) -> None:
+    large = b"old" * 300_000
+    cached.answers(answer(large, STALE))
+    await cached.get("/things")
+    cached.later(20)
+    cached.answers(answer(b"no", status=b"500 No"))
+    _, writer = await slow_caller(cached.running.port)
+    writer.write(b"GET /things HTTP/1.1\r\nHost: gateway.test\r\nX-Tenant-Id: acme\r\n\r\n")
+    (pool,) = cached.running.gateway.upstreams.pools().values()
+    await eventually(lambda: len(cached.upstream.received) == 2 and pool.idle, "the error's socket is free")
+    assert cached.running.gateway.in_flight == 1, "the answer is on its way"
+    assert (await cached.get("/things")).body == large
+    writer.close()
+    await eventually(lambda: not cached.running.gateway.in_flight)
+    assert (pool.active, pool.idle) == (0, 1)
+
+
+async def slow_caller(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """One that takes next to nothing."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", port))
+    return await asyncio.open_connection(sock=sock, limit=1024)
 
 
 async def test_and_of_no_answer_at_all(cached: Cached) -> None:
