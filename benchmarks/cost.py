@@ -37,7 +37,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 COUNTED = 60
 WARM_UP = 240
 STAGES = {
-    "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/run", "wire/memo", "call.py"),
+    "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/ids", "wire/memo", "call.py"),
     "accept": ("accept", "build", "core/http/trace", "core/http/forwarding", "core/http/client_address"),
     "identify": (
         "identify",

@@ -1,6 +1,6 @@
 """Accept: a request becomes a call. Request id, trace, client address, and the bounds on calls in flight."""
 
-from gateway.call import MOST_ALIKE, Call, Gateway
+from gateway.call import Call, Gateway
 from gateway.core.http.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
 from gateway.core.http.trace import continue_or_start
 from gateway.core.problems import OVERLOADED, Refusal, body_problem
@@ -33,16 +33,13 @@ def accept(request: Request, gateway: Gateway) -> Call:
 def _describe(call: Call) -> None:
     """What the fields and the socket say, for the record; the same for all calls that share both."""
     request, record = call.request, call.record
-    remembered, facts = request.head.block.remembered, call.gateway.facts
+    block, facts = request.head.block, call.gateway.facts
     key = (request.connection.peer_ip,)  # no bare text: keys of one sort, as `identify` has, take half the memory
-    known = remembered.get(key)
+    known = block.remembered.get(key)
     if known is None or known[0] is not call.policies:
         record.__dict__ = UNKNOWN.copy()
         _read_fields(call)
-        if len(remembered) >= MOST_ALIKE:
-            remembered.clear()
-        known = remembered[facts.same(key)] = (call.policies, call.peer_trusted, facts.shared(record))
-        request.head.block.grow(1)
+        block.keep(facts.same(key), (call.policies, call.peer_trusted, facts.shared(record)))
     else:
         _, call.peer_trusted, shared = known
         record.__dict__ = shared.whole.copy()

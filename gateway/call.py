@@ -36,18 +36,12 @@ if TYPE_CHECKING:
     from gateway.upstream.exchange import Exchange
     from gateway.upstream.held import HeldAnswer
 
-MOST_ALIKE = 2048
-"""Kinds of calls, or peers, that are remembered with one and the same fields."""
-
-MOST_FACTS = 1024
-"""`Facts` that are surely remembered while they are in use; at most twice as many are (`wire.memo`)."""
+MOST_FACTS = 2048
+"""`Facts` that are remembered at most (`wire.memo`)."""
 
 _OWN = {*OWN, *CALLER, "notes"}
 _SHARED = tuple(name for name in UNKNOWN if name not in _OWN)
 _shared = itemgetter(*_SHARED)
-
-ALIKE_WEIGHT = 2
-"""What one `Alike` weighs beside the fields with which it is remembered, counted in fields (`wire.memo`)."""
 
 Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]]
 """`forward`, or a module in its place: gives what has the upstream's answer, or None when it has answered itself."""

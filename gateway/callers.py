@@ -8,8 +8,8 @@ from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import Refusal
 from gateway.wire.memo import Memo
 
-MOST_CALLERS = 8_192
-"""That are surely remembered while they keep calling; at most twice as many are."""
+MOST_CALLERS = 16_384
+"""That are remembered at most."""
 MAX_VALUE_CHARS = 128
 
 

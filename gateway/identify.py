@@ -7,15 +7,13 @@ at once (`accept`).
 
 from collections.abc import Iterable, Mapping
 
-from gateway.call import ALIKE_WEIGHT, MOST_ALIKE, Alike, Call
+from gateway.call import Alike, Call
 from gateway.core.access.authentication import Denied, Identity, meets
 from gateway.core.access.challenges import forbidden, unauthenticated
 from gateway.core.caller import key_values
 from gateway.core.policy import Route
 from gateway.core.problems import LOOP, Refusal
 from gateway.core.routing.resolve import Resolved, resolve
-
-MOST_PEERS = 16  # that send one and the same head; more are forgotten
 
 
 async def identify(call: Call) -> Refusal | None:
@@ -89,22 +87,14 @@ def _remember(call: Call, route: Route) -> None:
         return
     _remember_line(call, alike)
     if not route.line_keys:
-        remembered = call.request.head.block.remembered
-        if len(remembered) >= MOST_ALIKE:
-            remembered.clear()
         key = (call.record.peer_ip, id(route), id(call.operation))
-        remembered[call.gateway.facts.same(key)] = alike
-        call.request.head.block.grow(ALIKE_WEIGHT)
+        call.request.head.block.keep(call.gateway.facts.same(key), alike)
 
 
 def _remember_line(call: Call, alike: Alike) -> None:
     head = call.request.head
-    if head.remembered is None:
-        return
-    if len(head.remembered) >= MOST_PEERS:
-        head.remembered.clear()
-    head.remembered[call.record.peer_ip] = (alike, call.target)
-    head.block.grow(1)
+    if head.remembered is not None:
+        head.keep(call.record.peer_ip, (alike, call.target))
 
 
 async def _authenticate(call: Call) -> Identity | Refusal:

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.call import Call
 from gateway.listener.request import Request
 from gateway.modules.cache.flights import Flight, Outcome
-from gateway.wire.request_head import Ids
+from gateway.wire.ids import Ids
 
 
 class Nobody:

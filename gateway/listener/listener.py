@@ -16,7 +16,8 @@ from gateway.listener.room import allow_open_files, room_for
 from gateway.settings import Bounds
 from gateway.waiting import happens_within
 from gateway.wire.head import BadHead, has_bare_cr_or_lf
-from gateway.wire.request_head import Ids, RequestHead, RequestHeadParser
+from gateway.wire.ids import Ids
+from gateway.wire.request_head import RequestHead, RequestHeadParser
 from gateway.wire.request_rules import NO_METHOD, check_line
 from gateway.wire.sweep import Sweeper
 

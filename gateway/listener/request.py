@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from gateway.wire.body import BodyStream
-from gateway.wire.request_head import Ids, RequestHead
+from gateway.wire.ids import Ids
+from gateway.wire.request_head import RequestHead
 
 if TYPE_CHECKING:
     from gateway.listener.connection import Connection

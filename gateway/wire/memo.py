@@ -8,12 +8,14 @@ Value = TypeVar("Value")
 
 
 class Memo(Generic[Key, Value]):
-    """Remembers values that together weigh at most twice `capacity`, those in use first.
+    """Remembers values that together weigh at most `capacity`, those in use longest.
 
-    Two generations: when the young one is full it becomes the old one, and what is asked for again is taken back from
-    there. So a crowd of keys that come once cannot push out those that keep coming, and nothing is kept in order.
+    Two generations: what is asked for again is taken from the old one to the young one. Room is made in the old one,
+    what came last goes first, for who keeps coming came early; with nothing left, the young one becomes the old one. So
+    nobody is given up while there is room for all, a crowd of keys that come once hardly pushes out those that keep
+    coming, nothing is kept in order, and thousands are never given up in one go.
 
-    weigh  what a value weighs, at least 1, in any unit that grows with its memory. For what it gains later: `grow`
+    weigh  what a value weighs, at least 1, in any unit that grows with its memory. It may change: `grow`
     drop   told of each value that is given up: it should let go of what refers to it, or only the collector, which
            seldom runs, gives its memory back
     young  looked into by callers themselves (`memo.young.get(key) or memo.recall(key)`): that is all the way there is
@@ -47,11 +49,14 @@ class Memo(Generic[Key, Value]):
         """The value of a key that is not among the young ones."""
         value = self._old.pop(key, None)
         if value is not None:
-            self.remember(key, value)
+            self.young[key] = value
         return value
 
     def remember(self, key: Key, value: Value) -> None:
-        """Remember a value."""
+        """Remember a value, in place of what was remembered of this key."""
+        replaced = self.young.pop(key, None) or self._old.pop(key, None)
+        if replaced is not None:
+            self._give_up(replaced)
         self.grow(self._weigh(value))
         self.young[key] = value
 
@@ -63,13 +68,16 @@ class Memo(Generic[Key, Value]):
         self._old, self.young, self._weight = {}, {}, 0
 
     def grow(self, weight: int) -> None:
-        """Something that is remembered weighs more by so much."""
+        """Something weighs more by so much: what is about to be remembered, or what is and already says so itself."""
         self._weight += weight
-        if self._weight > self._capacity:
-            for value in self._old.values():
-                self._drop(value)
-            self._old, self.young = self.young, {}
-            self._weight = weight
+        while self._weight > self._capacity and (self._old or self.young):
+            if not self._old:
+                self._old, self.young = self.young, {}
+            self._give_up(self._old.popitem()[1])
+
+    def _give_up(self, value: Value) -> None:
+        self._weight -= self._weigh(value)
+        self._drop(value)
 
 
 class Doorkeeper:

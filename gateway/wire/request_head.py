@@ -10,42 +10,32 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 
 from aiohttp.http_parser import HttpRequestParser
 
 from gateway.core.http.framing import ChunkedBody, Decoder, Fields, NoBody
 from gateway.wire.head import BadHead, Headers, HeadParser, sized
+from gateway.wire.ids import NO_IDS, Ids, cut, ids_of
 from gateway.wire.memo import Doorkeeper, Memo
 from gateway.wire.request_rules import check_host, check_line, checked_target, request_body, upgrade
 
-MEMO_FIELDS = 100_000  # what is remembered weighs at most twice as much as so many fields, some 100 MiB
+MEMO_FIELDS = 200_000  # what is remembered weighs at most as much as so many fields, some 80 MiB
 MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
 MEMO_LINES = 1024  # of one block
 MEMO_LINE_BYTES = 512
+MOST_KEPT = 2048  # with one block: kinds of calls, or peers, that send one and the same fields
+MOST_PEERS = 16  # that send one and the same head
 
-_SANE_ID = r"[A-Za-z0-9._~+/=:@-]{1,128}"  # any other is replaced by one of ours
-_REQUEST_ID = re.compile(_SANE_ID)
-_OWN_EACH_CALL = re.compile(
-    rb"\r\n(?:[Xx]-[Rr]equest-[Ii][Dd]: (" + _SANE_ID.encode() + rb")"
-    rb"|[Tt]raceparent: (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}))(?=\r\n)"
-)
 _HOPS = re.compile(rb"[0-9]{1,9}")
 _LINE_WEIGHT = 4  # what a request line weighs, in fields
+_KEPT_WEIGHT = 2
+_FIELD_BYTES = 128  # so many more bytes weigh as much as one more field
 _VERSION_BYTES = len("HTTP/1.1")
 _NO_BODY = NoBody()
 _NO_HEADS: "dict[bytes, RequestHead]" = {}
 """Of the many callers who never send the same line twice; never changed."""
-
-
-class Ids(NamedTuple):
-    """What this call alone says: the values of X-Request-Id and traceparent, None for none that can be used."""
-
-    request_id: str | None
-    traceparent: str | None
-
-
-_NO_IDS = Ids(None, None)
 
 
 class FieldBlock:
@@ -54,13 +44,14 @@ class FieldBlock:
     fields, headers  as in `RequestHead`; what was let go is parsed again for whoever asks, and then it stays
     via         whether they have a `Via`
     remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
-    grow        to be told, in fields, what that weighs
+    memory      where it is remembered, if it is
+    weight      what it weighs there, in fields, with all that hangs on it
     text        what stands in the memory, and `parse` for it; b"" = it does not stand there, or is not let go
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "fields", "grow", "headers", "heads", "http10", "ids", "keep_alive", "length",
-        "parse", "remembered", "says_ids", "text", "upgrade", "via",
+        "chunked", "expects_continue", "fields", "headers", "heads", "http10", "ids", "keep_alive", "length", "memory",
+        "parse", "remembered", "says_ids", "text", "upgrade", "via", "weight",
     )  # fmt: skip
 
     fields: Fields
@@ -76,9 +67,25 @@ class FieldBlock:
     ids: Ids
     heads: "dict[bytes, RequestHead]"
     remembered: dict[Any, Any]
-    grow: Callable[[int], None]
+    memory: "Memo[bytes, FieldBlock] | None"
+    weight: int
     text: bytes
     parse: Callable[[bytes], Any]
+
+    def keep(self, key: Any, value: Any) -> None:
+        """Remember what a stage knows. Beyond `MOST_KEPT` it begins anew."""
+        if len(self.remembered) >= MOST_KEPT:
+            self.grow(-_KEPT_WEIGHT * len(self.remembered))
+            self.remembered.clear()
+        before = len(self.remembered)
+        self.remembered[key] = value
+        self.grow(_KEPT_WEIGHT * (len(self.remembered) - before))
+
+    def grow(self, weight: int) -> None:
+        """What hangs on it weighs more by so much, in fields, or less."""
+        if self.memory is not None:
+            self.weight += weight
+            self.memory.grow(weight)
 
     def let_go(self) -> None:
         """The stages have seen all they need for calls like this: twenty objects that the next one does not touch."""
@@ -129,6 +136,16 @@ class RequestHead:
     def headers(self) -> Headers:
         return self.block.headers
 
+    def keep(self, peer: str, value: Any) -> None:
+        """Remember what a stage knows. Beyond `MOST_PEERS` it begins anew. Only for a head that is kept."""
+        assert self.remembered is not None, "it is kept"
+        if len(self.remembered) >= MOST_PEERS:
+            self.block.grow(-len(self.remembered))
+            self.remembered.clear()
+        before = len(self.remembered)
+        self.remembered[peer] = value
+        self.block.grow(len(self.remembered) - before)
+
     def saying(self, fields: Fields) -> "RequestHead":
         """The same head with other fields to pass on; not remembered."""
         other, other.block = copy(self), _unremembered(self.block, fields)
@@ -146,7 +163,7 @@ class RequestHeadParser:
     def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 128) -> None:
         self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
         self._header_count = header_count
-        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, _weight, _drop)
+        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, attrgetter("weight"), _drop)
         self._came_before = Doorkeeper()
         self._lines = Doorkeeper()
 
@@ -178,7 +195,7 @@ class RequestHeadParser:
         if border < 0:
             raise BadHead(400, "malformed request line")
         whole = head[border:]
-        text, ids = _cut(whole)
+        text, ids = cut(whole)
         block = self._blocks.young.get(text) or self._blocks.recall(text)
         if block is None:
             check_line(head)
@@ -192,8 +209,9 @@ class RequestHeadParser:
     def _remember(self, text: bytes, block: FieldBlock) -> None:
         """From the second time on: a crowd of callers that come once takes no memory."""
         if self._came_before.knows(text):
+            block.weight = 1 + len(block.fields) + len(text) // _FIELD_BYTES
             self._blocks.remember(text, block)
-            block.grow = self._blocks.grow
+            block.memory = self._blocks
             block.text, block.parse = text, self._parser.parse
 
     def _block(self, text: bytes, whole: bytes, ids: Ids) -> FieldBlock:
@@ -210,9 +228,10 @@ class RequestHeadParser:
         if method in ("OPTIONS", "TRACE") and "Max-Forwards" in block.headers:
             block = _one_hop_less(block)
         new = RequestHead(method, checked_target(method, target, block), block)
-        kept = len(line) <= MEMO_LINE_BYTES and block.grow is not _weightless
+        kept = len(line) <= MEMO_LINE_BYTES and block.memory is not None
         if kept and self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
             if not block.heads or len(block.heads) >= MEMO_LINES:
+                block.grow(-sum(_LINE_WEIGHT + len(head.remembered or ()) for head in block.heads.values()))
                 block.heads = {}
             block.heads[line] = new
             new.remembered = {}
@@ -233,46 +252,22 @@ def _one_hop_less(block: FieldBlock) -> FieldBlock:
 
 def _unremembered(block: FieldBlock, fields: Fields) -> FieldBlock:
     other = copy(block)
-    other.heads, other.remembered, other.grow, other.text, other.fields = _NO_HEADS, {}, _weightless, b"", fields
+    other.heads, other.remembered, other.memory, other.text, other.fields = _NO_HEADS, {}, None, b"", fields
     return other
-
-
-def _weight(block: FieldBlock) -> int:
-    """In fields; what the stages remember is told by them."""
-    return 1 + len(block.fields) + _LINE_WEIGHT * len(block.heads)
 
 
 def _drop(block: FieldBlock) -> None:
     """A block and its heads refer to each other; and somebody may hold on to it for long: a call that streams."""
     block.heads = _NO_HEADS
     block.remembered.clear()
-    block.grow = _weightless
-
-
-def _weightless(_weight: int) -> None:
-    """What is not remembered counts for nothing."""
-
-
-def _cut(block: bytes) -> tuple[bytes, Ids]:
-    """The block without the fields that are each call's own, and these. Only well-formed ones, and one of each."""
-    parts = _OWN_EACH_CALL.split(block)  # what is kept, an id or None, a parent or None, what is kept, and so on
-    if len(parts) not in (4, 7):
-        return block, _NO_IDS
-    request_id, parent = parts[1] or parts[-3], parts[2] or parts[-2]
-    if len(parts) == 7 and (request_id is None or parent is None):  # it is said twice
-        return block, _NO_IDS
-    return b"".join(parts[::3]), Ids(_text(request_id), _text(parent))
-
-
-def _text(given: bytes | None) -> str | None:
-    return None if given is None else given.decode("ascii")
+    block.memory = None
 
 
 def _block(message: Any, http10: bool) -> FieldBlock:
     block = FieldBlock()
     block.heads = _NO_HEADS
     block.remembered = {}
-    block.grow = _weightless
+    block.memory = None
     block.text = b""
     block.http10 = http10
     block.keep_alive = not message.should_close
@@ -290,11 +285,5 @@ def _block(message: Any, http10: bool) -> FieldBlock:
             raise BadHead(417, "the only expectation that can be met is 100-continue")
         block.expects_continue = not http10
     block.says_ids = "X-Request-Id" in headers or "traceparent" in headers
-    block.ids = _ids(headers) if block.says_ids else _NO_IDS
+    block.ids = ids_of(headers) if block.says_ids else NO_IDS
     return block
-
-
-def _ids(headers: Headers) -> Ids:
-    request_id = headers.get("X-Request-Id", "")
-    parents = headers.getall("traceparent", ())
-    return Ids(request_id if _REQUEST_ID.fullmatch(request_id) else None, parents[0] if len(parents) == 1 else None)

@@ -10,7 +10,7 @@ from gateway.core.http.framing import ChunkedBody, CloseDelimited, Decoder, Fiel
 from gateway.wire.head import BadHead, Headers, HeadParser, body_length, has_bare_cr_or_lf, sized
 from gateway.wire.memo import Memo
 
-MEMO_FIELDS = 8_000  # what is remembered weighs at most twice as much as so many fields
+MEMO_FIELDS = 16_000  # what is remembered weighs at most as much as so many fields
 MEMO_HEAD_BYTES = 2048
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")

@@ -1,12 +1,13 @@
 """What is remembered of heads is bounded, whatever crowd of heads comes, and who keeps coming stays remembered."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.wire.memo import Doorkeeper, Memo
-from gateway.wire.request_head import MEMO_FIELDS, RequestHead, RequestHeadParser
+from gateway.wire.request_head import MEMO_FIELDS, MOST_KEPT, MOST_PEERS, RequestHead, RequestHeadParser
 
 REGULAR = b"GET /regular HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
 
@@ -27,9 +28,7 @@ def known(parser: RequestHeadParser) -> RequestHead:
 
 def held(parser: RequestHeadParser) -> int:
     """Fields and lines that are remembered now."""
-    memo = parser._blocks
-    blocks = [*memo.young.values(), *memo._old.values()]
-    return sum(len(block.fields) + len(block.heads) for block in blocks)
+    return sum(len(block.fields) + len(block.heads) for block in parser._blocks.values())
 
 
 def test_fields_that_were_let_go_are_read_again_and_then_stay(parser: RequestHeadParser) -> None:
@@ -59,23 +58,95 @@ def test_a_head_that_says_something_else_leaves_the_one_that_is_remembered(parse
     assert parser.parse(REGULAR).fields[1] == (b"X-Tenant-Id", b"acme")
 
 
-def test_a_memo_holds_at_most_twice_its_capacity() -> None:
-    memo: Memo[int, str] = Memo(10, len)
+def test_a_memo_holds_at_most_its_capacity_and_uses_it() -> None:
+    memo: Memo[int, str] = Memo(20, len)
     for number in range(1000):
         memo.remember(number, "x" * (1 + number % 4))
-        assert sum(map(len, [*memo.young.values(), *memo._old.values()])) <= 20
-    assert len(memo) > 5
+        assert sum(map(len, memo.values())) <= 20
+    assert sum(map(len, memo.values())) > 16
+
+
+def test_nothing_is_given_up_while_there_is_room_for_all() -> None:
+    given_up: list[int] = []
+    memo: Memo[int, int] = Memo(100, drop=given_up.append)
+    for number in random.Random(1).choices(range(100), k=10_000):
+        if memo.young.get(number) is None and memo.recall(number) is None:
+            memo.remember(number, number)
+    assert (len(memo), given_up) == (100, [])
+
+
+def test_who_keeps_coming_is_hardly_ever_forgotten_in_a_crowd() -> None:
+    memo: Memo[str, str] = Memo(100)
+    missed = 0
+    for number in range(10_000):
+        for regular in ("a", "b", "c"):
+            if memo.young.get(regular) is None and memo.recall(regular) is None:
+                memo.remember(regular, regular)
+                missed += 1
+        memo.remember(f"once-{number}", "")
+    assert missed == 3
+
+
+def test_room_is_made_one_by_one() -> None:
+    given_up: list[int] = []
+    memo: Memo[int, int] = Memo(1000, drop=given_up.append)
+    for number in range(5000):
+        before = len(given_up)
+        memo.remember(number, number)
+        assert len(given_up) - before <= 1
+    assert len(memo) + len(given_up) == 5000
+
+
+def test_what_is_remembered_in_place_of_something_weighs_once() -> None:
+    memo: Memo[str, str] = Memo(10, len)
+    for _ in range(100):
+        memo.remember("a", "xxx")
+        memo.remember("b", "xxxxxx")
+    assert sorted(memo.values()) == ["xxx", "xxxxxx"]
 
 
 def test_what_grows_later_counts() -> None:
+    given_up: list[str] = []
+    memo: Memo[str, str] = Memo(10, drop=given_up.append)
+    for name in "abcd":
+        memo.remember(name, name)
+    memo.grow(7)
+    assert given_up == ["d"]
+    memo.grow(-1)
+    memo.remember("e", "e")
+    assert given_up == ["d"]
+
+
+def test_what_is_too_heavy_for_a_memo_ends_with_an_empty_one() -> None:
     memo: Memo[str, str] = Memo(10)
     memo.remember("a", "x")
-    memo.grow(10)
-    assert "a" not in memo.young
-    assert memo.recall("a") == "x"
-    memo.grow(10)
-    memo.grow(10)
-    assert memo.recall("a") is None
+    memo.grow(50)
+    assert len(memo) == 0
+
+
+def test_what_stages_remember_of_a_head_weighs_as_long_as_it_is_remembered(parser: RequestHeadParser) -> None:
+    known(parser)
+    head = parser.parse(REGULAR)
+    block, before = head.block, head.block.weight
+    for number in range(MOST_KEPT + 1):
+        block.keep((number,), "")
+        block.keep((number,), "other")
+        assert len(block.remembered) <= MOST_KEPT
+    remembered = 2 * len(block.remembered)
+    assert block.weight == before + remembered
+    for number in range(MOST_PEERS + 1):
+        head.keep(f"peer-{number}", "")
+        head.keep(f"peer-{number}", "other")
+        assert len(head.remembered or ()) <= MOST_PEERS
+    assert block.weight == parser._blocks._weight == before + remembered + len(head.remembered or ())
+
+
+def test_long_fields_weigh_more(parser: RequestHeadParser) -> None:
+    for number in range(20_000):
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: t%d\r\nX-Long: %b\r\n\r\n" % (number, b"x" * 1900)
+        parser.parse(head)
+        parser.parse(head)
+    assert sum(len(block.text) for block in parser._blocks.values()) < 25_000_000
 
 
 def test_many_fields_of_many_callers(parser: RequestHeadParser) -> None:
@@ -86,8 +157,7 @@ def test_many_fields_of_many_callers(parser: RequestHeadParser) -> None:
         parser.parse(head)
         parser.parse(head)
         assert parser.parse(REGULAR).block is regular.block
-    assert held(parser) <= 2 * MEMO_FIELDS
-    assert held(parser) > MEMO_FIELDS / 2
+    assert MEMO_FIELDS * 0.9 < held(parser) <= MEMO_FIELDS
 
 
 def test_many_lines_of_many_callers(parser: RequestHeadParser) -> None:
@@ -98,7 +168,9 @@ def test_many_lines_of_many_callers(parser: RequestHeadParser) -> None:
         parser.parse(head)
         if not number % 100:
             assert parser.parse(REGULAR).block is regular.block
-    assert held(parser) <= 2 * MEMO_FIELDS / 4 * 1.1
+    assert held(parser) <= MEMO_FIELDS / 4 * 1.1
+    weight = sum(block.weight for block in parser._blocks.values())
+    assert MEMO_FIELDS * 0.9 < weight == parser._blocks._weight <= MEMO_FIELDS
 
 
 def test_lines_that_come_once_are_not_remembered(parser: RequestHeadParser) -> None:
