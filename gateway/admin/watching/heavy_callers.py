@@ -13,6 +13,7 @@ from time import time
 from typing import Any, NamedTuple
 
 from gateway.core.ask import Ask
+from gateway.core.limits import Mode
 from gateway.core.watching.heavy_hitters import HeavyHitters
 from gateway.record import CallRecord
 
@@ -25,9 +26,8 @@ MINUTES, MOST_A_MINUTE = 15, 200
 RANKS = 3
 """So many of a limit have a gauge."""
 BY = ("requests", "rejected", "shadow_rejected")
-_REFUSING = {"limited": "rejected", "shadow_limited": "shadow_rejected"}
-_facts = attrgetter("ask.keys", "limit_fired", "verdict", "ask")
-_keys, _fired = itemgetter(0), itemgetter(1)
+_facts = attrgetter("ask.keys", "limit_fired", "verdict", "ask", "decision")
+_keys, _fired, _outcome = itemgetter(0), itemgetter(1), itemgetter(1, 2, 3)
 
 
 class Minute(NamedTuple):
@@ -58,16 +58,28 @@ class HeavyCallers:
         seen, self._seen = self._seen, []
         self._turn_over()
         self._now["requests"].add_each(chain.from_iterable(map(_keys, seen)))
-        for (_, fired, verdict, ask), times in Counter(filter(_fired, seen)).items():
-            if verdict in _REFUSING:
-                self._refused(ask, _REFUSING[verdict], fired, times)
+        outcomes = Counter(map(_outcome, filter(_fired, seen)))
+        for (fired, verdict, ask), times in outcomes.items():
+            if verdict == "limited":
+                self._refused(ask, fired, times)
+        if any(verdict == "shadow_limited" for _, verdict, _ in outcomes):
+            self._refused_in_shadow(seen)
         for heavy in self._now.values():
             heavy.prune()
 
-    def _refused(self, ask: Ask, how: str, fired: str, times: int) -> None:
+    def _refused(self, ask: Ask, fired: str, times: int) -> None:
         for limit, key, _ in ask.charges:
             if limit.name == fired:
-                self._now[how].add(key, times)
+                self._now["rejected"].add(key, times)
+
+    def _refused_in_shadow(self, seen: Sequence[Any]) -> None:
+        """Each limit in shadow that would have refused counts: whoever enforces one of them has to know its callers."""
+        would = self._now["shadow_rejected"]
+        for _, _, verdict, ask, decision in seen:
+            if verdict == "shadow_limited":
+                for (limit, key, _), found in zip(ask.charges, decision.verdicts, strict=True):
+                    if limit.mode is Mode.SHADOW and not found.admitted:
+                        would.add(key, 1)
 
     def _turn_over(self) -> None:
         now_s = self._loop.time()
