@@ -38,7 +38,8 @@ def key_values(resolved: Resolved, headers: Any, client_ip: str, identity: Ident
 def ask_for(policies: PolicySet, route: Route, operation: Operation | None, parts: Parts) -> Ask | Refusal:
     """What one call asks the store, or the refusal for a missing key part.
 
-    Each limit and guard is asked whose key parts are known; a missing part rejects, skips or counts as anonymous.
+    Each limit and guard is asked whose key parts are known; a missing part rejects, skips or counts as anonymous. A
+    limit of which the call costs nothing is not asked, nor who it counts for.
     """
     priced = operation or route
     costs = priced.cost
@@ -46,6 +47,9 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
     charges: list[Charge] = []
     skipped = False
     for limit in route.limits:
+        cost = costs.get(limit.name, 1)
+        if not cost:
+            continue
         lacking = missing(policies, limit.key, values)
         if lacking is OnMissing.SKIP:
             skipped = True
@@ -53,7 +57,6 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
         if isinstance(lacking, Refusal):
             return lacking
         mine = limit.for_caller(values)
-        cost = costs.get(limit.name, 1)
         if mine.mode is not Mode.OFF:
             charges.append(Charge(mine, partition_key(mine, parts), cost))
             if mine.shadow is not None:

@@ -58,7 +58,7 @@ class Operation:
     """A named kind of call on a route; the first whose match holds.
 
     cost      units by limit name, reserved ones where `measures` says how the real number is found; what the route
-              says of other limits is here too
+              says of other limits is here too. 0 = that limit is not asked
     """
 
     name: str

@@ -42,6 +42,7 @@ routes:
     limits: [tenant-10m, connection-1m]
     operations:
       - {name: batch, match: {method: POST, path: /batch}, cost: {tenant-10m: 3}}
+      - {name: ping, match: {path: /ping}, cost: {tenant-10m: 0}}
 """
 
 
@@ -102,6 +103,20 @@ async def test_overrides_and_costs(start: Start, upstream: Upstream) -> None:
     status, fields, _ = await call(gateway, "X-Tenant-Id: batcher", method="POST", path="/batch")
     assert (status, fields["X-RateLimit-Remaining"]) == (200, "0")
     assert (await gateway.records.wait(14))[13].operation == "batch"
+
+
+async def test_what_costs_nothing_of_a_limit_is_let_in_when_it_is_used_up_and_without_its_key(
+    start: Start, upstream: Upstream
+) -> None:
+    gateway = await start(policies(upstream, on_missing="reject"))
+    await call(gateway, "X-Tenant-Id: acme", method="POST", path="/batch")
+    assert (await call(gateway, "X-Tenant-Id: acme"))[0] == 429
+    for who in ("X-Tenant-Id: acme", "X-Connection-Id: c1"):
+        status, fields, _ = await call(gateway, who, path="/ping")
+        assert (status, "tenant-10m" in fields.get("RateLimit", "")) == (200, False)
+    (_, _, free, by_connection) = await gateway.records.wait(4)
+    assert ([one.limit.name for one in free.charges], free.operation) == ([], "ping")
+    assert [one.limit.name for one in by_connection.charges] == ["connection-1m"]
 
 
 async def test_a_reset_that_is_a_point_in_time_is_not_too_early(start: Start, upstream: Upstream) -> None:

@@ -87,7 +87,7 @@ BAD = {
     ),
     "a fraction of a second": (
         a_limit("algorithm: rolling_window, limit: 5, window: 1.5s, key: [tenant]"),
-        "p.yaml:6:61: '1.5s' is not a duration (whole numbers only; use a smaller unit) [bad-duration]",
+        "p.yaml:6:61: '1.5s' is not a duration (write 1500ms) [bad-duration]",
     ),
     "a window of zero": (
         a_limit("algorithm: rolling_window, limit: 5, window: 0s, key: [tenant]"),

@@ -11,9 +11,9 @@ BAD = {
         a_route("name: r, upstream: ap, limits: [per-tenant]"),
         "p.yaml:8:25: upstream 'ap' is not defined (did you mean 'api'?) [undefined-name]",
     ),
-    "cost of zero": (
-        a_route(f"name: r, {ON}, operations: [{{name: o, cost: {{per-tenant: 0}}}}]"),
-        "p.yaml:8:94: must be at least 1, got 0 [out-of-range]",
+    "cost below zero": (
+        a_route(f"name: r, {ON}, operations: [{{name: o, cost: {{per-tenant: -1}}}}]"),
+        "p.yaml:8:94: must be at least 0, got -1 [out-of-range]",
     ),
     "a route twice": (
         a_route(f"name: r, {ON}", f"name: r, {ON}, match: {{path_prefix: /a/}}, retry: nix"),

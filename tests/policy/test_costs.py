@@ -31,10 +31,11 @@ def test_each_form(report_of: Check, text: str, reserve: int, measure: Measure) 
 
 def test_an_operation_says_otherwise_than_its_route(report_of: Check) -> None:
     cost = "cost: {per-tenant: {from: response_bytes, reserve: 3}}"
-    operations = "{name: plain, cost: {per-tenant: 2}}, {name: other, cost: {}}"
+    operations = "{name: plain, cost: {per-tenant: 2}}, {name: other, cost: {}}, {name: free, cost: {per-tenant: 0}}"
     report = report_of(a_route(f"name: r, {ON}, {cost}, operations: [{operations}]"))
     assert report.policies is not None
-    plain, other = report.policies.routes[0].operations
+    plain, other, free = report.policies.routes[0].operations
+    assert (free.cost, free.measures) == ({"per-tenant": 0}, {})
     assert (plain.cost, plain.measures) == ({"per-tenant": 2}, {})
     assert (other.cost, other.measures) == ({"per-tenant": 3}, {"per-tenant": Measure(Source.BYTES)})
     (shown,) = policy_values(report.policies)["routes"]

@@ -44,7 +44,7 @@ def test_everything_wrong_is_said_at_once_in_file_order(report_of: Check) -> Non
         "p.yaml:6:50: must be at least 1, got 0 [out-of-range]",
         "p.yaml:8:27: upstream 'apo' is not defined (did you mean 'api'?) [undefined-name]",
         "q.yaml:2:42: expected a whole number, got the text 'x' [wrong-type]",
-        "q.yaml:2:52: unknown unit 'w' in '1w' (units: ms, s, m, h, d) [bad-duration]",
+        "q.yaml:2:52: '1w' is not a duration (write 7d) [bad-duration]",
         "q.yaml:2:62: key part 'tenent' is not defined (did you mean 'tenant'?) [undefined-name]",
         "q.yaml:3:1: unknown section 'foo' (known: authentication, breakers, credentials, error_classes, keys, limits, retries, routes, upstreams, "
         "version) [unknown-key]",

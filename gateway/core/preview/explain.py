@@ -144,11 +144,10 @@ def _case(policies: PolicySet, resolved: Resolved, limit: Limit, parts: Parts) -
     values = {name: value for name, value in parts.items() if value is not None}
     mine, priced = limit.for_caller(values), resolved.operation or resolved.route
     override = next((one for one in limit.overrides if one.limit is mine), None)
-    why_not = _why_not(policies, limit, mine, values)
+    cost = priced.cost.get(limit.name, 1)
+    why_not = _why_not(policies, limit, mine, values) if cost else "the call costs nothing of it"
     partition = "" if why_not else partition_key(mine, parts)
-    return LimitCase(
-        mine, override, partition, priced.cost.get(limit.name, 1), priced.measures.get(limit.name), why_not
-    )
+    return LimitCase(mine, override, partition, cost, priced.measures.get(limit.name), why_not)
 
 
 def _why_not(policies: PolicySet, limit: Limit, mine: Limit, values: Mapping[str, str]) -> str:

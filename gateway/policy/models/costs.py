@@ -45,8 +45,10 @@ def _kind(value: object) -> str:
     return "measured" if isinstance(value, dict) else "units"
 
 
+_Whole = Annotated[int, Field(ge=0)]
 Cost = Annotated[
-    Annotated[Units, Tag("units")] | Annotated[Annotated[MeasuredCost, Field(discriminator="source")], Tag("measured")],
+    Annotated[_Whole, Tag("units")]
+    | Annotated[Annotated[MeasuredCost, Field(discriminator="source")], Tag("measured")],
     Discriminator(_kind),
 ]
 

@@ -209,7 +209,9 @@ class Operation(Strict):
     name: str = Field(min_length=1, max_length=64)
     entity: str = Field(default="", max_length=64)
     match: OperationMatch = OperationMatch()
-    cost: dict[str, Cost] = Field(default={}, description="units by limit; what the route says where not given")
+    cost: dict[str, Cost] = Field(
+        default={}, description="units by limit, 0: not asked; what the route says where not given"
+    )
 
 
 class Route(Strict):
@@ -225,7 +227,7 @@ class Route(Strict):
     breaker: str | None = None
     retry: str | None = None
     operations: Items[Operation] = ()
-    cost: dict[str, Cost] = Field(default={}, description="units by limit; 1 where not given")
+    cost: dict[str, Cost] = Field(default={}, description="units by limit, 0: not asked; 1 where not given")
     modules: Modules = Modules()
 
 

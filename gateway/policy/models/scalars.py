@@ -6,6 +6,7 @@ Each `parse_*` takes what the file says and returns the value that the rest of t
 
 import re
 from difflib import get_close_matches
+from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -28,6 +29,9 @@ SENTENCE = r"[^\x00-\x1f\x7f]{1,500}"
 _ZONE_NAME = r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"
 _ZONE = re.compile(_ZONE_NAME).fullmatch
 _FRACTION = re.compile(r"[0-9]*\.[0-9]+\s*[A-Za-z]+").fullmatch
+_PLAIN = re.compile(r"[0-9]+(ms|[smhd])").fullmatch
+_PIECE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|[smhdw])"
+_PIECES = re.compile(f"(?:{_PIECE})+").fullmatch
 NAME = r"[A-Za-z0-9._-]{1,64}"
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}"  # RFC 9110 §5.6.2
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -81,11 +85,23 @@ def _amount(value: object, units: dict[str, int], kind: str, example: str) -> in
     return int(match[1]) * units[match[2]]
 
 
+def _in_one_unit(text: str) -> str:
+    """How a duration of other languages is written here, such as `90s` for `1m30s`; "" = it is none, or is right."""
+    if _PLAIN(text) or not _PIECES(text):
+        return ""
+    units_us = {**UNITS_US, "w": 7 * UNITS_US["d"]}
+    whole_us = sum(Fraction(number) * units_us[unit] for number, unit in re.findall(_PIECE, text))
+    fitting = [unit for unit, unit_us in UNITS_US.items() if whole_us and whole_us % unit_us == 0]
+    return f"{whole_us / UNITS_US[fitting[-1]]}{fitting[-1]}" if fitting else ""
+
+
 def parse_duration(value: object) -> int:
     """`250ms`, `30s`, `10m`, `24h`, `7d` in microseconds; more than 0, at most 800 days."""
     if value in _CALENDAR_UNITS:
         hint = "only a fixed_window counts by the calendar"
         raise Unfit("bad-duration", f"{quoted(value)} is not a duration", hint)
+    if isinstance(value, str) and (other := _in_one_unit(value)):
+        raise Unfit("bad-duration", f"{quoted(value)} is not a duration", f"write {other}")
     duration_us = _amount(value, UNITS_US, "duration", "30s or 10m")
     if not 0 < duration_us <= MAX_DURATION_US:
         raise Unfit("out-of-range", f"a duration must be more than 0 and at most 800d, got {quoted(value)}")

@@ -126,6 +126,16 @@ def test_routes_and_operations_that_were_passed_say_what_spoke_against_them() ->
     assert (found.limits[0].cost, found.limits[0].measure) == (2, MEASURE)
 
 
+def test_a_limit_is_not_asked_about_what_costs_nothing_of_it_nor_for_whom_it_counts() -> None:
+    ping = Operation("ping", Match(), cost={"by-tenant": 0})
+    policies = a_set(below("erp", "/erp/", BY_TENANT, BY_CONNECTION, operations=(ping,)))
+    found = told(policies, Request("GET /erp/x", x_connection_id="c"))
+    assert found.refusal is None
+    assert why_not(found) == {"by-tenant": "the call costs nothing of it", "by-connection": ""}
+    assert found.ask is not None
+    assert found.ask.kind.names == ("by-connection",)
+
+
 def test_no_operation_fits() -> None:
     batch = Operation("batch", Match(methods=frozenset({"POST"})))
     found = told(a_set(below("erp", "/erp/", operations=(batch,))), Request("GET /erp/x"))
