@@ -104,8 +104,7 @@ class Outage:
 
     def status(self) -> dict[str, object]:
         """For those who look: whether the store is there, since when it is not and why, and who shares its limits."""
-        status: dict[str, object] = {"kind": self._store.kind, "up": self.well}
-        status |= self._doubts.status() if self._doubts else {}
+        status = {"kind": self._store.kind, "up": self.well} | (self._doubts.status() if self._doubts else {})
         if self._away_since is not None:
             status["down_s"] = round(monotonic() - self._away_since, 3)
             status |= {"reason": self._reason.get("kind", "other"), "detail": self._reason.get("detail", "")}
@@ -139,10 +138,10 @@ class Outage:
         self._heartbeat.quiet, self._careful = True, False
         self._leases.store_left()
         self._doubts.forget()
+        self._gone_us = self._heartbeat.store_us()
         if self._away_since is None:
             self._away_since = monotonic()
             self._reason = dict(fields)
-            self._gone_us = self._heartbeat.store_us()
             if self._heartbeat.ahead_us is not None:
                 self._tell_siblings(self._heartbeat.ahead_us, lost=True)
             self._tell("store.degraded", fields)
@@ -184,7 +183,8 @@ class Outage:
         await self._pay_the_rest()
 
     def _returned(self) -> None:
-        """Called before any caller can ask the store."""
+        """Called before any caller can ask the store. Who beat long before may have lost it once more since."""
+        self._gone_us = max(self._gone_us, self._heartbeat.lately_us())
         self._use(cast("Store", Untold(self._store, self._stayed)))
         self._start_work(self._hand_over)
 

@@ -31,6 +31,7 @@ MOST_BEATS_A_SECOND = 1000
 LIVES_BEATS = 5
 """So many beats may be missed before a worker does not count any more."""
 FEWER_BEATS = 3
+LATEST_BEATS = 1.5
 LEAVE_S = 0.2
 
 
@@ -139,6 +140,10 @@ class Heartbeat:
     def store_us(self) -> int:
         """What the store's clock shows now, as far as it is known; else 0."""
         return steady_us() + self.ahead_us if self.ahead_us is not None else 0
+
+    def lately_us(self) -> int:
+        """What the store's clock showed so shortly ago that every worker that has it all the time has beaten since."""
+        return self.store_us() - int(LATEST_BEATS * self._every_s * 1e6)
 
     def _ask(self, op: str, since_us: int) -> "asyncio.Future[Beat]":
         base = self._store.key_prefix + TAG

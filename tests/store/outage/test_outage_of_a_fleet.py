@@ -11,7 +11,9 @@ from gateway.core.limits import Charge, Limit
 from gateway.core.shares import Fleet
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
-from tests.fakes.waiting import eventually
+from gateway.store.outage import heartbeat
+from gateway.store.outage.handover import Told
+from tests.fakes.waiting import eventually, turns
 from tests.store.outage.limits import BUCKET, FIXED, WINDOW
 from tests.store.workers import Worker, all_back, all_lost
 
@@ -154,6 +156,40 @@ async def test_what_the_store_refuses_meanwhile_costs_the_share_nothing(one_wait
     assert await first.calls(10, *both) == 10
     assert await waiting.calls(20, *both) == 0
     assert await waiting.calls(100, both[0]) == 50
+
+
+async def waits_for_others(worker: Worker) -> None:
+    """Until it has told its debts, and has heard once who else is back."""
+    await eventually(lambda: worker.below.up and isinstance(worker.store, Told))
+    await worker.below.ping()
+    await turns(5)
+
+
+async def test_who_was_heard_of_before_a_second_loss_is_waited_for_again(one_waits, own_redis_server) -> None:
+    first, waiting = one_waits
+    charge = Charge(WINDOW, "w:{t}", 1)
+    own_redis_server.freeze()
+    await all_lost([first, waiting])
+    assert await first.calls(100, charge) == 50
+    await first.below.close()  # for it the store stays away
+    own_redis_server.thaw()
+    await waits_for_others(waiting)
+    assert not waiting.outage.up
+    assert await waiting.calls(100, charge) == 50
+
+
+async def test_who_was_heard_of_long_before_it_is_back_is_waited_for(start_workers, monkeypatch) -> None:
+    """The other one had the store for a moment, and has lost it again since."""
+    monkeypatch.setattr(outage, "ASK_AGAIN_S", 30.0)
+    monkeypatch.setattr(heartbeat, "LATEST_BEATS", 0)
+    worker, other = await start_workers(2)
+    worker.outage.on_store_event("store.degraded", {"kind": "timeout", "detail": "no answer"})
+    await other.outage._heartbeat.beat()
+    other.outage._heartbeat.quiet = True
+    await other.below.ping()  # whatever beat it was about to send has been answered
+    worker.outage.on_store_event("store.recovered", {})
+    await waits_for_others(worker)
+    assert not worker.outage.up
 
 
 async def test_who_has_not_told_its_debts_is_not_heard_of(start_workers, own_redis_server) -> None:
