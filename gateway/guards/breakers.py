@@ -18,6 +18,7 @@ from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Reason, Report, Standing, State
 from gateway.core.limits import Decision
 from gateway.core.tuples import made
+from gateway.guards.permits import Permits
 from gateway.store.local.store import LocalStore
 
 FLUSH_S = 0.1
@@ -47,7 +48,7 @@ class Passage:
     calls, slow  successes that the breaker was not told of yet; this passage counts them for others of its kind, too
     """
 
-    __slots__ = ("calls", "guard", "judge", "slow", "standing")
+    __slots__ = ("__weakref__", "calls", "guard", "judge", "slow", "standing")
 
     def __init__(self, guard: Guard, standing: Standing, judge: Judge) -> None:
         self.guard = guard
@@ -61,7 +62,7 @@ class Passage:
 
     def told(self) -> Report:
         """The successes that were counted, which are not counted any more."""
-        report: Report = made(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow))
+        report: Report = made(Report, (self.guard, self.standing.generation, 0, self.calls, 0, self.slow, 0))
         self.calls = self.slow = 0
         return report
 
@@ -81,6 +82,7 @@ class Breakers:
     def __init__(self, own: LocalStore, on_change: OnChange = ignore_change) -> None:
         self.on_change = on_change
         self.own = own
+        self._permits = Permits()
         self._counting: dict[str, Passage] = {}  # by the breaker's key
         self._telling: set[asyncio.Future[Changes]] = set()
         self._timer: asyncio.TimerHandle | None = None  # of the next flush; until it is over, of the last one
@@ -98,7 +100,10 @@ class Breakers:
         standing = standings[-1]
         if standing.moved:
             self.on_change(guard, Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER))
-        return Passage(guard, standing, judge)
+        passage = Passage(guard, standing, judge)
+        if standing.probe:
+            self._permits.hold(passage)
+        return passage
 
     def ended(self, passage: Passage, counts: Counts, took_s: float) -> None:
         """A call that was let through has ended, after so long upstream. Once for each passage."""
@@ -111,6 +116,7 @@ class Breakers:
             counting.calls += 1
             counting.slow += slow
         elif counts is not Counts.IGNORE or standing.probe:
+            self._permits.drop(passage)
             other, passed = self._counting.pop(guard.key, None), int(counts is Counts.SUCCESS)
             if other is not None and other.joins(passage):
                 before = other.told()
@@ -127,6 +133,7 @@ class Breakers:
 
     async def close(self) -> None:
         """Report to the store what was not reported yet. Idempotent."""
+        await self._permits.close()
         if self._flushing is not None:
             await self._flushing
         if self._timer is not None:

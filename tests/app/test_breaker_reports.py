@@ -10,8 +10,10 @@ import pytest
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.learning import Heed
+from gateway.guards import permits
 from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
 from gateway.guards.pauses import Pauses
+from gateway.guards.permits import MOST_RENEWED
 from gateway.store import StoreDown
 from gateway.store.local.store import LocalStore
 from tests.fakes.collector import no_collector
@@ -213,6 +215,55 @@ async def test_who_moves_a_breaker_tells_it(breakers: Breakers, judge: Judge) ->
     breakers.let_in(guard, (CLEAR, moved._replace(moved=False)), judge)
     breakers.let_in(guard, (), judge)
     assert seen == [Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER)]
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permits are renewed all the time."""
+    monkeypatch.setattr(permits, "RENEW_S", 0.001)
+
+
+PROBE = Standing(State.HALF_OPEN, 0, 2, probe=77, urgent=True)
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_permits_are_renewed_while_their_probes_are_out(breakers: Breakers, judge: Judge) -> None:
+    guards = [Guard(IN_A_ROW, str(number)) for number in range(MOST_RENEWED + 5)]
+    passages = [breakers.let_in(guard, (PROBE,), judge) for guard in guards]
+    await eventually(lambda: len(judge.commands) >= 4)
+    assert [len(command) for command in judge.commands[:2]] == [MOST_RENEWED, 5]
+    for one in passages:
+        breakers.ended(one, SUCCESS, 0.0)
+    await breakers.close()
+    reports = [report for command in judge.commands for report in command if report.guard == guards[0]]
+    probe = 77
+    for report in reports[:-1]:
+        assert report == Report(guards[0], 2, probe, longer_us=report.longer_us)
+        probe += report.longer_us
+    assert reports[-1] == Report(guards[0], 2, probe, passed=1)
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_permit_keeps_its_name_while_the_store_is_away(breakers: Breakers, judge: Judge) -> None:
+    judge.down = True
+    passage = breakers.let_in(Guard(IN_A_ROW, "k"), (PROBE,), judge)
+    await eventually(lambda: len(judge.commands) >= 3)
+    first, second, *_ = [command[0] for command in judge.commands]
+    assert (first.probe, second.probe) == (77, 77)
+    assert second.longer_us > first.longer_us
+    breakers.ended(passage, SUCCESS, 0.0)
+    told = len(judge.commands)
+    assert breakers._permits._since_s == {}
+    await breakers.close()
+    assert judge.commands[told - 1 :][-1] == [Report(passage.guard, 2, 77, 1)]
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_the_permit_of_a_call_that_is_forgotten_is_not_renewed(breakers: Breakers, judge: Judge) -> None:
+    passage = breakers.let_in(Guard(IN_A_ROW, "k"), (PROBE,), judge)
+    await eventually(lambda: judge.commands)
+    del passage
+    await eventually(lambda: breakers._permits._renewing is None)
 
 
 async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -> None:

@@ -6,8 +6,11 @@ import json
 import pytest
 
 from gateway.core.guards import Change, Reason, State
+from gateway.core.guards.breaker import Circuit
+from gateway.guards import permits
 from tests.app.breaking import (
     BAD,
+    GUARD,
     call,
     changes,
     closed_for_all,
@@ -16,6 +19,9 @@ from tests.app.breaking import (
     told,
 )
 from tests.app.conftest import Start
+from tests.fakes.patience import impatience
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.stores import patient
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually
 
@@ -237,6 +243,57 @@ async def test_a_caller_that_leaves_while_probing_gives_its_permit_back(start: S
     upstream.script = always(OK)
     assert (await call(gateway))[0] == 200
     never.set()
+
+
+async def test_a_permit_of_which_nobody_heard_lapses_within_seconds(
+    start: Start, upstream: Upstream, own_redis_server: RedisServer
+) -> None:
+    """The store was frozen when it was asked, and gives the permit when it wakes up, when nobody waits for it any more."""
+    gateway = await start(policies(upstream))
+    await gateway.gateway.store.close()
+    store = gateway.gateway.store = patient(own_redis_server.url)
+    await store.start()
+    await ready_to_probe(gateway)
+    own_redis_server.freeze()
+    try:
+        with impatience(store._pipeline):
+            assert (await call(gateway))[0] == 200
+    finally:
+        own_redis_server.thaw()
+    await eventually(lambda: store.up)
+    now_us, (circuit,) = await store.guards([GUARD])
+    assert isinstance(circuit, Circuit)
+    assert circuit.state is State.HALF_OPEN
+    (lapses_us,) = circuit.probes
+    assert lapses_us <= now_us + 5_000_000
+
+
+async def test_a_slow_probe_keeps_its_permit(start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permits, "RENEW_S", 0.001)
+    gateway = await start(policies(upstream))
+    await ready_to_probe(gateway)
+    let_go = asyncio.Event()
+
+    async def hang(_request: Received, socket: Socket) -> None:
+        await let_go.wait()
+        await socket.send(OK)
+
+    async def lapses_us() -> int:
+        _, (circuit,) = await gateway.gateway.store.guards([GUARD])
+        assert isinstance(circuit, Circuit)
+        return sum(circuit.probes)
+
+    upstream.script = hang
+    probing = asyncio.create_task(call(gateway))
+    first_us = await eventually(lapses_us)
+
+    async def later() -> bool:
+        return await lapses_us() > first_us
+
+    await eventually(later)
+    let_go.set()
+    assert (await probing)[0] == 200
+    await closed_for_all(gateway)
 
 
 async def test_without_the_store_a_breaker_goes_on_in_each_worker(start: Start, upstream: Upstream) -> None:

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from gateway.core.ask import Ask
-from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
+from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.guards.breaker import LOOK_AGAIN_US
 from gateway.core.guards.pause import Pause
 from gateway.core.limits import Charge, Decision, Limit
@@ -92,8 +92,21 @@ def test_a_probe_of_a_gateway_that_died_is_given_up(counter: Counter) -> None:
     story = Story(counter, limit=rolling(quota=500))
     story.trip()
     assert story.at(30).call().admitted
-    assert not story.at(89).call().admitted
-    assert story.at(90).call().admitted
+    assert not story.at(34).call().admitted
+    assert story.at(35).call().admitted
+
+
+def test_a_permit_that_is_renewed_is_out_for_longer_and_one_that_nobody_has_is_not(counter: Counter) -> None:
+    story = Story(counter, limit=rolling(quota=500))
+    story.trip()
+    probe = story.at(30).call()
+    story.at(31).report(probe, longer_us=SECOND)
+    assert not story.at(35.9).call().admitted
+    standing = probe.standings[1]
+    renewed = probe._replace(standings=(CLEAR, standing._replace(probe=standing.probe + SECOND)))
+    story.report(probe, longer_us=SECOND)  # by the name that it has no more
+    assert story.at(36).call().admitted
+    assert story.report(renewed, passed=1) == Change(CLOSED, Reason.PROBES_SUCCEEDED, 1)
 
 
 def test_outcomes_of_an_earlier_generation_do_not_count(counter: Counter) -> None:

@@ -65,6 +65,10 @@ class World:
 
     def outcome(self) -> Report:
         guard, standing = self.out.pop(self.random.randrange(len(self.out)))
+        if standing.probe and self.random.random() < 0.2:
+            longer_us = self.random.randint(1, self.most_us)
+            self.out.append((guard, standing._replace(probe=standing.probe + longer_us)))
+            return Report(guard, standing.generation, standing.probe, longer_us=longer_us)
         passed, failed = self.random.choice(((1, 0), (0, 1), (0, 1), (0, 0), (2, 1), (50, 0)))
         return Report(
             guard, standing.generation, standing.probe, passed, failed, self.random.randint(0, passed + failed)

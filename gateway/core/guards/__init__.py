@@ -49,7 +49,7 @@ class Breaker:
     max_open_us     but never longer than this
     half_open_calls how many probes may be out at once
     close_after     how many probes in a row must succeed
-    probe_us   a probe that nobody reports is given up after this long
+    probe_us   a probe of which nothing is heard is given up after this long
     source     `file:line` of its definition
     """
 
@@ -67,7 +67,7 @@ class Breaker:
     max_open_us: int = 300_000_000
     half_open_calls: int = 1
     close_after: int = 1
-    probe_us: int = 60_000_000
+    probe_us: int = 5_000_000
     source: str = ""
 
     @property
@@ -145,7 +145,8 @@ CLEAR = Standing()
 class Report(NamedTuple):
     """How calls that a breaker let through ended: the passed ones first, then the failed ones.
 
-    slow  how many of both were slow. A probe that says nothing (all 0) only gives its permit back.
+    slow       how many of both were slow. A probe that says nothing (all 0) only gives its permit back
+    longer_us  the probe is not over, and given up so much later: from now on its permit is `probe + longer_us`
     """
 
     guard: Guard
@@ -154,6 +155,7 @@ class Report(NamedTuple):
     passed: int = 0
     failed: int = 0
     slow: int = 0
+    longer_us: int = 0
 
 
 class Change(NamedTuple):

@@ -129,7 +129,8 @@ class Circuit(NamedTuple):
             closed = Circuit(generation=self.generation + 1, since_us=now_us, reason=Reason.PROBES_SUCCEEDED)
             return closed, Change(State.CLOSED, Reason.PROBES_SUCCEEDED, in_a_row)
         at = self.probes.index(report.probe) if report.probe in self.probes else len(self.probes)
-        return self._replace(in_a_row=in_a_row, probes=self.probes[:at] + self.probes[at + 1 :]), None
+        renewed = [end_us + report.longer_us for end_us in self.probes[at : at + 1] if report.longer_us]
+        return self._replace(in_a_row=in_a_row, probes=(*self.probes[:at], *renewed, *self.probes[at + 1 :])), None
 
     # -- closed
 

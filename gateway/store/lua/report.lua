@@ -20,6 +20,7 @@
 --   report.passed                4  calls; they came before the failed ones
 --   report.failed                4
 --   report.slow                  4  of both
+--   report.longer_us             6  the probe is not over, and given up so much later; 0 = it is over
 --
 -- Reply, a flat list of integers, for each report that changed the breaker's state:
 --   change.report   which one, from 1 on
@@ -33,7 +34,7 @@
 -- Successes that nothing has to be remembered of write nothing. A breaker that is closed and about which nothing is known
 -- but calls of which none failed or was slow is by far the most frequent: more of them are written over the number there.
 
-local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4'
+local REPORT = '>I6I4I4I4I4I6I4I6I4I4I7I4I4I4I6'
 local PARTS, PART_BYTES, MAX_COUNT = 10, 12, 536870912
 local NEWEST, COUNTS, NONE = '>I6I7', '>' .. string.rep('I4', 30), string.rep('\0', PARTS * PART_BYTES)
 local ALL_PASSED = string.rep('....%z%z%z%z%z%z%z%z', PARTS) .. '$' -- parts without failed and slow calls
@@ -44,7 +45,7 @@ local unknown, load, save, list = circuits()
 local changes = {}
 -- of the report that is looked at
 local window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us
-local close_after, generation, probe, passed, failed, slow
+local close_after, generation, probe, passed, failed, slow, longer_us
 
 -- The length of a part of the window, and the number of the present one.
 local function part()
@@ -113,7 +114,7 @@ local function probed(c)
   end
   for n, ends in ipairs(c.probes) do
     if ends == probe then
-      table.remove(c.probes, n)
+      if longer_us > 0 then c.probes[n] = ends + longer_us else table.remove(c.probes, n) end
       break
     end
   end
@@ -163,7 +164,7 @@ end
 for i = 1, #ARGV - 2 do
   local key = KEYS[i]
   window_us, minimum_calls, failure_ppm, slow_ppm, consecutive_failures, open_us, growth_milli, max_open_us,
-    close_after, generation, probe, passed, failed, slow = struct.unpack(REPORT, ARGV[2 + i])
+    close_after, generation, probe, passed, failed, slow, longer_us = struct.unpack(REPORT, ARGV[2 + i])
   local packed = redis.call('MGET', key)[1]
   if not passed_too(key, packed) then take(i, key, load(packed)) end
 end

@@ -31,8 +31,8 @@ _NUMBERS = (
     ("max_open_us", 6),
     ("close_after", 4),
 )
-_HAPPENED = (("generation", 4), ("probe", 7), ("passed", 4), ("failed", 4), ("slow", 4))
-_HAPPENED_FORMAT = Struct(">IQIII")
+_HAPPENED = (("generation", 4), ("probe", 7), ("passed", 4), ("failed", 4), ("slow", 4), ("longer_us", 6))
+_HAPPENED_FORMAT = Struct(">IQIIIQ")
 REPORT_FIELDS = _NUMBERS + _HAPPENED
 MOST_PACKED = 1_000
 CHANGE_FIELDS = ("report", *Change._fields)
@@ -91,7 +91,7 @@ def _report(report: Report) -> bytes:
         if len(_packed_reports) >= MOST_PACKED:
             _packed_reports.clear()
         packed = _HAPPENED_FORMAT.pack(*happened)
-        known = rule, _numbers(rule) + packed[:4] + packed[5:]  # the probe has 7 bytes
+        known = rule, _numbers(rule) + packed[:4] + packed[5:24] + packed[26:]  # the probe has 7 bytes, longer_us 6
         _packed_reports[id(rule), happened] = known
     return known[1]
 

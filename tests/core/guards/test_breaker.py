@@ -16,7 +16,7 @@ SECOND = 1_000_000
 START = 1_764_000_000 * SECOND
 CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
-GOBREAKER = Breaker("gobreaker", ("c",), consecutive_failures=6, open_us=60 * SECOND)
+GOBREAKER = Breaker("gobreaker", ("c",), consecutive_failures=6, open_us=60 * SECOND, probe_us=60 * SECOND)
 """Its defaults: more than 5 failures in a row, 60 s, one probe, one success."""
 
 CUSTOM = Breaker(
@@ -70,8 +70,10 @@ class Story:
             self.circuit, standing = self.circuit.entered(self.breaker, self.now_us)
         return standing
 
-    def report(self, call: Standing, passed: int = 0, failed: int = 0, slow: int = 0) -> Change | None:
-        report = Report(Guard(self.breaker, "k"), call.generation, call.probe, passed, failed, slow)
+    def report(
+        self, call: Standing, passed: int = 0, failed: int = 0, slow: int = 0, longer_us: int = 0
+    ) -> Change | None:
+        report = Report(Guard(self.breaker, "k"), call.generation, call.probe, passed, failed, slow, longer_us)
         self.circuit, change = self.circuit.reported(self.breaker, report, self.now_us)
         if change is not None:
             self.changes.append(change)
@@ -346,6 +348,15 @@ def test_a_probe_nobody_reports_is_given_up() -> None:
     story.at(60).start("dies")
     story.tell((119.999999, "refused", HALF_OPEN), (120, "start next", HALF_OPEN), (121, "end next", CLOSED))
     assert not story.enter().moved
+
+
+def test_a_probe_that_is_renewed_is_given_up_later() -> None:
+    story = opened()
+    probe = story.at(60).enter()
+    story.at(110).report(probe, longer_us=50 * SECOND)
+    assert story.circuit.probes == (story.now_us + 60 * SECOND,)
+    story.report(probe._replace(probe=probe.probe + 50 * SECOND))
+    assert story.circuit.probes == ()
 
 
 def test_a_probe_that_was_given_up_still_counts_for_its_generation() -> None:
