@@ -58,9 +58,15 @@ class Upload:
         return self.whole
 
     def pump(self, exchange: Exchange, request: Request, within_us: int) -> None:
-        """Send the rest as it comes, in a task; then an answer is owed within so many microseconds."""
+        """Send the rest as it comes, in a task; then an answer is owed within so many microseconds.
+
+        100 (Continue) is written now: when the task begins, the upstream may have answered, and 100 would stand in the
+        middle of that.
+        """
         assert self.body is not None, "without a body everything was sent with the head"
-        self.task = asyncio.create_task(self._pump(exchange, request, self.body, within_us))
+        if request.head.expects_continue and not self.body.size:
+            request.connection.write(CONTINUE)
+        self.task = asyncio.create_task(self._pump(exchange, self.body, within_us))
 
     def stop(self) -> None:
         """The answer is over, or nobody wants it: stop sending."""
@@ -82,10 +88,8 @@ class Upload:
         await asyncio.wait((task,))
         return finished
 
-    async def _pump(self, exchange: Exchange, request: Request, body: BodyStream, within_us: int) -> None:
+    async def _pump(self, exchange: Exchange, body: BodyStream, within_us: int) -> None:
         """A body that fails takes the exchange with it: half a request must not be acted on."""
-        if request.head.expects_continue and not body.size:
-            request.connection.write(CONTINUE)
         try:
             while data := await self._more(exchange, body):
                 self._remember(data)

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import hashlib
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,37 @@ async def test_continue_is_sent_after_admission(gateway: Running, upstream: Upst
     writer.close()
     assert upstream.received[0].body == b"abc"
     assert upstream.received[0].fields("Expect") == []
+
+
+async def test_continue_stands_in_no_answer(gateway: Running, upstream: Upstream) -> None:
+    """However late the loop gets to sending the body: here when an upstream that does not wait for it has answered."""
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def later(pumping: Coroutine[Any, Any, None]) -> None:
+        await begun.wait()
+        await pumping
+
+    def busy(loop: asyncio.AbstractEventLoop, given: Any, **options: Any) -> "asyncio.Task[Any]":
+        return asyncio.Task(later(given) if given.__qualname__ == "Upload._pump" else given, loop=loop, **options)
+
+    async def script(_request: Received, socket: Socket) -> None:
+        await socket.send(R + b"Content-Length: 6\r\n\r\nabc")
+        await begun.wait()
+        await turns()
+        await socket.send(b"def")
+        await socket.reader.read()
+
+    upstream.script, upstream.read_body = script, False
+    reader, writer = await connected(gateway)
+    loop.set_task_factory(busy)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    got = await reader.readuntil(b"abc")
+    begun.set()
+    got += await reader.read()
+    loop.set_task_factory(None)
+    writer.close()
+    assert got.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert got.endswith(b"\r\n\r\nabcdef")
 
 
 async def test_a_refused_upload_is_never_sent(start: Start, upstream: Upstream) -> None:
