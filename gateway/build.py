@@ -124,7 +124,7 @@ def build_listener(
     return Listener(
         gateway.settings.bounds,
         gateway.handle if intake is None else with_intake(gateway, intake),
-        lambda connection, bad: handle_bad_head(connection, bad, gateway),
+        lambda connection, bad, to_head: handle_bad_head(connection, bad, gateway, to_head=to_head),
         tls=(certificates or Certificates()).context("calls", gateway.settings.listen.tls),
     )
 

@@ -5,7 +5,7 @@ import asyncio
 from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried
 from gateway.call import Call
 from gateway.core.access.credentials import Credential, with_parameter
-from gateway.core.http.fields import HOP_BY_HOP, keep, lower, text
+from gateway.core.http.fields import HOP_BY_HOP, connection_named, lower, response_head, text
 from gateway.core.http.trace import parent_field
 from gateway.core.upstream_fields import upstream_fields
 from gateway.guarding import head_arrived, learn, take_turn
@@ -154,8 +154,8 @@ def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, again: Aga
 def _pass_on(connection: Connection, head: ResponseHead) -> None:
     """Pass 1xx answers on, except 100, which is answered here (RFC 9110 §15.2)."""
     if head.status != 100:
-        reason = head.reason.encode("utf-8", "surrogateescape")
-        connection.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, reason, text(keep(head.fields, _NOT_IN_INTERIM))))
+        drop = _NOT_IN_INTERIM | connection_named(",".join(head.headers.getall("Connection", ())), ())
+        connection.write(response_head(head.status, head.reason, head.fields, drop, b""))
 
 
 def _head(call: Call, span_id: str) -> bytes:

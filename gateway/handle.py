@@ -99,8 +99,11 @@ def record(call: Call) -> None:
     call.gateway.sink.emit(call.record)
 
 
-def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway) -> None:
-    """Answer and record what is not a request: the socket is closed behind the answer."""
+def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway, *, to_head: bool) -> None:
+    """Answer and record what is not a request: the socket is closed behind the answer.
+
+    to_head  whether its method is HEAD all the same: then there is no body (RFC 9110 §9.3.2)
+    """
     refusal = Refusal(BAD_REQUESTS[bad.status], f"{bad.reason[0].upper()}{bad.reason[1:]}.")
     entry = CallRecord()
     entry.request_id = gateway.new_id()
@@ -113,6 +116,8 @@ def handle_bad_head(connection: Connection, bad: BadHead, gateway: Gateway) -> N
     entry.error_class = "bad_request"
     entry.error_detail = bad.reason
     head, body = unreadable(gateway, refusal, entry.request_id)
-    entry.bytes_out = len(body)
-    connection.write(head + body)
+    if not to_head:
+        entry.bytes_out = len(body)
+        head += body
+    connection.write(head)
     gateway.sink.emit(entry)

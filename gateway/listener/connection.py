@@ -219,7 +219,7 @@ class Connection(Writing):
 
     def refuse_head(self, bad: BadHead) -> None:
         """Answer a head that is not a request, and close: what follows on this socket cannot be trusted."""
-        self._listener.refuse_head(self, bad)
+        self._listener.refuse_head(self, bad, self._buffer.startswith(b"HEAD "))
         self._close(lingering=True)
 
     def _after_call(self) -> None:

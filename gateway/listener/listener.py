@@ -30,14 +30,15 @@ class Listener:
     """Protocol factory and registry of the callers' sockets.
 
     handle       coroutine function that answers one request; must not raise
-    on_bad_head  called for a head that is not a request: (connection, error); writes the answer, logs the call
+    on_bad_head  called for a head that is not a request: (connection, error, whether it asks for a head only); writes
+                 the answer, logs the call
     """
 
     def __init__(
         self,
         bounds: Bounds,
         handle: Callable[[Request], Coroutine[Any, Any, None]],
-        on_bad_head: Callable[[Connection, BadHead], None],
+        on_bad_head: Callable[[Connection, BadHead, bool], None],
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:

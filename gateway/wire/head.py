@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import BadStatusLine, HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, HttpResponseParser
 from multidict import CIMultiDictProxy
 
+from gateway.core.http.fields import tokens
 from gateway.core.http.framing import Decoder, LengthBody
 
 MOST_LENGTH_DIGITS = 15
@@ -106,6 +107,19 @@ class HeadParser:
     @property
     def _name(self) -> str:
         return "request" if self._kind is HttpRequestParser else "response"
+
+
+def keeps_alive(message: Any) -> bool:
+    """RFC 9112 §9.3. llhttp lets HTTP/1.0's `keep-alive` win over `close`, and Proxy-Connection be Connection."""
+    if message.should_close or message.version.minor:
+        return not message.should_close
+    said = connection_options(message.headers)
+    return "keep-alive" in said and "close" not in said
+
+
+def connection_options(headers: Headers) -> list[str]:
+    """What all Connection fields say, in lower case."""
+    return tokens(",".join(headers.getall("Connection", ())))
 
 
 def has_bare_cr_or_lf(head: bytes) -> bool:

@@ -15,8 +15,9 @@ from typing import Any
 
 from aiohttp.http_parser import HttpRequestParser
 
+from gateway.core.http.fields import tokens
 from gateway.core.http.framing import ChunkedBody, Decoder, Fields, NoBody
-from gateway.wire.head import BadHead, Headers, HeadParser, sized
+from gateway.wire.head import BadHead, Headers, HeadParser, keeps_alive, sized
 from gateway.wire.ids import NO_IDS, Ids, cut, ids_of
 from gateway.wire.memo import Doorkeeper, Memo
 from gateway.wire.request_rules import check_host, check_line, checked_target, request_body, upgrade
@@ -28,7 +29,8 @@ MEMO_LINE_BYTES = 512
 MOST_KEPT = 2048  # with one block: kinds of calls, or peers, that send one and the same fields
 MOST_PEERS = 16  # that send one and the same head
 
-_HOPS = re.compile(rb"[0-9]{1,9}")
+_HOPS = re.compile(rb"[0-9]{1,4000}")  # Python makes no number of more than 4,300 digits
+_MOST_HOPS = 999_999_999  # that are sent on
 _LINE_WEIGHT = 4  # what a request line weighs, in fields
 _KEPT_WEIGHT = 2
 _FIELD_BYTES = 128  # so many more bytes weigh as much as one more field
@@ -242,7 +244,7 @@ class RequestHeadParser:
 def _one_hop_less(block: FieldBlock) -> FieldBlock:
     """The same with what is sent on of Max-Forwards (RFC 9110 §7.6.2)."""
     fields = tuple(
-        (name, b"%d" % max(0, int(value) - 1))
+        (name, b"%d" % min(max(0, int(value) - 1), _MOST_HOPS))
         if name.lower() == b"max-forwards" and _HOPS.fullmatch(value)
         else (name, value)
         for name, value in block.fields
@@ -270,7 +272,7 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     block.memory = None
     block.text = b""
     block.http10 = http10
-    block.keep_alive = not message.should_close
+    block.keep_alive = keeps_alive(message)
     block.fields = message.raw_headers
     headers = block.headers = message.headers
     block.via = "Via" in headers
@@ -281,9 +283,10 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     block.upgrade = upgrade(headers) if message.upgrade and bodiless and not http10 else ""
     block.expects_continue = False
     if "Expect" in headers:
-        if any(value.lower() != "100-continue" for value in headers.getall("Expect")):
+        expected = tokens(",".join(headers.getall("Expect")))
+        if any(one != "100-continue" for one in expected):
             raise BadHead(417, "the only expectation that can be met is 100-continue")
-        block.expects_continue = not http10
+        block.expects_continue = bool(expected) and not http10
     block.says_ids = "X-Request-Id" in headers or "traceparent" in headers
     block.ids = ids_of(headers) if block.says_ids else NO_IDS
     return block

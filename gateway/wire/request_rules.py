@@ -3,7 +3,7 @@
 import re
 from typing import Any, Protocol
 
-from gateway.wire.head import BadHead, Headers, body_length
+from gateway.wire.head import BadHead, Headers, body_length, connection_options
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
 NO_METHOD = re.compile(rb"(?!\r\Z)[!#$%&'*+\-.^_`|~0-9A-Za-z]*[^!#$%&'*+\-.^_`|~0-9A-Za-z ]")
@@ -33,7 +33,7 @@ def upgrade(headers: Headers) -> str:
     """The protocols asked for, unless the switch would put requests out of our sight, or is in a body's way."""
     asked = headers.get("Upgrade", "")
     hidden = any(name.strip().lower().startswith(("h2c", "http/", "tls/")) for name in asked.split(","))
-    return "" if hidden else asked
+    return "" if hidden or "upgrade" not in connection_options(headers) else asked
 
 
 def check_host(headers: Headers, http10: bool) -> None:

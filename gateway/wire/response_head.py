@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp.http_parser import HttpResponseParser
 
 from gateway.core.http.framing import ChunkedBody, CloseDelimited, Decoder, Fields, NoBody
-from gateway.wire.head import BadHead, Headers, HeadParser, body_length, has_bare_cr_or_lf, sized
+from gateway.wire.head import BadHead, Headers, HeadParser, body_length, has_bare_cr_or_lf, keeps_alive, sized
 from gateway.wire.memo import Memo
 
 MEMO_FIELDS = 16_000  # what is remembered weighs at most as much as so many fields
@@ -105,7 +105,7 @@ def _response(message: Any, method: str) -> ResponseHead:
     head.headers = message.headers
     head.upgrade = message.code == 101
     head.length = _response_body(message, method)
-    head.keep_alive = not message.should_close and head.length != CLOSE_DELIMITED
+    head.keep_alive = keeps_alive(message) and head.length != CLOSE_DELIMITED
     head.remembered = None
     return head
 

@@ -52,6 +52,15 @@ async def test_what_cannot_become_a_request_is_not_waited_for(gateway: Running, 
     assert status_of(await gateway.raw(partial)) == (505 if b"2.0" in partial and b"Host" in partial else 400)
 
 
+@pytest.mark.parametrize("line", [b"Content-Length: +3\r\n", b"Host: b\r\n", b"X : y\r\n", b"X: a\n"])
+async def test_a_head_request_that_is_refused_has_no_body(gateway: Running, line: bytes) -> None:
+    """RFC 9110 §9.3.2. Its caller would take it for the next answer."""
+    answer = await gateway.raw(b"HEAD / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n")
+    assert status_of(answer) == 400
+    assert answer.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert [record.bytes_out for record in await gateway.records.wait(1)] == [0]
+
+
 BAD_BODIES = [
     b"5\nhello\r\n0\r\n\r\n",
     b"5\r\nhello0\r\n\r\n",
@@ -142,6 +151,11 @@ FORWARDED = [
     ("options star", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n"),
     ("options of no path", b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n"),
     ("one hop less", b"TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", b"\r\nMax-Forwards: 9\r\n"),
+    (
+        "more hops than 9 digits say",
+        b"TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10000000000\r\n\r\n",
+        b": 999999999\r\n",
+    ),
     ("hops of other methods", b"GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", b"\r\nMax-Forwards: 0\r\n"),
     ("hops in words", b"OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: x\r\n\r\n", b"\r\nMax-Forwards: x\r\n"),
     ("via appended", b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 x\r\n\r\n", b"\r\nVia: 1.1 x\r\nVia: 1.1 gw-test\r\n"),
@@ -272,6 +286,17 @@ async def test_http_1_0_callers(gateway: Running, upstream: Upstream) -> None:
     assert b"Connection: close\r\n" in answer
     answer = await gateway.raw(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", until=b"ok")
     assert b"Connection: keep-alive\r\n" in answer
+    answer = await gateway.raw(b"GET / HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n")
+    assert b"Connection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("said", [b"close, keep-alive", b"keep-alive, close", b"keep-alive\r\nConnection: X, Close"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_who_says_close_is_not_kept_waiting(gateway: Running, version: bytes, said: bytes) -> None:
+    """RFC 9112 §9.3: it counts more than keep-alive."""
+    answer = await gateway.raw(b"GET / HTTP/%b\r\nHost: a\r\nConnection: %b\r\n\r\n" % (version, said))
+    assert answer.count(b"\r\nConnection: ") == 1
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 BOUNDS = [

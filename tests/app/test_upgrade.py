@@ -54,6 +54,13 @@ SWITCHED = (
 )
 
 
+async def test_a_switch_is_asked_for_by_connection(gateway: Running, upstream: Upstream) -> None:
+    """RFC 9110 §7.8; `Proxy-Connection` says nothing here."""
+    asked = SWITCH.replace(b"Connection: Upgrade", b"Proxy-Connection: Upgrade\r\nConnection: X")
+    await gateway.raw(asked, until=b"ok")
+    assert upstream.received[0].fields("Upgrade") == upstream.received[0].fields("Connection") == []
+
+
 async def test_the_head_of_a_switch_has_what_every_answer_has(start: Start, upstream: Upstream) -> None:
     """Each field once, and both sides' limits in one list that can be read."""
     headers = HeaderSettings(proxy_status="always", server_timing=True)

@@ -83,6 +83,22 @@ async def test_request_framing(requests: RequestHeadParser, lines: bytes, body: 
     assert type(requests.parse(b"POST / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n").body) is body
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"Expect: 100-Continue", True),
+        (b"Expect: , 100-continue,", True),
+        (b"Expect: 100-continue\r\nExpect: 100-continue, 100-continue", True),
+        (b"Expect:", False),
+        (b"Expect: ,", False),
+    ],
+)
+async def test_expectations_are_a_list(requests: RequestHeadParser, line: bytes, expected: bool) -> None:
+    """RFC 9110 §10.1.1, of which empty members are nothing (§5.6.1.2)."""
+    assert requests.parse(b"POST / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n\r\n").expects_continue is expected
+    assert not requests.parse(b"POST / HTTP/1.0\r\n" + line + b"\r\n\r\n").expects_continue
+
+
 H = b"GET / HTTP/1.1\r\nHost: a\r\n"
 BAD_REQUESTS = [
     (b"\r\n\r\n", 400),
@@ -148,6 +164,7 @@ BAD_REQUESTS = [
     (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     (H + b"Expect: 200-ok\r\n\r\n", 417),
     (H + b"Expect: 100-continue\r\nExpect: 200-ok\r\n\r\n", 417),
+    (H + b"Expect: 100-continue, 200-ok\r\n\r\n", 417),
     (b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400),
     (H + b"Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400),
     (b"GET http://:80/ HTTP/1.1\r\nHost:\r\n\r\n", 400),
@@ -202,6 +219,8 @@ R = b"HTTP/1.1 200 OK\r\n"
         (R + b"Transfer-Encoding: chunked\r\n\r\n", "HEAD", NoBody, True),
         (R + b"Content-Length: 5\r\nConnection: close\r\n\r\n", "GET", LengthBody, False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", "GET", LengthBody, False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n", "GET", LengthBody, True),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: close, keep-alive\r\n\r\n", "GET", LengthBody, False),
         (b"HTTP/1.1 204 No Content\r\n\r\n", "GET", NoBody, True),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", NoBody, True),
         (b"HTTP/1.1 103 Early Hints\r\n\r\n", "GET", NoBody, True),

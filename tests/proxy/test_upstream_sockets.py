@@ -157,9 +157,12 @@ async def test_a_tunnel_is_a_socket_in_use(start: Start, upstream: Upstream) -> 
     assert (await gateway.raw(GET, until=b"ok")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_an_interim_answer_has_no_length(gateway: Running, upstream: Upstream) -> None:
+@pytest.mark.parametrize("lines", [b"Content-Length: 5\r\n", b"Connection: X-A, X-B\r\nx-a: 1\r\nX-B: 2\r\n"])
+async def test_what_an_interim_answer_does_not_have(gateway: Running, upstream: Upstream, lines: bytes) -> None:
+    """A length, and what its Connection says is meant for this hop (RFC 9110 §7.6.1)."""
+
     async def script(_request: Received, socket: Socket) -> bytes:
-        return b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: </a>\r\n\r\n" + OK
+        return b"HTTP/1.1 103 Early Hints\r\n%bLink: </a>\r\n\r\n" % lines + OK
 
     upstream.script = script
     answer = await gateway.raw(GET, until=b"ok")
