@@ -134,6 +134,11 @@ class TestFixedWindow:
         state, _ = charge(self.limit, state, border_us, 3)
         assert left(self.limit, correct(self.limit, state, -4, NOW_US, border_us), border_us) == 2
 
+    def test_where_no_more_can_be_owed_nothing_changes_whatever_the_limit_is_now(self) -> None:
+        state, _ = charge(self.limit, None, NOW_US, 4)
+        tighter = fixed(quota=1)
+        assert correct(tighter, state, 1, NOW_US, NOW_US + 1) is state
+
     def test_what_was_too_little_counts_in_the_window_in_which_it_is_known(self) -> None:
         state, _ = charge(self.limit, None, NOW_US, 4)
         assert left(self.limit, correct(self.limit, state, 2, NOW_US, NOW_US + 60), NOW_US + 60) == 3

@@ -41,7 +41,8 @@ class Tally(NamedTuple):
         used = self._used(limit, now_us)
         if delta < 0 and (used == 0 or at_us < window(limit, now_us)[0]):
             return self
-        return Tally(now_us, max(0, min(used + delta, max(used, most_owed(limit)))))
+        after = max(0, min(used + delta, max(used, most_owed(limit))))
+        return Tally(now_us, after) if after != used else self
 
     def _used(self, limit: Limit, now_us: int) -> int:
         begin_us, length_us = window(limit, now_us)
