@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus, urlencode
 
 from gateway.core.access.authentication import Identity, claim_text
 from gateway.core.http.targets import decoded
@@ -74,6 +74,7 @@ _SECRET_FIELDS = frozenset(
     {"authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token"}
 )
 _SECRET_PARAMETERS = frozenset({"api_key", "api-key", "apikey", "access_token", "auth_token", "token"})
+_HASHED = re.compile(rf"key-[0-9a-f]{{{2 * _HASH_BYTES}}}").fullmatch
 _API_KEY_DOMAIN = b"gateway api key"  # keeps these hashes apart from those of partition keys; not a secret
 
 
@@ -130,6 +131,38 @@ def read_key(
     is returned. What credentials must vouch for is always missing here: see `vouched`.
     """
     return _READERS[part.source](part, headers, path_params, query, client_ip) or None
+
+
+def as_read(part: KeyPart, value: str) -> str | None:
+    """How the value reads of a caller who says `value`; None when none says it. Policies have to write what is read.
+
+    What `hides` it is itself when it is a hash already.
+    """
+    if part.source in VOUCHED:
+        return value if value.strip() else None
+    if part.source is KeyFrom.CLIENT_IP:
+        return _address_read(value, part.ipv6_prefix)
+    if hides(part) and _HASHED(value):
+        return value
+    name = part.source_name
+    return read_key(part, {name: value}, {name: quote(value, safe="")}, urlencode({name: value}), "")
+
+
+def hides(part: KeyPart) -> bool:
+    """Whether only a hash of the value is ever known."""
+    if part.source is KeyFrom.QUERY:
+        return part.source_name in _SECRET_PARAMETERS
+    return part.source is KeyFrom.API_KEY or (part.source is KeyFrom.HEADER and part.source_name in _SECRET_FIELDS)
+
+
+def _address_read(text: str, ipv6_prefix: int) -> str | None:
+    """Of a network only an IPv6 one is one caller."""
+    bare, network, _ = text.partition("/")
+    try:
+        read = client_network(str(ip_address(bare)), ipv6_prefix)
+    except ValueError:
+        return None
+    return None if network and ":" not in read else read
 
 
 def _header(part: KeyPart, headers: Mapping[str, str], path: Mapping[str, str], query: str, ip: str) -> str | None:

@@ -8,7 +8,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.core.keys import KeyFrom, KeyPart, OnMissing, encode_part, partition, partition_key, read_key, readable
+from gateway.core.keys import (
+    KeyFrom,
+    KeyPart,
+    OnMissing,
+    as_read,
+    encode_part,
+    hides,
+    partition,
+    partition_key,
+    read_key,
+    readable,
+)
 from gateway.core.limits import Algorithm, Limit
 
 NAMES = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
@@ -199,3 +210,43 @@ def test_a_partition_can_be_read_by_people() -> None:
     assert readable(partition("breaker:b", ("connection", "tenant"), parts)) == "c1, ~"
     assert readable(partition("breaker:b", (), parts)) == "*"
     assert readable(partition("breaker:b", ("odd",), parts)).startswith("#")
+
+
+@given(
+    st.sampled_from([KeyFrom.HEADER, KeyFrom.PATH, KeyFrom.QUERY]), st.text(st.characters(codec="utf-8"), max_size=30)
+)
+def test_what_a_value_is_read_as_is_read_as_itself(source: KeyFrom, text: str) -> None:
+    the_part = part(source, "k")
+    found = as_read(the_part, text)
+    assert found == read(the_part, headers={"k": text}, query=f"k={quote(text, safe='')}", k=quote(text, safe=""))
+    assert found is None or as_read(the_part, found) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "found"),
+    [
+        (KeyFrom.CLIENT_IP, "192.0.2.1", "192.0.2.1"),
+        (KeyFrom.CLIENT_IP, "::ffff:192.0.2.1", "192.0.2.1"),
+        (KeyFrom.CLIENT_IP, "2001:DB8::1", "2001:db8::/64"),
+        (KeyFrom.CLIENT_IP, "2001:db8::/64", "2001:db8::/64"),
+        (KeyFrom.CLIENT_IP, "192.0.2.0/24", None),
+        (KeyFrom.CLIENT_IP, "nobody", None),
+        (KeyFrom.JWT, " a ", " a "),
+        (KeyFrom.API_KEY_ENTRY, " ", None),
+    ],
+)
+def test_as_addresses_and_claims_are_read(source: KeyFrom, text: str, found: str | None) -> None:
+    assert as_read(part(source, "k"), text) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [(KeyFrom.API_KEY, "x-key"), (KeyFrom.HEADER, "cookie"), (KeyFrom.QUERY, "token")],
+)
+def test_secrets_are_read_as_hashes_which_are_themselves(source: KeyFrom, name: str) -> None:
+    hidden = part(source, name)
+    found = as_read(hidden, "abc123")
+    assert hides(hidden)
+    assert found == "key-c84123dc0b34d65944b100c4613e519e"
+    assert as_read(hidden, found) == found
+    assert not hides(part(source, "plain")) or source is KeyFrom.API_KEY

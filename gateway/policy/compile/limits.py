@@ -157,10 +157,6 @@ def _parts_of(match: Mapping[str, str]) -> Iterator[_Values]:
 
 
 def _check_override(override: Any, node: Node, draft: Draft) -> None:
-    for name, value in override.match.items():
-        if not value:
-            where = node.at("match", name).where
-            draft.findings.error(where, "empty", "an empty value never matches: it counts as missing")
     if not override.model_dump(exclude={"match"}, exclude_none=True):
         draft.findings.error(node.where, "empty", "this override changes nothing", "give it a mode or numbers")
 

@@ -7,6 +7,7 @@ from gateway.core.policy import PolicySet
 from gateway.policy.compile.breakers import compile_breakers
 from gateway.policy.compile.credentials import compile_credentials
 from gateway.policy.compile.limits import compile_keys, compile_limits
+from gateway.policy.compile.matches import check_matches
 from gateway.policy.compile.references import resolve_references
 from gateway.policy.compile.retries import compile_classes, compile_retries
 from gateway.policy.compile.routes import WELL_KNOWN_KEYS, Parts, compile_routes, compile_upstreams
@@ -30,6 +31,7 @@ def compile_draft(draft: Draft) -> PolicySet:
         schemes=compile_schemes(draft),
     )
     routes = compile_routes(draft, parts)
+    check_matches(draft, parts.keys)
     if draft.files and not draft.sections["routes"] and not draft.findings.errors:
         where = Where(draft.files[0], 1, 1)
         draft.findings.error(where, "no-routes", "no routes are defined: every call would be answered with 404")
