@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gateway.call import Call
 from gateway.core.ask import Ask, Kind, UsedUp
 from gateway.core.grant import under
-from gateway.core.headers import retry_after_s, surely_refused_us, too_little_sentence, used_up_sentence, violated
+from gateway.core.headers import refusing, retry_after_s, surely_refused_us, too_little_sentence, used_up_sentence
 from gateway.core.limits import Algorithm, Decision, Mode
 from gateway.core.problems import CONCURRENCY, RATE_LIMIT, STORE_DOWN, Refusal
 from gateway.guarding import ask_own, guarded
@@ -132,16 +132,16 @@ def _noted(call: Call, refusal: Refusal) -> Refusal:
 def _over_limit(ask: Ask, decision: Decision, wait_s: int) -> Refusal:
     """The refusal; the same object as for the caller's last call, if there is nothing else to say."""
     kind, verdicts = ask.kind, decision.verdicts
-    at_fault = [at for at, _ in kind.near_at if not verdicts[at].admitted]
+    at_fault = refusing(kind, verdicts)
     sentences = kind.sentences or _sentences(kind)
     names = tuple([kind.names[at] for at in at_fault])
     detail = " ".join([sentences[at][verdicts[at].remaining > 0] for at in at_fault])
     last: Refusal | None = ask.refusal
     if last is not None and last.retry_after_s == wait_s and last.violated == names and last.detail == detail:
         return last
-    refusing = violated(ask.charges, decision)
-    only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for limit in refusing)
-    problem = (CONCURRENCY if only_slots else RATE_LIMIT)._replace(status=refusing[0].status)
+    limits = [ask.charges[at].limit for at in at_fault]
+    only_slots = all(limit.algorithm is Algorithm.CONCURRENCY for limit in limits)
+    problem = (CONCURRENCY if only_slots else RATE_LIMIT)._replace(status=limits[0].status)
     refusal = ask.refusal = Refusal(problem, detail, "limit", retry_after_s=wait_s, violated=names)
     return refusal
 

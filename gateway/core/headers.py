@@ -118,13 +118,14 @@ def surely_refused_us(charges: Sequence[Charge], decision: Decision) -> int:
     return min(waits, default=0)
 
 
-def violated(charges: Sequence[Charge], decision: Decision) -> list[Limit]:
-    """The enforced limits that refused."""
-    return [
-        charge.limit
-        for charge, verdict in zip(charges, decision.verdicts, strict=True)
-        if charge.limit.mode is Mode.ENFORCE and not verdict.admitted
-    ]
+def refusing(kind: Kind, verdicts: Sequence[Verdict]) -> list[int]:
+    """The places of the enforced limits that refuse: first the one that lets the call wait longest, then in order."""
+    found = [at for at, _ in kind.near_at if not verdicts[at].admitted]
+    if len(found) > 1:
+        longest = kind.enforced[tightest(kind, verdicts)][0]
+        found.remove(longest)
+        found.insert(0, longest)
+    return found
 
 
 def used_up_sentence(limit: Limit) -> str:

@@ -8,7 +8,7 @@ from gateway.core.cache.key import covers
 from gateway.core.cache.rules import Cache
 from gateway.core.grant import Grant, granted
 from gateway.core.guards import Breaker, Guard, Standing
-from gateway.core.headers import retry_after_s, violated, whole_seconds
+from gateway.core.headers import refusing, retry_after_s, whole_seconds
 from gateway.core.keys import KeyFrom, KeyPart, readable
 from gateway.core.limits import Decision, Limit, Mode, Posture, Verdict
 from gateway.core.policy import PolicySet, Route
@@ -83,7 +83,7 @@ def _decision(explanation: Explanation, decision: Decision) -> Document:
         guard = ask.guards[waits.index(max(waits))]
         kind = "breaker" if isinstance(guard.rule, Breaker) else "pause"
         return {"admitted": False, "held_by": f"{kind} {guard.rule.name}", "retry_after_s": whole_seconds(max(waits))}
-    names = [limit.name for limit in violated(ask.charges, decision)]
+    names = [ask.kind.names[at] for at in refusing(ask.kind, decision.verdicts)]
     return {"admitted": False, "limits": names, "retry_after_s": retry_after_s(ask.charges, decision)}
 
 

@@ -74,9 +74,10 @@ class Kind(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """What few lines have. attempts: microseconds from the beginning to each further one. costs: real ones."""
+    """What few lines have. fired: the limits that refused, or a code. attempts: microseconds from the beginning to each
+    further one. costs: real ones."""
 
-    fired: str = ""
+    fired: tuple[str, ...] = ()
     attempts: tuple[int, ...] = ()
     costs: tuple[tuple[str, int], ...] = ()
 
@@ -246,8 +247,16 @@ def _extra(line: Mapping[str, Any], code: str) -> Extra:
     costs: tuple[tuple[str, int], ...] = ()
     if line.get("cost_settled"):
         costs = tuple((one["name"], int(one["cost"])) for one in line.get("limits", ()))
-    fired = line.get("limit_fired") or code
-    return Extra(fired, tuple(_starts(line.get("attempts", ()))), costs)
+    return Extra(_fired(line, code), tuple(_starts(line.get("attempts", ()))), costs)
+
+
+def _fired(line: Mapping[str, Any], code: str) -> tuple[str, ...]:
+    """The limits that refused the call, `limit_fired` first; `code` where it was none."""
+    if not line.get("limit_fired"):
+        return (code,) if code else ()
+    limits = line.get("limits", ())
+    refusing = [one["name"] for one in limits if (one["mode"], one["decision"]) == ("enforce", "limited")]
+    return tuple(dict.fromkeys([line["limit_fired"], *refusing]))
 
 
 def _starts(attempts: Any) -> "list[int]":

@@ -63,9 +63,10 @@ class Report:
             one.now += 1
             one.newly_refused += now and not then
         if then:
-            fired = self._limit(outcome.extra.fired or NOBODY)
-            fired.then += 1
-            fired.newly_admitted += not now
+            for name in outcome.extra.fired or (NOBODY,):
+                fired = self._limit(name)
+                fired.then += 1
+                fired.newly_admitted += not now
         if not (then or now):
             return
         for counts in (self.total, self._tenant(outcome.kind.tenant)):

@@ -281,7 +281,7 @@ async def test_the_one_limit_of_the_older_fields_is_one_that_matters(start: Star
         _, fields, _ = await call(gateway)
         assert (fields["X-RateLimit-Limit"], fields["X-RateLimit-Remaining"]) == ("2", left)
     status, fields, body = await call(gateway)
-    assert (status, json.loads(body)["violated-policies"]) == (429, ["window", "bucket"])
+    assert (status, json.loads(body)["violated-policies"]) == (429, ["bucket", "window"])
     assert 600 < int(fields["Retry-After"]) <= 900  # longer than the window
     assert fields["X-RateLimit-Reset"] == fields["Retry-After"]
 
@@ -340,6 +340,29 @@ async def test_a_limit_may_answer_in_its_own_words(start: Start, upstream: Upstr
         assert int(fields["Retry-After"]) == document["retry_after"] > 590
     record = (await gateway.records.wait(10))[-1]
     assert (record.status, record.response_source, record.limit_fired) == (402, "limit", "tenant-10m")
+
+
+async def test_of_two_limits_that_refuse_the_longer_wait_decides_what_the_answer_is(
+    start: Start, upstream: Upstream
+) -> None:
+    month = (
+        "plan: {algorithm: fixed_window, limit: 3, window: 365d, key: [tenant], refusal: {status: 402, detail: Pay.}}"
+    )
+    both = (
+        policies(upstream)
+        .replace("  connection-1m:", f"  {month}\n  connection-1m:")
+        .replace("10m, conn", "10m, plan, conn")
+    )
+    gateway = await start(both)
+    for _ in range(3):
+        assert (await call(gateway, "X-Tenant-Id: acme"))[0] == 200
+    status, fields, body = await call(gateway, "X-Tenant-Id: acme")
+    document = json.loads(body)
+    assert (status, document["violated-policies"]) == (402, ["plan", "tenant-10m"])
+    assert document["detail"] == "Pay. Limit tenant-10m (3 per 600 s) is used up."
+    assert fields["Retry-After"] == fields["X-RateLimit-Reset"] == str(document["retry_after"])
+    record = (await gateway.records.wait(4))[-1]
+    assert (record.limit_fired, record.retry_after_s) == ("plan", document["retry_after"])
 
 
 def test_a_refusal_takes_what_was_written_with_it_without_the_collector() -> None:

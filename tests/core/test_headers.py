@@ -12,13 +12,13 @@ from gateway.core.ask import Ask
 from gateway.core.decision import decide
 from gateway.core.headers import (
     FieldWriter,
+    refusing,
     retry_after_s,
     seconds_to_more,
     surely_refused_us,
     tightest,
     too_little_sentence,
     used_up_sentence,
-    violated,
     visible,
 )
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
@@ -117,15 +117,14 @@ def test_a_refusal_holds_for_as_long_as_it_surely_does_whatever_others_do(
     decision, states = decide(charges, states, now_us, "")
     until_us = now_us + surely_refused_us(charges, decision)
     assert decision.admitted == (until_us == now_us)
-    refusing = violated(charges, decision)
+    kind = Ask(charges).kind
+    at_fault = set(refusing(kind, decision.verdicts))
     for wait_us, units in others:
         now_us += wait_us
         if now_us >= until_us:
             break
         _, states = decide([Charge(limit, limit.name, units) for limit in BOTH], states, now_us, "")
-        assert set(map(id, refusing)) <= set(
-            map(id, violated(charges, decide(charges, states, now_us, "", commit=False)[0]))
-        )
+        assert at_fault <= set(refusing(kind, decide(charges, states, now_us, "", commit=False)[0].verdicts))
 
 
 def test_slots_promise_nothing() -> None:
@@ -150,7 +149,7 @@ def test_shadow_limits_are_never_visible() -> None:
     charges = [Charge(SHADOW, "a", 1), Charge(WINDOW, "b", 1)]
     decision = Decision(False, (verdict(0, admitted=False), verdict(0, admitted=False, retry_us=1_500_000)), 0)
     assert [state.limit.name for state in visible(charges, decision)] == ["tenant-10m"]
-    assert violated(charges, decision) == [WINDOW]
+    assert refusing(Ask(charges).kind, decision.verdicts) == [1]
     assert retry_after_s(charges, decision) == 2
 
 
@@ -185,6 +184,22 @@ def test_one_limit_stands_for_all(asked: list[tuple[Limit, Verdict]], told: int)
     """Counted among the enforced ones."""
     kind = Ask([Charge(limit, str(at), 1) for at, (limit, _) in enumerate(asked)]).kind
     assert tightest(kind, [answer for _, answer in asked]) == told
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([(WINDOW, verdict()), (BUCKET, verdict())], []),
+        ([(WINDOW, verdict()), (SHADOW, LATER), (BUCKET, SOON)], [2]),
+        ([(WINDOW, SOON), (SHADOW, LATER), (BUCKET, SOON), (BUCKET, LATER)], [3, 0, 2]),
+        ([(BUCKET, SOON), (WINDOW, SOON)], [1, 0]),  # as long: the longer window
+    ],
+)
+def test_of_limits_that_refuse_the_one_that_lets_the_call_wait_longest_is_told_first(
+    asked: list[tuple[Limit, Verdict]], told: list[int]
+) -> None:
+    kind = Ask([Charge(limit, str(at), 1) for at, (limit, _) in enumerate(asked)]).kind
+    assert refusing(kind, [answer for _, answer in asked]) == told
 
 
 def test_field_families_are_a_choice() -> None:

@@ -96,7 +96,12 @@ ACCESS_FIELDS: Mapping[str, Field] = {
     "breaker_state": Field(
         "string", "labels.breaker_state", "gateway.breaker_state", "closed, half_open (the call is a probe) or open."
     ),
-    "limit_fired": Field("string", "rule.name", "gateway.limit", "The limit that decided."),
+    "limit_fired": Field(
+        "string",
+        "rule.name",
+        "gateway.limit",
+        "The limit that decided; of several that refuse, the one with the longest wait.",
+    ),
     "limit_remaining": Field(
         "integer", "gateway.limit_remaining", "gateway.limit_remaining", "Units left of the tightest enforced limit."
     ),

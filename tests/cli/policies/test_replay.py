@@ -113,6 +113,21 @@ def test_a_real_run_is_decided_again_as_it_was(start: Start, policy: Path, tmp_p
     assert {one["name"]: one["newly_refused"] > 0 for one in other["limits"]}["by-tenant"]
 
 
+def test_every_limit_that_refused_then_is_counted_and_those_that_only_watched_or_had_room_are_not(
+    policy: Path, tmp_path: Path
+) -> None:
+    """So a log that is played through its own policy says the same twice."""
+    found_then = {"by-day": "limited", "by-tenant": "limited", "by-connection": "allowed", "seen": "shadow_limited"}
+    limits = [
+        {"name": name, "mode": "shadow" if name == "seen" else "enforce", "decision": decision}
+        for name, decision in found_then.items()
+    ]
+    log = tmp_path / "log"
+    log.write_text(line(1, "a", "limited", limit_fired="by-tenant", limits=limits))
+    found = replayed(log, policy)
+    assert {one["name"]: one["refused_then"] for one in found["limits"]} == {"by-tenant": 1, "by-day": 1}
+
+
 def test_it_says_what_changes_and_for_whom(policy: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     texts = [line(number, "a") for number in range(25)] + [
