@@ -202,11 +202,16 @@ class LocalStore:
         return list(self._partitions)
 
     def forget_charges(self, keys: Iterable[str]) -> None:
-        """Forget what windows and buckets have counted of these. Slots in use, breakers and pauses stay."""
+        """Forget what windows and buckets have counted of these. Slots in use stay."""
         for key in keys:
             if isinstance(self._partitions.state(key), Log | Bucket | Tally):
                 self._partitions.forget(key)
         self._partitions.tidy()
+
+    def forget_guards(self, keys: Iterable[str]) -> None:
+        """Forget these breakers and pauses."""
+        for key in keys:
+            self._partitions.forget(key)
 
     def __len__(self) -> int:
         return len(self._partitions)

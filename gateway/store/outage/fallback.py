@@ -23,6 +23,8 @@ NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
 """This worker's share is smaller than the call costs; when the store is back there may be room at once."""
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
 MOST_SHARES = 10_000
+MOST_GUARDS = 100_000
+"""Beyond it, what they learned stays until it says nothing any more."""
 FORGET_AT_ONCE = 1_000
 
 
@@ -58,6 +60,7 @@ class Fallback:
         self._shares: dict[tuple[int, int], tuple[Limit, Limit]] = {}  # by identity; holding the limit keeps its id
         self._whole: dict[int, Limit] = {}  # by identity of the share
         self._begun: dict[str, Begun] = {}
+        self._guards: set[str] = set()
         self.known = Known(clock)
         self._debts = Debts()
 
@@ -80,11 +83,14 @@ class Fallback:
     def forget(self) -> Iterator[None]:
         """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
         self.known.forget()
-        self._begun = {}
+        self._begun, guards = {}, self._guards
+        self._guards = set()
         keys = self._local.keys()
         for first in range(0, len(keys), FORGET_AT_ONCE):
             yield
-            self._local.forget_charges(keys[first : first + FORGET_AT_ONCE])
+            some = keys[first : first + FORGET_AT_ONCE]
+            self._local.forget_charges(some)
+            self._local.forget_guards(guards.intersection(some))
 
     def denies(self, charges: Sequence[Charge]) -> bool:
         """Whether an enforced limit wants calls refused while the store is down."""
@@ -101,6 +107,8 @@ class Fallback:
             verdicts = [NOT_ASKED if charge.cost <= charge.limit.quota else NOT_HERE for charge in asked]
             return mine, Decision(False, tuple(verdicts), 0)
         self.known.note(ask)
+        if len(self._guards) < MOST_GUARDS:
+            self._guards.update([guard.key for guard in ask.guards])
         for charge in whole:
             self._begin(charge)
         decision = await self._local.admit(mine, lease)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.ask import Ask
+from gateway.core.guards import Breaker, Guard, Pausing, Report
 from gateway.core.limits import Charge, Decision, Limit, Mode, Verdict
 from gateway.core.shares import Fleet
 from gateway.store.local.store import LocalStore
@@ -70,6 +71,25 @@ async def test_only_what_a_limit_admitted_is_owed() -> None:
     for _ in range(3):
         assert (await fallback.admit(Ask([Charge(WINDOW, "w:{t}", 1), Charge(watched, "s:{t}", 1)]), ""))[1].admitted
     assert {debt.key: debt.cost for debt in fallback.take_debts(10)} == {"w:{t}": 3, "s:{t}": 1}
+
+
+async def test_breakers_and_pauses_begin_closed_with_each_outage() -> None:
+    """Those that each worker has for itself all the time stay as they are."""
+    local = LocalStore()
+    fallback = Fallback(local, Fleet(1, 0))
+    shared, own = (Guard(Breaker(name, ("c",), consecutive_failures=1), f"breaker:{name}:{{c}}") for name in ("s", "o"))
+    pause = Guard(Pausing("up", 900_000_000), "pause:up:{c}")
+    for guards in ([shared], [pause]):
+        assert (await fallback.admit(Ask((), guards), ""))[1].admitted
+    await local.report([Report(shared, 0, failed=1), Report(own, 0, failed=1)])
+    await local.pause(pause, 60_000_000)
+    assert not (await fallback.admit(Ask((), [shared]), ""))[1].admitted
+    assert not (await fallback.admit(Ask((), [pause]), ""))[1].admitted
+    for _ in fallback.forget():
+        pass
+    for guards in ([shared], [pause]):
+        assert (await fallback.admit(Ask((), guards), ""))[1].admitted
+    assert not (await local.admit(Ask((), [own]), "")).admitted
 
 
 async def test_limits_that_come_and_go_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
