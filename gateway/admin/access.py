@@ -12,19 +12,18 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from gateway.admin.bodies import most_body_bytes, take_body, too_large
 from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.observe.log.logger import event
-from gateway.policy.files import MAX_FILE_BYTES
 from gateway.settings import Settings
 from gateway.store import StoreDown
 
-MAX_BODY_BYTES = 64 * 1024
 MIN_TOKEN_CHARS = 16
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-API, CHECK = "/-/", "/-/policy/check"
+API = "/-/"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Tell = Callable[[web.Request, AdminProblem], web.StreamResponse]
@@ -72,6 +71,8 @@ class Access:
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 self.check(request)
+                if request.method not in SAFE_METHODS:
+                    await take_body(request)
                 async with bulkhead.place(request.path):
                     response = await handler(request)
             except AdminProblem as problem:
@@ -79,7 +80,7 @@ class Access:
             except StoreDown as down:
                 response = self._tell(request, unavailable(down))
             except web.HTTPException as error:
-                response = self._tell(request, _from_aiohttp(request.path, error))
+                response = self._tell(request, _from_aiohttp(error))
             except Exception:
                 event("admin.failed", "Admin request failed", "error", path=request.path, exc_info=True)
                 failed = AdminProblem(500, "INTERNAL_ERROR", "The gateway failed to handle this request.")
@@ -149,16 +150,6 @@ def check_origin(request: web.Request) -> None:
         raise AdminProblem(403, "ORIGIN_NOT_ALLOWED", "Pages of other sites may not change anything here.")
 
 
-def most_body_bytes(path: str) -> int:
-    """How long a body may be. Policy files are longer than orders."""
-    return MAX_FILE_BYTES if path == CHECK else MAX_BODY_BYTES
-
-
-def too_large(path: str) -> AdminProblem:
-    """The problem 413 for a body longer than `most_body_bytes`."""
-    return AdminProblem(413, "CONTENT_TOO_LARGE", f"A body may have at most {most_body_bytes(path):,} bytes here.")
-
-
 def check_own_page(request: web.Request) -> None:
     """What a browser sends by itself, a cookie or a form, is only taken from our own pages, and it has to say so."""
     if hdrs.ORIGIN not in request.headers and request.headers.get("Sec-Fetch-Site") != "same-origin":
@@ -170,15 +161,13 @@ def is_public(path: str) -> bool:
     return path == "/login" or path.startswith("/assets/")
 
 
-def _from_aiohttp(path: str, error: web.HTTPException) -> AdminProblem:
+def _from_aiohttp(error: web.HTTPException) -> AdminProblem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"{error.method} is not allowed here; allowed: {allowed}."
         return AdminProblem(405, "METHOD_NOT_ALLOWED", detail, {hdrs.ALLOW: allowed})
     if error.status == 404:
         return AdminProblem(404, "NOT_FOUND", "There is nothing here; /-/openapi.json lists what there is.")
-    if error.status == 413:
-        return too_large(path)
     return AdminProblem(error.status, "BAD_REQUEST", error.reason)
 
 

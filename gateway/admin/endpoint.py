@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 from aiohttp import hdrs, web
 
+from gateway.admin.bodies import body_of
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 
@@ -53,12 +54,12 @@ class Endpoint(NamedTuple):
     errors: tuple[int, ...] = ()
 
 
-async def read_order(request: web.Request, wanted: str) -> dict[str, Any]:
+def read_order(request: web.Request, wanted: str) -> dict[str, Any]:
     """The JSON object that was sent. `wanted` is one for people. Raises AdminProblem."""
     if request.content_type != JSON:
         raise AdminProblem(415, "JSON_REQUIRED", "Send the body as application/json.")
     try:
-        document = orjson.loads(await request.read())
+        document = orjson.loads(body_of(request))
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):

@@ -26,15 +26,16 @@ PROBLEM: Schema = {
 }
 EVERYWHERE = (400, 401, 421, 429)
 """Problems that any operation can have. A 500 is a mistake of ours, not part of what is described."""
-MUTATIONS = (403, 413)
+MUTATIONS = (403, 408, 413, 415)
 TITLES = {
     400: "The request or its body is malformed.",
     401: "No token, or not the right one.",
     403: "A page of another site asked for a change.",
     404: "There is no such thing.",
+    408: "The body has not come in time.",
     409: "Not possible in the current state; `detail` says why.",
     413: "The body is too large.",
-    415: "The body is of another media type.",
+    415: "The body is of another media type, or compressed.",
     421: "`Host` is not a name of this host, and there is no token.",
     422: "The policy files have errors.",
     429: "Too many requests at once.",

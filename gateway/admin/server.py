@@ -11,7 +11,7 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
-from gateway.admin.access import MAX_BODY_BYTES, Access, harden
+from gateway.admin.access import Access, harden
 from gateway.admin.operations import local_breakers
 from gateway.admin.page.routes import add_pages, told
 from gateway.admin.table import ENDPOINTS
@@ -28,7 +28,7 @@ class AdminServer:
         """Raises gateway.admin.access.TokenMissing for an address that others can reach and no (or a weak) token."""
         local_breakers.answer_siblings(view)
         access = Access(view.settings, partial(told, view))
-        app = web.Application(middlewares=[access.middleware()], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(middlewares=[access.middleware()])
         app.on_response_prepare.append(harden)
         add_pages(app.router, view)
         for endpoint in ENDPOINTS:
@@ -37,7 +37,12 @@ class AdminServer:
             if endpoint.method == hdrs.METH_GET:
                 app.router.add_route(hdrs.METH_HEAD, _pattern(endpoint.path), handler)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, keepalive_timeout=IDLE_S, shutdown_timeout=CLOSE_S
+            app,
+            access_log=None,
+            auto_decompress=False,
+            handle_signals=False,
+            keepalive_timeout=IDLE_S,
+            shutdown_timeout=CLOSE_S,
         )
 
     async def start(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:

@@ -1,6 +1,7 @@
 """Who is let in: no token means this host only, and no page of another site; a token means those who know it."""
 
 import asyncio
+import gzip
 import io
 import re
 from collections import Counter
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.admin.access import MAX_BODY_BYTES, TokenMissing, host_name, is_loopback, required_token
+from gateway.admin import bodies
+from gateway.admin.access import TokenMissing, host_name, is_loopback, required_token
+from gateway.admin.bodies import MAX_BODY_BYTES
 from gateway.admin.bulkhead import MOST_WAITING, PLACES
 from gateway.admin.denials import Denials
 from gateway.admin.server import AdminServer
@@ -159,6 +162,34 @@ async def test_bodies_are_bounded(admin: Admin) -> None:
         "/-/policy/check", "POST", data=io.BytesIO(b"#" * (MAX_FILE_BYTES + 1)), headers=yaml
     )
     assert (status, body["detail"]) == (413, "A body may have at most 4,194,304 bytes here.")
+
+
+HALF = b"POST /-/explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+
+
+async def test_bodies_that_do_not_end_keep_nobody_waiting(
+    admin: Admin, heard: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = [await asyncio.open_connection("127.0.0.1", admin.port) for _ in range(PLACES)]
+    for _, writer in opened:
+        writer.write(HALF)
+    assert (await admin.ask("/-/policy"))[0] == 200
+    for _, writer in opened:
+        writer.close()
+    monkeypatch.setattr(bodies, "BODY_S", 0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
+    writer.write(HALF)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    assert not [line for line in heard if line["event_name"] == "admin.failed"], "who leaves is no defect of ours"
+
+
+async def test_compressed_bodies_are_refused(admin: Admin, heard: list[Line]) -> None:
+    for body in (b"rubbish", gzip.compress(b'{"level": "debug", "ttl": "1s"}')):
+        said = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        status, problem, _ = await admin.ask("/-/log-level", "PUT", data=body, headers=said)
+        assert (status, problem["code"]) == (415, "PLAIN_BODY_REQUIRED")
+    assert not heard
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "gateway.internal"])

@@ -36,7 +36,7 @@ async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
 async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
     """`POST /-/breakers/{breaker}/{key}`: hold one caller's breaker open or closed, or give it back."""
     target = find(view.policies, segments(request, BEHIND))
-    order = read_force(await read_order(request, WANTED))
+    order = read_force(read_order(request, WANTED))
     before, after = await obey(view, request, target, order)
     return answer({"before": before, "after": after})
 
@@ -98,6 +98,6 @@ ENDPOINTS = (
             {"state": "open", "ttl": "10m", "reason": "maintenance"},
         ),
         answers={200: {"type": "object", "required": ["before", "after"]}},
-        errors=(400, 404, 415, 503),
+        errors=(400, 404, 503),
     ),
 )

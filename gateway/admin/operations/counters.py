@@ -110,7 +110,7 @@ async def start_over(view: AdminView, request: web.Request) -> web.StreamRespons
 async def give(view: AdminView, request: web.Request) -> web.StreamResponse:
     """`PUT /-/limits/{limit}/{key}/override`: give one caller another number for a while."""
     target = find(view.policies, _without_override(request))
-    grant, for_us = _read_grant(await read_order(request, WANTED), target.charges[0])
+    grant, for_us = _read_grant(read_order(request, WANTED), target.charges[0])
     return await _override_with(view, request, target, grant, for_us, grant.reason)
 
 
@@ -228,7 +228,7 @@ ENDPOINTS = (
         "Another number for one caller for a while, on every gateway from the next call on.",
         body=ORDER,
         answers={200: BOTH},
-        errors=(400, 404, 415, 503),
+        errors=(400, 404, 503),
     ),
     Endpoint(
         "GET",

@@ -27,7 +27,7 @@ Fields = list[tuple[str, str]]
 
 async def explain_call(view: AdminView, request: web.Request) -> web.StreamResponse:
     """The explanation, with counters and states as they are now."""
-    order = await read_order(request, WANTED)
+    order = read_order(request, WANTED)
     check_members(order, {"method", "path"}, {"headers", "keys", "client_ip"}, WANTED)
     method, path, client_ip = (_text(order.get(name, ""), name) for name in ("method", "path", "client_ip"))
     fields, keys = _fields(order.get("headers", [])), _keys(order.get("keys", {}))
@@ -140,6 +140,6 @@ ENDPOINTS = (
         "What would happen to a call, and why: route, limits, keys, counters, breaker, retries. Charges nothing.",
         body=ORDER,
         answers={200: EXPLANATION},
-        errors=(400, 415),
+        errors=(400,),
     ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from gateway.admin.bodies import body_of
 from gateway.admin.endpoint import OBJECT, Body, Endpoint, Schema, tagged, unchanged
 from gateway.admin.operations.describe import config_document, limit_documents, policy_document
 from gateway.admin.problems import AdminProblem, answer
@@ -16,7 +17,6 @@ from gateway.admin.view import AdminView
 from gateway.core.policy import PolicySet
 from gateway.core.preview.policy_diff import diff
 from gateway.policy import check
-from gateway.policy.files import MAX_FILE_BYTES
 from gateway.policy.schema import policy_schema
 
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -58,7 +58,7 @@ async def candidate(view: AdminView, request: web.Request) -> web.StreamResponse
     """Check a policy file that is sent, and compare it with the set in force. Changes nothing."""
     if request.content_type not in YAML:
         raise AdminProblem(415, "YAML_REQUIRED", "Send the policy file as application/yaml.")
-    content = await request.clone(client_max_size=MAX_FILE_BYTES).read()
+    content = body_of(request)
     async with _one_at_a_time:
         return answer(await asyncio.to_thread(_checked, content, view.policies))
 
@@ -109,7 +109,6 @@ ENDPOINTS = (
                 "properties": {"valid": {"type": "boolean"}, "errors": _FINDINGS, "warnings": _FINDINGS},
             }
         },
-        errors=(415,),
     ),
     Endpoint(
         "GET",

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 async def log_level(view: AdminView, request: web.Request) -> web.StreamResponse:
     """`PUT /-/log-level`: another lowest level for a while, then the settings' own again."""
-    order = await read_order(request, WANTED)
+    order = read_order(request, WANTED)
     check_members(order, {"level", "ttl"}, {"reason"}, WANTED)
     if order["level"] not in LEVELS:
         raise AdminProblem(400, "BAD_ORDER", f"`level` must be one of {', '.join(LEVELS)}.")
@@ -78,7 +78,7 @@ ENDPOINTS = (
             {"level": "debug", "ttl": "10m"},
         ),
         answers={200: SWITCHED},
-        errors=(400, 415),
+        errors=(400,),
     ),
     Endpoint("POST", "/-/drain", drain, "Fail readiness, and serve on.", query=(WHY,), answers={200: SWITCHED}),
     Endpoint("DELETE", "/-/drain", resume, "Be ready again.", query=(WHY,), answers={200: SWITCHED}),

@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 async def watch(view: AdminView, request: web.Request) -> web.StreamResponse:
     """Every worker forgets what it has counted and counts anew."""
-    order = await read_order(request, WANTED)
+    order = read_order(request, WANTED)
     check_members(order, {"ttl"}, set(), WANTED)
     for_s = read_ttl(order["ttl"], DAY_US) / 1e6
     answers = await view.siblings.ask_all("repeats.watch", {"for_s": for_s}, timeout_s=ANSWER_S)
@@ -122,7 +122,7 @@ ENDPOINTS = (
             {"ttl": "10m"},
         ),
         answers={200: BEGUN},
-        errors=(400, 415),
+        errors=(400,),
     ),
     Endpoint(
         "GET",

@@ -49,7 +49,7 @@ async def one_receiver(view: AdminView, request: web.Request) -> web.StreamRespo
 async def redrive(view: AdminView, request: web.Request) -> web.StreamResponse:
     """`POST /-/webhooks/{receiver}/redrive`: try dead letters again."""
     queues = _find_some(view, request)
-    order = await read_order(request, REDRIVE_WANTED)
+    order = read_order(request, REDRIVE_WANTED)
     check_members(order, set(), {"id"}, REDRIVE_WANTED)
     found = await _again(queues, Which.DEAD, id_=_id(order, REDRIVE_WANTED))
     audit(request, "Dead webhooks sent again", "webhooks.redrive", None, found)
@@ -59,7 +59,7 @@ async def redrive(view: AdminView, request: web.Request) -> web.StreamResponse:
 async def replay(view: AdminView, request: web.Request) -> web.StreamResponse:
     """Webhooks that were delivered are delivered again."""
     queues = _find_some(view, request)
-    order = await read_order(request, REPLAY_WANTED)
+    order = read_order(request, REPLAY_WANTED)
     check_members(order, set(), {"id", "since", "until"}, REPLAY_WANTED)
     if not {"id", "since"} & order.keys():
         raise AdminProblem(400, "BAD_ORDER", f"Say which, by `since` or by `id`: {REPLAY_WANTED}.")
@@ -186,7 +186,7 @@ ENDPOINTS = (
             {"id": ID},
         ),
         answers={200: AGAIN},
-        errors=(400, 404, 415, 503),
+        errors=(400, 404, 503),
     ),
     Endpoint(
         "POST",
@@ -202,7 +202,7 @@ ENDPOINTS = (
             {"since": "2h"},
         ),
         answers={200: AGAIN},
-        errors=(400, 404, 409, 415, 503),
+        errors=(400, 404, 409, 503),
     ),
     Endpoint(
         "POST",

@@ -171,7 +171,7 @@ def _question(path: str, hold: str, what: str) -> Html:
 async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
     """The form of a breaker's page: hold the breaker, or give it back; then show the page again."""
     target = _target(view, request)
-    sent = await read_form(request)
+    sent = read_form(request)
     order = {"state": sent.get("state", "")}
     if order["state"] != "auto":
         order["ttl"] = sent.get("ttl", "")

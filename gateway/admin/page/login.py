@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from aiohttp import hdrs, web
 
 from gateway.admin.audit import audit
+from gateway.admin.bodies import body_of
 from gateway.admin.denials import Denials
 from gateway.admin.page import session
 from gateway.admin.page.doorstep import Doorstep
@@ -23,11 +24,11 @@ _WHERE = (
 FORM = "application/x-www-form-urlencoded"
 
 
-async def read_form(request: web.Request) -> dict[str, str]:
+def read_form(request: web.Request) -> dict[str, str]:
     """What a form of ours sent, the first value of each name. Raises AdminProblem."""
     if request.content_type != FORM:
         raise AdminProblem(415, "FORM_REQUIRED", "Send the form as a form does.")
-    text = (await request.read()).decode("utf-8", "replace")
+    text = body_of(request).decode("utf-8", "replace")
     try:
         return {name: values[0] for name, values in parse_qs(text, max_num_fields=20).items()}
     except ValueError:
@@ -84,7 +85,7 @@ class SignIn:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """With the right token: a cookie, and on to the page that was asked for."""
-        sent, expected = await read_form(request), self._view.settings.admin_token
+        sent, expected = read_form(request), self._view.settings.admin_token
         back_to = local(sent.get("next", "/"))
         if expected is None:
             return to(back_to)
