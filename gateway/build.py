@@ -174,4 +174,4 @@ def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings:
 
 def _without_store(metrics: Metrics, outage: Outage, ask: Ask, down: StoreDown) -> None:
     metrics.on_fallback(ask.charges)
-    outage.could_not(ask.kind, down)
+    outage.could_not(ask, down)

@@ -11,12 +11,12 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
-from gateway.core.ask import Ask, Kind
+from gateway.core.ask import Ask
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
-from gateway.store.connection.faults import lacks_a_right
+from gateway.store.connection.faults import some_calls_fail
 from gateway.store.local.store import LocalStore
 from gateway.store.outage.doubts import Doubts
 from gateway.store.outage.fallback import Fallback
@@ -98,7 +98,7 @@ class Outage:
         await self._stop_work()
         if isinstance(self._store, LocalStore):
             return
-        if self._store_there:
+        if self._store_scripted.up:
             await self._pay(monotonic() + HAND_OVER_S)
         await self._heartbeat.close()
 
@@ -146,10 +146,14 @@ class Outage:
                 self._tell_siblings(self._heartbeat.ahead_us, lost=True)
             self._tell("store.degraded", fields)
 
-    def could_not(self, kind: Kind, down: StoreDown) -> None:
-        """A call was decided without the store. If it is there all the same, some of its rights are missing."""
-        if self.up and not self._careful and lacks_a_right(down):
-            self._doubts.note(kind, down)
+    def could_not(self, ask: Ask, down: StoreDown) -> None:
+        """A call is decided without the store. If that is there all the same, so may be the calls that follow: what
+        their shares have spent must not be forgotten, and others have to know if it will not end by itself."""
+        if not self.up or down.kind != "script":
+            return
+        self._fallback.stay(ask)
+        if not self._careful and some_calls_fail(down):
+            self._doubts.note(ask.kind, down)
 
     def _tell_siblings(self, ahead_us: int, *, lost: bool) -> None:
         self._fallback.known.remember(self._asks(), ahead_us)
@@ -202,7 +206,7 @@ class Outage:
         try:
             await self._catch_up(monotonic() + HAND_OVER_S)
         except StoreDown:
-            if not self._store_there:
+            if not self._store_scripted.up:
                 return
         except Exception as crash:
             about = {"message": "The store could not be told of everything", "exception": crash}
@@ -274,10 +278,6 @@ class Outage:
 
     def _stayed(self, key: str) -> bool:
         return self._away_since is not None and self._store_scripted.stayed(key, self._away_since)
-
-    @property
-    def _store_there(self) -> bool:
-        return self._store_scripted.up
 
     def _start_work(self, work: Callable[[], Awaitable[None]]) -> None:
         if self._work is not None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
 from gateway.store import Store, StoreDown
-from gateway.store.connection.faults import lacks_a_right
+from gateway.store.connection.faults import some_calls_fail
 from gateway.store.outage.doubts import CALM_S, FORGOTTEN_S, Doubts
 from gateway.store.redis import RedisStore
 from tests.e2e.conftest import Launch, Process, launch
@@ -82,7 +82,7 @@ async def test_it_is_told_once_and_over_when_such_calls_are_decided_again(
     for _ in range(3):
         with pytest.raises(StoreDown) as caught:
             await store.admit(slots, "lease")
-        assert lacks_a_right(caught.value)
+        assert some_calls_fail(caught.value)
         doubts.note(slots.kind, caught.value)
     assert [name for name, _ in watched.told] == ["store.degraded"]
     assert watched.told[0][1] == {"kind": "script", "detail": caught.value.detail}
@@ -113,7 +113,7 @@ async def test_what_nobody_asks_any_more_is_forgotten(store: RedisStore) -> None
 
 def test_one_bad_key_is_no_missing_right() -> None:
     wrong = StoreDown("script", "WRONGTYPE Operation against a key holding the wrong kind of value")
-    assert not lacks_a_right(wrong)
+    assert not some_calls_fail(wrong)
 
 
 async def call(gateway: Process, path: str) -> int:

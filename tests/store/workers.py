@@ -49,7 +49,8 @@ class Worker:
         try:
             decision = await self.store.admit(ask, "")
             ask.see(decision)
-        except StoreDown:
+        except StoreDown as down:
+            self.outage.could_not(ask, down)
             _, decision = await self.fallback.admit(ask, "")
         return decision.admitted
 

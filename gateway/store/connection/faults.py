@@ -26,6 +26,8 @@ _WHERE_IN_SCRIPT = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.?$")
 _MEANING = {"OOM": "its memory is full"}
 """For who does not know the server's own words by heart."""
 _DETAIL_CHARS = 200
+_OF_A_CLUSTER = "a server of a Redis Cluster, its URL begins with redis+cluster://"
+_SLOTS_APART = "CROSSSLOT"
 _LACKS_A_RIGHT = re.compile(r"executing the script can't|ACL failure in script")
 """What Redis (6.2 to 7.0, then later ones) and Valkey say of a command inside a script, which is no code of its own."""
 
@@ -44,11 +46,11 @@ def fault_of(text: str) -> StoreDown:
     if code in BUSY:
         return StoreDown("busy", detail)
     if code in REDIRECTS:
-        return StoreDown("other", f"{detail}: a server of a Redis Cluster, its URL begins with redis+cluster://")
+        return StoreDown("other", f"{detail}: {_OF_A_CLUSTER}")
     if code in REDIAL or code in REFUSING:
         detail = _WHERE_IN_SCRIPT.sub("", detail)
         return StoreDown("other", f"{detail.rstrip('. ')}: {_MEANING[code]}" if code in _MEANING else detail)
-    return StoreDown("script", detail)
+    return StoreDown("script", f"{detail}: {_OF_A_CLUSTER}" if code == _SLOTS_APART else detail)
 
 
 class Redirected(StoreDown):
@@ -84,9 +86,12 @@ def is_about_the_store(fault: StoreDown) -> bool:
     return fault.kind != "script" and not isinstance(fault, Redirected)
 
 
-def lacks_a_right(fault: StoreDown) -> bool:
-    """Whether a command inside a script is forbidden to our user: other scripts, and other ways through it, work."""
-    return fault.kind == "script" and _LACKS_A_RIGHT.search(fault.detail) is not None
+def some_calls_fail(fault: StoreDown) -> bool:
+    """Whether it will be so with calls of this kind, while others are decided: a command inside a script is forbidden
+    to our user, or the server is alone in its cluster and takes no keys of two slots together."""
+    if fault.kind != "script":
+        return False
+    return code_of(fault.detail) == _SLOTS_APART or _LACKS_A_RIGHT.search(fault.detail) is not None
 
 
 def needs_redial(fault: StoreDown) -> bool:

@@ -22,7 +22,7 @@ from gateway.store.outage.known import Known, Seen
 NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
 """This worker's share is smaller than the call costs; when the store is back there may be room at once."""
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
-MOST_SHARES = 10_000
+MOST_SHARES = MOST_STAYING = 10_000
 MOST_GUARDS = 100_000
 """Beyond it, what they learned stays until it says nothing any more."""
 FORGET_AT_ONCE = 1_000
@@ -61,6 +61,7 @@ class Fallback:
         self._whole: dict[int, Limit] = {}  # by identity of the share
         self._begun: dict[str, Begun] = {}
         self._guards: set[str] = set()
+        self._staying: set[str] = set()  # partitions that the store has failed to decide while it was there
         self.known = Known(clock)
         self._debts = Debts()
 
@@ -80,12 +81,22 @@ class Fallback:
             self._fleet = fleet
             self._forget_shares()
 
+    def stay(self, ask: Ask) -> None:
+        """The store is there, and does not decide this: what is known here of its limits and guards holds until it has
+        expired."""
+        if len(self._staying) >= MOST_STAYING:
+            self._staying.clear()
+        self._staying.update([key for limit, key, _ in ask.charges if limit.on_store_error is Posture.LOCAL])
+        self._staying.update([guard.key for guard in ask.guards])
+
     def forget(self) -> Iterator[None]:
-        """The store is back, and knows everything: forget it bit by bit, a bit with each step."""
+        """The store is back, and knows everything: forget it bit by bit, a bit with each step. But for what stays."""
         self.known.forget()
-        self._begun, guards = {}, self._guards
-        self._guards = set()
-        keys = self._local.keys()
+        self._begun = {}
+        self._staying = {key for key in self._staying if self._local.state_of(key) is not None}
+        staying, guards, counted = self._staying, self._guards, self._local.keys()
+        self._guards = guards & staying
+        keys = [key for key in counted if key not in staying]
         for first in range(0, len(keys), FORGET_AT_ONCE):
             yield
             some = keys[first : first + FORGET_AT_ONCE]

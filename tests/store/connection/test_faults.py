@@ -30,6 +30,7 @@ WRAPPED_OOM = (
         ("WRONGTYPE Operation against a key holding the wrong kind of value", "script", False, False),
         ("ERR user_script:3: attempt to index a nil value", "script", False, False),
         ("NOSCRIPT No matching script. Please use EVAL.", "script", False, False),
+        ("CROSSSLOT Keys in request don't hash to the same slot", "script", False, False),
     ],
 )
 def test_meaning(text, kind, whole_store, redial):

@@ -92,6 +92,24 @@ async def test_breakers_and_pauses_begin_closed_with_each_outage() -> None:
     assert not (await local.admit(Ask((), [own]), "")).admitted
 
 
+async def test_what_the_store_does_not_decide_although_it_is_there_stays_until_it_has_expired() -> None:
+    now_us = 10**15
+    local = LocalStore(clock=lambda: now_us)
+    fallback = Fallback(local, Fleet(1, 0), clock=lambda: now_us)
+    breaker = Guard(Breaker("s", ("c",), consecutive_failures=1), "breaker:s:{c}")
+    ask, other = Ask([Charge(WINDOW, "w:{t}", 100)], [breaker]), Ask([Charge(WINDOW, "w:{u}", 100)])
+    fallback.stay(ask)
+    for one in (ask, other):
+        assert (await fallback.admit(one, ""))[1].admitted
+    await local.report([Report(breaker, 0, failed=1)])
+    for _ in range(2):
+        [*fallback.forget()]
+        assert local.keys() == ["breaker:s:{c}", "w:{t}"]
+    now_us += WINDOW.window_us
+    [*fallback.forget()]
+    assert local.keys() == ["breaker:s:{c}"]
+
+
 async def test_limits_that_come_and_go_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every new policy set there are new ones."""
     monkeypatch.setattr(module, "MOST_SHARES", 10)
