@@ -232,7 +232,7 @@ class Connection(Writing):
             return
         unread = body is not None and (not body.complete or body.failure is not None)
         if unread or not self.keep_alive:
-            self._close(lingering=unread)
+            self._close(lingering=unread or bool(self._buffer))  # there may be more where that came from
         elif not self.write_paused:
             self.deadline = self._loop.time() + self._listener.idle_time_s
             if self._buffer:  # of the next request, or an empty line that belongs to none

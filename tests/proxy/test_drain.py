@@ -6,6 +6,7 @@ import socket
 
 from gateway.listener.door import AT_ONCE
 from tests.app.conftest import Running
+from tests.fakes.upstream import Upstream, always
 from tests.fakes.waiting import eventually
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -69,6 +70,24 @@ async def test_a_socket_that_says_nothing_does_not_hold_up_the_end(gateway: Runn
     with contextlib.suppress(ConnectionError):
         assert await reader.read() == b""
     writer.close()
+
+
+async def test_who_asks_ahead_gets_the_last_answer_whole(gateway: Running, upstream: Upstream) -> None:
+    """Closed before what was sent ahead is read, its socket would be reset, and what is on its way of the answer lost."""
+    size = 256 * 1024
+    upstream.script = always(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, bytes(size)))
+    gateway.listener.retire()
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.connect(("127.0.0.1", gateway.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+    writer.write(GET * 10_000)
+    await gateway.records.wait(1)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"Connection: close" in head
+    assert len(body) == size
+    assert len(upstream.received) == 1
 
 
 async def test_answers_announce_the_drain(gateway: Running) -> None:
