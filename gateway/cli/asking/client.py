@@ -72,7 +72,7 @@ class AdminClient:
         """
         with self._answer("GET", path, None, stream=True) as answer:
             if answer.getheader("Content-Type", "").partition(";")[0] != "text/event-stream":
-                self._stranger()
+                self.stranger()
             begun()
             for line in answer:
                 if line.startswith(b"data:"):
@@ -87,16 +87,17 @@ class AdminClient:
     def _ask(self, method: str, path: str, document: Any = None, kind: str = JSON, needs: Sequence[str] = ()) -> Any:
         with self._answer(method, path, document, kind) as answer:
             found = self._document(answer.read(MOST_BYTES))
-        return found if all(name in found for name in needs) else self._stranger()
+        return found if all(name in found for name in needs) else self.stranger()
 
     def _document(self, text: bytes) -> Any:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
             found = None
-        return found if isinstance(found, dict) else self._stranger()
+        return found if isinstance(found, dict) else self.stranger()
 
-    def _stranger(self) -> NoReturn:
+    def stranger(self) -> NoReturn:
+        """End the command: somebody has answered, but not as the admin listener does."""
         self._fail(
             UNREACHABLE, f"what answers at {self.reach.listen} is not the admin listener of a gateway of this version"
         )

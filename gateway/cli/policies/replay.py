@@ -53,6 +53,8 @@ def replay(
 
     if len(logs) > MOST_FILES:
         raise typer.BadParameter(f"at most {MOST_FILES} logs at once")
+    if logs.count(Path("-")) > 1:
+        raise typer.BadParameter("standard input (-) can be read once")
     loaded = read_chosen(config, env_file, policies)[1]
     rerun, report, reading = Rerun(loaded), Report(), _Reading()
     try:

@@ -11,7 +11,8 @@ from gateway.cli.asking.client import AdminClient
 from gateway.cli.command.failing import FAILED, OK, fail
 from gateway.cli.showing.text import plain
 
-PATHS = {"ready": "/readyz", "live": "/livez"}
+READY, ALIVE = ("/readyz", "ready"), ("/livez", "alive")
+"""Where to ask, and the status that is said with a 200."""
 MOST_BYTES = 4_096
 
 
@@ -19,7 +20,9 @@ MOST_BYTES = 4_096
 def healthcheck(
     client: AdminClient,
     live: Annotated[bool, typer.Option("--live", help="Ask whether it lives, not whether it is ready.")] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 3.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How long to wait for the answer.")
+    ] = 3.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the answer as JSON, also when it is not ready.")
     ] = False,
@@ -27,7 +30,10 @@ def healthcheck(
     """Ask a running gateway whether it is ready. Exit code 0: yes; 1: no; 3: it does not answer."""
     # Of this host's own listener: a renewed or expired certificate is no reason to restart a container.
     reach = replace(client.reach, own=not client.reach.admin)
-    status, body = AdminClient(reach, timeout).whatever("GET", PATHS["live" if live else "ready"], MOST_BYTES)
+    client, (path, good) = AdminClient(reach, timeout), ALIVE if live else READY
+    status, body = client.whatever("GET", path, MOST_BYTES)
+    if status == 200 and _said(body, "status") != good:
+        client.stranger()
     if status != 200 and not as_json:
         fail(FAILED, f"the gateway at {reach.listen} answers {status}: {reason(body)}")
     typer.echo(one_line(body))
@@ -36,17 +42,22 @@ def healthcheck(
 
 def reason(body: str) -> str:
     """Why not, in a sentence: the `detail` of a problem (RFC 9457), else all that was said."""
+    detail = _said(body, "detail")
+    return plain(detail) if isinstance(detail, str) else one_line(body)
+
+
+def _said(body: str, name: str) -> object:
+    """A member of the answer; None when it has none."""
     try:
         said = json.loads(body)
-    except ValueError:
-        said = None
-    detail = said.get("detail") if isinstance(said, dict) else None
-    return plain(detail) if isinstance(detail, str) else one_line(body)
+    except (ValueError, RecursionError):
+        return None
+    return said.get(name) if isinstance(said, dict) else None
 
 
 def one_line(body: str) -> str:
     """Of an answer: what records health checks keeps lines."""
     try:
         return json.dumps(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return plain(" ".join(body.split()))

@@ -4,6 +4,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -12,7 +13,7 @@ from gateway.cli.asking.reach import Reach
 from tests.cli.admin import answering
 from tests.cli.command import gateway
 
-LIMITS = {"limits": []}
+LIMITS = {"limits": [], "status": "ready"}
 
 
 @pytest.fixture
@@ -83,3 +84,15 @@ def test_authorities_that_cannot_be_read(port: int, tmp_path: Path, text: str | 
 def test_the_listener_may_be_named_as_the_gateway_prints_it_when_it_starts(given: str) -> None:
     listen = Reach(admin=given).listen
     assert (listen.host, listen.port, listen.tls) == ("127.0.0.1", 19090, None)
+
+
+@pytest.mark.parametrize("said", [{}, {"status": "alive"}, {"status": ["ready"]}])
+def test_healthcheck_believes_nobody_else(said: Any) -> None:
+    """An address that is wrong by a digit would else be healthy for ever."""
+    with answering({"GET": said}) as server:
+        done = gateway("healthcheck", "--admin", f"127.0.0.1:{server.server_address[1]}")
+        assert (done.returncode, "is not the admin listener" in done.stderr) == (3, True)
+
+
+def test_healthcheck_waits_for_a_time_that_exists() -> None:
+    assert gateway("healthcheck", "--admin", "127.0.0.1:1", "--timeout", "inf").returncode == 2

@@ -224,6 +224,8 @@ def test_standard_input_and_gzip(policy: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.gz"
     log.write_bytes(data)
     assert replayed(log, policy)["newly_refused"] == 10
+    twice = gateway("replay", "-", "-", "-p", policy)
+    assert (twice.returncode, "standard input (-) can be read once" in twice.stderr) == (2, True)
 
 
 def test_a_damaged_end_is_told_and_the_rest_is_used(policy: Path, tmp_path: Path) -> None:
