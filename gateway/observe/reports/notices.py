@@ -8,7 +8,7 @@ from gateway.observe.log.logger import event
 from gateway.observe.metrics.sink import Metrics
 from gateway.record import CallRecord
 
-LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "executing the script can't", "ACL failure", "DB index")
+LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "executing the script can't", "ACL failure", "DB index", "redis+cluster:")
 """In what a store says: mistakes of set-up that no waiting mends."""
 
 
