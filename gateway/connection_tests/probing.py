@@ -47,7 +47,7 @@ class Probing:
         self._leases = leases
         self._owner = owner
         self._look_s = look_s
-        self._due: dict[str, float] = {}
+        self._due: dict[str, tuple[int, float]] = {}  # by upstream: its interval, and when the next round begins
         self._rounds = count(1)
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -70,14 +70,17 @@ class Probing:
             await asyncio.sleep(self._look_s)
 
     def _look(self, now_s: float) -> None:
-        """Workers that begin together do not all look at once."""
+        """Workers that begin together do not all look at once, nor when a reload has changed an interval."""
         for upstream in self._gateway.policies.upstreams.values():
             name, interval_us = upstream.name, upstream.probe.interval_us if upstream.probe is not None else 0
             if not interval_us or name in self._under_way:
                 continue
-            due_s = self._due.setdefault(name, now_s + random.random() * interval_us / 1e6)  # noqa: S311 - no secret
+            known_us, due_s = self._due.get(name, (0, 0.0))
+            if known_us != interval_us:
+                due_s = now_s + random.random() * interval_us / 1e6  # noqa: S311 - no secret
+                self._due[name] = interval_us, due_s
             if now_s >= due_s:
-                self._due[name] = now_s + interval_us / 1e6
+                self._due[name] = interval_us, now_s + interval_us / 1e6
                 task = self._under_way[name] = asyncio.create_task(self._round(upstream, interval_us))
                 task.add_done_callback(partial(self._ended, name))
 
@@ -85,8 +88,11 @@ class Probing:
         del self._under_way[name]
 
     async def _round(self, upstream: Upstream, interval_us: int) -> None:
-        """All connections of an upstream, if nobody else has had this round."""
-        lease = f"probe:{upstream.name}"
+        """All connections of an upstream, if nobody else has had this round.
+
+        A lease is for one interval: that of a day says nothing to those who have heard since that it is a minute.
+        """
+        lease = f"probe:{upstream.name}:{interval_us}"
         owner = f"{self._owner}:{next(self._rounds)}"
         found = await self._leases.take(lease, owner, 0, interval_us * LEASE_PERCENT // 100)
         if not found.mine if found is not None else self._leases.shared:

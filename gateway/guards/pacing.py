@@ -6,6 +6,7 @@ the order in which they came, as long as not too many wait and none would wait t
 
 import asyncio
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 from aiolimiter import AsyncLimiter
 
@@ -13,6 +14,8 @@ from gateway.core.upstream import Pace, Upstream
 from gateway.upstream.failure import UpstreamFailed
 
 MAX_LINES = 10_000
+LOOKS = 4
+"""For each line that is added beyond them, so many others are looked at: to look at all would take a caller 50 ms."""
 
 
 class _Line:
@@ -57,7 +60,7 @@ class _Line:
 
 
 class Pacing:
-    """All lines of a worker. Bounded: full = lines that rest are dropped."""
+    """All lines of a worker. Bounded by those that are in use: from MAX_LINES on, lines that rest are dropped."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[object, ...], _Line] = {}
@@ -81,6 +84,13 @@ class Pacing:
         line = self._lines.get(key)
         if line is None:
             if len(self._lines) >= MAX_LINES:
-                self._lines = {key: line for key, line in self._lines.items() if not line.resting}
+                self._make_room()
             line = self._lines[key] = _Line(pace)
         await line.turn()
+
+    def _make_room(self) -> None:
+        """Look at those that have not been looked at for longest."""
+        for key in [*islice(self._lines, LOOKS)]:
+            line = self._lines.pop(key)
+            if not line.resting:
+                self._lines[key] = line

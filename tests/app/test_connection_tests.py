@@ -226,15 +226,34 @@ async def test_connections_are_tested_by_themselves_by_one_of_all(start: Start, 
     for number, one in enumerate(fleet):
         one.gateway.on_checked = records.append
         probing = Probing(one.gateway, Shelf(one.gateway.store), f"worker-{number}", 0.005)
-        probing._due["up"] = 0.0
+        probing._due["up"] = 3600 * 10**6, 0.0
         probing.start()
         probings.append(probing)
     await upstream.until(lambda: len(upstream.received) >= 2)
-    await eventually(lambda: not any(probing._under_way or not probing._due["up"] for probing in probings))
+    await eventually(lambda: not any(probing._under_way or not probing._due["up"][1] for probing in probings))
     assert sorted(record.connection for record in records) == ["c1", "c2"]
     for probing in probings:
         await probing.close()
     assert len(upstream.received) == 2
+
+
+async def test_an_interval_that_was_edited_counts_from_then_on(start: Start, upstream: Upstream) -> None:
+    daily, often = [await start(policies(upstream.url, BEARER, f", interval: {one}")) for one in ("24h", "5s")]
+    gateway = daily.gateway
+    probing = Probing(gateway, Shelf(gateway.store), "worker")
+    day_s = 86_400.0
+
+    async def look(now_s: float) -> int:
+        probing._look(now_s)
+        await eventually(lambda: not probing._under_way)
+        return len(upstream.received)
+
+    assert await look(0.0) == 0
+    assert [await look(day_s), await look(day_s + 5)] == [2, 2]
+    gateway.policies = often.gateway.policies
+    assert await look(day_s + 10) == 2
+    assert await look(day_s + 15) == 4
+    await probing.close()
 
 
 async def test_a_socket_in_the_file_system(start: Start, tmp_path: Path) -> None:

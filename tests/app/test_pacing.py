@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.upstream import Pace, Upstream
-from gateway.guards.pacing import MAX_LINES, Pacing
+from gateway.guards.pacing import LOOKS, MAX_LINES, Pacing, _Line
 from gateway.upstream.failure import UpstreamFailed
 from tests.fakes.waiting import pause
 
@@ -145,8 +145,29 @@ def test_memory_is_bounded_by_what_is_in_use() -> None:
         await pause(0.5, IN_NO_TIME)
         await pacing.turn(upstream, ("busy",))
         await pause(0.6, IN_NO_TIME)
+        for number in range(10):
+            await pacing.turn(upstream, ("one more", str(number)))
+        assert len(pacing) <= MAX_LINES
+
+    run(test)
+
+
+def test_those_in_use_are_not_looked_at_for_every_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    resting = _Line.resting
+
+    def counted(line: _Line) -> bool:
+        nonlocal looks
+        looks += 1
+        return bool(resting.fget(line))  # type: ignore[attr-defined]
+
+    async def test() -> None:
+        pacing, upstream = Pacing(), paced(1, key=("connection",))
+        for number in range(MAX_LINES):
+            await pacing.turn(upstream, (str(number),))
+        monkeypatch.setattr(_Line, "resting", property(counted))
         await pacing.turn(upstream, ("one more",))
-        assert len(pacing) <= MAX_LINES + 2
+        assert (looks, len(pacing)) == (LOOKS, MAX_LINES + 1), "nobody rests yet"
 
     run(test)
 
