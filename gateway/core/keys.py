@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import quote, unquote_plus, urlencode
 
 from gateway.core.access.authentication import Identity, claim_text
-from gateway.core.http.targets import decoded
+from gateway.core.http.targets import decoded, host_name
 from gateway.core.limits import Limit
 
 
@@ -126,9 +126,10 @@ def read_key(
     query        raw text behind the `?`. Of a repeated parameter the first counts
     client_ip    textual address, "" when unknown
 
-    Path and query values are percent-decoded and blanks around any value do not count, so that no spelling of a value
-    has a counter of its own. Of an API key, or of a field or parameter that carries one by its usual name, only a hash
-    is returned. What credentials must vouch for is always missing here: see `vouched`.
+    Path and query values are percent-decoded, blanks around any value do not count, and a `Host` is read as routes read
+    it, so that no spelling of a value has a counter of its own. Of an API key, or of a field or parameter that carries
+    one by its usual name, only a hash is returned. What credentials must vouch for is always missing here: see
+    `vouched`.
     """
     return _READERS[part.source](part, headers, path_params, query, client_ip) or None
 
@@ -169,7 +170,10 @@ def _header(part: KeyPart, headers: Mapping[str, str], path: Mapping[str, str], 
     if part.source_name in _SECRET_FIELDS:
         return _api_key(part, headers, path, query, ip)
     value = headers.get(part.source_name)
-    return value.strip(_BLANKS) if value else None
+    if not value:
+        return None
+    value = value.strip(_BLANKS)
+    return host_name(value) if part.source_name == "host" else value
 
 
 def _path(part: KeyPart, _headers: Mapping[str, str], path: Mapping[str, str], _query: str, _ip: str) -> str | None:

@@ -180,6 +180,18 @@ def test_blanks_around_a_value_make_no_other_caller(blank: str) -> None:
     assert read(api_key, headers={"X-Api-Key": f"{blank}k{blank}"}) == read(api_key, headers={"X-Api-Key": "k"})
 
 
+@pytest.mark.parametrize("host", ["api.example", "API.Example", "api.example:8080", "api.example.", "Api.example.:80"])
+def test_a_host_is_one_however_it_is_spelled(host: str) -> None:
+    part = KeyPart("site", KeyFrom.HEADER, "host", OnMissing.REJECT)
+    assert read_key(part, {"host": host}, {}, "", "") == "api.example"
+
+
+@pytest.mark.parametrize(("host", "value"), [("[2001:DB8::1]:80", "[2001:db8::1]"), (":80", None), (".", None)])
+def test_an_address_as_host_and_a_host_without_a_name(host: str, value: str | None) -> None:
+    part = KeyPart("site", KeyFrom.HEADER, "host", OnMissing.REJECT)
+    assert read_key(part, {"host": host}, {}, "", "") == value
+
+
 def test_the_scheme_of_credentials_has_no_case() -> None:
     credential = part(KeyFrom.API_KEY, "authorization")
     spelled = ("Bearer k1", "bearer k1", "BEARER   k1", "Bearer\tk1 ")

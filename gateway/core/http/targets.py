@@ -7,6 +7,7 @@ in which a server may find another route, or another caller, than the gateway.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 
 _ENCODED = re.compile(r"%(2[ef]|5c)", re.IGNORECASE)
@@ -84,3 +85,10 @@ def _segments(path: str) -> list[str]:
         return []
     decoded = _ENCODED.sub(lambda match: _DECODED[match[1].lower()], path)
     return [segment.partition(";")[0] for segment in _BORDER.split(decoded)]
+
+
+@lru_cache(maxsize=1024)
+def host_name(host: str) -> str:
+    """What routes compare, and limits count: without port, in lower case, without the dot that ends a whole name."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    return name.lower().removesuffix(".")

@@ -11,13 +11,14 @@ from gateway.core.access.authentication import Denied, Identity, meets
 from gateway.core.access.challenges import forbidden, unauthenticated
 from gateway.core.ask import Ask
 from gateway.core.caller import Parts, ask_for, key_values, missing
+from gateway.core.http.targets import host_name
 from gateway.core.keys import OnMissing, partition_key
 from gateway.core.limits import Limit, Mode, Override
 from gateway.core.measure import Measure
 from gateway.core.policy import PolicySet, Route
 from gateway.core.problems import Refusal
 from gateway.core.routing.mismatch import mismatch
-from gateway.core.routing.resolve import Asking, Resolved, host_name, resolve
+from gateway.core.routing.resolve import Asking, Resolved, resolve
 
 _NOTHING_KNOWN: Parts = MappingProxyType({})
 

@@ -1,9 +1,9 @@
 """Where a request line leads: its route, its operation, and what the upstream is asked for."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from gateway.core.http.targets import host_name
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 from gateway.core.routing.ambiguity import ambiguous, dearest, leaves, odd
@@ -85,10 +85,3 @@ def _not_onward(method: str, route: Route, headers: Any) -> Refusal | None:
     if method == "TRACE" and route.upstream.credentials:
         return Refusal(BAD_REQUESTS[405], "TRACE is not passed on to an upstream that is shown credentials.")
     return None
-
-
-@lru_cache(maxsize=1024)
-def host_name(host: str) -> str:
-    """What routes compare: without port, in lower case, without the dot that ends an absolute name."""
-    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
-    return name.lower().removesuffix(".")
