@@ -102,7 +102,8 @@ class Breakers:
             self.on_change(guard, Change(State.HALF_OPEN, Reason.OPEN_TIME_OVER))
         passage = Passage(guard, standing, judge)
         if standing.probe:
-            self._permits.hold(passage)
+            assert isinstance(guard.rule, Breaker), "pauses let nobody probe"
+            self._permits.hold(passage, guard.rule.probe_us)
         return passage
 
     def ended(self, passage: Passage, counts: Counts, took_s: float) -> None:

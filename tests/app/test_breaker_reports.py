@@ -253,9 +253,18 @@ async def test_a_permit_keeps_its_name_while_the_store_is_away(breakers: Breaker
     assert second.longer_us > first.longer_us
     breakers.ended(passage, SUCCESS, 0.0)
     told = len(judge.commands)
-    assert breakers._permits._since_s == {}
+    assert breakers._permits._out == {}
     await breakers.close()
     assert judge.commands[told - 1 :][-1] == [Report(passage.guard, 2, 77, 1)]
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_no_probe_keeps_its_permit_for_longer_than_any_may_take(breakers: Breakers, judge: Judge) -> None:
+    passage = breakers.let_in(Guard(replace(IN_A_ROW, probe_us=10_000), "k"), (PROBE,), judge)
+    await eventually(lambda: breakers._permits._renewing is None)
+    breakers.ended(passage, SUCCESS, 0.0)
+    await breakers.close()
+    assert sum(report.passed for command in judge.commands for report in command) == 1
 
 
 @pytest.mark.usefixtures("quickly")

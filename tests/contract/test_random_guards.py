@@ -45,7 +45,7 @@ class World:
             max_open_us=chance.choice((most_us, 3 * most_us)),
             half_open_calls=chance.choice((1, 1, 3)),
             close_after=chance.choice((1, 2, 4)),
-            probe_us=chance.randint(1, most_us),
+            permit_us=chance.randint(1, most_us),
         )
 
     def pass_time(self) -> None:

@@ -14,6 +14,7 @@ from gateway.core.guards import (
     Reason,
 )
 from gateway.core.guards.breaker import REMEMBERED_US
+from gateway.policy.compile.breakers import PROBE_SLACK_US
 from tests.policy.test_sets import Check
 
 TEXT = (Path(__file__).parents[2] / "docs" / "breakers.md").read_text()
@@ -41,6 +42,7 @@ def test_the_examples_are_policies_and_the_first_says_the_defaults(report_of: Ch
         consecutive_failures=5,
         growth_milli=2000,
         close_after=2,
+        probe_us=52 * S + PROBE_SLACK_US,
         source=written.source,
     )
     assert (default.window_us, default.minimum_calls) == (60 * S, 10)
@@ -79,5 +81,6 @@ def test_numbers() -> None:
     assert "`window` 1h · `open_for`, `max_open_for` 24h · `open_backoff` 100 · `half_open_calls` 100 ·" in section(
         "Bounds"
     )
-    assert (REMEMBERED_US, Breaker("", ()).probe_us) == (3600 * S, 5 * S)
+    assert (REMEMBERED_US, PROBE_SLACK_US, Breaker("", ()).permit_us) == (3600 * S, S, 5 * S)
     assert "within five seconds" in section("States")
+    assert "and a second)" in section("States")

@@ -188,6 +188,7 @@ def test_the_breaker_of_vendor_a_has_its_documented_numbers() -> None:
         slow_us=10 * S,
         consecutive_failures=5,
         growth_milli=2000,
+        probe_us=53 * S,
         source=policies.breakers["connection"].source,
     )
 

@@ -49,7 +49,8 @@ class Breaker:
     max_open_us     but never longer than this
     half_open_calls how many probes may be out at once
     close_after     how many probes in a row must succeed
-    probe_us   a probe of which nothing is heard is given up after this long
+    permit_us  a probe of which nothing is heard is given up after this long
+    probe_us   and any probe after this long
     source     `file:line` of its definition
     """
 
@@ -67,7 +68,8 @@ class Breaker:
     max_open_us: int = 300_000_000
     half_open_calls: int = 1
     close_after: int = 1
-    probe_us: int = 5_000_000
+    permit_us: int = 5_000_000
+    probe_us: int = 60_000_000
     source: str = ""
 
     @property

@@ -56,7 +56,7 @@ class Circuit(NamedTuple):
     def settled(self, breaker: Breaker, now_us: int) -> "Circuit":
         """With no time further ahead than it can be: after a backward step of the clock, or with shorter numbers."""
         furthest_us = MAX_FORCED_US if self.reason is Reason.FORCED else breaker.max_open_us
-        latest_us = now_us + breaker.probe_us + breaker.half_open_calls
+        latest_us = now_us + breaker.permit_us + breaker.half_open_calls
         if self.until_us <= now_us + furthest_us and all(end_us <= latest_us for end_us in self.probes):
             return self
         return self._replace(
@@ -79,7 +79,7 @@ class Circuit(NamedTuple):
         moved = self.state is State.OPEN
         half_open = self._replace(state=State.HALF_OPEN, since_us=now_us, until_us=0) if moved else self
         out = half_open._out(now_us)
-        probe = now_us + breaker.probe_us
+        probe = now_us + breaker.permit_us
         while probe in out:
             probe += 1
         circuit = half_open._replace(generation=self.generation + moved, probes=(*out, probe))

@@ -1,14 +1,33 @@
 """Circuit breakers: from what was written to the frozen values that are kept to."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
 from gateway.core.guards import Breaker, out_of_bounds
+from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import attempts as models
 
+PROBE_SLACK_US = 1_000_000
+"""What a probe may take beyond its upstream's time-outs, before it is given up: a caller who sends or reads slowly."""
 
-def compile_breakers(draft: Draft) -> dict[str, Breaker]:
+
+def compile_breakers(draft: Draft, upstreams: Mapping[str, Upstream]) -> dict[str, Breaker]:
     """The breakers by name."""
-    return {entry.name: _breaker(entry, draft) for entry in draft.valid("breakers")}
+    breakers = {entry.name: _breaker(entry, draft) for entry in draft.valid("breakers")}
+    routes = [route.model for route in draft.valid("routes")]
+    used_for: dict[str | None, list[Timeouts]] = {}
+    for route in routes:
+        if route.upstream in upstreams:
+            used_for.setdefault(route.breaker, []).append(upstreams[route.upstream].timeouts)
+    return {name: replace(one, probe_us=_probe_us(used_for.get(name, ()))) for name, one in breakers.items()}
+
+
+def _probe_us(timeouts: Iterable[Timeouts]) -> int:
+    """As long as a probe can take at the slowest of the upstreams that the breaker is used for."""
+    longest_us = [one.connect_us + one.first_byte_us + one.idle_us for one in timeouts]
+    return max(longest_us, default=0) + PROBE_SLACK_US
 
 
 def _breaker(entry: Entry, draft: Draft) -> Breaker:

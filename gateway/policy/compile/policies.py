@@ -25,7 +25,7 @@ def compile_draft(draft: Draft) -> PolicySet:
     parts = Parts(
         keys=compile_keys(draft),
         limits=compile_limits(draft),
-        breakers=compile_breakers(draft),
+        breakers=compile_breakers(draft, upstreams),
         retries=compile_retries(draft, classes),
         upstreams=upstreams,
         schemes=compile_schemes(draft),

@@ -11,7 +11,7 @@
 -- ARGV[4]  guards    the rules of all guards, one behind the other, packed big-endian; fields and their bytes:
 --   guard.kind        1  1 breaker, 2 pause
 --   guard.most        2  breaker: how many probes may be out at once
---   guard.probe_us    6  breaker: when a probe is given up
+--   guard.permit_us   6  breaker: when a probe is given up of which nothing is heard
 --   guard.longest_us  6  the longest time a breaker is open, or a pause lasts
 -- ARGV[4 + i]  the rule of the i-th limit, packed big-endian; fields and their bytes:
 --   rule.algorithm  1  1 rolling window, 2 token bucket, 3 fixed window, 4 concurrency

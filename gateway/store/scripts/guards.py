@@ -14,7 +14,7 @@ from gateway.core.guards.pause import Pause
 from gateway.core.guards.tallies import PARTS, Tallies
 from gateway.store.connection.link import Argument
 
-GUARD_FIELDS = (("kind", 1), ("most", 2), ("probe_us", 6), ("longest_us", 6))
+GUARD_FIELDS = (("kind", 1), ("most", 2), ("permit_us", 6), ("longest_us", 6))
 STANDING_FIELDS = (("state", 1), ("wait_us", 8), ("generation", 4), ("probe", 8), ("urgent", 1), ("moved", 1))
 _STANDING = Struct(">BqIq??")
 REPORT_ARGV, FORCE_ARGV = ("op", "now_us"), ("op", "now_us", "state", "for_us")
@@ -61,7 +61,7 @@ def _guard(rule: Breaker | Pausing) -> bytes:
     if known is None:
         if len(_packed_guards) >= MOST_PACKED:
             _packed_guards.clear()
-        packed = _packed((_BREAKER, rule.half_open_calls, rule.probe_us, rule.max_open_us), GUARD_FIELDS)
+        packed = _packed((_BREAKER, rule.half_open_calls, rule.permit_us, rule.max_open_us), GUARD_FIELDS)
         known = _packed_guards[id(rule)] = (rule, packed)
     return known[1]
 

@@ -16,7 +16,7 @@ SECOND = 1_000_000
 START = 1_764_000_000 * SECOND
 CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
-GOBREAKER = Breaker("gobreaker", ("c",), consecutive_failures=6, open_us=60 * SECOND, probe_us=60 * SECOND)
+GOBREAKER = Breaker("gobreaker", ("c",), consecutive_failures=6, open_us=60 * SECOND, permit_us=60 * SECOND)
 """Its defaults: more than 5 failures in a row, 60 s, one probe, one success."""
 
 CUSTOM = Breaker(
@@ -338,7 +338,7 @@ def test_the_wait_is_until_the_next_probe() -> None:
     story = opened()
     assert story.at(20).enter() == Standing(OPEN, 40 * SECOND, 1)
     probe = story.at(60).enter()
-    assert probe == Standing(HALF_OPEN, 0, 2, story.now_us + GOBREAKER.probe_us, urgent=True, moved=True)
+    assert probe == Standing(HALF_OPEN, 0, 2, story.now_us + GOBREAKER.permit_us, urgent=True, moved=True)
     assert story.enter() == Standing(HALF_OPEN, LOOK_AGAIN_US, 2)
     assert story.at(119.75).enter() == Standing(HALF_OPEN, SECOND // 4, 2)
 

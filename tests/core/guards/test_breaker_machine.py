@@ -24,7 +24,7 @@ breakers = st.builds(
     max_open_us=st.sampled_from([30, 500]),
     half_open_calls=st.integers(1, 3),
     close_after=st.integers(1, 3),
-    probe_us=st.sampled_from([20, 400]),
+    permit_us=st.sampled_from([20, 400]),
 )
 
 
