@@ -281,7 +281,9 @@ async def test_the_upstream_is_told_which_connection_is_meant(start: Start, upst
 async def test_a_field_that_the_test_needs_itself_names_no_connection(
     start: Start, upstream: Upstream, name: str
 ) -> None:
-    tenant = policies(upstream.url, BEARER.replace("match: {connection: c1}", "match: {tenant: acme}"))
+    tenant = policies(
+        upstream.url, BEARER.replace("{connection: c1}", "{tenant: acme}").replace("{connection", "{tenant")
+    )
     gateway = await start(tenant.replace("X-Connection-Id", name))
     upstream_ = gateway.gateway.policies.upstreams["up"]
     found = await check(gateway.gateway, Subject("c1", "acme", upstream_))
