@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from cryptography.fernet import Fernet
 
+from gateway import policy
 from gateway.modules.credentials import renewal
+from gateway.reload.swap import prepare, swap
 from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 POLICIES = """
 version: 1
@@ -86,6 +89,24 @@ async def test_a_token_is_renewed_beside_the_calls_before_it_expires(start: Star
     assert one is not None
     await asyncio.wait((one._fly(),))
     assert (await at_once(gateway, 3), authority.seen["issued"]) == ([200] * 3, 2)
+
+
+async def test_a_call_that_waits_while_its_credentials_are_replaced_goes_on_with_them(
+    start: Start, authority: Authority, tmp_path: Path
+) -> None:
+    gateway = await start(policies(authority))
+    authority.control(mode="hold")
+    waiting = asyncio.create_task(called(gateway))
+    await eventually(lambda: authority.seen["requests"] == 1)
+    file = tmp_path / "new.yaml"
+    file.write_text(policies(authority, CLIENT_GRANT.replace("[a, b]", "[a]")))
+    close_before = swap(gateway.gateway, await prepare(gateway.gateway, gateway.gateway.settings, policy.load([file])))
+    closing = asyncio.create_task(close_before())
+    await turns(10)
+    authority.control(mode="ok")
+    assert ((await waiting)[0], (await called(gateway))[0]) == (200, 200)
+    await closing
+    assert [form["scope"] for form in authority.seen["forms"]] == ["a b", "a"]
 
 
 @pytest.mark.parametrize("grant", [CLIENT_GRANT, REFRESH_GRANT])

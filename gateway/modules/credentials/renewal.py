@@ -155,10 +155,13 @@ class Renewal:
     def _newer_than(self, shown_s: float) -> bool:
         return self.serving and self._shown_from_s > shown_s
 
-    async def close(self) -> None:
-        """End what is under way; but an answer that may hold the only refresh token is waited for, and kept."""
+    async def close(self, *, awaited: bool) -> None:
+        """End what is under way; but an answer that may hold the only refresh token is waited for, and kept.
+
+        awaited  so is any other: calls under way may wait for it
+        """
         if self._flight is not None:
-            if self._oauth.grant != "refresh_token":
+            if self._oauth.grant != "refresh_token" and not awaited:
                 self._flight.cancel()
             await asyncio.wait((self._flight,))
         if self._putting is not None:

@@ -82,10 +82,11 @@ class Supply:
         }
 
     async def close(self, shared_with: "Supply | None" = None) -> None:
-        """End what is under way, but for what another one goes on with."""
-        others = [*shared_with._renewals.values()] if shared_with is not None else []
+        """End what is under way, but for what another one goes on with; calls that began with this one then get the
+        tokens that they wait for."""
+        others, awaited = [*shared_with._renewals.values()] if shared_with is not None else [], shared_with is not None
         mine = (*self._renewals.values(), *self._late.values())
-        await asyncio.gather(*[renewal.close() for renewal in mine if renewal not in others])
+        await asyncio.gather(*[renewal.close(awaited=awaited) for renewal in mine if renewal not in others])
         if shared_with is None:
             await self._endpoint.close()
 
