@@ -71,9 +71,11 @@ class Authenticator:
         return after
 
     async def close(self, shared_with: "Authenticator | None" = None) -> None:
-        """Stop fetching keys, but for those that another one goes on using."""
-        others = shared_with._remotes.values() if shared_with is not None else ()
-        await asyncio.gather(*[remote.close() for remote in self._remotes.values() if remote not in others])
+        """Stop fetching keys, but for those that another one goes on using; calls that began with this one get the keys
+        that they wait for."""
+        others, awaited = shared_with._remotes.values() if shared_with is not None else (), shared_with is not None
+        gone = [remote for remote in self._remotes.values() if remote not in others]
+        await asyncio.gather(*[remote.close(awaited=awaited) for remote in gone])
 
     async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
         """Who is calling, by the first scheme that knows. Waits only for keys that a token names and nobody knows."""

@@ -7,12 +7,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import aiohttp
 
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
+from gateway.waiting import end
 
 FETCH_S = 5.0
 MAX_BYTES = 256 * 1024
@@ -72,13 +72,14 @@ class RemoteKeys:
             self._renewed = now
         return await self._fetched()
 
-    async def close(self) -> None:
-        """End whatever is under way."""
-        for task in (self._loop, self._flight):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+    async def close(self, *, awaited: bool = False) -> None:
+        """Stop keeping them fresh. `awaited`: calls may wait for the fetch that is under way, so it may end."""
+        if self._loop is not None:
+            await end(self._loop)
+        if (flight := self._flight) is not None:
+            if not awaited:
+                flight.cancel()
+            await asyncio.wait((flight,))
         if self._session is not None:
             await self._session.close()
 

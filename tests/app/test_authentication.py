@@ -19,6 +19,7 @@ from gateway.observe.log.events import EVENTS
 from tests.app.conftest import Running, Start
 from tests.fakes.issuer import ISSUER, Issuer, claims, jwk, public_pem, token
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import turns
 
 KEY = "gk_0123456789abcdefghijklmnopqrstuv"
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -346,6 +347,22 @@ async def test_a_reload_keeps_what_did_not_change(guarded: Running, issuer: Issu
     guarded.gateway.authenticator = await without.successor(policies)
     assert issuer.fetches == fetches + 1
     assert (await ask(guarded, "/staff/x", **bearer(token()))).status == 200
+
+
+async def test_who_waits_for_keys_while_a_reload_replaces_their_scheme_gets_them(
+    guarded: Running, issuer: Issuer
+) -> None:
+    gateway = guarded.gateway
+    before, issuer.held = gateway.authenticator, asyncio.Event()
+    issuer.keys.append(jwk("k2"))
+    waiting = asyncio.create_task(ask(guarded, "/staff/x", **bearer(token("k2"))))
+    await issuer.fetched(2)
+    gateway.authenticator = await before.successor(type(gateway.policies)("0", (), {}, {}, {}))
+    closing = asyncio.create_task(before.close(shared_with=gateway.authenticator))
+    await turns(10)
+    issuer.held.set()
+    assert (await waiting).status == 200
+    await closing
 
 
 async def test_events(guarded: Running, issuer: Issuer) -> None:
