@@ -5,17 +5,18 @@ A slot expires by itself when nobody renews it, so a gateway that dies leaks not
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.core.ask import Ask
-from gateway.core.limits import Algorithm, Charge
+from gateway.core.limits import Algorithm, Charge, Limit
 
 if TYPE_CHECKING:
     from gateway.call import Call
     from gateway.store import Store
 
 TICK_S = 1.0
+"""Between two looks at what has to be renewed, or less where leases are short."""
 RENEW_AT = 3  # parts of a lease after which it is renewed
 AT_ONCE = 100
 LATELY_S = 5.0
@@ -39,6 +40,8 @@ class Leases:
         self._both: set[Call] = set()
         self._away = False
         self._said: deque[tuple[float, Sequence[Charge], str]] = deque(maxlen=MOST_SAID)
+        self._sooner_s: dict[Call, float] = {}
+        self._tick_s = TICK_S
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -46,13 +49,25 @@ class Leases:
 
     def hold(self, call: "Call") -> None:
         """Renew this call's slots until they are given back."""
-        self._due[call] = self._loop.time() + _renew_after_s(call)
-        if self._timer is None:
-            self._timer = self._loop.call_later(TICK_S, self._renew)
+        after_s = self._renew_after_s(call)
+        self._due[call] = self._loop.time() + after_s
+        self._look_within(after_s)
+
+    def use(self, limits: Iterable[Limit]) -> None:
+        """These limits are in force from now on. Where one has shorter leases, the slots of calls under way lapse as
+        early: they are renewed as often as those."""
+        shortest_us = dict(_shortest_leases(limits))
+        now_s = self._loop.time()
+        for call, due_s in self._due.items():
+            lasting_us = min(shortest_us.get(limit.name, limit.window_us) for limit in _limits_on_slots(call))
+            after_s = self._sooner_s[call] = min(self._renew_after_s(call), lasting_us / 1e6 / RENEW_AT)
+            self._due[call] = min(due_s, now_s + after_s)
+            self._look_within(after_s)
 
     def give_back(self, call: "Call") -> None:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
+        self._sooner_s.pop(call, None)
         here = call.decided_here
         if call in self._both:
             self._both.discard(call)
@@ -131,13 +146,34 @@ class Leases:
         now = self._loop.time()
         for call, due in self._due.items():
             if due <= now:
-                self._due[call] = now + _renew_after_s(call)
+                self._due[call] = now + self._renew_after_s(call)
                 gateway, here = call.gateway, call.decided_here
                 for place in (here, not here) if call in self._both else (here,):
                     (gateway.fallback if place else gateway.store).renew(call.ask.charges, call.lease)
-        self._timer = self._loop.call_later(TICK_S, self._renew) if self._due else None
+        self._timer = self._loop.call_later(self._tick_s, self._renew) if self._due else None
+
+    def _look_within(self, some_s: float) -> None:
+        if self._timer is None:
+            self._tick_s = min(TICK_S, some_s)
+        elif some_s < self._tick_s:
+            self._timer.cancel()
+            self._tick_s = some_s
+        else:
+            return
+        self._timer = self._loop.call_later(self._tick_s, self._renew)
+
+    def _renew_after_s(self, call: "Call") -> float:
+        known_s = self._sooner_s.get(call)
+        return known_s or min(limit.window_us for limit in _limits_on_slots(call)) / 1e6 / RENEW_AT
 
 
-def _renew_after_s(call: "Call") -> float:
-    shortest = min(c.limit.window_us for c in call.ask.charges if c.limit.algorithm is Algorithm.CONCURRENCY)
-    return shortest / 1e6 / RENEW_AT
+def _limits_on_slots(call: "Call") -> list[Limit]:
+    return [charge.limit for charge in call.ask.charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
+
+
+def _shortest_leases(limits: Iterable[Limit]) -> Iterator[tuple[str, int]]:
+    """By name, for whichever caller they are shortest."""
+    for limit in limits:
+        for one in (limit, limit.shadow):
+            if one is not None and one.algorithm is Algorithm.CONCURRENCY:
+                yield one.name, min([one.window_us, *(override.limit.window_us for override in one.overrides)])

@@ -53,6 +53,7 @@ def swap(gateway: Gateway, prepared: Prepared) -> Callable[[], Coroutine[object,
     gateway.authenticator = prepared.authenticator
     gateway.supply = prepared.supply
     gateway.callers.forget()
+    gateway.leases.use(prepared.policies.limits.values())
     gateway.caches.use(prepared.policies)
     gateway.pacing.keep({upstream.pace for upstream in prepared.policies.upstreams.values() if upstream.pace})
     gateway.policies = prepared.policies

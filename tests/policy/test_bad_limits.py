@@ -195,6 +195,10 @@ BAD = {
         a_limit("algorithm: token_bucket, rate: 1, per: 7d, burst: 1000, key: [tenant]"),
         "p.yaml:6:3: limit 'per-tenant' cannot be counted: an empty bucket would take more than 800 days to fill [out-of-range]",
     ),
+    "a lease that cannot be renewed in time": (
+        a_limit("algorithm: concurrency, limit: 1, lease: 999ms, key: [tenant]"),
+        "p.yaml:6:3: limit 'per-tenant' cannot be counted: a lease has to last 1s or longer, so that it can be renewed in time [out-of-range]",
+    ),
     "precision of zero": (
         a_limit(LIMIT + ", precision: 0"),
         "p.yaml:6:91: must be at least 1, got 0 [out-of-range]",

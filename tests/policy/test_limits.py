@@ -41,7 +41,7 @@ def compiled(report: Report) -> Limit:
         ("algorithm: token_bucket, rate: 7, per: 1s", Algorithm.TOKEN_BUCKET, (7, S, 7, S, 1)),
         ("algorithm: token_bucket, rate: 3, per: 1s, burst: 1", Algorithm.TOKEN_BUCKET, (1, 333_334, 3, S, 1)),
         ("algorithm: concurrency, limit: 8", Algorithm.CONCURRENCY, (8, 60 * S, 0, 0, 1)),
-        ("algorithm: concurrency, limit: 8, lease: 250ms", Algorithm.CONCURRENCY, (8, 250_000, 0, 0, 1)),
+        ("algorithm: concurrency, limit: 8, lease: 1500ms", Algorithm.CONCURRENCY, (8, 1_500_000, 0, 0, 1)),
     ],
 )
 def test_the_numbers_of_each_algorithm(

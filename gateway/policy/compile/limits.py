@@ -22,6 +22,7 @@ from gateway.policy.nodes import Node
 from gateway.policy.validate import validate
 
 MANY_ENTRIES = 100_000
+MIN_LEASE_US = 1_000_000
 _Values = frozenset[tuple[str, str]]
 
 
@@ -191,6 +192,8 @@ def _countable(limit: core.Limit, where: Where, draft: Draft) -> bool:
     reason = out_of_bounds(limit)
     if limit.algorithm is core.Algorithm.TOKEN_BUCKET and limit.window_us > MAX_WINDOW_US:
         reason = "an empty bucket would take more than 800 days to fill"
+    if limit.algorithm is core.Algorithm.CONCURRENCY and limit.window_us < MIN_LEASE_US:
+        reason = "a lease has to last 1s or longer, so that it can be renewed in time"
     if reason is not None:
         draft.findings.error(where, "out-of-range", f"limit {quoted(limit.name)} cannot be counted: {reason}")
     elif limit.algorithm is core.Algorithm.ROLLING_WINDOW and max_entries(limit) > MANY_ENTRIES:
