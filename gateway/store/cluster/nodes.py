@@ -146,10 +146,13 @@ class Nodes:
         raise lost
 
     async def _ask_from_now_on(self, slot: int, node: Node, message: Message) -> Any:
+        """Until it is linked, others are sent on to it as well, and wait; not if that takes one of them too long."""
         node.used_at = monotonic()
-        self._owners[slot] = node
         self._stale.set()
-        await node.pipeline.tried()
+        try:
+            await node.pipeline.tried()
+        finally:
+            self._owners[slot] = node
         if node not in self._primaries:  # from now on its troubles are the cluster's
             self._primaries = (*self._primaries, node)
             self._judge()

@@ -11,7 +11,7 @@ from gateway.core.settlement import Correction
 from gateway.store import StoreDown
 from gateway.store.cluster import nodes
 from tests.fakes.patience import impatience
-from tests.fakes.waiting import eventually, pause
+from tests.fakes.waiting import eventually, pause, turns
 
 KEY = "gw:w:{{={}}}"
 
@@ -160,6 +160,23 @@ async def test_a_primary_that_hands_over_in_order_loses_nothing(open_store, clus
     assert cluster.owner(KEY.format(tenant)) is promoted
     used = 1_000_000 - (await store.peek(Ask([make_charge(1_000_000, tenant)]))).verdicts[0].remaining
     assert used == sum(load.admitted)
+
+
+async def test_a_server_that_is_just_being_linked_is_waited_for(open_store, cluster, make_charge, monkeypatch):
+    """By whoever was sent there first, and by those who ask meanwhile: nobody is decided without the store."""
+    monkeypatch.setattr(nodes, "LOOK_S", 3_600.0)
+    store = await open_store(cluster.url)
+    first = cluster.primaries[0]
+    ask = Ask([make_charge(10, cluster.text_at(first, KEY))])
+    assert await admits(store, ask, "")
+    successor = await asyncio.to_thread(cluster.fail_over, first)
+    successor.freeze()
+    calls = [asyncio.create_task(admits(store, ask, ""))]
+    await eventually(lambda: any(port == successor.port for _, port in store._nodes._nodes))
+    calls.append(asyncio.create_task(admits(store, ask, "")))
+    await turns(10)
+    successor.thaw()
+    assert await asyncio.gather(*calls) == [True, True]
 
 
 async def test_slots_of_calls_that_got_no_answer_come_back(open_store, cluster, make_slot):
