@@ -26,13 +26,15 @@ class Passed:
     limits   whether the upstream has rate-limit fields of its own that ours have to be joined with: then `start` is
              only the status line
     counts   whether it says what it has left, in these or in others
+    dated    whether it says when it was made
     """
 
-    __slots__ = ("chunked", "closes", "counts", "drop", "limits", "start")
+    __slots__ = ("chunked", "closes", "counts", "dated", "drop", "limits", "start")
 
     def __init__(self, answer: ResponseHead, http10: bool) -> None:
         self.chunked = answer.length < 0 and not http10
         self.closes = answer.length < 0 and http10
+        self.dated = "Date" in answer.headers
         drop: frozenset[bytes] = HOP_BY_HOP | {b"x-request-id"}
         if "Connection" in answer.headers:
             drop |= connection_named(",".join(answer.headers.getall("Connection")), ())
@@ -62,6 +64,8 @@ def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
     if passed.counts:
         _note_theirs(call, answer)
     lines = _merged_limits(call, answer, passed.drop) if passed.limits else limit_lines(call)
+    if not passed.dated:  # RFC 9110 §6.6.1: whoever passes it on says when it came
+        lines = date_line(call.gateway) + lines
     return passed.start + lines + ours(call, answer.status) + b"\r\n", passed.chunked
 
 
@@ -118,7 +122,7 @@ def _timing(record: CallRecord, total_s: float) -> str:
 
 
 def date_line(gateway: Gateway) -> bytes:
-    """For answers of ours; an upstream's answer says itself when it was made."""
+    """For answers of ours, and those of upstreams that do not say when they were made."""
     return gateway.dates.at(int(gateway.wall_clock()))
 
 

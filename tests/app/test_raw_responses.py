@@ -1,7 +1,9 @@
 """Upstream answers as raw bytes: passed on as they came, re-framed by us, or refused when they can be read two ways."""
 
 import asyncio
+import re
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -64,15 +66,29 @@ async def test_fields_pass_as_they_came(gateway: Running, upstream: Upstream, li
 
 
 async def test_nothing_is_invented(gateway: Running, upstream: Upstream) -> None:
-    """Only the promised fields are added: no Server, Date or Content-Type that the upstream did not send."""
+    """Only the promised fields are added: no Server or Content-Type that the upstream did not send."""
     upstream.script = always(b"HTTP/1.1 203 Some Reason\r\nContent-Length: 0\r\n\r\n")
     head, _ = split(await gateway.raw(GET, until=b"\r\n\r\n"))
     lines = head.decode().splitlines()
     assert lines[0] == "HTTP/1.1 203 Some Reason"
     assert {line.partition(":")[0] for line in lines[1:]} == {
-        "Content-Length", "RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining",
+        "Content-Length", "Date", "RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining",
         "X-RateLimit-Reset", "X-Request-Id",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", [b"", b"RateLimit: 100;w=60\r\n"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_who_passes_on_an_answer_without_a_date_says_when_it_came(
+    gateway: Running, upstream: Upstream, lines: bytes, version: bytes
+) -> None:
+    """RFC 9110 §6.6.1. One that says when it was made, however, keeps that, also if nobody can read it."""
+    asked = b"GET /x HTTP/%b\r\nHost: a\r\nConnection: close\r\n\r\n" % version
+    upstream.script = always(R + lines + b"Content-Length: 0\r\n\r\n")
+    [came] = re.findall(rb"\r\nDate: (.*)\r\n", await gateway.raw(asked))
+    assert abs(parsedate_to_datetime(came.decode()).timestamp() - gateway.gateway.wall_clock()) < 60
+    upstream.script = always(R + lines + b"date: long ago\r\nContent-Length: 0\r\n\r\n")
+    assert re.findall(rb"(?i)\r\ndate: (.*)\r\n", await gateway.raw(asked)) == [b"long ago"]
 
 
 @pytest.mark.parametrize(
