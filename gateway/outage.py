@@ -183,7 +183,7 @@ class Outage:
     async def _go_carefully(self) -> None:
         await asyncio.sleep(CAREFUL_S)
         self._careful = False
-        self._use(self._store)
+        self._use(cast("Store", self._doubts) if self._doubts else self._store)
         await self._pay_the_rest()
 
     def _returned(self) -> None:

@@ -11,6 +11,7 @@ from gateway.core.limits import Charge, Limit
 from gateway.core.shares import Fleet
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
+from gateway.store.outage import doubts as undecided
 from gateway.store.outage import heartbeat
 from gateway.store.outage.handover import Told
 from tests.fakes.waiting import eventually, turns
@@ -181,7 +182,7 @@ async def test_who_was_heard_of_before_a_second_loss_is_waited_for_again(one_wai
 async def test_who_was_heard_of_long_before_it_is_back_is_waited_for(start_workers, monkeypatch) -> None:
     """The other one had the store for a moment, and has lost it again since."""
     monkeypatch.setattr(outage, "ASK_AGAIN_S", 30.0)
-    monkeypatch.setattr(heartbeat, "LATEST_BEATS", 0)
+    monkeypatch.setattr(heartbeat, "LATEST_BEATS", -1)  # whatever was said before is long ago, on a busy host as well
     worker, other = await start_workers(2)
     worker.outage.on_store_event("store.degraded", {"kind": "timeout", "detail": "no answer"})
     await other.outage._heartbeat.beat()
@@ -294,6 +295,23 @@ async def test_nothing_is_left_when_all_is_over(start_workers, own_redis_server)
 
 def test_shorter_gaps_do_not_mean_more_than_two_dials_a_second() -> None:
     assert pipeline.MIN_DIAL_GAP_S >= 0.5
+
+
+async def test_missing_rights_are_still_noticed_to_be_mended_when_another_one_had_lost_the_store_meanwhile(
+    start_workers, monkeypatch
+) -> None:
+    monkeypatch.setattr(outage, "CAREFUL_S", 0.0)
+    monkeypatch.setattr(undecided, "CALM_S", 0.0)
+    (worker,) = await start_workers(1)
+    charge = Charge(WINDOW, "w:{t}", 1)
+    lacks = StoreDown("script", "ACL failure in script: User gateway has no permissions to run the 'set' command")
+    worker.outage.could_not(Ask([charge]), lacks)
+    worker.outage.heard({"ahead_us": worker.outage._heartbeat.ahead_us, "left": [], "lost": True})
+    await eventually(lambda: worker.outage._work is None)
+    assert not worker.outage.well
+    assert await worker.call(charge)
+    assert worker.outage.well
+    assert worker.events.names == ["store.degraded", "store.recovered"]
 
 
 async def test_who_hears_again_that_another_has_lost_the_store_has_told_already(start_workers) -> None:
