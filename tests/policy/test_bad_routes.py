@@ -48,6 +48,14 @@ BAD = {
         a_route(f"name: r, {ON}, match: {{path: '/['}}"),
         "p.yaml:8:66: '/[' is not a path (paths are matched percent-encoded, without a query) [bad-path]",
     ),
+    "a prefix with dot segments": (
+        a_route(f"name: r, {ON}, match: {{path_prefix: /a/../b}}"),
+        "p.yaml:8:73: no call matches '/a/../b' (write it without dot segments) [bad-path]",
+    ),
+    "a pattern with dot segments": (
+        a_route(f"name: r, {ON}, match: {{path: /a/./b}}"),
+        "p.yaml:8:66: no call matches '/a/./b' (write it without dot segments) [bad-path]",
+    ),
     "two stars in the middle": (
         a_route(f"name: r, {ON}, match: {{path: '/**/a'}}"),
         "p.yaml:8:66: ** can only be the last segment of a path [bad-path]",
@@ -75,6 +83,10 @@ BAD = {
     "not a method": (
         a_route(f"name: r, {ON}, match: {{method: [GET, 'P T']}}"),
         "p.yaml:8:74: 'P T' is not a method [bad-method]",
+    ),
+    "every method": (
+        a_route(f"name: r, {ON}, match: {{method: [GET, '*']}}"),
+        "p.yaml:8:74: '*' is not a method (without `method` it is any) [bad-method]",
     ),
     "a header value that is a number": (
         a_route(f"name: r, {ON}, match: {{header: {{X-A: 1}}}}"),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from gateway.core.policy import Match, PathPattern, Route
 
-_REST = "**"
+REST = "**"
 _Headers = tuple[tuple[str, str | None], ...]
 _ByHeaders = dict[tuple[tuple[str, bool], ...], dict[_Headers, list[Route]]]
 
@@ -22,8 +22,8 @@ def in_order(routes: Iterable[Route]) -> tuple[Route, ...]:
 def specificity(match: Match) -> tuple[int, ...]:
     """A number for every criterion, the weightiest first; greater is more specific."""
     host = match.host or ""
-    segments = _segments(match.path)
-    open_end = segments[-1:] == (_REST,)
+    segments = path_segments(match.path)
+    open_end = segments[-1:] == (REST,)
     fixed = segments[:-1] if open_end else segments
     return (
         0 if match.host is None else 1 if host.startswith("*") else 2,
@@ -41,7 +41,7 @@ def rivals(routes: Iterable[Route]) -> Iterator[tuple[Route, Route]]:
     alike: dict[tuple[object, ...], _ByHeaders] = {}
     for route in routes:
         match = route.match
-        shape = tuple("{}" if segment.startswith("{") else segment for segment in _segments(match.path))
+        shape = tuple("{}" if segment.startswith("{") else segment for segment in path_segments(match.path))
         group = alike.setdefault((match.host, shape, bool(match.methods), len(match.headers)), {})
         headers = tuple(sorted(match.headers, key=lambda header: header[0]))
         rival = next((other for other in _compatible(group, headers) if _share_method(other.match, match)), None)
@@ -76,12 +76,12 @@ def _share_method(one: Match, other: Match) -> bool:
     return not one.methods or bool(one.methods & other.methods)
 
 
-def _segments(path: PathPattern | None) -> tuple[str, ...]:
+def path_segments(path: PathPattern | None) -> tuple[str, ...]:
     """A prefix is its segments and any rest; no condition is any rest."""
     if path is None:
-        return (_REST,)
+        return (REST,)
     if path.prefix is not None:
-        return (*path.prefix.split("/")[1:-1], _REST)
+        return (*path.prefix.split("/")[1:-1], REST)
     return path.segments or ()
 
 

@@ -20,6 +20,7 @@ from gateway.policy.compile.credentials import credentials_for
 from gateway.policy.compile.fixtures import compile_fixtures
 from gateway.policy.compile.precedence import in_order, rivals
 from gateway.policy.compile.probes import probe
+from gateway.policy.compile.reach import check_reach
 from gateway.policy.compile.retries import learning, pace
 from gateway.policy.compile.schemes import schemes_of
 from gateway.policy.findings import Findings, quoted
@@ -132,7 +133,7 @@ class _RouteOf:
         breaker = parts.breakers.get(model.breaker or "")
         node = self.node.at("modules", "cache")
         cache = cache_of(model.modules.cache, node, self.findings, schemes=authenticate, keys=parts.keys)
-        return core.Route(
+        route = core.Route(
             name=model.name,
             match=match,
             upstream=upstream,
@@ -150,6 +151,8 @@ class _RouteOf:
             cache=cache,
             sandbox=sandbox,
         )
+        check_reach(route, self.node, self.findings)
+        return route
 
     def _sandbox(self) -> Sandbox | None:
         """None also when something about it is wrong."""

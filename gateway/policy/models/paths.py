@@ -30,9 +30,17 @@ def _how_to_begin(text: str) -> str:
     return f"write /{text}" if len(text) <= LONGEST_SHOWN and _PATH(f"/{text}") else ""
 
 
+def _parse_matching(value: object) -> str:
+    """Such a path that a call can have which is let through."""
+    text = parse_path(value)
+    if {".", ".."}.intersection(text.split("/")):
+        raise Unfit("bad-path", f"no call matches {quoted(text)}", "write it without dot segments")
+    return text
+
+
 def parse_prefix(value: object) -> str:
     """A path prefix; always ends with `/`."""
-    text = parse_path(value)
+    text = _parse_matching(value)
     if re.search(r"[*{}]", text):
         raise Unfit("bad-path", f"a prefix has no wildcards: {quoted(text)}", "use `path` for patterns")
     return text.rstrip("/") + "/"
@@ -40,7 +48,7 @@ def parse_prefix(value: object) -> str:
 
 def parse_pattern(value: object) -> tuple[str, ...]:
     """`/a/{id}/*/**` split into its segments."""
-    text = parse_path(value)
+    text = _parse_matching(value)
     if _LOOKS_LIKE_REGEX(text):
         raise Unfit("bad-path", f"{quoted(text)}: paths are not regular expressions", _SEGMENTS)
     segments = tuple(text.split("/")[1:])

@@ -205,9 +205,14 @@ def parse_pointer(value: object) -> tuple[str, ...]:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
 
 
+_EVERY_METHOD = ("*", "ALL", "ANY")
+
+
 def parse_method(value: object) -> str:
     """A method name (RFC 9110 §9.1) in upper case."""
     text = expect_text(value, "a method like GET")
+    if text.upper() in _EVERY_METHOD:
+        raise Unfit("bad-method", f"{quoted(text)} is not a method", "without `method` it is any")
     if not re.fullmatch(TOKEN, text):
         raise Unfit("bad-method", f"{quoted(text)} is not a method")
     return text.upper()
