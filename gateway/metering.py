@@ -1,11 +1,14 @@
 """Metering: what calls really cost, where that is known only when their answers have ended.
 
-Bodies are looked at only on routes that ask for it. The price reserved stays charged when the answer does not say.
+Bodies are looked at only on routes that ask for it. The price reserved stays charged when the answer does not say. What
+we refuse after its limits let it in, because there is no place for it at the upstream, costs nothing, whatever the
+price.
 """
 
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import units
+from gateway.core.limits import Algorithm
 from gateway.core.measure import Measure, Source, Tail, field_number
 from gateway.core.settlement import Correction
 
@@ -31,13 +34,16 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
     record, decision = call.record, call.decision
     if decision is None or not decision.admitted:
         return
+    unsent = record.error_class == "busy" and not record.upstream_addr
     corrections: dict[int, list[Correction]] = {}  # by the store's clock when the charge was made
     costs: dict[str, int] = {}
     for charge, verdict in zip(call.ask.charges, decision.verdicts, strict=True):
         measure = call.ask.measures.get(charge.limit.name)
-        if measure is None or not verdict.admitted:
+        if not verdict.admitted or charge.limit.algorithm is Algorithm.CONCURRENCY:
             continue
-        real = _real(call, answer, measure, charge.cost)
+        if measure is None and not unsent:
+            continue
+        real = 0 if measure is None else _real(call, answer, measure, charge.cost)
         if isinstance(real, str):
             record.cost_unknown = real
             continue
@@ -46,7 +52,8 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
         if delta:
             at_us = decision.charged_at_us(call.ask.charges.index(charge))
             corrections.setdefault(at_us, []).append(Correction(charge, delta))
-    record.costs = costs
+    if call.ask.measures or costs:
+        record.costs = costs
     if corrections:
         gateway = call.gateway
         keeper = gateway.fallback if call.decided_here else gateway.store

@@ -30,7 +30,7 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
     if call.lease:
         gateway.leases.give_back(call)
     gateway.calls.discard(call)
-    if call.ask.measures:
+    if call.ask.measures or record.error_class == "busy":
         settle_costs(call, exchange.head if exchange is not None else None)
     body = call.request.body
     if body is not None and not record.bytes_in:

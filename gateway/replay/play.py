@@ -110,9 +110,10 @@ class Rerun:
         if judged.admitted:
             for after_us in extra.attempts:
                 self._player.later(ask, began_us + after_us, lease)
-            if ask.kind.takes_slots or ask.measures:
+            if ask.kind.takes_slots or ask.measures or extra.given_back:
                 lasts_us = self._usual(kind.route) if refused else lasted_us
-                self._player.ends(ask, judged, lease, began_us, began_us + lasts_us, extra.costs)
+                ends_us = began_us + lasts_us
+                self._player.ends(ask, judged, lease, began_us, ends_us, extra.costs, extra.given_back)
         if not refused and ask.kind.takes_slots:
             self._learn(kind.route, lasted_us)
         return judged

@@ -75,11 +75,12 @@ class Kind(NamedTuple):
 
 class Extra(NamedTuple):
     """What few lines have. fired: the limits that refused, or a code. attempts: microseconds from the beginning to each
-    further one. costs: real ones."""
+    further one. costs: real ones. given_back: there was no place for it at the upstream, so it cost nothing."""
 
     fired: tuple[str, ...] = ()
     attempts: tuple[int, ...] = ()
     costs: tuple[tuple[str, int], ...] = ()
+    given_back: bool = False
 
 
 @dataclass(slots=True)
@@ -247,7 +248,8 @@ def _extra(line: Mapping[str, Any], code: str) -> Extra:
     costs: tuple[tuple[str, int], ...] = ()
     if line.get("cost_settled"):
         costs = tuple((one["name"], int(one["cost"])) for one in line.get("limits", ()))
-    return Extra(_fired(line, code), tuple(_starts(line.get("attempts", ()))), costs)
+    given_back = bool(costs) and code == "UPSTREAM_BUSY" and "upstream_addr" not in line
+    return Extra(_fired(line, code), tuple(_starts(line.get("attempts", ()))), costs, given_back)
 
 
 def _fired(line: Mapping[str, Any], code: str) -> tuple[str, ...]:

@@ -194,6 +194,23 @@ async def test_a_call_that_never_reached_the_upstream_costs_nothing(gateway: Run
     assert await left(gateway) == [100, 200]
 
 
+@pytest.mark.parametrize("path", ["/", "/one"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda name: name.partition(",")[0])
+async def test_a_call_for_which_there_is_no_place_at_the_upstream_costs_nothing(
+    start: Start, upstream: Upstream, algorithm: str, path: str
+) -> None:
+    """Nor does one whose price is known beforehand: we refuse it, and it may come again."""
+    wanted = {"url": upstream.url, "algorithm": algorithm, "shadow": ALGORITHMS[algorithm]}
+    paced = 'url: "%(url)s", pace: {rate: 1, per: 1h, queue: 1, max_wait: 1ms}'
+    gateway = await start(POLICIES.replace('url: "%(url)s"', paced) % wanted)
+    upstream.script = always(answer(used(3)))
+    assert b" 200 " in await call(gateway, "/one")
+    for number in (2, 3):
+        assert b'"code":"UPSTREAM_BUSY"' in await call(gateway, path)
+        assert line(await last(gateway, number)) == {"cost": 0, "cost_settled": True}
+    assert await left(gateway) == [99, 199]
+
+
 async def test_a_refused_call_has_nothing_to_settle(gateway: Running, upstream: Upstream) -> None:
     upstream.script = always(answer(used(90)))
     await call(gateway)

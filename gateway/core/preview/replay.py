@@ -77,16 +77,18 @@ class Player:
         began_us: int,
         ends_us: int,
         costs: Sequence[tuple[str, int]] = (),
+        given_back: bool = False,
     ) -> None:
-        """An admitted call ends then: its slots come back, and it really cost what `costs` (limit, units) says."""
+        """An admitted call ends then: its slots come back. It really cost what `costs` (limit, units) says; or
+        nothing, where all was `given_back`."""
         real = dict(costs)
         for charge in ask.charges:
             limit = charge.limit
             if _slots(limit):
                 self._push(ends_us, (charge,), lease, 0, 0)
-            elif limit.name in ask.measures and limit not in judged.lacking:
+            elif (given_back or limit.name in ask.measures) and limit not in judged.lacking:
                 taken = units(limit, charge.cost)
-                delta = real.get(limit.name.removesuffix(SHADOW), taken) - taken
+                delta = -taken if given_back else real.get(limit.name.removesuffix(SHADOW), taken) - taken
                 if delta:
                     self._push(ends_us, (charge,), lease, delta, began_us)
 

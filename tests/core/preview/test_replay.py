@@ -79,6 +79,16 @@ def test_what_a_call_really_cost_is_put_right_when_it_ends(real: int, left: int)
     assert admitted == [True] * left + [False] * (6 - left)
 
 
+def test_what_was_given_back_cost_nothing_of_any_limit_but_those_that_had_no_room() -> None:
+    full = replace(rolling(2, 1_000), name="full", mode=Mode.SHADOW)
+    player, ask = Player(), Ask([Charge(rolling(5, 1_000), "k", 3), Charge(full, "s", 2)])
+    first = player.judge(ask, 10, "a")
+    player.ends(ask, first, "a", 10, 20, given_back=True)
+    again = player.judge(ask, 30, "b")
+    assert (again.admitted, again.lacking) == (True, ())
+    assert player.judge(ask, 40, "c").lacking
+
+
 def test_what_was_not_charged_is_not_put_right() -> None:
     full = replace(rolling(1, 1_000), mode=Mode.SHADOW)
     player, ask = Player(), Ask([Charge(full, "k", 1)], measures=MEASURES)
