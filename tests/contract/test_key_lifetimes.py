@@ -127,6 +127,17 @@ def test_leases_on_the_server_clock(server: "redis.Redis") -> None:
     assert not server.exists(key)
 
 
+def test_a_call_with_a_short_lease_does_not_end_the_slots_of_others(server: "redis.Redis") -> None:
+    """The lease was made longer while it ran."""
+    scripts = Scripts(server)
+    before, since = (Charge(parallel(slots=5, lease_us=lease_us), "k", 1) for lease_us in (SECOND, MINUTE))
+    for charge, lease in ((before, "a"), (since, "b")):
+        scripts.admit([charge], lease, START)
+    server.pexpire(PREFIX + "k", MINUTE // 1000)
+    assert server.evalsha(RENEW.sha1_hex, *encode_renew([before], "a", PREFIX, now_us=START)) == [1]
+    assert server.pttl(PREFIX + "k") > SOON_MS
+
+
 def test_every_key_of_many_callers_ends_within_two_windows(server: "redis.Redis") -> None:
     Scripts(server)
     with server.pipeline(transaction=False) as pipe:

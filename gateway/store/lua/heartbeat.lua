@@ -6,7 +6,7 @@
 -- KEYS[2]  sorted set: each worker, scored by when it came; so those that come later have later ranks
 -- KEYS[3]  a number that stays the same as long as the server keeps its data
 --
--- ARGV[1]  op        beat; look: answered, nothing is written; or leave: it does not count any more
+-- ARGV[1]  op        beat; look: answered, and nothing is noted of the worker; or leave: it does not count any more
 -- ARGV[2]  now_us    0 = the server's clock; anything else is for tests
 -- ARGV[3]  worker    its name, which nobody else has
 -- ARGV[4]  lives_us  for how long a worker counts that is not heard of
@@ -21,7 +21,7 @@
 --   reply.back     how many of them were heard of after since_us
 --   reply.data     another one than before: the server has lost its data
 --
--- A beat that lay in a frozen server's socket says nothing about now: it is answered, but nothing is written.
+-- A beat that lay in a frozen server's socket says nothing about now: it is answered like a look.
 
 local STALE_US = 250000
 local DATA_MS = 7 * 24 * 3600 * 1000

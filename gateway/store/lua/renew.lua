@@ -1,5 +1,7 @@
 ---- Lets the slots that a call took from concurrency limits last longer --------------------------------------------
 --
+-- Runs as one text: clock.lua, this.
+--
 -- KEYS[i]  partition of the i-th concurrency limit
 --
 -- ARGV[1]  op      renew
@@ -10,14 +12,8 @@
 --
 -- Reply, a flat list of integers:
 --   reply.renewed  slots that last longer now; a slot that had come back by itself stays back
-
-local SLACK_MS = 100 -- as in common.lua
-
-local now = tonumber(ARGV[2])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
+--
+-- Beside them there may be slots that last longer: those of calls that came when the limit had longer leases already.
 
 local renewed = 0
 for i, key in ipairs(KEYS) do
@@ -31,7 +27,7 @@ for i, key in ipairs(KEYS) do
     end
     if type(ends) == 'string' and tonumber(ends) > now then
       redis.call('ZADD', key, now + window, slot)
-      redis.call('PEXPIRE', key, math.floor((window + 999) / 1000) + SLACK_MS)
+      if redis.call('PTTL', key) < ttl_ms(window) then redis.call('PEXPIRE', key, ttl_ms(window)) end
       if grant and redis.call('PTTL', grant) < redis.call('PTTL', key) then
         redis.call('PEXPIRE', grant, redis.call('PTTL', key))
       end

@@ -27,7 +27,7 @@ _ALGORITHMS = ("rolling_window", "token_bucket", "fixed_window", "concurrency")
 
 ADMIT = load_script("admit", "clock", "common", *_ALGORITHMS, "circuit", "guards", "admit")
 RELEASE = load_script("release", "release")
-RENEW = load_script("renew", "renew")
+RENEW = load_script("renew", "clock", "renew")
 SETTLE = load_script("settle", "clock", "common", *_ALGORITHMS, "settle")
 REPORT = load_script("report", "clock", "circuit", "report")
 FORCE = load_script("force", "clock", "circuit", "force")
