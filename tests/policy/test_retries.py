@@ -260,6 +260,10 @@ def test_each_mistake_is_said_where_it_stands(name: str, errors_of: Callable[...
 
 
 WARNINGS = {
+    "one attempt": (
+        "retries:\n  r: {attempts: 1}\n",
+        "p.yaml:2:17: nothing is tried again: attempts counts the first [never-applies]",
+    ),
     "waits that are never used": (
         "retries:\n  r: {attempts: 3, backoff: {schedule: [1s, 2s, 4s]}}\n",
         "p.yaml:2:40: 3 attempts use only 2 of these 3 waits: attempts counts the first [never-applies]",
@@ -281,6 +285,16 @@ def test_what_is_warned_of(name: str, report_of: Check, directory: Path) -> None
     report = report_of(text + ROUTE)
     assert report.errors == ()
     assert [str(warning) for warning in report.warnings] == [expected]
+
+
+def test_a_bound_of_open_times_that_is_none(report_of: Check) -> None:
+    text = (
+        KEYS + ROUTE.replace("retry: r", "breaker: b") + "breakers:\n  b: {key: [connection], consecutive_failures: 3, "
+    )
+    assert report_of(f"{text}open_for: 10m}}\n").warnings == ()
+    [found] = report_of(f"{text}open_for: 10m, max_open_for: 5m}}\n").warnings
+    assert found.text == "max_open_for is shorter than open_for, which holds"
+    assert (found.code, found.line, found.excerpt[found.col - 1 :]) == ("never-applies", text.count("\n") + 1, "5m}")
 
 
 def test_a_breaker_may_count_by_operation_which_nobody_has_to_define(report_of: Check) -> None:

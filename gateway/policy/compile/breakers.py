@@ -40,6 +40,10 @@ def _breaker(entry: Entry, draft: Draft) -> Breaker:
     if model.open_backoff < 1:
         where = entry.node.at("open_backoff").where
         draft.findings.error(where, "out-of-range", f"must be at least 1, got {model.open_backoff}")
+    longest = entry.node.child("max_open_for")
+    if longest is not None and model.max_open_for < model.open_for:
+        message = "max_open_for is shorter than open_for, which holds"
+        draft.findings.warn(longest.where, "never-applies", message)
     breaker = Breaker(
         name=entry.name,
         key=model.key,

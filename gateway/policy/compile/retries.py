@@ -68,6 +68,9 @@ def compile_retries(draft: Draft, classes: Classes) -> dict[str, Retry]:
 def _retry(entry: Entry, classes: Classes, draft: Draft) -> Retry:
     model: models.Retry = entry.model
     _check_statuses(entry, classes, draft)
+    if model.attempts == 1:
+        where = entry.node.at("attempts").where
+        draft.findings.warn(where, "never-applies", "nothing is tried again: attempts counts the first")
     return Retry(
         name=entry.name,
         attempts=model.attempts,
