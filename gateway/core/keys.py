@@ -1,7 +1,7 @@
 """Who is asking: reading the parts of a key from a request, and naming the partition they make up.
 
 A partition key is text that goes into the store. Two different callers never share one, whatever they send: a value
-either stands for itself (letters, digits and `._~-` only, at most 64 of them) or is replaced by its hash, and the two
+either stands for itself (letters, digits and `._~@+-` only, at most 64 of them) or is replaced by its hash, and the two
 forms, and the caller without a value, begin differently.
 """
 
@@ -62,7 +62,7 @@ class KeyPart:
 
 ANONYMOUS = "~"
 _EVERYBODY = "*"
-_PLAIN = re.compile(r"[A-Za-z0-9._~-]{1,64}").fullmatch
+_PLAIN = re.compile(r"[A-Za-z0-9._~@+-]{1,64}").fullmatch
 _HASH_BYTES = 16
 _BLANKS = (
     "".join(map(chr, range(0x21)))

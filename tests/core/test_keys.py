@@ -47,6 +47,7 @@ def read(
         ("acme", "=acme"),
         ("~", "=~"),
         ("a.b_c-d", "=a.b_c-d"),
+        ("jo+crm@acme.example", "=jo+crm@acme.example"),
         ("x" * 64, "=" + "x" * 64),
         ("x" * 65, "#"),
         ("a:b", "#"),

@@ -18,7 +18,7 @@ from gateway.core.keys import ANONYMOUS, encode_part
 from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 
-_PART = re.compile(r"=[A-Za-z0-9._~-]{1,64}|#[0-9a-f]{32}|~").fullmatch
+_PART = re.compile(r"=[A-Za-z0-9._~@+-]{1,64}|#[0-9a-f]{32}|~").fullmatch
 SAFE = "=~"
 
 
