@@ -75,6 +75,14 @@ def test_what_counts() -> None:
     assert {DEFAULT.statuses[status].breaker for status in range(500, 600)} == {Counts.FAILURE}
 
 
+def test_permits_never_last_longer_than_a_probe_may_take(report_of: Check) -> None:
+    quick = "{timeouts: {connect: 500ms, first_byte: 1s, idle: 500ms}, url: "
+    report = report_of(KEYS + EXAMPLE + PAUSES.replace("{url: ", quick))
+    assert report.policies is not None, report.errors
+    breaker = report.policies.breakers["connection"]
+    assert (breaker.probe_us, breaker.permit_us) == (3 * S, 3 * S)
+
+
 def test_numbers() -> None:
     assert (MAX_WINDOW_US, MAX_OPEN_US, MAX_GROWTH_MILLI) == (3600 * S, 24 * 3600 * S, 100_000)
     assert (MAX_PROBES, MAX_CALLS) == (100, 1_000_000)

@@ -21,13 +21,14 @@ def compile_breakers(draft: Draft, upstreams: Mapping[str, Upstream]) -> dict[st
     for route in routes:
         if route.upstream in upstreams:
             used_for.setdefault(route.breaker, []).append(upstreams[route.upstream].timeouts)
-    return {name: replace(one, probe_us=_probe_us(used_for.get(name, ()))) for name, one in breakers.items()}
+    return {name: _with_times(one, used_for.get(name, ())) for name, one in breakers.items()}
 
 
-def _probe_us(timeouts: Iterable[Timeouts]) -> int:
-    """As long as a probe can take at the slowest of the upstreams that the breaker is used for."""
+def _with_times(breaker: Breaker, timeouts: Iterable[Timeouts]) -> Breaker:
+    """A probe may take as long as it can at the slowest of the upstreams that the breaker is used for."""
     longest_us = [one.connect_us + one.first_byte_us + one.idle_us for one in timeouts]
-    return max(longest_us, default=0) + PROBE_SLACK_US
+    probe_us = max(longest_us, default=0) + PROBE_SLACK_US
+    return replace(breaker, probe_us=probe_us, permit_us=min(breaker.permit_us, probe_us))
 
 
 def _breaker(entry: Entry, draft: Draft) -> Breaker:
