@@ -24,7 +24,8 @@ def policy_files(paths: Iterable[Path], findings: Findings) -> list[Path]:
             findings.error(Where(str(path)), "unreadable", f"cannot be read: {error.strerror}")
             continue
         if not found:
-            findings.error(Where(str(path)), "no-files", "the directory holds no *.yaml or *.yml file")
+            message = "the directory holds no *.yaml or *.yml file"
+            findings.error(Where(str(path)), "no-files", message, _below(path))
         files.update(dict.fromkeys(found))
     return list(files)
 
@@ -36,6 +37,16 @@ def _listed(directory: Path) -> list[Path]:
     """
     entries = (entry for entry in directory.iterdir() if not entry.name.startswith("."))
     return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and not _something_else(entry))
+
+
+def _below(directory: Path) -> str:
+    """A hint at directories in this one that hold such files; "" if there is none, or it cannot be seen."""
+    try:
+        inner = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        found = [str(entry) for entry in inner if _listed(entry)]
+    except OSError:
+        return ""
+    return f"it is not looked for below: {', '.join(found[:3])}" if found else ""
 
 
 def _something_else(entry: Path) -> bool:

@@ -11,6 +11,7 @@ from gateway.policy.files import policy_files, read_text, shown
 from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.models.policies import ENTRY_TYPES
 from gateway.policy.models.scalars import is_name
+from gateway.policy.models.settings import SettingsFile
 from gateway.policy.nodes import Node, compose
 from gateway.policy.validate import validate
 from gateway.policy.words import did_you_mean
@@ -27,6 +28,7 @@ SINGULAR = {
     "routes": "route",
 }
 RESERVED_SUFFIX = ".shadow"
+_ONLY_SETTINGS = frozenset(SettingsFile.model_fields) - {"version"}
 
 
 @dataclass(slots=True)
@@ -145,6 +147,13 @@ def _redirect(root: Node, url: str) -> None:
 
 def _add_sections(root: Node, draft: Draft) -> None:
     assert isinstance(root.value, dict)
+    settings = [node for name, node in root.value.items() if name in _ONLY_SETTINGS]
+    if settings and not root.value.keys() & ENTRY_TYPES.keys():
+        message = "the file holds settings, not policies"
+        draft.findings.error(
+            settings[0].named, "settings-file", message, "keep it out of the directory of the policies"
+        )
+        return
     for name, node in root.value.items():
         if name == "version":
             if node.value != 1 or node.value is True:

@@ -161,6 +161,30 @@ def test_a_file_that_is_not_there_or_may_not_be_read(directory: Path) -> None:
     ]
 
 
+def test_a_directory_above_that_of_the_policies_says_where_files_are(directory: Path) -> None:
+    for name in ("mine/config", "mine/policies", "mine/.git", "mine/empty"):
+        (directory / name).mkdir(parents=True)
+    for name in ("mine/config/gateway.yaml", "mine/policies/p.yml", "mine/.git/x.yaml"):
+        (directory / name).write_text("version: 1\n")
+    assert [str(error) for error in check([Path("mine")]).errors] == [
+        "mine: the directory holds no *.yaml or *.yml file (it is not looked for below: mine/config, mine/policies) [no-files]"
+    ]
+
+
+def test_settings_among_policies_are_one_mistake(directory: Path) -> None:
+    (directory / "gateway.yaml").write_text("version: 1\nname: edge\nlisten: 0.0.0.0:80\nstore: {url: local}\n")
+    assert [str(error) for error in check([Path("gateway.yaml")]).errors] == [
+        "gateway.yaml:2:1: the file holds settings, not policies (keep it out of the directory of the policies) "
+        "[settings-file]"
+    ]
+
+
+def test_a_section_of_settings_beside_one_of_policies_is_unknown(directory: Path) -> None:
+    (directory / "p.yaml").write_text("version: 1\nstore: {url: local}\nkeys: {}\n")
+    (error,) = check([Path("p.yaml")]).errors
+    assert str(error).startswith("p.yaml:2:1: unknown section 'store'")
+
+
 def test_a_file_that_cannot_be_opened(directory: Path) -> None:
     (directory / "p.yaml").symlink_to("p.yaml")
     assert [str(error) for error in check([Path("p.yaml")]).errors] == [
