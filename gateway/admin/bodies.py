@@ -6,10 +6,10 @@ Who sends slowly, or never ends what was begun, keeps nobody else waiting.
 import asyncio
 
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.admin.problems import AdminProblem
 from gateway.policy.files import MAX_FILE_BYTES
+from gateway.wire.head import Malformed
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_S = 30.0
@@ -35,7 +35,7 @@ async def take_body(request: web.Request) -> None:
                     raise too_large(request.path)
     except TimeoutError:
         raise AdminProblem(408, "BODY_TIMEOUT", f"The body has not come within {BODY_S:.0f} s.") from None
-    except (ConnectionError, web.RequestPayloadError, HttpProcessingError):  # nobody may be there to read this
+    except (ConnectionError, web.RequestPayloadError, Malformed):  # nobody may be there to read this
         raise AdminProblem(400, "BAD_REQUEST", "The body breaks off.") from None
     request[_BODY] = bytes(body)
 

@@ -33,6 +33,9 @@ def require_c_parser() -> None:
         )
 
 
+Malformed: type[Exception] = HttpProcessingError
+"""What aiohttp raises where its own servers read what is no HTTP, inside a body too."""
+
 Headers = CIMultiDictProxy[str]
 """Header fields by name, whatever its case; `getall` gives every value of a repeated one."""
 
