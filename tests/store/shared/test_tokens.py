@@ -213,7 +213,7 @@ async def test_what_is_unkept_at_the_end_is_offered_once_more(world: World, own_
     await one.ready()
     assert one._unkept is not None
     one._vault.put = real  # type: ignore[method-assign]
-    await one.close()
+    await one.close(awaited=False)
     other = await world.worker(own_redis_server, world.credential("refresh_token"))
     await other.ready()
     assert (other.line, len(token)) == (one.line, 1)
@@ -226,7 +226,7 @@ async def test_the_end_waits_for_an_answer_that_may_hold_the_only_refresh_token(
     one = await world.worker(own_redis_server, world.credential("refresh_token"))
     waiting = asyncio.create_task(one.ready())
     await eventually(lambda: world.authority.seen["requests"] == 1)
-    closing = asyncio.create_task(one.close())
+    closing = asyncio.create_task(one.close(awaited=False))
     await turns()
     world.authority.control(mode="ok")
     await closing
