@@ -53,6 +53,8 @@ def _outcome(document: Document) -> str:
     decision = document.get("decision")
     asked = sum(limit["asked"] for limit in document["limits"])
     if decision is None:
+        if not asked:
+            return "asks no limit"
         what, they = ("limit", "it answers") if asked == 1 else ("limits", "they answer")
         return f"asks {asked} {what}; with --live also what {they}"
     if decision["admitted"]:

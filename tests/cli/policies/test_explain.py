@@ -108,6 +108,14 @@ def test_an_override_is_named(policies: Path) -> None:
     assert "            by its override for tenant=acme\n" in done.stdout
 
 
+def test_a_call_that_costs_nothing_asks_no_limit(policies: Path) -> None:
+    policies.write_text(POLICY.replace("{connection-1m: 5}", "{tenant-10m: 0, connection-1m: 0}"))
+    done = gateway("explain", "POST /erp/a", "-p", policies)
+    assert done.returncode == 0
+    assert "outcome     asks no limit\n" in done.stdout
+    assert "tenant-10m: not asked, the call costs nothing of it" in done.stdout
+
+
 def test_what_is_missing_is_the_answer_and_the_exit_code(policies: Path) -> None:
     done = gateway("explain", "GET /erp/a", "-p", policies)
     assert done.returncode == 1
