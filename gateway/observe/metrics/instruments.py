@@ -86,7 +86,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_certificate_end_timestamp_seconds": _gauge(
         "When a certificate ends that the gateway shows", "certificate", together="livemin"
     ),
-    "gateway_policy_reloads_total": _counter("Policy sets offered, the first one included", "result"),
+    "gateway_policy_reloads_total": _counter("Policy sets offered; each worker counts its first one", "result"),
     "gateway_policy_last_reload_successful": _gauge("1 if the last one was taken", together="livemin"),
     "gateway_policy_last_reload_success_timestamp_seconds": _gauge("When the last one was taken", together="livemin"),
     "gateway_policy_info": _gauge("1 for the version in force", "version", together="livemax"),
