@@ -69,7 +69,7 @@ class Ending:
         listener.retire()
         await happens_within(self._hurry, drain.delay_us / 1e6)
         await asyncio.sleep(SETTLE_S)
-        listener.stop_accepting()
+        listener.stop_accepting({call.request.connection for call in gateway.calls if call.record.status})
         grace_s = drain.grace_us / 1e6
         gateway.cut_at = gateway.clock() + grace_s
         finish = asyncio.create_task(listener.wait_closed(grace_s))

@@ -136,10 +136,13 @@ class Connection(Writing):
             self._body_started += self._loop.time()
             self._set_deadline()
 
-    def close_idle(self) -> None:
-        """Drain: a busy socket is closed behind its answer, an idle one soon: a request may be on its way to us."""
-        self.keep_alive = False
-        if self._run is None and not self._closing:
+    def close_idle(self, *, answering: bool) -> None:
+        """Drain: a busy socket is closed behind its answer, an idle one soon: a request may be on its way to us.
+
+        answering  the answer has begun, and cannot say any more that it is the last: behind it, the socket is idle
+        """
+        self.keep_alive = self.keep_alive and answering
+        if self._run is None and not (self._closing or self.write_paused):
             self.deadline = min(self.deadline, self._loop.time() + LAST_HEAD_S)
 
     # -- deadlines

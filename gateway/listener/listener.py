@@ -4,12 +4,12 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from gateway.core.keys import client_network
-from gateway.listener.connection import LINGER_S, Connection
+from gateway.listener.connection import LAST_HEAD_S, LINGER_S, Connection
 from gateway.listener.door import Door
 from gateway.listener.request import Request
 from gateway.listener.room import allow_open_files, room_for
@@ -96,12 +96,16 @@ class Listener:
         """A drain is coming: every answer from now on says `Connection: close`, so that no socket dies idle."""
         self.keeping_alive = False
 
-    def stop_accepting(self) -> None:
-        """No new sockets; idle ones close after a moment, busy ones behind their answer."""
+    def stop_accepting(self, answering: Container[Connection] = ()) -> None:
+        """No new sockets; idle ones close after a moment, busy ones behind their answer.
+
+        answering  those whose answers have begun
+        """
         self.accepting = False
         self.retire()
+        self.idle_time_s = LAST_HEAD_S
         for connection in list(self._connections):
-            connection.close_idle()
+            connection.close_idle(answering=connection in answering)
         door = self._listening
         if self._server is not None and door is not None:
             with suppress(OSError), socket.fromfd(door.fileno(), door.family, door.type) as queue:

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import socket
 
+from gateway.ending import Ending
+from gateway.listener.connection import Connection
 from gateway.listener.door import AT_ONCE
-from tests.app.conftest import Running
-from tests.fakes.upstream import Upstream, always
+from tests.app.conftest import ONE_ROUTE, Running, Start
+from tests.fakes.upstream import Received, Socket, Upstream, always
 from tests.fakes.waiting import eventually
+from tests.proxy.test_slow_callers import Trickle
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -52,6 +55,34 @@ async def test_a_kept_socket_may_send_one_more_request(gateway: Running) -> None
     writer.close()
 
 
+async def test_so_may_who_was_promised_it_by_an_answer_under_way(gateway: Running, upstream: Upstream) -> None:
+    """Its head said nothing of an end, and is gone: who believes it sends the next request right behind the body."""
+    go_on = asyncio.Event()
+
+    async def slow(_got: Received, socket: Socket) -> None:
+        await socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+        await go_on.wait()
+        await socket.send(b"done")
+
+    upstream.script = slow
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET)
+    assert b"Connection: close" not in await reader.readuntil(b"half")
+    ending = Ending()
+    ending.retire()
+    drained = asyncio.create_task(ending.drain(gateway.gateway, gateway.listener))
+    await eventually(lambda: not gateway.listener.accepting)
+    upstream.script = always(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    go_on.set()
+    await reader.readuntil(b"done")
+    writer.write(GET)
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close" in answer
+    assert await drained == 0
+    writer.close()
+
+
 async def test_kept_sockets_do_not_hold_up_the_end(gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(GET)
@@ -88,6 +119,21 @@ async def test_who_asks_ahead_gets_the_last_answer_whole(gateway: Running, upstr
     assert b"Connection: close" in head
     assert len(body) == size
     assert len(upstream.received) == 1
+
+
+async def test_who_takes_its_answers_slowly_has_its_time_in_a_drain_too(start: Start, upstream: Upstream) -> None:
+    """Its call is over, but what it was answered waits here: that socket is not idle."""
+    gateway = await start((ONE_ROUTE % {"url": upstream.url}).replace("limit: 500", "limit: 1"))
+    connection = Connection(gateway.listener, asyncio.get_running_loop())
+    near = Trickle(connection)
+    connection.connection_made(near)
+    connection.data_received(GET * 2_000)
+    await eventually(lambda: connection.write_paused)
+    until_s = connection.deadline
+    gateway.listener.stop_accepting()
+    assert connection.deadline == until_s
+    near.close()
+    await eventually(lambda: connection.transport is None)
 
 
 async def test_answers_announce_the_drain(gateway: Running) -> None:
