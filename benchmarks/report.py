@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import results, svg, tables
+from benchmarks.calm import TOLERATED
 from benchmarks.results import Results
 from benchmarks.tables import about
 
@@ -68,11 +69,22 @@ def chapter(found: Results) -> str:
     for part, (title, plot) in TITLES.items():
         if found.get(part):
             stamp = found["of"][part]
-            said = [f"revision {stamp['commit']}, {stamp['measured']}", stamp.get("processor", "")]
+            said = [
+                f"revision {stamp['commit']}, {stamp['measured']}",
+                stamp.get("processor", ""),
+                disturbed(found[part]),
+            ]
             parts += [f"### {title}", " · ".join([f"`python -m benchmarks.run {part}`", *filter(None, said)])]
             parts += [f"![{title}]({plot})"] if plot else []
             parts += [show(found) for show in tables.PARTS[part]]
     return "\n\n".join(parts)
+
+
+def disturbed(samples: object) -> str:
+    """How many runs the machine has disturbed, if any."""
+    known = [row["slowness"] for row in samples if "slowness" in row] if isinstance(samples, list) else []
+    slow = [slowness for slowness in known if slowness > TOLERATED]
+    return f"{len(slow)} of {len(known)} runs disturbed, up to {max(slow):.1f} times as slow" if slow else ""
 
 
 SHOWN: dict[str, tuple[str, Callable[[Results], str]]] = {

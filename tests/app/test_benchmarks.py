@@ -11,6 +11,7 @@ import pytest
 
 import benchmarks
 from benchmarks import report, results, tables
+from benchmarks.calm import PATIENCE_S, Patience, Yardstick
 from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
 from gateway.policy import check
 
@@ -100,3 +101,58 @@ def test_what_was_measured_before_keeps_its_revision(tmp_path: Path) -> None:
     results.merge(found, "table", [], add=False)
     assert found["of"]["curves"] == FOUND["of"]["curves"]
     assert found["of"]["table"] != FOUND["of"]["table"]
+
+
+class Machine:
+    """Of which it is known how slow it will be at each look, and that each run takes ten seconds."""
+
+    def __init__(self, *slowness: float) -> None:
+        self.coming = list(slowness)
+        self.now_s = 0.0
+        self.runs = 0
+
+    def slowness(self) -> float:
+        return self.coming.pop(0)
+
+    def sleep(self, some_s: float) -> None:
+        self.now_s += some_s
+
+    def run(self) -> int:
+        self.now_s += 10.0
+        self.runs += 1
+        return self.runs
+
+
+@pytest.mark.parametrize(
+    ("slowness", "counts", "slow"),
+    [
+        pytest.param([1.0, 1.1], 1, 1.1, id="calm"),
+        pytest.param([1.9, 1.5, 1.0, 1.1], 1, 1.1, id="calm after some seconds"),
+        pytest.param([1.0, 1.9, 1.0, 1.0], 2, 1.0, id="disturbed once"),
+        pytest.param([1.0, 1.9, 1.0, 1.4, 1.0, 1.6, 1.0, 1.5], 2, 1.4, id="disturbed each time: the least"),
+    ],
+)
+def test_a_disturbed_run_is_made_again(slowness: list[float], counts: int, slow: float) -> None:
+    machine = Machine(*slowness)
+    patience = Patience(machine.slowness, lambda: machine.now_s, machine.sleep)
+    assert patience.calmest(machine.run) == (slow, counts)
+    assert not machine.coming
+
+
+def test_patience_ends() -> None:
+    machine = Machine(*[2.0] * 1000)
+    patience = Patience(machine.slowness, lambda: machine.now_s, machine.sleep)
+    assert patience.calmest(machine.run) == (2.0, 1)
+    waited_s = machine.now_s
+    assert patience.calmest(machine.run) == (2.0, 2)
+    assert (waited_s, machine.now_s) == (PATIENCE_S + 10.0, PATIENCE_S + 20.0)
+
+
+def test_a_yardstick_knows_its_best_time() -> None:
+    assert Yardstick().slowness() >= 1.0
+
+
+def test_disturbed_runs_are_told() -> None:
+    rows = [{"slowness": 1.0}, {"slowness": 1.56}, {}]
+    assert report.disturbed(rows) == "1 of 2 runs disturbed, up to 1.6 times as slow"
+    assert report.disturbed([{"slowness": 1.1}]) == report.disturbed({"a": 1}) == ""
