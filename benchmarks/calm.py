@@ -65,7 +65,7 @@ class Patience:
         self._slowness = slowness
         self._clock = clock
         self._sleep = sleep
-        self._left_s = PATIENCE_S
+        self.left_s = PATIENCE_S
 
     def calmest(self, run: Callable[[], Measured]) -> tuple[float, Measured]:
         """(slowness beside it, what was measured) of the first run that was not disturbed, or the least disturbed."""
@@ -76,14 +76,14 @@ class Patience:
             measured = run()
             slowness = max(before, self._slowness())
             tries.append((slowness, measured))
-            if slowness <= TOLERATED or len(tries) == TRIES or self._left_s <= 0:
+            if slowness <= TOLERATED or len(tries) == TRIES or self.left_s <= 0:
                 return min(tries, key=lambda one: one[0])
-            self._left_s -= self._clock() - began
+            self.left_s -= self._clock() - began
 
     def _wait(self) -> float:
-        while (slowness := self._slowness()) > TOLERATED and self._left_s > 0:
+        while (slowness := self._slowness()) > TOLERATED and self.left_s > 0:
             self._sleep(1.0)
-            self._left_s -= 1.0
+            self.left_s -= 1.0
         return slowness
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import curves, instructions, latency, limits_cost, memory, programs, report, results, table, workers
+from benchmarks.calm import PATIENCE_S, patience
 from benchmarks.peers.shape import LIMITS
 from benchmarks.programs import Failed
 from benchmarks.stage import upstream
@@ -40,6 +41,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK_PARTS)}; fewer and shorter runs")
     parser.add_argument("--rounds", type=int, help="default: 3, quick 2")
     parser.add_argument("--seconds", type=float, help="of each measured run; default: 4, quick 3")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        help="seconds for waiting and runs made again; default: %(default)g",
+    )
     parser.add_argument("--results", type=Path, default=results.FILE)
     parser.add_argument("--add", action="store_true", help="to the samples that the results file has")
     chosen = parser.parse_args()
@@ -70,6 +77,7 @@ def measured(part: str, chosen: argparse.Namespace, there: list[str], port: int)
 def main() -> int:
     """Measure; write the results; show them. A peer that is missing or fails is named, here and in the results."""
     chosen = options()
+    patience().left_s = chosen.patience
     there, missing = table.versions(chosen.peers)
     for name, why in missing.items():
         print(f"{name} is left out: {why}")
