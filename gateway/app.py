@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.admin.lookout import Lookout
 from gateway.admin.server import AdminServer
 from gateway.admin.watching.switching import Switches
-from gateway.build import build_gateway, build_listener, build_outage, join
+from gateway.build import build_eviction, build_gateway, build_listener, build_outage, join
 from gateway.connection_tests.probing import Probing
 from gateway.core.connections.outcome import Outcomes
 from gateway.core.policy import PolicySet
@@ -145,6 +145,7 @@ class Worker:
         intake = hooks.intake if hooks is not None else None
         listener = self.listener = build_listener(gateway, self._certificates, intake)
         self._outage = build_outage(gateway, self._worker, metrics, siblings)
+        self._eviction = build_eviction(gateway, self._worker)
         self._census = Census(self.store, policies.breakers)
         self._probing = Probing(gateway, Shelf(self.store), secrets.token_hex(8))
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
@@ -204,6 +205,7 @@ class Worker:
         event("policy.loaded", "Policy loaded", version=policies.version, files=list(policies.files))
         with suppress(StoreDown):
             await self.store.start()
+            self._eviction.look()
         await self.gateway.caches.opened()
         if self._hooks is not None:
             await self._hooks.start()
@@ -238,6 +240,7 @@ class Worker:
         await gateway.pauses.close()
         await self._connections.close()
         await self._outage.close()
+        await self._eviction.close()
         if self._hooks is not None:
             await self._hooks.close()
         await self.store.close()
@@ -248,6 +251,8 @@ class Worker:
 
     def _hear_store(self, name: str, fields: Mapping[str, object]) -> None:
         self._outage.on_store_event(name, fields)
+        if name == "store.recovered":
+            self._eviction.look()
 
     def _hear_signals(self) -> None:
         """SIGTERM waits out the drain's delay, SIGINT does not; a second one of either kind cuts what is left."""

@@ -36,7 +36,7 @@ from gateway.observe.connections.reporting import Connections
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.reports.breaker_changes import breaker_changed
 from gateway.observe.reports.gave_up import gave_up
-from gateway.observe.reports.notices import authentication_event, crashed, store_event, token_event
+from gateway.observe.reports.notices import authentication_event, crashed, notice, store_event, token_event
 from gateway.observe.reports.pauses import upstream_paused
 from gateway.outage import Outage
 from gateway.record import RecordSink
@@ -44,6 +44,7 @@ from gateway.reload.swap import use_settings
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store import Store, StoreDown
+from gateway.store.connection.eviction import Eviction
 from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
 from gateway.store.shared.shelf import Shelf
@@ -153,6 +154,12 @@ def build_outage(gateway: Gateway, worker: int, metrics: Metrics, siblings: Sibl
         use=partial(setattr, gateway, "store"),
         share=partial(siblings.tell_all, "store_left"),
     )
+
+
+def build_eviction(gateway: Gateway, worker: int) -> Eviction:
+    """What looks whether the store would forget counters: one worker does. The embedded store is set up by us."""
+    looks = worker == 0 and gateway.store.kind == "redis"
+    return Eviction(gateway.settings.store.url if looks else "", partial(notice, "store.evicts", "warning"))
 
 
 def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings: Siblings, outage: Outage) -> None:

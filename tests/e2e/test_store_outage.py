@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import redis.asyncio
 
+from tests.conftest import StartServer
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.gateways import ask_readiness
 from tests.fakes.ports import free_port
@@ -96,3 +97,18 @@ async def test_a_gateway_starts_and_serves_without_its_store(launch: Launch, ups
     assert b"(connect: " in answer
     assert await calls(gateway, 150, "acme") == {200: 40, 429: 110}
     assert store_events([gateway]) == {"store.degraded": 2}
+
+
+async def test_a_store_that_would_forget_counters_is_told_of_by_one_worker(
+    launch: Launch, upstream: Upstream, start_redis_server: StartServer
+) -> None:
+    server = start_redis_server("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+    gateway = await launch(POLICIES % {"url": upstream.url}, "--workers", "2", store=server.url)
+    [told] = await gateway.said("store.evicts", 1)
+    assert (told["level"], told["maxmemory_policy"]) == ("warning", "allkeys-lru")
+    assert told["message"] == "The store forgets counters when its memory is full"
+    server.kill()
+    server.start()
+    await gateway.said("store.recovered", 2)
+    assert await gateway.stop() == 0
+    assert gateway.events("store.evicts") == [told]

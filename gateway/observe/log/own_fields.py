@@ -41,6 +41,7 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "life_s": OwnField("integer", "credentials.renewed", "For how long the token is good."),
     "limit_name": OwnField("string", "limit.near", "The limit that is nearly used up."),
     "listen": OwnField("string", "gateway.started", "Where callers connect."),
+    "maxmemory_policy": OwnField("string", "store.evicts", "What the store does when its memory is full."),
     "needs_new_workers": OwnField("array", "config.loaded", "Changed settings that wait for new workers."),
     "needs_restart": OwnField("array", "config.loaded", "Changed settings that wait for a restart."),
     "next_probe_s": OwnField("number", "breaker.opened", "Until a call is let through to see."),

@@ -2,7 +2,6 @@
 
 from binascii import crc_hqx
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 
 from redis.cluster import parse_cluster_slots
@@ -37,7 +36,7 @@ async def discover(url: StoreUrl, addresses: Sequence[Address]) -> Mapping[Addre
     fault = StoreDown("connect", "no server of the cluster is known")
     for host, port in addresses:
         try:
-            told = await ask_once(replace(url, hosts=((host, port),)), "CLUSTER", "SLOTS")
+            told = await ask_once(url, "CLUSTER", "SLOTS", address=(host, port))
         except StoreDown as down:
             fault = StoreDown(down.kind, f"{host}:{port}: {down.detail}")
             continue

@@ -68,12 +68,12 @@ class Dialer:
             await self._sentinels.close()
 
 
-async def ask_once(url: StoreUrl, *command: str) -> Any:
-    """The answer of one server to one command, over a connection of its own.
+async def ask_once(url: StoreUrl, *command: str, address: transports.Address | None = None) -> Any:
+    """The answer of one server to one command, over a connection of its own. `address` as for `to_server`.
 
     Raises StoreDown as `Dialer.connect` does, and for an error reply.
     """
-    connection = to_server(url)
+    connection = to_server(url, address)
     try:
         async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
             await connection.connect()  # type: ignore[no-untyped-call]

@@ -1,0 +1,72 @@
+"""Whether the store would forget counters when its memory is full, instead of refusing to count any more: then more
+calls pass than the limits say, and nothing else tells."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+
+from redis.exceptions import RedisError
+
+from gateway.core.store_url import StoreUrl, parse_url
+from gateway.store import StoreDown
+from gateway.store.connection import transports
+from gateway.store.connection.dial import ask_once
+from gateway.store.connection.sentinels import Sentinels
+from gateway.waiting import end
+
+_SAID = re.compile(rb"^(maxmemory|maxmemory_policy):(\S+)\r?$", re.MULTILINE)
+
+
+class Eviction:
+    """Looks whenever it is asked to, one look at a time.
+
+    url   of the store; "" = it is no business of ours
+    tell  told `maxmemory_policy`, each once
+    """
+
+    def __init__(self, url: str, tell: Callable[[Mapping[str, object]], None]) -> None:
+        self._url = parse_url(url) if url else None
+        self._tell = tell
+        self._told: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    def look(self) -> None:
+        """The store is there, for the first time or again: it may be another server."""
+        if self._url is not None and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look(self._url), name="eviction of the store")
+
+    async def close(self) -> None:
+        """Look no more. Idempotent."""
+        if self._looking is not None:
+            await end(self._looking)
+
+    async def _look(self, url: StoreUrl) -> None:
+        policy = await evicting(url)
+        if policy and policy not in self._told:
+            self._told.add(policy)
+            self._tell({"maxmemory_policy": policy})
+
+
+async def evicting(url: StoreUrl) -> str:
+    """The `maxmemory-policy` of a server that would forget; "" = it would not, or nobody says.
+
+    Of a Redis Cluster that of the first server which answers: they are set up alike.
+    """
+    for host in url.hosts if url.cluster else (None,):
+        try:
+            address = await _primary(url) if url.service else host
+            said = dict(_SAID.findall(await ask_once(url, "INFO", "memory", address=address)))
+        except (StoreDown, RedisError, OSError, TypeError):  # away, without the right, or another kind of server
+            continue
+        policy = said.get(b"maxmemory_policy", b"noeviction").decode()
+        return policy if said.get(b"maxmemory", b"0") != b"0" and policy != "noeviction" else ""
+    return ""
+
+
+async def _primary(url: StoreUrl) -> tuple[str, int]:
+    sentinels = Sentinels(url)
+    try:
+        async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
+            return await sentinels.primary()
+    finally:
+        await sentinels.close()
