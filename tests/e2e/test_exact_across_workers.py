@@ -17,7 +17,7 @@ limits:
   tenant-10m: {algorithm: rolling_window, limit: 500, window: 10m, key: [tenant]}
   connection-1m: {algorithm: token_bucket, rate: 1, per: 10m, burst: 3, key: [connection]}
 upstreams:
-  up: {url: "%(url)s"}
+  up: {url: "%(url)s", timeouts: {connect: 60s, first_byte: 60s}}
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, limits: [tenant-10m, connection-1m]}
 """

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+BACKLOG = 1000
+"""Callers that connect at once while the test is busy: those beyond it would try again after a second, and too late."""
+
 
 @dataclass
 class Received:
@@ -102,7 +105,9 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, limit=2**20, ssl=self.tls)
+        self._server = await asyncio.start_server(
+            self._accepted, "127.0.0.1", self.port, limit=2**20, ssl=self.tls, backlog=BACKLOG
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
