@@ -23,6 +23,7 @@ SINCE = {
     "HLEN": "2.0.0",
     "HSET": "2.0.0",
     "INCRBY": "1.0.0",
+    "INFO": "1.0.0",
     "MGET": "1.0.0",
     "PEXPIRE": "2.6.0",
     "PING": "1.0.0",
@@ -80,9 +81,8 @@ def asked_by_scripts() -> set[str]:
 
 
 def asked_by_python() -> set[str]:
-    words = re.findall(r'pack\(\(_?"?([A-Z]+)"?, ?(?:"(LOAD)")?', PYTHON) + re.findall(
-        r'"(CLUSTER)", "(SLOTS)"', PYTHON
-    )
+    words = re.findall(r'pack\(\(_?"?([A-Z]+)"?, ?(?:"(LOAD)")?', PYTHON)
+    words += re.findall(r'ask_once\(\w+, "([A-Z]+)"(?:, "([A-Z]+)")?', PYTHON)
     named = {" ".join(filter(None, pair)) for pair in words}
     return named | set(re.findall(r'_ask_about\([^"]+"([A-Z]+)"', PYTHON)) | {"EVAL"}
 
