@@ -76,12 +76,15 @@ class FieldBlock:
 
     def keep(self, key: Any, value: Any) -> None:
         """Remember what a stage knows. Beyond `MOST_KEPT` it begins anew."""
-        if len(self.remembered) >= MOST_KEPT:
-            self.grow(-_KEPT_WEIGHT * len(self.remembered))
-            self.remembered.clear()
-        before = len(self.remembered)
-        self.remembered[key] = value
-        self.grow(_KEPT_WEIGHT * (len(self.remembered) - before))
+        self.keep_in(self.remembered, key, value, MOST_KEPT, _KEPT_WEIGHT)
+
+    def keep_in(self, remembered: dict[Any, Any], key: Any, value: Any, most: int, weight: int) -> None:
+        """Remember something that hangs on this block: at most so many, of so much weight each; then it begins anew."""
+        before = len(remembered)
+        if before >= most:
+            remembered.clear()
+        remembered[key] = value
+        self.grow(weight * (len(remembered) - before))
 
     def grow(self, weight: int) -> None:
         """What hangs on it weighs more by so much, in fields, or less."""
@@ -141,12 +144,7 @@ class RequestHead:
     def keep(self, peer: str, value: Any) -> None:
         """Remember what a stage knows. Beyond `MOST_PEERS` it begins anew. Only for a head that is kept."""
         assert self.remembered is not None, "it is kept"
-        if len(self.remembered) >= MOST_PEERS:
-            self.block.grow(-len(self.remembered))
-            self.remembered.clear()
-        before = len(self.remembered)
-        self.remembered[peer] = value
-        self.block.grow(len(self.remembered) - before)
+        self.block.keep_in(self.remembered, peer, value, MOST_PEERS, 1)
 
     def saying(self, fields: Fields) -> "RequestHead":
         """The same head with other fields to pass on; not remembered."""
