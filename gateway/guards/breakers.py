@@ -23,7 +23,7 @@ from gateway.store.local.store import LocalStore
 
 FLUSH_S = 0.1
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
-MOST_REPORTS = 25
+MOST_REPORTS = 8
 """In one command: a script is not to hold the store up for longer than some decisions do."""
 
 Changes = tuple[Change | None, ...]

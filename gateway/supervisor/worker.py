@@ -23,6 +23,9 @@ from gateway.supervisor.succession import HandOver
 if TYPE_CHECKING:
     from gateway.siblings import Siblings
 
+SWITCH_S = 0.0002
+"""How long the event loop waits for its turn while another thread computes. Whoever makes the text of a scrape of
+thousands of series takes half a second, and at Python's 5 ms each read of a socket in that time waited so long."""
 EXIT_FAILED = 1
 EXIT_NOT_STARTED = 4
 
@@ -129,6 +132,7 @@ async def _tell_alive() -> None:
 
 
 def _run_loop(main: Coroutine[Any, Any, int]) -> int:
+    sys.setswitchinterval(SWITCH_S)
     try:
         import uvloop
     except ImportError:  # Windows, PyPy: the same gateway, slower

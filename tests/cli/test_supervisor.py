@@ -203,3 +203,23 @@ def test_a_worker_that_fails_to_start_while_it_is_told_to_stop_ends() -> None:
     done = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, timeout=50)
     assert done.returncode == 1
     assert done.stderr.endswith("RuntimeError: broken\n")
+
+
+TURNS = """
+import sys
+from gateway.supervisor.worker import run_worker
+
+async def serve(post):
+    print(sys.getswitchinterval())
+    return 0
+
+class Post:
+    beside = line = None
+
+sys.exit(run_worker(Post(), serve))
+"""
+
+
+def test_the_event_loop_of_a_worker_seldom_waits_for_a_thread_that_computes() -> None:
+    done = subprocess.run([sys.executable, "-c", TURNS], capture_output=True, text=True, timeout=50)
+    assert float(done.stdout) < sys.getswitchinterval() / 10

@@ -21,7 +21,7 @@ from gateway.record import CallRecord
 TICK_S = 1.0
 IDLE_TICKS = 10
 """Without anything to report, one in so many ticks still asks: somebody has to see that a pause is over."""
-BATCH, MOST_AT_ONCE = 25, 100
+BATCH, MOST_AT_ONCE = 5, 100
 """Connections in one report, which the store takes in as one piece of work, and in a tick: more active ones are
 reported as much later."""
 MAX_PAIRS = 16_000

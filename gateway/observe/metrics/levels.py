@@ -74,7 +74,7 @@ class Gauges:
             now["gateway_certificate_end_timestamp_seconds", certificate] = end_s
         for name, *labels in self._put_last.keys() - now.keys():
             self._put(name, 0, *labels)
-        for (name, *labels), level in now.items():
+        for (name, *labels), level in now.items() - self._put_last.items():  # most stay as they are
             self._put(name, level, *labels)
         self._put_last = now
         self._read_process()

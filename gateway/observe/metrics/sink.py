@@ -9,7 +9,7 @@ import asyncio
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -33,8 +33,8 @@ from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
 
 TICK_S = 0.5
-AT_ONCE = 32
-"""Kinds of calls that are poured in one turn of the event loop, about a millisecond's work: there may be thousands."""
+AT_ONCE = 8
+"""Kinds of calls that are poured in one turn of the event loop, a fraction of a millisecond: there may be thousands."""
 UPSTREAM_TIME = "gateway_upstream_duration_seconds"
 OTHER = "OTHER"
 CallKey = tuple[str, str, int, str, str, int]
@@ -215,23 +215,36 @@ class Metrics:
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
         self._lag.observe(max(0.0, now - due))
-        self._pour_in_turns(loop, now, len(self._unpoured))
+        self._pour_in_turns(loop, now, self._pieces())
 
-    def _pour_in_turns(self, loop: asyncio.AbstractEventLoop, began: float, kinds: int) -> None:
-        """Pour what there was when the tick began, a little in each turn: calls are not kept waiting for it."""
-        self._pour_calls(min(kinds, AT_ONCE))
-        if kinds > AT_ONCE:
-            self._timer = loop.call_soon(self._pour_in_turns, loop, began, kinds - AT_ONCE)
+    def _pour_in_turns(self, loop: asyncio.AbstractEventLoop, began: float, pieces: Iterator[None]) -> None:
+        """Pour what there was when the tick began, a piece in each turn: calls are not kept waiting for all of it."""
+        if next(pieces, self) is None:
+            self._timer = loop.call_soon(self._pour_in_turns, loop, began, pieces)
             return
-        self._pour_the_rest()
         self.pulse.beat(began, time.time())
         self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
 
     def pour(self) -> None:
         """Hand everything counted so far to prometheus_client, and read the levels. Kinds of calls of which there were
         none since the last time, on hundreds of routes, cost nothing."""
-        self._pour_calls(len(self._unpoured))
-        self._pour_the_rest()
+        for _ in self._pieces():
+            pass
+
+    def _pieces(self) -> Iterator[None]:
+        """Pours what there is now, so much at a time as may be done in one turn of the event loop."""
+        for left in range(len(self._unpoured), 0, -AT_ONCE):
+            self._pour_calls(min(left, AT_ONCE))
+            yield
+        self._store_time.pour()
+        self._lag.pour()
+        yield
+        self._pour_verdicts()
+        yield
+        self._pour_process()
+        yield
+        self._gauges.read(self.levels())
+        yield
 
     def _pour_calls(self, kinds: int) -> None:
         some = self._unpoured[:kinds]
@@ -239,13 +252,6 @@ class Metrics:
         for (_, _, status, source, upstream, upstream_status), calls in some:
             self._totals.count(upstream, source, status, upstream_status, calls.count)
             calls.pour()
-
-    def _pour_the_rest(self) -> None:
-        self._store_time.pour()
-        self._lag.pour()
-        self._pour_verdicts()
-        self._pour_process()
-        self._gauges.read(self.levels())
 
     def _pour_verdicts(self) -> None:
         """What was decided together, for each limit by itself; no answers = all admitted."""
