@@ -38,6 +38,7 @@ class Leases:
         self._loop = asyncio.get_running_loop()
         self._due: dict[Call, float] = {}
         self._both: set[Call] = set()
+        self._here_too: set[str] = set()
         self._away = False
         self._said: deque[tuple[float, Sequence[Charge], str]] = deque(maxlen=MOST_SAID)
         self._sooner_s: dict[Call, float] = {}
@@ -49,9 +50,17 @@ class Leases:
 
     def hold(self, call: "Call") -> None:
         """Renew this call's slots until they are given back."""
+        if call.lease in self._here_too:
+            self._here_too.discard(call.lease)
+            self._both.add(call)
         after_s = self._renew_after_s(call)
         self._due[call] = self._loop.time() + after_s
         self._look_within(after_s)
+
+    def held_here(self, lease: str) -> None:
+        """The call with this lease, which the store lets in and which is about to be held, has slots in this worker's
+        share as well."""
+        self._here_too.add(lease)
 
     def use(self, limits: Iterable[Limit]) -> None:
         """These limits are in force from now on. Where one has shorter leases, the slots of calls under way lapse as

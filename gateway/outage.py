@@ -76,6 +76,7 @@ class Outage:
         self._gone_us = 0
         self._careful = False
         self._doubts = Doubts(store, use, tell)
+        self._told = cast("Store", Told(store, fallback, self._stayed, leases.held_here))
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -177,7 +178,7 @@ class Outage:
             if not self._careful:
                 self._careful = True
                 self._tell_siblings(ahead_us, lost=False)
-                self._use(cast("Store", Told(self._store, self._fallback, self._stayed)))
+                self._use(self._told)
             self._start_work(self._go_carefully)
 
     async def _go_carefully(self) -> None:
@@ -219,7 +220,7 @@ class Outage:
             await self._restore(until_s)
         await self._pay(until_s)
         await self._leases.store_returned(self._store)
-        self._use(cast("Store", Told(self._store, self._fallback, self._stayed)))
+        self._use(self._told)
         await self._pay(until_s)  # what was spent meanwhile; from now on nothing is
         await self._wait_for_others(until_s)
 
@@ -238,8 +239,8 @@ class Outage:
             some = before[first : first + AT_ONCE]
             now = await asyncio.gather(*(self._store.peek(Ask([charge._replace(cost=1)])) for charge in some))
             lacking = [
-                Correction(charge, charge.cost - (charge.limit.quota - decision.verdicts[0].remaining))
-                for charge, decision in zip(some, now, strict=True)
+                Correction(one, one.cost - (one.limit.quota - decision.verdicts[0].remaining))
+                for one, decision in zip(some, now, strict=True)
             ]
             await self._store.pay([one for one in lacking if one.delta > 0])
             await asyncio.sleep(PAUSE_S)

@@ -44,12 +44,16 @@ class Untold:
 
 
 class Told:
-    """It decides what this worker's share has room for."""
+    """It decides what this worker's share has room for.
 
-    def __init__(self, store: Store, fallback: Fallback, stayed: Stayed) -> None:
+    held_here  told the lease of each call that has been let in, and so may have slots in the share as well
+    """
+
+    def __init__(self, store: Store, fallback: Fallback, stayed: Stayed, held_here: Callable[[str], None]) -> None:
         self._store = store
         self._fallback = fallback
         self._stayed = stayed
+        self._held_here = held_here
 
     def admit(self, ask: Ask, lease: str) -> Any:
         """See `Store.admit`. Raises StoreDown where the share has no room: it will refuse."""
@@ -66,6 +70,8 @@ class Told:
         finally:
             if not admitted:
                 self._fallback.unspend(spent)
+            elif lease:
+                self._held_here(lease)
         return decision
 
     def __getattr__(self, name: str) -> Any:

@@ -1,9 +1,11 @@
 """Fleets of workers whose store goes away and comes back."""
 
+import asyncio
+
 import pytest
 
 from gateway import outage
-from tests.store.workers import Worker, end_fleet, start_fleet
+from tests.store.workers import Worker, all_lost, end_fleet, start_fleet
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +26,20 @@ async def start_workers(own_redis_server):
 
     yield start
     await end_fleet(started)
+
+
+@pytest.fixture
+async def one_waits(start_workers, own_redis_server, monkeypatch):
+    """Two workers whose store is back: one decides by it already, the other will not hear of that for long."""
+    monkeypatch.setattr(outage, "ASK_AGAIN_S", 30.0)
+    workers = await start_workers(2)
+    own_redis_server.freeze()
+    await all_lost(workers)
+    own_redis_server.thaw()
+    back = [asyncio.create_task(worker.events.wait_for("store.recovered")) for worker in workers]
+    await asyncio.wait(back, return_when=asyncio.FIRST_COMPLETED)
+    first, waiting = sorted(workers, key=lambda worker: not worker.outage.up)
+    assert not waiting.outage.up
+    yield first, waiting
+    for task in back:
+        task.cancel()

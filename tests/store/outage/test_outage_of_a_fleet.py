@@ -116,23 +116,6 @@ async def test_a_server_that_forgot_everything_is_told_all_that_is_known(
     assert after <= 20  # and 20 unless two workers told it at the same moment what both knew
 
 
-@pytest.fixture
-async def one_waits(start_workers, own_redis_server, monkeypatch):
-    """Two workers whose store is back: one decides by it already, the other will not hear of that for long."""
-    monkeypatch.setattr(outage, "ASK_AGAIN_S", 30.0)
-    workers = await start_workers(2)
-    own_redis_server.freeze()
-    await all_lost(workers)
-    own_redis_server.thaw()
-    back = [asyncio.create_task(worker.events.wait_for("store.recovered")) for worker in workers]
-    await asyncio.wait(back, return_when=asyncio.FIRST_COMPLETED)
-    first, waiting = sorted(workers, key=lambda worker: not worker.outage.up)
-    assert not waiting.outage.up
-    yield first, waiting
-    for task in back:
-        task.cancel()
-
-
 @pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET], ids=lambda limit: limit.name)
 async def test_who_has_told_its_debts_spends_nothing_that_the_store_does_not_know(one_waits, limit: Limit) -> None:
     first, waiting = one_waits

@@ -101,3 +101,20 @@ async def test_what_was_said_long_ago_is_not_said_again(start_workers, monkeypat
     for number in range(10):
         worker.leases.give_back(await held(worker, f"{number}"))
     assert len(worker.leases._said) == 1
+
+
+async def test_calls_that_come_while_others_are_waited_for_leave_no_slots_taken(one_waits, own_redis_server) -> None:
+    """They are let in by the store and by the share; both get back what they gave, whatever happens meanwhile."""
+    _, waiting = one_waits
+    for number in range(10):
+        call = await held(waiting, f"{number}")
+        assert call is not None
+        assert call.record.store == "redis"
+        waiting.leases.give_back(call)
+    last = [await held(waiting, "a"), await held(waiting, "b")]
+    own_redis_server.freeze()
+    await all_lost([waiting])
+    assert await held(waiting, "no") is None
+    for call in last:
+        waiting.leases.give_back(call)
+    assert await held(waiting, "yes") is not None
