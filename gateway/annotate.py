@@ -27,14 +27,16 @@ class Passed:
              only the status line
     counts   whether it says what it has left, in these or in others
     dated    whether it says when it was made
+    names    what the upstream calls the call, in its own `X-Request-Id`; "" = nothing
     """
 
-    __slots__ = ("chunked", "closes", "counts", "dated", "drop", "limits", "start")
+    __slots__ = ("chunked", "closes", "counts", "dated", "drop", "limits", "names", "start")
 
     def __init__(self, answer: ResponseHead, http10: bool) -> None:
         self.chunked = answer.length < 0 and not http10
         self.closes = answer.length < 0 and http10
         self.dated = "Date" in answer.headers
+        self.names = answer.headers.get("X-Request-Id", "")
         drop: frozenset[bytes] = HOP_BY_HOP | {b"x-request-id"}
         if "Connection" in answer.headers:
             drop |= connection_named(",".join(answer.headers.getall("Connection")), ())
@@ -66,6 +68,8 @@ def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
     lines = _merged_limits(call, answer, passed.drop) if passed.limits else limit_lines(call)
     if not passed.dated:  # RFC 9110 §6.6.1: whoever passes it on says when it came
         lines = date_line(call.gateway) + lines
+    if passed.names:
+        lines = _upstream_id(call.record, passed.names) + lines
     return passed.start + lines + ours(call, answer.status) + b"\r\n", passed.chunked
 
 
@@ -82,7 +86,16 @@ def switching_head(call: Call, answer: ResponseHead) -> bytes:
     _note_theirs(call, answer)
     start = response_head(101, answer.reason, (), (), b"")[: -len(b"\r\n")]
     lines = f"X-Request-Id: {call.record.request_id}\r\n{_as_settings_ask(call, 101)}\r\n"
-    return start + _merged_limits(call, answer, _NOT_IN_SWITCH) + lines.encode("ascii")
+    theirs = _upstream_id(call.record, answer.headers.get("X-Request-Id", ""))
+    return start + _merged_limits(call, answer, _NOT_IN_SWITCH) + theirs + lines.encode("ascii")
+
+
+def _upstream_id(record: CallRecord, name: str) -> bytes:
+    """What the upstream calls this call, where it has not taken our name for it: its support asks for that."""
+    if not name or name == record.request_id:
+        return b""
+    record.upstream_request_id = name
+    return b"X-Upstream-Request-Id: %b\r\n" % name.encode("utf-8", "surrogateescape")
 
 
 def ours(call: Call, received_status: int = 0) -> bytes:

@@ -64,6 +64,7 @@ class CallRecord:
     # forward
     attempts: list[dict[str, Any]] | None = None  # only when more than one
     upstream_status: int = 0
+    upstream_request_id: str = ""  # its own; "" = none, or it is ours
     upstream_retry_after_s: int = 0
     upstream_limit_remaining: int | None = None
     upstream_limit_reset_s: int = 0

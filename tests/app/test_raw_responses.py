@@ -65,6 +65,27 @@ async def test_fields_pass_as_they_came(gateway: Running, upstream: Upstream, li
     assert b"\r\n" + expected in head
 
 
+@pytest.mark.parametrize("limits", [b"", b"X-RateLimit-Remaining: 3\r\n"])
+async def test_what_the_upstream_calls_a_call_is_kept_beside_our_name_for_it(
+    gateway: Running, upstream: Upstream, limits: bytes
+) -> None:
+    """SDKs and people quote it to its support; one that answers with the id that it was sent adds nothing."""
+
+    async def answer(request: Received, _socket: Socket) -> bytes:
+        name = b"req_up caf\xe9" if request.target == "/own" else request.fields("X-Request-Id")[0].encode()
+        return R + b"%bX-Request-Id: %b\r\nContent-Length: 0\r\n\r\n" % (limits, name)
+
+    upstream.script = answer
+    own, _ = split(await gateway.raw(b"GET /own HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+    echoed, _ = split(await gateway.raw(GET_CLOSE))
+    records = await gateway.records.wait(2)
+    assert re.findall(rb"\r\nX-Upstream-Request-Id: (.*)\r\n", own) == [b"req_up caf\xe9"]
+    assert b"Upstream" not in echoed
+    for head, record in zip((own, echoed), records, strict=True):
+        assert re.findall(rb"\r\nX-Request-Id: (.*)\r\n", head) == [record.request_id.encode()]
+    assert [record.upstream_request_id for record in records] == ["req_up caf\udce9", ""]
+
+
 async def test_nothing_is_invented(gateway: Running, upstream: Upstream) -> None:
     """Only the promised fields are added: no Server or Content-Type that the upstream did not send."""
     upstream.script = always(b"HTTP/1.1 203 Some Reason\r\nContent-Length: 0\r\n\r\n")

@@ -86,6 +86,7 @@ async def test_the_head_of_a_switch_has_what_every_answer_has(start: Start, upst
         "X-RateLimit-Remaining: 3",
         "X-RateLimit-Reset: 9",
         f"X-Request-Id: {record.request_id}",
+        "X-Upstream-Request-Id: theirs",
     ]
     assert (record.upstream_limit_remaining, record.upstream_limit_reset_s) == (1, 4)
 

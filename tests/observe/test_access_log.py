@@ -28,6 +28,7 @@ RARE: dict[str, Any] = {
     "breaker": "connection",
     "breaker_state": "half_open",
     "attempts": [{"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 1.5, "wait_ms": 1000}],
+    "upstream_request_id": "req_1",
     "upstream_retry_after_s": 30,
     "upstream_limit_remaining": 0,
     "upstream_limit_reset_s": 30,

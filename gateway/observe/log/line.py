@@ -17,6 +17,7 @@ from gateway.record import CallRecord
 PATH_CHARS = 4_096
 USER_AGENT_CHARS = 512
 REFERER_CHARS = 1_024
+UPSTREAM_ID_CHARS = 256
 
 REFUSED = {Mode.ENFORCE: "limited", Mode.SHADOW: "shadow_limited", Mode.OFF: "limited"}
 """What a limit without room did, by its mode."""
@@ -199,6 +200,8 @@ def _add_outcome(line: Line, record: CallRecord) -> None:
         line["attempts"] = record.attempts
     if record.upstream_status:
         line["upstream_status"] = record.upstream_status
+    if record.upstream_request_id:
+        line["upstream_request_id"] = record.upstream_request_id[:UPSTREAM_ID_CHARS]
     if record.upstream_retry_after_s:
         line["upstream_retry_after_s"] = record.upstream_retry_after_s
     if record.upstream_limit_remaining is not None:

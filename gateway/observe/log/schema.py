@@ -144,6 +144,12 @@ ACCESS_FIELDS: Mapping[str, Field] = {
     "upstream_status": Field(
         "integer", "gateway.upstream_status", "gateway.upstream_status", "The upstream's own status."
     ),
+    "upstream_request_id": Field(
+        "string",
+        "gateway.upstream_request_id",
+        "gateway.upstream_request_id",
+        "What the upstream calls the call: its own `X-Request-Id`, where that is not `request_id`.",
+    ),
     "upstream_retry_after_s": Field(
         "integer", "gateway.upstream_retry_after_s", "gateway.upstream_retry_after_s", "The upstream's `Retry-After`."
     ),
