@@ -24,10 +24,10 @@ class UsedUp:
     until_s  on the clock of whoever made it
     refusal  what the caller is told
     lines    the fields that say what is left, when somebody has written them
-    said     the same for whoever logs it
+    said     the same for whoever logs it; `logged` what the lines of such calls have in common, as it is written
     """
 
-    __slots__ = ("decision", "lines", "refusal", "said", "until_s")
+    __slots__ = ("decision", "lines", "logged", "refusal", "said", "until_s")
 
     def __init__(self, until_s: float, decision: Decision, refusal: Refusal) -> None:
         self.until_s = until_s
@@ -35,6 +35,7 @@ class UsedUp:
         self.refusal = refusal
         self.lines = b""
         self.said: Any = None
+        self.logged: Any = None
 
 
 class Kind:

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.core.ask import Ask
+from gateway.core.ask import Ask, UsedUp
+from gateway.core.limits import Decision, Verdict
+from gateway.core.problems import RATE_LIMIT, Refusal
 from gateway.observe.log import colours
 from gateway.observe.log.access import AccessLog
 from gateway.observe.log.encode import LINE_BYTES
@@ -208,6 +210,90 @@ def test_fields_about_callers_can_be_hidden(call: CallRecord, emit: Emit, parts:
     (line,) = emit(call, redact=("query", "client_ip", "Tenant"))
     assert not {"client_ip", "tenant", "query"} & line.keys()
     assert line["connection"] == "conn_42"
+
+
+REFUSED = Decision(False, tuple(Verdict(False, 0, 9_000_000, 9_000_000, 9_000_000) for _ in range(3)), 1_700_000)
+
+
+def refused_again(known: UsedUp, number: int = 0) -> CallRecord:
+    """A call that a limit refuses as it did the one before, without asking the store."""
+    record = finished_call()
+    record.ask.used_up = known
+    record.decision, record.verdict, record.limit_fired = REFUSED, "limited", "tenant-10m"
+    record.store_s = record.upstream_s = record.upstream_status = 0
+    record.upstream_addr, record.breaker = "", "connection"
+    record.status, record.response_source, record.code = 429, "limit", known.refusal.kind.code
+    record.retry_after_s = known.refusal.retry_after_s
+    record.request_id, record.target, record.method = f"r{number}", f"/erp/items/{number}?a={number}", "POST"
+    record.bytes_in, record.bytes_out = number, 300 + number
+    record.trace_id = "" if number == 1 else record.trace_id
+    return record
+
+
+@pytest.fixture
+def known() -> UsedUp:
+    return UsedUp(1.0, REFUSED, Refusal(RATE_LIMIT, "Used up.", "limit", retry_after_s=9, violated=("tenant-10m",)))
+
+
+def without_time(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name.lower() not in ("timestamp", "@timestamp")}
+
+
+@pytest.mark.parametrize("format_", ["native", "ecs", "otel"])
+@pytest.mark.parametrize("redact", [("query",), (), ("tenant", "connection", "client_ip")])
+def test_a_refusal_that_is_repeated_is_logged_as_any_other(
+    known: UsedUp, emit: Emit, format_: str, redact: tuple[str, ...]
+) -> None:
+    notes: dict[Any, Any] = {}
+    again, whole = [[refused_again(known, number) for number in range(3)] for _ in range(2)]
+    for record in again:
+        record.notes = notes
+    lines = emit(*again, *whole, format=format_, redact=redact)
+    assert known.logged is not None, "not written as a whole each time"
+    told, expected = [[without_time(line) for line in some] for some in (lines[:3], lines[3:])]
+    assert told == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("store_s", 0.5),
+        ("queue_s", 0.25),
+        ("upstream_s", 0.125),
+        ("error_class", "client_closed"),
+        ("aborted_by", "client"),
+        ("code", "INTERNAL"),
+        ("decision", Decision(*REFUSED)),
+    ],
+)
+def test_a_refusal_with_more_to_it_is_logged_with_that(known: UsedUp, emit: Emit, name: str, value: object) -> None:
+    usual, more, whole = refused_again(known), refused_again(known), refused_again(known)
+    usual.notes = more.notes = {}
+    setattr(more, name, value)
+    setattr(whole, name, value)
+    _, told, expected = map(without_time, emit(usual, more, whole))
+    assert told == expected
+
+
+@pytest.mark.parametrize("format_", ["native", "ecs", "otel"])
+@pytest.mark.parametrize("tenant", ["\ud800", "\u202e", "x" * LINE_BYTES])
+def test_a_repeated_refusal_of_a_caller_whose_name_takes_care(
+    known: UsedUp, emit: Emit, format_: str, tenant: str
+) -> None:
+    records = [refused_again(known) for _ in range(3)]
+    records[0].notes = records[1].notes = {}
+    for record in records:
+        record.tenant = tenant
+    *told, expected = map(without_time, emit(*records, format=format_))
+    assert told == [expected] * 2
+
+
+def test_refusals_of_one_caller_in_two_ways_are_not_mixed_up(known: UsedUp, emit: Emit) -> None:
+    records = [refused_again(known, number) for number in range(4)]
+    for number, record in enumerate(records):
+        record.user_agent, record.notes = f"agent {number % 2}", {}
+    lines = emit(*records)
+    assert [line["http_user_agent"] for line in lines] == ["agent 0", "agent 1"] * 2
 
 
 def test_a_password_in_an_absolute_target_is_not_logged(call: CallRecord, emit: Emit) -> None:

@@ -1,12 +1,14 @@
 """The access log: a sink that writes one line per call."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from gateway.core.ask import UsedUp
 from gateway.observe.log.clock import Clock
 from gateway.observe.log.colours import fit_for
 from gateway.observe.log.encode import HEADS
 from gateway.observe.log.events import ACCESS
-from gateway.observe.log.line import Line, call_line, common_line, own_line
+from gateway.observe.log.line import Line, call_line, common_line, own_line, repeated_line, repeating_line, repeats
 from gateway.observe.log.pretty import access_line
 from gateway.observe.log.schema import SCHEMA
 from gateway.observe.log.writer import is_terminal, writer_for
@@ -58,17 +60,35 @@ class AccessLog:
         if (WARNING if own_failure else INFO) < self._lowest:
             return
         level, key = self._failed if own_failure else self._fine
-        data: bytes | None = None
-        if self._in_parts and record.notes is not None:
-            start = record.notes.get(key)
-            if start is None:
-                start = record.notes[key] = self._head.start(level, self._shown(common_line, record))
-            if start:
-                own = own_line(record, with_query=self._with_query)
-                for name in self._hidden_of_callers:
-                    own.pop(name, None)
-                data = self._head.encode(self._now(), start, own)
+        data = self._from_parts(record, level, key) if record.notes is not None and self._in_parts else None
         self._write(data or self._encode(self._now(), level, self._shown(call_line, record)))
+
+    def _from_parts(self, record: CallRecord, level: str, key: str) -> bytes | None:
+        """The line, with what other calls' lines say as well encoded once for all of them; None when it takes more
+        care."""
+        notes: dict[Any, Any] = record.notes  # type: ignore[assignment]  # asked before
+        start, refused = notes.get(key), record.ask.used_up
+        if start is None:
+            start = notes[key] = self._head.start(level, self._shown(common_line, record))
+        if refused is not None and repeats(record, refused):
+            more = self._repeated(record, refused)
+            own = repeating_line(record, with_query=self._with_query)
+            return self._head.encode(self._now(), start + more, own) if start and more else None
+        own = own_line(record, with_query=self._with_query)
+        for name in self._hidden_of_callers:
+            own.pop(name, None)
+        return self._head.encode(self._now(), start, own) if start else None
+
+    def _repeated(self, record: CallRecord, refused: UsedUp) -> bytes:
+        """What such calls have in common: thousands a second may be refused for the same reasons. b"" when it takes
+        more care."""
+        known: bytes | None = refused.logged
+        if known is None:
+            line = repeated_line(record)
+            for name in self._hidden_of_callers:
+                line.pop(name, None)
+            known = refused.logged = self._head.more(line)
+        return known
 
     def document(self, record: CallRecord) -> Line:
         """What a line says in native names, whatever the format of the log is: secrets and all that is redacted are

@@ -39,6 +39,10 @@ class NativeHead:
         """What lines of this level with `common` in them begin with, after their time; b"" when it takes more care."""
         return _simple(encode({"level": level, **self._constant, **common})[1:-2])
 
+    def more(self, common: Line) -> bytes:
+        """What goes behind a start if lines have these fields in common too; b"" when it takes more care."""
+        return _more(common)
+
     def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
         """The line that begins so and goes on with `own`, as `encode` would; None when it takes more care."""
         try:
@@ -62,6 +66,9 @@ class EcsHead:
     def start(self, level: str, common: Line) -> bytes:
         return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1:-2])
 
+    def more(self, common: Line) -> bytes:
+        return _more(self._rename(common))
+
     def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
         try:
             encoded = orjson.dumps(self._rename(own), option=_NEWLINE)[1:]
@@ -83,6 +90,9 @@ class OtelHead:
 
     def start(self, level: str, common: Line) -> bytes:
         return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1:-3])
+
+    def more(self, common: Line) -> bytes:
+        return _more(self._rename.flat(common))
 
     def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
         try:
@@ -108,6 +118,13 @@ HEADS: Mapping[str, type[NativeHead] | type[EcsHead] | type[OtelHead]] = {
     "otel": OtelHead,
 }
 """By `logging.format`."""
+
+
+def _more(fields: Line) -> bytes:
+    try:
+        return _simple(b"," + orjson.dumps(fields)[1:-1])
+    except TypeError:
+        return b""
 
 
 def _simple(start: bytes) -> bytes:

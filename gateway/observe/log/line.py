@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.ask import Ask
+from gateway.core.ask import Ask, UsedUp
 from gateway.core.headers import tightest
 from gateway.core.limits import Decision, Limit, Mode, Verdict
 from gateway.observe.log.text import redact_query, without_userinfo
@@ -102,6 +102,56 @@ def own_line(record: CallRecord, *, with_query: bool) -> Line:
         if record.breaker_state:
             line["breaker_state"] = record.breaker_state
     _add_outcome(line, record)
+    return line
+
+
+def repeats(record: CallRecord, refused: UsedUp) -> bool:
+    """Whether a limit refused this call as it had refused the one before: without the store, for the same reasons.
+
+    Then the two have in common what `repeated_line` says, and `repeating_line` says the rest of this one.
+    """
+    return (
+        refused.decision is record.decision
+        and record.code is refused.refusal.kind.code
+        and not (record.store_s or record.queue_s or record.upstream_s or record.error_class or record.aborted_by)
+    )
+
+
+def repeated_line(record: CallRecord) -> Line:
+    """What the caller's calls have in common that are refused for the same reasons."""
+    line: Line = {
+        "status": record.status,
+        "response_source": record.response_source,
+        "decision": record.verdict,
+        "store": record.store,
+    }
+    _add_caller(line, record)
+    if record.decision is not None:
+        _add_limits(line, record, record.decision)
+    if record.breaker:
+        line["breaker"] = record.breaker
+    _add_outcome(line, record)
+    return line
+
+
+def repeating_line(record: CallRecord, *, with_query: bool) -> Line:
+    """What each of these calls has of its own: it got no farther than to its limits."""
+    path, question, query = record.target.partition("?")
+    took_ms = int((record.ended - record.started) * 1e6) / 1e3
+    line: Line = {
+        "request_id": record.request_id,
+        "method": record.method,
+        "path": path[:PATH_CHARS] if path[:1] == "/" else _origin_form(path),
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "duration_ms": took_ms,
+        "gateway_ms": took_ms,
+    }
+    if question and with_query:
+        line["query"] = redact_query(query)[:PATH_CHARS]
+    if record.trace_id:
+        line["trace_id"] = record.trace_id
+        line["span_id"] = record.span_id
     return line
 
 
