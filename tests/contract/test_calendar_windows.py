@@ -12,6 +12,7 @@ from gateway.core.ask import Ask
 from gateway.core.calendars import Unit, borders_us, window_at
 from gateway.core.limits import Charge, Decision, Limit
 from gateway.core.settlement import Correction
+from gateway.store.cluster.store import ClusterStore
 from gateway.store.redis import RedisStore
 from gateway.store.scripts.limits import decode_admit, encode_admit, encode_settle
 from gateway.store.scripts.sources import ADMIT, SETTLE
@@ -159,7 +160,30 @@ async def test_the_borders_move_on_with_the_time_while_the_ask_is_kept(
         await store.close()
 
 
-def sent_borders(store: RedisStore, ask: Ask) -> tuple[int, ...]:
+@pytest.mark.parametrize("kind", ["one server", "a cluster"])
+async def test_the_first_call_of_a_gateway_whose_clock_is_years_off_knows_the_month(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a host that has no clock of its own: its months began on other days, and with them everybody's counts."""
+    ask, store = Ask(asked(by_calendar(Unit.MONTH))), a_store(kind, request)
+    real = time.time_ns
+    for room in ("admissions", "limits"):
+        monkeypatch.setattr(f"gateway.store.scripts.{room}.time_ns", lambda: real() - 20 * 365 * DAY_US * 1000)
+    await store.start()
+    try:
+        sent = sent_borders(store, ask)
+        assert sent == borders_us(ask.charges[0].limit.calendar, (await store.peek(ask)).now_us)
+    finally:
+        await store.close()
+
+
+def a_store(kind: str, request: pytest.FixtureRequest) -> RedisStore | ClusterStore:
+    if kind == "one server":
+        return RedisStore(request.getfixturevalue("redis_url"), key_prefix="calendar:")
+    return ClusterStore(request.getfixturevalue("redis_cluster").url, key_prefix="calendar:")
+
+
+def sent_borders(store: RedisStore | ClusterStore, ask: Ask) -> tuple[int, ...]:
     """What the next admission would say."""
     command = store._admissions.write(ask, "", commit=True)[0]
     packed = command[:-2].rpartition(b"\r\n$70\r\n")[2][28:]

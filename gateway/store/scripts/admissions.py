@@ -37,7 +37,7 @@ class Admissions:
             ask, lease, prefix=self._prefix, commit=commit, now_us=now_us, ahead_us=0 if now_us else self.ahead_us
         )
         command = pack(("EVALSHA", ADMIT.sha1_hex, *arguments))
-        decode: Callable[[Any, Any], Decision] = self._decode_by_calendar if ask.kind.by_calendar else decode_admit
+        decode: Callable[[Any, Any], Decision] = self._decode_and_learn if ask.kind.by_calendar else decode_admit
         return command, decode, ask, ADMIT.source
 
     def form(self, ask: Ask) -> AdmitForm:
@@ -60,13 +60,15 @@ class Admissions:
         return known
 
     def probe(self, name: str) -> Admission:
-        """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica.
+        """A real admission, so that it fails whenever a caller's would: rights, memory, a read-only replica. Its answer
+        comes before the first caller's question, and says what time it is there.
 
         name  what follows the limit's name in the key. A new one each time, because a refusal writes nothing
         """
-        return self.write(Ask([Charge(_PROBE, f"{_PROBE.name}:{name}", 1)]), "", commit=True)
+        command, _, ask, source = self.write(Ask([Charge(_PROBE, f"{_PROBE.name}:{name}", 1)]), "", commit=True)
+        return command, self._decode_and_learn, ask, source
 
-    def _decode_by_calendar(self, reply: bytes, ask: Ask) -> Decision:
+    def _decode_and_learn(self, reply: bytes, ask: Ask) -> Decision:
         """Learns from the answer what the server's clock says: the next borders are those around it."""
         decision = decode_admit(reply, ask)
         self.ahead_us = decision.now_us - time_ns() // 1000
