@@ -12,11 +12,12 @@ from gateway.core.classes import Counts, ErrorClass
 from gateway.core.http.signals import read
 from gateway.core.http.trace import new_span
 from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
-from gateway.guarding import attempt_ended
+from gateway.guarding import attempt_ended, judged_by
 from gateway.readmit import readmit
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.held import HeldAnswer, hold
+from gateway.wire.response_head import ResponseHead
 
 if TYPE_CHECKING:
     from gateway.call import Call
@@ -34,15 +35,15 @@ class Tried(NamedTuple):
     failure: UpstreamFailed | None = None
 
     @property
-    def status(self) -> int:
-        """The answer's status; 0 without an answer."""
-        return self.answered.head.status if self.answered is not None and self.answered.head is not None else 0
+    def head(self) -> ResponseHead | None:
+        """The answer's; None without an answer."""
+        return self.answered.head if self.answered is not None else None
 
-    def worth_another(self, retry: Retry) -> bool:
+    def worth_another(self, call: "Call", retry: Retry) -> bool:
         """Whether the policy lists this outcome."""
         if self.failure is not None:
             return self.failure.reused or self.failure.error in retry.errors
-        return self.status in retry.statuses
+        return judged_by(call, self.head) in retry.statuses
 
     def result(self) -> Answered:
         """What is passed on. Raises UpstreamFailed if there is no answer."""
@@ -111,9 +112,9 @@ class Attempts:
         last = self._first
         note(self._call, last, self._call.gateway.clock() - self._began)
         while True:
-            if last.status == UNAUTHORIZED and self._renewal is not None:
+            if judged_by(self._call, last.head) == UNAUTHORIZED and self._renewal is not None:
                 last = await self._with_another_token(last, self._renewal)
-            if not last.worth_another(self._retry):
+            if not last.worth_another(self._call, self._retry):
                 return self._result(last)
             wait_us = self._next(last)
             if isinstance(wait_us, Stop):
@@ -160,10 +161,8 @@ class Attempts:
             return Stop.BODY
         if last.failure is not None and last.failure.reused:  # nobody has seen the request: at once, and for nothing
             return 0 if self._made < retry.attempts else Stop.ATTEMPTS
-        asked_us = 0
-        if last.answered is not None and last.answered.head is not None:
-            now_us = int(call.gateway.wall_clock() * 1e6)
-            asked_us = read(last.status, last.answered.head.fields, now_us, retry.honor).wait_us
+        said, now_us = last.head.fields if last.head is not None else (), int(call.gateway.wall_clock() * 1e6)
+        asked_us = read(judged_by(call, last.head), said, now_us, retry.honor).wait_us
         wait_us = plan(retry, self._made, asked_us, self._elapsed_us(), call.gateway.random_bits(CHANCE_BITS))
         return Stop.DEADLINE if not isinstance(wait_us, Stop) and self._too_late(wait_us) else wait_us
 
@@ -209,8 +208,7 @@ class Attempts:
 
     async def _wait(self, wait_us: int) -> None:
         """Time that is not the upstream's."""
-        call = self._call
-        began = call.gateway.clock()
+        call, began = self._call, self._call.gateway.clock()
         try:
             await call.gateway.sleep(wait_us / 1e6)
         finally:
@@ -275,7 +273,8 @@ class Attempts:
 def class_of(call: "Call", ended: Tried) -> ErrorClass | None:
     """The error class of an attempt; None for a success."""
     classes = call.policies.classes
-    return classes.errors[ended.failure.error] if ended.failure is not None else classes.statuses.get(ended.status)
+    error = ended.failure
+    return classes.errors[error.error] if error is not None else classes.statuses.get(judged_by(call, ended.head))
 
 
 def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, span_id: str = "") -> None:
@@ -283,8 +282,8 @@ def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, s
     attempts = call.record.attempts = call.record.attempts or []
     error_class = class_of(call, ended)
     entry: dict[str, Any] = {"n": len(attempts) + 1}
-    if ended.status:
-        entry["status"] = ended.status
+    if ended.head is not None:
+        entry["status"] = ended.head.status
     if error_class is not None:
         entry["error_class"] = error_class.name
     entry["upstream_ms"] = round(upstream_s * 1e3, 3)

@@ -40,7 +40,7 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
         first = Tried(exchange)
     except UpstreamFailed as failure:
         first = Tried(None, failure)
-        if not first.worth_another(route.retry or STALE_SOCKET):
+        if not first.worth_another(call, route.retry or STALE_SOCKET):
             raise
     finally:
         call.record.upstream_s = call.gateway.clock() - call.forwarded_at

@@ -7,7 +7,7 @@ from gateway.call import Call
 from gateway.core.classes import Counts
 from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
 from gateway.core.headers import whole_seconds
-from gateway.core.learning import Heed, heeded
+from gateway.core.learning import Heed, heeded, stands_for
 from gateway.core.limits import Decision
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
 from gateway.core.upstream import Learning
@@ -22,12 +22,20 @@ SPREAD_BITS = 16
 def learn(call: Call, learning: Learning, answer: ResponseHead) -> None:
     """Let everybody heed what the upstream's answer asks of those who use the caller's connection."""
     gateway = call.gateway
-    error_class = call.policies.classes.statuses.get(answer.status)
-    heed = heeded(learning, answer.status, error_class, answer.fields, int(gateway.wall_clock() * 1e6))
+    status, now_us = judged_by(call, answer), int(gateway.wall_clock() * 1e6)
+    heed = heeded(learning, status, call.policies.classes.statuses.get(status), answer.fields, now_us)
     if heed.for_us:
         for position, guard in enumerate(call.ask.guards):
             if isinstance(guard.rule, Pausing) and not _known(call, position, heed):
                 gateway.pauses.begin(guard, heed, _store_of(call))
+
+
+def judged_by(call: Call, answer: ResponseHead | None) -> int:
+    """The answer's status, or 429 where its upstream says that in other words; 0 without an answer."""
+    learning = call.route.upstream.learning
+    if learning is None or answer is None or answer.status not in learning.also_on:
+        return answer.status if answer is not None else 0
+    return stands_for(learning, answer.status, answer.fields, int(call.gateway.wall_clock() * 1e6))
 
 
 def _known(call: Call, position: int, heed: Heed) -> bool:
@@ -62,7 +70,7 @@ def head_arrived(call: Call, answer: ResponseHead, waited_s: float) -> None:
     """
     if call.passage is not None and call.passage.standing.probe:
         took_s = call.gateway.clock() - call.forwarded_at - waited_s
-        attempt_ended(call, call.policies.classes.counted("", answer.status), took_s)
+        attempt_ended(call, call.policies.classes.counted("", judged_by(call, answer)), took_s)
 
 
 async def take_turn(call: Call) -> None:

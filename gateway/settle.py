@@ -4,7 +4,7 @@ from gateway.call import Call
 from gateway.core.classes import ErrorClass
 from gateway.core.headers import whole_seconds
 from gateway.core.http.signals import Honor, read
-from gateway.guarding import attempt_ended
+from gateway.guarding import attempt_ended, judged_by
 from gateway.metering import settle_costs
 from gateway.modules.cache.copying import Answered
 from gateway.upload import Upload
@@ -38,7 +38,7 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
     classes = call.policies.classes
     error_class = classes.statuses.get(record.upstream_status)
     if error_class is not None and exchange is not None and exchange.head is not None:
-        _classify(call, exchange.head, error_class)
+        _classify(call, exchange.head, classes.statuses.get(judged_by(call, exchange.head), error_class))
     if call.passage is not None:
         if record.attempts:  # slow is an answer that let wait for itself, not a caller who sends or reads slowly
             until_head_s = record.attempts[-1]["upstream_ms"] / 1e3 - (upload.waited_s if upload is not None else 0.0)

@@ -16,6 +16,7 @@ from gateway.core.cache.rules import ERRORS, Stored, Use, instead_of_error, keep
 from gateway.core.cache.validation import still_right, unconditional, validating
 from gateway.core.http.framing import Fields
 from gateway.core.problems import STORE_DOWN, UPSTREAM_PROBLEMS, Refusal
+from gateway.guarding import judged_by
 from gateway.modules.cache.copying import Answered, Passed
 from gateway.modules.cache.flights import Flight, Outcome
 from gateway.upload import NOTHING_TO_SEND
@@ -72,15 +73,15 @@ class Filling:
 
     async def _failed(self, got: Answered, flight: Flight, stored: Stored) -> bool:
         """Whether an old answer has taken the place of an error. The caller may take its time over it."""
-        status, call = _head(got).status, self._call
+        head, call = _head(got), self._call
         if not self._may_do(stored):
             return False
         got.release()
         flight.end(Outcome.FAILED)
-        call.record.upstream_status = status
-        error_class = call.policies.classes.statuses.get(status)
+        call.record.upstream_status = head.status
+        error_class = call.policies.classes.statuses.get(judged_by(call, head))
         call.record.error_class = error_class.name if error_class is not None else ""
-        await self._instead_of_error(stored, b"; fwd=%b; fwd-status=%d" % (self._lookup.why, status))
+        await self._instead_of_error(stored, b"; fwd=%b; fwd-status=%d" % (self._lookup.why, head.status))
         return True
 
     def _may_do(self, stored: Stored) -> bool:

@@ -12,6 +12,7 @@ from gateway.connection_tests.naming import Naming, naming
 from gateway.core.access.credentials import Credential, chosen, with_parameter
 from gateway.core.access.tokens import REFUSED, UNAVAILABLE
 from gateway.core.classes import Classes
+from gateway.core.learning import stands_for
 from gateway.core.policy import PolicySet
 from gateway.core.upstream import Probe, Upstream
 from gateway.modules.credentials.renewal import NoToken
@@ -112,9 +113,10 @@ async def _ask(
         record.error_class = _class_of_error(gateway.policies.classes, failure.error)
         record.error_detail = str(failure)
         return [*steps, timed.step("http", False, _no_answer(failure, target), error=failure.error)]
-    _answered(gateway, record, answer.status)
+    status = stands_for(upstream.learning, answer.status, answer.fields, int(gateway.wall_clock() * 1e6))
+    _answered(gateway, record, answer.status, status)
     record.upstream_s = took_s
-    return [*steps, _http(timed, probe, answer.status, named.told), *_verdict(timed, credential, probe, answer.status)]
+    return [*steps, _http(timed, probe, answer.status, named.told), *_verdict(timed, credential, probe, status)]
 
 
 def _no_answer(failure: UpstreamFailed, upstream: Upstream) -> str:
@@ -189,10 +191,10 @@ def _record(gateway: Gateway, subject: Subject, probe: Probe) -> CallRecord:
     return record
 
 
-def _answered(gateway: Gateway, record: CallRecord, status: int) -> None:
+def _answered(gateway: Gateway, record: CallRecord, status: int, judged_by: int) -> None:
     record.status = record.upstream_status = status
     record.response_source = "upstream"
-    error_class = gateway.policies.classes.statuses.get(status)
+    error_class = gateway.policies.classes.statuses.get(judged_by)
     if error_class is not None:
         record.error_class = error_class.name
 

@@ -1,4 +1,7 @@
-"""From an upstream's answer to what everybody is to heed: leave a connection alone, or send so many calls more."""
+"""From an upstream's answer to what everybody is to heed: leave a connection alone, or send so many calls more.
+
+Some say "too many calls" with another status than 429 and a time to wait: GitHub and others 403, many 503.
+"""
 
 from typing import NamedTuple
 
@@ -18,17 +21,28 @@ class Heed(NamedTuple):
 NOTHING = Heed()
 
 
+def stands_for(learning: Learning | None, status: int, fields: Fields, now_us: int) -> int:
+    """The status that an answer is judged by: 429 if it asks to wait with another one and the policy expects that."""
+    if learning is None or status not in learning.also_on:
+        return status
+    asked = read(status, fields, now_us, learning.honor)
+    return TOO_MANY if asked.wait_us or asked.remaining == 0 else status
+
+
 def heeded(learning: Learning, status: int, error_class: ErrorClass | None, fields: Fields, now_us: int) -> Heed:
     """What to tell everybody. It never lasts longer than the policy allows.
 
-    A 429 pauses, and so do answers of a class that says so, for as long as they ask. Any other answer does when it says
-    that nothing is left, until more is there; and how much is left is heeded if the policy makes a limit of it.
+    A 429 pauses, and so do answers of a class that says so, for as long as they ask; a 429 that does not say how long,
+    as long as the policy says. Any other answer does when it says that nothing is left, until more is there; and how
+    much is left is heeded if the policy makes a limit of it.
 
+    status  as `stands_for` has it
     now_us  epoch microseconds
     """
     asked = read(status, fields, now_us, learning.honor)
     if status == TOO_MANY or (error_class is not None and bool(error_class.pause)) or asked.remaining == 0:
-        return Heed(min(asked.wait_us, learning.max_us))
+        otherwise_us = learning.otherwise_us if status == TOO_MANY else 0
+        return Heed(min(asked.wait_us or otherwise_us, learning.max_us))
     if learning.as_limit and asked.remaining and asked.reset_us:
         return Heed(min(asked.reset_us, learning.max_us), asked.remaining)
     return NOTHING

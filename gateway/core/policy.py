@@ -14,6 +14,7 @@ from gateway.core.cache.rules import Cache
 from gateway.core.classes import DEFAULT, Classes
 from gateway.core.guards import Breaker
 from gateway.core.http.fields import lookalikes
+from gateway.core.http.signals import TOO_MANY
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.core.measure import Measure
@@ -83,7 +84,8 @@ class Route:
     cost, measures  of calls that are no operation, as there
     cache         what is kept of the upstream's answers; None = nothing
     line_keys     whether the request line says who is calling; made from keys
-    watched       statuses that another attempt may follow: those of `retry`, and 401 where tokens are renewed
+    watched       statuses that another attempt may follow: those of `retry`, what may stand for a 429 of them, and 401
+                  where tokens are renewed
     keep_bytes    request bodies up to this size are kept for further attempts; made from both, too
     sandbox       which calls its fixtures answer instead of the upstream; None = none
     sandboxed     the route that those have: the same, but for what is about the upstream, and with `fixtures`
@@ -115,6 +117,8 @@ class Route:
     def __post_init__(self) -> None:
         renewed = any(one.oauth is not None for one in self.upstream.credentials)
         watched = self.retry.statuses if self.retry is not None else frozenset()
+        if TOO_MANY in watched and self.upstream.learning is not None:
+            watched |= self.upstream.learning.also_on
         object.__setattr__(self, "watched", watched | {UNAUTHORIZED} if renewed else watched)
         keeping = self.retry or (RENEWED if renewed else None)
         object.__setattr__(self, "keep_bytes", keeping.max_body_bytes if keeping is not None else 0)

@@ -24,12 +24,16 @@ class Learning:
     scope     name of the key part of which one value is left alone, not the others; "" = the upstream as a whole is
     max_us    nothing that is learned holds for longer
     as_limit  whether no more calls are sent than the upstream says are left
+    also_on   statuses that are taken for a 429 where the answer asks to wait
+    otherwise_us  the pause after a 429 that does not say how long; 0 = none
     """
 
     honor: tuple[Honor, ...]
     scope: str
     max_us: int = 900_000_000
     as_limit: bool = False
+    also_on: frozenset[int] = frozenset()
+    otherwise_us: int = 0
 
     @property
     def key(self) -> tuple[str, ...]:

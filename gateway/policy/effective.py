@@ -273,6 +273,10 @@ def _patience(upstream: Upstream) -> str:
     """What is learned from it, and how fast it is asked."""
     learning, pace = upstream.learning, upstream.pace
     text = f"; pauses by {learning.scope or 'everybody'}, at most {duration(learning.max_us)}" if learning else ""
+    if learning and learning.also_on:
+        text += f", also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
+    if learning and learning.otherwise_us:
+        text += f", {duration(learning.otherwise_us)} where a 429 says no time"
     return text + (f"; paced at {pace.rate} per {duration(pace.per_us)}" if pace else "")
 
 

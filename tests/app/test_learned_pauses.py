@@ -148,6 +148,44 @@ async def test_other_errors_pause_nothing(slow: Slow) -> None:
     assert slow.began == []
 
 
+FORBIDDEN = b"HTTP/1.1 403 No\r\n%sContent-Length: 0\r\n\r\n"
+
+
+class TestOtherWordsForTooMany:
+    @pytest.fixture
+    async def slow(self, start: Start, upstream: Upstream) -> Slow:
+        """A gateway that takes 403 for 429 where it asks to wait."""
+        more = "scope: connection, also_on: [403], otherwise: 20s"
+        running = await start((POLICIES % upstream.url).replace("scope: connection", more, 1))
+        await running.gateway.store.close()
+        return Slow(running, upstream)
+
+    @pytest.mark.parametrize("asks", [b"Retry-After: 7\r\n", b"X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 7\r\n"])
+    async def test_a_403_that_asks_to_wait_is_what_a_429_is(self, slow: Slow, asks: bytes) -> None:
+        slow.upstream.script = always(FORBIDDEN % asks)
+        status, _, record = await slow.call()
+        assert (status, record.error_class, slow.began) == (403, "rate_limited", [("up", 7)])
+        status, answer, record = await slow.call()
+        assert (status, retry_after(answer), record.response_source) == (429, 7, "pause")
+        slow.now_us += 7_000_000
+        slow.upstream.script = after_one(FORBIDDEN % asks)
+        status, _, record = await slow.call("tried")
+        assert (status, record.retry_wait_s) == (200, 7)
+        assert record.attempts is not None
+        assert [one.get("error_class") for one in record.attempts] == ["rate_limited", None]
+
+    async def test_any_other_403_is_about_permissions(self, slow: Slow) -> None:
+        slow.upstream.script = always(FORBIDDEN % b"X-RateLimit-Remaining: 4990\r\nX-RateLimit-Reset: 600\r\n")
+        status, _, record = await slow.call("tried")
+        assert (status, record.error_class, record.attempts) == (403, "auth_error", None)
+        assert (slow.began, len(slow.upstream.received)) == ([], 1)
+
+    async def test_a_429_that_says_no_time_pauses_as_long_as_the_policy_says(self, slow: Slow) -> None:
+        slow.upstream.script = always(b"HTTP/1.1 429 Later\r\nContent-Length: 0\r\n\r\n")
+        await slow.call()
+        assert (retry_after((await slow.call())[1]), slow.began) == (20, [("up", 20)])
+
+
 def after_one(first: bytes) -> Script:
     answers = [OK, first]
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.classes import ErrorClass
 from gateway.core.http.signals import Honor
-from gateway.core.learning import Heed, heeded
+from gateway.core.learning import Heed, heeded, stands_for
 from gateway.core.upstream import Learning
 
 S = 1_000_000
@@ -56,3 +56,35 @@ def test_what_is_left_is_a_limit_if_the_policy_says_so(
     assert heeded(replace(LEARNING, as_limit=True), status, None, tuple(fields), 0) == heed
     without = heeded(LEARNING, status, None, tuple(fields), 0)
     assert without == (Heed() if heed.left else heed)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "means"),
+    [
+        (403, [AWAIT, (b"X-RateLimit-Remaining", b"4990"), (b"X-RateLimit-Reset", b"600")], 429),
+        (403, [(b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"600")], 429),
+        (403, [(b"X-RateLimit-Remaining", b"0")], 429),
+        (403, [(b"X-RateLimit-Remaining", b"4990"), (b"X-RateLimit-Reset", b"600")], 403),
+        (403, [(b"X-RateLimit-Reset", b"600")], 403),
+        (403, [], 403),
+        (503, [AWAIT], 503),
+        (200, [(b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"600")], 200),
+    ],
+)
+def test_another_status_stands_for_a_429_where_it_asks_to_wait(
+    status: int, fields: list[tuple[bytes, bytes]], means: int
+) -> None:
+    learning = replace(LEARNING, also_on=frozenset({403}))
+    assert stands_for(learning, status, tuple(fields), 0) == means
+    assert {stands_for(other, status, tuple(fields), 0) for other in (LEARNING, None)} == {status}
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "wait_s"),
+    [(429, [], 20), (429, [AWAIT], 30), (429, [(b"Retry-After", b"soon")], 20), (403, [], 0), (200, [], 0)],
+)
+def test_a_429_that_says_no_time_pauses_as_long_as_the_policy_says(
+    status: int, fields: list[tuple[bytes, bytes]], wait_s: int
+) -> None:
+    assert heeded(replace(LEARNING, otherwise_us=20 * S), status, None, tuple(fields), 0) == Heed(wait_s * S)
+    assert heeded(replace(LEARNING, otherwise_us=90 * S), 429, None, (), 0) == Heed(60 * S)

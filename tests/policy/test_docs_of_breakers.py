@@ -18,7 +18,7 @@ from gateway.policy.compile.breakers import PROBE_SLACK_US
 from tests.policy.test_sets import Check
 
 TEXT = (Path(__file__).parents[2] / "docs" / "breakers.md").read_text()
-EXAMPLE, PAUSES, AS_LIMIT = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLE, PAUSES, OTHERS, AS_LIMIT = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 KEYS = "keys:\n  connection: {from: header, name: X-Connection-Id, on_missing: skip}\n"
 S = 1_000_000
 
@@ -60,6 +60,15 @@ def test_what_is_left_as_a_limit(report_of: Check) -> None:
     learning = report.policies.upstreams["crm"].learning
     assert learning is not None
     assert learning.as_limit
+
+
+def test_other_words_for_too_many_calls(report_of: Check) -> None:
+    report = report_of(KEYS + OTHERS + "routes:\n  - {name: github, upstream: github}\n")
+    assert (report.errors, report.warnings) == ((), ())
+    assert report.policies is not None
+    learning = report.policies.upstreams["github"].learning
+    assert learning is not None
+    assert (learning.also_on, learning.otherwise_us) == ({403}, 60 * S)
 
 
 def test_every_reason_is_explained() -> None:

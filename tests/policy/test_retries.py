@@ -13,6 +13,7 @@ from gateway.core.policy import PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
 from gateway.core.upstream import Learning, Pace
 from gateway.policy import Report, check
+from gateway.policy.effective import policy_lines
 from gateway.policy.shipped import shipped
 
 S = 1_000_000
@@ -142,6 +143,14 @@ def test_what_is_learned(report_of: Check) -> None:
     learning = compiled(an_upstream(report_of, text)).upstreams["api"].learning
     assert learning == Learning((Honor.RATELIMIT,), "connection", 900 * S, as_limit=True)
     assert compiled(an_upstream(report_of, "")).routes[0].upstream.learning is None
+    text = ", learn_limits: {scope: connection, also_on: [403, 503], otherwise: 1m}"
+    report = an_upstream(report_of, text)
+    learning = compiled(report).upstreams["api"].learning
+    assert learning is not None
+    assert (learning.also_on, learning.otherwise_us) == ({403, 503}, 60 * S)
+    assert "at most 15m, also on 403 503 that ask for it, 1m where a 429 says no time" in "\n".join(
+        policy_lines(compiled(report))
+    )
     every = compiled(an_upstream(report_of, ", learn_limits: {scope: connection}")).upstreams["api"].learning
     assert every == Learning(tuple(Honor), "connection", 900 * S)
 

@@ -126,7 +126,14 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
     if classes.pause not in ("", model.scope):
         message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {quoted(model.scope)}"
         draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
-    return core.Learning(tuple(map(Honor, model.source)), _scope(model.scope, draft), model.max, model.as_limit)
+    return core.Learning(
+        tuple(map(Honor, model.source)),
+        _scope(model.scope, draft),
+        model.max,
+        model.as_limit,
+        _statuses(model.also_on),
+        model.otherwise or 0,
+    )
 
 
 def _scope(name: str, draft: Draft) -> str:

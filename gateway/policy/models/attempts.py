@@ -117,6 +117,10 @@ class LearnLimits(Strict):
     source: OneOrMore[LimitField] = Field(default=EVERY_LIMIT_FIELD, alias="from")
     scope: str = Field(description="key part that is left alone, or everybody")
     max: Duration = 900_000_000
+    also_on: Items[Status] = Field(
+        default=(), description="statuses that are taken for a 429 where the answer asks to wait, as [403, 503]"
+    )
+    otherwise: Duration | None = Field(default=None, description="the pause after a 429 that says no time")
     as_limit: bool = Field(default=False, description="send no more calls than the upstream says are left")
 
 
