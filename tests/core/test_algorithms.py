@@ -1,5 +1,8 @@
 """What every algorithm promises, on random call patterns; the oracle is the list of admitted calls alone."""
 
+from dataclasses import replace
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +63,31 @@ def test_bucket_admits_at_most_burst_plus_refill_in_any_span(limit: Limit, patte
             if start <= end:
                 bound = limit.quota * limit.per_us + limit.rate * (end - start)
                 assert partition.used_in(start, end + 1) * limit.per_us <= bound
+
+
+@FEW
+@given(exact_rolling_limits, calls, st.integers(0, 50), st.randoms())
+def test_a_window_longer_by_the_difference_of_ways_holds_where_calls_arrive(
+    theirs: Limit, pattern: list[tuple[int, int]], differ_us: int, ways: Random
+) -> None:
+    sent = Partition.after(replace(theirs, window_us=theirs.window_us + differ_us), pattern)
+    arrived = Partition(theirs, admitted=[(at_us + ways.randint(0, differ_us), cost) for at_us, cost in sent.admitted])
+    assert arrived.most_in_any(theirs.window_us) <= theirs.quota
+
+
+@FEW
+@given(bucket_limits, calls, st.integers(0, 50), st.randoms())
+def test_a_burst_smaller_by_what_comes_back_in_the_difference_of_ways_holds_where_calls_arrive(
+    ours: Limit, pattern: list[tuple[int, int]], differ_us: int, ways: Random
+) -> None:
+    theirs = ours.quota + -(-ours.rate * differ_us // ours.per_us)
+    sent = Partition.after(ours, pattern)
+    arrived = Partition(ours, admitted=[(at_us + ways.randint(0, differ_us), cost) for at_us, cost in sent.admitted])
+    times = [at_us for at_us, _ in arrived.admitted]
+    for start in times:
+        for end in times:
+            if start <= end:
+                assert arrived.used_in(start, end + 1) * ours.per_us <= theirs * ours.per_us + ours.rate * (end - start)
 
 
 @FEW
