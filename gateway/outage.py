@@ -44,7 +44,7 @@ class Outage:
     """One worker's side of its store's absence.
 
     own    this worker among those of its own gateway, and how many such gateways there are said to be
-    tell   told of `store.degraded` and `store.recovered`, once for each change, and of the store's other events
+    tell   told of `store.degraded`, `store.recovered` and `store.emptied`, once for each change, and of other events
     asks   what callers have the store asked, with its last answers
     use    makes calls be decided by this store from now on
     share  tells the other workers of this gateway what this one knows: their `heard`
@@ -70,7 +70,7 @@ class Outage:
         self._use = use
         self._share = share
         self._store_scripted = cast("Scripted", store)  # one that is never away is never asked for it
-        self._heartbeat = Heartbeat(self._store_scripted, own, self._beaten)
+        self._heartbeat = Heartbeat(self._store_scripted, own, self._beaten, lambda: tell("store.emptied", {}))
         self._away_since: float | None = None
         self._reason: Mapping[str, object] = {}
         self._gone_us = 0

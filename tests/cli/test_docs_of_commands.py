@@ -237,6 +237,7 @@ def test_wrong_use(words: list[str]) -> None:
         (["top", "--by", "tenant"], "'--by': 'tenant' is not one of 'rejected', 'requests', 'shadow_rejected'."),
         (["schema", "policy"], "'WHAT': 'policy' is not one of 'policies', 'settings', 'fixtures'."),
         (["limits", "show", "--every", "x"], "No such option: --every"),
+        (["limits", "grant", "l", "--limit", "0"], "'--limit': Input should be greater than or equal to 1"),
     ],
 )
 def test_wrong_use_is_told_in_plain_words(words: list[str], told: str) -> None:

@@ -76,15 +76,15 @@ def grant(
     limit: Limit,
     key: Key = None,
     number: Annotated[
-        int, typer.Option("--limit", min=0, metavar="N", show_default=False, help="Units instead of the limit's own.")
-    ] = 0,
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Units instead of the limit's own: at least 1.")
+    ] = None,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="For how long: 30m, 2h, 7d.")] = "1h",
     reason: Reason = "",
     end: Annotated[bool, typer.Option("--end", help="Take it back.")] = False,
     as_json: Json = False,
 ) -> None:
     """Give one caller another number for a while, on every gateway."""
-    if end == bool(number):
+    if end == (number is not None):
         raise typer.BadParameter("give either --limit N or --end")
     if number and not reason:
         raise typer.BadParameter("say why: --reason TEXT")

@@ -66,7 +66,9 @@ def status_lines(found: Document) -> Iterator[str]:
 
 
 def _troubles(found: Document) -> Iterator[str]:
-    """Breakers, connections, credentials and receivers of webhooks that are not well."""
+    """Workers, breakers, connections, credentials and receivers of webhooks that are not well."""
+    for one in found["missing"]:
+        yield _row("worker", f"{one['worker']} does not answer: {one['reason']}")
     for one in found["breakers"]["not_closed"]:
         state = one.get("state", "not closed").replace("_", "-")
         yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is {state}")

@@ -83,6 +83,8 @@ def latency_text(latency: Document) -> str:
 
 def _alarms(found: Document) -> Iterator[str]:
     """What concerns all calls, or many."""
+    for one in found["missing"]:
+        yield f"{'worker':<9}{one['worker']} does not answer: {one['reason']}"
     reload = next(iter(found["reloads"]), None)
     if reload is not None and reload["event_name"] not in IN_FORCE:
         first, *others = errors_of(reload)

@@ -18,10 +18,10 @@ def notice(name: str, level: str, fields: Mapping[str, object]) -> None:
 
 
 def store_event(metrics: Metrics, name: str, fields: Mapping[str, object]) -> None:
-    """A store went, came back, or lost its scripts."""
+    """A store went, came back, or lost its data or scripts."""
     metrics.on_store_event(name, fields)
     lasting = any(word in str(fields.get("detail")) for word in LASTING)
-    level = "info" if name != "store.degraded" else "error" if lasting else "warning"
+    level = "error" if lasting else "warning" if name in ("store.degraded", "store.emptied") else "info"
     notice(name, level, fields)
 
 

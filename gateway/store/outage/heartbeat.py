@@ -72,12 +72,15 @@ class Heartbeat:
     own       the workers of its own gateway, its number among them, and of how many gateways it is said to be one: what
               is known before the first beat. Workers are never less than these
     on_beat   told of the fleet after every beat that was answered
+    emptied   told when a beat finds that the store has not the data that it had at the last one
     quiet     others are not to hear of this one now: the store is back, and does not know yet what was spent here
     ahead_us  what the store's clock shows more than `steady_us`; None = not known yet
     data      tells the store's data from any that it begins with anew
     """
 
-    def __init__(self, store: Scripted, own: Fleet, on_beat: Callable[[Fleet], None]) -> None:
+    def __init__(
+        self, store: Scripted, own: Fleet, on_beat: Callable[[Fleet], None], emptied: Callable[[], None] = lambda: None
+    ) -> None:
         self.fleet = own
         self.quiet = False
         self.ahead_us: int | None = None
@@ -86,6 +89,7 @@ class Heartbeat:
         self._store = store
         self._own = own
         self._on_beat = on_beat
+        self._emptied = emptied
         self._fewer_since_s: float | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -116,11 +120,13 @@ class Heartbeat:
         """
         beat = await self._ask("beat", since_us)
         self.ahead_us = beat.now_us - steady_us()
-        self.data = beat.data
+        known, self.data = self.data, beat.data
         self._believe(
             Fleet(beat.workers, beat.rank) if beat.workers > self._own.workers else self._own._replace(gateways=1)
         )
         self._on_beat(self.fleet)
+        if known not in (None, beat.data):
+            self._emptied()
         return beat
 
     def _believe(self, said: Fleet) -> None:

@@ -30,7 +30,7 @@ ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 FOUND: dict[str, Any] = {
     "name": "gw", "version": "1", "policy_version": "0123456789ab", "loaded_at": "now", "calls_per_s": 12.5, "refused_share": 0.25,
-    "in_flight": 3, "workers": [{}], "missing": [{"worker": 1}], "switches": {"draining": True},
+    "in_flight": 3, "workers": [{}], "missing": [{"worker": 1, "reason": "no answer within 2 s"}], "switches": {"draining": True},
     "store": {"kind": "redis", "up": True, "round_trip_ms": 0.5},
     "latency": {"total": {"count": 4, "p50_ms": 1.0, "p99_ms": 9.0}, "store": {"count": 0}},
     "upstreams": [
@@ -57,7 +57,16 @@ def drawn(page: StatusPage, found: dict[str, Any], width: int = 100, height: int
 
 def test_the_page_has_everything_that_needs_a_look() -> None:
     shown = drawn(StatusPage(), FOUND)
-    for text in ("gw 1", "1 do not answer", "draining", "3 in flight", "redis, 0.5 ms", "12.5 a second", "25.0%"):
+    for text in (
+        "gw 1",
+        "1 do not answer",
+        "1 does not answer: no",
+        "draining",
+        "3 in flight",
+        "redis, 0.5 ms",
+        "12.5 a second",
+        "25.0%",
+    ):
         assert text in shown
     for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
         assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
@@ -122,6 +131,7 @@ def test_the_same_in_lines() -> None:
     }
     shown = [*status_lines({**FOUND, "store": away})]
     assert shown[0] == "gateway     gw 1, 1 worker, 1 do not answer, draining"
+    assert "worker      1 does not answer: no answer within 2 s" in shown
     assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
     assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
     assert "breaker     fragile of everybody is open" in shown

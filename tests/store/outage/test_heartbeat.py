@@ -121,15 +121,20 @@ async def test_a_store_that_is_down_is_not_asked(clocked, own_redis_server) -> N
 
 
 async def test_lost_data_is_noticed_and_looking_is_not_being_there(clocked) -> None:
-    worker, other = Heartbeat(clocked, ALONE, lambda _: None), Heartbeat(clocked, ALONE, lambda _: None)
+    emptied: list[str] = []
+    worker = Heartbeat(clocked, ALONE, lambda _: None)
+    other = Heartbeat(clocked, ALONE, lambda _: None, lambda: emptied.append("emptied"))
     assert not await worker.has_lost_data()  # it never knew any
     await worker.beat()
     assert not await worker.has_lost_data()
     assert (await other.beat()).data == worker.data
     await clocked.store._pipeline.ask(pack(("FLUSHALL",)))
     assert await worker.has_lost_data()
+    assert emptied == []
     assert (await other.beat()).workers == 1
     assert other.data != worker.data
+    await other.beat()
+    assert emptied == ["emptied"]
 
 
 def keys(clocked) -> tuple[str, ...]:
