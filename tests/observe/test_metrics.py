@@ -16,7 +16,7 @@ from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.observe.metrics.instruments import CALL_S, INSTRUMENTS
 from gateway.observe.metrics.levels import Levels
-from gateway.observe.metrics.sink import AT_ONCE, FOLD_AT, Metrics
+from gateway.observe.metrics.sink import AT_ONCE, FOLD_AT, MANY, TICKS, Metrics
 from gateway.observe.metrics.tally import Calls, Distribution
 from gateway.observe.reports.near_limit import NearLimit
 from gateway.record import CallRecord
@@ -254,6 +254,29 @@ async def test_many_kinds_of_calls_are_poured_in_turns_with_calls_between_them(
     await eventually(lambda: poured == 3 * AT_ONCE + 1)
     metrics.close()
     assert {AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE} <= {*in_turns}
+
+
+async def test_of_very_many_kinds_a_tick_pours_some_and_each_in_time(
+    metrics: Metrics, call: CallRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = MANY * TICKS * 2
+    monkeypatch.setattr("gateway.observe.metrics.sink.TICK_S", 0.001)
+    poured, by_tick = 0, list[int]()
+
+    def count(_: Calls) -> None:
+        nonlocal poured
+        poured += 1
+
+    monkeypatch.setattr(Calls, "pour", count)
+    monkeypatch.setattr(metrics.pulse, "beat", lambda *_: by_tick.append(poured))
+    metrics.start()
+    for number in range(kinds):
+        call.route = f"r{number}"
+        metrics.emit(call)
+    await eventually(lambda: by_tick[-1:] == [kinds])
+    metrics.close()
+    began = max(at for at, total in enumerate(by_tick) if not total)
+    assert by_tick[began + 1 : began + 1 + TICKS] == [kinds * tick // TICKS for tick in range(1, TICKS + 1)]
 
 
 def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:

@@ -1,8 +1,8 @@
 """Metrics of one worker: a sink of records, a place to report what is not a call, and the text for a scrape.
 
 What is counted goes to prometheus_client every half second and before each scrape of this worker, so a scrape that
-another worker answers may be half a second old. With several workers prometheus_client's multi-process mode adds them
-up, dead ones included (PROMETHEUS_MULTIPROC_DIR).
+another worker answers may be half a second old, and 2.5 s where calls are of hundreds of kinds. With several workers
+prometheus_client's multi-process mode adds them up, dead ones included (PROMETHEUS_MULTIPROC_DIR).
 """
 
 import asyncio
@@ -33,6 +33,9 @@ from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
 
 TICK_S = 0.5
+MANY, TICKS = 100, 5
+"""Of more kinds of calls than so many, as thousands of routes make them, each is poured in one tick of so many: to pour
+costs as much for one call as for hundreds."""
 AT_ONCE = 8
 """Kinds of calls that are poured in one turn of the event loop, a fraction of a millisecond: there may be thousands."""
 UPSTREAM_TIME = "gateway_upstream_duration_seconds"
@@ -63,6 +66,7 @@ class Metrics:
         self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
         self._calls: dict[CallKey, Calls] = {}
         self._unpoured: list[tuple[CallKey, Calls]] = []
+        self._a_tick = MANY
         self._distributions: dict[tuple[str, ...], Distribution] = {}
         self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
@@ -215,7 +219,13 @@ class Metrics:
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
         self._lag.observe(max(0.0, now - due))
-        self._pour_in_turns(loop, now, self._pieces())
+        self._pour_in_turns(loop, now, self._pieces(self._due()))
+
+    def _due(self) -> int:
+        """How many kinds of calls to pour in this tick: none waits for more than `TICKS` of them."""
+        kinds = len(self._unpoured)
+        self._a_tick = max(self._a_tick, -(-kinds // TICKS)) if kinds > MANY else MANY
+        return min(kinds, self._a_tick)
 
     def _pour_in_turns(self, loop: asyncio.AbstractEventLoop, began: float, pieces: Iterator[None]) -> None:
         """Pour what there was when the tick began, a piece in each turn: calls are not kept waiting for all of it."""
@@ -228,12 +238,13 @@ class Metrics:
     def pour(self) -> None:
         """Hand everything counted so far to prometheus_client, and read the levels. Kinds of calls of which there were
         none since the last time, on hundreds of routes, cost nothing."""
-        for _ in self._pieces():
+        for _ in self._pieces(len(self._unpoured)):
             pass
 
-    def _pieces(self) -> Iterator[None]:
-        """Pours what there is now, so much at a time as may be done in one turn of the event loop."""
-        for left in range(len(self._unpoured), 0, -AT_ONCE):
+    def _pieces(self, kinds: int) -> Iterator[None]:
+        """Pours so many kinds of calls, and all the rest: so much at a time as may be done in one turn of the event
+        loop."""
+        for left in range(kinds, 0, -AT_ONCE):
             self._pour_calls(min(left, AT_ONCE))
             yield
         self._store_time.pour()
