@@ -37,7 +37,7 @@ class Exchange(Writing):
 
     __slots__ = (
         "_buffer", "_end", "_error", "_interim", "_interims", "_late", "_listens", "_method", "_pool", "_uploading",
-        "_waiter", "address", "arrivals", "body", "busy", "deadline", "head", "idle_since", "last_use", "served",
+        "_waiter", "address", "arrivals", "body", "busy", "deadline", "head", "idle_until", "last_use", "served",
         "whole",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ class Exchange(Writing):
         self.busy = True
         self.deadline = FOREVER
         self.head: ResponseHead | None = None
-        self.idle_since = 0.0
+        self.idle_until = 0.0
         self.last_use = False
         self.served = 0
         self.whole: bytes | None = None

@@ -65,11 +65,12 @@ class Pool:
         return known
 
     def take(self) -> Exchange | None:
-        """An idle socket that still looks alive, or None. Those on which something has arrived are closed."""
+        """An idle socket that still looks alive, or None. Those on which something has arrived are closed, and those
+        that the upstream is about to close."""
         idle = self._idle
         while idle:
             exchange = idle.pop()
-            if _is_quiet(exchange):
+            if exchange.idle_until > self._loop.time() and _is_quiet(exchange):
                 exchange.busy = True
                 self._busy.add(exchange)
                 return exchange
@@ -99,7 +100,8 @@ class Pool:
         if self._closed:
             exchange.abort()
             return
-        exchange.idle_since = self._loop.time()
+        idle_s = exchange.head.idle_s if exchange.head is not None else KEEP_IDLE_S
+        exchange.idle_until = self._loop.time() + min(idle_s, KEEP_IDLE_S)
         self._idle.append(exchange)
         if self._idle_check is None:
             self._idle_check = self._loop.call_later(IDLE_CHECK_S, self._close_idle)
@@ -127,9 +129,9 @@ class Pool:
 
     def _close_idle(self) -> None:
         self._idle_check = None
-        oldest_allowed = self._loop.time() - KEEP_IDLE_S
-        expired = [e for e in self._idle if e.idle_since < oldest_allowed]
-        self._idle = [e for e in self._idle if e.idle_since >= oldest_allowed]
+        now = self._loop.time()
+        expired = [e for e in self._idle if e.idle_until <= now]
+        self._idle = [e for e in self._idle if e.idle_until > now]
         for exchange in expired:
             exchange.abort()
         if self._idle:

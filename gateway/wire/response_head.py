@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from math import inf
 from typing import Any
 
 from aiohttp.http_parser import HttpResponseParser
@@ -12,10 +13,12 @@ from gateway.wire.memo import Memo
 
 MEMO_FIELDS = 16_000  # what is remembered weighs at most as much as so many fields
 MEMO_HEAD_BYTES = 2048
+MARGIN_S = 1.0  # that a request may take to an upstream which is about to close its socket
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")
 _VERSION = b"HTTP/1."
 _NO_FIELD = re.compile(rb"\r\n(?![!#$%&'*+\-.^_`|~0-9A-Za-z]+:|\r)")
+_CLOSES_AFTER = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _OBS_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _NO_BODY = NoBody()
 
@@ -25,17 +28,19 @@ CHUNKED, CLOSE_DELIMITED = -1, -2
 class ResponseHead:
     """One response head; shared by all answers that say the same, so nothing in it ever changes.
 
+    idle_s      how long after this answer the socket may be used again; inf = the upstream does not say
     length      bytes of the body; 0 = none; CHUNKED or CLOSE_DELIMITED when the head does not say
     remembered  what the stages know about answers with this head; theirs alone
     """
 
-    __slots__ = ("fields", "headers", "keep_alive", "length", "reason", "remembered", "status", "upgrade")
+    __slots__ = ("fields", "headers", "idle_s", "keep_alive", "length", "reason", "remembered", "status", "upgrade")
 
     status: int
     reason: str
     keep_alive: bool
     fields: Fields
     headers: Headers
+    idle_s: float
     length: int
     upgrade: bool
     remembered: object
@@ -106,8 +111,18 @@ def _response(message: Any, method: str) -> ResponseHead:
     head.upgrade = message.code == 101
     head.length = _response_body(message, method)
     head.keep_alive = keeps_alive(message) and head.length != CLOSE_DELIMITED
+    head.idle_s = _idle_s(message.headers)
     head.remembered = None
     return head
+
+
+def _idle_s(headers: Headers) -> float:
+    """By `Keep-Alive: timeout=5`: the upstream closes then, and a request must not cross that on its way."""
+    said = _CLOSES_AFTER.search(headers.get("Keep-Alive", ""))
+    if said is None:
+        return inf
+    closes_s = int(said[1])
+    return max(closes_s - MARGIN_S, closes_s / 2)
 
 
 def _response_body(message: Any, method: str) -> int:

@@ -1,14 +1,31 @@
 """Sockets to upstreams that are kept and used again, and what happens when one was closed meanwhile."""
 
+import pytest
+
 from tests.app.conftest import Running
 from tests.app.forwarding import GET, status_of
-from tests.fakes.upstream import OK, Received, Socket, Upstream
+from tests.fakes.upstream import OK, Received, Socket, Upstream, always
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 
 
 async def test_sockets_are_kept_and_used_again(gateway: Running, upstream: Upstream) -> None:
     for _ in range(5):
         await gateway.raw(GET, until=b"ok")
     assert upstream.accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("says", "accepted"), [(b"timeout=0", 2), (b"max=99, Timeout=00", 2), (b"timeout=5, max=99", 1), (b"max=0", 1)]
+)
+async def test_a_socket_that_the_upstream_is_about_to_close_is_not_used_again(
+    gateway: Running, upstream: Upstream, says: bytes, accepted: int
+) -> None:
+    """A POST that crosses the close on its way would be lost: who calls every five seconds meets Node's close each time."""
+    upstream.script = always(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: %b\r\n\r\n" % says, 1))
+    for _ in range(2):
+        await gateway.raw(POST, until=b"ok")
+    assert upstream.accepted == accepted
 
 
 async def close_after_answer(_request: Received, socket: Socket) -> None:
@@ -32,7 +49,7 @@ async def test_the_keep_alive_race_is_tried_again_once(gateway: Running, upstrea
 async def test_a_post_is_never_sent_twice(gateway: Running, upstream: Upstream) -> None:
     upstream.script = close_after_answer
     await gateway.raw(GET, until=b"ok")
-    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", until=b"}")
+    answer = await gateway.raw(POST, until=b"}")
     assert status_of(answer) == 502
     assert upstream.accepted == 1
 
