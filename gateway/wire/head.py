@@ -96,6 +96,8 @@ class HeadParser:
             self._renew()
             if "Too many headers" in error.message:
                 raise BadHead(431 if self._status == 400 else self._status, "too many header fields") from None
+            if error.message.startswith("Missing 'Host'"):
+                raise BadHead(self._status, "Host is missing") from None
             if error.message.startswith("Duplicate "):
                 raise BadHead(self._status, "a field that may stand only once stands twice") from None
             raise BadHead(self._status, f"malformed {self._name} head") from None

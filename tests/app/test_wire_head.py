@@ -180,6 +180,23 @@ async def test_refused_requests(requests: RequestHeadParser, head: bytes, status
 
 
 @pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("GET /caf\xe9 HTTP/1.1\r\nHost: a\r\n\r\n", "the request target has bytes that must be percent-encoded"),
+        ("GET /?q=a b HTTP/1.0\r\n\r\n", "the request target has bytes that must be percent-encoded"),
+        ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "malformed request line"),
+        ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", "malformed request line"),
+        ("GET / HTTP/1.1\r\nAccept: a/b\r\n\r\n", "Host is missing"),
+    ],
+)
+async def test_what_is_wrong_is_named(requests: RequestHeadParser, head: str, reason: str) -> None:
+    """For people whose program sends any text as a URL, or no Host."""
+    with pytest.raises(BadHead) as bad:
+        requests.parse(head.encode())
+    assert bad.value.reason == reason
+
+
+@pytest.mark.parametrize(
     ("target", "origin_form"),
     [
         ("http://a", "/"),
@@ -234,6 +251,17 @@ async def test_response_framing(
     assert (type(parsed.body), parsed.keep_alive) == (body, keep_alive)
     again = responses.parse(R + b"Content-Length: 1\r\n\r\n", "GET")  # nothing is left behind
     assert (again.status, type(again.body)) == (200, LengthBody)
+
+
+@pytest.mark.parametrize(
+    ("says", "idle_s"),
+    [
+        (b"timeout=5", 4), (b"timeout=5, max=100", 4), (b"max=1,TIMEOUT = \"15\"", 14), (b"timeout=2", 1), (b"timeout=1", 0.5),
+        (b"timeout=0", 0), (b"max=5", float("inf")), (b"timeout=-1", float("inf")), (b"notimeout=3", float("inf")), (b"", float("inf")),
+    ],
+)  # fmt: skip
+async def test_how_long_an_upstream_keeps_its_socket(responses: ResponseHeadParser, says: bytes, idle_s: float) -> None:
+    assert responses.parse(R + b"Keep-Alive: %b\r\nContent-Length: 0\r\n\r\n" % says, "GET").idle_s == idle_s
 
 
 async def test_folded_response_fields_are_unfolded(responses: ResponseHeadParser) -> None:
