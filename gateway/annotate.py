@@ -7,7 +7,7 @@ from typing import Any
 from gateway.call import Call, Gateway
 from gateway.core.headers import SECOND_US, LimitState, tightest, visible, whole_seconds
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
-from gateway.core.http.signals import COUNTING, Honor, read
+from gateway.core.http.signals import COUNTING, THEIR_CLOCK, Honor, read
 from gateway.core.http.their_limits import beside
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
@@ -15,6 +15,7 @@ from gateway.wire.response_head import ResponseHead
 _NOT_IN_SWITCH = frozenset({b"x-request-id", b"content-length", b"transfer-encoding"})  # RFC 9110 §8.6, RFC 9112 §6.1
 _COUNTED = (Honor.RATELIMIT, Honor.X_RATELIMIT)
 _LEGACY = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
+_LEGACY_DATED = _LEGACY | THEIR_CLOCK
 
 
 class Passed:
@@ -175,8 +176,8 @@ def _merged_limits(call: Call, answer: ResponseHead, drop: frozenset[bytes]) -> 
 def _theirs_is_tighter(call: Call, answer: ResponseHead, states: Sequence[LimitState]) -> bool:
     """Whether the upstream's legacy triple is kept instead of ours: it has less left, or as much for longer. A 429 that
     only says until when has nothing left."""
-    triple = tuple(field for field in answer.fields if lower[field[0]] in _LEGACY)
-    theirs = read(answer.status, triple, int(call.gateway.wall_clock() * 1e6), _COUNTED)
+    dated = tuple(field for field in answer.fields if lower[field[0]] in _LEGACY_DATED)
+    theirs = read(answer.status, dated, int(call.gateway.wall_clock() * 1e6), _COUNTED)
     left = 0 if theirs.remaining is None and theirs.wait_us else theirs.remaining
     if left is None:
         return False

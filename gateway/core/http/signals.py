@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.core.http.fields import lower
 from gateway.core.http.framing import Fields
-from gateway.core.http.timestamps import SECOND_US, wait_us
+from gateway.core.http.timestamps import SECOND_US, http_date_us, wait_us
 
 MAX_VALUE_BYTES = 1024
 TOO_MANY = 429
@@ -53,6 +53,9 @@ _FAMILY: dict[bytes, Honor] = {
     **dict.fromkeys(_X_RESET | _X_REMAINING, Honor.X_RATELIMIT),
 }
 
+THEIR_CLOCK = frozenset({b"date", b"age"})
+"""Fields, in lower case, that say what time it is where the answer is from."""
+
 COUNTING = frozenset({name for name, family in _FAMILY.items() if family is not Honor.RETRY_AFTER})
 """Fields, in lower case, that say what is left or until when."""
 
@@ -62,7 +65,8 @@ _Said = dict[bytes, list[str]]
 def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> Asked:
     """What the answer asks for, as far as the families in `honor` say it. Never raises.
 
-    now_us  epoch microseconds, for fields that name a point in time
+    now_us  epoch microseconds, for fields that name a point in time, where the answer does not say what time it is by
+            the clock that it goes by: see `THEIR_CLOCK`
 
     `Retry-After` wins where it is given (draft §7), but only on errors: elsewhere it is about polling and redirects.
     A reset is a wait when nothing is left, or when a 429 does not say what is left.
@@ -72,7 +76,18 @@ def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> As
         known = lower[name]
         if known in _FAMILY and _FAMILY[known] in honor and len(value) <= MAX_VALUE_BYTES:
             said.setdefault(known, []).append(value.decode("latin-1"))
-    return (_plainly(said, status) or _read(said, status, now_us)) if said else NOTHING
+    return (_plainly(said, status) or _read(said, status, _their_now(fields, now_us))) if said else NOTHING
+
+
+def _their_now(fields: Fields, now_us: int) -> int:
+    """A point in time is meant by the clock of who names it, and ours may be wrong: it is as late there as `Date` says,
+    and by `Age` later where a cache has kept the answer. Without a `Date`, as late as here."""
+    said = {lower[name]: value.decode("latin-1") for name, value in fields if lower[name] in THEIR_CLOCK}
+    date_us = http_date_us(said.get(b"date", ""), now_us)
+    if date_us is None:
+        return now_us
+    age = _PLAIN(said.get(b"age", ""))
+    return date_us + (int(age[0]) * SECOND_US if age else 0)
 
 
 def _plainly(said: _Said, status: int) -> Asked | None:

@@ -174,7 +174,35 @@ def test_every_form_of_one_time_is_the_same_wait(seconds: int, form: str) -> Non
     assert wait_us(text, NOW_US) == seconds * S
 
 
-_NAMES = ["Retry-After", "RateLimit", "RateLimit-Policy", "RateLimit-Reset", "RateLimit-Remaining"]
+THEIRS = NOW + timedelta(hours=1)
+"""What time it is where the upstream is; which of the two clocks is right does not matter."""
+
+
+@pytest.mark.parametrize(
+    ("lines", "wait_s"),
+    [
+        ([f"Retry-After: {format_datetime(THEIRS + timedelta(seconds=41), usegmt=True)}"], 41),
+        ([f"RateLimit-Reset: {NOW_S + 3641}"], 41),
+        (["X-RateLimit-Remaining: 0", f"X-RateLimit-Reset: {(THEIRS + timedelta(seconds=41)).isoformat()}"], 41),
+        (["Age: 30", f"Retry-After: {NOW_S + 3641}"], 11),
+        (["Age: soon", f"Retry-After: {NOW_S + 3641}"], 41),
+        (["Retry-After: 41"], 41),
+    ],
+)
+def test_a_point_in_time_is_meant_by_the_clock_of_who_names_it(lines: list[str], wait_s: int) -> None:
+    for our_us in (NOW_US - 3600 * S, NOW_US, NOW_US + 7200 * S):
+        fields = [f"Date: {format_datetime(THEIRS, usegmt=True)}", *lines]
+        pairs = (line.split(": ", 1) for line in fields)
+        found = read(429, tuple((name.encode(), value.encode()) for name, value in pairs), our_us, EVERYTHING)
+        assert found.wait_us == wait_s * S
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", f"{NOW_S}"])
+def test_without_a_date_it_is_as_late_there_as_here(date: str) -> None:
+    assert asked(429, f"Date: {date}", f"Retry-After: {NOW_S + 41}").wait_us == 41 * S
+
+
+_NAMES = ["Date", "Age", "Retry-After", "RateLimit", "RateLimit-Policy", "RateLimit-Reset", "RateLimit-Remaining"]
 _NAMES += ["X-RateLimit-Reset", "X-RateLimit-Remaining", "X-Rate-Limit-Reset", "x-ratelimit-reset-after", "Other"]
 _VALUES = st.binary(max_size=40) | st.from_regex(
     r'("[a-z\\";,]{0,4}";?)?([rtw]=\d{0,20}[;,]?){0,4}', fullmatch=True
