@@ -65,3 +65,10 @@ def caller_rows(callers: list[Document]) -> list[list[Any]]:
 def ms(value: float) -> str:
     """Milliseconds with two digits; from 100 on, whole ones."""
     return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+
+
+def breaker_text(breaker: Document) -> tuple[str, str]:
+    """In which state a breaker is, and why: what opened it (`forced`: an operator), and when a probe is let through."""
+    why = breaker.get("reason", "").replace("_", " ")
+    next_s = breaker.get("next_probe_s")
+    return breaker.get("state", "").replace("_", " "), why + (f", next probe in {next_s:.0f} s" if next_s else "")

@@ -12,6 +12,7 @@ from gateway.cli.showing.text import counted, plain, whose
 from gateway.cli.watching import live
 from gateway.cli.watching.members import (
     UPSTREAM_TITLES,
+    breaker_text,
     caller_rows,
     errors_of,
     failure_text,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from gateway.cli.watching.status_page import StatusPage
 
 Document = dict[str, Any]
+MOST_LIMITS = 20
+"""Those that refuse most, then those that are asked most. What is wrong stands above them, to be seen on one screen."""
 NEEDS = ("name", "policy_version", "calls_per_s", "latency", "store", "breakers", "connections", "reloads", "limits")
 
 
@@ -70,8 +73,9 @@ def _troubles(found: Document) -> Iterator[str]:
     for one in found["missing"]:
         yield _row("worker", f"{one['worker']} does not answer: {one['reason']}")
     for one in found["breakers"]["not_closed"]:
-        state = one.get("state", "not closed").replace("_", "-")
-        yield _row("breaker", f"{one['breaker']} of {whose(one['key'])} is {state}")
+        state, why = breaker_text(one)
+        said = f"{one['breaker']} of {whose(one['key'])} is {state or 'not closed'}: {why}"
+        yield _row("breaker", said.removesuffix(": "))
     for one in found["connections"]["not_online"]:
         owner = f" of {one['tenant']}" if one.get("tenant") else ""
         why = f"{one['connection']}{owner} is {one['state']} since {one['since']}: {failure_text(one)}"
@@ -92,9 +96,12 @@ def _tables(found: Document) -> Iterator[str]:
     if found["limits"]:
         yield ""
         rows = [
-            [one["limit"], one["asked"], one.get("limited", 0), one.get("shadow_limited", 0)] for one in found["limits"]
+            [one["limit"], one["asked"], one.get("limited", 0), one.get("shadow_limited", 0)]
+            for one in found["limits"][:MOST_LIMITS]
         ]
         yield from table(("limit", "asked", "limited", "in shadow"), rows)
+        if len(found["limits"]) > MOST_LIMITS:
+            yield f"and {len(found['limits']) - MOST_LIMITS:,} more: --json has all"
     if found["top_rejected"]:
         yield ""
         yield from table(("refused most", "caller", "count", "per second"), caller_rows(found["top_rejected"]))

@@ -12,6 +12,7 @@ from gateway.cli.showing.text import counted, plain, whose
 from gateway.cli.watching.drawn import BAD, DIM, GOOD, Fitted, Section, curve
 from gateway.cli.watching.members import (
     UPSTREAM_TITLES,
+    breaker_text,
     caller_rows,
     errors_of,
     failure_text,
@@ -96,7 +97,7 @@ def _alarms(found: Document) -> Iterator[str]:
 
 
 def _troubles(found: Document) -> Iterator[Section]:
-    breakers = [[one["breaker"], whose(one["key"]), *_standing(one)] for one in found["breakers"]["not_closed"]]
+    breakers = [[one["breaker"], whose(one["key"]), *breaker_text(one)] for one in found["breakers"]["not_closed"]]
     yield Section(("breaker", "of", "state", "why"), breakers)
     connections = [
         [one["connection"], one["state"], one["since"][11:19], one.get("tenant") or "-", failure_text(one)]
@@ -106,12 +107,6 @@ def _troubles(found: Document) -> Iterator[Section]:
     queues = [one for one in found.get("webhooks", []) if one["dead"] or one["failures_in_a_row"]]
     rows = [[one["receiver"], one["waiting"], one["dead"], one["failures_in_a_row"]] for one in queues]
     yield Section(("webhooks not delivered", "waiting", "dead", "failures in a row"), rows)
-
-
-def _standing(breaker: Document) -> tuple[str, str]:
-    why = breaker.get("reason", "").replace("_", " ")
-    next_s = breaker.get("next_probe_s")
-    return breaker.get("state", "").replace("_", " "), why + (f", next probe in {next_s:.0f} s" if next_s else "")
 
 
 def _use(found: Document) -> Iterator[Section]:

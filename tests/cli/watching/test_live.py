@@ -43,7 +43,7 @@ FOUND: dict[str, Any] = {
     "limits": [{"limit": "tenant-10m", "asked": 4, "limited": 1}],
     "top_rejected": [{"limit": "tenant-10m", "key": "ac\x1b[2Jme", "count": 1, "per_s": 0.1}],
     "connections": {"not_online": [{"connection": "c1", "state": "offline", "since": "2026-11-21T05:00:00Z"}]},
-    "breakers": {"not_closed": [{"breaker": "fragile", "key": "*", "state": "open"}]},
+    "breakers": {"not_closed": [{"breaker": "fragile", "key": "*", "state": "open", "reason": "forced", "next_probe_s": 40}]},
     "reloads": [{"event_name": "policy.loaded", "timestamp": "2026-11-21T05:00:00Z", "version": "0123456789ab"}],
 }  # fmt: skip
 
@@ -119,6 +119,14 @@ def test_tables_are_cut_alike() -> None:
     assert halves([long, short, short]) == ([long], [short, short])
 
 
+def test_of_many_limits_the_lines_have_those_that_matter_most() -> None:
+    many = [{"limit": f"limit-{number}", "asked": 100 - number} for number in range(30)]
+    shown = [*status_lines({**FOUND, "limits": many})]
+    assert any(line.startswith("limit-19") for line in shown)
+    assert not any(line.startswith("limit-20") for line in shown)
+    assert "and 10 more: --json has all" in shown
+
+
 def test_the_same_in_lines() -> None:
     away = {
         "kind": "redis",
@@ -134,7 +142,7 @@ def test_the_same_in_lines() -> None:
     assert "worker      1 does not answer: no answer within 2 s" in shown
     assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
     assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
-    assert "breaker     fragile of everybody is open" in shown
+    assert "breaker     fragile of everybody is open: forced, next probe in 40 s" in shown
     broken = {
         **FOUND,
         "calls": 8,
