@@ -21,7 +21,7 @@ class Learning:
     """What is learned from an upstream's answers: how long to leave it alone.
 
     honor     families of fields that are listened to
-    scope     name of the key part of which one value is left alone, not the others; "" = the upstream as a whole is
+    key       names of the key parts of which one combination is left alone, no other; () = the upstream as a whole
     max_us    nothing that is learned holds for longer
     as_limit  whether no more calls are sent than the upstream says are left
     also_on   statuses that are taken for a 429 where the answer asks to wait
@@ -29,16 +29,11 @@ class Learning:
     """
 
     honor: tuple[Honor, ...]
-    scope: str
+    key: tuple[str, ...]
     max_us: int = 900_000_000
     as_limit: bool = False
     also_on: frozenset[int] = frozenset()
     otherwise_us: int = 0
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The names of the key parts that it counts by."""
-        return (self.scope,) if self.scope else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,7 +272,9 @@ def place(upstream: Upstream) -> str:
 def _patience(upstream: Upstream) -> str:
     """What is learned from it, and how fast it is asked."""
     learning, pace = upstream.learning, upstream.pace
-    text = f"; pauses by {learning.scope or 'everybody'}, at most {duration(learning.max_us)}" if learning else ""
+    text = (
+        f"; pauses by {', '.join(learning.key) or 'everybody'}, at most {duration(learning.max_us)}" if learning else ""
+    )
     if learning and learning.also_on:
         text += f", also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
     if learning and learning.otherwise_us:

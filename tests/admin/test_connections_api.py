@@ -89,7 +89,7 @@ async def test_what_is_unknown_is_null(admin: Admin) -> None:
 async def test_its_breaker_and_its_pause(admin: Admin) -> None:
     breaker = Breaker("connection", ("connection",), consecutive_failures=2, open_us=30 * SECOND_US)
     others = Breaker("tenant", ("tenant",)), Breaker("own", ("connection",), shared=False)
-    learning = Learning((Honor.RETRY_AFTER,), "connection", 900 * SECOND_US)
+    learning = Learning((Honor.RETRY_AFTER,), ("connection",), 900 * SECOND_US)
     admin.worker.policies = replace(
         POLICIES,
         breakers={one.name: one for one in (breaker, *others)},

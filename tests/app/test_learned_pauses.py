@@ -98,6 +98,20 @@ async def test_a_429_pauses_its_connection_and_no_other(slow: Slow) -> None:
     assert slow.began == [("up", 30)]
 
 
+async def test_what_is_left_alone_may_be_known_by_several_key_parts(start: Start, upstream: Upstream) -> None:
+    """Slack counts by workspace and method: one value of either is more than it asked for."""
+    policies = (POLICIES % upstream.url).replace("scope: connection", "scope: [connection, method]", 1)
+    policies = policies.replace("keys:\n", "keys:\n  method: {from: path, name: method, on_missing: skip}\n", 1)
+    running = await start(policies.replace("{path_prefix: /plain/}", "{path: '/{method}/x'}"))
+    await running.gateway.store.close()
+    slow = Slow(running, upstream)
+    upstream.script = always(LATER % 30)
+    await slow.call("post", "c1")
+    upstream.script = always(OK)
+    others = [("post", "c1"), ("list", "c1"), ("post", "c2")]
+    assert [(await slow.call(method, who))[0] for method, who in others] == [429, 200, 200]
+
+
 async def test_an_upstream_as_a_whole_is_left_alone_if_the_policy_says_everybody(
     start: Start, upstream: Upstream
 ) -> None:

@@ -10,7 +10,7 @@ from gateway.core.learning import Heed, heeded, stands_for
 from gateway.core.upstream import Learning
 
 S = 1_000_000
-LEARNING = Learning(tuple(Honor), "connection", 60 * S)
+LEARNING = Learning(tuple(Honor), ("connection",), 60 * S)
 AWAIT = (b"Retry-After", b"30")
 
 
@@ -33,7 +33,7 @@ def test_pauses(status: int, fields: list[tuple[bytes, bytes]], pauses: bool, wa
 
 
 def test_only_families_that_are_learned_from() -> None:
-    assert heeded(Learning((Honor.RATELIMIT,), "connection"), 429, None, (AWAIT,), 0) == Heed()
+    assert heeded(Learning((Honor.RATELIMIT,), ("connection",)), 429, None, (AWAIT,), 0) == Heed()
 
 
 @pytest.mark.parametrize(

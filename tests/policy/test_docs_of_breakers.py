@@ -49,7 +49,7 @@ def test_the_examples_are_policies_and_the_first_says_the_defaults(report_of: Ch
     assert (default.open_us, default.max_open_us, default.half_open_calls) == (30 * S, 300 * S, 1)
     learning = report.policies.upstreams["erp"].learning
     assert learning is not None
-    assert (learning.scope, learning.max_us, learning.as_limit) == ("connection", 900 * S, False)
+    assert (learning.key, learning.max_us, learning.as_limit) == (("connection",), 900 * S, False)
 
 
 def test_what_is_left_as_a_limit(report_of: Check) -> None:

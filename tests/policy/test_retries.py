@@ -137,11 +137,11 @@ def an_upstream(report_of: Check, text: str, classes: str = "") -> Report:
 def test_what_is_learned(report_of: Check) -> None:
     text = ", learn_limits: {from: [Retry-After], scope: connection, max: 1m}"
     route = compiled(an_upstream(report_of, text)).routes[0]
-    assert route.upstream.learning == Learning((Honor.RETRY_AFTER,), "connection", 60 * S)
+    assert route.upstream.learning == Learning((Honor.RETRY_AFTER,), ("connection",), 60 * S)
     assert "connection" in [part.name for part in route.keys]
     text = ", learn_limits: {from: RateLimit, scope: connection, as_limit: true}"
     learning = compiled(an_upstream(report_of, text)).upstreams["api"].learning
-    assert learning == Learning((Honor.RATELIMIT,), "connection", 900 * S, as_limit=True)
+    assert learning == Learning((Honor.RATELIMIT,), ("connection",), 900 * S, as_limit=True)
     assert compiled(an_upstream(report_of, "")).routes[0].upstream.learning is None
     text = ", learn_limits: {scope: connection, also_on: [403, 503], otherwise: 1m}"
     report = an_upstream(report_of, text)
@@ -151,25 +151,30 @@ def test_what_is_learned(report_of: Check) -> None:
     assert "at most 15m, also on 403 503 that ask for it, 1m where a 429 says no time" in "\n".join(
         policy_lines(compiled(report))
     )
+    both = compiled(an_upstream(report_of, ", learn_limits: {scope: [tenant, connection]}"))
+    assert both.routes[0].upstream.learning == Learning(tuple(Honor), ("tenant", "connection"))
+    assert "pauses by tenant, connection, at most 15m" in "\n".join(policy_lines(both))
     every = compiled(an_upstream(report_of, ", learn_limits: {scope: connection}")).upstreams["api"].learning
-    assert every == Learning(tuple(Honor), "connection", 900 * S)
+    assert every == Learning(tuple(Honor), ("connection",), 900 * S)
 
 
 def test_an_error_class_that_pauses_is_enough(report_of: Check) -> None:
     classes = "error_classes:\n  slow: {status: [429], pause: tenant}\n"
-    assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), "tenant")
+    assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(
+        tuple(Honor), ("tenant",)
+    )
 
 
 def test_everybody_may_be_paused_unless_that_is_a_key_part(report_of: Check) -> None:
     route = compiled(an_upstream(report_of, ", learn_limits: {scope: everybody}")).routes[0]
-    assert route.upstream.learning == Learning(tuple(Honor), "")
+    assert route.upstream.learning == Learning(tuple(Honor), ())
     assert route.upstream.learning.key == ()
     classes = "error_classes:\n  away: {status: [503], pause: everybody}\n"
-    assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), "")
+    assert compiled(an_upstream(report_of, "", classes)).routes[0].upstream.learning == Learning(tuple(Honor), ())
     part = "  everybody: {from: query, name: who, on_missing: skip}\n"
     text = f"{KEYS}{part}upstreams:\n  api: {{url: 'builtin:echo', learn_limits: {{scope: everybody}}}}\n"
     named = compiled(report_of(text + "routes:\n  - {name: all, upstream: api}\n")).routes[0]
-    assert named.upstream.learning == Learning(tuple(Honor), "everybody")
+    assert named.upstream.learning == Learning(tuple(Honor), ("everybody",))
 
 
 def test_paces_are_read(report_of: Check) -> None:
@@ -238,6 +243,10 @@ BAD = {
         + "error_classes:\n  a: {status: [429], pause: tenant}\n"
         + "upstreams:\n  up: {url: 'http://u', learn_limits: {from: RateLimit, scope: connection}}\n",
         "p.yaml:7:64: an error class pauses by 'tenant', this upstream by 'connection' [conflicting-keys]",
+    ),
+    "a key part of a pause": (
+        KEYS + "upstreams:\n  up: {url: 'http://u', learn_limits: {scope: [tenant, x]}}\n",
+        "p.yaml:5:56: key part 'x' is not defined (known: connection, tenant) [undefined-name]",
     ),
     "a key part of a pace": (
         "upstreams:\n  up: {url: 'http://u', pace: {rate: 1, per: 1s, key: [x]}}\n",

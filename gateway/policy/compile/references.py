@@ -18,6 +18,7 @@ _REFERENCES = (
     ("breakers", ("key", _EACH), "keys"),
     ("error_classes", ("pause",), "keys"),
     ("upstreams", ("learn_limits", "scope"), "keys"),
+    ("upstreams", ("learn_limits", "scope", _EACH), "keys"),
     ("upstreams", ("pace", "key", _EACH), "keys"),
     ("credentials", ("upstream",), "upstreams"),
     ("credentials", ("match", _KEYS), "keys"),

@@ -122,9 +122,10 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
     """What an upstream's pauses are learned from: its own `learn_limits`, or an error class that pauses."""
     model: models.LearnLimits | None = entry.model.learn_limits
     if model is None:
-        return core.Learning(tuple(Honor), _scope(classes.pause, draft), _LEARNED_MAX_US) if classes.pause else None
-    if classes.pause not in ("", model.scope):
-        message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {quoted(model.scope)}"
+        return core.Learning(tuple(Honor), _scope((classes.pause,), draft), _LEARNED_MAX_US) if classes.pause else None
+    if classes.pause and (classes.pause,) != model.scope:
+        by = ", ".join(map(quoted, model.scope))
+        message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {by}"
         draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
     return core.Learning(
         tuple(map(Honor, model.source)),
@@ -136,8 +137,8 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
     )
 
 
-def _scope(name: str, draft: Draft) -> str:
-    return "" if name == EVERYBODY and name not in draft.sections["keys"] else name
+def _scope(names: tuple[str, ...], draft: Draft) -> tuple[str, ...]:
+    return () if names == (EVERYBODY,) and EVERYBODY not in draft.sections["keys"] else names
 
 
 def pace(entry: Entry) -> core.Pace | None:

@@ -115,7 +115,7 @@ class LearnLimits(Strict):
     """Which answers of the upstream pause a caller, or everybody, and for how long at most."""
 
     source: OneOrMore[LimitField] = Field(default=EVERY_LIMIT_FIELD, alias="from")
-    scope: str = Field(description="key part that is left alone, or everybody")
+    scope: OneOrMore[str] = Field(description="key parts that are left alone, or everybody")
     max: Duration = 900_000_000
     also_on: Items[Status] = Field(
         default=(), description="statuses that are taken for a 429 where the answer asks to wait, as [403, 503]"

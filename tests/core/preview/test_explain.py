@@ -231,7 +231,7 @@ def asked(route: Route, **parts: str | None) -> object:
 
 
 def test_guards_are_asked_before_the_limits_and_a_local_breaker_by_itself() -> None:
-    learning = replace(UP, learning=Learning((), "connection"), pace=Pace(5, 1_000_000, key=("tenant",)))
+    learning = replace(UP, learning=Learning((), ("connection",)), pace=Pace(5, 1_000_000, key=("tenant",)))
     shared = asked(below("erp", "/", upstream=learning, breaker=BREAKER), tenant="a", connection="c")
     assert [guard.key for guard in shared.guards] == ["pause:up:{=c}", "breaker:fragile:{=c}"]  # type: ignore[attr-defined]
     assert shared.line == ("a",)  # type: ignore[attr-defined]

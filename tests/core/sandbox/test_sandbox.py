@@ -209,7 +209,7 @@ def test_which_calls_go_to_the_sandbox() -> None:
 
 
 def test_a_route_faces_its_caller_without_what_belongs_to_the_upstream() -> None:
-    learning = Learning((), "connection")
+    learning = Learning((), ("connection",))
     upstream = Upstream("up", "http", "h", 80, "h", learning=learning, pace=Pace(1, 1), credentials_optional=True)
     sandbox = Sandbox(When(key="connection", prefix="sbx_"), FIXTURES)
     route = Route("r", Match(), upstream, breaker=Breaker("b", ("connection",)), sandbox=sandbox)
