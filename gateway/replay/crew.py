@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from gateway.core.policy import PolicySet
 from gateway.replay.lines import Piece, Span
@@ -32,11 +32,11 @@ def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
 
     The function raises OSError when a piece cannot be read.
     """
-    if readers == 0 or "fork" not in multiprocessing.get_all_start_methods():
+    pool = _pool(policies, readers)
+    if pool is None:
         reader = Reader(policies)
         yield lambda pieces: (_rows(reader, piece) for piece in pieces)
         return
-    pool = ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), _begin, (policies,))
     try:
         with _uninterrupted():
             pool.submit(int)  # which has all processes begin
@@ -47,6 +47,16 @@ def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _pool(policies: PolicySet, readers: int) -> ProcessPoolExecutor | None:
+    """None where there shall be no other processes, or cannot be: what they wait by is in /dev/shm, which some hosts do
+    not have or let nobody write to."""
+    if readers == 0 or "fork" not in multiprocessing.get_all_start_methods():
+        return None
+    with suppress(OSError):
+        return ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), _begin, (policies,))
+    return None
 
 
 @contextmanager

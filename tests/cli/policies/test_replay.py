@@ -1,6 +1,7 @@
 """`gateway replay`: what was decided is decided again, and whatever stands in a log is told and survived."""
 
 import contextlib
+import errno
 import gzip
 import http.client
 import json
@@ -355,6 +356,20 @@ def test_readers_in_other_processes_come_to_the_same(
     alone = gateway("replay", log, "-p", policy, "--json", "--readers", 0)
     assert gateway("replay", log, "-p", policy, "--json", "--readers", 2) == alone
     assert json.loads(alone.stdout)["newly_refused"] == 40
+
+
+def test_a_host_without_shared_memory_reads_in_the_process_that_decides(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where `/dev/shm` is missing, or nobody may write to it: there are no locks between processes."""
+
+    def no_lock(*_args: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", no_lock)
+    log = tmp_path / "log"
+    log.write_text("\n".join(line(number) for number in range(30)))
+    assert json.loads(gateway("replay", log, "-p", policy, "--json", "--readers", 2).stdout)["newly_refused"] == 10
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
