@@ -29,3 +29,11 @@ def test_what_no_waiting_mends_is_an_error(monkeypatch: pytest.MonkeyPatch, said
     notices.store_event(metrics, "store.degraded", {"kind": fault.kind, "detail": fault.detail})
     notices.store_event(metrics, "store.recovered", {"down_s": 1.0})
     assert told == [level, "info"]
+
+
+def test_lost_data_is_a_warning_in_a_whole_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(notices, "event", lambda _name, message, level: told.append((level, message)))
+    metrics = cast("Any", SimpleNamespace(on_store_event=lambda _name, _fields: None))
+    notices.store_event(metrics, "store.emptied", {})
+    assert told == [("warning", "The store has lost its data")]

@@ -44,8 +44,8 @@ EVENTS: Mapping[str, str] = {
     "`sockets` says how many.",
     "store.degraded": "The store cannot be used; each limit does what its `on_store_error` says.",
     "store.recovered": "The store answers again; `down_s` says for how long it did not.",
-    "store.emptied": "The store has lost its data (FLUSHALL, a restart): counters, breakers, pauses and overrides are "
-    "gone. Each worker says it.",
+    "store.emptied": "The store has lost its data; counters, breakers, pauses and overrides are gone (FLUSHALL, a "
+    "restart). Each worker says it.",
     "store.evicts": "The store forgets counters when its memory is full, and more calls pass than the limits say; "
     "`maxmemory_policy` should be `noeviction`. The first worker says it.",
     "store.script_reloaded": "The store had lost the decision script; it was sent again.",
