@@ -105,6 +105,16 @@ def test_a_grant_that_cannot_be_counted_with_what_the_limit_says_since(counter: 
     assert caller.calls() == 2
 
 
+def test_a_rate_that_can_be_counted_once_it_is_reduced_is_granted(counter: Counter) -> None:
+    """Twice 100,000 at once, one each ten minutes, is 200,000 in a million minutes, or one each five."""
+    slow = Limit("l", Algorithm.TOKEN_BUCKET, 100_000, 100_000 * HOUR // 6, ("k",), rate=1, per_us=HOUR // 6)
+    caller = Caller(counter, slow)
+    caller.grant(200_000)
+    first = caller.call(cost=7)
+    assert (first.quotas, first.verdicts[0].remaining) == ((200_000,), 199_993)
+    assert first.verdicts[0].more_us == HOUR // 12
+
+
 def test_a_second_grant_replaces_the_first(caller: Caller) -> None:
     caller.grant(5)
     assert caller.call().admitted

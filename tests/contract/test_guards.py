@@ -168,6 +168,11 @@ def test_so_many_calls_as_the_upstream_says_are_left_and_not_one_more(counter: C
     assert story.at(41).call().standings == ()
 
 
+def test_of_more_calls_than_can_be_counted_as_many_are_left(counter: Counter) -> None:
+    counter.pause(PAUSE, 41 * SECOND, START, left=2**32 + 5)
+    assert counter.kept([PAUSE]) == (Pause(0, 2**32 - 1, START + 41 * SECOND),)
+
+
 def test_a_call_that_is_refused_or_only_looks_takes_nothing_of_what_is_left(counter: Counter) -> None:
     story = Story(counter)
     story.call()

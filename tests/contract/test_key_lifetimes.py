@@ -87,6 +87,26 @@ def test_with_keys_that_end_the_answers_stay_those_of_the_core(server: "redis.Re
     assert ended > 5, "a sequence in which no key ends shows nothing"
 
 
+@pytest.mark.parametrize(
+    ("before", "since"),
+    [
+        (rolling(window_us=MINUTE), rolling(window_us=10 * MINUTE)),
+        (bucket(burst=5, rate=5, per_us=SECOND), bucket(burst=5, rate=1, per_us=MINUTE)),
+        (fixed(window_us=MINUTE), fixed(window_us=10 * MINUTE)),
+        (parallel(lease_us=SECOND), parallel(lease_us=MINUTE)),
+    ],
+    ids=lambda limit: limit.algorithm,
+)
+def test_a_key_that_was_to_end_sooner_lives_on_under_longer_windows(
+    server: "redis.Redis", before: Limit, since: Limit
+) -> None:
+    clocked = ServerClock(server)
+    clocked.admit(Charge(before, "key", 1), "a", START)
+    decision = clocked.admit(Charge(since, "key", 1), "b", START + 1)
+    assert clocked.ends_us is not None
+    assert decision.verdicts[0].reset_us <= clocked.ends_us - (START + 1)
+
+
 def test_the_time_to_live_on_the_server_clock(server: "redis.Redis") -> None:
     """With the time of the server itself: what each algorithm needs, and the slack."""
     Scripts(server)
