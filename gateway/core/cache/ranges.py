@@ -38,9 +38,9 @@ def _same(stored: Stored, condition: list[str], now_us: int) -> bool:
     if not condition:
         return True
     tags, modified = values(stored.fields, b"etag"), values(stored.fields, b"last-modified")
-    if len(condition) > 1 or condition[0].startswith("W/"):
+    if len(condition) > 1:
         return False
-    if condition[0].startswith('"'):
+    if condition[0].startswith('"'):  # a weak one begins with W/, and is no date either
         return tags == condition
     when_us = http_date_us(condition[0], now_us)
     return when_us is not None and modified == condition

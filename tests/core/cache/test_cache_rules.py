@@ -117,6 +117,7 @@ def test_age_grows_with_the_way_and_the_time_here_and_never_shrinks() -> None:
         ([FRESH + ", stale-while-revalidate=5, proxy-revalidate"], "", 61, Use.VALIDATE),
         (["Cache-Control: s-maxage=60, stale-while-revalidate=5"], "", 61, Use.WHILE_REVALIDATED),
         (["Cache-Control: s-maxage=60"], "max-stale", 61, Use.VALIDATE),
+        (["Cache-Control: s-maxage=60, stale-if-error=5"], "max-stale", 61, Use.FRESH),
     ],
 )
 def test_use(answer: list[str], wanted: str, later_s: int, good_for: Use) -> None:
