@@ -4,7 +4,10 @@ from dataclasses import replace
 
 from gateway.core.ask import Ask
 from gateway.core.grant import counted, granted, left_without, under, why_not
+from gateway.core.guards import Breaker, Guard
+from gateway.core.guards.pause import Pausing
 from gateway.core.limits import Algorithm, Charge, Limit
+from gateway.core.measure import Measure, Source
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -38,6 +41,21 @@ def test_the_same_question_under_the_same_grant() -> None:
     first, second = under(ask, (2, 0)).charges
     assert (first.limit.quota, first.cost, second) == (2, 2, ask.charges[1])
     assert under(ask, (7, 0)).charges[0].cost == 3
+
+
+def test_a_grant_changes_numbers_and_nothing_else_of_the_question() -> None:
+    guard = Guard(Breaker("vendor", ("connection",), shared=False), "breaker:vendor:{=c}")
+    ask = Ask(
+        [Charge(TALLY, "l:{=acme}", 1)],
+        [Guard(Pausing("up", HOUR), "pause:up:{=c}")],
+        breaker=guard,
+        line=("acme",),
+        skipped=("other",),
+        measures={"l": Measure(Source.HEADER, "x-cost")},
+    )
+    granted_ask = under(ask, (7,))
+    for name in ("guards", "breaker", "line", "skipped", "measures"):
+        assert getattr(granted_ask, name) == getattr(ask, name) != getattr(Ask([]), name)
 
 
 def test_what_is_left_without_the_grant() -> None:

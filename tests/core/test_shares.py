@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.algorithms import Leases, Tally, state_for
+from gateway.core.headers import used_up_sentence
 from gateway.core.limits import Algorithm, Limit
 from gateway.core.shares import Fleet, begun_with, owed, part, place_of, share
 
@@ -16,6 +18,14 @@ SLOTS = Limit("c", Algorithm.CONCURRENCY, 4, 60_000_000, ("tenant",))
 NOW_US = 1_800_000_000_000_000
 
 workers = st.integers(1, 64)
+
+
+@pytest.mark.parametrize("limit", [WINDOW, FIXED, BUCKET, SLOTS])
+def test_who_meets_a_share_is_told_of_the_whole_limit(limit: Limit) -> None:
+    mine = share(limit, Fleet(2), 0)
+    assert mine.detail.startswith(used_up_sentence(limit)[:-1])
+    assert mine.detail != used_up_sentence(limit)
+    assert share(replace(limit, detail="Come back later."), Fleet(2), 0).detail == "Come back later."
 
 
 @given(st.integers(0, 1000), workers)
@@ -86,7 +96,7 @@ def test_only_what_still_counts_is_owed() -> None:
     assert owed(mine, 7, spent, NOW_US + 400_000_000) == 7  # of which nothing is left now
     assert owed(mine, 7, spent, NOW_US + 601_000_000) == 0
     assert owed(mine, 7, None, NOW_US) == 0
-    assert owed(SLOTS, 1, Leases(), NOW_US) == 0
+    assert owed(SLOTS, 1, Leases({"x": NOW_US + 1}), NOW_US) == 0
     assert owed(FIXED, 9, Tally(NOW_US, 4), NOW_US) == 4
 
 

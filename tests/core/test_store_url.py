@@ -86,6 +86,7 @@ def test_what_is_wrong_is_said(url, text):
         ("redis://h?pw", "redis://h?***"),
         ("redis://h?pw=", "redis://h?***"),
         ("redis://:pw", "redis://***"),
+        ("redis://:1234", "redis://***"),
         ("redis://me:pw", "redis://***"),
         ("redis://h?password=a@b", "redis://***"),
         ("redis://:p/w@h", "redis://***@h"),

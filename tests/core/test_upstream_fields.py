@@ -99,6 +99,12 @@ def test_who_called_is_told_by_whom_we_know() -> None:
     said = ((b"X-Forwarded-For", b"198.51.100.7"), (b"Forwarded", b"for=198.51.100.7"), (b"X-Real-IP", b"6.6.6.6"))
     ours = 'for=192.0.2.1;proto=http;host=gw.example;by=_gw'  # fmt: skip
     assert sent(*said, written="forwarded")[1:] == ["Via: 1.1 gw", f"Forwarded: {ours}"]
+    assert sent(*said, written="forwarded", trusted=True)[1:] == [
+        "X-Forwarded-For: 198.51.100.7",
+        "X-Real-IP: 6.6.6.6",
+        "Via: 1.1 gw",
+        f"Forwarded: for=198.51.100.7, {ours}",
+    ]
     assert sent(*said, written="both", trusted=True)[1:] == [
         "X-Real-IP: 6.6.6.6",
         "Via: 1.1 gw",
@@ -114,6 +120,7 @@ def test_who_called_is_told_by_whom_we_know() -> None:
     [
         (Came("2001:db8::1", http_host="[::1]:80"), 'for="[2001:db8::1]";proto=http;host="[::1]:80";by=_gw'),
         (Came("", "https", ""), "for=unknown;proto=https;by=_gw"),
+        (Came(http_host='a"b\\c'), r'for=192.0.2.1;proto=http;host="a\"b\\c";by=_gw'),
     ],
 )
 def test_addresses_as_the_standard_writes_them(came: Came, expected: str) -> None:

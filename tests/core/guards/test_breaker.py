@@ -385,6 +385,15 @@ def test_what_is_not_in_use_does_not_trip() -> None:
         Story(breaker).tell(*[(0, step, CLOSED) for step in steps])
 
 
+def test_a_share_of_all_calls_is_reached_when_all_calls_are_so() -> None:
+    for breaker, step in [
+        (replace(RESILIENCE, failure_ppm=1_000_000, slow_ppm=0), "fail"),
+        (replace(RESILIENCE, failure_ppm=0, slow_ppm=1_000_000), "slow"),
+    ]:
+        Story(breaker).tell(*[(0, step, CLOSED)] * 4, (0, step, OPEN))
+        Story(breaker).tell((0, "ok", CLOSED), *[(0, step, CLOSED)] * 9)
+
+
 def test_counts_are_bounded() -> None:
     story = Story(replace(GOBREAKER, consecutive_failures=2**30, failure_ppm=600_000, minimum_calls=2**31))
     for _ in range(3):

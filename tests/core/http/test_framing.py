@@ -123,6 +123,13 @@ def test_ambiguous_chunked_is_refused(wire: bytes, reason: str) -> None:
         ChunkedBody().feed(wire)
 
 
+def test_the_longest_size_line_that_is_taken() -> None:
+    longest = b"1;" + b"x" * (MAX_SIZE_LINE_BYTES - 4) + b"\r\n"
+    assert ChunkedBody().feed(longest + b"a\r\n0\r\n\r\n") == ([b"a"], b"")
+    with pytest.raises(BadFraming, match="too long"):
+        ChunkedBody().feed(b"1;x" + longest[2:])
+
+
 def test_end_of_the_socket_completes_only_close_delimited_bodies() -> None:
     assert not ChunkedBody().feed_eof()
     assert not LengthBody(3).feed_eof()

@@ -112,6 +112,7 @@ def test_only_families_that_are_honored_are_heard() -> None:
 def test_names_with_separators_in_quotes_are_one_item() -> None:
     line = r'RateLimit: "a,\";b";r=4;t=5'
     assert asked(200, line) == Asked(0, 4, 5 * S)
+    assert asked(200, 'RateLimit: "tier=gold";r=4;t=5') == Asked(0, 4, 5 * S)
 
 
 NONSENSE = "soon|-5|+5|1e3|0x10|5 s|1.|.5|99999999|٣|1d|2026-13-01T00:00:00Z|2026-03-01|2031-01-01T00:00:00Z|Sun, 31 Feb 2026 00:00:00 GMT"

@@ -192,7 +192,7 @@ def guarded(**more: object) -> PolicySet:
 
 
 def test_credentials_that_nobody_looked_at_are_said_to_be_unchecked() -> None:
-    found = told(guarded(), Request("GET /erp/x"))
+    found = told(guarded(require=(("role", "admin"),)), Request("GET /erp/x"))
     assert found.unchecked
     assert found.refusal is not None
     assert found.refusal.kind.status == 403
@@ -238,8 +238,23 @@ def test_guards_are_asked_before_the_limits_and_a_local_breaker_by_itself() -> N
     local = asked(below("erp", "/", breaker=replace(BREAKER, shared=False)), tenant="a", connection="c")
     assert local.guards == ()  # type: ignore[attr-defined]
     assert local.own.key == "breaker:fragile:{=c}"  # type: ignore[attr-defined]
+    both = asked(
+        below("erp", "/", upstream=learning, breaker=replace(BREAKER, shared=False)), tenant="a", connection="c"
+    )
+    assert [guard.key for guard in both.guards] == ["pause:up:{=c}"]  # type: ignore[attr-defined]
+    assert both.own.key == "breaker:fragile:{=c}"  # type: ignore[attr-defined]
     nobody = asked(below("erp", "/", breaker=BREAKER), tenant="a", connection=None)
     assert nobody.breaker is None  # type: ignore[attr-defined]
+
+
+def test_a_pause_is_asked_about_also_where_a_local_breaker_is_not() -> None:
+    paused = replace(UP, learning=Learning((), "tenant"))
+    found = asked(
+        below("erp", "/", upstream=paused, breaker=replace(BREAKER, shared=False)), tenant="a", connection=None
+    )
+    assert [guard.key for guard in found.guards] == ["pause:up:{=a}"]  # type: ignore[attr-defined]
+    assert found.own is None  # type: ignore[attr-defined]
+    assert not found.empty  # type: ignore[attr-defined]
 
 
 def test_a_guard_whose_part_must_not_be_missing_refuses() -> None:

@@ -211,6 +211,13 @@ def test_tighter_means_never_more_than_before(old: Limit, changes: dict[str, obj
     assert effect(old, replace(old, **changes)) == expected
 
 
+def test_a_window_of_a_breaker_has_its_own_name() -> None:
+    breaker = Breaker("b", ("tenant",), failure_ppm=500_000, window_us=MINUTE_US)
+    before = replace(SET, breakers={"b": breaker})
+    after = replace(SET, breakers={"b": replace(breaker, window_us=2 * MINUTE_US)})
+    assert [[field.name for field in one.fields] for one in diff(before, after)] == [["window_us"]]
+
+
 def test_overrides_are_callers_too() -> None:
     big = Override((("tenant", "big"),), replace(WINDOW, quota=5_000))
     generous = replace(WINDOW, overrides=(big,))

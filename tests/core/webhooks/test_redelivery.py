@@ -43,8 +43,8 @@ def test_gone_is_gone() -> None:
     ("tried", "blamed"),
     [
         (Tried(error="timeout"), True),
-        *((Tried(status), True) for status in (301, 302, 401, 404, 410, 429, 500, 599)),
-        *((Tried(status), False) for status in (200, 299, 400, 409, 422)),
+        *((Tried(status), True) for status in (300, 301, 302, 401, 404, 410, 429, 500, 599)),
+        *((Tried(status), False) for status in (200, 299, 400, 409, 422, 499)),
     ],
 )
 def test_who_is_to_blame(tried: Tried, blamed: bool) -> None:
