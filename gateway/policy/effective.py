@@ -1,6 +1,6 @@
 """What will really be run: the merged, compiled set and the settings, each value with the place it comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
@@ -85,7 +85,7 @@ def _scheme_values(scheme: Scheme) -> dict[str, Any]:
 
 def _upstream_values(upstream: Upstream) -> dict[str, Any]:
     """Its credentials by name."""
-    bare = asdict(replace(upstream, credentials=()))
+    bare = asdict(replace(upstream, credentials=()), dict_factory=_plain)
     return {**bare, "credentials": [one.name for one in upstream.credentials]}
 
 
@@ -93,12 +93,17 @@ def _limit_values(limit: Limit) -> dict[str, Any]:
     values = {field.name: getattr(limit, field.name) for field in fields(limit) if not field.name.startswith("_")}
     overrides = [{"match": dict(one.match), "limit": _limit_values(one.limit)} for one in limit.overrides]
     shadow = _limit_values(limit.shadow) if limit.shadow else None
-    return {**values, "overrides": overrides, "shadow": shadow}
+    calendar = {"unit": limit.calendar.unit, "timezone": str(limit.calendar.zone)} if limit.calendar else None
+    return {**values, "overrides": overrides, "shadow": shadow, "calendar": calendar}
 
 
 def _retry_values(retry: Retry) -> dict[str, Any]:
-    values = asdict(retry)
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
+    return asdict(retry, dict_factory=_plain)
+
+
+def _plain(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Sets as lists, in order: what JSON has a word for."""
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values}
 
 
 def _route_values(route: Route) -> dict[str, Any]:

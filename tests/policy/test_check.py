@@ -340,3 +340,40 @@ def test_a_route_file_alone_is_not_taken_for_settings(run: Run) -> None:
     assert run("name: x\n" + BASE + ROUTE.replace("[per-tenant]", "[]"))[1].startswith(
         "p.yaml:1:1: unknown section 'name'"
     )
+
+
+WITH_SETS = """\
+version: 1
+keys:
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+limits:
+  contract: {algorithm: fixed_window, limit: 10, window: month, timezone: Europe/Berlin, key: [], shadow: {limit: 5}}
+authentication:
+  users: {type: jwt, issuer: i, audience: a, algorithms: [HS256], secret: "env:SECRET"}
+retries:
+  standard: {attempts: 3}
+upstreams:
+  up:
+    url: http://up.example
+    probe: {expect: [200, 204]}
+    learn_limits: {scope: connection, also_on: [503, 403]}
+routes:
+  - name: all
+    upstream: up
+    limits: [contract]
+    authenticate: [users]
+    retry: standard
+    modules: {cache: {match: {path: /x}, vary_by: [connection], ttl: 1s}}
+"""
+
+
+def test_json_has_words_for_every_value(run: Run) -> None:
+    """Sets, calendars and zones are no JSON."""
+    code, out = run(WITH_SETS, show=True, output="json", secrets=False)
+    assert code == 0, out
+    shown = json.loads(out)["effective"]["policies"]
+    (contract,) = shown["limits"].values()
+    assert contract["calendar"] == {"unit": "month", "timezone": "Europe/Berlin"}
+    assert shown["upstreams"]["up"]["probe"]["expect"] == [200, 204]
+    assert shown["upstreams"]["up"]["learning"]["also_on"] == [403, 503]
+    assert 429 in shown["retries"]["standard"]["statuses"]
