@@ -15,7 +15,7 @@ from gateway.admin.page.assets import assets
 from gateway.admin.page.live import Snapshot
 from gateway.admin.page.markup import element, fill
 from gateway.admin.page.paths import naming, path_of
-from gateway.admin.page.use import amount
+from gateway.admin.page.use import amount, upstream_row
 from gateway.admin.page.words import lasting
 from gateway.core.ask import Ask
 from gateway.core.connections.counts import Row
@@ -496,3 +496,12 @@ async def test_what_is_not_in_use_is_not_shown(admin: Admin) -> None:
 )
 def test_how_long_in_words(seconds: float, said: str) -> None:
     assert lasting(seconds) == said
+
+
+def test_an_upstream_that_refuses_credentials_does_not_look_well() -> None:
+    latency = {"count": 4, "p50_ms": 1.0, "p99_ms": 9.0}
+    one = {"upstream": "erp", "calls": 4, "calls_per_s": 0.4, "failed": 0, "why": {}, "denied": 4, "latency": latency}
+    row = upstream_row(one)
+    assert "warn" in str(row[2])
+    assert row[3] == "401 or 403 4"
+    assert "good" in str(upstream_row({**one, "denied": 0})[2])

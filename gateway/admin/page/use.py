@@ -30,15 +30,17 @@ def upstreams(found: Sequence[Document]) -> Html:
 
 
 def upstream_row(one: Document) -> tuple[object, ...]:
-    """How one upstream did; what failed is a 5xx or no answer."""
-    failed, latency = one["failed"], one["latency"]
-    why = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in one["why"].items())
+    """How one upstream did; what failed is a 5xx or no answer. Refused credentials are no failures, and need a look."""
+    failed, denied, latency = one["failed"], one["denied"], one["latency"]
+    why = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in one["why"].items()]
+    if denied:
+        why.append(f"401 or 403 {denied:,}")
     known = latency["count"]
     return (
         one["upstream"],
         number(one["calls_per_s"]),
-        mark("bad", share(failed / one["calls"])) if failed else mark("good", "none"),
-        why or NOTHING,
+        mark("bad", share(failed / one["calls"])) if failed else mark("warn" if denied else "good", "none"),
+        ", ".join(why) or NOTHING,
         milliseconds(latency["p50_ms"]) if known else NOTHING,
         milliseconds(latency["p99_ms"]) if known else NOTHING,
     )

@@ -17,8 +17,10 @@ def upstream_rows(found: Document) -> list[list[Any]]:
 
 
 def why_text(upstream: Document) -> str:
-    """What its failures were, the commonest first: `connect 30, 503 4`."""
-    return ", ".join(f"{why.replace('_', ' ')} {count:,}" for why, count in upstream["why"].items()) or "-"
+    """What its failures were, the commonest first, and how often it refused credentials: `connect 30, 401 or 403 4`."""
+    why = [f"{why.replace('_', ' ')} {count:,}" for why, count in upstream["why"].items()]
+    denied = upstream.get("denied", 0)
+    return ", ".join([*why, *([f"401 or 403 {denied:,}"] if denied else [])]) or "-"
 
 
 def _waits(latency: Document) -> tuple[str, str]:

@@ -38,7 +38,7 @@ FOUND: dict[str, Any] = {
             "upstream": "crm", "calls": 1400, "failed": 34, "why": {"connect": 30, "503": 4},
             "latency": {"count": 1370, "p50_ms": 12.5, "p99_ms": 250.0},
         },
-        {"upstream": "erp", "calls": 2, "failed": 2, "why": {"timeout": 2}, "latency": {"count": 0}},
+        {"upstream": "erp", "calls": 2, "failed": 2, "why": {"timeout": 2}, "denied": 7, "latency": {"count": 0}},
     ],
     "limits": [{"limit": "tenant-10m", "asked": 4, "limited": 1}],
     "top_rejected": [{"limit": "tenant-10m", "key": "ac\x1b[2Jme", "count": 1, "per_s": 0.1}],
@@ -70,7 +70,7 @@ def test_the_page_has_everything_that_needs_a_look() -> None:
         assert text in shown
     for row in (["tenant-10m", "4", "1", "0", "25%"], ["c1", "offline"], ["fragile", "everybody", "open"]):
         assert any(line.split()[: len(row)] == row for line in shown.splitlines()), shown
-    for text in ("connect 30, 503 4", "timeout 2"):
+    for text in ("connect 30, 503 4", "timeout 2, 401 or 403 7"):
         assert text in shown
     assert "ac?[2Jme" in shown, "names of callers do not move the cursor"
 
