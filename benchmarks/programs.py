@@ -24,12 +24,18 @@ class Failed(Exception):
     """A part did not start or did not do what it is there for."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nothing uses now, of those that the kernel gives nobody by itself."""
+    """A loopback port that nothing uses now, of those that the kernel gives nobody by itself; never one twice."""
     while True:
         port = random.randrange(20_000, 32_000)
+        if port in _given:  # whoever got it may not have begun to listen
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 
