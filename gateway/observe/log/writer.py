@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 
 from gateway.observe.log.midline import Midline, same_file
 
-FLUSH_BYTES = 64 * 1024
+FLUSH_BYTES = 256 * 1024
 FLUSH_S = 0.1
 HELD_BYTES = 8 * 1024 * 1024
 """Handed over but not written yet. Beyond this, lines are dropped and counted."""
