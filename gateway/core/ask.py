@@ -24,7 +24,8 @@ class UsedUp:
     until_s  on the clock of whoever made it
     refusal  what the caller is told
     lines    the fields that say what is left, when somebody has written them
-    said     the same for whoever logs it; `logged` what the lines of such calls have in common, as it is written
+    said     the same for whoever logs it; `logged` what the lines of such calls have in common, and in
+             whose words
     """
 
     __slots__ = ("decision", "lines", "logged", "refusal", "said", "until_s")

@@ -296,6 +296,22 @@ def test_refusals_of_one_caller_in_two_ways_are_not_mixed_up(known: UsedUp, emit
     assert [line["http_user_agent"] for line in lines] == ["agent 0", "agent 1"] * 2
 
 
+def test_two_logs_of_one_worker_each_keep_their_format(known: UsedUp, tmp_path: Path) -> None:
+    paths = {format_: tmp_path / format_ for format_ in ("native", "ecs", "otel")}
+    logs = [
+        AccessLog(Logging(access=str(path), format=format_, pretty=False), envelope(Settings(), worker=0))  # type: ignore[arg-type]
+        for format_, path in paths.items()
+    ]
+    record = refused_again(known)
+    record.notes = {}
+    for _ in range(2):
+        for log in logs:
+            log.emit(record)
+    for path, status in zip(paths.values(), ("status", "http.response.status_code", "Attributes"), strict=True):
+        writer_for(str(path)).flush()
+        assert all(status in orjson.loads(line) for line in path.read_bytes().splitlines())
+
+
 def test_a_password_in_an_absolute_target_is_not_logged(call: CallRecord, emit: Emit) -> None:
     call.target = "http://user:s3cret@host/a/b?token=s3cret"
     (line,) = emit(call)

@@ -82,13 +82,13 @@ class AccessLog:
     def _repeated(self, record: CallRecord, refused: UsedUp) -> bytes:
         """What such calls have in common: thousands a second may be refused for the same reasons. b"" when it takes
         more care."""
-        known: bytes | None = refused.logged
-        if known is None:
+        known: tuple[object, bytes] | None = refused.logged
+        if known is None or known[0] is not self._head:
             line = repeated_line(record)
             for name in self._hidden_of_callers:
                 line.pop(name, None)
-            known = refused.logged = self._head.more(line)
-        return known
+            known = refused.logged = self._head, self._head.more(line)
+        return known[1]
 
     def document(self, record: CallRecord) -> Line:
         """What a line says in native names, whatever the format of the log is: secrets and all that is redacted are
