@@ -194,7 +194,8 @@ class Worker:
     def _watch_connections(self) -> Connections:
         statuses = self._statuses
         errors = ConnectionErrors(self._settings.logging, self._envelope)
-        return Connections(Outcomes(self._policies.classes), errors, statuses.report, ready=lambda: statuses.up)
+        outcomes = Outcomes(self._policies.classes, self._policies.breakers.values())
+        return Connections(outcomes, errors, statuses.report, ready=lambda: statuses.up)
 
     async def _open(self) -> None:
         """What is outside: upstreams, issuers, the store. A store that is down does not stop us: it keeps trying."""

@@ -64,7 +64,7 @@ class InForce:
         level = self.settings.logging.level
         close_before = swap(self._gateway, prepared)
         self._listener.use(edition.settings.bounds)
-        self._connections.outcomes = Outcomes(edition.policies.classes)
+        self._connections.outcomes = Outcomes(edition.policies.classes, edition.policies.breakers.values())
         self._census.use(edition.policies.breakers)
         self._metrics.policy_loaded(edition.policies, counted=False)
         use_policy_version(edition.policies.version)

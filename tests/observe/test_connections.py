@@ -11,6 +11,7 @@ from gateway.core.classes import DEFAULT
 from gateway.core.connections.counts import Row
 from gateway.core.connections.outcome import Outcomes
 from gateway.core.connections.state import ConnectionState, Failure, Report, Transition
+from gateway.core.guards import Breaker
 from gateway.core.keys import encode_part
 from gateway.observe.connections import reporting as module
 from gateway.observe.connections.reporting import BATCH, MOST_AT_ONCE, Connections, tell_transition
@@ -35,6 +36,17 @@ def ticking(monkeypatch: pytest.MonkeyPatch, connections: Connections) -> Callab
         connections.start()
 
     return start
+
+
+async def test_a_breaker_of_one_operation_does_not_shut_the_connection(store: Store, connections: Connections) -> None:
+    """Other operations go on: it would be offline and online again with each report."""
+    by_operation = Breaker("by-operation", ("connection", "operation"))
+    connections.outcomes = Outcomes(DEFAULT, [by_operation, Breaker("whole", ("tenant", "connection"))])
+    connections.emit(call(store, status=0, response_source="breaker", breaker="by-operation"))
+    assert store.pushes == []
+    connections.emit(call(store, status=0, response_source="breaker", breaker="whole"))
+    await connections.close()
+    assert [report.shut_us for report in store.pushes[0].values()] == [0]
 
 
 async def test_successes_wait_for_the_tick(store: Store, connections: Connections, ticking: Callable[[], None]) -> None:

@@ -1,11 +1,12 @@
 """What one attempt says about its connection, by the error classes of the policy set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from gateway.core.access.tokens import REFUSED, UNAVAILABLE
 from gateway.core.classes import Classes, Counts, ErrorClass
 from gateway.core.connections.state import ConnectionState
+from gateway.core.guards import Breaker
 
 
 class Outcome(StrEnum):
@@ -37,11 +38,16 @@ _BY_STATE: Mapping[ConnectionState, Outcome] = {
 }
 
 
+WHOLE = frozenset({"tenant", "account", "connection"})
+"""Parts of keys that a whole connection has one value of; of all others (operation, region …) it may have several."""
+
+
 class Outcomes:
     """The outcomes of a policy set. Remembers what it worked out: there are few classes, and a thousand statuses."""
 
-    def __init__(self, classes: Classes) -> None:
+    def __init__(self, classes: Classes, breakers: Iterable[Breaker] = ()) -> None:
         self._classes = classes
+        self._partial = frozenset(one.name for one in breakers if not WHOLE.issuperset(one.key))
         self._by_name = {one.name: one for one in (*classes.statuses.values(), *classes.errors.values())}
         self._known: dict[tuple[str, int], Outcome | None] = {}
 
@@ -54,6 +60,10 @@ class Outcomes:
         if key not in self._known:
             self._known[key] = self._work_out(name, status)
         return self._known[key]
+
+    def shut_by(self, breaker: str) -> bool:
+        """Whether a refusal by this breaker means that the whole connection is left alone, and not a part of it."""
+        return breaker not in self._partial
 
     def _work_out(self, name: str, status: int) -> Outcome | None:
         if name in (REFUSED, UNAVAILABLE):

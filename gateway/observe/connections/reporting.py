@@ -96,7 +96,7 @@ class Connections:
         source, of = record.response_source, pair.connection
         if source == "limit" or (source == "breaker" and record.breaker_state == "half_open"):
             return  # says nothing: the probe that is under way will
-        if source == "breaker":
+        if source == "breaker" and self.outcomes.shut_by(record.breaker):
             of.shut_at = record.ended
             self._touch(of, urgent=of.state is not ConnectionState.OFFLINE)
         elif source == "pause":
