@@ -83,6 +83,10 @@ class Leases:
             self._release(call, not here)
         self._release(call, here)
 
+    def give_back_after(self, call: "Call", time_s: float) -> None:
+        """The call was given up, and its upstream may be at work on it for so long: until then its slots are taken."""
+        self._loop.call_later(time_s, lambda: self.give_back(call))
+
     def give_up(self, call: "Call") -> None:
         """The store did not answer whether the call is admitted. It may have given slots all the same."""
         self._release(call, here=False)

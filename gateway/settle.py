@@ -28,7 +28,7 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
         if exchange.transport is not None:
             exchange.release()
     if call.lease:
-        gateway.leases.give_back(call)
+        _free_slots(call)
     gateway.calls.discard(call)
     if call.ask.measures or record.error_class == "busy":
         settle_costs(call, exchange.head if exchange is not None else None)
@@ -44,6 +44,16 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
             until_head_s = record.attempts[-1]["upstream_ms"] / 1e3 - (upload.waited_s if upload is not None else 0.0)
         counts = classes.counted(record.error_class, record.upstream_status)
         attempt_ended(call, counts, until_head_s)
+
+
+def _free_slots(call: Call) -> None:
+    """Give the slots back: at once, or when the upstream is done with a call that was given up."""
+    record, leases, goes_on_us = call.record, call.gateway.leases, call.route.upstream.goes_on_us
+    given_up = record.upstream_addr and (record.aborted_by or record.code == "UPSTREAM_TIMEOUT")
+    if goes_on_us and given_up:
+        leases.give_back_after(call, goes_on_us / 1e6)
+    else:
+        leases.give_back(call)
 
 
 def _classify(call: Call, head: ResponseHead, error_class: ErrorClass) -> None:

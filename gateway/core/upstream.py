@@ -83,7 +83,8 @@ class Upstream:
     credentials     what it is shown, in the order in which they are tried; () = what the caller sends. With
                     `credentials_optional` callers whom none is for are passed on as they come, else refused
     probe           what connection tests ask; None = what `Probe` says
-                    These five do not make it another upstream: its sockets are kept when they change.
+    goes_on_us      how long it may go on with a call that was given up: so long that keeps its slots
+                    These six do not make it another upstream: its sockets are kept when they change.
     """
 
     name: str
@@ -108,3 +109,4 @@ class Upstream:
     credentials: tuple[Credential, ...] = field(default=(), compare=False)
     credentials_optional: bool = field(default=False, compare=False)
     probe: Probe | None = field(default=None, compare=False)
+    goes_on_us: int = field(default=0, compare=False)

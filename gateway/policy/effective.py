@@ -284,6 +284,8 @@ def _patience(upstream: Upstream) -> str:
         text += f", also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
     if learning and learning.otherwise_us:
         text += f", {duration(learning.otherwise_us)} where a 429 says no time"
+    if upstream.goes_on_us:
+        text += f"; goes on for {duration(upstream.goes_on_us)} with calls that were given up"
     return text + (f"; paced at {pace.rate} per {duration(pace.per_us)}" if pace else "")
 
 

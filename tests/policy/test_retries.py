@@ -180,6 +180,9 @@ def test_everybody_may_be_paused_unless_that_is_a_key_part(report_of: Check) -> 
 def test_paces_are_read(report_of: Check) -> None:
     policies = compiled(an_upstream(report_of, ", pace: {rate: 10, per: 1s}"))
     assert policies.upstreams["api"].pace == Pace(10, 1 * S)
+    going_on = compiled(an_upstream(report_of, ", goes_on: 10s, pace: {rate: 10, per: 1s}"))
+    assert going_on.upstreams["api"].goes_on_us == 10 * S
+    assert "goes on for 10s with calls that were given up; paced at" in "\n".join(policy_lines(going_on))
     text = ", pace: {rate: 10, per: 1s, burst: 5, key: [connection], queue: 7, max_wait: 2s}"
     assert compiled(an_upstream(report_of, text)).upstreams["api"].pace == Pace(10, 1 * S, 5, ("connection",), 7, 2 * S)
 

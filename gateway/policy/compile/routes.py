@@ -81,6 +81,7 @@ def _upstream(entry: Entry, classes: Classes, credentials: tuple[Credential, ...
         pace=pace(entry),
         credentials=credentials,
         credentials_optional=model.credentials == "optional",
+        goes_on_us=model.goes_on or 0,
         probe=probe(entry, sum("connection" in dict(one.match) for one in credentials), draft),
     )
 

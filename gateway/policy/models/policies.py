@@ -183,6 +183,9 @@ class Upstream(Strict):
         description="what happens to callers without an entry in `credentials`: refused, or passed on",
     )
     probe: Probe | None = Field(default=None, description="what connection tests ask")
+    goes_on: Duration | None = Field(
+        default=None, description="how long it may go on with a call that was given up, which keeps its slots"
+    )
 
 
 # -- routes

@@ -248,7 +248,7 @@ def test_guards_are_asked_before_the_limits_and_a_local_breaker_by_itself() -> N
 
 
 def test_a_pause_is_asked_about_also_where_a_local_breaker_is_not() -> None:
-    paused = replace(UP, learning=Learning((), "tenant"))
+    paused = replace(UP, learning=Learning((), ("tenant",)))
     found = asked(
         below("erp", "/", upstream=paused, breaker=replace(BREAKER, shared=False)), tenant="a", connection=None
     )
