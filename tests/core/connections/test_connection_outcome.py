@@ -5,6 +5,7 @@ import pytest
 from gateway.core.classes import DEFAULT, Classes, Counts, ErrorClass, Rule
 from gateway.core.connections.outcome import Outcome, Outcomes
 from gateway.core.connections.state import ConnectionState
+from gateway.core.guards import Breaker
 
 OWN = Classes(
     (
@@ -72,3 +73,13 @@ def test_by_a_policy(name: str, status: int, expected: Outcome | None) -> None:
 @pytest.mark.parametrize("name", ["token_refused", "token_unavailable"])
 def test_a_call_for_which_there_was_no_token_says_that_credentials_are_needed(name: str) -> None:
     assert Outcomes(DEFAULT).of(name, 0) is Outcome.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("key", "whole"),
+    [((), True), (("tenant",), True), (("tenant", "connection"), True), (("connection", "operation"), False)],
+)
+def test_a_breaker_that_counts_by_more_shuts_a_part(key: tuple[str, ...], whole: bool) -> None:
+    outcomes = Outcomes(DEFAULT, [Breaker("a", key)])
+    assert outcomes.shut_by("a") is whole
+    assert outcomes.shut_by("one that a reload took away")
