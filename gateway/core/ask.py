@@ -51,14 +51,15 @@ class Kind:
     verdicts     where these begin among the numbers
     near_at      (position, units left at which it is nearly used up; -1 = never) of each enforced limit
     enforced     (position, limit, whether it can be the tightest) of each of them: slots cannot, beside others
+    ranked       (place among the enforced, position, whether it can be the tightest) of the same, longer windows first
     shadows      whether limits are among them that never refuse
     shown        for whoever tells callers about limits, `said` for whoever logs them: what is the same each time;
                  `sentences` for whoever refuses: each limit's own
     """
 
     __slots__ = (
-        "alike", "answers", "by_calendar", "enforced", "limits", "names", "near_at", "said", "sentences", "shadows",
-        "shown", "takes_slots", "verdicts",
+        "alike", "answers", "by_calendar", "enforced", "limits", "names", "near_at", "ranked", "said", "sentences",
+        "shadows", "shown", "takes_slots", "verdicts",
     )  # fmt: skip
 
     def __init__(self, asked: Sequence[tuple[Limit, int]]) -> None:
@@ -76,6 +77,8 @@ class Kind:
         self.enforced = tuple(
             (at, limit, only_slots or limit.algorithm is not Algorithm.CONCURRENCY) for at, limit in enforced
         )
+        places = sorted(range(len(enforced)), key=lambda place: -enforced[place][1].window_us)
+        self.ranked = tuple((place, self.enforced[place][0], self.enforced[place][2]) for place in places)
         self.shadows = any(limit.mode is Mode.SHADOW for limit in limits)
         self.shown: Any = None
         self.said: Any = None

@@ -74,14 +74,13 @@ def tightest(kind: Kind, verdicts: Sequence[Verdict]) -> int:
     For a refused call the one that lets it wait longest. Else the one with least left, then the longer window. Slots
     are not measured against others: they come back with calls, not with time, and most often this very call has one.
     """
-    found, least, longest_us, index = -1, 0, 0, -1
-    for at, limit, counts in kind.enforced:
-        index += 1
+    found, least = -1, 0
+    for index, at, counts in kind.ranked:
         admitted, remaining, _, _, _ = verdicts[at]
         if not admitted:
             return max(range(len(kind.enforced)), key=lambda one: _waits(kind, verdicts, one))
-        if counts and (found < 0 or remaining < least or (remaining == least and limit.window_us > longest_us)):
-            found, least, longest_us = index, remaining, limit.window_us
+        if counts and (remaining < least or found < 0):
+            found, least = index, remaining
     return found
 
 
