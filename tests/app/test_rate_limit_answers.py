@@ -375,3 +375,10 @@ def test_a_refusal_takes_what_was_written_with_it_without_the_collector() -> Non
     with no_collector():
         del refusal
         assert gc.collect() == 0
+
+
+async def test_a_call_that_every_limit_skips_is_told_from_one_without_limits(start: Start, upstream: Upstream) -> None:
+    gateway = await start(policies(upstream, on_missing="skip"))
+    await call(gateway)
+    await call(gateway, "X-Tenant-Id: acme")
+    assert [record.verdict for record in gateway.records.all] == ["skipped", "allowed"]

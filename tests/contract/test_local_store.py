@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway.core.ask import Ask
+from gateway.core.grant import Grant
 from gateway.core.limits import Charge, Limit
 from gateway.store import Store
 from gateway.store.local.store import LocalStore, steady_us
@@ -54,6 +55,14 @@ async def test_when_it_is_full_the_one_that_would_be_forgotten_soonest_goes() ->
     assert (len(store), store.dropped) == (3, 1)
     assert not (await store.peek(Ask([charge(long, "a")]))).admitted
     assert (await store.peek(Ask([charge(short, "b")]))).admitted
+
+
+async def test_of_too_many_grants_those_that_would_end_first_end_now() -> None:
+    store = LocalStore(Clock(), max_keys=2)
+    for tenant, for_us in (("a", 60 * MINUTE), ("b", MINUTE), ("c", 30 * MINUTE)):
+        assert not await store.grant(charge(rolling(), tenant), Grant(7, 0), for_us)
+    granted = [(await store.peek(Ask([charge(rolling(), tenant)]))).quotas for tenant in "abc"]
+    assert granted == [(7,), (), (7,)]
 
 
 async def test_a_partition_that_goes_on_being_charged_stays() -> None:
