@@ -108,6 +108,7 @@ async def test_a_store_that_would_forget_counters_is_told_of_by_one_worker(
     assert (told["level"], told["maxmemory_policy"]) == ("warning", "allkeys-lru")
     assert told["message"] == "The store forgets counters when its memory is full"
     server.kill()
+    await gateway.said("store.degraded", 2)
     server.start()
     await gateway.said("store.recovered", 2)
     assert await gateway.stop() == 0
