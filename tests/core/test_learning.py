@@ -7,7 +7,9 @@ import pytest
 from gateway.core.classes import ErrorClass
 from gateway.core.http.signals import Honor
 from gateway.core.learning import Heed, heeded, stands_for
-from gateway.core.upstream import Learning
+from gateway.core.policy import Match, Route
+from gateway.core.retry import Retry
+from gateway.core.upstream import Learning, Upstream
 
 S = 1_000_000
 LEARNING = Learning(tuple(Honor), ("connection",), 60 * S)
@@ -88,3 +90,13 @@ def test_a_429_that_says_no_time_pauses_as_long_as_the_policy_says(
 ) -> None:
     assert heeded(replace(LEARNING, otherwise_us=20 * S), status, None, tuple(fields), 0) == Heed(wait_s * S)
     assert heeded(replace(LEARNING, otherwise_us=90 * S), 429, None, (), 0) == Heed(60 * S)
+
+
+@pytest.mark.parametrize(
+    ("retried", "watched"), [({429}, {429, 403}), ({429, 503}, {429, 503, 403}), ({503}, {503}), (set(), set())]
+)
+def test_what_may_stand_for_a_429_may_be_tried_again_where_that_may(retried: set[int], watched: set[int]) -> None:
+    upstream = Upstream(
+        "vendor", "http", "192.0.2.1", 80, "vendor", learning=replace(LEARNING, also_on=frozenset({403}))
+    )
+    assert Route("r", Match(), upstream, retry=Retry("again", 3, statuses=frozenset(retried))).watched == watched
