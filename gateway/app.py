@@ -100,6 +100,11 @@ class Worker:
         self._metrics = Metrics(policies, worker=index)
         self._make_reload = partial(Reload, sources=sources, directory=directory, reloading=reloading)
 
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+        return self.gateway.settings
+
     async def run(self) -> int:
         """Serve. Signals are heard before anything slow starts."""
         self._hear_signals()

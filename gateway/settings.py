@@ -140,6 +140,7 @@ class Settings:
     admin: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 9090))
     admin_token: str | None = field(default=None, repr=False)  # a must when `admin` is not a loopback address
     workers: int = 1  # `auto` is resolved when the file is read
+    watchdog_us: int | None = 30_000_000  # a worker whose event loop stands still so long is killed; None = never
     policies: Path = Path("policies")
     trusted_proxies: tuple[str, ...] = ()
     store: StoreSettings = field(default_factory=StoreSettings)

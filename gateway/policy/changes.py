@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from gateway.settings import Bounds, Listen, Settings
 
-AT_ONCE = ("policies", "trusted_proxies", "headers", "bounds", "drain", "logging.level")
+AT_ONCE = ("policies", "trusted_proxies", "headers", "bounds", "drain", "watchdog", "logging.level")
 """Keys and sections that a reload puts in place."""
 FIXED_AT_START = ("listen", "admin", "workers", "store")
 """What sockets, processes and counters hang on: only a restart changes it. Everything else comes with new workers."""
@@ -45,6 +45,7 @@ def changes(old: Settings, new: Settings, began: Settings) -> Changes:
         headers=new.headers,
         bounds=_bounds(old.bounds, new.bounds),
         drain=new.drain,
+        watchdog_us=new.watchdog_us,
         logging=replace(old.logging, level=new.logging.level),
         sources=new.sources,
     )

@@ -37,7 +37,7 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     for field in fields(node):
         value, name = getattr(node, field.name), path + field.name.removesuffix("_us")
         if field.name.endswith("_us"):
-            yield name, duration(value)
+            yield name, "off" if value is None else duration(value)
         elif field.name in ("listen", "admin"):
             yield name, str(value) if value else "off"
         elif is_dataclass(value):

@@ -121,6 +121,7 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         admin=admin,
         admin_token=_admin_token(model, admin, root, env, findings),
         workers=model.workers,
+        watchdog_us=model.watchdog,
         policies=beside(root.child("policies") or root, model.policies),
         trusted_proxies=model.trusted_proxies,
         store=frozen.StoreSettings(url, store.key_prefix, store.timeout, store.gateways),

@@ -7,8 +7,10 @@ from functools import partial
 
 from gateway.observe.log.logger import close_logging, event
 from gateway.supervisor.listening import Doors
+from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.signals import forget_signals, held_signals
+from gateway.supervisor.stack import offer_stack
 from gateway.supervisor.switchboard import Line, Switchboard
 from gateway.supervisor.worker import EXIT_FAILED, Post, Serve, end_with_parent, run_worker
 
@@ -23,21 +25,23 @@ class Forking:
         self._readiness = readiness
         self._lifeline_fd, self._alive_fd = os.pipe()  # the write end stays open as long as this process lives
 
-    def fork(self, post: Post) -> tuple[int, Line]:
-        """(pid, the line to it) of a new worker. Raises OSError when the host has no process or no file for it."""
+    def fork(self, post: Post) -> tuple[int, Line, Pulse]:
+        """(pid, the line to it, its sign of life) of a new worker. Raises OSError when the host has no process, no file
+        or no memory for it."""
         sys.stdout.flush()  # or the child would write it a second time
         sys.stderr.flush()
         line = self._switchboard.open(post.index)
         try:
+            pulse = Pulse()
             with held_signals():
                 pid = os.fork()
                 if pid == 0:
-                    self._live(post, line)
+                    self._live(replace(post, pulse=pulse), line)
         except OSError:
             self._switchboard.close(line)
             raise
         self._switchboard.connect(line, pid)
-        return pid, line
+        return pid, line, pulse
 
     def _live(self, post: Post, line: Line) -> None:
         """The child: one worker's life, and then the end of this process."""
@@ -64,6 +68,8 @@ class Forking:
         os.close(self._alive_fd)
         self._readiness.only_tell()
         end_with_parent(self._lifeline_fd)
+        if post.directory is not None:
+            offer_stack(post.directory)
         self._switchboard.leave(line)
         for sock in self._doors.all() - {post.listening, post.admin}:
             sock.close()

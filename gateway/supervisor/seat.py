@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.switchboard import Line
 from gateway.supervisor.worker import Post
 
@@ -47,6 +48,7 @@ class Seat:
     quick_deaths: int = 0
     queue_paused: bool = False
     line: Line | None = None
+    pulse: Pulse | None = None
     formers: list[Former] = field(default_factory=list)
 
     def pids(self) -> Iterator[int]:

@@ -25,8 +25,10 @@ from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.rolling import Rolling
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.signals import heard_signals
+from gateway.supervisor.stack import forget_stack
 from gateway.supervisor.succession import Succession
 from gateway.supervisor.switchboard import Switchboard
+from gateway.supervisor.watchdog import Watchdog
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
@@ -66,6 +68,7 @@ class Supervisor:
         self._watchdog_s = notify.watchdog_s()
         self._alive_due = 0.0
         self._mend_due = math.inf
+        self._watchdog = Watchdog(self._seats)
         self._rolling = Rolling(self._seats, self._switchboard, self._fill)
         self._switchboard.on("reload.commit", self._commit)
         self._switchboard.on("reloading", lambda told: notify.reloading() if told["began"] else notify.ready())
@@ -108,6 +111,7 @@ class Supervisor:
             self._alive_due = time.monotonic() + self._watchdog_s
         if self._stop_by is None:
             self._rolling.step()
+            self._watchdog.look(time.monotonic())
         self._appoint()
         self._stop_by = cut_overdue(self._seats, self._stop_by, time.monotonic())
 
@@ -119,6 +123,7 @@ class Supervisor:
             due.append(self._stop_by)
         elif self._any_ready:
             due += [seat.due for seat in self._seats if not seat.pid]
+            due.append(self._watchdog.due)
         wait_s = min(due, default=math.inf) - time.monotonic()
         if self._watchdog_s is not None:
             wait_s = min(wait_s, self._watchdog_s)
@@ -140,7 +145,7 @@ class Supervisor:
             seat.queue_paused = False
         seat.taken(0, time.monotonic())
         try:
-            pid, seat.line = self._forking.fork(seat.post)
+            pid, seat.line, seat.pulse = self._forking.fork(seat.post)
         except OSError as error:
             if not self._any_ready:
                 raise
@@ -176,7 +181,7 @@ class Supervisor:
 
     def _reaped(self, seat: Seat, pid: int, code: int) -> None:
         """`code` < 0: killed by that signal."""
-        _forget_metrics(pid)
+        _forget(seat.post, pid)
         if seat.line is not None:
             self._switchboard.close(seat.line)
             seat.line = None
@@ -205,7 +210,7 @@ class Supervisor:
 
     def _former_ended(self, seat: Seat, former: Former, code: int) -> None:
         seat.formers.remove(former)
-        _forget_metrics(former.pid)
+        _forget(seat.post, former.pid)
         if former.line is not None:
             self._switchboard.close(former.line)
         told = {"worker": seat.post.index, "pid": former.pid, "exit_code": code}
@@ -271,7 +276,10 @@ class Supervisor:
         self._switchboard.tell_all("reload.commit", {"file": name})
 
 
-def _forget_metrics(pid: int) -> None:
+def _forget(post: Post, pid: int) -> None:
+    """A worker has ended: nothing of it is left but its counts."""
     from gateway.observe.metrics.multiprocess import worker_died
 
     worker_died(pid)
+    if post.directory is not None:
+        forget_stack(post.directory, pid)

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,9 @@ from gateway.core.policy import PolicySet
 from gateway.policy.sources import Sources
 from gateway.settings import Settings
 from gateway.supervisor import notify
+from gateway.supervisor.alone import WatchAlone
 from gateway.supervisor.failure import StartFailed
+from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.signals import end_in_order, keep_signals
 from gateway.supervisor.succession import HandOver
 
@@ -41,6 +43,7 @@ class Post:
     directory  private to this gateway
     edition    the file that `policies` came in, "" = they are the first
     fresh      the settings as they were read then; `settings` are those of them that could be put in place
+    pulse      to beat as long as the event loop turns
     beside     coroutine function to run beside the worker, cancelled when it ends
     hand_over  starts a new version in the place of the only worker; None = the supervisor does
     """
@@ -57,6 +60,7 @@ class Post:
     edition: str = ""
     fresh: Settings | None = None
     ready: Callable[[bool], None] = lambda _: None
+    pulse: Pulse = field(default_factory=Pulse)
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
     hand_over: HandOver | None = None
 
@@ -73,6 +77,13 @@ async def serve_calls(post: Post) -> int:
     from gateway.siblings import Siblings
 
     siblings = Siblings(post.index, post.line)
+    watchdog = WatchAlone(post.pulse, lambda: worker.settings.watchdog_us) if post.line is None else None
+
+    def ready(store_up: bool) -> None:
+        post.ready(store_up)
+        if watchdog is not None:
+            watchdog.begin()
+
     worker = Worker(
         post.settings,
         post.policies,
@@ -84,10 +95,14 @@ async def serve_calls(post: Post) -> int:
         sources=post.sources,
         directory=post.directory,
         reloading=partial(_tell_reloading, siblings),
-        on_ready=post.ready,
+        on_ready=ready,
         hand_over=post.hand_over,
     )
-    return await worker.run()
+    try:
+        return await worker.run()
+    finally:
+        if watchdog is not None:
+            watchdog.end()
 
 
 def _tell_reloading(siblings: "Siblings", began: bool) -> None:
@@ -115,7 +130,8 @@ async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:
     await asyncio.sleep(0)  # what it does first is to hear signals
     for number in tuple(asked):
         signal.raise_signal(number)
-    beside = [asyncio.create_task(one()) for one in (post.beside, _tell_alive if post.line is None else None) if one]
+    coroutines = (post.pulse.go_on, post.beside, _tell_alive if post.line is None else None)
+    beside = [asyncio.create_task(one()) for one in coroutines if one]
     try:
         return await serving
     finally:

@@ -5,6 +5,8 @@ Each worker answers every connection with its index and pid. Prints the port whe
 crash-at-once   worker 1 ends by an exception as soon as it starts, unless the file `$FLEET_WELL` exists
 never-start     every worker raises StartFailed
 deaf            workers ignore SIGTERM and SIGINT
+hangs           worker 1 never gives up Python's lock once it is asked, unless the file `$FLEET_WELL` exists
+watched         one that hangs is replaced after two seconds
 no-more-forks   no worker can be forked behind the first ones, unless the file `$FLEET_WELL` exists
 """
 
@@ -13,6 +15,7 @@ import errno
 import gc
 import itertools
 import os
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -41,6 +44,8 @@ async def serve(post: Post) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if MISBEHAVIOUR == "hangs" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
+            re.match("(a+)+b", "a" * 100)
         writer.write(f"{post.index} {os.getpid()}\n".encode())
         writer.close()
 
@@ -79,6 +84,8 @@ if __name__ == "__main__":
         store=StoreSettings(url="redis://127.0.0.1:1"),
         drain=Drain(delay_us=0, grace_us=200_000),
     )
+    if MISBEHAVIOUR in ("hangs", "watched"):
+        settings = replace(settings, watchdog_us=2_000_000)
     if MISBEHAVIOUR == "no-more-forks":
         fork_no_more()
     nothing = PolicySet("0" * 12, (), {}, {}, {})

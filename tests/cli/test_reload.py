@@ -299,6 +299,20 @@ def test_a_worker_that_dies_meanwhile_has_a_successor_with_the_new_set(serving: 
     until(lambda: everywhere(serving, 77), "both workers with the new set")
 
 
+def test_a_new_set_comes_without_being_asked_for_when_a_worker_that_hung_is_replaced(
+    start_gateway: Start, policies: Path
+) -> None:
+    quick = {"GATEWAY_DRAIN__DELAY": "0s", "GATEWAY_WATCHDOG": "2s"}
+    process = start_gateway("-p", str(policies), "--workers", "2", env=quick)
+    pids = {event["worker"]: event["pid"] for event in process.wait_for("worker.started", 2)}
+    process.wait_for("gateway.ready", 2)
+    os.kill(pids[0], signal.SIGSTOP)  # it was ready first, and so it is the one that reads the files
+    save(policies, 77)
+    process.wait_for("gateway.ready", 3)
+    until(lambda: everywhere(process, 77), "both workers with the new set")
+    assert [event["pid"] for event in process.events("worker.hung")] == [pids[0]]
+
+
 def ask_until_answered(process: Process) -> Any:
     """The admin listener is one socket for all workers: the one that is stopped may have taken the question along."""
 

@@ -171,6 +171,7 @@ STOPPED_WHILE_STARTING = """
 import asyncio, signal, sys
 import uvloop
 from gateway.supervisor.signals import stop_at_once
+from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.worker import run_worker
 
 run = uvloop.run
@@ -187,6 +188,7 @@ async def serve(post):
 
 class Post:
     beside = line = None
+    pulse = Pulse()
 
 stop_at_once()
 sys.exit(run_worker(Post(), serve))
@@ -207,6 +209,7 @@ def test_a_worker_that_fails_to_start_while_it_is_told_to_stop_ends() -> None:
 
 TURNS = """
 import sys
+from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.worker import run_worker
 
 async def serve(post):
@@ -215,6 +218,7 @@ async def serve(post):
 
 class Post:
     beside = line = None
+    pulse = Pulse()
 
 sys.exit(run_worker(Post(), serve))
 """

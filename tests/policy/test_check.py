@@ -292,15 +292,16 @@ def test_routes_and_upstreams_in_words(run: Run) -> None:
 def test_effective_settings_come_with_their_origin_and_without_secrets(run: Run, directory: Path) -> None:
     (directory / "p.yaml").write_text(GOOD)
     (directory / "url").write_text("redis://:hunter2@h:1/2")
-    (directory / "s.yaml").write_text("policies: p.yaml\nadmin: off\nstore:\n  url: file:url\n")
+    (directory / "s.yaml").write_text("policies: p.yaml\nadmin: off\nwatchdog: off\nstore:\n  url: file:url\n")
     out = run(None, "s.yaml", show=True)[1]
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert "store.url redis://***@h:1/2 s.yaml:4" in lines
+    assert "store.url redis://***@h:1/2 s.yaml:5" in lines
+    assert "watchdog off s.yaml:3" in lines
     assert "admin off s.yaml:2" in lines
     assert "bounds.body_bytes none default" in lines
     assert "drain.grace 30s default" in lines
     document = json.loads(run(None, "s.yaml", show=True, output="json")[1])["effective"]
-    assert document["settings"][0]["store.url"] == {"value": "redis://***@h:1/2", "origin": "s.yaml:4"}
+    assert document["settings"][0]["store.url"] == {"value": "redis://***@h:1/2", "origin": "s.yaml:5"}
     assert document["policies"]["limits"]["per-tenant"]["window_us"] == 1_000_000
     assert document["policies"]["routes"][0]["limits"] == ["per-tenant"]
     assert "hunter2" not in out + json.dumps(document)

@@ -197,6 +197,10 @@ BAD = {
     "listen: '*:80'\n": "s.yaml:1:9: '*:80' is not an address (all addresses: 0.0.0.0 or [::]) [bad-address]",
     "admin: 127.0.0.1:8080\n": "s.yaml:1:8: listen and admin are both 127.0.0.1:8080 [address-twice]",
     "workers: 0\n": "s.yaml:1:10: must be between 1 and 1024, got 0 [out-of-range]",
+    "watchdog: 0s\n": "s.yaml:1:11: must be at least 2s, got '0s' (off: never) [out-of-range]",
+    "watchdog: 1999ms\n": "s.yaml:1:11: must be at least 2s, got '1999ms' (off: never) [out-of-range]",
+    "watchdog: 30\n": "s.yaml:1:11: expected a duration like 30s or 10m, got the number 30 [wrong-type]",
+    "watchdog: none\n": "s.yaml:1:11: 'none' is not a duration (write it like 30s or 10m) [bad-duration]",
     "store:\n  gateways: 0\n": "s.yaml:2:13: must be at least 1, got 0 [out-of-range]",
     "workers: many\n": "s.yaml:1:10: expected a number of processes or auto, got 'many' [wrong-type]",
     "workres: 1\n": "s.yaml:1:1: unknown key 'workres' (did you mean 'workers'?) [unknown-key]",
@@ -360,6 +364,13 @@ def test_usable_cores_mind_a_containers_quota(tmp_path: Path, quota: str, most: 
     unbounded = usable_cores(tmp_path / "missing")
     assert unbounded >= 1
     assert usable_cores(file) == (unbounded if most is None else min(most, unbounded))
+
+
+def test_a_watchdog_has_its_time_or_is_off(load: Load) -> None:
+    assert load().watchdog_us == 30_000_000
+    assert load("watchdog: 2s\n").watchdog_us == 2_000_000
+    assert load("watchdog: off\n").watchdog_us is None
+    assert load(env={"GATEWAY_WATCHDOG": "off"}).watchdog_us is None
 
 
 def test_workers_auto_is_one_per_usable_core(load: Load) -> None:

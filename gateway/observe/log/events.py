@@ -20,6 +20,8 @@ EVENTS: Mapping[str, str] = {
     "upgrade.failed": "The successor did not come up, `reason` says why; this gateway goes on.",
     "worker.started": "The supervisor has forked a worker.",
     "worker.exited": "A worker has ended or died, with its exit code and when its successor follows.",
+    "worker.hung": "A worker's event loop has stood still for `silent_s`, longer than `watchdog`: it was killed. "
+    "`exception` says where it was.",
     "worker.failed": "A worker died of an internal error, or could not be started; `reason` says why.",
     "worker.replaced": "A worker has ended because its successor serves: a rolling restart.",
     "worker.cut": "A worker did not end in time and was killed.",

@@ -49,6 +49,9 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "over_s": OwnField("number", "alert.*", "The time that calls were counted over."),
     "pause_s": OwnField("number", "upstream.paused", "For how long it is left alone."),
     "policies": OwnField("string", "config.loaded", "Where they are read from."),
+    "process_state": OwnField(
+        "string", "worker.hung", "What it was at: running, sleeping, disk (waiting for one), stopped (by a signal)."
+    ),
     "reason": OwnField("string", "many", "Why, in a word or a sentence."),
     "receiver": OwnField("string", "webhook.*", "Its name."),
     "reload_by": OwnField("string", "policy.*", "watch, admin or signal."),
@@ -56,6 +59,7 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "rest_s": OwnField("number", "webhook.resting", "For how long it is left alone."),
     "restart_in_s": OwnField("number", "worker.exited worker.failed", "Until its successor starts, or the next try."),
     "settings_changed": OwnField("array", "config.loaded", "Settings whose change is in force."),
+    "silent_s": OwnField("number", "worker.hung", "For how long its event loop had not turned."),
     "slow_rate": OwnField("number", "breaker.*", "Share of slow calls, 0 to 1."),
     "sockets": OwnField("integer", "sockets.limited", "Callers' sockets that each worker takes."),
     "sockets_wanted": OwnField("integer", "sockets.limited", "`bounds.sockets`."),

@@ -1,4 +1,4 @@
-"""Counting workers that died: only their parent knows, and it serves no scrape."""
+"""Counting workers that died: only their parent knows, and it serves no scrape. PROMETHEUS_MULTIPROC_DIR is set."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -8,13 +8,18 @@ if TYPE_CHECKING:
 
 
 def count_restart() -> None:
-    """One more worker died and will be replaced. For the supervisor, once PROMETHEUS_MULTIPROC_DIR is set."""
-    _restarts().child().inc()
+    """One more worker died and will be replaced."""
+    _metric("gateway_worker_restarts_total").child().inc()
+
+
+def count_hang() -> None:
+    """One more worker hung and was killed: it dies of that, which counts too."""
+    _metric("gateway_worker_hangs_total").child().inc()
 
 
 @cache
-def _restarts() -> "Metric":
+def _metric(name: str) -> "Metric":
     from gateway.observe.metrics.instruments import make, shared  # a supervisor whose workers live never needs them
 
     shared()
-    return make("gateway_worker_restarts_total", None)
+    return make(name, None)

@@ -13,7 +13,17 @@ from gateway.policy.models.hooks import Webhooks
 from gateway.policy.models.intake import Intake
 from gateway.policy.models.log_place import LogPlace
 from gateway.policy.models.networks import Network
-from gateway.policy.models.scalars import Duration, Size, Unfit, Units, Wait, expect_text, parse_host, parse_size
+from gateway.policy.models.scalars import (
+    Duration,
+    Size,
+    Unfit,
+    Units,
+    Wait,
+    expect_text,
+    parse_host,
+    parse_size,
+    parse_wait,
+)
 from gateway.policy.models.strict import Items, Strict
 from gateway.policy.secret import is_reference
 
@@ -21,6 +31,7 @@ STORE_URLS = (
     "embedded, local, redis://host:6379, unix:///path, redis+sentinel://host:26379/name, redis+cluster://host:6379, "
     "env:NAME or file:/path"
 )
+LEAST_WATCHDOG_US = 2_000_000
 NO_STORE_URL = "is not the URL of a store"
 _OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _COLLECTOR = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(?:/[!-~]*)?").fullmatch
@@ -32,6 +43,7 @@ _PRETTY = {"enum": [True, False, "auto"]}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _SHARE_OR_NONE = {"anyOf": [_SHARE, {"const": "none"}]}
 _TOKEN = {"type": "string", "pattern": "^(none|env:.+|file:.+)$"}
+_DURATION_OR_OFF = {"type": "string", "pattern": "^(off|[0-9]+ ?(ms|s|m|h|d))$", "examples": ["30s"]}
 _WORKERS = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})").fullmatch
 
@@ -59,6 +71,17 @@ def parse_workers(value: object) -> int:
     if not 1 <= value <= 1024:
         raise Unfit("out-of-range", f"must be between 1 and 1024, got {value}")
     return value
+
+
+def parse_watchdog(value: object) -> int | None:
+    """A duration of at least LEAST_WATCHDOG_US, or `off`. A worker that is only busy must not look as if it hung."""
+    if value == "off":
+        return None
+    time_us = parse_wait(value)
+    if time_us < LEAST_WATCHDOG_US:
+        least_s = LEAST_WATCHDOG_US // 1_000_000
+        raise Unfit("out-of-range", f"must be at least {least_s}s, got {quoted(value)}", "off: never")
+    return time_us
 
 
 def parse_store_url(value: object) -> str:
@@ -276,6 +299,7 @@ class SettingsFile(Strict):
     )
     admin_token: Annotated[str | None, BeforeValidator(parse_token), WithJsonSchema(_TOKEN)] = None
     workers: Annotated[int, BeforeValidator(parse_workers), WithJsonSchema(_WORKERS)] = 1
+    watchdog: Annotated[int | None, BeforeValidator(parse_watchdog), WithJsonSchema(_DURATION_OR_OFF)] = 30_000_000
     policies: str = Field(default="../policies", min_length=1)
     trusted_proxies: Items[Network] = ()
     store: Store = Store()

@@ -1,0 +1,59 @@
+"""The watchdog of an only worker: a thread of its own process, which it ends. Who started the gateway starts it again.
+
+It needs Python's lock now and then, so it sees nothing of code that never gives it up (C code that computes): that is
+left to who watches from outside, such as systemd (`WatchdogSec=`) or a liveness probe. When the whole process is
+stopped the thread is too, and what it missed counts for nothing.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.observe.log.logger import close_logging, event
+from gateway.supervisor.pulse import Pulse, Silence, look_every_s
+from gateway.supervisor.stack import has_debugger, main_stack
+
+EXIT_HUNG = 70
+TELL_WITHIN_S = 5.0
+IDLE_S = 3.0
+
+
+class WatchAlone:
+    """`patience_us` says how long the pulse may stand still now; None = for ever."""
+
+    def __init__(self, pulse: Pulse, patience_us: Callable[[], int | None]) -> None:
+        self._pulse = pulse
+        self._patience_us = patience_us
+        self._over = threading.Event()
+
+    def begin(self) -> None:
+        """Watch from now on. Where the host has no thread to give, nobody does."""
+        with suppress(RuntimeError):
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def end(self) -> None:
+        """The worker has ended by itself. Idempotent."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        silence = Silence(self._pulse, time.monotonic())
+        while True:
+            patience_us = self._patience_us()
+            every_s = IDLE_S if patience_us is None else look_every_s(patience_us)
+            if self._over.wait(every_s):
+                return
+            silent_s = silence.look(time.monotonic(), every_s)
+            if patience_us is not None and silent_s * 1e6 >= patience_us and not has_debugger(os.getpid()):
+                _end(silent_s)
+
+
+def _end(silent_s: float) -> None:
+    """Tell, unless what hangs keeps us from it, and end."""
+    with suppress(RuntimeError):
+        threading.Timer(TELL_WITHIN_S, os._exit, (EXIT_HUNG,)).start()
+    told = {"silent_s": round(silent_s, 1), "exception": main_stack()}
+    event("worker.hung", "Worker's event loop stands still, it is killed", "error", pid=os.getpid(), **told)
+    close_logging()
+    os._exit(EXIT_HUNG)

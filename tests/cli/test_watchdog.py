@@ -1,0 +1,252 @@
+"""Workers that hang: who sees it, what is said of it, and who is left alone."""
+
+import ctypes
+import itertools
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.supervisor.alone import EXIT_HUNG
+from gateway.supervisor.pulse import LATE_S, Pulse, Silence, look_every_s
+from gateway.supervisor.stack import has_debugger, state_of
+from tests.cli.conftest import Process, Start, alive
+from tests.cli.test_supervisor import all_serve, ask, fleet, worker_pids
+from tests.fakes.ports import free_port
+from tests.fakes.waiting import hold_up, until
+
+__all__ = ["fleet"]
+
+QUICK = {"GATEWAY_WATCHDOG": "2s"}
+HANGS = """
+import signal, sys, threading
+
+def hang(number, frame):
+    threading.Event().wait()
+
+signal.signal(signal.SIGWINCH, hang)
+from gateway.cli import main
+sys.argv[0] = "gateway"
+main()
+"""
+"""The command `gateway`, which hangs when it is told that its window has changed. Workers inherit that."""
+
+
+@pytest.fixture
+def callers(fleet: Start) -> Iterator[list[socket.socket]]:
+    """Open connections, in any number."""
+    sockets: list[socket.socket] = []
+    yield sockets
+    for sock in sockets:
+        sock.close()
+
+
+def connect(process: Process, count: int) -> list[socket.socket]:
+    return [socket.create_connection(("127.0.0.1", process.port), timeout=60) for _ in range(count)]
+
+
+# -- how long somebody has been silent
+
+
+def test_silence_is_what_was_watched_of_it() -> None:
+    pulse = Pulse()
+    silence = Silence(pulse, 100.0)
+    assert [silence.look(now, 3.0) for now in (100.0, 103.0, 105.0, 108.5)] == [0, 3, 5, 8.5]
+    pulse.beat()
+    assert silence.look(111.0, 3.0) == 0
+    assert silence.look(114.0, 3.0) == 3
+
+
+def test_a_watcher_that_was_late_itself_has_seen_nothing() -> None:
+    silence = Silence(Pulse(), 0.0)
+    assert silence.look(3.0, 3.0) == 3
+    assert silence.look(3.0 + 3.0 + LATE_S, 3.0) == 3 + 3 + LATE_S
+    assert silence.look(70.0, 3.0) == 0, "it was stopped for a minute, and so may have been all others"
+    assert silence.look(73.0, 3.0) == 3
+
+
+def test_beats_are_told_apart_however_many_there_have_been() -> None:
+    pulse = Pulse()
+    seen = [pulse.beats]
+    for _ in range(1_000):
+        pulse.beat()
+        seen.append(pulse.beats)
+    assert all(a != b for a, b in itertools.pairwise(seen))
+
+
+def test_looks_are_few_and_never_so_rare_that_the_patience_means_nothing() -> None:
+    assert (look_every_s(2_000_000), look_every_s(30_000_000), look_every_s(3_600_000_000)) == (0.2, 3.0, 3.0)
+
+
+def test_a_debugger_is_seen() -> None:
+    """The child has itself traced by its parent, as a debugger does, and stops there."""
+    pid = os.fork()
+    if not pid:
+        ctypes.CDLL(None).ptrace(0, 0, None, None)  # PTRACE_TRACEME
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(0)
+    try:
+        until(lambda: state_of(pid) == "traced")
+        assert has_debugger(pid)
+        assert not has_debugger(os.getpid())
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert (state_of(pid), has_debugger(pid)) == (None, False)
+
+
+# -- a fleet
+
+
+def test_a_worker_that_hangs_in_c_code_is_replaced_and_it_is_said_where(
+    fleet: Start, callers: list[socket.socket], tmp_path: Path, runtime: Path
+) -> None:
+    well = tmp_path / "well"
+    process = fleet("2", "hangs", env={"FLEET_WELL": str(well)})
+    pids = worker_pids(process, 2)
+    until(lambda: len(process.events("worker.started")) == 2)
+    callers += connect(process, 20)
+    hung = process.wait_for("worker.hung")[0]
+    well.touch()
+    assert (hung["worker"], hung["pid"], hung["process_state"]) == (1, pids[1], "running")
+    assert hung["silent_s"] >= 2
+    first, *_ = hung["exception"].split("\n\n")
+    assert first.startswith("Current thread"), "the one that hangs comes first"
+    assert "in match" in first.splitlines()[1]
+    assert "fleet.py" in first
+    assert first.endswith("in <module>") or "in run" in first
+    exited = process.wait_for("worker.exited")[0]
+    assert (exited["pid"], exited["exit_code"]) == (pids[1], -signal.SIGKILL)
+    successor = process.wait_for("worker.started", 3)[-1]
+    all_serve(process, {0: pids[0], 1: successor["pid"]})
+    until(lambda: not list(runtime.glob(f"gateway-*/stack-{pids[1]}")), "its file to go")
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+
+
+def test_all_workers_may_hang_at_once_and_those_who_wait_are_served(fleet: Start) -> None:
+    process = fleet("2", "watched")
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
+    for pid in pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    waiting = connect(process, 10)
+    hung = process.wait_for("worker.hung", 2)
+    for pid in pids.values():
+        if alive(pid):  # just as it is killed
+            os.kill(pid, signal.SIGCONT)
+    assert {event["pid"] for event in hung} == set(pids.values())
+    assert {event["process_state"] for event in hung} == {"stopped"}
+    assert not any("exception" in event for event in hung), "who is stopped says nothing"
+    answered = [sock.makefile().readline() for sock in waiting]
+    assert {int(line.split()[1]) for line in answered} & set(pids.values()) == set()
+    for sock in waiting:
+        sock.close()
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+
+
+def test_a_worker_that_goes_on_in_time_is_left_alone(fleet: Start) -> None:
+    process = fleet("2", "watched")
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
+    os.kill(pids[0], signal.SIGSTOP)
+    os.kill(pids[1], signal.SIGSTOP)
+    os.kill(pids[0], signal.SIGCONT)
+    hung = process.wait_for("worker.hung")
+    assert [event["worker"] for event in hung] == [1]
+    until(lambda: ask(process)[0] == 1, "its successor")
+    assert alive(pids[0])
+    assert len(process.events("worker.hung")) == 1
+
+
+def test_the_end_does_not_wait_for_one_that_hangs(fleet: Start) -> None:
+    process = fleet("2", "watched")
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
+    os.kill(pids[1], signal.SIGSTOP)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.wait() == 1
+    assert [event["pid"] for event in process.events("worker.cut")] == [pids[1]]
+    assert process.events("worker.hung") == []
+
+
+# -- gateways
+
+
+def test_callers_of_a_worker_that_hangs_get_its_successor_and_it_is_counted(start_gateway: Start) -> None:
+    process = start_gateway("--workers", "2", env=QUICK)
+    pids = worker_pids(process, 2)
+    process.wait_for("gateway.ready", 2)
+    os.kill(pids[1], signal.SIGSTOP)
+    waiting = connect(process, 10)
+    for sock in waiting:
+        sock.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nX-Tenant-Id: a\r\n\r\n")
+    assert {sock.recv(15) for sock in waiting} == {b"HTTP/1.1 200 OK"}
+    for sock in waiting:
+        sock.close()
+    process.wait_for("gateway.ready", 3)
+    scrape = until(lambda: process.get("/metrics", admin=True).body.decode(), "metrics")  # type: ignore[attr-defined]
+    assert "\ngateway_worker_hangs_total 1.0\n" in scrape
+    assert "\ngateway_worker_restarts_total 1.0\n" in scrape
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+
+
+@pytest.fixture
+def hangs(start: Start) -> Start:
+    """Function that starts a gateway of its own that hangs on SIGWINCH."""
+
+    def begin(*options: str) -> Process:
+        port, admin_port = free_port(), free_port()
+        addresses = ("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}")
+        process = start("-c", HANGS, "run", *addresses, *options, env={"GATEWAY_STORE__TIMEOUT": "5s", **QUICK})
+        process.port, process.admin_port = port, admin_port
+        process.wait_for("gateway.ready")
+        return process
+
+    return begin
+
+
+def test_an_only_worker_that_hangs_ends_so_that_it_is_started_again(hangs: Start) -> None:
+    process = hangs()
+    (store,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.popen.send_signal(signal.SIGWINCH)
+    assert process.wait() == EXIT_HUNG
+    (hung,) = process.events("worker.hung")
+    assert (hung["pid"], hung["worker"]) == (process.pid, 0)
+    assert hung["silent_s"] >= 2
+    assert " in hang\n" in hung["exception"]
+    until(lambda: not alive(int(store)), "the embedded store to end")
+
+
+def test_an_only_worker_that_was_stopped_goes_on(hangs: Start) -> None:
+    process = hangs()
+    process.popen.send_signal(signal.SIGSTOP)
+    hold_up(2.5)
+    process.popen.send_signal(signal.SIGCONT)
+    assert process.get("/hello", {"X-Tenant-Id": "a"}).status == 200
+    hold_up(1.0)
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+    assert process.events("worker.hung") == []
+
+
+def test_who_watches_may_be_stopped_with_those_who_are_watched(fleet: Start) -> None:
+    """A container that is paused."""
+    process = fleet("2", "watched")
+    pids = worker_pids(process, 2)
+    all_serve(process, pids)
+    everybody = (process.pid, *pids.values())
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    hold_up(4.0)
+    for pid in everybody:
+        os.kill(pid, signal.SIGCONT)
+    all_serve(process, pids)
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+    assert process.events("worker.hung") == []
