@@ -15,6 +15,7 @@ from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.held import HeldAnswer
 from gateway.upstream.pool import Pool
+from gateway.upstream.understood import understood
 from gateway.wire.body import BodyFailed
 from gateway.wire.response_head import ResponseHead
 
@@ -35,7 +36,7 @@ async def forward(call: Call, upload: Upload) -> Exchange | HeldAnswer:
         upload.keep(route.keep_bytes)
     try:
         exchange = await attempt(call, pool, upload)
-        if not route.watched or exchange.head is None or exchange.head.status not in route.watched:
+        if not route.watched or exchange.head is None or exchange.head.means not in route.watched:
             return exchange
         first = Tried(exchange)
     except UpstreamFailed as failure:
@@ -91,6 +92,8 @@ async def attempt(
             assert head is not None, "answered means that there is a head"
         learning = call.route.upstream.learning
         if learning is not None:
+            if head.status in learning.worded:
+                head = await understood(exchange, learning)
             learn(call, learning, head)
         if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")

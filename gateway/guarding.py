@@ -7,8 +7,10 @@ from gateway.call import Call
 from gateway.core.classes import Counts
 from gateway.core.guards import Breaker, Guard, Pausing, Standing, State, longest
 from gateway.core.headers import whole_seconds
-from gateway.core.learning import Heed, heeded, stands_for
+from gateway.core.http.signals import TOO_MANY
+from gateway.core.learning import Heed, heeded, may_say, says_too_many, stands_for
 from gateway.core.limits import Decision
+from gateway.core.measure import Heard
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
 from gateway.core.upstream import Learning
 from gateway.guards.breakers import Judge
@@ -33,9 +35,21 @@ def learn(call: Call, learning: Learning, answer: ResponseHead) -> None:
 def judged_by(call: Call, answer: ResponseHead | None) -> int:
     """The answer's status, or 429 where its upstream says that in other words; 0 without an answer."""
     learning = call.route.upstream.learning
-    if learning is None or answer is None or answer.status not in learning.also_on:
-        return answer.status if answer is not None else 0
-    return stands_for(learning, answer.status, answer.fields, int(call.gateway.wall_clock() * 1e6))
+    if learning is None or answer is None or answer.means not in learning.also_on:
+        return answer.means if answer is not None else 0
+    return stands_for(learning, answer.means, answer.fields, int(call.gateway.wall_clock() * 1e6))
+
+
+def overheard(call: Call, heard: Heard, answer: ResponseHead) -> ResponseHead:
+    """An answer's head, with what its body made of it that has passed by now. Everybody is to heed that, too."""
+    learning, settled = call.route.upstream.learning, answer.means == TOO_MANY or call.record.aborted_by
+    if learning is None or settled or not may_say(learning, answer.status, heard.content_type):
+        return answer
+    if not says_too_many(learning, answer.status, heard.coding, heard.document):
+        return answer
+    answer = answer.meaning(TOO_MANY)
+    learn(call, learning, answer)
+    return answer
 
 
 def _known(call: Call, position: int, heed: Heed) -> bool:

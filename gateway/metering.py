@@ -8,8 +8,9 @@ price.
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import units
+from gateway.core.learning import may_say
 from gateway.core.limits import Algorithm
-from gateway.core.measure import Measure, Source, Tail, field_number
+from gateway.core.measure import Heard, Measure, Source, field_number
 from gateway.core.settlement import Correction
 
 if TYPE_CHECKING:
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def watch(call: "Call", answer: "ResponseHead", begun: bytes) -> None:
-    """Keep what has to be known of the body that comes now (`record.tail`), if anything; `begun` is here already."""
-    headers = answer.headers
-    wanted = any(measure.source is Source.JSON for measure in call.ask.measures.values())
-    if wanted and headers.get("Content-Encoding", "identity").strip().lower() == "identity":
-        call.record.tail = Tail(headers.get("Content-Type", ""))
-        call.record.tail.feed(begun)
+    """Hear what has to be known of the body that comes now (`record.heard`), if anything; `begun` is here already."""
+    learning, content_type = call.route.upstream.learning, answer.headers.get("Content-Type", "")
+    pointers = {pointer for one in call.ask.measures.values() for places in one.sums for pointer in places}
+    if pointers or (learning is not None and may_say(learning, answer.status, content_type)):
+        call.record.heard = Heard(content_type, answer.headers.get("Content-Encoding", ""), pointers)
+        call.record.heard.feed(begun)
 
 
 def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
@@ -73,12 +74,12 @@ def _real(call: "Call", answer: "ResponseHead | None", measure: Measure, reserve
     if measure.source is Source.HEADER:
         said = field_number(answer.headers.get(measure.name))
         return "no_number" if said is None else measure.bounded(said)
-    tail = record.tail
-    if tail is None:
+    heard = record.heard
+    if heard is None or not heard.readable:
         return "encoded"
-    if tail.too_large:
+    if heard.too_large:
         return "too_large"
-    said = tail.number(measure.pointer)
+    said = heard.total(measure.sums, cut=bool(record.aborted_by))
     if said is None:
         return "no_number"
     return "cut" if record.aborted_by and said <= reserved else measure.bounded(said)

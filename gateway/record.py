@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gateway.core.ask import NOTHING, Ask
 from gateway.core.limits import Charge, Decision
-from gateway.core.measure import Tail
+from gateway.core.measure import Heard
 
 
 class CallRecord:
@@ -79,7 +79,7 @@ class CallRecord:
     bytes_out: int = 0
     aborted_by: str = ""  # client | upstream | gateway
     # settle, where costs are known only then
-    tail: Tail | None = None  # of the answer's body
+    heard: Heard | None = None  # of the answer's body
     costs: dict[str, int] | None = None  # real ones by limit, as far as they are known
     cost_unknown: str = ""  # why one is not: no_answer | no_number | encoded | too_large | cut
     # seconds spent, parts of ended - started

@@ -43,7 +43,8 @@ async def relay(call: Call, exchange: Answered) -> None:
     body = exchange.body
     assert body is not None, "what is here as a whole has been relayed at once"
     head, chunked = annotate(call, answer)
-    if call.ask.measures:
+    learning = call.route.upstream.learning
+    if call.ask.measures or (learning is not None and answer.status in learning.worded):
         watch(call, answer, b"")
     try:
         if body.complete:
@@ -78,8 +79,8 @@ def _last(call: Call, body: Readable, data: bytes, chunked: bool) -> bytes:
     """The last (or only) piece with what ends the body."""
     record = call.record
     record.bytes_out += len(data)
-    if record.tail is not None:
-        record.tail.feed(data)
+    if record.heard is not None:
+        record.heard.feed(data)
     return chunk(data) + last_chunk(body.trailers) if chunked else data
 
 
@@ -87,8 +88,8 @@ async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> Non
     connection, record = call.request.connection, call.record
     data = body.take()
     record.bytes_out += len(data)
-    if record.tail is not None:
-        record.tail.feed(data)
+    if record.heard is not None:
+        record.heard.feed(data)
     connection.write(head + (chunk(data) if chunked else data))
     while True:
         if connection.write_paused:
@@ -98,8 +99,8 @@ async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> Non
             connection.write(_last(call, body, data, chunked))
             return
         record.bytes_out += len(data)
-        if record.tail is not None:
-            record.tail.feed(data)
+        if record.heard is not None:
+            record.heard.feed(data)
         connection.write(chunk(data) if chunked else data)
 
 

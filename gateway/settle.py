@@ -1,10 +1,9 @@
 """Settle: what a call held is given back when its body is over, and its outcome is classified."""
 
 from gateway.call import Call
-from gateway.core.classes import ErrorClass
 from gateway.core.headers import whole_seconds
 from gateway.core.http.signals import Honor, read
-from gateway.guarding import attempt_ended, judged_by
+from gateway.guarding import attempt_ended, judged_by, overheard
 from gateway.metering import settle_costs
 from gateway.modules.cache.copying import Answered
 from gateway.upload import Upload
@@ -30,15 +29,15 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
     if call.lease:
         _free_slots(call)
     gateway.calls.discard(call)
+    head = exchange.head if exchange is not None else None
     if call.ask.measures or record.error_class == "busy":
-        settle_costs(call, exchange.head if exchange is not None else None)
+        settle_costs(call, head)
     body = call.request.body
     if body is not None and not record.bytes_in:
         record.bytes_in = body.size
     classes = call.policies.classes
-    error_class = classes.statuses.get(record.upstream_status)
-    if error_class is not None and exchange is not None and exchange.head is not None:
-        _classify(call, exchange.head, classes.statuses.get(judged_by(call, exchange.head), error_class))
+    if head is not None and (record.heard is not None or head.means in classes.statuses):
+        _classify(call, head)
     if call.passage is not None:
         if record.attempts:  # slow is an answer that let wait for itself, not a caller who sends or reads slowly
             until_head_s = record.attempts[-1]["upstream_ms"] / 1e3 - (upload.waited_s if upload is not None else 0.0)
@@ -56,8 +55,13 @@ def _free_slots(call: Call) -> None:
         leases.give_back(call)
 
 
-def _classify(call: Call, head: ResponseHead, error_class: ErrorClass) -> None:
-    record = call.record
-    record.error_class = record.error_class or error_class.name
-    asked = read(record.upstream_status, head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
+def _classify(call: Call, head: ResponseHead) -> None:
+    record, statuses = call.record, call.policies.classes.statuses
+    if record.heard is not None:
+        head = overheard(call, record.heard, head)
+    error_class, means = statuses.get(head.means), judged_by(call, head)
+    if error_class is None or not record.upstream_status:
+        return
+    record.error_class = record.error_class or statuses.get(means, error_class).name
+    asked = read(means, head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
     record.upstream_retry_after_s = whole_seconds(asked.wait_us)

@@ -15,6 +15,7 @@ from gateway.core.cache.key import storable_by, variant
 from gateway.core.cache.rules import ERRORS, Stored, Use, instead_of_error, keep, refreshed, storable, use
 from gateway.core.cache.validation import still_right, unconditional, validating
 from gateway.core.http.framing import Fields
+from gateway.core.learning import says_too_many
 from gateway.core.problems import STORE_DOWN, UPSTREAM_PROBLEMS, Refusal
 from gateway.guarding import judged_by
 from gateway.modules.cache.copying import Answered, Passed
@@ -55,7 +56,7 @@ class Filling:
                 return await self._refused(got, flight, stored)
             if validation is not None and stored is not None and _head(got).status == 304:
                 return await self._still_right(got, flight, stored, asked_us)
-            if stored is not None and _head(got).status in ERRORS and await self._failed(got, flight, stored):
+            if stored is not None and _head(got).means in ERRORS and await self._failed(got, flight, stored):
                 return ANSWERED
             return self._pass_on(got, flight, asked_us)
         except BaseException:
@@ -123,16 +124,20 @@ class Filling:
         said = b"fwd=" + self._lookup.why
         named = storable_by(cache, self._lookup.asked, head.status, head.fields) if self._fits(head) else None
         if named is None:
-            flight.end(Outcome.FAILED if head.status in ERRORS else Outcome.ITS_OWN)
+            flight.end(Outcome.FAILED if head.means in ERRORS else Outcome.ITS_OWN)
             passed = got if head.upgrade else Passed(got, cache_status(call, said))
             return Fetched(None, passed, NOTHING_TO_SEND)
 
         def kept(body: bytes) -> None:
+            if learning is not None and says_too_many(learning, head.status, coding, body):
+                lost()
+                return
             answer = (head.status, head.reason, head.fields, body)
             at_us, tenant, target = now_us(call.gateway), call.record.tenant, self._lookup.shelf.target
             stored = keep(cache, *answer, asked_us=asked_us, now_us=at_us, tenant=tenant, target=target)
             self._put(stored, asked_us, flight, named)
 
+        learning, coding = call.route.upstream.learning, head.headers.get("Content-Encoding", "")
         lost, ended = partial(flight.end, Outcome.ITS_OWN), partial(flight.end, Outcome.LEFT)
         known = got.whole is not None or head.length != CHUNKED
         status = cache_status(call, said + b"; stored" if known else said)
@@ -140,7 +145,9 @@ class Filling:
 
     def _fits(self, head: ResponseHead) -> bool:
         """Nobody can tell whether a body is whole that only ends with its socket."""
-        return not head.upgrade and head.length != CLOSE_DELIMITED and head.length <= self._kept.cache.entry_bytes
+        if head.means != head.status or head.upgrade:
+            return False
+        return head.length != CLOSE_DELIMITED and head.length <= self._kept.cache.entry_bytes
 
     def _put(self, stored: Stored, asked_us: int, flight: Flight, named: tuple[bytes, ...] | None) -> None:
         """Keep it. Who waits for it can use it only if it is fresh.

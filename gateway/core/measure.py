@@ -1,18 +1,18 @@
 """What a call cost, as its answer tells: a field of its head, a number in its JSON, or the size of its body."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
-from math import ceil
 from typing import Any
 
+from gateway.core.document import MOST_DIGITS, Pointer, amount_at, decoded, loaded, understood
+from gateway.core.event_stream import Amounts, is_event_stream
+
 KEPT_BYTES = 64 * 1024
-"""So much of a body is looked at: of a JSON document all of it, of an event stream what came last."""
-MOST_EVENTS = 100
-"""So many events of a stream are looked at, the last first: a stream of nothing but empty ones must not hold us up."""
-_MOST_DIGITS = 15
+"""No JSON document that is larger is looked at."""
+
+Sums = tuple[tuple[Pointer, ...], ...]
+"""Numbers that are added up, each from the first of some places where there is one."""
 
 
 class Source(StrEnum):
@@ -28,13 +28,13 @@ class Measure:
     """How to find out what a call cost.
 
     name     header: the field's name in lower case
-    pointer  JSON: the reference tokens of a JSON pointer (RFC 6901 §3), unescaped
+    sums     JSON: where the numbers are
     most     a larger number counts as this one; 0 = no such bound
     """
 
     source: Source
     name: str = ""
-    pointer: tuple[str, ...] = ()
+    sums: Sums = ()
     most: int = 0
 
     def bounded(self, units: int) -> int:
@@ -45,65 +45,58 @@ class Measure:
 def field_number(value: str | None) -> int | None:
     """The whole number that a field says; None when it says none."""
     text = (value or "").strip(" \t")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
-class Tail:
-    """What is kept of a body on its way: all of a document, or the last events of a stream. At most KEPT_BYTES."""
+class Heard:
+    """What is heard of a body on its way: all of a document, or the amounts that the events of a stream say.
 
-    __slots__ = ("_data", "_events", "_size")
+    pointers   where these are; no others can be asked for later
+    document   what has come of it, at most KEPT_BYTES; of a stream nothing
+    """
 
-    def __init__(self, content_type: str) -> None:
-        self._events = content_type.partition(";")[0].strip().lower() == "text/event-stream"
-        self._data = bytearray()
+    __slots__ = ("_amounts", "_parsed", "_size", "coding", "content_type", "document")
+
+    def __init__(self, content_type: str, coding: str = "", pointers: Collection[Pointer] = ()) -> None:
+        self.content_type, self.coding = content_type, coding
+        self.document = bytearray()
+        self._amounts = Amounts(pointers) if is_event_stream(content_type) else None
+        self._parsed: tuple[Any] | None = None
         self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
+        if self._amounts is not None:
+            self._amounts.feed(data)
+            return
         self._size += len(data)
-        if self._events:
-            self._data += data[-KEPT_BYTES:]
-            del self._data[:-KEPT_BYTES]
-        elif self._size <= KEPT_BYTES:
-            self._data += data
+        if self._size <= KEPT_BYTES:
+            self.document += data
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is in a content coding that is understood."""
+        return understood(self.coding, in_pieces=self._amounts is not None)
 
     @property
     def too_large(self) -> bool:
         """Whether the document was too large to be kept."""
-        return self._size > KEPT_BYTES and not self._events
+        return self._size > KEPT_BYTES
 
-    def number(self, pointer: tuple[str, ...]) -> int | None:
-        """The number that stands there, rounded up; in a stream the last one that did. None when there is none."""
-        texts = islice(_last_events(self._data), MOST_EVENTS) if self._events else iter((self._data,))
-        return next((number for text in texts if (number := _number_at(text, pointer)) is not None), None)
+    def total(self, sums: Sums, *, cut: bool = False) -> int | None:
+        """The sum, rounded up; None when one of its amounts is not there. To be asked when no more comes.
 
+        cut  the body is not complete: of what is there it is at least the sum
+        """
+        each = [next((one for one in map(self._amount, places) if one is not None), None) for places in sums]
+        known = [amount for amount in each if amount is not None]
+        total = sum(known)
+        return total if known and (cut or len(known) == len(each)) and total < 10**MOST_DIGITS else None
 
-def _last_events(data: bytearray) -> Iterator[bytes]:
-    """The data of the events of a stream, the last first. An event ends with an empty line (WHATWG HTML §9.2.6)."""
-    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    found: list[bytes] = []
-    for line in reversed(lines):
-        if line.startswith(b"data:"):
-            found.append(bytes(line[5:]))
-        elif not line and found:
-            yield b"\n".join(reversed(found))
-            found = []
-    if found:
-        yield b"\n".join(reversed(found))
-
-
-def _number_at(text: bytes | bytearray, pointer: tuple[str, ...]) -> int | None:
-    try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    for token in pointer:
-        if isinstance(value, dict):
-            value = value.get(token)
-        elif isinstance(value, list):
-            value = value[int(token)] if token.isascii() and token.isdigit() and int(token) < len(value) else None
-        else:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return ceil(value) if 0 <= value < 10**_MOST_DIGITS else None  # which NaN and infinities are not
+    def _amount(self, pointer: Pointer) -> int | None:
+        if self._amounts is not None:
+            return self._amounts.last(pointer)
+        if self._parsed is None:
+            text = decoded(self.document, self.coding, KEPT_BYTES)
+            self._parsed = (loaded(text) if text is not None else None,)
+        return amount_at(self._parsed[0], pointer)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.core.access.credentials import Credential
+from gateway.core.document import Pointer
 from gateway.core.http.signals import Honor
 
 
@@ -17,6 +18,15 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """What bodies say that mean "too many calls": one of these values, at this place in the JSON of such an answer."""
+
+    statuses: frozenset[int]
+    pointer: Pointer
+    values: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Learning:
     """What is learned from an upstream's answers: how long to leave it alone.
 
@@ -26,6 +36,8 @@ class Learning:
     as_limit  whether no more calls are sent than the upstream says are left
     also_on   statuses that are taken for a 429 where the answer asks to wait
     otherwise_us  the pause after a 429 that does not say how long; 0 = none
+    also_when  what bodies say of answers that are taken for a 429
+    worded    the statuses of which bodies are looked at; made from `also_when`
     """
 
     honor: tuple[Honor, ...]
@@ -34,6 +46,12 @@ class Learning:
     as_limit: bool = False
     also_on: frozenset[int] = frozenset()
     otherwise_us: int = 0
+    also_when: tuple[Wording, ...] = ()
+    worded: frozenset[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        statuses = frozenset[int]().union(*(wording.statuses for wording in self.also_when))
+        object.__setattr__(self, "worded", statuses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.core.access.authentication import ApiKeys, Jwt, Scheme
 from gateway.core.cache.rules import Cache
+from gateway.core.document import Pointer
 from gateway.core.guards import Breaker
 from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
 from gateway.core.policy import Match, Operation, PolicySet, Route
@@ -153,9 +154,13 @@ def _cost_values(priced: Route | Operation) -> dict[str, Any]:
     """Units by limit; where the real number is found later, how."""
     found: dict[str, Any] = dict(priced.cost)
     for name, one in priced.measures.items():
-        how = one.name or "".join(f"/{token.replace('~', '~0').replace('/', '~1')}" for token in one.pointer)
+        how = one.name or " + ".join(" or ".join(map(_pointer_text, places)) for places in one.sums)
         found[name] = {"from": one.source.value, "at": how, "reserve": priced.cost[name], "max": one.most or None}
     return found
+
+
+def _pointer_text(pointer: Pointer) -> str:
+    return "".join(f"/{token.replace('~', '~0').replace('/', '~1')}" for token in pointer)
 
 
 def policy_lines(policies: PolicySet) -> Iterator[str]:
@@ -282,6 +287,8 @@ def _patience(upstream: Upstream) -> str:
     )
     if learning and learning.also_on:
         text += f", also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
+    if learning and learning.also_when:
+        text += f", also when JSON says so at {' '.join(_pointer_text(one.pointer) for one in learning.also_when)}"
     if learning and learning.otherwise_us:
         text += f", {duration(learning.otherwise_us)} where a 429 says no time"
     if upstream.goes_on_us:

@@ -17,6 +17,7 @@ from gateway.core.upstream import Upstream
 from gateway.upstream.connect import HAPPY_EYEBALLS_S, AddrInfo, Resolver, tls_context
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool
+from gateway.upstream.understood import understood
 from gateway.wire.response_head import ResponseHead, ResponseHeadParser
 
 MOST_WAITED_S = 10.0
@@ -182,8 +183,10 @@ async def request(upstream: Upstream, head: bytes, method: str, header_bytes: in
         exchange.send(head, method, first_byte_s=limit_s, total_s=limit_s)
         if exchange.head is None:
             await exchange.answered()
+        took_s = loop.time() - began
         assert exchange.head is not None, "answered means that there is a head"
-        return exchange.head, loop.time() - began
+        learning = upstream.learning
+        return exchange.head if learning is None else await understood(exchange, learning), took_s
     finally:
         if exchange is not None:
             exchange.abort()

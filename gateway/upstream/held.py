@@ -38,17 +38,20 @@ async def hold(exchange: Exchange) -> HeldAnswer | None:
     looked. Has to run in a task.
     """
     head, body = exchange.head, exchange.body
-    if head is None or head.upgrade or (body is not None and not await _whole(body)):
+    if head is None or head.upgrade or (body is not None and not await read_ahead(body, MAX_HELD_BYTES)):
         return None
     return HeldAnswer(exchange)
 
 
-async def _whole(body: BodyStream) -> bool:
-    """Read ahead until the body is complete and all of it waits for its reader again."""
+async def read_ahead(body: BodyStream, most_bytes: int) -> bool:
+    """Wait until the body is complete, but not longer than HOLD_S; all that has come waits for its reader again.
+
+    Returns whether that is the whole body and at most `most_bytes`. Has to run in a task.
+    """
     pieces: list[bytes] = []
     with suppress(TimeoutError, BodyFailed):
         async with asyncio.timeout(HOLD_S):
-            while not body.complete and body.size <= MAX_HELD_BYTES and (data := await body.read()):
+            while not body.complete and body.size <= most_bytes and (data := await body.read()):
                 pieces.append(data)
     body.put_back(pieces)
-    return body.complete and body.size <= MAX_HELD_BYTES
+    return body.complete and body.size <= most_bytes

@@ -1,6 +1,7 @@
 """Response heads: what an upstream answers, refused where a lenient reading could desynchronise the next answer."""
 
 import asyncio
+import copy
 import re
 from math import inf
 from typing import Any
@@ -30,10 +31,13 @@ class ResponseHead:
 
     idle_s      how long after this answer the socket may be used again; inf = the upstream does not say
     length      bytes of the body; 0 = none; CHUNKED or CLOSE_DELIMITED when the head does not say
+    means       the status that the answer is judged by: its own, unless its body says otherwise
     remembered  what the stages know about answers with this head; theirs alone
     """
 
-    __slots__ = ("fields", "headers", "idle_s", "keep_alive", "length", "reason", "remembered", "status", "upgrade")
+    __slots__ = (
+        "fields", "headers", "idle_s", "keep_alive", "length", "means", "reason", "remembered", "status", "upgrade",
+    )  # fmt: skip
 
     status: int
     reason: str
@@ -42,6 +46,7 @@ class ResponseHead:
     headers: Headers
     idle_s: float
     length: int
+    means: int
     upgrade: bool
     remembered: object
 
@@ -51,6 +56,12 @@ class ResponseHead:
         if self.length >= 0:
             return sized(self.length, _NO_BODY)
         return ChunkedBody() if self.length == CHUNKED else CloseDelimited()
+
+    def meaning(self, status: int) -> "ResponseHead":
+        """The same head, of one answer that means this."""
+        other = copy.copy(self)
+        other.means = status
+        return other
 
 
 class ResponseHeadParser:
@@ -104,7 +115,7 @@ def _response(message: Any, method: str) -> ResponseHead:
     if message.version.major != 1:
         raise BadHead(502, "not an HTTP/1.x response")
     head = ResponseHead()
-    head.status = message.code
+    head.status = head.means = message.code
     head.reason = message.reason
     head.fields = message.raw_headers
     head.headers = message.headers

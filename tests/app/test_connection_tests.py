@@ -124,6 +124,20 @@ async def test_what_answers_mean(
     assert (record.upstream_status, record.error_class, last(found)) == (status, error_class, detail)
 
 
+@pytest.mark.parametrize("said", ["slow down", "forbidden"])
+async def test_too_many_calls_are_no_missing_permission(start: Start, upstream: Upstream, said: str) -> None:
+    async def answer(_got: Received, socket: Socket) -> bytes:
+        await socket.send(b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n")
+        return b'%x\r\n{"why":"%b"}\r\n0\r\n\r\n' % (len(said) + 10, said.encode())
+
+    upstream.script = answer
+    learned = ", learn_limits: {scope: connection, also_when: [{status: [403], pointer: /why, is: slow down}]}"
+    found, record = await try_out(await start(policies(upstream.url, BEARER, upstream=learned)))
+    limited = said == "slow down"
+    assert (found["ok"], record.error_class) == ((True, "rate_limited") if limited else (False, "auth_error"))
+    assert steps(found)["credentials"] is (None if limited else False)
+
+
 async def test_the_other_side_is_not_there_or_does_not_speak(start: Start, upstream: Upstream) -> None:
     closed = await start(policies(f"http://127.0.0.1:{free_port()}"))
     found, record = await try_out(closed)

@@ -95,6 +95,7 @@ def line(record: CallRecord) -> dict[str, Any]:
         ("/", answer(used(70)), 70),
         ("/", answer(used(10**9)), 90),
         ("/", b"HTTP/1.1 200 OK\r\n" + JSON + CHUNKED + b"\r\n" + chunks(used(3)[:9], used(3)[9:]) + b"0\r\n\r\n", 3),
+        ("/", answer(gzip.compress(used(3)), JSON + b"Content-Encoding: gzip\r\n"), 3),
         ("/rows", answer(b"ok", b"X-Rows: 7\r\n"), 7),
         ("/bytes", answer(b"x" * 61), 61),
         ("/bytes", answer(b""), 0),
@@ -124,6 +125,37 @@ async def test_a_stream_of_events_is_charged_by_its_last(gateway: Running, upstr
     assert await left(gateway) == [45, 145]
 
 
+MESSAGE = [
+    b'event: message_start\ndata: {"type": "message_start", "message": {"usage": {"in": 25, "out": 1}}}\n\n',
+    *[b'event: content_block_delta\ndata: {"delta": {"text": "' + b"x" * 9_000 + b'"}}\n\n'] * 20,
+    b'event: message_delta\ndata: {"type": "message_delta", "usage": {"out": 30}}\n\n',
+]
+
+
+@pytest.mark.parametrize(("seen", "cost"), [(22, 55), (21, 40)])
+async def test_what_the_first_events_say_is_added_to_what_the_last_ones_do(
+    start: Start, upstream: Upstream, seen: int, cost: int
+) -> None:
+    """If the last ones come: else it is at least what the first have said, which is less than the reserve here."""
+    algorithm, shadow = next(iter(ALGORITHMS.items()))
+    policies = POLICIES % {"url": upstream.url, "algorithm": algorithm, "shadow": shadow}
+    gateway = await start(
+        policies.replace("pointer: /usage/total", "pointer: [[/usage/in, /message/usage/in], /usage/out]")
+    )
+
+    async def script(_request: Received, socket: Socket) -> bytes | None:
+        await socket.send(b"HTTP/1.1 200 OK\r\n" + EVENTS + CHUNKED + b"\r\n")
+        for event in MESSAGE[:seen]:
+            await socket.send(chunks(event[:50], event[50:]))
+        return b"0\r\n\r\n" if seen == len(MESSAGE) else None
+
+    upstream.script = script
+    assert (await call(gateway)).startswith(b"HTTP/1.1 200")
+    known = {"cost_settled": True} if cost != 40 else {"cost_settled": False, "cost_unknown": "cut"}
+    assert line(await last(gateway)) == {"cost": cost, **known}
+    assert await left(gateway) == [100 - cost, 200 - cost]
+
+
 async def test_until_then_the_estimate_is_charged(gateway: Running, upstream: Upstream) -> None:
     go_on = asyncio.Event()
 
@@ -150,7 +182,9 @@ async def test_until_then_the_estimate_is_charged(gateway: Running, upstream: Up
         ("/", answer(b"no JSON"), "no_number"),
         ("/", answer(b'{"usage": {"total": "many"}}'), "no_number"),
         ("/", answer(used(3) + b" " * 70_000), "too_large"),
-        ("/", answer(gzip.compress(used(3)), JSON + b"Content-Encoding: gzip\r\n"), "encoded"),
+        ("/", answer(used(3), JSON + b"Content-Encoding: br\r\n"), "encoded"),
+        ("/", answer(b"data: " + used(3) + b"\n\n", EVENTS + b"Content-Encoding: gzip\r\n"), "encoded"),
+        ("/", answer(gzip.compress(used(3) + b" " * 70_000), JSON + b"Content-Encoding: gzip\r\n"), "no_number"),
         ("/rows", answer(b"ok"), "no_number"),
         ("/rows", answer(b"ok", b"X-Rows: -5\r\n"), "no_number"),
         ("/bytes", b"nonsense", "no_answer"),
@@ -222,7 +256,7 @@ async def test_a_refused_call_has_nothing_to_settle(gateway: Running, upstream: 
 async def test_plain_costs_are_as_ever(gateway: Running) -> None:
     await call(gateway, "/one")
     record = await last(gateway)
-    assert record.tail is None
+    assert record.heard is None
     assert line(record) == {"cost": 1}
     assert await left(gateway) == [99, 199]
 

@@ -1,17 +1,12 @@
 """What an upstream asks of one caller holds for all of the same connection, and for nobody else."""
 
-import re
-from dataclasses import dataclass, field
-
 import pytest
 
 from gateway.core.guards import State
 from gateway.core.retry import Stop
-from gateway.record import CallRecord
-from gateway.store.local.store import LocalStore
-from tests.app.conftest import Running, Start
-from tests.fakes.upstream import OK, Received, Script, Socket, Upstream, always
-from tests.fakes.waiting import turns
+from tests.app.conftest import Start
+from tests.app.pausing import Slow, after_one, retry_after
+from tests.fakes.upstream import OK, Upstream, always
 
 POLICIES = """
 version: 1
@@ -36,51 +31,11 @@ LATER = b"HTTP/1.1 429 Later\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
 DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown"
 
 
-@dataclass
-class Slow:
-    """A gateway whose store and sleep are on the test's clock, in microseconds."""
-
-    running: Running
-    upstream: Upstream
-    now_us: int = 1_000_000_000
-    began: list[tuple[str, int]] = field(default_factory=list)
-    stops: list[Stop] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        gateway = self.running.gateway
-        store = LocalStore(lambda: self.now_us)
-        gateway.store = store
-        gateway.breakers.own._clock = lambda: self.now_us
-        gateway.clock, gateway.sleep = lambda: self.now_us / 1e6, self.sleep
-        gateway.random_bits = lambda _bits: 0
-        gateway.pauses.on_pause = lambda guard, for_us: self.began.append((guard.rule.name, for_us // 1_000_000))
-        gateway.on_stop = lambda _record, _retry, stop: self.stops.append(stop)
-
-    async def sleep(self, seconds: float) -> None:
-        await turns()
-        self.now_us += round(seconds * 1e6)
-
-    async def call(self, route: str = "plain", connection: str = "c1") -> tuple[int, bytes, CallRecord]:
-        """(status, answer, record) of one call."""
-        done = len(self.running.records.all)
-        named = f"X-Connection-Id: {connection}\r\n" if connection else ""
-        answer = await self.running.raw(
-            f"GET /{route}/x HTTP/1.1\r\nHost: gw\r\n{named}Connection: close\r\n\r\n".encode()
-        )
-        return int(answer.split(b" ", 2)[1]), answer, (await self.running.records.wait(done + 1))[done]
-
-
 @pytest.fixture
 async def slow(start: Start, upstream: Upstream) -> Slow:
     running = await start(POLICIES % upstream.url)
     await running.gateway.store.close()
     return Slow(running, upstream)
-
-
-def retry_after(answer: bytes) -> int:
-    found = re.search(rb"\r\nRetry-After: (\d+)\r\n", answer)
-    assert found is not None
-    return int(found[1])
 
 
 async def test_a_429_pauses_its_connection_and_no_other(slow: Slow) -> None:
@@ -198,15 +153,6 @@ class TestOtherWordsForTooMany:
         slow.upstream.script = always(b"HTTP/1.1 429 Later\r\nContent-Length: 0\r\n\r\n")
         await slow.call()
         assert (retry_after((await slow.call())[1]), slow.began) == (20, [("up", 20)])
-
-
-def after_one(first: bytes) -> Script:
-    answers = [OK, first]
-
-    async def script(_request: Received, _socket: Socket) -> bytes:
-        return answers.pop()
-
-    return script
 
 
 class TestWithRetries:

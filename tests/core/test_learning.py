@@ -1,15 +1,20 @@
 """What an answer makes everybody heed: a pause of its connection, or that few calls are left."""
 
+import gzip
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.classes import ErrorClass
 from gateway.core.http.signals import Honor
-from gateway.core.learning import Heed, heeded, stands_for
+from gateway.core.learning import LOOKED_AT_BYTES, Heed, heeded, may_say, says_too_many, stands_for
 from gateway.core.policy import Match, Route
 from gateway.core.retry import Retry
-from gateway.core.upstream import Learning, Upstream
+from gateway.core.upstream import Learning, Upstream, Wording
 
 S = 1_000_000
 LEARNING = Learning(tuple(Honor), ("connection",), 60 * S)
@@ -100,3 +105,113 @@ def test_what_may_stand_for_a_429_may_be_tried_again_where_that_may(retried: set
         "vendor", "http", "192.0.2.1", 80, "vendor", learning=replace(LEARNING, also_on=frozenset({403}))
     )
     assert Route("r", Match(), upstream, retry=Retry("again", 3, statuses=frozenset(retried))).watched == watched
+
+
+REASON = ("error", "errors", "0", "reason")
+WORDED = replace(
+    LEARNING,
+    also_when=(
+        Wording(frozenset({403}), REASON, ("rateLimitExceeded", "user-rate/limit")),
+        Wording(frozenset({400, 403}), ("error", "code"), (4, 17, 613)),
+        Wording(frozenset({200}), ("errors", "0", "type"), ("RATE_LIMITED", "RATE_LIMIT", "\u00a1no!", "...")),
+    ),
+)
+
+
+def google(reason: object) -> dict[str, Any]:
+    return {"error": {"code": 403, "message": "No.", "errors": [{"domain": "usageLimits", "reason": reason}]}}
+
+
+def meta(code: object) -> dict[str, Any]:
+    return {"error": {"type": "OAuthException", "code": code}}
+
+
+def graphql(kind: object) -> dict[str, Any]:
+    return {"data": None, "errors": [{"type": kind, "message": "API rate limit exceeded"}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "says"),
+    [
+        (403, google("rateLimitExceeded"), True),
+        (403, google("user-rate/limit"), True),
+        (403, google("insufficientPermissions"), False),
+        (403, google("rateLimitExceeded "), False),
+        (403, google(["rateLimitExceeded"]), False),
+        (403, {"message": "rateLimitExceeded"}, False),
+        (400, google("rateLimitExceeded"), False),
+        (400, meta(613), True),
+        (403, meta(4), True),
+        (400, meta("4"), False),
+        (400, meta(4.0), False),
+        (400, meta(True), False),
+        (400, meta(100), False),
+        (500, meta(4), False),
+        (200, graphql("RATE_LIMITED"), True),
+        (200, graphql("\u00a1no!"), True),
+        (200, graphql("..."), True),
+        (200, graphql("NOT_FOUND"), False),
+        (200, {"data": {"text": "RATE_LIMITED"}}, False),
+        (200, [], False),
+    ],
+)
+def test_what_bodies_say(status: int, document: Any, says: bool) -> None:
+    body = json.dumps(document).encode()
+    assert says_too_many(WORDED, status, "", body) is says
+    assert says_too_many(WORDED, status, "", bytearray(body)) is says
+    assert says_too_many(WORDED, status, "gzip", gzip.compress(body)) is says
+    assert not says_too_many(WORDED, status, "br", body)
+    assert not says_too_many(LEARNING, status, "", body)
+
+
+def test_a_large_body_says_nothing() -> None:
+    body = json.dumps(google("rateLimitExceeded")).encode()
+    assert says_too_many(WORDED, 403, "", body.ljust(LOOKED_AT_BYTES))
+    assert not says_too_many(WORDED, 403, "", body.ljust(LOOKED_AT_BYTES + 1))
+    assert not says_too_many(WORDED, 403, "gzip", gzip.compress(body.ljust(LOOKED_AT_BYTES + 1)))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xffrateLimitExceeded", b'"rateLimitExceeded"', b'[4,"RATE_LIMITED"', b"[" * 9_000 + b"613"]
+)
+@pytest.mark.parametrize("status", [200, 400, 403])
+def test_what_is_no_json_says_nothing(status: int, body: bytes) -> None:
+    assert not says_too_many(WORDED, status, "", body)
+
+
+def test_of_a_name_that_stands_twice_the_last_one_counts() -> None:
+    assert says_too_many(WORDED, 400, "", b'{"error": {"code": 1}, "error": {"code": 17}}')
+    assert not says_too_many(WORDED, 400, "", b'{"error": {"code": 17}, "error": {"code": 1}}')
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "may"),
+    [
+        (403, "text/html", True),
+        (403, "", True),
+        (200, "application/json; charset=utf-8", True),
+        (200, "application/graphql-response+JSON", True),
+        (200, "text/event-stream", False),
+        (200, "", False),
+        (404, "application/json", False),
+    ],
+)
+def test_which_answers_are_looked_at(status: int, content_type: str, may: bool) -> None:
+    assert may_say(WORDED, status, content_type) is may
+    assert not may_say(LEARNING, status, content_type)
+
+
+@given(st.binary(max_size=80), st.sampled_from([200, 400, 403, 500]), st.sampled_from(["", "gzip", "deflate", "br"]))
+def test_whatever_a_body_is_it_says_it_or_not(body: bytes, status: int, coding: str) -> None:
+    assert says_too_many(WORDED, status, coding, body) is False
+
+
+@given(st.sampled_from(["rateLimitExceeded", "user-rate/limit"]), st.booleans(), st.integers(0, 3))
+def test_however_it_is_written(reason: str, escaped: bool, indent: int) -> None:
+    text = json.dumps(google(reason), indent=indent)
+    body = (text.replace("/", "\\/").replace("-", "\\u002d") if escaped else text).encode()
+    assert says_too_many(WORDED, 403, "", body)
+
+
+def test_the_statuses_that_are_looked_at() -> None:
+    assert (WORDED.worded, LEARNING.worded) == ({200, 400, 403}, set())

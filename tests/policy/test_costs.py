@@ -16,8 +16,22 @@ Check = Callable[..., Report]
     ("text", "reserve", "measure"),
     [
         ("{from: response_header, name: X-Rows, reserve: 2}", 2, Measure(Source.HEADER, "x-rows")),
-        ("{from: response_json, pointer: /usage/a~1b~0, reserve: 5}", 5, Measure(Source.JSON, "", ("usage", "a/b~"))),
-        ("{from: response_json, pointer: /, reserve: 1}", 1, Measure(Source.JSON, "", ("",))),
+        (
+            "{from: response_json, pointer: /usage/a~1b~0, reserve: 5}",
+            5,
+            Measure(Source.JSON, "", ((("usage", "a/b~"),),)),
+        ),
+        ("{from: response_json, pointer: /, reserve: 1}", 1, Measure(Source.JSON, "", ((("",),),))),
+        (
+            "{from: response_json, pointer: [/a, /b/c], reserve: 1}",
+            1,
+            Measure(Source.JSON, "", ((("a",),), (("b", "c"),))),
+        ),
+        (
+            "{from: response_json, pointer: [[/a, /b], /c], reserve: 1}",
+            1,
+            Measure(Source.JSON, "", ((("a",), ("b",)), (("c",),))),
+        ),
         ("{from: response_bytes, reserve: 1, max: 3}", 1, Measure(Source.BYTES, most=3)),
     ],
 )
@@ -73,6 +87,14 @@ BAD = {
     "a pointer with a bad escape": (
         cost("{from: response_json, pointer: /a~2, reserve: 1}"),
         "p.yaml:8:102: '/a~2' is not a JSON pointer (write it like /usage/total_tokens) [bad-pointer]",
+    ),
+    "no pointers": (
+        cost("{from: response_json, pointer: [], reserve: 1}"),
+        "p.yaml:8:102: expected 1 to 8 JSON pointers, got 0 [out-of-range]",
+    ),
+    "a list in a list in a list": (
+        cost("{from: response_json, pointer: [[[/a]]], reserve: 1}"),
+        "p.yaml:8:102: expected a JSON pointer like /usage/total_tokens, got a list [wrong-type]",
     ),
     "a text": (cost("many"), "p.yaml:8:71: expected a whole number, got the text 'many' [wrong-type]"),
     "an unknown key": (

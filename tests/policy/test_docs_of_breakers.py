@@ -14,11 +14,13 @@ from gateway.core.guards import (
     Reason,
 )
 from gateway.core.guards.breaker import REMEMBERED_US
+from gateway.core.learning import LOOKED_AT_BYTES, says_too_many
 from gateway.policy.compile.breakers import PROBE_SLACK_US
+from gateway.upstream.held import HOLD_S
 from tests.policy.test_sets import Check
 
 TEXT = (Path(__file__).parents[2] / "docs" / "breakers.md").read_text()
-EXAMPLE, PAUSES, OTHERS, AS_LIMIT = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLE, PAUSES, OTHERS, WORDS, AS_LIMIT = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 KEYS = "keys:\n  connection: {from: header, name: X-Connection-Id, on_missing: skip}\n"
 S = 1_000_000
 
@@ -69,6 +71,18 @@ def test_other_words_for_too_many_calls(report_of: Check) -> None:
     learning = report.policies.upstreams["github"].learning
     assert learning is not None
     assert (learning.also_on, learning.otherwise_us) == ({403}, 60 * S)
+
+
+def test_what_only_a_body_says(report_of: Check) -> None:
+    report = report_of(KEYS + WORDS + "routes:\n  - {name: drive, upstream: drive}\n")
+    assert (report.errors, report.warnings) == ((), ())
+    assert report.policies is not None
+    learning = report.policies.upstreams["drive"].learning
+    assert learning is not None
+    said = b'{"error":{"code":403,"errors":[{"domain":"usageLimits","reason":"userRateLimitExceeded"}]}}'
+    assert says_too_many(learning, 403, "", said)
+    assert f"at most {LOOKED_AT_BYTES // 1024} KiB" in TEXT
+    assert HOLD_S == 1, "for a second at most"
 
 
 def test_every_reason_is_explained() -> None:

@@ -11,7 +11,7 @@ from gateway.core.guards import Breaker
 from gateway.core.http.signals import Honor
 from gateway.core.policy import PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
-from gateway.core.upstream import Learning, Pace
+from gateway.core.upstream import Learning, Pace, Wording
 from gateway.policy import Report, check
 from gateway.policy.effective import policy_lines
 from gateway.policy.shipped import shipped
@@ -151,6 +151,15 @@ def test_what_is_learned(report_of: Check) -> None:
     assert "at most 15m, also on 403 503 that ask for it, 1m where a 429 says no time" in "\n".join(
         policy_lines(compiled(report))
     )
+    worded = "{status: [403, 2xx], pointer: /a~1b/0, is: [x, 7]}, {status: [400], pointer: /c, is: 3}"
+    said = compiled(an_upstream(report_of, f", learn_limits: {{scope: connection, also_when: [{worded}]}}"))
+    learning = said.upstreams["api"].learning
+    assert learning is not None
+    assert learning.also_when == (
+        Wording(frozenset({403, *range(200, 300)}), ("a/b", "0"), ("x", 7)),
+        Wording(frozenset({400}), ("c",), (3,)),
+    )
+    assert "at most 15m, also when JSON says so at /a~1b/0 /c" in "\n".join(policy_lines(said))
     both = compiled(an_upstream(report_of, ", learn_limits: {scope: [tenant, connection]}"))
     assert both.routes[0].upstream.learning == Learning(tuple(Honor), ("tenant", "connection"))
     assert "pauses by tenant, connection, at most 15m" in "\n".join(policy_lines(both))

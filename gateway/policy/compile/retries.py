@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from gateway.core import upstream as core
 from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
 from gateway.core.connections.state import ConnectionState
-from gateway.core.http.signals import Honor
+from gateway.core.http.signals import TOO_MANY, Honor
 from gateway.core.retry import Backoff, Repeat, Retry, Share
 from gateway.policy.compile.references import EVERYBODY
 from gateway.policy.findings import quoted
@@ -127,6 +127,10 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
         by = ", ".join(map(quoted, model.scope))
         message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {by}"
         draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
+    for index, wording in enumerate(model.also_when):
+        if not _statuses(wording.status) - {TOO_MANY}:
+            where = entry.node.at("learn_limits", "also_when", index, "status").where
+            draft.findings.warn(where, "never-applies", "a 429 is taken for one whatever its body says")
     return core.Learning(
         tuple(map(Honor, model.source)),
         _scope(model.scope, draft),
@@ -134,6 +138,7 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
         model.as_limit,
         _statuses(model.also_on),
         model.otherwise or 0,
+        tuple(core.Wording(_statuses(one.status), one.pointer, one.values) for one in model.also_when),
     )
 
 

@@ -11,6 +11,7 @@ from gateway.policy.models.scalars import (
     Method,
     OneOrMore,
     Percent,
+    Pointer,
     Size,
     Unfit,
     Units,
@@ -111,6 +112,26 @@ class ErrorClass(Strict):
     ) = None
 
 
+MOST_WORDS = 100
+_WORD = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+Words = Annotated[
+    tuple[str | int, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+    Field(strict=False, min_length=1, max_length=MOST_WORDS),
+    WithJsonSchema(
+        {"anyOf": [*_WORD["anyOf"], {"type": "array", "items": _WORD, "minItems": 1, "maxItems": MOST_WORDS}]}
+    ),
+]
+
+
+class Wording(Strict):
+    """What the JSON of an answer says that is taken for a 429."""
+
+    status: Items[Status] = Field(min_length=1, description="the answers that are looked at")
+    pointer: Pointer = Field(description="where in their JSON (RFC 6901)")
+    values: Words = Field(alias="is", description="any of these texts or whole numbers")
+
+
 class LearnLimits(Strict):
     """Which answers of the upstream pause a caller, or everybody, and for how long at most."""
 
@@ -119,6 +140,9 @@ class LearnLimits(Strict):
     max: Duration = 900_000_000
     also_on: Items[Status] = Field(
         default=(), description="statuses that are taken for a 429 where the answer asks to wait, as [403, 503]"
+    )
+    also_when: Items[Wording] = Field(
+        default=(), max_length=20, description="what bodies say of answers that are taken for a 429"
     )
     otherwise: Duration | None = Field(default=None, description="the pause after a 429 that says no time")
     as_limit: bool = Field(default=False, description="send no more calls than the upstream says are left")

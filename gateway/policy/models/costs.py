@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag
 from gateway.core.limits import Algorithm, Limit, Mode
 from gateway.core.measure import Measure, Source
 from gateway.policy.findings import Findings, quoted
-from gateway.policy.models.scalars import HeaderName, Pointer, Units
+from gateway.policy.models.scalars import HeaderName, Sums, Units
 from gateway.policy.models.strict import Strict
 from gateway.policy.nodes import Node
 
@@ -26,10 +26,10 @@ class HeaderCost(_Measured):
 
 
 class JsonCost(_Measured):
-    """A number in the answer's JSON; in an event stream the last one."""
+    """A number in the answer's JSON, or the sum of several; in an event stream each from the last event that has it."""
 
     source: Literal["response_json"] = Field(alias="from")
-    pointer: Pointer
+    pointer: Sums
 
 
 class BytesCost(_Measured):
@@ -61,8 +61,8 @@ def priced(costs: Mapping[str, int | MeasuredCost]) -> tuple[dict[str, int], dic
 
 def _measure(cost: MeasuredCost) -> Measure:
     name = cost.name if isinstance(cost, HeaderCost) else ""
-    pointer = cost.pointer if isinstance(cost, JsonCost) else ()
-    return Measure(Source(cost.source), name, pointer, cost.max or 0)
+    sums = cost.pointer if isinstance(cost, JsonCost) else ()
+    return Measure(Source(cost.source), name, sums, cost.max or 0)
 
 
 def check_costs(

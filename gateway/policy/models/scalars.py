@@ -205,6 +205,21 @@ def parse_pointer(value: object) -> tuple[str, ...]:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
 
 
+MOST_POINTERS = 8
+
+
+def parse_sums(value: object) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """A JSON pointer; or a list of those to add up, in which a list is as many places for one number."""
+    return tuple(tuple(parse_pointer(place) for place in _several(places)) for places in _several(value))
+
+
+def _several(value: object) -> list[object]:
+    values: list[object] = value if isinstance(value, list) else [value]
+    if not 1 <= len(values) <= MOST_POINTERS:
+        raise Unfit("out-of-range", f"expected 1 to {MOST_POINTERS} JSON pointers, got {len(values)}")
+    return values
+
+
 _EVERY_METHOD = ("*", "ALL", "ANY")
 
 
@@ -262,6 +277,13 @@ Sentence = Annotated[
 ]
 Pointer = Annotated[
     tuple[str, ...], BeforeValidator(parse_pointer), text_schema("JSON pointer", "^/", "/usage/total_tokens")
+]
+_POINTER = {"type": "string", "title": "JSON pointer", "pattern": "^/"}
+_PLACES = {"type": "array", "minItems": 1, "maxItems": MOST_POINTERS, "items": _POINTER}
+Sums = Annotated[
+    tuple[tuple[tuple[str, ...], ...], ...],
+    BeforeValidator(parse_sums),
+    WithJsonSchema({"anyOf": [_POINTER, {**_PLACES, "items": {"anyOf": [_POINTER, _PLACES]}}]}),
 ]
 Method = Annotated[str, BeforeValidator(parse_method), text_schema("Method", f"^{TOKEN}$", "GET")]
 Host = Annotated[str, BeforeValidator(parse_host), text_schema("Host", r"^[^/]+$", "api.example.com")]
