@@ -60,8 +60,8 @@ def annotate(call: Call, answer: ResponseHead) -> tuple[bytes, bool]:
     """(head for the caller, whether its body is written in chunks)."""
     request = call.request
     passed: Any = answer.remembered
-    if passed is None or request.head.http10:
-        passed = _passed(answer, request.head.http10)
+    if passed is None or request.head.block.http10:
+        passed = _passed(answer, request.head.block.http10)
     if passed.closes or (request.body is not None and not request.body.complete):
         request.connection.keep_alive = False
     if passed.counts:
@@ -102,12 +102,16 @@ def _upstream_id(record: CallRecord, name: str) -> bytes:
 def ours(call: Call, received_status: int = 0) -> bytes:
     """Lines on every answer: request id, how the socket goes on, and what settings ask for."""
     record, gateway = call.record, call.gateway
-    if call.request.connection.keep_alive and not call.request.head.http10 and received_status < gateway.reported_from:
+    if (
+        call.request.connection.keep_alive
+        and not call.request.head.block.http10
+        and received_status < gateway.reported_from
+    ):
         return b"X-Request-Id: %b\r\n" % record.request_id.encode("ascii")
     lines = f"X-Request-Id: {record.request_id}\r\n"
     if not call.request.connection.keep_alive:
         lines += "Connection: close\r\n"
-    elif call.request.head.http10:
+    elif call.request.head.block.http10:
         lines += "Connection: keep-alive\r\n"
     return (lines + _as_settings_ask(call, received_status)).encode("ascii")
 

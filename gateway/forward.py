@@ -147,7 +147,7 @@ def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, again: Aga
         call.record.method,
         first_byte_s=first_byte_us / 1e6 if at_hand else 0.0,
         total_s=timeouts.total_us / 1e6,
-        interim=None if call.request.head.http10 else _pass_on,
+        interim=None if call.request.head.block.http10 else _pass_on,
         listens=call.request.connection,
     )
     if not at_hand:

@@ -211,8 +211,8 @@ class Connection(Writing):
         self._head_started = 0.0
         self.deadline = FOREVER
         body = None
-        self.keep_alive = head.keep_alive and self._listener.keeping_alive
-        if head.has_body:
+        self.keep_alive = head.block.keep_alive and self._listener.keeping_alive
+        if head.block.has_body:
             body = self.body = BodyStream(head.body, self, self._loop, self._listener.body_bytes)
             self._body_started = self._loop.time()
             rest, self._buffer = self._buffer, b""

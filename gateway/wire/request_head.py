@@ -43,7 +43,9 @@ _NO_HEADS: "dict[bytes, RequestHead]" = {}
 class FieldBlock:
     """The fields of a head, in what they mean for every request line they may stand behind.
 
-    fields, headers  as in `RequestHead`; what was let go is parsed again for whoever asks, and then it stays
+    fields, headers  the raw (name, value) pairs in order; the same, case-insensitive. What was let go is parsed again
+                for whoever asks, and then it stays
+    length      of a body that is not chunked; 0 = there is none
     via         whether they have a `Via`
     remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
     memory      where it is remembered, if it is
@@ -52,8 +54,8 @@ class FieldBlock:
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "fields", "headers", "heads", "http10", "ids", "keep_alive", "length", "memory",
-        "parse", "remembered", "says_ids", "text", "upgrade", "via", "weight",
+        "chunked", "expects_continue", "fields", "has_body", "headers", "heads", "http10", "ids", "keep_alive",
+        "length", "memory", "parse", "remembered", "says_ids", "text", "upgrade", "via", "weight",
     )  # fmt: skip
 
     fields: Fields
@@ -63,6 +65,7 @@ class FieldBlock:
     keep_alive: bool
     length: int
     chunked: bool
+    has_body: bool
     upgrade: str
     expects_continue: bool
     says_ids: bool
@@ -110,26 +113,16 @@ class FieldBlock:
 class RequestHead:
     """One request head; shared by all calls that send the same, so nothing in it ever changes.
 
-    fields      the raw (name, value) pairs in order; `headers` the same, case-insensitive
-    length      of a body that is not chunked; 0 = there is none
+    block       its fields and what they mean; most of what is asked here is answered there
+    target      raw, as `checked_target` has it
     remembered  what the stages know about calls with this head, by peer; theirs alone; None: it is not kept
     """
 
-    __slots__ = (
-        "block", "chunked", "expects_continue", "has_body", "http10", "keep_alive", "length", "method", "remembered",
-        "target", "upgrade",
-    )  # fmt: skip
+    __slots__ = ("block", "method", "remembered", "target")
 
     def __init__(self, method: str, target: str, block: FieldBlock) -> None:
         self.method = method
         self.target = target
-        self.http10 = block.http10
-        self.keep_alive = block.keep_alive
-        self.length = block.length
-        self.chunked = block.chunked
-        self.has_body = block.chunked or block.length > 0
-        self.upgrade = block.upgrade
-        self.expects_continue = block.expects_continue
         self.block = block
         self.remembered: dict[str, Any] | None = None
 
@@ -140,6 +133,26 @@ class RequestHead:
     @property
     def headers(self) -> Headers:
         return self.block.headers
+
+    @property
+    def http10(self) -> bool:
+        return self.block.http10
+
+    @property
+    def chunked(self) -> bool:
+        return self.block.chunked
+
+    @property
+    def has_body(self) -> bool:
+        return self.block.has_body
+
+    @property
+    def upgrade(self) -> str:
+        return self.block.upgrade
+
+    @property
+    def expects_continue(self) -> bool:
+        return self.block.expects_continue
 
     def keep(self, peer: str, value: Any) -> None:
         """Remember what a stage knows. Beyond `MOST_PEERS` it begins anew. Only for a head that is kept."""
@@ -154,7 +167,8 @@ class RequestHead:
     @property
     def body(self) -> Decoder:
         """A fresh decoder for the body of one call."""
-        return ChunkedBody() if self.chunked else sized(self.length, _NO_BODY)
+        block = self.block
+        return ChunkedBody() if block.chunked else sized(block.length, _NO_BODY)
 
 
 class RequestHeadParser:
@@ -277,8 +291,8 @@ def _block(message: Any, http10: bool) -> FieldBlock:
     check_host(headers, http10)
     block.length = request_body(message, headers, http10)
     block.chunked = message.chunked
-    bodiless = not block.length and not block.chunked
-    block.upgrade = upgrade(headers) if message.upgrade and bodiless and not http10 else ""
+    block.has_body = block.chunked or block.length > 0
+    block.upgrade = upgrade(headers) if message.upgrade and not (block.has_body or http10) else ""
     block.expects_continue = False
     if "Expect" in headers:
         expected = tokens(",".join(headers.getall("Expect")))
