@@ -4,6 +4,7 @@ from gateway.call import Call, Gateway
 from gateway.core.http.client_address import client, from_forwarded, from_x_forwarded_for, parse, trusted
 from gateway.core.http.trace import continue_or_start
 from gateway.core.problems import OVERLOADED, Refusal, body_problem
+from gateway.leads import follow_lead
 from gateway.listener.request import Request
 from gateway.record import UNKNOWN, CallRecord
 
@@ -16,7 +17,7 @@ def accept(request: Request, gateway: Gateway) -> Call:
     if known and known[0].policies is call.policies:
         alike, call.target = known
         alike.begin(call)
-    else:
+    elif not follow_lead(call):
         _describe(call)
     record.method = head.method
     record.target = head.target

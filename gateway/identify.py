@@ -1,8 +1,8 @@
 """Identify: which route and operation a request belongs to, and who is asking.
 
 Little of it is done twice. Calls with the same fields from the same peer on the same route are alike, whatever their
-request lines say, unless the line says who is calling or credentials do; and calls with the same line too are alike
-at once (`accept`).
+request lines say, unless the line says who is calling or credentials do. Those with the same line too are alike at once
+(`accept`), and so are those whose line begins alike wherever that says where it leads (`leads`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +14,7 @@ from gateway.core.caller import key_values
 from gateway.core.policy import Route
 from gateway.core.problems import LOOP, Refusal
 from gateway.core.routing.resolve import Resolved, resolve
+from gateway.leads import look_for_lead, remember_line
 
 
 async def identify(call: Call) -> Refusal | None:
@@ -35,7 +36,8 @@ async def identify(call: Call) -> Refusal | None:
         known = head.block.remembered.get((record.peer_ip, id(route), id(resolved.operation)))
         if known is not None and known.policies is call.policies:
             known.lend(call)
-            _remember_line(call, known)
+            remember_line(call, known)
+            look_for_lead(call, resolved, known)
             return None
     record.route = route.name
     record.upstream = route.upstream.name
@@ -85,16 +87,10 @@ def _remember(call: Call, route: Route) -> None:
     alike = call.alike = Alike(call, lends=not route.authenticate)
     if route.authenticate:
         return
-    _remember_line(call, alike)
+    remember_line(call, alike)
     if not route.line_keys:
         key = (call.record.peer_ip, id(route), id(call.operation))
         call.request.head.block.keep(call.gateway.facts.same(key), alike)
-
-
-def _remember_line(call: Call, alike: Alike) -> None:
-    head = call.request.head
-    if head.remembered is not None:
-        head.keep(call.record.peer_ip, (alike, call.target))
 
 
 async def _authenticate(call: Call) -> Identity | Refusal:

@@ -14,7 +14,7 @@ from gateway.wire import request_head
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Received, Upstream
 
-CALLS = 1_000  # on each of the two loops
+CALLS = 1_000
 PEERS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")  # of which the last is a trusted proxy
 POLICIES = """
 version: 1
@@ -27,7 +27,9 @@ limits:
   tenant: {algorithm: rolling_window, limit: 100000, window: 10m, key: [tenant]}
   account: {algorithm: rolling_window, limit: 100000, window: 10m, key: [account, ip]}
   connection: {algorithm: rolling_window, limit: 100000, window: 10m, key: [connection]}
-upstreams: {up: {url: "%s", host: pass}}
+upstreams:
+  up: {url: "%(up)s", host: pass}
+  below: {url: "%(up)s/below", host: pass}
 routes:
   - name: plain
     match: {path_prefix: /plain/}
@@ -40,10 +42,23 @@ routes:
   - {name: beta, match: {path_prefix: /plain/, header: {X-Beta: "on"}}, upstream: up, limits: [connection]}
   - {name: keyed, match: {path: "/k/{id}/**"}, upstream: up, limits: [account, connection]}
   - {name: host, match: {host: b.example}, upstream: up, limits: [tenant, connection]}
+  - {name: item, match: {path: "/v1/items/{id}"}, upstream: up, limits: [tenant]}
+  - {name: orders, match: {path_prefix: /v1/orders/}, strip_prefix: /v1, upstream: below, limits: [tenant]}
+  - {name: head, match: {path_prefix: /v1/, header: {X-Beta: "on"}}, upstream: up, limits: [tenant]}
+  - name: rest
+    match: {path_prefix: /v1/}
+    upstream: up
+    limits: [tenant]
+    operations:
+      - {name: write, match: {method: POST}}
+      - {name: search, match: {path: /v1/search/**}, cost: {tenant: 5}}
 """
 TARGETS = (
     "/plain/x", "/plain/y", "/plain/batch", "/plain/%62atch", "/plain/x?c=1", "/plain/x?c=2", "/plain/x?c=1&c=2",
     "/k/one/x", "/k/two/x", "/k/one/x?c=1", "/k/one;v=1/x", "/k/%6fne/x", "/../plain/x", "/none", "http://a/plain/x",
+    "/v1/items/{n}", "/v1/items/{n}/x", "/v1/items/{n}?x=%61", "/v1/orders/{n}", "/v1/orders/{n}/x", "/v1/orders/%61{n}",
+    "/v1/orders/{n}/../../x", "/v1/orders", "/v1/search/{n}", "/v1/search/{n}/{n}", "/v1/search/{n};v=1", "/v1/{n}",
+    "/v1/orders//{n}", "http://a/v1/orders/{n}",
 )  # fmt: skip
 LINES = (
     "X-Tenant-Id: one", "X-Tenant-Id: two", "x-tenant-id: two", "X-Tenant-Id: ", "X_Tenant_Id: two", "X-Beta: on",
@@ -69,9 +84,10 @@ def requests(seed: str) -> list[tuple[str, bytes]]:
     """(peer, all that it sends) of each call: few of everything, so that most of a head was there before."""
     random, found = Random(seed), []
     for _ in range(CALLS):
-        lines = random.sample(LINES, random.randrange(4))
+        lines = random.sample(LINES, random.choice((0, 0, 0, 0, 1, 1, 2, 3)))
         host = random.choice(("a", "a", "b.example", "B.example."))
-        line = f"{random.choice(('GET', 'POST', 'get'))} {random.choice(TARGETS)} HTTP/1.{random.choice('0111')}"
+        target = random.choice(TARGETS).replace("{n}", str(random.randrange(10**6)))
+        line = f"{random.choice(('GET', 'POST', 'get'))} {target} HTTP/1.{random.choice('0111')}"
         body = "ok" if "Content-Length: 2" in lines else "0\r\n\r\n" if "Transfer-Encoding: chunked" in lines else ""
         call = "\r\n".join((line, f"Host: {host}", *lines, "", body)).encode()
         found.append((random.choice(PEERS), call))
@@ -104,12 +120,18 @@ def without_ids(received: list[Received]) -> bytes:
     return re.sub(rb"(?im)^(x-request-id|traceparent|host): .*\r\n", b"", heads)
 
 
-async def test_the_same_calls_without_memory(start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = requests(type(asyncio.get_running_loop()).__module__)
-    gateway = await start(POLICIES % upstream.url, trusted_proxies=PEERS[-1:])
+@pytest.mark.parametrize("line_says", ["everywhere", "where a limit counts by it"])
+async def test_the_same_calls_without_memory(
+    line_says: str, start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = POLICIES % {"up": upstream.url}
+    if line_says != "everywhere":  # calls are asked for an account and a connection only because of the log
+        policies = policies.replace("account", "folder").replace("connection", "channel")
+    calls = requests(line_says)
+    gateway = await start(policies, trusted_proxies=PEERS[-1:])
     remembering = await outcomes(gateway, upstream, calls)
     monkeypatch.setattr(request_head, "MEMO_BLOCK_BYTES", -1)
-    forgetful = await start(POLICIES % upstream.url, trusted_proxies=PEERS[-1:])
+    forgetful = await start(policies, trusted_proxies=PEERS[-1:])
     assert await outcomes(forgetful, upstream, calls) == remembering
     assert {one.status for one in remembering} >= {200, 400, 404, 502}
     assert len({one.counters for one in remembering}) > 20

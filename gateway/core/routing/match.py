@@ -8,7 +8,7 @@ The work per call is one or two dictionary lookups and the few routes that share
 many routes there are (`PolicySet.by_host`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
 
@@ -27,15 +27,18 @@ def find_route(
     headers  looked up by lower-case name; the mapping is case-insensitive
     """
     segments = path.split("/")
-    first = segments[1] if len(segments) > 1 else ""
-    for table in (policies.by_host.get(host), policies.by_host.get(None)):
-        if table is None:
-            continue
-        for route in table.get(first) or table[None]:
-            parameters = _matches(route.match, method, host, path, segments, headers)
-            if parameters is not None:
-                return route, parameters
+    for route in candidates(policies, host, segments[1] if len(segments) > 1 else ""):
+        parameters = _matches(route.match, method, host, path, segments, headers)
+        if parameters is not None:
+            return route, parameters
     return None
+
+
+def candidates(policies: PolicySet, host: str, first_segment: str) -> Iterator[Route]:
+    """The routes that may match, in order of precedence."""
+    for table in (policies.by_host.get(host), policies.by_host.get(None)):
+        if table is not None:
+            yield from table.get(first_segment) or table[None]
 
 
 def find_operation(route: Route, method: str, path_after_strip: str, headers: Mapping[str, str]) -> Operation | None:
@@ -60,7 +63,7 @@ def _matches(
     parameters = _NO_PARAMETERS if match.path is None else match_path(match.path, path, segments)
     if parameters is None or not match.headers:
         return parameters
-    return parameters if _headers_match(match, headers) else None
+    return parameters if headers_match(match, headers) else None
 
 
 def host_matches(pattern: str, host: str) -> bool:
@@ -104,7 +107,8 @@ def _match_segments(wanted: tuple[str, ...], segments: list[str]) -> Mapping[str
     return parameters
 
 
-def _headers_match(match: Match, headers: Mapping[str, str]) -> bool:
+def headers_match(match: Match, headers: Mapping[str, str]) -> bool:
+    """Whether the conditions on fields hold."""
     for name, wanted in match.headers:
         value = headers.get(name)
         if value is None or (wanted is not None and value != wanted):

@@ -9,8 +9,8 @@ from gateway.core.problems import BAD_REQUESTS, NO_ROUTE, Refusal
 from gateway.core.routing.ambiguity import ambiguous, dearest, leaves, odd
 from gateway.core.routing.match import find_operation, find_route
 
-_PER_HOP = frozenset({"OPTIONS", "TRACE"})
-_NO_HEADERS: Mapping[str, str] = {}
+PER_HOP = frozenset({"OPTIONS", "TRACE"})
+NO_HEADERS: Mapping[str, str] = {}
 _OTHERS = (("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH"),)
 
 
@@ -49,14 +49,14 @@ class Resolved(NamedTuple):
 
 def resolve(policies: PolicySet, head: Asking, http_host: str) -> Resolved | Refusal:
     """Where a request leads, or why nowhere."""
-    headers = head.headers if policies.by_headers else _NO_HEADERS
+    headers = head.headers if policies.by_headers else NO_HEADERS
     path, question, query = head.target.partition("?")
     method, host = head.method.upper(), host_name(http_host)
     found = find_route(policies, method, host, "/" if path == "*" else path, headers)
     if found is None:
         return Refusal(NO_ROUTE, "No route of this gateway matches the request.")
     route, parameters = found
-    if method in _PER_HOP and (unwelcome := _not_onward(method, route, head.headers)) is not None:
+    if method in PER_HOP and (unwelcome := _not_onward(method, route, head.headers)) is not None:
         return unwelcome
     unclear = odd(path)
     if unclear and leaves(route, path):
