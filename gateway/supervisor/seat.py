@@ -33,6 +33,7 @@ class Former:
 
     pid: int
     line: Line | None
+    pulse: Pulse | None = None
     cut_at: float = float("inf")
 
 
@@ -57,9 +58,15 @@ class Seat:
         if self.pid:
             yield self.pid
 
+    def pulses(self) -> Iterator[tuple[int, Pulse]]:
+        """(pid, pulse) of everybody here who serves, or has served and drains."""
+        here = [(former.pid, former.pulse) for former in self.formers]
+        here += [(self.pid, self.pulse)] if self.pid and self.ready else []
+        return ((pid, pulse) for pid, pulse in here if pulse is not None)
+
     def make_room(self) -> None:
         """A successor is about to be forked beside the worker that sits here."""
-        self.formers.append(Former(self.pid, self.line))
+        self.formers.append(Former(self.pid, self.line, self.pulse))
         self.pid, self.line, self.ready, self.quick_deaths = 0, None, False, 0
 
     def taken(self, pid: int, now: float) -> None:

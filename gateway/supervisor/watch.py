@@ -111,19 +111,18 @@ class Supervisor:
             self._alive_due = time.monotonic() + self._watchdog_s
         if self._stop_by is None:
             self._rolling.step()
-            self._watchdog.look(time.monotonic())
+        self._watchdog.look(time.monotonic())
         self._appoint()
         self._stop_by = cut_overdue(self._seats, self._stop_by, time.monotonic())
 
     def _wait_s(self) -> float | None:
         """Seconds until something is due; None = nothing is."""
         due = [former.cut_at for seat in self._seats for former in seat.formers]
-        due += [self._succession.due, self._mend_due]
+        due += [self._succession.due, self._mend_due, self._watchdog.due]
         if self._stop_by is not None:
             due.append(self._stop_by)
         elif self._any_ready:
             due += [seat.due for seat in self._seats if not seat.pid]
-            due.append(self._watchdog.due)
         wait_s = min(due, default=math.inf) - time.monotonic()
         if self._watchdog_s is not None:
             wait_s = min(wait_s, self._watchdog_s)

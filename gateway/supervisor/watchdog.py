@@ -1,8 +1,7 @@
 """Ends workers whose event loop stands still: their callers would wait for ever. Their successors come as those of
 workers that die.
 
-Watched is who serves. Who is starting has shown no sign yet, and who drains has a time of its own
-(`gateway.supervisor.cutting`).
+Watched is who serves or drains. Who is starting may be long about it.
 """
 
 import math
@@ -16,6 +15,7 @@ from gateway.observe.metrics.restarts import count_hang
 from gateway.supervisor.pulse import Silence, look_every_s
 from gateway.supervisor.seat import Seat
 from gateway.supervisor.stack import ask_for_stack, has_debugger, state_of, told_stack
+from gateway.supervisor.worker import Post
 
 ANSWERS_WITHIN_S = 0.3
 
@@ -50,33 +50,30 @@ class Watchdog:
         within_s, self._every_s = self._every_s, look_every_s(patience_us)
         self.due = now + self._every_s
         for seat in self._seats:
-            if seat.pid and seat.ready and seat.pulse is not None:
-                one = self._watched[seat.pid] = known.get(seat.pid) or _Watched(Silence(seat.pulse, now))
+            for pid, pulse in seat.pulses():
+                one = self._watched[pid] = known.get(pid) or _Watched(Silence(pulse, now))
                 silent_s = one.silence.look(now, within_s)
-                self._look_at(seat, one, silent_s, silent_s * 1e6 >= patience_us and not has_debugger(seat.pid))
+                hangs = silent_s * 1e6 >= patience_us and not has_debugger(pid)
+                self._look_at(seat.post, pid, one, silent_s if hangs else 0.0)
         if any(one.asked for one in self._watched.values()):
             self.due = now + min(self._every_s, ANSWERS_WITHIN_S)
 
-    def rest(self) -> None:
-        """From now on nobody is watched."""
-        self._watched.clear()
-        self.due = math.inf
+    def _look_at(self, post: Post, pid: int, one: _Watched, hung_s: float) -> None:
+        """`hung_s` 0 = it does not hang."""
+        if hung_s and not one.asked and post.directory is not None:
+            one.asked = True
+            ask_for_stack(post.directory, pid)
+        elif hung_s:
+            del self._watched[pid]
+            _end(post, pid, hung_s)
+        else:
+            one.asked = False
 
-    def _look_at(self, seat: Seat, one: _Watched, silent_s: float, hangs: bool) -> None:
-        directory = seat.post.directory
-        if hangs and not one.asked and directory is not None:
-            ask_for_stack(directory, seat.pid)
-        elif hangs:
-            self._end(seat, silent_s)
-        one.asked = hangs
 
-    def _end(self, seat: Seat, silent_s: float) -> None:
-        """First kill, then tell: it may hold what others wait for, such as the log."""
-        pid, directory = seat.pid, seat.post.directory
-        state, stack = state_of(pid), told_stack(directory, pid) if directory is not None else ""
-        os.kill(pid, signal.SIGKILL)
-        del self._watched[pid]
-        count_hang()
-        told = {"silent_s": round(silent_s, 1), "process_state": state, "exception": stack or None}
-        what = "Worker's event loop stands still, it is killed"
-        event("worker.hung", what, "error", worker=seat.post.index, pid=pid, **told)
+def _end(post: Post, pid: int, hung_s: float) -> None:
+    """First kill, then tell: it may hold what others wait for, such as the log."""
+    state, stack = state_of(pid), told_stack(post.directory, pid) if post.directory is not None else ""
+    os.kill(pid, signal.SIGKILL)
+    count_hang()
+    told = {"silent_s": round(hung_s, 1), "process_state": state, "exception": stack or None}
+    event("worker.hung", "Worker's event loop stands still, it is killed", "error", worker=post.index, pid=pid, **told)

@@ -6,7 +6,7 @@ crash-at-once   worker 1 ends by an exception as soon as it starts, unless the f
 never-start     every worker raises StartFailed
 deaf            workers ignore SIGTERM and SIGINT
 hangs           worker 1 never gives up Python's lock once it is asked, unless the file `$FLEET_WELL` exists
-watched         one that hangs is replaced after two seconds
+watched         one that hangs is replaced after two seconds; one that drains has ten minutes
 no-more-forks   no worker can be forked behind the first ones, unless the file `$FLEET_WELL` exists
 """
 
@@ -85,7 +85,7 @@ if __name__ == "__main__":
         drain=Drain(delay_us=0, grace_us=200_000),
     )
     if MISBEHAVIOUR in ("hangs", "watched"):
-        settings = replace(settings, watchdog_us=2_000_000)
+        settings = replace(settings, watchdog_us=2_000_000, drain=Drain(delay_us=0, grace_us=600_000_000))
     if MISBEHAVIOUR == "no-more-forks":
         fork_no_more()
     nothing = PolicySet("0" * 12, (), {}, {}, {})

@@ -2,17 +2,25 @@
 
 import ctypes
 import itertools
+import math
 import os
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.core.policy import PolicySet
+from gateway.settings import Settings
+from gateway.supervisor import watchdog
 from gateway.supervisor.alone import EXIT_HUNG
 from gateway.supervisor.pulse import LATE_S, Pulse, Silence, look_every_s
+from gateway.supervisor.seat import Seat
 from gateway.supervisor.stack import has_debugger, state_of
+from gateway.supervisor.watchdog import ANSWERS_WITHIN_S
+from gateway.supervisor.worker import Post
 from tests.cli.conftest import Process, Start, alive
 from tests.cli.test_supervisor import all_serve, ask, fleet, worker_pids
 from tests.fakes.ports import free_port
@@ -98,6 +106,95 @@ def test_a_debugger_is_seen() -> None:
     assert (state_of(pid), has_debugger(pid)) == (None, False)
 
 
+# -- who is ended
+
+
+@pytest.fixture
+def child() -> Iterator[int]:
+    """A process that does nothing."""
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+    yield pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Who would have been killed."""
+    pids: list[int] = []
+    monkeypatch.setattr(watchdog, "_end", lambda _post, pid, _hung_s: pids.append(pid))
+    return pids
+
+
+@pytest.fixture
+def seat(child: int, tmp_path: Path) -> Iterator[Seat]:
+    """Where it sits, as a worker that serves and may be silent for ten seconds."""
+    settings = replace(Settings(), watchdog_us=10_000_000)
+    nothing = PolicySet("0" * 12, (), {}, {}, {})
+    with socket.socket() as listening:
+        yield Seat(Post(settings, nothing, 0, listening, None, "", directory=tmp_path), child, True, pulse=Pulse())
+
+
+def test_who_is_silent_for_too_long_is_asked_where_and_then_ended(seat: Seat, ended: list[int]) -> None:
+    dog = watchdog.Watchdog([seat])
+    for now in range(10):
+        assert dog.due in (math.inf, now)
+        dog.look(now)
+    assert ended == []
+    dog.look(10.0)
+    assert (ended, dog.due) == ([], 10.0 + ANSWERS_WITHIN_S)
+    dog.look(10.1)
+    assert ended == [], "it is not time yet"
+    dog.look(dog.due)
+    assert ended == [seat.pid]
+
+
+def test_who_goes_on_just_in_time_is_left_alone(seat: Seat, ended: list[int]) -> None:
+    dog = watchdog.Watchdog([seat])
+    for now in range(11):
+        dog.look(now)
+    assert seat.pulse is not None
+    seat.pulse.beat()
+    for now in range(11, 21):
+        dog.look(now)
+    dog.look(21.0)
+    assert (ended, dog.due) == ([], 21.0 + ANSWERS_WITHIN_S), "it has as long as before, and is asked anew"
+    dog.look(dog.due)
+    assert ended == [seat.pid]
+
+
+def test_a_supervisor_that_was_stopped_ends_nobody(seat: Seat, ended: list[int]) -> None:
+    dog = watchdog.Watchdog([seat])
+    for now in (0, 1, 2, 62, 63, 64, 124, 125):
+        dog.look(now)
+    assert ended == []
+
+
+def test_who_is_starting_is_not_watched_and_who_drains_is(seat: Seat, ended: list[int]) -> None:
+    dog = watchdog.Watchdog([seat])
+    seat.make_room()
+    seat.taken(os.getpid(), 0.0)
+    seat.pulse = Pulse()
+    for now in range(13):
+        dog.look(now)
+    assert ended == [seat.formers[0].pid]
+
+
+def test_a_watchdog_that_is_turned_off_and_on_again_begins_anew(seat: Seat, ended: list[int]) -> None:
+    dog, on = watchdog.Watchdog([seat]), seat.post
+    for now in range(10):
+        dog.look(now)
+    seat.post = replace(on, settings=replace(on.settings, watchdog_us=None))
+    dog.look(10.0)
+    assert dog.due == math.inf
+    seat.post = on
+    for now in range(11, 21):
+        dog.look(now)
+    assert (ended, dog.due) == ([], 21.0)
+
+
 # -- a fleet
 
 
@@ -170,8 +267,8 @@ def test_the_end_does_not_wait_for_one_that_hangs(fleet: Start) -> None:
     os.kill(pids[1], signal.SIGSTOP)
     process.popen.send_signal(signal.SIGTERM)
     assert process.wait() == 1
-    assert [event["pid"] for event in process.events("worker.cut")] == [pids[1]]
-    assert process.events("worker.hung") == []
+    assert [event["pid"] for event in process.events("worker.hung")] == [pids[1]]
+    assert process.events("worker.cut") == []
 
 
 # -- gateways

@@ -13,7 +13,7 @@ def count_restart() -> None:
 
 
 def count_hang() -> None:
-    """One more worker hung and was killed: it dies of that, which counts too."""
+    """One more worker hung and was killed. If it was to go on, it is replaced, which counts too."""
     _metric("gateway_worker_hangs_total").child().inc()
 
 
