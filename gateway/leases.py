@@ -6,6 +6,7 @@ A slot expires by itself when nobody renews it, so a gateway that dies leaks not
 import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.ask import Ask
@@ -42,6 +43,7 @@ class Leases:
         self._away = False
         self._said: deque[tuple[float, Sequence[Charge], str]] = deque(maxlen=MOST_SAID)
         self._sooner_s: dict[Call, float] = {}
+        self._given_up: dict[Call, tuple[float, asyncio.TimerHandle]] = {}  # until when they hold slots, though over
         self._tick_s = TICK_S
         self._timer: asyncio.TimerHandle | None = None
 
@@ -77,6 +79,7 @@ class Leases:
         """The call is over. Also for a call that never heard the answer: it may have been charged. Idempotent."""
         self._due.pop(call, None)
         self._sooner_s.pop(call, None)
+        self._given_up.pop(call, None)
         here = call.decided_here
         if call in self._both:
             self._both.discard(call)
@@ -85,7 +88,8 @@ class Leases:
 
     def give_back_after(self, call: "Call", time_s: float) -> None:
         """The call was given up, and its upstream may be at work on it for so long: until then its slots are taken."""
-        self._loop.call_later(time_s, lambda: self.give_back(call))
+        timer = self._loop.call_later(time_s, lambda: self.give_back(call))
+        self._given_up[call] = self._loop.time() + time_s, timer
 
     def give_up(self, call: "Call") -> None:
         """The store did not answer whether the call is admitted. It may have given slots all the same."""
@@ -150,10 +154,16 @@ class Leases:
         return slots
 
     def close(self) -> None:
-        """Stop renewing."""
+        """Stop renewing. What upstreams may be at work on still comes back by itself when they are done, or when its
+        lease lapses if that is sooner."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for call, (until_s, timer) in self._given_up.items():
+            timer.cancel()
+            left_us = max(1, int((until_s - self._loop.time()) * 1e6))
+            call.gateway.store.renew(_lasting_at_most(left_us, call.ask.charges), call.lease)
+        self._given_up.clear()
 
     def _renew(self) -> None:
         now = self._loop.time()
@@ -182,6 +192,15 @@ class Leases:
 
 def _limits_on_slots(call: "Call") -> list[Limit]:
     return [charge.limit for charge in call.ask.charges if charge.limit.algorithm is Algorithm.CONCURRENCY]
+
+
+def _lasting_at_most(time_us: int, charges: Sequence[Charge]) -> list[Charge]:
+    """The same, with leases that are no longer than this."""
+    return [
+        charge._replace(limit=replace(charge.limit, window_us=min(time_us, charge.limit.window_us)))
+        for charge in charges
+        if charge.limit.algorithm is Algorithm.CONCURRENCY
+    ]
 
 
 def _shortest_leases(limits: Iterable[Limit]) -> Iterator[tuple[str, int]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.e2e.conftest import Launch, until_ready_is
 from tests.fakes.upstream import Received, Socket, Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -72,3 +73,24 @@ async def test_a_second_signal_cuts_even_when_it_comes_during_the_delay(launch: 
     assert await gateway.ended() == 0
     writer.close()
     assert [line["error_class"] for line in gateway.calls()] == ["drained"]
+
+
+async def test_slots_of_given_up_calls_outlive_their_gateway_for_as_long_as_the_upstream_goes_on(
+    launch: Launch, upstream: Upstream, redis_client: Any
+) -> None:
+    """Not until their leases lapse: that would be a day."""
+    upstream.script = play
+    policies = POLICIES.replace("lease: 60s", "lease: 1d").replace('"%s"}', '"%s", goes_on: 5m}')
+    gateway = await launch(policies % upstream.url)
+    for path in ("/head", "/body"):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+        await upstream.until(lambda path=path: any(one.target == path for one in upstream.received))
+        writer.close()
+    await eventually(lambda: len(gateway.calls()) == 2)
+    assert await gateway.stop() == 0
+    (key,) = await redis_client.keys("gw:slots*")
+    now_s, _ = await redis_client.time()
+    lasts_s = [ends_us / 1e6 - now_s for _, ends_us in await redis_client.zrange(key, 0, -1, withscores=True)]
+    assert len(lasts_s) == 2
+    assert all(0 < left_s <= 301 for left_s in lasts_s), lasts_s
