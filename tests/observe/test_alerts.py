@@ -52,6 +52,8 @@ def test_what_counts_for_which_upstream() -> None:
         ("", "gateway", 503, 0),
     ):
         totals.count(*call, 2)
+    for _ in range(2):  # 504 says nothing about who was asked
+        totals.unanswered("crm", "timeout")
     assert totals.upstreams == {"crm": Seen(8, 4, 2)}
     assert totals.outcomes["limit", 4] == 2
 

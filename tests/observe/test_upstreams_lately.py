@@ -48,6 +48,36 @@ def test_each_upstream_is_told_with_why_it_failed(metrics: Metrics) -> None:
     assert crm["latency"]["mean_ms"] == 2000.0
 
 
+def test_who_was_not_asked_has_not_failed(metrics: Metrics) -> None:
+    """Answers of our own say nothing about the upstream of the call's route."""
+    beat(metrics, 0.0)
+    for status, code in ((504, "NOT_CACHED"), (503, "CREDENTIALS_UNAVAILABLE"), (503, "GATEWAY_BUSY"), (503, "")):
+        call = finished_call()
+        call.status, call.upstream_status, call.response_source, call.code = status, 0, "gateway", code
+        metrics.emit(call)
+    beat(metrics, 10.0)
+    assert added_up([metrics.pulse.lately()])["upstreams"] == []
+
+
+def test_what_the_cache_hides_from_callers_is_told(metrics: Metrics) -> None:
+    """An old answer took the place of a 503, of none, and of what a breaker held back; and one was confirmed."""
+    beat(metrics, 0.0)
+    for upstream_status, error, how in (
+        (503, "server_error", "error"),
+        (0, "connect", "error"),
+        (0, "", "error"),
+        (304, "", "validated"),
+    ):
+        call = finished_call()
+        call.status, call.response_source, call.cache = 200, "cache", how
+        call.upstream_status, call.error_class = upstream_status, error
+        metrics.emit(call)
+    beat(metrics, 10.0)
+    (erp,) = added_up([metrics.pulse.lately()])["upstreams"]
+    assert (erp["calls"], erp["failed"], erp["why"]) == (3, 2, {"503": 1, "connect": 1})
+    assert metrics.text("")[0].count(b'gateway_upstream_errors_total{error="connect",upstream="erp-api"} 1.0') == 1
+
+
 def test_all_upstreams_together_are_the_stage(metrics: Metrics) -> None:
     beat(metrics, 0.0)
     answered(metrics, 200)

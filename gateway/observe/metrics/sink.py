@@ -110,10 +110,16 @@ class Metrics:
             admitted = () if decision.admitted and not kind.shadows else tuple([one[0] for one in decision.verdicts])
             self._verdicts[kind, admitted, record.store] += 1
         if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
-            why = record.error_class or "other"
-            self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, why)
-            if source == "gateway":
-                self._totals.failures[record.upstream, why] += 1
+            self._no_whole_answer(record)
+        elif record.cache == "error" and record.error_class and not (record.upstream_status or record.aborted_by):
+            self._no_whole_answer(record)  # the caller got an old one
+
+    def _no_whole_answer(self, record: CallRecord) -> None:
+        """The upstream is at fault, or there was no place at it."""
+        why = record.error_class or "other"
+        self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, why)
+        if not record.upstream_status:
+            self._totals.unanswered(record.upstream, why)
 
     def _note(self, key: CallKey, calls: Calls) -> None:
         """There is something to pour; or already so much of it that it is to be folded."""

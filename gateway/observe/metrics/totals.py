@@ -35,7 +35,7 @@ class Totals:
 
     outcomes   calls by (source of the answer, hundreds of the status)
     decisions  by (limit, decision)
-    upstreams  calls by upstream and how it did
+    upstreams  calls by upstream and how it did, of those that it was asked for
     failures   why they failed, by (upstream, error class or status)
     waits      time waited for answers, by upstream
     stages     durations, by the name of their metric
@@ -50,16 +50,24 @@ class Totals:
         self.stages: dict[str, Summed] = {}
 
     def count(self, upstream: str, source: str, status: int, upstream_status: int, count: int) -> None:
-        """So many calls are over, alike in all of this."""
+        """So many calls are over, alike in all of this. `upstream_status` 0: it did not answer, if it was asked."""
         self.outcomes[source, status // 100] += count
-        answered = source == "upstream"
-        if upstream and (answered or (source == "gateway" and status > 500)):
-            known = self.upstreams.get(upstream, Seen())
-            failed = count if not answered or upstream_status >= 500 else 0
-            denied = count if upstream_status in (401, 403) else 0
-            self.upstreams[upstream] = Seen(known.calls + count, known.failed + failed, known.denied + denied)
-            if answered and failed:
+        if upstream_status:
+            failed = count if upstream_status >= 500 else 0
+            self._saw(upstream, Seen(count, failed, count if upstream_status in (401, 403) else 0))
+            if failed:
                 self.failures[upstream, str(upstream_status)] += count
+
+    def unanswered(self, upstream: str, why: str) -> None:
+        """A call was without an answer of its upstream, for a reason of this error class."""
+        self._saw(upstream, Seen(1, 1, 0))
+        self.failures[upstream, why] += 1
+
+    def _saw(self, upstream: str, more: Seen) -> None:
+        known = self.upstreams.get(upstream, Seen())
+        self.upstreams[upstream] = Seen(
+            known.calls + more.calls, known.failed + more.failed, known.denied + more.denied
+        )
 
     def summed(self, metric: str, bounds: tuple[float, ...], upstream: str = "") -> Summed:
         """Where the durations of a metric are added up: all of them, or those of one upstream."""
