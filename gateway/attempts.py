@@ -6,51 +6,25 @@ what the caller gets, unchanged, if there is no further attempt.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from gateway.core.classes import Counts, ErrorClass
+from gateway.core.classes import Counts
 from gateway.core.http.signals import read
 from gateway.core.http.trace import new_span
 from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
 from gateway.guarding import attempt_ended, judged_by
 from gateway.readmit import readmit
+from gateway.tried import Answered, Tried, class_of, fault, note, outcome
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
-from gateway.upstream.held import HeldAnswer, hold
-from gateway.wire.response_head import ResponseHead
+from gateway.upstream.held import hold
 
 if TYPE_CHECKING:
     from gateway.call import Call
     from gateway.modules.credentials.renewal import Renewal
 
-Answered = Exchange | HeldAnswer
 STALE_SOCKET = Retry("", 2, statuses=frozenset(), others=Repeat.NEVER, share=None, told="")
 """Without a policy: once more when a kept-alive socket had been closed by the upstream before it saw the request."""
-
-
-class Tried(NamedTuple):
-    """How an attempt ended: answered, or with a failure; one of both is None."""
-
-    answered: Answered | None
-    failure: UpstreamFailed | None = None
-
-    @property
-    def head(self) -> ResponseHead | None:
-        """The answer's; None without an answer."""
-        return self.answered.head if self.answered is not None else None
-
-    def worth_another(self, call: "Call", retry: Retry) -> bool:
-        """Whether the policy lists this outcome."""
-        if self.failure is not None:
-            return self.failure.reused or self.failure.error in retry.errors
-        return judged_by(call, self.head) in retry.statuses
-
-    def result(self) -> Answered:
-        """What is passed on. Raises UpstreamFailed if there is no answer."""
-        if self.answered is None:
-            assert self.failure is not None, "an attempt ends one way or the other"
-            raise self.failure
-        return self.answered
 
 
 class Again(NamedTuple):
@@ -237,10 +211,15 @@ class Attempts:
             ended = Tried(await self._send(again))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
-        self._open = ended.answered
-        upstream_s = gateway.clock() - began - (call.record.queue_s - queued_s)
-        note(call, ended, upstream_s, waited_s, again.span_id)
-        gateway.on_retry(call.route.upstream.name, _name(class_of(call, before)), _name(class_of(call, ended)))
+        except BaseException as why:  # it has been sent all the same, and its limits were charged
+            ended = Tried(None, given_up=fault(call.gateway, why))
+            raise
+        finally:
+            self._open = ended.answered
+            upstream_s = gateway.clock() - began - (call.record.queue_s - queued_s)
+            note(call, ended, upstream_s, waited_s, again.span_id)
+            outcomes = [outcome(call, one) or "success" for one in (before, ended)]
+            gateway.on_retry(call.route.upstream.name, *outcomes)
         return ended
 
     def _stop(self, last: Tried, stop: Stop) -> Answered:
@@ -268,31 +247,3 @@ class Attempts:
 
     def _elapsed_us(self) -> int:
         return int((self._call.gateway.clock() - self._began) * 1e6)
-
-
-def class_of(call: "Call", ended: Tried) -> ErrorClass | None:
-    """The error class of an attempt; None for a success."""
-    classes = call.policies.classes
-    error = ended.failure
-    return classes.errors[error.error] if error is not None else classes.statuses.get(judged_by(call, ended.head))
-
-
-def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, span_id: str = "") -> None:
-    """Put an attempt into the record: `attempts` of the log line."""
-    attempts = call.record.attempts = call.record.attempts or []
-    error_class = class_of(call, ended)
-    entry: dict[str, Any] = {"n": len(attempts) + 1}
-    if ended.head is not None:
-        entry["status"] = ended.head.status
-    if error_class is not None:
-        entry["error_class"] = error_class.name
-    entry["upstream_ms"] = round(upstream_s * 1e3, 3)
-    if waited_s:
-        entry["wait_ms"] = round(waited_s * 1e3, 3)
-    if span_id:
-        entry["span_id"] = span_id
-    attempts.append(entry)
-
-
-def _name(error_class: ErrorClass | None) -> str:
-    return error_class.name if error_class is not None else "success"

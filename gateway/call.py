@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gateway.upstream.exchange import Exchange
     from gateway.upstream.held import HeldAnswer
 
+CUT_SLACK_S = 0.05
+"""Calls that are cancelled so shortly before the grace of a drain is over were cut by it: timers may come early."""
 MOST_FACTS = 2048
 """`Facts` that are remembered at most (`wire.memo`)."""
 
@@ -146,6 +148,11 @@ class Gateway:
     on_stop: Callable[[CallRecord, Retry, Stop], None]
     on_checked: Callable[[CallRecord], None]
     on_crash: Callable[[BaseException, CallRecord], None]
+
+    @property
+    def cutting(self) -> bool:
+        """Whether calls that end now do so because a drain's grace is over."""
+        return self.clock() >= self.cut_at - CUT_SLACK_S
 
     @property
     def in_flight(self) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.attempts import STALE_SOCKET, Again, Attempts, Tried
+from gateway.attempts import STALE_SOCKET, Again, Attempts
 from gateway.call import Call
 from gateway.core.access.credentials import Credential, with_parameter
 from gateway.core.http.fields import HOP_BY_HOP, connection_named, lower, response_head, text
@@ -10,6 +10,7 @@ from gateway.core.http.trace import parent_field
 from gateway.core.upstream_fields import upstream_fields
 from gateway.guarding import head_arrived, learn, take_turn
 from gateway.listener.connection import Connection
+from gateway.tried import Tried
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed

@@ -26,9 +26,6 @@ from gateway.upstream.failure import UpstreamFailed
 from gateway.wire.body import BodyFailed
 from gateway.wire.head import BadHead
 
-CUT_SLACK_S = 0.05
-"""Calls that are cancelled so shortly before the grace of a drain is over were cut by it: timers may come early."""
-
 
 def forwarded_by(route: Route) -> Forward:
     """What the admitted calls of a route are given to: here modules that answer in the upstream's place are joined."""
@@ -71,7 +68,7 @@ async def handle(request: Request, gateway: Gateway) -> None:
 def left(call: Call, exchange: Answered | None) -> None:
     """The caller closed its socket, or did not read its answer and was cut; or a drain's grace is over."""
     record, gateway = call.record, call.gateway
-    cut = gateway.clock() >= gateway.cut_at - CUT_SLACK_S
+    cut = gateway.cutting
     record.status = record.status or (503 if cut else 499)
     record.aborted_by = "gateway" if cut else "client"
     record.error_class = "drained" if cut else "client_closed"

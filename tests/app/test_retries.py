@@ -159,7 +159,58 @@ class TestWaiting:
         writer.close()
         (record,) = await gateway.running.records.wait(1)
         assert (record.status, record.aborted_by, len(upstream.received)) == (499, "client", 1)
-        assert _budget(gateway).under_way == 0
+        assert [one["status"] for one in record.attempts or ()] == [503]
+        assert (_budget(gateway).under_way, gateway.retries) == (0, [])
+
+    @pytest.mark.parametrize(("drained", "fault"), [(False, "client_closed"), (True, "drained")])
+    async def test_an_attempt_that_is_given_up_was_made(
+        self, begin: Begin, upstream: Upstream, drained: bool, fault: str
+    ) -> None:
+        """Its upstream has seen it, its limits were charged: the record, the metrics and its span say so, too."""
+        gateway = await begin()
+        asked, stages = asyncio.Event(), gateway.running.gateway
+
+        async def script(_request: Received, socket: Socket) -> bytes | None:
+            if len(upstream.received) == 1:
+                return DOWN
+            if drained:
+                stages.cut_at = stages.clock()
+            asked.set()
+            await socket.reader.read()
+            return None
+
+        upstream.script = script
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.running.port)
+        writer.write(GET)
+        await asked.wait()
+        writer.close()
+        (record,) = await gateway.running.records.wait(1)
+        assert (record.error_class, len(upstream.received)) == (fault, 2)
+        first, second = record.attempts or ()
+        assert (first["status"], second["n"], second["error_class"], second["wait_ms"]) == (503, 2, fault, 1000)
+        assert upstream.received[1].fields("traceparent")[0].split("-")[2] == second["span_id"]
+        assert gateway.retries == [("server_error", fault)]
+
+    async def test_one_whose_body_breaks_off_was_made_too(self, begin: Begin, upstream: Upstream) -> None:
+        gateway = await begin(", non_idempotent: always")
+        asked, upstream.read_body = asyncio.Event(), False
+
+        async def script(_request: Received, socket: Socket) -> bytes | None:
+            if len(upstream.received) == 1:
+                return DOWN
+            asked.set()
+            await socket.reader.read()
+            return None
+
+        upstream.script = script
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.running.port)
+        writer.write(b"PUT /x HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await asked.wait()
+        writer.write(b"no chunk\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        (record,) = await gateway.running.records.wait(1)
+        assert [one["error_class"] for one in record.attempts or ()] == ["server_error", "client_error"]
 
     async def test_answers_that_are_too_large_to_keep_are_passed_on_whole(
         self, begin: Begin, upstream: Upstream

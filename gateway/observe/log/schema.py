@@ -138,8 +138,8 @@ ACCESS_FIELDS: Mapping[str, Field] = {
         "array",
         "gateway.attempts",
         "gateway.attempts",
-        "Only when there was more than one: `n`, `status`, `error_class`, `upstream_ms`, `wait_ms`, `span_id`, "
-        "`token_renewed`.",
+        "Only when there was more than one, or was to be when the call was given up: `n`, `status`, `error_class`, "
+        "`upstream_ms`, `wait_ms`, `span_id`, `token_renewed`.",
     ),
     "upstream_status": Field(
         "integer", "gateway.upstream_status", "gateway.upstream_status", "The upstream's own status."
