@@ -13,7 +13,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli.command.failing import DEFECT, FAILED, words_of
-from gateway.cli.command.standard_streams import open_standard_streams, take_any_text
+from gateway.cli.command.standard_streams import end_unread, open_standard_streams, take_any_text
 from gateway.cli.command.usage import Commands
 from gateway.cli.operating import breakers, cache, connections, drain, limits, reload, webhooks
 from gateway.cli.policies import check, diff, explain, replay
@@ -67,12 +67,25 @@ app.command(short_help="Fail readiness so that callers go elsewhere.")(drain.dra
 app.add_typer(webhooks.webhooks, name="webhooks")
 
 
+def _run() -> None:
+    """Run the command, until all that it prints is written. Raises BrokenPipeError when nobody reads that."""
+    try:
+        app()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer makes exit code 1 of it
+            raise ended.__context__ from None
+        sys.stdout.flush()
+        raise
+
+
 def main() -> None:
     """Run the command line. Whatever goes wrong ends as one line on stderr and an exit code, never as a traceback."""
     open_standard_streams()
     take_any_text()
     try:
-        app()
+        _run()
+    except BrokenPipeError:
+        end_unread()
     except Exception as error:
         if os.environ.get("GATEWAY_TRACEBACK"):
             raise

@@ -33,6 +33,15 @@ def test_what_cannot_be_looked_at_is_told_in_one_sentence(tmp_path: Path, words:
     assert sum("File name too long" in line for line in said.splitlines()) == 1, said
 
 
+@pytest.mark.parametrize("words", [*COMMANDS, ("init", "{}")], ids=" ".join)
+def test_an_empty_path_is_not_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = gateway(*("" if word == "{}" else word for word in words))
+    assert (done.returncode, "it is empty" in done.stderr, [*tmp_path.iterdir()]) == (2, True, [])
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_path_is_refused_before_somebody_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]

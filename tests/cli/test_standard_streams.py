@@ -13,6 +13,7 @@ from typing import IO
 import pytest
 
 from gateway.policy.shipped import shipped
+from tests.cli.admin import answering
 from tests.cli.conftest import Process, Start
 from tests.cli.starting.running import AT_ONCE, TENANT, connects
 from tests.fakes.documented import whole_lines
@@ -22,6 +23,7 @@ from tests.fakes.waiting import until
 THEN_RUN = "; import os, sys; os.execv(sys.executable, [sys.executable, '-m', 'gateway', *sys.argv[1:]])"
 CLOSED = "import os; os.close({})" + THEN_RUN
 PIPED = "import os; os.dup2({0}, 1); os.close({0})" + THEN_RUN
+POLICIES = str(shipped("policies/default.yaml"))
 FULL = "import os; [os.dup2(os.open('/dev/full', os.O_WRONLY), number) for number in (1, 2)]" + THEN_RUN
 
 
@@ -133,8 +135,33 @@ def test_what_the_terminal_has_no_letters_for_is_printed_as_escapes(tmp_path: Pa
 
 
 def test_a_command_whose_output_is_closed_says_by_its_exit_code_how_it_went() -> None:
-    policies = str(shipped("policies/default.yaml"))
     done = subprocess.run(
-        [sys.executable, "-c", CLOSED.format(1), "check", "--print", policies], stderr=subprocess.PIPE, check=False
+        [sys.executable, "-c", CLOSED.format(1), "check", "--print", POLICIES], stderr=subprocess.PIPE, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("check", POLICIES), ("explain", "GET /x", "-p", POLICIES), ("schema",), ("limits", "show"), ("status", "--watch")])  # fmt: skip
+def test_a_command_whose_output_nobody_reads_ends_silently_as_others_do(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with answering({"GET": {"limits": []}}) as server:
+        admin = f"127.0.0.1:{server.server_address[1]}"
+        asking = ("--admin", admin) if words[0] in ("limits", "status") else ()
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *words, *asking],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_output_for_which_the_disk_has_no_room_is_a_failure() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "check", POLICIES], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"gateway: No space left on device\n")

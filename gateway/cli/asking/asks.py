@@ -10,11 +10,11 @@ import typer
 
 from gateway.cli.asking.client import AdminClient
 from gateway.cli.asking.reach import Reach
-from gateway.cli.command.options import Admin, Config, EnvFile
+from gateway.cli.command.options import Admin, Config, EnvFile, path
 
 Ca = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", readable=False, help="Authorities to verify the admin listener's certificate with."),
+    typer.Option(metavar="FILE", parser=path, help="Authorities to verify the admin listener's certificate with."),
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the admin listener's certificate.")]
 

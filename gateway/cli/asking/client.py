@@ -20,12 +20,15 @@ _HINTS = {
     "NO_SUCH_LIMIT": "`gateway limits show` lists them.",
     "NO_SUCH_BREAKER": "`gateway breaker show` lists them.",
     "NO_SUCH_RECEIVER": "`gateway webhooks list` lists them.",
+    "NO_SUCH_WEBHOOK": "`gateway webhooks list RECEIVER` shows the last of them.",
     "NO_SUCH_UPSTREAM": "`--upstream NAME` says which one.",
     "SEVERAL_UPSTREAMS": "`--upstream NAME` says which one.",
     "NO_SUCH_CONNECTION": "`gateway connections` lists them.",
     "TOKEN_REQUIRED": "Name it in the settings (-c FILE) or by GATEWAY_ADMIN_TOKEN=env:NAME.",
 }
 """What helps here with a problem of this code."""
+_STORE_AWAY = "STORE_UNAVAILABLE"
+"""The problem of what needs the store, which does not answer: asked again later, it may."""
 
 
 def path_to(*words: str) -> str:
@@ -36,8 +39,9 @@ def path_to(*words: str) -> str:
 class AdminClient:
     """Asks the admin API of one gateway.
 
-    Every method ends the command when there is no answer (exit code 3) or the answer is no (1); or does what `fail`
-    does instead, which is given the exit code and lines about it, and must not return.
+    Every method ends the command when there is no answer from it, or none from the store behind it (exit code 3), or
+    the answer is no (1); or does what `fail` does instead, which is given the exit code and lines about it, and must
+    not return.
     """
 
     def __init__(self, reach: Reach, timeout_s: float = TIMEOUT_S, fail: Callable[..., NoReturn] = fail) -> None:
@@ -137,16 +141,17 @@ class AdminClient:
 
     def _refused(self, answer: "HTTPResponse") -> None:
         """Tell why the gateway does not do it: problem+json (RFC 9457) has a `detail`."""
-        text = answer.read(64 * 1024).decode("utf-8", "replace")
+        text, code = answer.read(64 * 1024).decode("utf-8", "replace"), FAILED
         try:
             problem = json.loads(text)
+            code = UNREACHABLE if problem.get("code") == _STORE_AWAY else FAILED
             said = problem.get("detail") or problem.get("title") or text
             reason = f"{said} {_HINTS.get(str(problem.get('code')), '')}"
             more = [str(error.get("text", error)) for error in problem.get("errors", ())]
         except (ValueError, AttributeError):
             reason, more = text.strip()[:200] or answer.reason, []
         self._fail(
-            FAILED,
+            code,
             f"the gateway at {self.reach.listen} answers {answer.status}: {plain(str(reason).strip())}",
             *map(plain, more),
         )

@@ -7,7 +7,7 @@ import typer
 OK = 0
 FAILED = 1  # the answer is no: invalid, not ready, cannot be read or written
 USAGE = 2  # wrong option or argument; typer's own
-UNREACHABLE = 3  # the admin API does not answer
+UNREACHABLE = 3  # the admin API does not answer, or the store that it asks for the command
 NOT_STARTED = 4  # bind, store: of `run` alone
 DEFECT = 70  # of ours; EX_SOFTWARE of sysexits.h. Not FAILED: a service manager should start it again
 

@@ -8,21 +8,30 @@ from typing import Annotated
 
 import typer
 
+
+def path(text: str | Path) -> Path:
+    """For typer's `parser`. Raises ValueError for "", which an unset variable of the shell leaves and `Path` takes for
+    the current directory."""
+    if text == "":
+        raise ValueError("it is empty")
+    return Path(text)
+
+
 Config = Annotated[
     Path | None,
     typer.Option(
         "-c",
         "--config",
         metavar="FILE",
-        readable=False,
+        parser=path,
         help="Settings. Default: ./config/gateway.yaml, else the shipped ones.",
     ),
 ]
 Policies = Annotated[
-    Path | None, typer.Option("-p", "--policies", metavar="PATH", readable=False, help="Policy file or directory.")
+    Path | None, typer.Option("-p", "--policies", metavar="PATH", parser=path, help="Policy file or directory.")
 ]
 EnvFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", readable=False, help="File of GATEWAY_* variables. Default: ./.env")
+    Path | None, typer.Option(metavar="FILE", parser=path, help="File of GATEWAY_* variables. Default: ./.env")
 ]
 Admin = Annotated[
     str,

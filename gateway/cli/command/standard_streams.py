@@ -2,7 +2,9 @@
 
 import io
 import os
+import signal
 import sys
+from typing import NoReturn
 
 
 def take_any_text() -> None:
@@ -21,6 +23,16 @@ def open_standard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number: this one
             name = ("stdin", "stdout", "stderr")[number]
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def end_unread() -> NoReturn:
+    """Whoever read what is printed has left (`| head -1`): end silently by SIGPIPE, as other commands do.
+
+    Python ignores that signal from the start, for the sake of sockets.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGPIPE)
+    os._exit(128 + signal.SIGPIPE)  # who started it has the signal blocked
 
 
 def _is_closed(number: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.command.options import EnvFile
+from gateway.cli.command.options import EnvFile, path
 
 
 class Output(StrEnum):
@@ -22,7 +22,7 @@ def check(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="PATH", readable=False, help="Policy files, directories, settings files, - for standard input."
+            metavar="PATH", parser=path, help="Policy files, directories, settings files, - for standard input."
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,

@@ -10,7 +10,7 @@ import typer
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient
 from gateway.cli.command.failing import FAILED, OK, fail
-from gateway.cli.command.options import Config, EnvFile, Json
+from gateway.cli.command.options import Config, EnvFile, Json, path
 from gateway.cli.showing.findings import said
 from gateway.cli.showing.text import counted
 
@@ -22,7 +22,7 @@ def diff(
     client: AdminClient,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="POLICIES", readable=False, help="NEW, or OLD and NEW: files or directories."),
+        typer.Argument(metavar="POLICIES", parser=path, help="NEW, or OLD and NEW: files or directories."),
     ],
     running: Annotated[bool, typer.Option("--running", help="OLD is what the running gateway has loaded.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,

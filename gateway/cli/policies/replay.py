@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.command.failing import FAILED, OK, fail
-from gateway.cli.command.options import Config, EnvFile, Json, Policies
+from gateway.cli.command.options import Config, EnvFile, Json, Policies, path
 
 if TYPE_CHECKING:
     from gateway.core.policy import PolicySet
@@ -24,7 +24,7 @@ MOST_FILES = 64
 
 def replay(
     logs: Annotated[
-        list[Path], typer.Argument(metavar="LOG", readable=False, help="Access logs, plain or gzip; - = stdin.")
+        list[Path], typer.Argument(metavar="LOG", parser=path, help="Access logs, plain or gzip; - = stdin.")
     ],
     policies: Policies = None,
     config: Config = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.command.failing import FAILED, fail
+from gateway.cli.command.options import path
 
 FILES = (
     ("config/gateway.yaml", "config/gateway.yaml"),
@@ -20,7 +21,7 @@ FILES = (
 def init(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", readable=False, help="Where to put it; made if it is not there. Default: here."),
+        typer.Argument(metavar="DIR", parser=path, help="Where to put it; made if it is not there. Default: here."),
     ] = Path(),
 ) -> None:
     """Write commented settings and policies to start from. Files that are there already are never overwritten."""

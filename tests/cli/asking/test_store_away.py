@@ -1,0 +1,31 @@
+"""Commands that have to ask the store, while it does not answer."""
+
+import pytest
+
+from tests.cli.command import gateway
+from tests.cli.conftest import Process, Start
+from tests.fakes.ports import free_port
+
+
+@pytest.fixture
+def running(start_gateway: Start) -> Process:
+    return start_gateway("--store", f"redis://127.0.0.1:{free_port()}")
+
+
+def test_they_end_as_where_nobody_answers(running: Process) -> None:
+    asked = ("--admin", f"127.0.0.1:{running.admin_port}")
+    why = "a test"
+    for words in (
+        ("limits", "show", "tenant-10m", "acme"),
+        ("limits", "reset", "tenant-10m", "acme"),
+        ("limits", "grant", "tenant-10m", "acme", "--limit", "5", "--reason", why),
+        ("limits", "granted"),
+        ("connections",),
+        ("connections", "conn_42"),
+    ):
+        done = gateway(*words, *asked)
+        assert (done.returncode, done.stdout) == (3, ""), words
+        assert "answers 503: The store does not answer" in done.stderr
+    for words in (("limits", "show"), ("status",), ("explain", "GET /hello", "-H", "X-Tenant-Id: acme", "--live")):
+        assert gateway(*words, *asked).returncode == 0, "it can be told without the store"
+    assert gateway("limits", "show", "no-such", "acme", *asked).returncode == 1
