@@ -203,8 +203,9 @@ async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.
     text = written(capfd)
     first = orjson.loads(text.splitlines()[0])
     assert (first["event_name"], first["level"]) == ("admin.mutation", "warning")
-    assert (first["actor"], first["action"], first["target"]) == (
+    assert (first["actor"], first["let_in_by"], first["action"], first["target"]) == (
         "127.0.0.1",
+        "address",
         "limit.reset",
         "/-/limits/tenant-10m/acme",
     )
@@ -365,6 +366,21 @@ async def test_orders_that_are_none(admin: Admin, wrong: dict[str, Any]) -> None
     status, body, _ = await admin.ask("/-/limits/tenant-10m/acme/override", "PUT", json=order)
     assert (status, body["code"]) == (400, "BAD_ORDER")
     assert (await admin.ask("/-/limits/tenant-10m/acme"))[1]["limit"] == 500
+
+
+@pytest.mark.parametrize(
+    ("ttl", "said"),
+    [
+        ("31d", "`ttl` must be more than 0 and at most 30d."),
+        ("801d", "`ttl` must be more than 0 and at most 30d."),
+        ("0s", "`ttl` must be more than 0 and at most 30d."),
+        ("1w", "`ttl`: '1w' is not a duration; write 7d."),
+        (5, "`ttl`: expected a duration like 30s or 10m, got the number 5."),
+    ],
+)
+async def test_a_time_that_is_none_is_told_with_the_bounds_that_it_has(admin: Admin, ttl: object, said: str) -> None:
+    order = {**WANTED, "ttl": ttl}
+    assert (await admin.ask("/-/limits/tenant-10m/acme/override", "PUT", json=order))[1]["detail"] == said
 
 
 async def test_a_candidate_is_checked_and_compared(admin: Admin) -> None:

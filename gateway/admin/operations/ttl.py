@@ -20,7 +20,14 @@ def read_ttl(value: object, most_us: int = MAX_TTL_US) -> int:
     try:
         ttl_us = parse_duration(value)
     except Unfit as unfit:
-        raise AdminProblem(400, "BAD_ORDER", f"`ttl`: {unfit.message()}") from None
-    if ttl_us > most_us:
-        raise AdminProblem(400, "BAD_ORDER", f"`ttl` must be {most_us // DAY_US}d at most.")
+        if unfit.type != "out-of-range":  # the bounds of durations in policies are other ones
+            raise AdminProblem(400, "BAD_ORDER", f"`ttl`: {_sentence(unfit)}.") from None
+        ttl_us = 0
+    if not 0 < ttl_us <= most_us:
+        raise AdminProblem(400, "BAD_ORDER", f"`ttl` must be more than 0 and at most {most_us // DAY_US}d.")
     return ttl_us
+
+
+def _sentence(unfit: Unfit) -> str:
+    hint = (unfit.context or {}).get("hint")
+    return f"{unfit.message()}; {hint}" if hint else unfit.message()
