@@ -64,6 +64,7 @@ class CallRecord:
     # forward
     attempts: list[dict[str, Any]] | None = None  # only when more than one
     upstream_status: int = 0
+    judged_status: int = 0  # what an error of the upstream is taken for (429: see learn_limits); 0 = no error
     upstream_request_id: str = ""  # its own; "" = none, or it is ours
     upstream_retry_after_s: int = 0
     upstream_limit_remaining: int | None = None

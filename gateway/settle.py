@@ -62,6 +62,7 @@ def _classify(call: Call, head: ResponseHead) -> None:
     error_class, means = statuses.get(head.means), judged_by(call, head)
     if error_class is None or not record.upstream_status:
         return
+    record.judged_status = means
     record.error_class = record.error_class or statuses.get(means, error_class).name
     asked = read(means, head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
     record.upstream_retry_after_s = whole_seconds(asked.wait_us)

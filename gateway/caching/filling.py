@@ -80,7 +80,8 @@ class Filling:
         got.release()
         flight.end(Outcome.FAILED)
         call.record.upstream_status = head.status
-        error_class = call.policies.classes.statuses.get(judged_by(call, head))
+        call.record.judged_status = judged_by(call, head)
+        error_class = call.policies.classes.statuses.get(call.record.judged_status)
         call.record.error_class = error_class.name if error_class is not None else ""
         await self._instead_of_error(stored, b"; fwd=%b; fwd-status=%d" % (self._lookup.why, head.status))
         return True

@@ -193,6 +193,7 @@ def _record(gateway: Gateway, subject: Subject, probe: Probe) -> CallRecord:
 
 def _answered(gateway: Gateway, record: CallRecord, status: int, judged_by: int) -> None:
     record.status = record.upstream_status = status
+    record.judged_status = judged_by
     record.response_source = "upstream"
     error_class = gateway.policies.classes.statuses.get(judged_by)
     if error_class is not None:

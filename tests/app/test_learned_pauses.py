@@ -134,6 +134,7 @@ class TestOtherWordsForTooMany:
         slow.upstream.script = always(FORBIDDEN % asks)
         status, _, record = await slow.call()
         assert (status, record.error_class, slow.began) == (403, "rate_limited", [("up", 7)])
+        assert (record.upstream_status, record.judged_status) == (403, 429)
         status, answer, record = await slow.call()
         assert (status, retry_after(answer), record.response_source) == (429, 7, "pause")
         slow.now_us += 7_000_000
@@ -147,6 +148,7 @@ class TestOtherWordsForTooMany:
         slow.upstream.script = always(FORBIDDEN % b"X-RateLimit-Remaining: 4990\r\nX-RateLimit-Reset: 600\r\n")
         status, _, record = await slow.call("tried")
         assert (status, record.error_class, record.attempts) == (403, "auth_error", None)
+        assert record.judged_status == 403
         assert (slow.began, len(slow.upstream.received)) == ([], 1)
 
     async def test_a_429_that_says_no_time_pauses_as_long_as_the_policy_says(self, slow: Slow) -> None:

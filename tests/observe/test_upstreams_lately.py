@@ -78,6 +78,19 @@ def test_what_the_cache_hides_from_callers_is_told(metrics: Metrics) -> None:
     assert metrics.text("")[0].count(b'gateway_upstream_errors_total{error="connect",upstream="erp-api"} 1.0') == 1
 
 
+def test_what_stands_for_too_many_calls_is_neither_a_failure_nor_a_refusal_of_credentials(metrics: Metrics) -> None:
+    beat(metrics, 0.0)
+    for status in (403, 503):
+        call = finished_call()
+        call.status, call.upstream_status, call.judged_status = status, status, 429
+        metrics.emit(call)
+    beat(metrics, 1.0)
+    (erp,) = added_up([metrics.pulse.lately()])["upstreams"]
+    assert (erp["calls"], erp["failed"], erp["denied"], erp["why"]) == (2, 0, 0, {})
+    asked = [line for line in metrics.render("")[0].decode().splitlines() if "upstream_requests_total{" in line]
+    assert asked == ['gateway_upstream_requests_total{code="429",upstream="erp-api"} 2.0']
+
+
 def test_all_upstreams_together_are_the_stage(metrics: Metrics) -> None:
     beat(metrics, 0.0)
     answered(metrics, 200)

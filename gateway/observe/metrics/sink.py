@@ -41,7 +41,7 @@ AT_ONCE = 8
 UPSTREAM_TIME = "gateway_upstream_duration_seconds"
 OTHER = "OTHER"
 CallKey = tuple[str, str, int, str, str, int]
-"""Route, method, status, source, upstream, status of the upstream."""
+"""Route, method, status, source, upstream, status that the upstream's answer is judged by."""
 METHODS = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 }
@@ -90,7 +90,8 @@ class Metrics:
         """Count one finished call."""
         source = record.response_source
         method = METHODS.get(record.method, OTHER)
-        key = (record.route, method, record.status, source, record.upstream, record.upstream_status)
+        judged_status = record.judged_status or record.upstream_status
+        key = (record.route, method, record.status, source, record.upstream, judged_status)
         calls = self._calls.get(key) or self._new_calls(key)
         total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
         if not calls.count & FOLD_AT:

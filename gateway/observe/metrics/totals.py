@@ -50,7 +50,8 @@ class Totals:
         self.stages: dict[str, Summed] = {}
 
     def count(self, upstream: str, source: str, status: int, upstream_status: int, count: int) -> None:
-        """So many calls are over, alike in all of this. `upstream_status` 0: it did not answer, if it was asked."""
+        """So many calls are over, alike in all of this. `upstream_status`: what its answer is judged by; 0: it did not
+        answer, if it was asked."""
         self.outcomes[source, status // 100] += count
         if upstream_status:
             failed = count if upstream_status >= 500 else 0
