@@ -41,7 +41,7 @@ from gateway.observe.reports.near_limit import NearLimit
 from gateway.observe.trace.sink import open_spans
 from gateway.policy.sources import Sources
 from gateway.record import RecordSink
-from gateway.reload.certificates import reload_certificates
+from gateway.reload.certificates import Trusting, reload_certificates
 from gateway.reload.in_force import InForce
 from gateway.reload.transaction import Reload
 from gateway.settings import Settings
@@ -266,7 +266,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._ending.ask, False)
         loop.add_signal_handler(signal.SIGINT, self._ending.ask, True)
         loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
-        loop.add_signal_handler(signal.SIGHUP, reload_certificates, self._certificates, None)
+        loop.add_signal_handler(signal.SIGHUP, reload_certificates, self._certificates, ())
 
     def _hear_of_new_versions(self) -> None:
         """SIGUSR2 of the only worker; of several, the supervisor hears it."""
@@ -277,7 +277,9 @@ class Worker:
 
     def _asked_to_reload(self) -> None:
         """Everything that is read from files."""
-        reload_certificates(self._certificates, self.gateway.upstreams)
+        gateway = self.gateway
+        others: list[Trusting] = [gateway.upstreams, gateway.authenticator, gateway.supply]
+        reload_certificates(self._certificates, others + ([self._hooks] if self._hooks is not None else []))
         self._reload.signalled()
 
     async def _retire(self, _told: object) -> None:

@@ -1,5 +1,6 @@
-"""Certificates of ours as files: when they end."""
+"""Certificates as files: when ours end, which authorities are to be believed."""
 
+import ssl
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,3 +13,14 @@ def ends_s(certificate: Path | str) -> int | None:
         with suppress(OSError, ValueError):
             return chain_ends_s(Path(certificate).read_bytes())
     return None
+
+
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """For sockets to servers whose certificates these authorities ("" = the system's) have signed.
+
+    Raises OSError, which names the file, for one that cannot be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise OSError(error.errno, f"{ca_file}: {error.strerror or error}") from error

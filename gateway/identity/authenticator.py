@@ -70,6 +70,10 @@ class Authenticator:
         await after.load(policies)
         return after
 
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """As `Trusting` has it: each `ca_file` of a key set."""
+        return [use for remote in self._remotes.values() for use in remote.read_certificates()]
+
     async def close(self, shared_with: "Authenticator | None" = None) -> None:
         """Stop fetching keys, but for those that another one goes on using; calls that began with this one get the keys
         that they wait for."""

@@ -6,10 +6,12 @@ Whatever happens to the fetching, the keys that are known stay in use. There is 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import aiohttp
 
+from gateway.certificate_files import trusting
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
 from gateway.waiting import end
@@ -44,11 +46,19 @@ class RemoteKeys:
         self._on_keys = on_keys
         self._on_failure = on_failure
         self._clock = clock
-        self._tls = ssl.create_default_context(cafile=scheme.ca_file or None)
+        self._ca_file = scheme.ca_file
+        self._use(trusting(self._ca_file))
         self._session: aiohttp.ClientSession | None = None
         self._flight: asyncio.Task[bool] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._renewed = -RENEW_INTERVAL_S
+
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """As `reload.certificates.Trusting` has it."""
+        return [partial(self._use, trusting(self._ca_file))] if self._ca_file else []
+
+    def _use(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
 
     async def start(self) -> None:
         """Fetch once, within FETCH_S, and keep the keys fresh from then on."""

@@ -1,24 +1,31 @@
 """SIGHUP: the files with certificates are read again. Sockets that are open live on."""
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
 from gateway.listener.tls import Certificates
 from gateway.observe.reports.notices import notice
-from gateway.upstream.directory import Upstreams
 
 
-def reload_certificates(ours: Certificates, upstreams: Upstreams | None) -> None:
+class Trusting(Protocol):
+    """Who shows certificates to others, or checks theirs by authorities that a file names."""
+
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """Read each file that the configuration names: what has to be called for that to be used. Raises OSError."""
+
+
+def reload_certificates(ours: Certificates, others: Sequence[Trusting]) -> None:
     """Handshakes from now on go by what the files say now; while they cannot be used, by what they said before.
 
     One file that cannot be used is enough for that: what belongs together stays together.
-
-    upstreams  None = there are none yet
     """
     try:
-        theirs = upstreams.read_certificates() if upstreams is not None else {}
+        theirs = [use for one in others for use in one.read_certificates()]
         count = ours.reload() + len(theirs)
     except OSError as error:
         notice("certificates.rejected", "error", {"reason": error.strerror or str(error)})
     else:
-        for pool, tls in theirs.items():
-            pool.use(tls)
+        for use in theirs:
+            use()
         if count:
             notice("certificates.loaded", "info", {"count": count})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import aiohappyeyeballs
 
+from gateway.certificate_files import trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
 from gateway.upstream.failure import UpstreamFailed
@@ -133,7 +134,7 @@ def tls_context(upstream: Upstream) -> ssl.SSLContext | None:
     """
     if upstream.scheme != "https":
         return None
-    context = ssl.create_default_context(cafile=upstream.tls_ca_file or None)
+    context = trusting(upstream.tls_ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if upstream.tls_certificate:

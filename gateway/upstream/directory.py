@@ -1,8 +1,8 @@
 """All upstreams of the loaded policies, each with its pool."""
 
 import asyncio
-import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -76,12 +76,12 @@ class Upstreams:
         """All pools by upstream name, for metrics and status."""
         return self._now.by_name
 
-    def read_certificates(self) -> Mapping[Pool, ssl.SSLContext | None]:
-        """What the files say now that upstreams name in `tls`, for `Pool.use`. Raises OSError for unusable ones."""
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """As `Trusting` has it: the files that upstreams name in `tls`."""
         pools = (
             pool for pool in self._now.pools.values() if pool.upstream.tls_ca_file or pool.upstream.tls_certificate
         )
-        return {pool: tls_context(pool.upstream) for pool in pools}
+        return [partial(pool.use, tls_context(pool.upstream)) for pool in pools]
 
     def certificates_end_s(self) -> Mapping[str, int]:
         """When the client certificates end, seconds since 1970, by `upstream:NAME`."""

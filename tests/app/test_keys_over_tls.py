@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import trustme
 
+from gateway.listener.tls import Certificates
+from gateway.reload.certificates import reload_certificates
 from tests.app.conftest import Running, Start
 from tests.fakes.issuer import ISSUER, Issuer, jwk, token
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 
 CA, OTHER_CA = trustme.CA(), trustme.CA()
 POLICIES = """
@@ -77,6 +80,22 @@ async def test_keys_of_anybody_else_are_not_believed(
     assert b'"code":"AUTHENTICATION_UNAVAILABLE"' in answer
     assert published.fetches == 0
     assert upstream.received == []
+
+
+async def test_another_authority_in_the_named_file_is_believed_when_it_is_read_again(
+    start: Start, upstream: Upstream, ca_file: str, tmp_path: Path
+) -> None:
+    OTHER_CA.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with issuer(CA, "localhost") as published:
+        gateway = await start(POLICIES % (ISSUER, published.url, ca_file, upstream.url))
+        CA.cert_pem.write_to_path(tmp_path / "ca.pem")
+        reload_certificates(Certificates(), [gateway.gateway.authenticator])
+        await published.fetched(1)
+
+        async def believed() -> bool:
+            return (await ask(gateway)).startswith(b"HTTP/1.1 200 ")
+
+        await eventually(believed, "its keys to be read")
 
 
 async def test_an_issuer_without_tls_is_not_asked(start: Start, upstream: Upstream, ca_file: str) -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from cryptography.fernet import Fernet
 
 from gateway import policy
+from gateway.listener.tls import Certificates
 from gateway.modules.credentials import renewal
+from gateway.reload.certificates import reload_certificates
 from gateway.reload.swap import prepare, swap
 from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, FIRST_REFRESH, SECRET, Authority
+from tests.fakes.tls_front import TlsFronts
 from tests.fakes.waiting import eventually, turns
 
 POLICIES = """
@@ -52,6 +56,20 @@ async def called(gateway: Running, method: str = "GET", **more: Any) -> tuple[in
         caller.request(method, f"{gateway.url}/a", **more) as answer,
     ):
         return answer.status, {**await answer.json(content_type=None), "_wait": answer.headers.get("Retry-After")}
+
+
+async def test_another_authority_of_the_token_server_is_believed_when_its_file_is_read_again(
+    start: Start, authority: Authority, tmp_path: Path
+) -> None:
+    ca, file = trustme.CA(), tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    async with TlsFronts(ca) as fronts:
+        port = await fronts.open(int(authority.url.rpartition(":")[2]))
+        text = policies(authority, f"{CLIENT_GRANT}, ca_file: {file}")
+        gateway = await start(text.replace(authority.token_url, f"https://127.0.0.1:{port}/token"))
+        ca.cert_pem.write_to_path(file)
+        reload_certificates(Certificates(), [gateway.gateway.supply])
+        assert (await called(gateway))[0] == 200
 
 
 async def at_once(gateway: Running, count: int) -> list[int]:

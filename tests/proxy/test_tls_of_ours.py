@@ -9,10 +9,12 @@ import signal
 import socket
 import ssl
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -166,12 +168,15 @@ async def process(folder: Path, files: Tls, port: int, admin: int) -> AsyncItera
     settings.write_text(
         f'version: 1\nlisten: {{address: "127.0.0.1:{port}", tls: {{certificate: {files.certificate}, key: {files.key}}}}}\n'
         f"admin: 127.0.0.1:{admin}\n"
+        'webhooks: {targets: {ops: {url: "https://hooks.example/", secrets: ["env:HOOK"], events: [breaker.*], '
+        f"ca_file: {folder / 'ca.pem'}}}}}}}\n"
     )
+    CA.cert_pem.write_to_path(folder / "ca.pem")
     gateway = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "run", "-q", "-c", str(settings), "--workers", "2"),
         *("--upstream", "builtin:echo"),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "HOOK": f"whsec_{b64encode(b'k' * 24).decode()}"},
     )
     try:
         yield gateway
@@ -182,13 +187,16 @@ async def process(folder: Path, files: Tls, port: int, admin: int) -> AsyncItera
         await gateway.wait()
 
 
-async def logged(gateway: asyncio.subprocess.Process, event: str, times: int) -> None:
-    """Until every worker has said so."""
+async def logged(gateway: asyncio.subprocess.Process, event: str, times: int) -> dict[str, Any]:
+    """What the last worker has said, when every one has."""
     assert gateway.stdout is not None
+    told: dict[str, Any] = {}
     while times:
         line = await gateway.stdout.readline()
         assert line, "the gateway has ended"
-        times -= json.loads(line)["event_name"] == event
+        told = json.loads(line)
+        times -= told["event_name"] == event
+    return told
 
 
 async def ends(admin: int) -> set[int]:
@@ -214,7 +222,8 @@ async def test_sighup_renews_the_certificate_of_every_worker(files: Tls, tmp_pat
         assert await ends(admin) == {certificate_end(files)}
         issue(files, "localhost", "second.example", days=30)
         gateway.send_signal(signal.SIGHUP)
-        await logged(gateway, "certificates.loaded", 2)
+        told = await logged(gateway, "certificates.loaded", 2)
+        assert told["count"] == 2, "the listener's, and the authority of webhooks"
 
         async def renewed() -> bool:
             return await ends(admin) == {certificate_end(files)}
@@ -230,3 +239,8 @@ async def test_sighup_renews_the_certificate_of_every_worker(files: Tls, tmp_pat
         files.key.write_text("not a key")
         gateway.send_signal(signal.SIGHUP)
         await logged(gateway, "certificates.rejected", 2)
+        issue(files, "localhost", "third.example")
+        (tmp_path / "ca.pem").write_text("no certificate")
+        gateway.send_signal(signal.SIGHUP)
+        told = await logged(gateway, "certificates.rejected", 2)
+        assert told["reason"].startswith(f"{tmp_path / 'ca.pem'}: ")

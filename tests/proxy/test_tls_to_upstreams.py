@@ -157,12 +157,12 @@ async def test_a_renewed_client_certificate_is_presented_and_a_bad_one_changes_n
         assert list(first) == ["upstream:up"]
         own = CA.issue_cert("second.example", not_after=datetime.now(UTC) + timedelta(days=9))
         own.private_key_and_cert_chain_pem.write_to_path(file)
-        reload_certificates(ours, upstreams)
+        reload_certificates(ours, [upstreams])
         assert await shown() == (("DNS", "second.example"),)
         second = upstreams.certificates_end_s()
         assert second["upstream:up"] < first["upstream:up"]
         file.write_text("no certificate")
-        reload_certificates(ours, upstreams)
+        reload_certificates(ours, [upstreams])
         assert await shown() == (("DNS", "second.example"),)
         assert upstreams.certificates_end_s() == second
 

@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import abc
 
 from gateway.core.webhooks.receivers import Receiver as Whom
@@ -13,6 +15,7 @@ from gateway.core.webhooks.signatures import signed
 from gateway.modules.delivery.post import Post
 from tests.fakes.ports import free_port
 from tests.fakes.receiver import Receiver
+from tests.fakes.tls_front import TlsFronts
 
 KEYS = (b"k" * 24, b"o" * 24)
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -60,6 +63,23 @@ async def test_it_arrives_signed_with_both_keys(post: Make, receiver: Receiver) 
     assert len(signatures.split(" ")) == 2
     for key in KEYS:
         assert signed([key], "evt_1", at, got.body, signatures)
+
+
+async def test_an_authority_is_believed_from_when_its_file_is_read_again(
+    post: Make, receiver: Receiver, tmp_path: Path
+) -> None:
+    ca, file = trustme.CA(), tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    async with TlsFronts(ca) as fronts:
+        url = f"https://127.0.0.1:{await fronts.open(receiver.port)}/hook"
+        to_it = post(url, ca_file=str(file))
+        assert (await to_it.deliver("evt_1", b"", {})).error == "tls"
+        ca.cert_pem.write_to_path(file)
+        (use,) = to_it.read_certificates()
+        assert (await to_it.deliver("evt_1", b"", {})).error == "tls", "not yet"
+        use()
+        assert (await to_it.deliver("evt_1", b"", {})).status == 204
+        assert post(url).read_certificates() == [], "the system's own are not read again"
 
 
 async def test_a_redirect_is_not_followed(post: Make, receiver: Receiver) -> None:

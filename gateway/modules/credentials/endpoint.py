@@ -2,12 +2,15 @@
 
 import ssl
 from base64 import b64encode
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote_plus, urlencode
 
 import aiohttp
 import orjson
 
+from gateway.certificate_files import trusting
 from gateway.core.access.credentials import OAuth
 from gateway.core.access.tokens import Failure, Token, read_answer
 
@@ -49,7 +52,12 @@ class Endpoint:
 
     def trust(self, ca_file: str) -> None:
         """Read a PEM file, "" = the system's, from now on what it says now. Raises OSError."""
-        self._tls[ca_file] = ssl.create_default_context(cafile=ca_file or None)
+        self._tls[ca_file] = trusting(ca_file)
+
+    def read_certificates(self, ca_files: Iterable[str]) -> Sequence[Callable[[], None]]:
+        """As `reload.certificates.Trusting` has it, of these files."""
+        fresh = {ca_file: trusting(ca_file) for ca_file in ca_files}
+        return [partial(self._tls.__setitem__, ca_file, tls) for ca_file, tls in fresh.items()]
 
     async def ask(self, oauth: OAuth, refresh_token: str) -> Token | Failure:
         """A new token. Never raises; nothing of what was sent or answered is in a failure, but for an error code."""

@@ -4,7 +4,7 @@ With no such credential there is nothing here, and calls do not ask.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gateway.core.access.credentials import Credential
@@ -80,6 +80,11 @@ class Supply:
             "renewals": sum(one.renewals for one in self._renewals.values()),
             "failing": [{"credentials": one.credential.name, **one.status()} for one in failing[:MOST_SHOWN]],
         }
+
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """As `Trusting` has it: each `ca_file` of a token server."""
+        named = {one.credential.oauth.ca_file for one in self._renewals.values() if one.credential.oauth is not None}
+        return self._endpoint.read_certificates(sorted(named - {""}))
 
     async def close(self, shared_with: "Supply | None" = None) -> None:
         """End what is under way, but for what another one goes on with; calls that began with this one then get the

@@ -8,7 +8,7 @@ its mind between check and use nor an address written as a number gets around it
 import errno
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from time import monotonic, time
 from typing import Any
@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import abc
 
 from gateway import __version__
+from gateway.certificate_files import trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Tried
@@ -46,10 +47,10 @@ class Post:
     def __init__(self, receiver: Receiver, resolver: abc.AbstractResolver | None = None) -> None:
         """Raises OSError for an unusable `ca_file`."""
         self._receiver = receiver
+        self._tls = _shared(receiver.ca_file) if receiver.url.startswith("https:") else True
         connector = aiohttp.TCPConnector(
             limit=receiver.concurrency,
             force_close=True,  # a kept socket may have an answer in it that nobody asked for
-            ssl=_trust(receiver.ca_file) if receiver.url.startswith("https:") else True,
             socket_factory=partial(_socket, receiver),
             resolver=resolver,
         )
@@ -69,7 +70,7 @@ class Post:
         """
         began_s = monotonic()
         said = {**fields, **signature_fields(self._receiver, id_, body)}
-        post = self._session.post(self._receiver.url, data=body, headers=said, allow_redirects=False)
+        post = self._session.post(self._receiver.url, data=body, headers=said, allow_redirects=False, ssl=self._tls)
         try:
             async with post as answer:
                 status, asked = answer.status, _seconds(answer.headers.get("Retry-After", ""))
@@ -77,6 +78,14 @@ class Post:
         except Exception as error:
             return Tried(error=_in_a_word(error), took_us=_since_us(began_s))
         return Tried(status, asked_us=asked * 1_000_000, took_us=_since_us(began_s))
+
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """As `reload.certificates.Trusting` has it."""
+        names_one = self._receiver.ca_file and self._tls is not True
+        return [partial(self._use, trusting(self._receiver.ca_file))] if names_one else []
+
+    def _use(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
 
     async def close(self) -> None:
         """Tries under way end without an answer. Idempotent."""
@@ -92,10 +101,8 @@ def signature_fields(receiver: Receiver, id_: str, body: bytes) -> dict[str, str
     return fields
 
 
-@cache
-def _trust(ca_file: str) -> ssl.SSLContext:
-    """One for all receivers: it holds every certificate of the system."""
-    return ssl.create_default_context(cafile=ca_file or None)
+_shared = cache(trusting)
+"""One for all receivers to begin with: it holds every certificate of the system."""
 
 
 def _socket(receiver: Receiver, info: tuple[Any, ...]) -> socket.socket:
