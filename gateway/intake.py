@@ -85,7 +85,7 @@ async def _keep(call: Call, intake: Intake, inlet: Inlet, body: bytes) -> Refusa
     began = call.gateway.clock()
     result = await asyncio.shield(intake.take(inlet, known, fields, body))
     call.record.store_s += call.gateway.clock() - began
-    if result in ("full", "store_away"):
+    if result not in ("accepted", "duplicate"):
         call.record.error_detail = result
         return FULL if result == "full" else UNAVAILABLE
     _acknowledge(call, b'{"result":"%b"}' % result.encode())

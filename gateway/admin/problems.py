@@ -34,8 +34,9 @@ class AdminProblem(Exception):
 
 
 def unavailable(down: StoreDown) -> AdminProblem:
-    """The problem 503 for a store that did not answer."""
-    return AdminProblem(503, "STORE_UNAVAILABLE", f"The store does not answer ({down.kind}).", {"Retry-After": "1"})
+    """The problem 503 for a store that did not answer, or could not do what it was asked to."""
+    why = f"cannot do it: {down.detail}" if down.kind == "script" else f"does not answer ({down.kind})"
+    return AdminProblem(503, "STORE_UNAVAILABLE", f"The store {why}.", {"Retry-After": "1"})
 
 
 def answer(document: object, status: int = 200) -> web.Response:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic, time
@@ -67,6 +67,7 @@ class Hooks:
     def __init__(self, settings: Settings, store: RedisStore | ClusterStore, metrics: Metrics) -> None:
         self.counts = Counts()
         self.queues: dict[str, Queue] = {}
+        self._posts: list[Post] = []
         self.levels: Mapping[tuple[str, str], int] = {}
         self._store = store
         self._instance = settings.name
@@ -107,6 +108,10 @@ class Hooks:
         }
         return await self.outbox.test(target, line)
 
+    def read_certificates(self) -> Sequence[Callable[[], None]]:
+        """As `Trusting` has it: each `ca_file` of a receiver."""
+        return [use for post in self._posts for use in post.read_certificates()]
+
     def wake(self, queues: Sequence[str]) -> None:
         """Wake the couriers of these queues: there is more to deliver."""
         for name in queues:
@@ -132,7 +137,9 @@ class Hooks:
         return Office(self._store, f"{IN}.{source}")
 
     def _add(self, office: Office, name: str, receiver: Receiver, how: Compose, direction: str, most: int) -> None:
-        courier = Courier(office, name, self._worker, receiver, Post(receiver), how, self.counts)
+        post = Post(receiver)
+        self._posts.append(post)
+        courier = Courier(office, name, self._worker, receiver, post, how, self.counts)
         self.queues[name] = Queue(office, courier, direction=direction, most=most)
 
     async def _look_on(self) -> None:
@@ -145,7 +152,12 @@ class Hooks:
     async def _look(self) -> dict[tuple[str, str], int]:
         levels = {}
         for name, queue in self.queues.items():
-            standing = await queue.show()
+            try:
+                standing = await queue.show()
+            except StoreDown as down:
+                if down.kind == "script":  # in its place is something else; the others are queues
+                    continue
+                raise
             levels[name, "waiting"] = standing.waiting
             levels[name, "dead"] = standing.dead
         return levels
@@ -165,7 +177,7 @@ def open_hooks(settings: Settings, store_url: str, metrics: Metrics) -> Hooks | 
 
 
 def as_document(name: str, queue: Queue, standing: Standing) -> dict[str, Any]:
-    """A queue, for people."""
+    """A queue, for people. `broken_document` has the same members."""
     return {
         "receiver": name,
         "direction": queue.direction,
@@ -178,3 +190,9 @@ def as_document(name: str, queue: Queue, standing: Standing) -> dict[str, Any]:
         "failures_in_a_row": standing.failures,
         "resting_s": standing.resting_ms / 1000,
     }
+
+
+def broken_document(name: str, queue: Queue, why: str) -> dict[str, Any]:
+    """Of a queue in whose place the store has something else."""
+    members = ("waiting", "trying", "retrying", "dead", "kept", "oldest_s", "failures_in_a_row", "resting_s")
+    return {"receiver": name, "direction": queue.direction, **dict.fromkeys(members), "error": why}

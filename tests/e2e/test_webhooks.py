@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections import Counter
+from typing import Any
 
 import aiohttp
 import pytest
@@ -124,7 +125,9 @@ def _signature(got: Got) -> tuple[str, bytes, str]:
     return got.headers["webhook-timestamp"], got.body, got.headers["webhook-signature"]
 
 
-async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_operators_look_after_it(
+    launch: Launch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, redis_client: Any
+) -> None:
     more = HOOKS % (receiver.url, receiver.url)
     more += INTAKE % receiver.url
     one = await launch(POLICIES % free_port(), env={"HOOK_SECRET": SECRET}, more=more)
@@ -133,6 +136,10 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
     async def run(*words: str) -> str:
         done = await asyncio.to_thread(gateway, *words)
         return done.stdout + done.stderr
+
+    async def refused(why: str, order: str, *words: str) -> None:
+        done = await asyncio.to_thread(gateway, "webhooks", order, "ops", *words)
+        assert (done.returncode, done.stdout, why in done.stderr) == (1, "", True)
 
     async def until(word: str) -> str:
         async def listed() -> str:
@@ -152,13 +159,14 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
     assert json.loads(got.body)["type"] == "webhook.test"
     assert got.id in await until("status 410")
     receiver.answer = lambda _got: 204
-    assert await run("webhooks", "redrive", "ops", "--id", "evt_other") == "0 sent again, 1 left\n"
+    await refused("No dead letter has the id 'evt_other'.", "redrive", "--id", "evt_other")
     assert await run("webhooks", "redrive", "ops") == f"1 sent again, 0 left\n{SOONER}"
     await receiver.wait(2)
     assert receiver.got[1].id == got.id
     await until("done")
     receiver.answer = lambda _got: 500
     assert await run("webhooks", "replay", "ops", "--since", "1h") == "1 sent again, 0 left\n"
+    await refused("No webhook that is kept", "replay", "--id", "evt_other")
     again = (await receiver.wait(3))[2]
     assert (again.id, again.headers["gateway-webhook-marks"]) == (got.id, "replayed")
     assert "Say which" in await run("webhooks", "replay", "ops")
@@ -168,3 +176,8 @@ async def test_operators_look_after_it(launch: Launch, receiver: Receiver, monke
     for words in (("list", "x"), ("redrive", "x:*"), ("replay", "x", "--id", "1")):
         assert f"no receiver of webhooks named {words[1]}" in await run("webhooks", *words)
     assert "answers 409" in await run("webhooks", "test", "crm:sync")
+    await redis_client.set("gw:queue:{out}:to:deaf", "something else")
+    ops, deaf, _, why = (await run("webhooks", "list")).splitlines()[1:]
+    assert (ops.split()[:2], deaf.split()[:3]) == (["ops", "out"], ["deaf", "out", "-"])
+    assert why.startswith("deaf: no queue: WRONGTYPE")
+    assert "cannot do it: WRONGTYPE" in await run("webhooks", "list", "deaf")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -129,22 +130,42 @@ async def test_what_is_being_tried_when_it_ends_is_not_lost(office: Office, rece
 
 
 async def test_what_is_strange_in_the_store_does_not_end_it(
-    office: Office, receiver: Receiver, courier: Make, told: Told, redis_server: RedisServer
+    office: Office,
+    receiver: Receiver,
+    courier: Make,
+    told: Told,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Somebody has written there who should not have."""
     await put(office, "1")
     (key,) = redis_server.command("KEYS", f"*{office.name}*to:q")
-    strange = {"id": "x", "at": "?", "key": "", "n": "?", "marks": "z", "fields": "{", "body": "not ours"}
+    strange = {"id": "x", "at": "inf", "key": "", "n": "?", "marks": "z", "fields": "{", "body": "not ours"}
     redis_server.command("XADD", key, "*", *(word for pair in strange.items() for word in pair))
     redis_server.command("XADD", key, "*", "a", "b")
     await put(office, "2")
-    courier()
+    one = courier()
     await receiver.wait(4)
     await until_settled(office, waiting=0)
     assert {got.id for got in receiver.got} == {"1", "x", "", "2"}
     assert told.crashes == []
     redis_server.command("SET", key, "something else")
     await eventually(lambda: told.crashes)
+    asked, ask = 0, office.take
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await ask(*given, **named)
+
+    monkeypatch.setattr(office, "take", counted)
+
+    def often() -> bool:
+        one.wake()
+        return asked > 3
+
+    await eventually(often)
+    assert len(told.crashes) == 1, "the same is told once"
     redis_server.command("DEL", key)
     await put(office, "3")
     await receiver.wait(5)

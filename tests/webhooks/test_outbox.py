@@ -12,6 +12,7 @@ from gateway.core.webhooks.receivers import Receiver, Subscription
 from gateway.modules.webhooks.outbox import Outbox, compose
 from gateway.store import StoreDown
 from gateway.store.shared.queues import Appended, Letter, Office, Taken
+from tests.fakes.redis_server import RedisServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 SUBSCRIPTIONS = (
@@ -145,3 +146,25 @@ async def test_a_test_goes_to_one_receiver_whatever_it_wants(office: Office, box
     (one,) = await take(office, "some")
     assert (one.id, json.loads(one.body)["type"]) == (id_, "webhook.test")
     assert await take(office, "all") == []
+
+
+async def test_what_is_no_queue_in_the_store_holds_up_nobody_else(
+    office: Office, heard: Heard, redis_server: RedisServer
+) -> None:
+    """Nor does a count that is none: of that connection it begins anew."""
+    base = f"gw:queue:{{{office.name}}}"
+    redis_server.command("SET", f"{base}:to:all", "something else")
+    redis_server.command("SET", f"{base}:sequence:crm-2", "no number")
+    redis_server.command("LPUSH", f"{base}:sequence:crm-1", "no number")
+    box = outbox(office, heard)
+    for connection in ("crm-1", "crm-2"):
+        box.hear(line("connection.offline", connection=connection))
+    await box.close(grace_s=20)
+    assert heard.dropped == [("all", "queue_broken")] * 2
+    assert [one.sequence for one in await take(office, "some")] == [1, 1]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"no JSON"])
+def test_what_is_no_event_is_not_composed(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        compose(Taken("1-0", 1, 0, "x", "", 1, "", {}, body))

@@ -11,7 +11,7 @@ from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_o
 from gateway.admin.operations.instant import INSTANT, read_instant_ms
 from gateway.admin.problems import AdminProblem, answer, unavailable
 from gateway.admin.view import AdminView
-from gateway.modules.hooks import OUT, Hooks, Queue, as_document
+from gateway.modules.hooks import OUT, Hooks, Queue, as_document, broken_document
 from gateway.store import StoreDown
 from gateway.store.shared.queues import Which
 
@@ -26,11 +26,17 @@ _NOT_SHOWN = frozenset({"fields", "marks", "at", "n"})
 async def all_webhooks(view: AdminView, _request: web.Request) -> web.StreamResponse:
     """`GET /-/webhooks`: how every queue stands."""
     queues = view.hooks.queues if view.hooks is not None else {}
+    return answer({"webhooks": [await _standing(name, queue) for name, queue in queues.items()]})
+
+
+async def _standing(name: str, queue: Queue) -> dict[str, Any]:
+    """How one stands, if the store has a queue there: one that it has not hides no other."""
     try:
-        found = [as_document(name, queue, await queue.show()) for name, queue in queues.items()]
+        return as_document(name, queue, await queue.show())
     except StoreDown as down:
-        raise unavailable(down) from None
-    return answer({"webhooks": found})
+        if down.kind != "script":
+            raise unavailable(down) from None
+        return broken_document(name, queue, down.detail)
 
 
 async def one_receiver(view: AdminView, request: web.Request) -> web.StreamResponse:
@@ -86,13 +92,17 @@ async def send_test(view: AdminView, request: web.Request) -> web.StreamResponse
 
 
 async def _again(queues: Sequence[Queue], which: Which, **those: str) -> dict[str, Any]:
-    """Try letters of all these queues again."""
+    """Try letters of all these queues again. Raises AdminProblem, also when none has the id that was asked for."""
     try:
         found = [await queue.again(which, **those) for queue in queues]
     except StoreDown as down:
         raise unavailable(down) from None
     moved, left = sum(one.moved for one in found), sum(one.left for one in found)
-    return {"moved": moved, "left": left, "full": any(one.full for one in found)}
+    full, id_ = any(one.full for one in found), those["id_"]
+    if id_ and not moved and not full:
+        what = "dead letter" if which is Which.DEAD else "webhook that is kept, of that time if one is asked for,"
+        raise AdminProblem(404, "NO_SUCH_WEBHOOK", f"No {what} has the id {id_!r}.")
+    return {"moved": moved, "left": left, "full": full}
 
 
 def _id(order: Mapping[str, Any], wanted: str) -> str:
@@ -141,8 +151,9 @@ QUEUE: Schema = {
     "properties": {
         "receiver": {"type": "string"},
         "direction": {"enum": ["out", "in"]},
-        **{name: {"type": "integer"} for name in COUNTS},
-        **{name: {"type": "number"} for name in ("oldest_s", "resting_s")},
+        **{name: {"type": ["integer", "null"]} for name in COUNTS},
+        **{name: {"type": ["number", "null"]} for name in ("oldest_s", "resting_s")},
+        "error": {"type": "string"},
         "tries": {"type": "array"},
         "dead_letters": {"type": "array"},
     },

@@ -9,6 +9,7 @@ from gateway.cli.asking.client import AdminClient, path_to
 from gateway.cli.command.options import Json
 from gateway.cli.showing.facts import print_found
 from gateway.cli.showing.table import table
+from gateway.cli.showing.text import plain
 
 webhooks = typer.Typer(help="Webhooks out and in: list, redrive, replay, test.", no_args_is_help=True)
 
@@ -29,8 +30,10 @@ def list_webhooks(
     """Show what waits for each receiver, or the last tries and the dead letters of one."""
     if not receiver:
         found = client.get("/-/webhooks", "webhooks")
-        rows = [[str(one[name]) for name in COLUMNS] for one in found["webhooks"]]
-        print_found(found, as_json, table(COLUMNS, rows, "the settings have no receivers of webhooks"))
+        rows = [["-" if one[name] is None else str(one[name]) for name in COLUMNS] for one in found["webhooks"]]
+        lines = [*table(COLUMNS, rows, "the settings have no receivers of webhooks")]
+        lines += [plain(f"{one['receiver']}: no queue: {one['error']}") for one in found["webhooks"] if "error" in one]
+        print_found(found, as_json, lines)
         return
     found = client.get(path_to("webhooks", receiver), "tries", "dead_letters")
     tries = [

@@ -43,7 +43,8 @@ class Tells(Protocol):
         """settled: None = the store could not be told, so the letter will be tried again."""
 
     def crashed(self, queue: str, error: BaseException) -> None:
-        """Delivering met an internal error; it goes on."""
+        """Delivering met an internal error, or what is no queue in its place; it goes on. The same is told once, until
+        letters are taken again."""
 
 
 class Courier:
@@ -71,6 +72,7 @@ class Courier:
         self._round: asyncio.Task[None] | None = None
         self._lease_ms = receiver.timeout_us // 1000 + LEASE_MARGIN_MS
         self._poll_s = POLL_S
+        self._said = ""
 
     def start(self) -> None:
         """Begin to deliver. Needs the running loop."""
@@ -103,10 +105,17 @@ class Courier:
                 except StoreDown as down:
                     self._poll_s = wait_s = POLL_S
                     if down.kind == "script":
-                        self._tells.crashed(self.queue, down)
+                        self._crashed(down)
                 except Exception as error:  # something strange in the store must not end this for good
-                    self._tells.crashed(self.queue, error)
+                    self._crashed(error)
+                else:
+                    self._said = ""
             await happens_within(self._more, wait_s)
+
+    def _crashed(self, error: BaseException) -> None:
+        if repr(error) != self._said:
+            self._said = repr(error)
+            self._tells.crashed(self.queue, error)
 
     async def _take(self, room: int) -> float:
         """Begin to try what there is. How long to wait until there may be more."""

@@ -66,7 +66,7 @@ class Intake:
             raise
 
     async def take(self, inlet: Inlet, known: Understood, fields: Mapping[str, str], body: bytes) -> str:
-        """Keep it: `accepted`, `duplicate`, `full` or `store_away`.
+        """Keep it: `accepted`, `duplicate`, `full`, `queue_broken` or `store_away`.
 
         Only after the first two will it be delivered; after the others the sender has to send it again.
         """
@@ -84,6 +84,8 @@ class Intake:
             )
         except StoreDown:
             return "store_away"
+        if appended.broken:
+            return "queue_broken"
         if appended.result < 0:
             return "full"
         self._on_stored(inlet.queues)

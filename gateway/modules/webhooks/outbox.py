@@ -110,6 +110,8 @@ class Outbox:
     def _stored(self, held: _Held, appended: Appended) -> None:
         for receiver in appended.full:
             self._on_dropped(receiver, "queue_full")
+        for receiver in appended.broken:
+            self._on_dropped(receiver, "queue_broken")
         self._on_stored(held.to)
 
 
@@ -128,7 +130,9 @@ def letter_of(line: Mapping[str, Any]) -> Letter:
 
 
 def compose(taken: Taken) -> tuple[bytes, Mapping[str, str]]:
-    """What a receiver gets."""
+    """What a receiver gets. Raises ValueError for what is no event of ours."""
     body = orjson.loads(taken.body)
+    if not isinstance(body, dict):
+        raise ValueError("not an event")
     fields = {"Content-Type": "application/json", **({MARKS_FIELD: REPLAYED} if "r" in taken.marks else {})}
     return orjson.dumps({**body, "sequence": taken.sequence}), fields

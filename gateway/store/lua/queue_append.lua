@@ -2,7 +2,8 @@
 --
 -- Runs behind clock.lua. All keys have one hash tag. A queue is a stream and what has its name as a beginning: see
 -- queue_take.lua. The letter is remembered as seen only after it is in every queue, so nothing that fails half way can
--- make a repeated letter look as if it were there.
+-- make a repeated letter look as if it were there. A key of another type than it should have is somebody else's doing:
+-- such a stream takes no letters, a place or a count begins anew.
 --
 -- KEYS[1]      there = the letter has been taken before
 -- KEYS[2]      newest `place` so far of what must be in order
@@ -24,30 +25,48 @@
 -- Reply, a flat list of integers:
 --   reply.result    1 = taken, 0 = had been taken before, -1 = no room
 --   reply.sequence  number of this letter among those about the same thing
---   then i for each queue that has no room
+--   then i for each queue that has no room, -i for each that is none
 
 local SEQUENCE_MS = 30 * 24 * 3600 * 1000
 
 if redis.call('EXISTS', KEYS[1]) == 1 then return {0, 0} end
 
 local most, room, full = tonumber(ARGV[5]), {}, {}
+local function is_other(reply)
+  local why = type(reply) == 'table' and reply.err or ''
+  return string.find(why, 'WRONGTYPE', 1, true) or string.find(why, 'not an integer', 1, true)
+end
 for i = 4, #KEYS do
-  local has_room = redis.call('XLEN', KEYS[i]) < most
-  local those = has_room and room or full
-  those[#those + 1] = has_room and KEYS[i] or i - 3
+  local length = redis.pcall('XLEN', KEYS[i])
+  if is_other(length) then
+    full[#full + 1] = 3 - i
+  elseif type(length) == 'table' then
+    return length
+  elseif length < most then
+    room[#room + 1] = KEYS[i]
+  else
+    full[#full + 1] = i - 3
+  end
 end
 if #room == 0 or (#full > 0 and ARGV[6] == '1') then return {-1, 0, unpack(full)} end
 
 local marks, place, seen_ms = ARGV[9], ARGV[8], tonumber(ARGV[4])
 if place ~= '' then
-  local newest = tonumber(redis.call('GET', KEYS[2]))
+  local newest = redis.pcall('GET', KEYS[2])
+  newest = type(newest) == 'string' and tonumber(newest)
   if newest and tonumber(place) < newest then
     marks = marks .. 'o'
   else
     redis.call('SET', KEYS[2], place, 'PX', math.max(seen_ms, 1))
   end
 end
-local sequence = redis.call('INCR', KEYS[3])
+local sequence = redis.pcall('INCR', KEYS[3])
+if is_other(sequence) then
+  redis.call('SET', KEYS[3], '1')
+  sequence = 1
+elseif type(sequence) == 'table' then
+  return sequence
+end
 redis.call('PEXPIRE', KEYS[3], SEQUENCE_MS)
 for _, stream in ipairs(room) do
   redis.call('XADD', stream, '*', 'id', ARGV[3], 'at', string.format('%.0f', now), 'key', ARGV[7], 'n', sequence,

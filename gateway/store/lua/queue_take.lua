@@ -71,7 +71,9 @@ local function hand_out(entry)
     end
     redis.call('HSET', first, values.key, entry[1])
   end
-  local age = string.format('%.0f', now - (tonumber(values.at) or now))
+  local at = tonumber(values.at)
+  if not at or at < 0 or not (at < 2 ^ 53) then at = now end
+  local age = string.format('%.0f', now - at)
   reply[#reply + 1] = {entry[1], redis.call('HINCRBY', tries, entry[1], 1), age, values.id, values.key, values.n,
     values.marks, values.fields, values.body}
   return true

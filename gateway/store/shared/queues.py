@@ -69,11 +69,13 @@ class Letter(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """result: 1 = taken, 0 = had been taken before, -1 = no room. full: queues that had none."""
+    """result: 1 = taken, 0 = had been taken before, -1 = no room. full: queues that had none. broken: what is in their
+    place in the store is no queue; nothing was put there."""
 
     result: int
     sequence: int
     full: Sequence[str]
+    broken: Sequence[str] = ()
 
 
 class Taken(NamedTuple):
@@ -186,8 +188,10 @@ class Office:
         place = "" if letter.place is None else letter.place
         said = (seen_ms, most, int(every), letter.key, place, letter.marks, orjson.dumps(letter.fields), letter.body)
         arguments = [len(keys), *keys, "append", self.now_us, letter.id, *said]
-        result, sequence, *full = await self._store.run(APPEND, arguments)
-        return Appended(result, sequence, [queues[index - 1] for index in full])
+        result, sequence, *those = await self._store.run(APPEND, arguments)
+        full = [queues[index - 1] for index in those if index > 0]
+        broken = tuple(queues[-index - 1] for index in those if index < 0)
+        return Appended(result, sequence, full, broken)
 
     async def take(
         self, queue: str, worker: str, count: int, *, concurrency: int, lease_ms: int

@@ -310,10 +310,19 @@ async def test_letters_that_somebody_has_removed_hold_up_nobody(office: Office, 
     assert await deliver_all(office) == ["k2", "k3", "k4"]
 
 
+async def test_what_is_no_queue_takes_no_letter(office: Office, on_server: OnServer) -> None:
+    on_server("SET", stream_of(office), "something else")
+    refused = await office.append(letter("1"), ["q", "r"], seen_ms=60_000, most=9)
+    assert refused == (-1, 0, [], ("q",)), "all or none: whoever sent it sends it again"
+    taken = await office.append(letter("1"), ["q", "r"], seen_ms=60_000, most=9, every=False)
+    assert taken == (1, 1, [], ("q",))
+    assert (await office.show("r")).waiting == 1
+
+
 async def test_no_room_no_letter(office: Office) -> None:
     await put(office, letter("1"), most=1)
     refused = await office.append(letter("2"), ["q", "r"], seen_ms=60_000, most=1)
-    assert refused == (-1, 0, ["q"])
+    assert refused == (-1, 0, ["q"], ())
     assert (await office.show("r")).waiting == 0, "in all queues or in none"
     partly = await office.append(letter("2"), ["q", "r"], seen_ms=60_000, most=1, every=False)
     assert (partly.result, partly.full) == (1, ["q"])
