@@ -7,11 +7,13 @@ there stays in `Host`, and what it changes on another site carries its `Origin` 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from gateway.admin.audit import LET_IN_BY
 from gateway.admin.bodies import most_body_bytes, take_body, too_large
 from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
@@ -92,21 +94,23 @@ class Access:
     def check(self, request: web.Request) -> None:
         """Raise AdminProblem when this request may not be served."""
         if self._token is not None:
-            if not is_public(request.path) and not session.let_in(request, self._token):
-                self._check_token(request)
+            if self._shows_token(request):
+                request[LET_IN_BY] = "token"
+            elif session.let_in(request, self._token):
+                request[LET_IN_BY] = "session"
+            elif not is_public(request.path):
+                self._deny(request)
         elif not self._is_ours(host_name(request.headers.get(hdrs.HOST, ""))):
             raise AdminProblem(421, "HOST_NOT_ALLOWED", "Without a token this listener only answers to loopback names.")
         if (request.content_length or 0) > most_body_bytes(request.path):
             raise too_large(request.path)
         if request.method not in SAFE_METHODS:
             check_origin(request)
-            by_cookie = self._token is not None and not self._shows_token(request)
+            by_cookie = self._token is not None and request.get(LET_IN_BY) != "token"
             if by_cookie or not request.path.startswith(API):
                 check_own_page(request)
 
-    def _check_token(self, request: web.Request) -> None:
-        if self._shows_token(request):
-            return
+    def _deny(self, request: web.Request) -> NoReturn:
         said = request.headers.get(hdrs.AUTHORIZATION)
         if said is not None:
             self._denials.tell(request)

@@ -1,5 +1,6 @@
 """Browsers and the admin token: a form, a cookie that is not the token, and nothing that other sites can make use of."""
 
+from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from json import loads
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from gateway.admin.page import doorstep, session
 from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.login import local
-from gateway.observe.log.logger import close_logging, configure_logging
+from gateway.observe.log.logger import close_logging, configure_logging, hear_events, hear_no_events
 from gateway.settings import Logging
 from tests.admin.conftest import Admin, StartAdmin
 
@@ -212,3 +213,20 @@ def test_however_many_addresses_there_are_memory_is_bounded() -> None:
     for number in range(3 * doorstep.MOST_ADDRESSES):
         step.wrong(f"10.0.{number >> 8}.{number & 255}", 0.0)
     assert len(step._empty_s) == doorstep.MOST_ADDRESSES
+
+
+async def test_what_a_change_was_let_in_by_is_on_record(guarded: Admin) -> None:
+    heard: list[Mapping[str, Any]] = []
+    hear_events(heard.append)
+    try:
+        by_cookie = {"Cookie": await cookie(guarded), **OURS, "Origin": origin(guarded)}
+        for fields in (by_cookie, {"Authorization": f"Bearer {TOKEN}"}):
+            assert (await guarded.ask("/-/limits/tenant-10m/acme", "DELETE", headers=fields))[0] == 200
+    finally:
+        hear_no_events(heard.append)
+    assert [(line["action"], line["let_in_by"]) for line in heard] == [
+        ("dashboard.sign_in", "token"),
+        ("limit.reset", "session"),
+        ("limit.reset", "token"),
+    ]
+    assert TOKEN not in str(heard)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
-from gateway.admin.audit import audit
+from gateway.admin.audit import LET_IN_BY, audit
 from gateway.admin.bodies import body_of
 from gateway.admin.denials import Denials
 from gateway.admin.page import session
@@ -93,6 +93,7 @@ class SignIn:
         refused = self._refused(request, back_to, sent.get("token", ""), token)
         if refused is not None:
             return refused
+        request[LET_IN_BY] = "token"
         audit(request, "Signed in", "dashboard.sign_in", None, None)
         response = to(back_to)
         session.begin(request, response, token)

@@ -32,9 +32,9 @@ EVENTS: Mapping[str, str] = {
     "policy.failed": "A worker could not use a policy set, or met an internal error; the one before stays "
     "in force everywhere.",
     "policy.unchanged": "The policy files say what is in force already.",
-    "certificates.loaded": "The listeners' certificates, and those that upstreams name, were read again; "
+    "certificates.loaded": "The listeners' certificates, and the files that `tls` and `ca_file` name, were read again; "
     "new handshakes go by them.",
-    "certificates.rejected": "A certificate of a listener or an upstream cannot be used; all those before stay in use.",
+    "certificates.rejected": "One of these files cannot be used; all that was read before stays in use.",
     "authentication.keys_loaded": "The keys of an issuer of tokens are known, for the first time or after a change.",
     "authentication.keys_failed": "The keys of an issuer of tokens could not be fetched; those known stay in use.",
     "credentials.renewed": "A token for an upstream was obtained, the first or a newer one; one worker says it.",

@@ -38,6 +38,9 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "failures": OwnField("integer", "webhook.resting", "How many in a row."),
     "files": OwnField("array", "policy.*", "The policy files of the set in force."),
     "kind": OwnField("string", "store.degraded", "timeout, connect, busy, script or other."),
+    "let_in_by": OwnField(
+        "string", "admin.mutation", "`token`, `session` (the dashboard's cookie), or `address`: no token is asked for."
+    ),
     "life_s": OwnField("integer", "credentials.renewed", "For how long the token is good."),
     "limit_name": OwnField("string", "limit.near", "The limit that is nearly used up."),
     "listen": OwnField("string", "gateway.started", "Where callers connect."),
