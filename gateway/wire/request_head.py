@@ -34,7 +34,9 @@ _MOST_HOPS = 999_999_999  # that are sent on
 _LINE_WEIGHT = 4  # what a request line weighs, in fields
 _KEPT_WEIGHT = 2
 _FIELD_BYTES = 128  # so many more bytes weigh as much as one more field
-_VERSION_BYTES = len("HTTP/1.1")
+_NEWEST = b"HTTP/1.1"
+_VERSION_BYTES = len(_NEWEST)
+_NEWER = re.compile(rb"HTTP/1\.[2-9]\r\n")
 _NO_BODY = NoBody()
 _NO_HEADS: "dict[bytes, RequestHead]" = {}
 """Of the many callers who never send the same line twice; never changed."""
@@ -212,6 +214,8 @@ class RequestHeadParser:
         text, ids = cut(whole)
         block = self._blocks.young.get(text) or self._blocks.recall(text)
         if block is None:
+            if _NEWER.match(whole) is not None:  # RFC 9110 §6.2: as the newest one that is known
+                return self.read(head[:border] + _NEWEST + whole[_VERSION_BYTES:])
             check_line(head)
             block = self._block(text, whole, ids)
             if len(text) <= MEMO_BLOCK_BYTES and (text is whole or not block.says_ids):

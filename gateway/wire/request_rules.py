@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from gateway.wire.head import BadHead, Headers, body_length, connection_options
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n")
-_RAW_TARGET = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /[^\r\n]* HTTP/1\.[01]\r\n")
+_RAW_TARGET = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /[^\r\n]* HTTP/1\.[0-9]\r\n")
 NO_METHOD = re.compile(rb"(?!\r\Z)[!#$%&'*+\-.^_`|~0-9A-Za-z]*[^!#$%&'*+\-.^_`|~0-9A-Za-z ]")
 """What cannot become a request line: TLS, another protocol, a method that is none."""
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::([0-9]{0,5}))?")
@@ -25,8 +25,8 @@ def check_line(head: bytes) -> tuple[str, str]:
             raise BadHead(400, "the request target has bytes that must be percent-encoded")
         raise BadHead(400, "malformed request line")
     method, target, version = line.groups()
-    if version not in (b"1.1", b"1.0"):
-        raise BadHead(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if version[:2] != b"1.":
+        raise BadHead(505, "only HTTP/1.x is spoken here")
     if method == b"CONNECT":
         raise BadHead(405, "CONNECT is not offered: this is not a forward proxy")
     return method.decode("ascii"), target.decode("ascii")

@@ -115,7 +115,8 @@ BAD_REQUESTS = [
     (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     (b"GET http://a@b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    (b"GET / HTTP/1.2\r\n\r\n", 400),
+    (b"GET / HTTP/1.\r\nHost: a\r\n\r\n", 400),
     (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
     (b"GET / http/1.1\r\nHost: a\r\n\r\n", 400),
@@ -177,6 +178,23 @@ async def test_refused_requests(requests: RequestHeadParser, head: bytes, status
     with pytest.raises(BadHead) as bad:
         requests.parse(head)
     assert bad.value.status == status
+
+
+@pytest.mark.parametrize("minor", [2, 9])
+async def test_a_higher_minor_version_is_read_as_the_highest_that_is_known(
+    requests: RequestHeadParser, minor: int
+) -> None:
+    """RFC 9110 §6.2."""
+    fields = b"Host: a\r\nTransfer-Encoding: chunked\r\nX-Request-Id: x\r\n\r\n"
+    for _ in range(4):  # the third is remembered
+        head = requests.parse(b"POST /a HTTP/1.%d\r\n%b" % (minor, fields))
+        assert (head.method, head.target, head.block.http10, head.chunked, head.keep_alive) == (
+            "POST",
+            "/a",
+            False,
+            True,
+            True,
+        )
 
 
 @pytest.mark.parametrize(
