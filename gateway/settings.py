@@ -3,8 +3,10 @@
 Read by `gateway.policy.settings_file`; precedence is flag > environment > .env > file > default.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.core.watching.alerts import Thresholds
 from gateway.core.webhooks.intake import Source
@@ -153,3 +155,14 @@ class Settings:
     alerts: Thresholds = field(default_factory=Thresholds)
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     sources: tuple[tuple[str, str], ...] = ()
+
+
+def leaves(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single setting by its dotted name, where it comes from left out. The file's key is the name without `_us`.
+    A listener is one setting."""
+    for one in fields(settings):
+        name, value = path + one.name, getattr(settings, one.name)
+        if is_dataclass(value) and not isinstance(value, Listen):
+            yield from leaves(value, name + ".")
+        elif name != "sources":
+            yield name, value

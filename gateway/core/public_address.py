@@ -29,6 +29,14 @@ def may_be_reached(text: str, allowed: Sequence[Network]) -> bool:
     return is_public(address) or any(address in network for network in allowed if network.version == address.version)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this host's own: `localhost`, 127.0.0.0/8, ::1."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _hidden(address: Address) -> ipaddress.IPv4Address | None:
     if not isinstance(address, ipaddress.IPv6Address):
         return None

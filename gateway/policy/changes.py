@@ -1,10 +1,9 @@
 """Which settings take effect while the gateway serves, which with new workers, and which when it is started again."""
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
-from gateway.settings import Bounds, Listen, Settings
+from gateway.settings import Bounds, Settings, leaves
 
 AT_ONCE = ("policies", "trusted_proxies", "headers", "bounds", "drain", "watchdog", "logging.level")
 """Keys and sections that a reload puts in place."""
@@ -69,14 +68,7 @@ def _bounds(old: Bounds, new: Bounds) -> Bounds:
     return replace(new, **{name: getattr(old, name) for name in _BOUNDS})
 
 
-def _different(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+def _different(old: Settings, new: Settings) -> list[str]:
     """Dotted keys, named as in the file."""
-    for field in fields(old):
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if (*path, field.name) == ("sources",) or before == after:
-            continue
-        name = field.name.removesuffix("_us")
-        if is_dataclass(before) and is_dataclass(after) and not isinstance(before, Listen):
-            yield from _different(before, after, (*path, name))
-        else:
-            yield ".".join((*path, name))
+    before = dict(leaves(old))
+    return [name.removesuffix("_us") for name, value in leaves(new) if value != before[name]]

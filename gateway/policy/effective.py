@@ -1,7 +1,7 @@
 """What will really be run: the merged, compiled set and the settings, each value with the place it comes from."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields, is_dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from gateway.core.access.authentication import ApiKeys, Jwt, Scheme
@@ -15,14 +15,14 @@ from gateway.core.routing.mismatch import path_text
 from gateway.core.upstream import Upstream
 from gateway.policy.credentials_shown import credential_text, credential_values
 from gateway.policy.models.scalars import UNITS_US
-from gateway.settings import Settings
+from gateway.settings import Settings, leaves
 
 _NOT_SHOWN = ("entries", "pepper", "keys", "secret")
 
 
 def settings_values(settings: Settings, shown_store_url: str) -> dict[str, dict[str, Any]]:
     """{dotted key: {value, origin}}. Sizes are bytes. `shown_store_url` stands in for the URL itself."""
-    values = dict(_leaves(settings))
+    values = {name.removesuffix("_us"): _value(name, value) for name, value in leaves(settings)}
     values["store.url"] = shown_store_url
     values["admin_token"] = "***" if settings.admin_token else None
     return {name: {"value": values[name], "origin": origin} for name, origin in settings.sources}
@@ -34,22 +34,15 @@ def settings_lines(settings: Settings, shown_store_url: str) -> list[str]:
     return [f"{name:<28} {_setting(name, row['value']):<28} {row['origin']}" for name, row in rows]
 
 
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    for field in fields(node):
-        value, name = getattr(node, field.name), path + field.name.removesuffix("_us")
-        if field.name.endswith("_us"):
-            yield name, "off" if value is None else duration(value)
-        elif field.name in ("listen", "admin"):
-            yield name, str(value) if value else "off"
-        elif is_dataclass(value):
-            yield from _leaves(value, name + ".")
-        else:
-            yield name, value if isinstance(value, int | str | None) else _shown(value)
-
-
-def _shown(value: Any) -> Any:
-    """Of things that have names, the names: what else they have may be secret."""
-    return [getattr(one, "name", one) for one in value] if isinstance(value, tuple) else str(value)
+def _value(name: str, value: Any) -> Any:
+    """A setting for JSON. Of things that have names, the names: what else they have may be secret."""
+    if value is None and (name == "admin" or name.endswith("_us")):
+        return "off"
+    if name.endswith("_us"):
+        return duration(value)
+    if isinstance(value, tuple):
+        return [getattr(one, "name", one) for one in value]
+    return value if isinstance(value, int | str | None) else str(value)
 
 
 def _setting(name: str, value: Any) -> str:
@@ -68,7 +61,7 @@ def policy_values(policies: PolicySet) -> dict[str, Any]:
         "authentication": {name: _scheme_values(scheme) for name, scheme in policies.authentication.items()},
         "keys": {name: asdict(part) for name, part in policies.keys.items()},
         "limits": {name: _limit_values(limit) for name, limit in policies.limits.items()},
-        "retries": {name: _retry_values(retry) for name, retry in policies.retries.items()},
+        "retries": {name: asdict(retry, dict_factory=_plain) for name, retry in policies.retries.items()},
         "breakers": {name: asdict(breaker) for name, breaker in policies.breakers.items()},
         "error_classes": {str(status): one.name for status, one in sorted(policies.classes.statuses.items())}
         | {error: one.name for error, one in policies.classes.errors.items()},
@@ -96,10 +89,6 @@ def _limit_values(limit: Limit) -> dict[str, Any]:
     shadow = _limit_values(limit.shadow) if limit.shadow else None
     calendar = {"unit": limit.calendar.unit, "timezone": str(limit.calendar.zone)} if limit.calendar else None
     return {**values, "overrides": overrides, "shadow": shadow, "calendar": calendar}
-
-
-def _retry_values(retry: Retry) -> dict[str, Any]:
-    return asdict(retry, dict_factory=_plain)
 
 
 def _plain(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -165,9 +154,7 @@ def _pointer_text(pointer: Pointer) -> str:
 
 def policy_lines(policies: PolicySet) -> Iterator[str]:
     """The same for people."""
-    if policies.authentication:
-        yield "authentication:"
-        yield from (f"  {one.name:<24} {_scheme_text(one)}  # {one.source}" for one in policies.authentication.values())
+    yield from _section("authentication", policies.authentication, _scheme_text)
     yield "keys:"
     for part in policies.keys.values():
         where = f"{part.source} {part.source_name}".strip()
@@ -175,22 +162,21 @@ def policy_lines(policies: PolicySet) -> Iterator[str]:
     yield "limits:"
     for limit in policies.limits.values():
         yield from _limit_lines(limit)
-    if policies.breakers:
-        yield "breakers:"
-        yield from (f"  {one.name:<24} {_breaker_text(one)}  # {one.source}" for one in policies.breakers.values())
-    if policies.retries:
-        yield "retries:"
-        yield from (f"  {one.name:<24} {_retry_text(one)}  # {one.source}" for one in policies.retries.values())
-    yield "upstreams:"
-    for upstream in policies.upstreams.values():
-        yield f"  {upstream.name:<24} {place(upstream)}{_patience(upstream)}  # {upstream.source}"
-    if policies.credentials:
-        yield "credentials:"
-        yield from (f"  {one.name:<24} {credential_text(one)}  # {one.source}" for one in policies.credentials.values())
+    yield from _section("breakers", policies.breakers, _breaker_text)
+    yield from _section("retries", policies.retries, _retry_text)
+    yield from _section("upstreams", policies.upstreams, lambda one: f"{place(one)}{_patience(one)}")
+    yield from _section("credentials", policies.credentials, credential_text)
     yield "routes, first match wins:"
     for route in policies.routes:
         what = f"{match_text(route.match)} -> {route.upstream.name} ({_rules(route)})"
         yield f"  {route.name:<24} {what}  # {route.source}"
+
+
+def _section(title: str, entries: Mapping[str, Any], text: Callable[[Any], str]) -> Iterator[str]:
+    """A line an entry, if there are any."""
+    if entries:
+        yield f"{title}:"
+        yield from (f"  {name:<24} {text(one)}  # {one.source}" for name, one in entries.items())
 
 
 def _rules(route: Route) -> str:

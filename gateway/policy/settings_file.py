@@ -8,18 +8,18 @@ into the file but referred to: `env:NAME` or `file:/path`.
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gateway import settings as frozen
+from gateway.core.public_address import is_loopback
 from gateway.core.watching.alerts import Thresholds
 from gateway.policy.beside import beside
 from gateway.policy.compile.hooks import webhooks_of
 from gateway.policy.compile.intake import intake_of
 from gateway.policy.files import STDIN, absent, read_text, shown
 from gateway.policy.findings import Findings, PolicyError, PolicyErrors, TooManyErrors, Where
-from gateway.policy.models.remote_url import is_loopback
 from gateway.policy.models.settings import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
@@ -185,12 +185,10 @@ def _admin_token(
     return token
 
 
-def _sources(settings: object, root: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def _sources(settings: frozen.Settings, root: Node) -> Iterator[tuple[str, str]]:
     """(dotted key, place) of every value."""
-    for field in fields(settings):  # type: ignore[arg-type] # a dataclass of gateway.settings
-        value, name = getattr(settings, field.name), field.name.removesuffix("_us")
-        if is_dataclass(value) and not isinstance(value, frozen.Listen):
-            yield from _sources(value, root.child(name) or Node(root.where, {}), (*path, name))
-        elif (*path, name) != ("sources",):
-            node = root.child(name)
-            yield ".".join((*path, name)), str(node.where) if node else "default"
+    for name, _ in frozen.leaves(settings):
+        key, node = name.removesuffix("_us"), cast("Node | None", root)
+        for step in key.split("."):
+            node = node and node.child(step)
+        yield key, str(node.where) if node else "default"

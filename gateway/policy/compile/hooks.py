@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 
 from gateway import settings as frozen
@@ -10,6 +11,7 @@ from gateway.core.webhooks.signatures import secret_bytes
 from gateway.policy.beside import beside
 from gateway.policy.findings import Findings
 from gateway.policy.models.hooks import Target, Webhooks
+from gateway.policy.models.intake import Service
 from gateway.policy.nodes import Node
 from gateway.policy.secret import dereference
 
@@ -28,22 +30,27 @@ def webhooks_of(model: Webhooks, node: Node, env: Env, findings: Findings) -> fr
 def _subscription(
     name: str, target: Target, allow: Sequence[str], node: Node, env: Env, findings: Findings
 ) -> Subscription:
-    receiver = Receiver(
-        name,
-        target.url,
-        keys_of(target.secrets, node.at("secrets"), env, findings),
-        allowed=tuple(ip_network(one) for one in allow),
-        timeout_us=target.timeout,
-        concurrency=target.concurrency,
-        give_up_us=target.give_up,
-        ca_file=ca_file(target.ca_file, node.at("ca_file"), findings),
-        keep=target.keep.at_most if target.keep else 0,
-        keep_us=target.keep.for_ if target.keep else 0,
-    )
+    receiver = receiver_of(name, target, node, env, findings)
+    receiver = replace(receiver, allowed=tuple(ip_network(one) for one in allow))
     return Subscription(receiver, target.events, target.connections)
 
 
-def ca_file(path: str, node: Node, findings: Findings) -> str:
+def receiver_of(name: str, model: Target | Service, node: Node, env: Env, findings: Findings) -> Receiver:
+    """Who gets webhooks, in public networks only unless something else is said of it."""
+    return Receiver(
+        name,
+        model.url,
+        keys_of(model.secrets, node.at("secrets"), env, findings),
+        timeout_us=model.timeout,
+        concurrency=model.concurrency,
+        give_up_us=model.give_up,
+        ca_file=_ca_file(model.ca_file, node.at("ca_file"), findings),
+        keep=model.keep.at_most if model.keep else 0,
+        keep_us=model.keep.for_ if model.keep else 0,
+    )
+
+
+def _ca_file(path: str, node: Node, findings: Findings) -> str:
     """Where certificates are that can be used, "" = the system's."""
     if not path:
         return ""

@@ -1,9 +1,11 @@
 """The intake of the settings as the gateway works with it, secrets looked up."""
 
+from dataclasses import replace
+
 from gateway import settings as frozen
 from gateway.core.webhooks import intake as core
 from gateway.core.webhooks.receivers import Receiver
-from gateway.policy.compile.hooks import Env, ca_file, keys_of
+from gateway.policy.compile.hooks import Env, keys_of, receiver_of
 from gateway.policy.findings import Findings
 from gateway.policy.models.intake import Intake, Service, Source
 from gateway.policy.nodes import Node
@@ -66,15 +68,4 @@ def _keys(source: Source, node: Node, env: Env, findings: Findings) -> tuple[byt
 
 
 def _service(name: str, service: Service, node: Node, env: Env, findings: Findings) -> Receiver:
-    return Receiver(
-        name,
-        service.url,
-        keys_of(service.secrets, node.at("secrets"), env, findings),
-        anywhere=True,
-        timeout_us=service.timeout,
-        concurrency=service.concurrency,
-        give_up_us=service.give_up,
-        ca_file=ca_file(service.ca_file, node.at("ca_file"), findings),
-        keep=service.keep.at_most if service.keep else 0,
-        keep_us=service.keep.for_ if service.keep else 0,
-    )
+    return replace(receiver_of(name, service, node, env, findings), anywhere=True)

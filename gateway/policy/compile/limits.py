@@ -13,6 +13,7 @@ from gateway.core import limits as core
 from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
 from gateway.core.calendars import USUAL_US, Calendar, Unit
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
+from gateway.policy.compile.references import check_twice
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry
 from gateway.policy.models import key_parts
@@ -49,7 +50,7 @@ def compile_limits(draft: Draft) -> dict[str, core.Limit]:
 
 def _compile(entry: Entry, draft: Draft) -> core.Limit | None:
     model: models.AnyLimit = entry.model
-    _check_key(entry, draft)
+    check_twice(model.key, entry.node.at("key"), "key part {} stands twice in this key", draft.findings)
     _check_zone(model, entry.node, draft)
     limit = core.Limit(
         name=entry.name,
@@ -65,15 +66,6 @@ def _compile(entry: Entry, draft: Draft) -> core.Limit | None:
     overrides = tuple(_overrides(entry, limit, draft))
     shadow = _shadow(entry, limit, draft)
     return replace(limit, overrides=overrides, shadow=shadow) if _countable(limit, entry.node.named, draft) else None
-
-
-def _check_key(entry: Entry, draft: Draft) -> None:
-    seen: set[str] = set()
-    for index, name in enumerate(entry.model.key):
-        where = entry.node.at("key", index).where
-        if name in seen:
-            draft.findings.error(where, "duplicate-name", f"key part {quoted(name)} stands twice in this key")
-        seen.add(name)
 
 
 def _check_zone(model: Any, node: Node, draft: Draft) -> None:

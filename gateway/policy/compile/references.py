@@ -4,10 +4,10 @@ Followed on the tree rather than on the models, so that the references of an ent
 about it is wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gateway.core.guards import OPERATION
-from gateway.policy.findings import Where
+from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.gather import Draft
 from gateway.policy.nodes import Node
 
@@ -50,6 +50,13 @@ def resolve_references(draft: Draft) -> None:
             for name, where in _names(entry.node, steps):
                 if name != _BESIDES.get((section, steps)) or name in draft.sections[target]:
                     draft.find(target, name, where)
+
+
+def check_twice(names: Sequence[str], node: Node, message: str, findings: Findings) -> None:
+    """Report names that stand in a list before. `node`: of the list; `message`: with {} for the name."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            findings.error(node.at(index).where, "duplicate-name", message.format(quoted(name)))
 
 
 def _names(node: Node, steps: tuple[str, ...]) -> Iterator[tuple[str, Where]]:

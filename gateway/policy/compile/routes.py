@@ -21,6 +21,7 @@ from gateway.policy.compile.fixtures import compile_fixtures
 from gateway.policy.compile.precedence import in_order, rivals
 from gateway.policy.compile.probes import probe
 from gateway.policy.compile.reach import check_reach
+from gateway.policy.compile.references import check_twice
 from gateway.policy.compile.retries import learning, pace
 from gateway.policy.compile.schemes import schemes_of
 from gateway.policy.findings import Findings, quoted
@@ -120,7 +121,8 @@ class _RouteOf:
         model = self.model
         match = _match(model.match, self.node.at("match"), self.findings)
         strip_prefix = self._strip_prefix(match)
-        own = self._limits(parts.limits)
+        check_twice(model.limits, self.node.at("limits"), "limit {} stands twice on this route", self.findings)
+        own = {name: parts.limits[name] for name in model.limits if name in parts.limits}
         self._check_path_keys(own, match, parts.keys)
         authenticate = schemes_of(self.entry, own.values(), parts.keys, parts.schemes, self.draft)
         check_costs(model.cost, self.node, model.limits, own, self.findings)
@@ -183,16 +185,6 @@ class _RouteOf:
             )
             self.findings.error(self.node.at("strip_prefix").where, "bad-prefix", message)
         return prefix.rstrip("/")
-
-    def _limits(self, limits: Mapping[str, Limit]) -> dict[str, Limit]:
-        """The limits by name, as far as they are valid."""
-        seen: set[str] = set()
-        for index, name in enumerate(self.model.limits):
-            where = self.node.at("limits", index).where
-            if name in seen:
-                self.findings.error(where, "duplicate-name", f"limit {quoted(name)} stands twice on this route")
-            seen.add(name)
-        return {name: limits[name] for name in self.model.limits if name in limits}
 
     def _check_path_keys(self, own: Mapping[str, Limit], match: core.Match, keys: Mapping[str, KeyPart]) -> None:
         """A key part read from `{name}` needs a path with that name."""

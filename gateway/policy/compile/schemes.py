@@ -8,6 +8,7 @@ from gateway.core.http.fields import HOP_BY_HOP
 from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
 from gateway.core.limits import Limit
 from gateway.policy.compile.api_keys import api_keys
+from gateway.policy.compile.references import check_twice
 from gateway.policy.compile.tokens import Tokens
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.gather import Draft, Entry
@@ -35,10 +36,7 @@ def schemes_of(
 ) -> tuple[core.Scheme, ...]:
     """The schemes of a route, as far as they are valid."""
     model, node, findings = entry.model, entry.node, draft.findings
-    for index, name in enumerate(model.authenticate):
-        if name in model.authenticate[:index]:
-            where = node.at("authenticate", index).where
-            findings.error(where, "duplicate-name", f"scheme {quoted(name)} stands twice on this route")
+    check_twice(model.authenticate, node.at("authenticate"), "scheme {} stands twice on this route", findings)
     if model.require and not model.authenticate:
         message = "require needs callers that are known"
         findings.error(node.at("require").named, "no-authentication", message, "authenticate: [name of a scheme]")

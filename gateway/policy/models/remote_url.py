@@ -1,9 +1,9 @@
 """URLs of servers that the gateway trusts with secrets, or to tell the truth about keys."""
 
 import re
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from gateway.core.public_address import is_loopback
 from gateway.policy.findings import quoted
 from gateway.policy.models.scalars import Unfit, expect_text
 
@@ -27,11 +27,3 @@ def parse_remote_url(value: object, example: str, danger: str) -> str:
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise Unfit("bad-url", danger, hint)
     return text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this host's own: `localhost`, 127.0.0.0/8, ::1."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
