@@ -6,7 +6,6 @@ there stays in `Host`, and what it changes on another site carries its `Origin` 
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
+from gateway.core.public_address import is_loopback
 from gateway.observe.log.logger import event
 from gateway.settings import Settings
 from gateway.store import StoreDown
@@ -33,14 +33,6 @@ Tell = Callable[[web.Request, AdminProblem], web.StreamResponse]
 
 class TokenMissing(Exception):
     """The admin listener would be open to the network. The text says what to do."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this host can reach such an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def required_token(settings: Settings) -> bytes | None:

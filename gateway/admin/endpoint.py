@@ -84,6 +84,20 @@ def segments(request: web.Request, behind: str) -> list[str]:
     return path.removeprefix(behind).split("/")
 
 
+async def stream_events(
+    request: web.Request, write: Callable[[web.StreamResponse], Awaitable[None]]
+) -> web.StreamResponse:
+    """Answer with the Server-Sent Events that `write` writes, until whoever asked goes; who does not read is cut."""
+    response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"})
+    try:
+        await response.prepare(request)
+        await write(response)
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
 def unchanged(request: web.Request, tag: str) -> web.Response | None:
     """304 for whoever has this version already (RFC 9110 §13.1.2); None when it has to be sent."""
     known = {one.strip().removeprefix("W/") for one in request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")}

@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from gateway import __version__
-from gateway.admin.endpoint import JSON, OBJECT, Endpoint, Schema
+from gateway.admin.endpoint import Endpoint, Schema
 from gateway.admin.problems import answer
 from gateway.admin.view import AdminView
 
@@ -113,8 +113,6 @@ def openapi_endpoint(endpoints: Sequence[Endpoint]) -> Endpoint:
     async def describe(_view: AdminView, _request: web.Request) -> web.StreamResponse:
         return answer(orjson.loads(described[0]))
 
-    itself = Endpoint(
-        "GET", "/-/openapi.json", describe, "This API for machines: OpenAPI 3.1.", answers={200: OBJECT}, content=JSON
-    )
+    itself = Endpoint("GET", "/-/openapi.json", describe, "This API for machines: OpenAPI 3.1.")
     described.append(orjson.dumps(openapi([*endpoints, itself])))
     return itself

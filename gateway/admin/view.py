@@ -48,18 +48,6 @@ class Reloads(Protocol):
         """Read the files now. Never raises."""
 
 
-class StoreWatch(Protocol):
-    """This worker's view of its store."""
-
-    @property
-    def up(self) -> bool:
-        """Whether the store decides calls."""
-
-    def status(self) -> Mapping[str, object]:
-        """A small document: `kind`, `up`, `fleet` {workers, rank, known}, `owing` (partitions the store has to be told
-        of); while it is away also `down_s`, `reason`, `detail`."""
-
-
 class AdminView(Protocol):
     """One worker as seen from outside. Reading anything here is cheap and changes nothing."""
 
@@ -78,10 +66,6 @@ class AdminView(Protocol):
     @property
     def own_store(self) -> Store:
         """What this worker counts for itself alone: breakers of `scope: local`."""
-
-    @property
-    def outage(self) -> StoreWatch:
-        """Whether the store decides calls, and who shares its limits while it does not."""
 
     @property
     def statuses(self) -> Statuses:

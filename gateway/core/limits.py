@@ -111,7 +111,7 @@ class Limit:
         """`rate` and `per_us` as operators wrote them: 60 per 1m, where 1 per 1s is decided by."""
         return self.rate * self.times, self.per_us * self.times
 
-    def for_caller(self, parts: Mapping[str, str]) -> "Limit":
+    def for_caller(self, parts: Mapping[str, str | None]) -> "Limit":
         """The limit with this caller's numbers: the first override whose parts all match, else its own.
 
         It has no overrides any more: what is remembered of callers is compared by their limits. Costs one lookup per

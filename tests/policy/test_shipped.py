@@ -42,7 +42,7 @@ class Caller:
                 return missing[0].name
             if any(part.on_missing is OnMissing.SKIP for part in missing):
                 continue
-            mine = limit.for_caller({name: value for name, value in parts.items() if value is not None})
+            mine = limit.for_caller(parts)
             asked = [one for one in (mine, mine.shadow) if one is not None and one.mode is not Mode.OFF]
             charges += [Charge(one, partition_key(one, parts), costs.get(limit.name, 1)) for one in asked]
         return charges

@@ -11,7 +11,6 @@ from gateway.admin.operations.breakers import (
     Target,
     breaker_documents,
     find,
-    force,
     look,
     read_force,
 )
@@ -42,10 +41,10 @@ async def hold(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 
 async def obey(view: AdminView, request: web.Request, target: Target, order: Order) -> tuple[Document, Document]:
-    """Hold it as ordered, on record; how it stood before, and stands now. Raises AdminProblem."""
+    """Hold it as ordered, on record; how it stood before, and stands now. Raises StoreDown."""
     before = await standing(view, target)
     if target.shared:
-        change = await force(view.store, target, order)
+        change = await view.store.force(target.guard, order.state, order.for_us)
         after = await look(view.store, target)
     else:
         change = None  # each worker tells its own
@@ -57,7 +56,7 @@ async def obey(view: AdminView, request: web.Request, target: Target, order: Ord
 
 
 async def standing(view: AdminView, target: Target) -> Document:
-    """How it stands, in the store or in every worker. Raises AdminProblem."""
+    """How it stands, in the store or in every worker. Raises StoreDown."""
     return await (look(view.store, target) if target.shared else look_everywhere(view, target))
 
 

@@ -11,12 +11,12 @@ from gateway.admin.operations.guards import breaker_document
 from gateway.admin.operations.keys import Parts, read_parts, shown
 from gateway.admin.operations.reason import read_reason
 from gateway.admin.operations.ttl import read_ttl
-from gateway.admin.problems import AdminProblem, unavailable
-from gateway.core.guards import Breaker, Change, Guard, State
+from gateway.admin.problems import AdminProblem
+from gateway.core.guards import Breaker, Guard, State
 from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import partition
 from gateway.core.policy import PolicySet
-from gateway.store import Store, StoreDown
+from gateway.store import Store
 
 SECOND_US = 1_000_000
 MILLION = 1_000_000
@@ -89,12 +89,9 @@ def find(policies: PolicySet, words: list[str]) -> Target:
 
 
 async def look(store: Store, target: Target) -> Document:
-    """How it stands. Raises AdminProblem when the store does not answer."""
+    """How it stands. Raises StoreDown."""
     rule = target.guard.rule
-    try:
-        now_us, (kept,) = await store.guards([target.guard])
-    except StoreDown as down:
-        raise unavailable(down) from None
+    now_us, (kept,) = await store.guards([target.guard])
     circuit = kept.settled(rule, now_us)
     standing = circuit.standing(rule, now_us)
     assert isinstance(circuit, Circuit), "a breaker's guard keeps circuits"
@@ -110,11 +107,3 @@ def read_force(order: Document) -> Order:
     if (ttl is None) != (state == "auto"):
         raise AdminProblem(400, "BAD_ORDER", "`ttl` says how long it is held open or closed; auto has none.")
     return Order(STATES[state], 0 if ttl is None else read_ttl(ttl), read_reason(order))
-
-
-async def force(store: Store, target: Target, order: Order) -> Change | None:
-    """Do what the operator wants; what it changed. Raises AdminProblem when the store does not answer."""
-    try:
-        return await store.force(target.guard, order.state, order.for_us)
-    except StoreDown as down:
-        raise unavailable(down) from None

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema, segments
 from gateway.admin.operations.guards import counts_by_connection, guard_documents
-from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
 from gateway.core.connections.counts import WINDOW_US, Counts, Pair, totals
@@ -26,7 +26,7 @@ from gateway.core.http.timestamps import rfc3339
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
-from gateway.store import Store, StoreDown
+from gateway.store import Store
 from gateway.store.shared.status import Statuses
 
 PAGE, MAX_PAGE = 100, 1_000
@@ -38,13 +38,10 @@ Document = dict[str, Any]
 
 
 async def page(statuses: Statuses, query: Mapping[str, str]) -> Document:
-    """The answer to `GET /-/connections`. Raises AdminProblem."""
+    """The answer to `GET /-/connections`. Raises AdminProblem, StoreDown."""
     states = _states(query.get("state"))
     count, after = _count(query.get("limit")), _cursor(query.get("cursor"))
-    try:
-        found = await statuses.page(states, after, count)
-    except StoreDown as down:
-        raise unavailable(down) from None
+    found = await statuses.page(states, after, count)
     document: Document = {"connections": [summary(status) for status in found.statuses]}
     if found.after:
         document["next"] = base64.urlsafe_b64encode(found.after.encode()).decode().rstrip("=")
@@ -79,15 +76,12 @@ def _cursor(text: str | None) -> str:
 async def one(statuses: Statuses, store: Store, policies: PolicySet, name: str, tenant: str | None) -> Document:
     """The answer to `GET /-/connections/{id}`. `tenant`: None = whoever has a connection of that name.
 
-    Raises AdminProblem.
+    Raises AdminProblem, StoreDown.
     """
-    try:
-        status = await find(statuses, name, tenant)
-        parts = {"connection": name, "tenant": (tenant or status.named.tenant) or None}
-        limits = await _limits(store, policies, parts)
-        guards = await guard_documents(store, policies, parts)
-    except StoreDown as down:
-        raise unavailable(down) from None
+    status = await find(statuses, name, tenant)
+    parts = {"connection": name, "tenant": (tenant or status.named.tenant) or None}
+    limits = await _limits(store, policies, parts)
+    guards = await guard_documents(store, policies, parts)
     return {**summary(status), **_counts(status.track), "limits": limits, **guards, "store": store.kind}
 
 
@@ -169,8 +163,7 @@ async def _limits(store: Store, policies: PolicySet, parts: Mapping[str, str | N
 
 
 def _charge(limit: Limit, parts: Mapping[str, str | None]) -> Charge:
-    mine = limit.for_caller({name: value for name, value in parts.items() if value is not None})
-    return Charge(mine, partition_key(limit, parts), 1)
+    return Charge(limit.for_caller(parts), partition_key(limit, parts), 1)
 
 
 def _time(at_us: int) -> str | None:

@@ -13,7 +13,7 @@ from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_o
 from gateway.admin.operations.keys import Parts, read_parts, shown
 from gateway.admin.operations.reason import REASON, WHY, asked_why, read_reason
 from gateway.admin.operations.ttl import TTL, read_ttl
-from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
 from gateway.core.grant import Grant, under, why_not
@@ -21,7 +21,7 @@ from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Verdict
 from gateway.core.policy import PolicySet
-from gateway.store import Store, StoreDown
+from gateway.store import Store
 
 BEHIND = "/-/limits/"
 WANTED = '{"limit": 1000, "ttl": "2h", "reason": "migration"}'
@@ -43,7 +43,7 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     if limit is None:
         raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r}.")
     parts = read_parts("limit", limit.name, limit.key, words[1:])
-    mine = limit.for_caller({part: value for part, value in parts.items() if value is not None})
+    mine = limit.for_caller(parts)
     charges = [Charge(mine, partition_key(limit, parts), 1)]
     if mine.shadow is not None:
         charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), 1))
@@ -51,14 +51,11 @@ def find(policies: PolicySet, words: list[str]) -> Target:
 
 
 async def peek(store: Store, target: Target) -> Document:
-    """What the target's callers have left. Raises AdminProblem when the store does not answer."""
+    """What the target's callers have left. Raises StoreDown."""
     ask, override = Ask(target.charges), {}
-    try:
-        decision = await store.peek(ask)
-        if decision.quotas and decision.quotas[0]:
-            override = await _override(store, target.charges[0])
-    except StoreDown as down:
-        raise unavailable(down) from None
+    decision = await store.peek(ask)
+    if decision.quotas and decision.quotas[0]:
+        override = await _override(store, target.charges[0])
     charges = under(ask, decision.quotas).charges if decision.quotas else ask.charges
     states = [_state(charge, verdict) for charge, verdict in zip(charges, decision.verdicts, strict=True)]
     document = {"name": states[0].pop("name"), "key": shown(target.parts), **states[0], **override, "store": store.kind}
@@ -100,10 +97,7 @@ async def start_over(view: AdminView, request: web.Request) -> web.StreamRespons
     """`DELETE /-/limits/{limit}/{key}`: forget what was counted for one caller."""
     target, reason = find(view.policies, segments(request, BEHIND)), asked_why(request)
     before = await peek(view.store, target)
-    try:
-        existed = any([await view.store.reset(charge) for charge in target.charges])
-    except StoreDown as down:
-        raise unavailable(down) from None
+    existed = any([await view.store.reset(charge) for charge in target.charges])
     return await _changed(view, request, target, ("Counter reset", "limit.reset", reason), before, {"reset": existed})
 
 
@@ -158,10 +152,7 @@ async def _override_with(
     view: AdminView, request: web.Request, target: Target, grant: Grant | None, for_us: int, reason: str
 ) -> web.StreamResponse:
     before = await peek(view.store, target)
-    try:
-        await view.store.grant(target.charges[0], grant, for_us)
-    except StoreDown as down:
-        raise unavailable(down) from None
+    await view.store.grant(target.charges[0], grant, for_us)
     what = ("Limit overridden", "limit.override") if grant else ("Limit no longer overridden", "limit.override_end")
     return await _changed(view, request, target, (*what, reason), before, {})
 

@@ -36,3 +36,8 @@ def _value(word: str) -> str | None:
 def shown(parts: Mapping[str, str | None]) -> dict[str, Any]:
     """The values of key parts as people write them; None where the caller has none."""
     return {name: None if value is None else readable(value) for name, value in parts.items()}
+
+
+def in_words(parts: Mapping[str, str | None]) -> str:
+    """The same in one line."""
+    return ", ".join("anonymous" if value is None else value for value in shown(parts).values()) or "everybody"

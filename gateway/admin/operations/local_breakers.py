@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.admin.operations.breakers import Document, Order, Target, force, look
+from gateway.admin.operations.breakers import Document, Order, Target, look
 from gateway.admin.operations.keys import shown
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
@@ -22,9 +22,9 @@ def answer_siblings(worker: AdminView) -> None:
         return await look(worker.own_store, _target(worker.policies, asked))
 
     async def force_here(asked: Asked) -> Document:
-        target, state = _target(worker.policies, asked), asked["state"]
-        order = Order(None if state is None else State(state), asked["for_us"])
-        change = await force(worker.own_store, target, order)
+        target = _target(worker.policies, asked)
+        state = None if asked["state"] is None else State(asked["state"])
+        change = await worker.own_store.force(target.guard, state, asked["for_us"])
         if change is not None:
             worker.breaker_changed(target.guard, change)
         return await look(worker.own_store, target)

@@ -4,21 +4,17 @@ from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Schema
 from gateway.admin.operations.counters import GIVEN
-from gateway.admin.problems import answer, unavailable
+from gateway.admin.problems import answer
 from gateway.admin.view import AdminView
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import readable
-from gateway.store import StoreDown
 
 SHOWN = 1_000
 
 
 async def overrides(view: AdminView, _request: web.Request) -> web.StreamResponse:
     """Those in force, by limit and key. One of a limit that the loaded set does not have has no `instead_of`."""
-    try:
-        now_us, grants = await view.store.grants()
-    except StoreDown as down:
-        raise unavailable(down) from None
+    now_us, grants = await view.store.grants()
     limits = view.policies.limits
     found = []
     for partition, grant in grants[:SHOWN]:

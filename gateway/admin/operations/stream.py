@@ -8,11 +8,12 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.admin.endpoint import Endpoint, Query
+from gateway.admin.endpoint import Endpoint, Query, stream_events
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 from gateway.admin.watching.listening import MOST_WAITING
@@ -75,20 +76,15 @@ class Streams:
             retry = {"Retry-After": "5"}
             raise AdminProblem(503, "TOO_MANY_LISTENERS", f"{MOST_LISTENERS} listen to this worker already.", retry)
         name, reader = f"{self._siblings.index}-{os.getpid()}-{next(self._numbers)}", _Reader()
-        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"})
         self._readers[name] = reader
         try:
-            await response.prepare(request)
-            await self._pass_on(response, reader, {"id": name, "home": self._siblings.index, **wanted})
-        except (TimeoutError, ConnectionError):
-            if request.transport is not None:
-                request.transport.abort()
+            listening = {"id": name, "home": self._siblings.index, **wanted}
+            return await stream_events(request, partial(self._pass_on, reader, listening))
         finally:
             del self._readers[name]
             self._siblings.tell_all("stream.end", {"id": name})
-        return response
 
-    async def _pass_on(self, response: web.StreamResponse, reader: _Reader, listening: Mapping[str, Any]) -> None:
+    async def _pass_on(self, reader: _Reader, listening: Mapping[str, Any], response: web.StreamResponse) -> None:
         """Tells all workers now and then that somebody listens: they forget it otherwise."""
         loop = asyncio.get_running_loop()
         told_s = -QUIET_S

@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_order, segments
 from gateway.admin.operations.instant import INSTANT, read_instant_ms
-from gateway.admin.problems import AdminProblem, answer, unavailable
+from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.modules.hooks import OUT, Hooks, Queue, as_document, broken_document
 from gateway.store import StoreDown
@@ -35,17 +35,14 @@ async def _standing(name: str, queue: Queue) -> dict[str, Any]:
         return as_document(name, queue, await queue.show())
     except StoreDown as down:
         if down.kind != "script":
-            raise unavailable(down) from None
+            raise
         return broken_document(name, queue, down.detail)
 
 
 async def one_receiver(view: AdminView, request: web.Request) -> web.StreamResponse:
     """One queue, with its last tries and its dead letters."""
     _, queue = _find(view, request)
-    try:
-        standing = await queue.show(tries=TRIES, dead=DEAD)
-    except StoreDown as down:
-        raise unavailable(down) from None
+    standing = await queue.show(tries=TRIES, dead=DEAD)
     document = as_document(queue.name, queue, standing)
     document["tries"] = standing.tries
     document["dead_letters"] = [_dead(letter) for letter in standing.letters]
@@ -83,20 +80,14 @@ async def send_test(view: AdminView, request: web.Request) -> web.StreamResponse
     hooks, queue = _find(view, request)
     if queue.direction != OUT:
         raise AdminProblem(409, "NOT_A_TARGET", "Only targets of webhooks can be sent an event; this is a service.")
-    try:
-        id_ = await hooks.test(queue.name)
-    except StoreDown as down:
-        raise unavailable(down) from None
+    id_ = await hooks.test(queue.name)
     audit(request, "Webhook sent as a test", "webhooks.test", None, {"id": id_})
     return answer({"id": id_}, 202)
 
 
 async def _again(queues: Sequence[Queue], which: Which, **those: str) -> dict[str, Any]:
-    """Try letters of all these queues again. Raises AdminProblem, also when none has the id that was asked for."""
-    try:
-        found = [await queue.again(which, **those) for queue in queues]
-    except StoreDown as down:
-        raise unavailable(down) from None
+    """Try letters of all these queues again. Raises AdminProblem when none has the id that was asked for; StoreDown."""
+    found = [await queue.again(which, **those) for queue in queues]
     moved, left = sum(one.moved for one in found), sum(one.left for one in found)
     full, id_ = any(one.full for one in found), those["id_"]
     if id_ and not moved and not full:

@@ -8,14 +8,14 @@ from aiohttp import web
 from gateway.admin.endpoint import segments
 from gateway.admin.operations.breaker_orders import obey, standing
 from gateway.admin.operations.breakers import Target, breaker_documents, find, read_force
-from gateway.admin.operations.keys import shown
+from gateway.admin.operations.keys import in_words
 from gateway.admin.operations.status import troubled
 from gateway.admin.page import layout, overview, trouble
 from gateway.admin.page.caller import REFRESH_S, TYPING_S, refreshed, search
 from gateway.admin.page.login import read_form
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.paths import known_as, naming, partition_of, path_of, said, typed, values_of
-from gateway.admin.page.tables import facts, mark, panel, quiet, table
+from gateway.admin.page.tables import facts, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, share
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
@@ -98,7 +98,7 @@ async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     """How it stands; with `?hold=open` the question whether to hold it so."""
     target, hold = _target(view, request), request.query.get("hold", "")
     document = await standing(view, target)
-    path, known, names = path_of("breakers", target.guard.key), said(request), _names(target)
+    path, known, names = path_of("breakers", target.guard.key), said(request), in_words(target.parts)
     about = {"breaker": target.guard.rule.name, "caller": readable(target.guard.key)}
     parts = [_standing(document, trouble.force_buttons(path, known)), _workers(document)]
     if hold in WORDS:
@@ -110,18 +110,12 @@ async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     return layout.page(view, title, refreshed(body), refresh_s=REFRESH_S)
 
 
-def _names(target: Target) -> str:
-    return (
-        ", ".join("anonymous" if value is None else str(value) for value in shown(target.parts).values()) or "everybody"
-    )
-
-
 def _standing(document: Document, buttons: Html) -> Html:
     if "state" not in document:
         return panel("standing", "Held by each worker for itself", buttons)
     next_s = document.get("next_probe_s")
     pairs = (
-        ("state", mark(trouble.kind_of(document["state"]), document["state"].replace("_", " "))),
+        ("state", trouble.state(document["state"])),
         ("why", trouble.reason(document) or "nothing has happened"),
         (
             "counted",

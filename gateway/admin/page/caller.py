@@ -10,17 +10,18 @@ from aiohttp import web
 
 from gateway.admin.endpoint import segments
 from gateway.admin.operations.counters import Target, find, peek
-from gateway.admin.operations.keys import shown
+from gateway.admin.operations.keys import in_words
 from gateway.admin.operations.status import ANSWER_S
 from gateway.admin.page import layout, overview, trouble, use
+from gateway.admin.page.charts import chart
 from gateway.admin.page.markup import Html, element, joined
-from gateway.admin.page.past import minutes_columns
 from gateway.admin.page.paths import counter, naming, said, typed
 from gateway.admin.page.tables import facts, link, panel, quiet, table
 from gateway.admin.page.words import lasting, moment_of, number
-from gateway.admin.problems import AdminProblem
+from gateway.admin.problems import unavailable
 from gateway.admin.view import AdminView
 from gateway.core.limits import Limit
+from gateway.store import StoreDown
 
 BEHIND = "/callers/"
 REFRESH_S = 5
@@ -93,8 +94,7 @@ async def caller(view: AdminView, request: web.Request) -> web.StreamResponse:
     state, minutes, told = await asyncio.gather(_state(view, target), _minutes(view, target.charges[0].key), events)
     found = (state, _rule(limit), _past(minutes), trouble.events(told, title="Events about it"))
     feed = overview.feed(**about) if about else None
-    names = ", ".join("anonymous" if value is None else str(value) for value in shown(target.parts).values())
-    title = f"{limit.name}: {names or 'everybody'}"
+    title = f"{limit.name}: {in_words(target.parts)}"
     return layout.page(view, title, refreshed(*found, feed=feed), refresh_s=REFRESH_S)
 
 
@@ -116,8 +116,8 @@ def refreshed(*parts: Html, feed: Html | None = None) -> Html:
 async def _state(view: AdminView, target: Target) -> Html:
     try:
         state = await peek(view.store, target)
-    except AdminProblem as problem:
-        return panel("counter", "Counter", quiet(problem.detail))
+    except StoreDown as down:
+        return panel("counter", "Counter", quiet(unavailable(down).detail))
     used, most = state["used"], state["limit"]
     near = {"low": 0.8 * most, "high": 0.999 * most, "optimum": 0}
     meter = element("meter", f"{used} of {most}", value=used, max=most, **near, aria_label="used")
@@ -161,16 +161,8 @@ async def _minutes(view: AdminView, partition: str) -> list[list[int]]:
 
 
 def _past(minutes: list[list[int]]) -> Html:
-    drawn = element(
-        "div",
-        class_="chart",
-        data_chart=minutes_columns([[minute, calls - refused, refused] for minute, calls, refused, _ in minutes], 2),
-        data_names="passed refused",
-        data_unit="a minute",
-        data_bars=True,
-        role="img",
-        aria_label="Calls by minute; the table has the same numbers",
-    )
+    columns = [(minute * 60, calls - refused, refused) for minute, calls, refused, _ in minutes]
+    drawn = chart("Calls by minute", "a minute", ("passed", "refused"), columns, bars=True)
     rows = [(moment_of(one[0] * 60), *map(number, one[1:])) for one in reversed(minutes)]
     text = table("By minute, UTC", ("minute", "calls", "refused", "in shadow"), rows, numbers=(1, 2, 3))
     note = quiet("Of each minute the 200 heaviest callers are remembered; the others count as 0.")

@@ -10,10 +10,10 @@ from gateway.admin.endpoint import segments
 from gateway.admin.operations import connections
 from gateway.admin.page import layout, overview, trouble
 from gateway.admin.page.caller import REFRESH_S, refreshed
+from gateway.admin.page.charts import chart
 from gateway.admin.page.markup import Html, element
-from gateway.admin.page.past import minutes_columns
 from gateway.admin.page.paths import path_of
-from gateway.admin.page.tables import facts, link, mark, panel, quiet, table
+from gateway.admin.page.tables import facts, link, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, moment, moment_of, number
 from gateway.admin.view import AdminView
 from gateway.core.connections.counts import BUCKET_US, Counts
@@ -83,7 +83,7 @@ def _state(found: Document) -> Html:
     at = moment(last["at"]) if last else None
     said = element("span", at, " ", trouble.failure(found)) if last else "never"
     pairs = (
-        ("state", mark(trouble.kind_of(found["state"]), found["state"].replace("_", " "))),
+        ("state", trouble.state(found["state"])),
         ("since", moment(found["since"])),
         ("tenant", found["tenant"] or "none"),
         ("last failure", said),
@@ -117,7 +117,7 @@ def _breakers(found: Document, guards: Mapping[str, str]) -> Html:
     rows = [
         (
             link(paths[breaker["name"]], breaker["name"]),
-            mark(trouble.kind_of(breaker["state"]), breaker["state"].replace("_", " ")),
+            trouble.state(breaker["state"]),
             f"{breaker.get('failed', 0)} of {breaker['calls']} failed" if breaker.get("calls") else NOTHING,
             trouble.force_buttons(paths[breaker["name"]]),
         )
@@ -132,18 +132,11 @@ def _past(status: Status) -> Html:
     counted = [(bucket.number * MINUTE_S, _sum(bucket.rows)) for bucket in status.track.buckets]
     if not counted:
         return panel("past", "The last ten minutes", quiet("No attempts."), wide=True)
-    drawn = element(
-        "div",
-        class_="chart",
-        data_chart=minutes_columns([[at // 60, *counts] for at, counts in counted], 3),
-        data_names="ok rejected failed",
-        data_unit="a minute",
-        data_bars=True,
-        role="img",
-        aria_label="Attempts by minute; the table has the same numbers",
+    drawn = chart(
+        "Attempts by minute", "a minute", Counts._fields, [(at, *counts) for at, counts in counted], bars=True
     )
     rows = [(moment_of(at), *map(number, counts)) for at, counts in reversed(counted)]
-    text = table("Attempts by minute, UTC", ("minute", "ok", "rejected", "failed"), rows, numbers=(1, 2, 3))
+    text = table("Attempts by minute, UTC", ("minute", *Counts._fields), rows, numbers=(1, 2, 3))
     return panel("past", "The last ten minutes", drawn, text, wide=True)
 
 
@@ -158,8 +151,8 @@ def _operations(found: Document) -> Html:
     tables = [
         table(
             f"By {kind}",
-            (kind, "ok", "rejected", "failed"),
-            [(name, *(number(counts[how]) for how in ("ok", "rejected", "failed"))) for name, counts in groups.items()],
+            (kind, *Counts._fields),
+            [(name, *(number(counts[how]) for how in Counts._fields)) for name, counts in groups.items()],
             numbers=(1, 2, 3),
         )
         for kind, groups in (("operation", found["operations"]), ("entity", found["entities"]))

@@ -1,14 +1,11 @@
-"""The numbers at the top of the overview, and how they came about."""
+"""What stands at the top of the overview: the numbers of now, and what somebody has to know first."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from gateway.admin.page.markup import Html, element
-from gateway.admin.page.past import by_minute, columns
-from gateway.admin.page.tables import panel, quiet, table
-from gateway.admin.page.trouble import errors_of
-from gateway.admin.page.words import NOTHING, lasting, milliseconds, moment_of, number, share
-from gateway.observe.log.events import IN_FORCE
+from gateway.admin.page.words import NOTHING, lasting, milliseconds, number, share
+from gateway.observe.log.events import IN_FORCE, errors_of
 
 Document = dict[str, Any]
 
@@ -75,40 +72,3 @@ def _why_not(reload: Document) -> Iterator[object]:
 
 def _notice(kind: str, *text: object) -> Html:
     return element("p", *text, class_=f"notice {kind}")
-
-
-def charts(points: list[Document]) -> Html:
-    """A quarter of an hour as two charts, and as a table by minute for those who cannot see them."""
-    calls = _chart("Calls a second", "calls / s", points, ("admitted", "refused", "failed"))
-    latency = _chart("Where the time goes (mean)", "ms", points, ("gateway", "store", "upstream"))
-    rows = [
-        (
-            moment_of(one["at"]),
-            *(number(one[name]) for name in ("admitted", "refused", "failed")),
-            *(NOTHING if one[part] is None else milliseconds(one[part]) for part in ("gateway", "store", "upstream")),
-        )
-        for one in by_minute(points)
-    ]
-    heads = ("minute", "admitted / s", "refused / s", "failed / s", "gateway", "store", "upstream")
-    text = (
-        table("The last quarter of an hour, by minute", heads, rows, numbers=range(1, 7))
-        if rows
-        else quiet("Nothing yet: a point is added every five seconds.")
-    )
-    words = element("details", element("summary", "By minute, as a table"), text, id="minutes", open=True)
-    return panel(
-        "past", "The last quarter of an hour", element("div", calls, latency, class_="charts"), words, wide=True
-    )
-
-
-def _chart(title: str, unit: str, points: list[Document], names: tuple[str, ...]) -> Html:
-    drawn = element(
-        *("div",),
-        class_="chart",
-        data_chart=columns(points, names),
-        data_names=" ".join(names),
-        data_unit=unit,
-        role="img",
-        aria_label=f"{title}; the table below has the same numbers by minute",
-    )
-    return element("figure", element("figcaption", title), drawn)

@@ -8,8 +8,9 @@ import asyncio
 from typing import Any
 
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
+from gateway.admin.endpoint import stream_events
 from gateway.admin.page.overview import gathered, sections
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
@@ -65,23 +66,17 @@ class Live:
             raise AdminProblem(
                 503, "TOO_MANY_LISTENERS", f"{MOST_PAGES} pages are open already.", {"Retry-After": "10"}
             )
-        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"})
         self._pages += 1
         try:
-            await response.prepare(request)
-            self._task = self._task or asyncio.create_task(self._renew())
-            await self._pass_on(response)
-        except (TimeoutError, ConnectionError):
-            if request.transport is not None:
-                request.transport.abort()
+            return await stream_events(request, self._pass_on)
         finally:
             self._pages -= 1
             if not self._pages and self._task is not None:
                 self._task.cancel()
                 self._task = None
-        return response
 
     async def _pass_on(self, response: web.StreamResponse) -> None:
+        self._task = self._task or asyncio.create_task(self._renew())
         known = 0
         await response.write(b"retry: 2000\n\n")
         while True:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.admin.operations.status import ANSWER_S, added_up, overview
 from gateway.admin.operations.top import heaviest
-from gateway.admin.page import figures, modules, trouble, use
+from gateway.admin.page import charts, figures, modules, trouble, use
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.past import added
 from gateway.admin.page.tables import quiet
@@ -51,7 +51,7 @@ def sections(view: AdminView, facts: Document) -> dict[str, Html]:
     return {
         "notices": figures.notices(facts),
         "figures": figures.figures(facts),
-        "past": figures.charts(facts["points"]),
+        "past": charts.charts(facts["points"]),
         "connections": trouble.connections(facts["connections"]),
         "breakers": trouble.breakers(facts["breakers"]),
         "upstreams": use.upstreams(facts["upstreams"]),

@@ -1,13 +1,12 @@
-"""The last quarter of an hour, all workers added up: columns for charts."""
+"""The last quarter of an hour, all workers added up: points for charts, minutes for tables."""
 
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from gateway.admin.operations.status import REFUSALS, STAGES
 from gateway.observe.metrics.history import SLOT_S
 
+CALLS = ("admitted", "refused", "failed")
 PARTS = ("gateway", "store", "upstream")
 
 Document = dict[str, Any]
@@ -27,7 +26,7 @@ def added(points: Iterable[Document]) -> list[Document]:
 
 
 def _slot(number: int, points: list[Document]) -> Document:
-    rates = {"admitted": 0.0, "refused": 0.0, "failed": 0.0}
+    rates = dict.fromkeys(CALLS, 0.0)
     for point in points:
         for source, hundreds, count in point["outcomes"]:
             kind = "refused" if source in REFUSALS else "failed" if hundreds == 5 else "admitted"
@@ -41,20 +40,13 @@ def _mean_ms(stages: list[tuple[int, float]]) -> float | None:
     return round(sum(stage[1] for stage in stages) / count * 1e3, 3) if count else None
 
 
-def columns(points: list[Document], names: Iterable[str]) -> str:
-    """What `charts.js` draws: JSON of times and one column a name."""
-    shown = [[point["at"] for point in points], *([point[name] for point in points] for name in names)]
-    return orjson.dumps(shown).decode()
-
-
 def by_minute(points: list[Document]) -> list[Document]:
     """Means of the points of each minute, the newest first: the charts in words."""
     minutes: dict[int, list[Document]] = {}
     for point in points:
         minutes.setdefault(point["at"] // 60, []).append(point)
-    names = ("admitted", "refused", "failed", *PARTS)
     return [
-        {"at": minute * 60, **{name: _mean([point[name] for point in minutes[minute]]) for name in names}}
+        {"at": minute * 60, **{name: _mean([point[name] for point in minutes[minute]]) for name in (*CALLS, *PARTS)}}
         for minute in sorted(minutes, reverse=True)
     ]
 
@@ -62,9 +54,3 @@ def by_minute(points: list[Document]) -> list[Document]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-def minutes_columns(minutes: list[list[int]], columns_shown: int) -> str:
-    """Of rows that begin with a minute since 1970."""
-    times = [row[0] * 60 for row in minutes]
-    return orjson.dumps([times, *([row[at + 1] for row in minutes] for at in range(columns_shown))]).decode()

@@ -100,7 +100,7 @@ def counter(policies: PolicySet, words: Sequence[str], said: Sequence[str] = ())
         raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r} any more.")
     partition = partition_of(name, limit.key, words[1:])
     parts = values_of(limit.key, words[1:], _values_in_overrides(limit, said))
-    mine = limit.for_caller({part: value for part, value in parts.items() if value is not None})
+    mine = limit.for_caller(parts)
     charges = [Charge(mine, partition, 1)]
     if mine.shadow is not None:
         charges.append(Charge(mine.shadow, partition_of(mine.shadow.name, limit.key, words[1:]), 1))

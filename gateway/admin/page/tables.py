@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from gateway.admin.page.markup import Html, element, joined
+from gateway.admin.page.markup import Html, element
 
 Row = Sequence[object]
 NUMBERS = "number"
@@ -56,8 +56,3 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
 def link(target: str, text: object) -> Html:
     """A link to another page."""
     return element("a", text, href=target)
-
-
-def lines(*parts: object) -> Html:
-    """Several parts in one cell."""
-    return joined(parts)

@@ -1,15 +1,15 @@
 """What is not as it should be: connections, breakers, the store, reloads; and what happened lately."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.admin.page.markup import Html, element
+from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.paths import connection_path, known_as, path_of
 from gateway.admin.page.tables import facts as named
-from gateway.admin.page.tables import lines, link, mark, panel, quiet, table
+from gateway.admin.page.tables import link, mark, panel, quiet, table
 from gateway.admin.page.words import NOTHING, lasting, mebibytes, milliseconds, moment, number
 from gateway.core.connections.state import ConnectionState
-from gateway.observe.log.events import IN_FORCE
+from gateway.observe.log.events import IN_FORCE, errors_of
 
 Document = dict[str, Any]
 SHOWN = 10
@@ -21,14 +21,14 @@ WHY = {
     "forced": "held by hand",
     "given_back": "given back, no longer held",
 }
-BAD = frozenset({"offline", "open", "policy.rejected", "policy.failed", "store.degraded"})
+BAD = frozenset({"offline", "open"})
 GOOD = frozenset({"online", "closed"})
 ENVELOPE = frozenset({"timestamp", "level", "event_name", "worker", "policy_version"})
 
 
-def kind_of(state: str) -> str:
-    """How bad a state is, as `mark` wants it."""
-    return "good" if state in GOOD else "bad" if state in BAD else "warn"
+def state(name: str) -> Html:
+    """The state of a connection or a breaker, marked by how bad it is."""
+    return mark("good" if name in GOOD else "bad" if name in BAD else "warn", name.replace("_", " "))
 
 
 def connections(found: Document) -> Html:
@@ -50,8 +50,8 @@ CONNECTION_HEADS = ("connection", "tenant", "state", "since", "last failure", "l
 def connection_row(one: Document) -> tuple[object, ...]:
     """The row of one connection."""
     name = link(connection_path(one["connection"], one["tenant"]), one["connection"])
-    state = mark(kind_of(one["state"]), one["state"].replace("_", " "))
-    return (name, one["tenant"] or NOTHING, state, moment(one["since"]), failure(one), moment(one["last_success_at"]))
+    tenant, since = one["tenant"] or NOTHING, moment(one["since"])
+    return (name, tenant, state(one["state"]), since, failure(one), moment(one["last_success_at"]))
 
 
 def failure(one: Document) -> object:
@@ -76,14 +76,14 @@ def breakers(found: Document, *, alone: bool = False) -> Html:
 
 
 def _breaker_row(one: Document) -> tuple[object, ...]:
-    path, state = path_of("breakers", one["partition"]), one.get("state", "unknown")
+    path = path_of("breakers", one["partition"])
     next_s, failed = one.get("next_probe_s"), one.get("failed")
     why = f"{failed:,} of {one['calls']:,} failed" if failed else reason(one)
     said = (why, f"probe in {lasting(next_s)}" if next_s else "")
     return (
         link(path, one["breaker"]),
         "everybody" if one["key"] in ("", "*") else one["key"],
-        mark(kind_of(state), state.replace("_", " ")),
+        state(one.get("state", "unknown")),
         "; ".join(filter(None, said)) or NOTHING,
         force_buttons(path),
     )
@@ -148,20 +148,6 @@ def _errors(found: list[str]) -> object:
     return element("ul", *(element("li", one) for one in found[:ERRORS_SHOWN])) if found else NOTHING
 
 
-def errors_of(reload: Document) -> list[str]:
-    """What was wrong with a set, a line each; nothing, if it is in force."""
-    if reload["event_name"] in IN_FORCE:
-        return []
-    errors = reload.get("errors") or reload.get("reason") or "the log says why"
-    return [_error(one) for one in (errors if isinstance(errors, list) else [errors])]
-
-
-def _error(one: object) -> str:
-    if not isinstance(one, Mapping):
-        return str(one)
-    return f"{one.get('file')}:{one.get('line')}:{one.get('col')}: {one.get('message')}"
-
-
 def workers(found: list[Document]) -> Html:
     """The panel of workers, a row each."""
     rows = [
@@ -184,16 +170,14 @@ def events(found: list[Document], *, title: str = "Events") -> Html:
     """The panel of events, the last first."""
     if not found:
         return panel("events", title, quiet("None lately."))
-    rows = [(moment(one["timestamp"]), mark(_event_kind(one), one["event_name"]), _details(one)) for one in found]
+    rows = [
+        (moment(one["timestamp"]), mark(_event_kind(one), one["event_name"]), joined(_fields(one))) for one in found
+    ]
     return panel("events", title, table("The last first", ("when", "event", "details"), rows), wide=True)
 
 
 def _event_kind(one: Document) -> str:
     return {"error": "bad", "warning": "warn"}.get(one["level"], "plain")
-
-
-def _details(one: Document) -> Html:
-    return lines(*_fields(one))
 
 
 def _fields(one: Document) -> Iterator[object]:

@@ -1,12 +1,21 @@
 """Every event the gateway may report: its name and what it means. `docs/logs.md` lists exactly these."""
 
 from collections.abc import Mapping
+from typing import Any
 
 ACCESS = "http.access"
 CONNECTION_ERROR = "connection.error"
 LIBRARY = "library.message"
 IN_FORCE = frozenset({"policy.loaded", "policy.unchanged"})
 """Ends of a reload after which calls are judged by what the files say."""
+
+
+def errors_of(reload: Mapping[str, Any]) -> list[str]:
+    """What was wrong, by the event that told of the reload, a line each; nothing, if the files are in force."""
+    if reload["event_name"] in IN_FORCE:
+        return []
+    return reload.get("errors") or [reload.get("reason") or "the log says why"]
+
 
 EVENTS: Mapping[str, str] = {
     ACCESS: "One call is over. Its fields are described below.",
