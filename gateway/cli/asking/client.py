@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gateway.cli.asking.reach import Reach, why
 from gateway.cli.command.failing import FAILED, UNREACHABLE, fail
@@ -31,9 +31,12 @@ _STORE_AWAY = "STORE_UNAVAILABLE"
 """The problem of what needs the store, which does not answer: asked again later, it may."""
 
 
-def path_to(*words: str) -> str:
-    """The path of an operation of the admin API: these words below `/-/`, each as one segment."""
-    return "/-/" + "/".join(quote(word, safe="", errors="surrogateescape") for word in words)
+def path_to(*words: str, **asked: str | None) -> str:
+    """The path of an operation of the admin API: these words below `/-/`, each as one segment, and what is asked behind
+    a `?`; None is left out."""
+    path = "/-/" + "/".join(quote(word, safe="", errors="surrogateescape") for word in words)
+    given = {name: value for name, value in asked.items() if value is not None}
+    return f"{path}?{urlencode(given, errors='surrogateescape')}" if given else path
 
 
 class AdminClient:

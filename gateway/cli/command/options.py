@@ -38,6 +38,7 @@ Admin = Annotated[
     typer.Option(metavar="[https://]HOST:PORT", help="The admin listener to ask. Default: the one of the settings."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")]
 Key = Annotated[
     list[str] | None, typer.Argument(metavar="KEY", help="Values of its key parts in order; ~ = without one.")
 ]

@@ -7,8 +7,7 @@ import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient, path_to
-from gateway.cli.asking.why import Reason, said
-from gateway.cli.command.options import Json, Key
+from gateway.cli.command.options import Json, Key, Reason
 from gateway.cli.showing.facts import facts, keyed, named, print_found
 from gateway.cli.showing.table import table
 
@@ -67,7 +66,7 @@ def open_breaker(
     client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", reason: Reason = "", as_json: Json = False
 ) -> None:
     """Let no call through for a while."""
-    _force(client, "open", name, key or [], {"ttl": ttl, **said(reason)}, as_json)
+    _force(client, "open", name, key, as_json, ttl=ttl, reason=reason)
 
 
 @breaker.command("close")
@@ -76,18 +75,20 @@ def close_breaker(
     client: AdminClient, name: Name, key: Key = None, ttl: Ttl = "10m", reason: Reason = "", as_json: Json = False
 ) -> None:
     """Let every call through for a while, whatever happens to it."""
-    _force(client, "closed", name, key or [], {"ttl": ttl, **said(reason)}, as_json)
+    _force(client, "closed", name, key, as_json, ttl=ttl, reason=reason)
 
 
 @breaker.command("auto")
 @asks
 def free_breaker(client: AdminClient, name: Name, key: Key = None, reason: Reason = "", as_json: Json = False) -> None:
     """Give it back: it opens and closes by itself again."""
-    _force(client, "auto", name, key or [], said(reason), as_json)
+    _force(client, "auto", name, key, as_json, reason=reason)
 
 
-def _force(client: AdminClient, state: str, name: str, key: list[str], more: dict[str, str], as_json: bool) -> None:
-    found = client.post(path_to("breakers", name, *key), {"state": state, **more}, "after")
+def _force(client: AdminClient, state: str, name: str, key: list[str] | None, as_json: bool, **more: str) -> None:
+    """`more`: further members of the order; what is empty is left out."""
+    order = {"state": state, **{name: value for name, value in more.items() if value}}
+    found = client.post(path_to("breakers", name, *key or ()), order, "after")
     print_found(found, as_json, _circuit(found["after"]))
 
 

@@ -1,12 +1,11 @@
 """Commands about the cache of a running gateway."""
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
 from gateway.cli.asking.asks import asks
-from gateway.cli.asking.client import AdminClient
+from gateway.cli.asking.client import AdminClient, path_to
 from gateway.cli.command.options import Json
 from gateway.cli.showing.facts import print_found
 from gateway.cli.showing.table import table
@@ -44,10 +43,9 @@ def purge(
 ) -> None:
     """Forget answers, in every worker and in the store."""
     wanted = {"route": route, "tenant": tenant, "prefix": prefix}
-    query = urlencode({name: value for name, value in wanted.items() if value is not None}, errors="surrogateescape")
-    if bool(query) == everything:
+    if everything == any(value is not None for value in wanted.values()):
         raise typer.BadParameter("say which: --route, --tenant, --prefix; or --all")
-    found = client.delete(f"/-/cache?{query}", "purged")
+    found = client.delete(path_to("cache", **wanted), "purged")
     purged = found["purged"]
     noun = "copy" if purged["workers"] == 1 else "copies"
     print_found(found, as_json, [f"{purged['workers']} {noun} in workers, {purged['store']} in the store"])

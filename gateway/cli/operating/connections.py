@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
@@ -37,22 +36,16 @@ def connections(
                 raise typer.BadParameter("--tenant says whose connection is meant: give its ID, too")
             _list(client, state, as_json)
         case [connection]:
-            query = _query({"tenant": tenant})
-            print_found(client.get(f"{path_to('connections', connection)}{query}", "state"), as_json)
+            print_found(client.get(path_to("connections", connection, tenant=tenant), "state"), as_json)
         case ["test", connection]:
-            query = _query({"tenant": tenant or None, "upstream": upstream or None})
-            _test(client, f"{path_to('connections', connection, 'test')}{query}", as_json)
+            asked = {"tenant": tenant or None, "upstream": upstream or None}
+            _test(client, path_to("connections", connection, "test", **asked), as_json)
         case _:
             raise typer.BadParameter("give one connection, or: test ID")
 
 
-def _query(asked: dict[str, str | None]) -> str:
-    given = {name: value for name, value in asked.items() if value is not None}
-    return f"?{urlencode(given, errors='surrogateescape')}" if given else ""
-
-
 def _list(client: AdminClient, state: str, as_json: bool) -> None:
-    found = client.get(f"/-/connections{_query({'state': state or None})}", "connections")
+    found = client.get(path_to("connections", state=state or None), "connections")
     rows = [
         [one["connection"], one["tenant"] or "-", one["state"], one["since"], _failure(one)]
         for one in found["connections"]

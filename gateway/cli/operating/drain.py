@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.asking.asks import asks
-from gateway.cli.asking.client import AdminClient
-from gateway.cli.asking.why import Reason, asked
-from gateway.cli.command.options import Json
+from gateway.cli.asking.client import AdminClient, path_to
+from gateway.cli.command.options import Json, Reason
 from gateway.cli.showing.facts import print_found
 
 
@@ -19,6 +18,6 @@ def drain(
     as_json: Json = False,
 ) -> None:
     """Fail readiness so that callers go elsewhere; calls that come all the same are served."""
-    path = "/-/drain" + asked(reason)
+    path = path_to("drain", reason=reason or None)
     found = client.delete(path, "after") if end else client.post(path, {}, "after")
     print_found(found, as_json, ["ready again" if end else "draining: send SIGTERM to stop"])

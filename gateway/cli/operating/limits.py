@@ -6,8 +6,7 @@ import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient, path_to
-from gateway.cli.asking.why import Reason, asked
-from gateway.cli.command.options import Json, Key
+from gateway.cli.command.options import Json, Key, Reason
 from gateway.cli.showing.facts import facts, keyed, named, print_found
 from gateway.cli.showing.table import table
 
@@ -65,7 +64,7 @@ def reset_limit(
     as_json: Json = False,
 ) -> None:
     """Forget what one caller has used."""
-    found = client.delete(path_to("limits", limit, *key or ()) + asked(reason), "reset")
+    found = client.delete(path_to("limits", limit, *key or (), reason=reason or None), "reset")
     print_found(found, as_json, ["reset" if found["reset"] else "there was nothing to reset"])
 
 
@@ -88,9 +87,11 @@ def grant(
         raise typer.BadParameter("give either --limit N or --end")
     if number and not reason:
         raise typer.BadParameter("say why: --reason TEXT")
-    order = {"limit": number, "ttl": ttl, "reason": reason}
-    path = path_to("limits", limit, *key or (), "override")
-    found = client.delete(path + asked(reason), "after") if end else client.put(path, order, "after")
+    words = ("limits", limit, *(key or ()), "override")
+    if end:
+        found = client.delete(path_to(*words, reason=reason or None), "after")
+    else:
+        found = client.put(path_to(*words), {"limit": number, "ttl": ttl, "reason": reason}, "after")
     print_found(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
 
 

@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient
-from gateway.cli.command.failing import FAILED, UNREACHABLE, fail
+from gateway.cli.command.failing import FAILED
 from gateway.cli.command.options import Json
 from gateway.cli.showing.findings import placed
 
@@ -28,9 +28,7 @@ def reload(
     try:
         document = dict(json.loads(body))
     except ValueError:
-        fail(
-            UNREACHABLE, f"what answers at {client.reach.listen} is not the admin listener of a gateway of this version"
-        )
+        client.stranger()
     for line in (json.dumps(document, indent=2),) if as_json else lines(document):
         typer.echo(line, err=status != 200 and not as_json)
     if status != 200:

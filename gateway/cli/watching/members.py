@@ -35,22 +35,6 @@ def failure_text(connection: Document) -> str:
     return f"{last['class']} {last['status'] or ''}".replace("_", " ").strip()
 
 
-def errors_of(reload: Document) -> list[str]:
-    """What was wrong with a policy set, a line each; nothing, if it is in force."""
-    from gateway.observe.log.events import IN_FORCE
-
-    if reload["event_name"] in IN_FORCE:
-        return []
-    errors = reload.get("errors") or reload.get("reason") or "the log says why"
-    listed = errors if isinstance(errors, list) else [errors]
-    return [
-        f"{one.get('file')}:{one.get('line')}:{one.get('col')}: {one.get('message')}"
-        if isinstance(one, dict)
-        else str(one)
-        for one in listed
-    ]
-
-
 def store_text(store: Document) -> tuple[str, bool]:
     """What is said of it, and whether it is well."""
     if store["up"] and "error" not in store:

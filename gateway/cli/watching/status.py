@@ -14,11 +14,11 @@ from gateway.cli.watching.members import (
     UPSTREAM_TITLES,
     breaker_text,
     caller_rows,
-    errors_of,
     failure_text,
     store_text,
     upstream_rows,
 )
+from gateway.observe.log.events import errors_of
 
 if TYPE_CHECKING:
     from gateway.cli.watching.status_page import StatusPage

@@ -14,13 +14,12 @@ from gateway.cli.watching.members import (
     UPSTREAM_TITLES,
     breaker_text,
     caller_rows,
-    errors_of,
     failure_text,
     ms,
     store_text,
     upstream_rows,
 )
-from gateway.observe.log.events import IN_FORCE
+from gateway.observe.log.events import IN_FORCE, errors_of
 
 Document = dict[str, Any]
 KEPT = 60

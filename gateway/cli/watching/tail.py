@@ -6,12 +6,11 @@ import signal
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
-from urllib.parse import urlencode
 
 import typer
 
 from gateway.cli.asking.asks import asks
-from gateway.cli.asking.client import AdminClient
+from gateway.cli.asking.client import AdminClient, path_to
 from gateway.cli.command.failing import UNREACHABLE, fail
 from gateway.cli.command.options import Json
 from gateway.cli.showing.text import plain
@@ -39,9 +38,9 @@ def tail(
 ) -> None:
     """Show calls and events as they happen, until Ctrl-C."""
     asked = {"limited": "1" if limited else "", "tenant": tenant, "connection": connection, "event": event}
-    query = urlencode({name: value for name, value in asked.items() if value}, errors="surrogateescape")
+    path = path_to("stream", **{name: value or None for name, value in asked.items()})
     signal.signal(signal.SIGINT, _leave)
-    for line in _lines(client, "/-/stream" + (f"?{query}" if query else "")):
+    for line in _lines(client, path):
         typer.echo(json.dumps(line) if as_json else line_text(line))
 
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
 from gateway.cli.asking.asks import asks
-from gateway.cli.asking.client import AdminClient
+from gateway.cli.asking.client import AdminClient, path_to
 from gateway.cli.command.options import Json
 from gateway.cli.showing.facts import print_found
 from gateway.cli.showing.table import table
@@ -46,10 +45,9 @@ def top(
             raise typer.BadParameter("repeats are counted once: leave --watch out")
         tell_repeats(client, lasting, count, as_json=as_json)
         return
-    query = urlencode({"by": by.value, "limit": count})
 
     def ask(client: AdminClient) -> Document:
-        found: Document = client.get(f"/-/top?{query}", "callers", "by", "over_s")
+        found: Document = client.get(path_to("top", by=by.value, limit=str(count)), "callers", "by", "over_s")
         return found
 
     if watch:

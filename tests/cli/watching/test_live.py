@@ -77,7 +77,7 @@ def test_the_page_has_everything_that_needs_a_look() -> None:
 
 REJECTED = {
     "event_name": "policy.rejected", "timestamp": "2026-11-21T05:00:01Z", "version": "0123456789ab",
-    "errors": [{"file": "p.yaml", "line": 7, "col": 3, "message": "unknown key"}],
+    "errors": ["p.yaml:7:3: unknown key"],
 }  # fmt: skip
 OFFLINE = {
     "connection": "c0", "state": "offline", "since": "2026-11-21T05:00:00Z", "tenant": "acme",
