@@ -32,12 +32,16 @@ def encode(line: Line, rename: Renaming | None = None) -> bytes:
 class NativeHead:
     """The beginning of native lines, encoded once: what is constant is not encoded again each time."""
 
-    def __init__(self, constant: Mapping[str, str | int]) -> None:
+    _end = -2
+    """Where what such lines begin with ends in one that has nothing else."""
+
+    def __init__(self, constant: Mapping[str, str | int], rename: Renaming | None = None) -> None:
         self._constant = dict(constant)
+        self._rename = rename
 
     def start(self, level: str, common: Line) -> bytes:
         """What lines of this level with `common` in them begin with, after their time; b"" when it takes more care."""
-        return _simple(encode({"level": level, **self._constant, **common})[1:-2])
+        return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1 : self._end])
 
     def more(self, common: Line) -> bytes:
         """What goes behind a start if lines have these fields in common too; b"" when it takes more care."""
@@ -53,50 +57,43 @@ class NativeHead:
 
     def encode_all(self, now: str, level: str, line: Line) -> bytes:
         """A whole line. Never raises."""
-        return encode({"timestamp": now, "level": level, **self._constant, **line})
+        return encode({"timestamp": now, "level": level, **self._constant, **line}, self._rename)
 
 
-class EcsHead:
+class EcsHead(NativeHead):
     """The same of ECS lines."""
 
     def __init__(self, constant: Mapping[str, str | int]) -> None:
-        self._constant = dict(constant)
-        self._rename = Ecs()
-
-    def start(self, level: str, common: Line) -> bytes:
-        return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1:-2])
+        self._ecs = Ecs()
+        super().__init__(constant, self._ecs)
 
     def more(self, common: Line) -> bytes:
-        return _more(self._rename(common))
+        return _more(self._ecs(common))
 
     def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
         try:
-            encoded = orjson.dumps(self._rename(own), option=_NEWLINE)[1:]
+            encoded = orjson.dumps(self._ecs(own), option=_NEWLINE)[1:]
         except TypeError:
             return None
         data = b'{"@timestamp":"%b",%b,%b' % (now.encode(), start, encoded)
         return data if data.isascii() and len(data) <= LINE_BYTES else None
 
-    def encode_all(self, now: str, level: str, line: Line) -> bytes:
-        return encode({"timestamp": now, "level": level, **self._constant, **line}, self._rename)
 
-
-class OtelHead:
+class OtelHead(NativeHead):
     """The same of OpenTelemetry's log records. What they begin with ends within `Attributes`."""
 
-    def __init__(self, constant: Mapping[str, str | int]) -> None:
-        self._constant = dict(constant)
-        self._rename = Otel()
+    _end = -3
 
-    def start(self, level: str, common: Line) -> bytes:
-        return _simple(encode({"level": level, **self._constant, **common}, self._rename)[1:-3])
+    def __init__(self, constant: Mapping[str, str | int]) -> None:
+        self._otel = Otel()
+        super().__init__(constant, self._otel)
 
     def more(self, common: Line) -> bytes:
-        return _more(self._rename.flat(common))
+        return _more(self._otel.flat(common))
 
     def encode(self, now: str, start: bytes, own: Line) -> bytes | None:
         try:
-            attributes = self._rename.flat(own)
+            attributes = self._otel.flat(own)
             ids = b'"TraceId":"%b","SpanId":"%b",' % (
                 attributes.pop("TraceId").encode(),
                 attributes.pop("SpanId").encode(),
@@ -107,16 +104,8 @@ class OtelHead:
         data = b'{"Timestamp":"%b",%b%b,%b}\n' % (now.encode(), ids, start, encoded)
         return data if data.isascii() and len(data) <= LINE_BYTES else None
 
-    def encode_all(self, now: str, level: str, line: Line) -> bytes:
-        return encode({"timestamp": now, "level": level, **self._constant, **line}, self._rename)
 
-
-Head = NativeHead | EcsHead | OtelHead
-HEADS: Mapping[str, type[NativeHead] | type[EcsHead] | type[OtelHead]] = {
-    "native": NativeHead,
-    "ecs": EcsHead,
-    "otel": OtelHead,
-}
+HEADS: Mapping[str, type[NativeHead]] = {"native": NativeHead, "ecs": EcsHead, "otel": OtelHead}
 """By `logging.format`."""
 
 

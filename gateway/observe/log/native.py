@@ -45,10 +45,10 @@ def _protocol(version: Any) -> str:
     return f"HTTP/{version}"
 
 
-_OF_ECS = {field.ecs: name for name, field in FIELDS.items() if field.ecs}
+_OF_ECS = {field.ecs: name for name, field in FIELDS.items()}
 _ECS_VALUES: Mapping[str, Callable[[Any], Any]] = {
     "event.duration": lambda nanoseconds: nanoseconds / 1_000_000,
     "http.version": _protocol,
 }
-_OF_OTEL = {field.otel: name for name, field in FIELDS.items() if field.otel}
+_OF_OTEL = {field.otel: name for name, field in FIELDS.items()}
 _OTEL_VALUES: Mapping[str, Callable[[Any], Any]] = {"network.protocol.version": _protocol}
