@@ -6,7 +6,7 @@ what the caller gets, unchanged, if there is no further attempt.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.classes import Counts
 from gateway.core.http.signals import read
@@ -15,6 +15,7 @@ from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry
 from gateway.guarding import attempt_ended, judged_by
 from gateway.readmit import readmit
 from gateway.tried import Answered, Tried, class_of, fault, note, outcome
+from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.held import hold
@@ -38,19 +39,6 @@ class Again(NamedTuple):
     span_id: str
 
 
-class Repeatable(Protocol):
-    """The request's body, as further attempts see it. `waited_s`: how long the last one waited for the caller."""
-
-    waited_s: float
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether everything that was sent of it can be sent again."""
-
-    async def halt(self) -> bool:
-        """Stop sending. Returns whether everything had been sent."""
-
-
 class Attempts:
     """All attempts of one call behind the first.
 
@@ -60,7 +48,7 @@ class Attempts:
     """
 
     def __init__(
-        self, call: "Call", retry: Retry, first: Tried, send: Callable[[Again], Awaitable[Exchange]], body: Repeatable
+        self, call: "Call", retry: Retry, first: Tried, send: Callable[[Again], Awaitable[Exchange]], body: Upload
     ) -> None:
         self._call = call
         self._first, self._open = first, first.answered

@@ -28,7 +28,6 @@ from gateway.listener.listener import Listener
 from gateway.listener.request import Request
 from gateway.listener.tls import Certificates
 from gateway.modules.cache.caches import Caches
-from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.modules.intake.desk import Intake
@@ -47,6 +46,7 @@ from gateway.store import Store, StoreDown
 from gateway.store.connection.eviction import Eviction
 from gateway.store.local.store import LocalStore
 from gateway.store.outage.fallback import Fallback
+from gateway.store.shared.answers import SharedAnswers
 from gateway.store.shared.shelf import Shelf
 from gateway.upstream.directory import Upstreams
 
@@ -64,7 +64,7 @@ def build_gateway(
     store: Store,
     sink: RecordSink,
     worker: int = 0,
-    answers: FleetCache | None = None,
+    answers: SharedAnswers | None = None,
 ) -> Gateway:
     """The parts that stages use, with nothing started yet but the link to answers, if some are kept there. Needs a
     running event loop.

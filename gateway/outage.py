@@ -18,10 +18,11 @@ from gateway.leases import Leases
 from gateway.store import Store, StoreDown
 from gateway.store.connection.faults import some_calls_fail
 from gateway.store.local.store import LocalStore
+from gateway.store.open import Scripted
 from gateway.store.outage.doubts import Doubts
 from gateway.store.outage.fallback import Fallback
 from gateway.store.outage.handover import Told, Untold
-from gateway.store.outage.heartbeat import Heartbeat, Scripted
+from gateway.store.outage.heartbeat import Heartbeat
 from gateway.waiting import end
 
 HAND_OVER_S = 1.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from gateway.caching.fetch import now_us
 from gateway.core.cache.place import Found, Place
 from gateway.core.cache.rules import Stored
-from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import FAILS_S, PASS_S, Flight, Outcome
 from gateway.store import StoreDown
+from gateway.store.shared.answers import SharedAnswers
 
 if TYPE_CHECKING:
     from gateway.caching.lookup import Lookup
@@ -36,7 +36,7 @@ class Turn(Enum):
     """The same: others take too long."""
 
 
-async def turn(lookup: "Lookup", fleet: FleetCache, flight: Flight, until_s: float, *, fresh: bool = False) -> Turn:
+async def turn(lookup: "Lookup", fleet: SharedAnswers, flight: Flight, until_s: float, *, fresh: bool = False) -> Turn:
     """Look until something can be used, or it is for this call to ask. What is found is put into memory.
 
     until_s  on the gateway's clock; how long others are waited for
@@ -101,7 +101,7 @@ def _after(fetches: str, flight: Flight) -> Turn:
 class _Lease:
     """Others wait while it is renewed: until the flight ends or this worker does, and no longer than `wait`."""
 
-    def __init__(self, lookup: "Lookup", fleet: FleetCache, place: Place, token: str, lease_ms: int) -> None:
+    def __init__(self, lookup: "Lookup", fleet: SharedAnswers, place: Place, token: str, lease_ms: int) -> None:
         self._fleet, self._place, self._token, self._lease_ms = fleet, place, token, lease_ms
         self._loop = asyncio.get_running_loop()
         self._last_s = self._loop.time() + lookup.kept.cache.wait_us / 1e6

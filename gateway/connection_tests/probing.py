@@ -8,11 +8,11 @@ import random
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
-from typing import Protocol
 
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check
 from gateway.core.upstream import Upstream
+from gateway.store.shared.shelf import Shelf
 
 LOOK_S = 1.0
 AT_ONCE = 4
@@ -21,28 +21,13 @@ LEASE_PERCENT = 90
 """Of the interval: whoever looks next when it is over may begin."""
 
 
-class Leased(Protocol):
-    """See `gateway.store.shared.shelf.Found`."""
-
-    @property
-    def mine(self) -> bool: ...
-
-
-class Leases(Protocol):
-    """See `gateway.store.shared.shelf.Shelf`."""
-
-    @property
-    def shared(self) -> bool: ...
-    async def take(self, name: str, owner: str, version: int, lease_us: int) -> Leased | None: ...
-
-
 class Probing:
     """One worker's part in it.
 
     owner  names this worker among all of all gateways
     """
 
-    def __init__(self, gateway: Gateway, leases: Leases, owner: str, look_s: float = LOOK_S) -> None:
+    def __init__(self, gateway: Gateway, leases: Shelf, owner: str, look_s: float = LOOK_S) -> None:
         self._gateway = gateway
         self._leases = leases
         self._owner = owner

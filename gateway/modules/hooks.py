@@ -20,8 +20,7 @@ from gateway.observe.log.logger import event, hear_events, hear_no_events
 from gateway.observe.metrics.sink import Metrics
 from gateway.settings import IntakeSettings, Settings, Webhooks
 from gateway.store import StoreDown
-from gateway.store.cluster.store import ClusterStore
-from gateway.store.redis import RedisStore
+from gateway.store.open import Scripted
 from gateway.store.shared.queues import Again, Office, Standing, Which, open_queue_store
 from gateway.waiting import end
 
@@ -64,7 +63,7 @@ class Hooks:
     levels  letters by (receiver, state), as old as LOOK_S; older while the store is away
     """
 
-    def __init__(self, settings: Settings, store: RedisStore | ClusterStore, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, store: Scripted, metrics: Metrics) -> None:
         self.counts = Counts()
         self.queues: dict[str, Queue] = {}
         self._posts: list[Post] = []

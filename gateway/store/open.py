@@ -11,6 +11,9 @@ from gateway.store.redis import RedisStore
 EMBEDDED_TIMEOUT_US = 100_000
 """At least. The embedded store shares the gateway's processors: when all are busy it is late, and still there."""
 
+Scripted = RedisStore | ClusterStore
+"""Stores that other processes share: they run scripts, besides those about limits."""
+
 
 def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event) -> Store:
     """The store that the settings name, not started yet.
@@ -30,7 +33,7 @@ def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ig
 
 def redis_store(
     settings: StoreSettings, place: str, *, on_event: OnEvent = ignore_event, decides: bool = True
-) -> RedisStore | ClusterStore:
+) -> Scripted:
     """The one at this URL, not started yet. `decides` as for `RedisStore`. Raises ValueError as `open_store` does."""
     if parse_url(place).cluster:
         return ClusterStore(

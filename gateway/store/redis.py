@@ -88,7 +88,7 @@ class RedisStore:
         return self._pipeline.fault is None
 
     def stayed(self, _key: str, _since_s: float) -> bool:
-        """See `Scripted.stayed`: when the only server was away, it was away for every key."""
+        """As of a `ClusterStore`: when the only server was away, it was away for every key."""
         return False
 
     async def start(self) -> None:

@@ -12,10 +12,10 @@ from gateway.core.cache.place import room_of
 from gateway.core.cache.rules import Cache, Stored
 from gateway.core.policy import PolicySet, Route
 from gateway.core.upstream import Upstream
-from gateway.modules.cache.fleet import FleetCache
 from gateway.modules.cache.flights import Flights
 from gateway.modules.cache.memory import Memory
 from gateway.store import StoreDown
+from gateway.store.shared.answers import SharedAnswers
 
 MOST_REFRESHES = 64
 """Answers that are validated in the background at the same time; beyond it, they stay stale a little longer."""
@@ -43,7 +43,7 @@ class Kept:
 
     __slots__ = ("_at_once", "cache", "fleet", "flights", "memory", "room", "upstream")
 
-    def __init__(self, route: str, cache: Cache, upstream: Upstream, fleet: FleetCache | None) -> None:
+    def __init__(self, route: str, cache: Cache, upstream: Upstream, fleet: SharedAnswers | None) -> None:
         self.fleet = fleet if cache.shared else None
         self.room = room_of(route, cache, upstream)
         self.cache = cache
@@ -68,7 +68,7 @@ class Caches:
     answers  how many calls of which route were answered how: the words of the log's field `cache`
     """
 
-    def __init__(self, fleet: FleetCache | None = None, wall_clock: Callable[[], float] = time) -> None:
+    def __init__(self, fleet: SharedAnswers | None = None, wall_clock: Callable[[], float] = time) -> None:
         self._fleet = fleet
         self._wall_clock = wall_clock
         self.answers: Counter[tuple[str, str]] = Counter()
@@ -167,7 +167,7 @@ async def _shared(kept: Kept) -> tuple[int, int] | None:
         return None
 
 
-async def _cleared(fleet: FleetCache, room: str) -> None:
+async def _cleared(fleet: SharedAnswers, room: str) -> None:
     """Nobody here looks there any more. What the store does not hear of, it forgets by itself."""
     with suppress(StoreDown):
         await fleet.purge(room, None, "")

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
 
-from gateway.core.access.credentials import Credential, OAuth
+from gateway.core.access.credentials import Credential
 from gateway.core.access.hidden import NOTHING_HIDDEN
 from gateway.core.access.tokens import CHANCE, Failure, Token, renew_in_us, serves_us, wait_us
+from gateway.modules.credentials.endpoint import Endpoint
 from gateway.modules.credentials.vault import Taken, Vault
 
 LEAST_AGE_S, MOST_AGE_S = 10.0, 300.0
@@ -54,12 +54,6 @@ class Kept(Enum):
     """The store does not answer, or another worker is asking for one just now."""
 
 
-class Asker(Protocol):
-    """See `gateway.modules.credentials.endpoint.Endpoint`."""
-
-    async def ask(self, oauth: OAuth, refresh_token: str) -> Token | Failure: ...
-
-
 Tell = Callable[[Credential, str, Mapping[str, object]], None]
 
 
@@ -84,14 +78,14 @@ class Renewal:
     line  the field line that upstreams are shown; b"" before the first token
     """
 
-    def __init__(self, credential: Credential, asker: Asker, vault: Vault, around: Surroundings) -> None:
+    def __init__(self, credential: Credential, endpoint: Endpoint, vault: Vault, around: Surroundings) -> None:
         assert credential.oauth is not None, "what lasts is not renewed"
         self.line = b""
         self.credential = credential
         self.failure: Failure | None = None
         self.refresh = credential.oauth.refresh_token
         self._oauth = credential.oauth
-        self._asker = asker
+        self._endpoint = endpoint
         self._vault = vault
         self._around = around
         self._version = 0
@@ -236,7 +230,7 @@ class Renewal:
     async def _ask(self) -> None:
         """The token is kept for all before anybody shows it: who dies after that has lost nothing."""
         began = self._around.clock()
-        answer = await self._asker.ask(self._oauth, self.refresh.reveal())
+        answer = await self._endpoint.ask(self._oauth, self.refresh.reveal())
         if isinstance(answer, Failure):
             await self._vault.fail(answer, self._failed(answer), self._version)
             return

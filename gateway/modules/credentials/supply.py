@@ -11,7 +11,8 @@ from gateway.core.access.credentials import Credential
 from gateway.core.policy import PolicySet
 from gateway.modules.credentials.endpoint import Endpoint
 from gateway.modules.credentials.renewal import Renewal, Surroundings
-from gateway.modules.credentials.vault import Shelf, Vault, place_of
+from gateway.modules.credentials.vault import Vault, place_of
+from gateway.store.shared.shelf import Shelf
 
 MOST_SHOWN = 20
 MOST_LATE = 64

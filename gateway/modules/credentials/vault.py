@@ -6,47 +6,19 @@ put the new one in front, and take the old one out when no token sealed with it 
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.core.access.credentials import OAuth
 from gateway.core.access.hidden import NOTHING_HIDDEN, Hidden
 from gateway.core.access.tokens import LONGEST_LIFE_US, Failure, Token
+from gateway.store.shared.shelf import Found, Shelf
 
 LEASE_US = 20_000_000
 """Longer than one request to an endpoint may take. Who dies in it holds the others up for so long."""
 KEEP_REFRESH_US = 90 * 24 * 3600 * 1_000_000
 """A refresh token that the endpoint has put in the place of the configured one is kept for so long after its use."""
-
-
-class Found(Protocol):
-    """See `gateway.store.shared.shelf.Found`."""
-
-    @property
-    def version(self) -> int: ...
-    @property
-    def left_us(self) -> int: ...
-    @property
-    def sealed(self) -> bytes: ...
-    @property
-    def mine(self) -> bool: ...
-    @property
-    def holder(self) -> str: ...
-    @property
-    def held_us(self) -> int: ...
-
-
-class Shelf(Protocol):
-    """See `gateway.store.shared.shelf.Shelf`."""
-
-    @property
-    def shared(self) -> bool: ...
-    async def take(self, name: str, owner: str, version: int, lease_us: int) -> Found | None: ...
-    async def put(
-        self, name: str, owner: str, version: int, sealed: bytes, life_us: int, keep_us: int
-    ) -> Found | None: ...
-    async def fail(self, name: str, owner: str, version: int, reason: str, for_us: int) -> Found | None: ...
 
 
 class Taken(NamedTuple):

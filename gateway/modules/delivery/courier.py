@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Step, Tried, next_step
+from gateway.modules.delivery.post import Post
 from gateway.store import StoreDown
 from gateway.store.shared.queues import LEASE_MARGIN_MS, Office, Settled, Taken
 from gateway.waiting import end, happens_within
@@ -26,14 +27,6 @@ SETTLE_TRIES = 25
 
 Compose = Callable[[Taken], tuple[bytes, Mapping[str, str]]]
 """The body and further header fields that a letter is delivered with."""
-
-
-class Ways(Protocol):
-    """How a letter gets to the receiver: `post.Post`."""
-
-    async def deliver(self, id_: str, body: bytes, fields: Mapping[str, str]) -> Tried: ...
-
-    async def close(self) -> None: ...
 
 
 class Tells(Protocol):
@@ -56,7 +49,7 @@ class Courier:
         queue: str,
         worker: str,
         receiver: Receiver,
-        way: Ways,
+        way: Post,
         compose: Compose,
         tells: Tells,
     ) -> None:

@@ -3,32 +3,22 @@
 What was counted of them is kept, and goes on if they come back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Set
 
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
 
 from gateway.core.policy import PolicySet
 from gateway.observe.metrics.levels import NO_ROUTE
 
 INTAKE = ("intake:", "intake.")
 """Begin the `route` and the `limit` of webhooks that came: their sources are in the settings."""
-
-
 ZERO_IS_GONE = ("gateway_policy_info", "gateway_certificate_end_timestamp_seconds")
-
-
-class Collects(Protocol):
-    """A registry of prometheus_client, or something in its place."""
-
-    def collect(self) -> Iterable[Metric]:
-        """All metrics, made anew for each scrape."""
 
 
 class Present:
     """A registry without what is gone."""
 
-    def __init__(self, whole: Collects, policies: PolicySet) -> None:
+    def __init__(self, whole: CollectorRegistry, policies: PolicySet) -> None:
         limits = policies.limits.values()
         self._whole = whole
         self._known: Mapping[str, Set[str]] = {

@@ -96,7 +96,7 @@ class ClusterStore:
         return self._nodes.fault is None
 
     def stayed(self, key: str, since_s: float) -> bool:
-        """See `Scripted.stayed`."""
+        """Whether this key's server has been there ever since, by `monotonic`: nobody had to decide without it."""
         return self._nodes.stayed(self._slot(key), since_s)
 
     async def start(self) -> None:

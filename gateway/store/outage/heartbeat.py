@@ -9,16 +9,16 @@ so that all of them together are no more than a thousand commands a second.
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from gateway.core.shares import Fleet
 from gateway.store import StoreDown
-from gateway.store.connection.link import Argument, Decode
 from gateway.store.local.store import steady_us
-from gateway.store.scripts.sources import HEARTBEAT, Script
+from gateway.store.open import Scripted
+from gateway.store.scripts.sources import HEARTBEAT
 from gateway.waiting import end
 
 HEARTBEAT_ARGV = ("op", "now_us", "worker", "lives_us", "sent_us", "since_us", "data")
@@ -44,26 +44,6 @@ class Beat(NamedTuple):
     rank: int
     back: int
     data: int
-
-
-class Scripted(Protocol):
-    """What is needed of the store."""
-
-    @property
-    def key_prefix(self) -> str:
-        """What every key begins with."""
-
-    @property
-    def up(self) -> bool:
-        """Whether commands flow right now."""
-
-    def stayed(self, key: str, since_s: float) -> bool:
-        """Whether this key's server has been there ever since, by `monotonic`: nobody had to decide without it."""
-
-    def run(
-        self, script: Script, arguments: Sequence[Argument], decode: Decode | None = None, context: Any = None
-    ) -> "asyncio.Future[Any]":
-        """Run a script. The future holds decode(reply, context), or StoreDown."""
 
 
 class Heartbeat:
@@ -151,7 +131,7 @@ class Heartbeat:
         """What the store's clock showed so shortly ago that every worker that has it all the time has beaten since."""
         return self.store_us() - int(LATEST_BEATS * self._every_s * 1e6)
 
-    def _ask(self, op: str, since_us: int) -> "asyncio.Future[Beat]":
+    def _ask(self, op: str, since_us: int) -> Awaitable[Beat]:
         base = self._store.key_prefix + TAG
         lives_us = int(LIVES_BEATS * self._every_s * 1e6)
         keys = (base + "heard", base + "came", base + "data")

@@ -7,17 +7,15 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.core.cache.place import Found, Place
 from gateway.core.cache.rules import Stored
 from gateway.core.keys import encode_part
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown
-from gateway.store.cluster.store import ClusterStore
 from gateway.store.connection.link import Argument
-from gateway.store.open import open_store
-from gateway.store.redis import RedisStore
+from gateway.store.open import Scripted, open_store
 from gateway.store.scripts.answers import (
     ANSWERS,
     about,
@@ -33,27 +31,11 @@ TIMEOUT_US = 250_000
 """For an answer of a megabyte over a busy line; in this time a small upstream would have answered itself."""
 
 
-class Reach(Protocol):
-    """A store that runs scripts."""
-
-    @property
-    def up(self) -> bool: ...
-
-    @property
-    def key_prefix(self) -> str: ...
-
-    def run(self, script: Any, arguments: Sequence[Argument]) -> Awaitable[Any]: ...
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
 def open_answers(settings: StoreSettings, url: str = "") -> "SharedAnswers | None":
     """Where the counters live, over a link of its own that is not started yet; None for a store inside one process."""
     timeout_us = max(TIMEOUT_US, settings.timeout_us)
     store = open_store(replace(settings, timeout_us=timeout_us), url=url)
-    return SharedAnswers(store) if isinstance(store, RedisStore | ClusterStore) else None
+    return SharedAnswers(store) if isinstance(store, Scripted) else None
 
 
 class SharedAnswers:
@@ -62,7 +44,7 @@ class SharedAnswers:
     now_us  0 = the server's clock; anything else is for tests
     """
 
-    def __init__(self, store: Reach, *, now_us: int = 0) -> None:
+    def __init__(self, store: Scripted, *, now_us: int = 0) -> None:
         self.now_us = now_us
         self._store = store
         self._telling: set[asyncio.Future[Any]] = set()

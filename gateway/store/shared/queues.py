@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.core.webhooks.redelivery import Step
 from gateway.settings import StoreSettings
-from gateway.store.cluster.store import ClusterStore
-from gateway.store.connection.link import Argument, Decode
-from gateway.store.open import redis_store
-from gateway.store.redis import RedisStore
+from gateway.store.connection.link import Argument
+from gateway.store.open import Scripted, redis_store
 from gateway.store.scripts.sources import Script, load_script
 
 TIMEOUT_US = 1_000_000
@@ -142,18 +140,7 @@ class Again(NamedTuple):
     to: str
 
 
-class Runs(Protocol):
-    """A store that runs scripts."""
-
-    @property
-    def key_prefix(self) -> str: ...
-
-    def run(
-        self, script: Script, arguments: Sequence[Argument], decode: Decode | None = None, context: Any = None
-    ) -> Any: ...
-
-
-def open_queue_store(settings: StoreSettings, url: str = "") -> RedisStore | ClusterStore | None:
+def open_queue_store(settings: StoreSettings, url: str = "") -> Scripted | None:
     """A link of its own to where the counters live, so that bodies never delay decisions; None when they live in this
     process. url: as for `open_store`."""
     patient = replace(settings, timeout_us=max(TIMEOUT_US, settings.timeout_us))
@@ -168,7 +155,7 @@ class Office:
     now_us  0 = the server's clock; anything else is for tests
     """
 
-    def __init__(self, store: Runs, name: str, *, now_us: int = 0) -> None:
+    def __init__(self, store: Scripted, name: str, *, now_us: int = 0) -> None:
         self.name = name
         self.now_us = now_us
         self._store = store

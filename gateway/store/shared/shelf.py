@@ -4,9 +4,8 @@ from typing import Any, NamedTuple
 
 from gateway.core.keys import encode_part
 from gateway.store import Store, StoreDown
-from gateway.store.cluster.store import ClusterStore
 from gateway.store.connection.link import Argument
-from gateway.store.redis import RedisStore
+from gateway.store.open import Scripted
 from gateway.store.scripts.sources import load_script
 
 TOKEN = load_script("token", "clock", "token")
@@ -33,7 +32,7 @@ class Shelf:
     """
 
     def __init__(self, store: Store, *, now_us: int = 0) -> None:
-        self._store = store if isinstance(store, RedisStore | ClusterStore) else None
+        self._store = store if isinstance(store, Scripted) else None
         self._now_us = now_us
 
     @property

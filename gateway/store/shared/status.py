@@ -21,8 +21,7 @@ from gateway.core.connections.state import (
     settled,
 )
 from gateway.store import Store, StoreDown
-from gateway.store.cluster.store import ClusterStore
-from gateway.store.redis import RedisStore
+from gateway.store.open import Scripted
 from gateway.store.scripts.statuses import (
     LETTERS,
     STATUS,
@@ -73,7 +72,7 @@ class Statuses(Protocol):
 
 def open_statuses(store: Store, on_transition: OnTransition) -> Statuses:
     """Statuses live where the counters live."""
-    if isinstance(store, RedisStore | ClusterStore):
+    if isinstance(store, Scripted):
         return RedisStatuses(store, on_transition)
     return LocalStatuses(on_transition)
 
@@ -81,7 +80,7 @@ def open_statuses(store: Store, on_transition: OnTransition) -> Statuses:
 class RedisStatuses:
     """`Statuses` over the links of the store. now_us: 0 = the server's clock; anything else is for tests."""
 
-    def __init__(self, store: RedisStore | ClusterStore, on_transition: OnTransition, *, now_us: int = 0) -> None:
+    def __init__(self, store: Scripted, on_transition: OnTransition, *, now_us: int = 0) -> None:
         self.on_transition = on_transition
         self.now_us = now_us
         self._store = store

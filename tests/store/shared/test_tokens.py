@@ -413,7 +413,7 @@ async def test_a_slow_endpoint_is_given_up(
 ) -> None:
     world.authority.control(mode="hang")
     one = await world.worker(own_redis_server, world.credential())
-    monkeypatch.setattr(one._asker, "_fetch_s", 0.1)
+    monkeypatch.setattr(one._endpoint, "_fetch_s", 0.1)
     with pytest.raises(NoToken) as none:
         await asyncio.gather(*[one.ready() for _ in range(50)])
     assert none.value.failure.reason == "no answer within 0.1 s"
