@@ -105,7 +105,7 @@ def run(
             serve,
             on_ready=ready,
             on_complete=inherited.tell_ready,
-            mend_store=store.mend,
+            store=store,
             succession=succession,
         )
         return _watch_over(supervisor)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gateway.observe.log.logger import close_logging, event
-from gateway.supervisor.pulse import Pulse, Silence, look_every_s
+from gateway.supervisor.pulse import Pulse, Watched, look_every_s
 from gateway.supervisor.stack import has_debugger, main_stack
 
 EXIT_HUNG = 70
@@ -38,13 +38,13 @@ class WatchAlone:
         self._over.set()
 
     def _watch(self) -> None:
-        silence = Silence(self._pulse, time.monotonic())
+        watched = Watched(self._pulse, time.monotonic())
         while True:
             patience_us = self._patience_us()
             every_s = IDLE_S if patience_us is None else look_every_s(patience_us)
             if self._over.wait(every_s):
                 return
-            silent_s = silence.look(time.monotonic(), every_s)
+            silent_s = watched.look(time.monotonic(), every_s)
             if patience_us is not None and silent_s * 1e6 >= patience_us and not has_debugger(os.getpid()):
                 _end(silent_s)
 

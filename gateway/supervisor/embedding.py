@@ -1,18 +1,23 @@
 """Which store the workers get: the configured one, an embedded server of our own, or counters inside one process."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.store_url import redact_url
+from gateway.observe.log.logger import event
 from gateway.settings import Settings
 from gateway.store import StoreDown
 from gateway.store.embedded.server import EmbeddedServer, NoServerBinary, server_binary
 from gateway.supervisor.failure import StartFailed
+from gateway.supervisor.pulse import Silence, look_every_s
 
 LOOK_EVERY_S = 1.0
+ANSWERS_WITHIN_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +36,74 @@ class StorePlan:
     binary: Path | None = None
 
 
+class OwnServer:
+    """The embedded server, started again when it has died or hangs.
+
+    patience_us  how long it may say nothing; None = for ever
+    """
+
+    def __init__(self, server: EmbeddedServer, patience_us: int | None) -> None:
+        self._server = server
+        self._patience_us = patience_us
+        self._silence = Silence(time.monotonic())
+        self._ask_due = 0.0
+        self._hung_s = 0.0
+
+    def mend(self) -> bool:
+        """Whether it runs. Waits a moment for an answer, and longer for a server that starts."""
+        server = self._server
+        if server.alive and self._patience_us is not None and self._ask_due <= time.monotonic():
+            self._end_if_it_hangs(self._patience_us)
+        if not server.alive:
+            with suppress(StoreDown):  # the workers report a store that is down; the next look tries again
+                server.start()
+        return server.alive
+
+    def tell(self) -> None:
+        """Of what `mend` has done. Not from a thread beside an event loop: that is whose log it is."""
+        hung_s, self._hung_s = self._hung_s, 0.0
+        if hung_s:
+            what = "The embedded store does not answer, it is started anew"
+            event("store.hung", what, "error", silent_s=round(hung_s, 1))
+
+    def _end_if_it_hangs(self, patience_us: int) -> None:
+        every_s = max(LOOK_EVERY_S, look_every_s(patience_us))
+        heard = self._server.answers(ANSWERS_WITHIN_S)
+        now = time.monotonic()
+        self._ask_due = now + every_s - ANSWERS_WITHIN_S
+        silent_s = self._silence.look(now, every_s + LOOK_EVERY_S, heard=heard)
+        if silent_s * 1e6 >= patience_us:
+            self._server.kill()
+            self._hung_s, self._silence = silent_s, Silence(now)
+
+
 @dataclass(frozen=True, slots=True)
 class StorePlace:
-    """url: what the workers open. mend: start our own server again if it has died, and say whether it runs; always so
-    for other stores."""
+    """url: what the workers open. own: our own server, if that is it."""
 
     url: str
-    mend: Callable[[], bool]
+    own: OwnServer | None = None
+
+    @property
+    def look_every_s(self) -> float:
+        """How often to mend it; inf = there is nothing to mend."""
+        return LOOK_EVERY_S if self.own is not None else math.inf
+
+    def mend(self) -> bool:
+        """Have our own server run; whether it does."""
+        if self.own is None:
+            return True
+        runs = self.own.mend()
+        self.own.tell()
+        return runs
 
     async def keep_mended(self) -> None:
         """Look after our own server from a worker's event loop, for ever."""
-        while True:
+        while self.own is not None:
             await asyncio.sleep(LOOK_EVERY_S)
             with suppress(RuntimeError):  # there is no thread to be had right now
-                await asyncio.to_thread(self.mend)
+                await asyncio.to_thread(self.own.mend)
+            self.own.tell()
 
 
 def plan_store(settings: Settings) -> StorePlan:
@@ -71,21 +130,14 @@ def _local(note: str, workers: int) -> StorePlan:
 def store_place(settings: Settings, plan: StorePlan, directory: Path) -> Iterator[StorePlace]:
     """Start the embedded server if the plan has one. Raises StartFailed with its reason."""
     if plan.binary is None:
-        yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url, lambda: True)
+        yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url)
         return
     server = EmbeddedServer(plan.binary, directory)
     try:
         server.start()
     except StoreDown as error:
         raise StartFailed(f"{error.detail}; use another store with --store URL") from error
-
-    def mend() -> bool:
-        if not server.alive:
-            with suppress(StoreDown):  # the workers report a store that is down; the next look tries again
-                server.start()
-        return server.alive
-
     try:
-        yield StorePlace(server.url, mend)
+        yield StorePlace(server.url, OwnServer(server, settings.watchdog_us))
     finally:
         server.stop()

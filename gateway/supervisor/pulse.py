@@ -38,23 +38,31 @@ class Pulse:
 
 
 class Silence:
-    """How long a pulse has stood still. Times are monotonic seconds."""
+    """How long nothing was heard of somebody. Times are monotonic seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._looked = now
+        self._silent_s = 0.0
+
+    def look(self, now: float, within_s: float, *, heard: bool) -> float:
+        """Seconds of silence, as far as they were watched. `within_s`: when this look was due, after the last."""
+        passed_s, self._looked = now - self._looked, now
+        self._silent_s = 0.0 if heard or passed_s > within_s + LATE_S else self._silent_s + passed_s
+        return self._silent_s
+
+
+class Watched:
+    """A pulse, and how long it has stood still."""
 
     def __init__(self, pulse: Pulse, now: float) -> None:
         self._pulse = pulse
         self._beats = pulse.beats
-        self._looked = now
-        self._silent_s = 0.0
+        self._silence = Silence(now)
 
     def look(self, now: float, within_s: float) -> float:
-        """Seconds without a beat, as far as they were watched. `within_s`: when this look was due, after the last."""
-        passed_s, self._looked = now - self._looked, now
-        beats, self._beats = self._beats, self._pulse.beats
-        if beats != self._beats or passed_s > within_s + LATE_S:
-            self._silent_s = 0.0
-        else:
-            self._silent_s += passed_s
-        return self._silent_s
+        """See `Silence.look`."""
+        before, self._beats = self._beats, self._pulse.beats
+        return self._silence.look(now, within_s, heard=before != self._beats)
 
 
 def look_every_s(patience_us: int) -> float:

@@ -19,6 +19,7 @@ from gateway.observe.metrics.restarts import count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.edition import commit
+from gateway.supervisor.embedding import StorePlace
 from gateway.supervisor.forking import Forking
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.readiness import Readiness
@@ -32,7 +33,6 @@ from gateway.supervisor.watchdog import Watchdog
 from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
-MEND_AGAIN_S = 1.0
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -41,7 +41,7 @@ class Supervisor:
 
     on_ready    called once, when the first worker serves calls, with whether it can use the store
     on_complete called once, when all of them do
-    mend_store  called when a child has died: it may have been the embedded store; and again a while after it said False
+    store       mended now and then, and when a child has died: it may have been the embedded server
     """
 
     def __init__(
@@ -52,14 +52,15 @@ class Supervisor:
         *,
         on_ready: Callable[[bool], None],
         on_complete: Callable[[], None],
-        mend_store: Callable[[], bool],
+        store: StorePlace,
         succession: Succession,
     ) -> None:
         self._seats = [Seat(post) for post in posts]
         self._doors = doors
         self._on_ready = on_ready
         self._on_complete: Callable[[], None] | None = on_complete
-        self._mend_store = mend_store
+        self._store = store
+        self._store_runs = True
         self._succession = succession
         self._switchboard = Switchboard()
         self._readiness = Readiness()
@@ -67,7 +68,7 @@ class Supervisor:
         self._any_ready = False
         self._watchdog_s = notify.watchdog_s()
         self._alive_due = 0.0
-        self._mend_due = math.inf
+        self._mend_due = time.monotonic() + store.look_every_s
         self._watchdog = Watchdog(self._seats)
         self._rolling = Rolling(self._seats, self._switchboard, self._fill)
         self._switchboard.on("reload.commit", self._commit)
@@ -103,7 +104,8 @@ class Supervisor:
                 self._switchboard.serve(fd, what)
         self._succession.look()
         if self._mend_due <= time.monotonic():
-            self._mend_due = math.inf if self._mend_store() else time.monotonic() + MEND_AGAIN_S
+            self._store_runs = self._store.mend()
+            self._mend_due = time.monotonic() + self._store.look_every_s
         self._reap()
         self._fill_due()
         if self._watchdog_s is not None and self._alive_due <= time.monotonic():
@@ -219,7 +221,7 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGCHLD:
-            if self._mend_due == math.inf:
+            if self._store_runs:
                 self._mend_due = 0.0
             return
         if number == signal.SIGUSR2:

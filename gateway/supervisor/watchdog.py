@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gateway.observe.log.logger import event
 from gateway.observe.metrics.restarts import count_hang
-from gateway.supervisor.pulse import Silence, look_every_s
+from gateway.supervisor.pulse import Watched, look_every_s
 from gateway.supervisor.seat import Seat
 from gateway.supervisor.stack import ask_for_stack, has_debugger, state_of, told_stack
 from gateway.supervisor.worker import Post
@@ -21,10 +21,10 @@ ANSWERS_WITHIN_S = 0.3
 
 
 @dataclass(slots=True)
-class _Watched:
-    """One worker process. `asked`: where it hangs."""
+class _Worker:
+    """One process. `asked`: where it hangs."""
 
-    silence: Silence
+    watched: Watched
     asked: bool = False
 
 
@@ -33,7 +33,7 @@ class Watchdog:
 
     def __init__(self, seats: Sequence[Seat]) -> None:
         self._seats = seats
-        self._watched: dict[int, _Watched] = {}
+        self._watched: dict[int, _Worker] = {}
         self._every_s = 0.0
         self.due = math.inf
 
@@ -51,14 +51,14 @@ class Watchdog:
         self.due = now + self._every_s
         for seat in self._seats:
             for pid, pulse in seat.pulses():
-                one = self._watched[pid] = known.get(pid) or _Watched(Silence(pulse, now))
-                silent_s = one.silence.look(now, within_s)
+                one = self._watched[pid] = known.get(pid) or _Worker(Watched(pulse, now))
+                silent_s = one.watched.look(now, within_s)
                 hangs = silent_s * 1e6 >= patience_us and not has_debugger(pid)
                 self._look_at(seat.post, pid, one, silent_s if hangs else 0.0)
         if any(one.asked for one in self._watched.values()):
             self.due = now + min(self._every_s, ANSWERS_WITHIN_S)
 
-    def _look_at(self, post: Post, pid: int, one: _Watched, hung_s: float) -> None:
+    def _look_at(self, post: Post, pid: int, one: _Worker, hung_s: float) -> None:
         """`hung_s` 0 = it does not hang."""
         if hung_s and not one.asked and post.directory is not None:
             one.asked = True

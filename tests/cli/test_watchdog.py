@@ -16,7 +16,7 @@ from gateway.core.policy import PolicySet
 from gateway.settings import Settings
 from gateway.supervisor import watchdog
 from gateway.supervisor.alone import EXIT_HUNG
-from gateway.supervisor.pulse import LATE_S, Pulse, Silence, look_every_s
+from gateway.supervisor.pulse import LATE_S, Pulse, Watched, look_every_s
 from gateway.supervisor.seat import Seat
 from gateway.supervisor.stack import has_debugger, state_of
 from gateway.supervisor.watchdog import ANSWERS_WITHIN_S
@@ -61,19 +61,19 @@ def connect(process: Process, count: int) -> list[socket.socket]:
 
 def test_silence_is_what_was_watched_of_it() -> None:
     pulse = Pulse()
-    silence = Silence(pulse, 100.0)
-    assert [silence.look(now, 3.0) for now in (100.0, 103.0, 105.0, 108.5)] == [0, 3, 5, 8.5]
+    watched = Watched(pulse, 100.0)
+    assert [watched.look(now, 3.0) for now in (100.0, 103.0, 105.0, 108.5)] == [0, 3, 5, 8.5]
     pulse.beat()
-    assert silence.look(111.0, 3.0) == 0
-    assert silence.look(114.0, 3.0) == 3
+    assert watched.look(111.0, 3.0) == 0
+    assert watched.look(114.0, 3.0) == 3
 
 
 def test_a_watcher_that_was_late_itself_has_seen_nothing() -> None:
-    silence = Silence(Pulse(), 0.0)
-    assert silence.look(3.0, 3.0) == 3
-    assert silence.look(3.0 + 3.0 + LATE_S, 3.0) == 3 + 3 + LATE_S
-    assert silence.look(70.0, 3.0) == 0, "it was stopped for a minute, and so may have been all others"
-    assert silence.look(73.0, 3.0) == 3
+    watched = Watched(Pulse(), 0.0)
+    assert watched.look(3.0, 3.0) == 3
+    assert watched.look(3.0 + 3.0 + LATE_S, 3.0) == 3 + 3 + LATE_S
+    assert watched.look(70.0, 3.0) == 0, "it was stopped for a minute, and so may have been all others"
+    assert watched.look(73.0, 3.0) == 3
 
 
 def test_beats_are_told_apart_however_many_there_have_been() -> None:

@@ -50,6 +50,8 @@ EVENTS: Mapping[str, str] = {
     "credentials.refused": "An authorization server refused the gateway: somebody has to authorize it again.",
     "credentials.unavailable": "An authorization server gave no usable answer; the token in use stays.",
     "credentials.unkept": "A new refresh token is known to one worker only: the store did not take it; offered again.",
+    "store.hung": "The embedded store has not answered for `silent_s`, longer than `watchdog`: it was killed, "
+    "and starts anew.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
     "sockets.limited": "So few files may be open that each worker takes fewer callers' sockets than `bounds.sockets`; "
     "`sockets` says how many.",

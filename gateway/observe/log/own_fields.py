@@ -62,7 +62,7 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "rest_s": OwnField("number", "webhook.resting", "For how long it is left alone."),
     "restart_in_s": OwnField("number", "worker.exited worker.failed", "Until its successor starts, or the next try."),
     "settings_changed": OwnField("array", "config.loaded", "Settings whose change is in force."),
-    "silent_s": OwnField("number", "worker.hung", "For how long its event loop had not turned."),
+    "silent_s": OwnField("number", "worker.hung store.hung", "For how long it had shown no sign of life."),
     "slow_rate": OwnField("number", "breaker.*", "Share of slow calls, 0 to 1."),
     "sockets": OwnField("integer", "sockets.limited", "Callers' sockets that each worker takes."),
     "sockets_wanted": OwnField("integer", "sockets.limited", "`bounds.sockets`."),

@@ -86,7 +86,7 @@ class EmbeddedServer:
     def _start(self) -> None:
         started = time.monotonic()
         self._process = self._spawn()
-        while not self._answers():
+        while not self.answers(1.0):
             if self._process.poll() is not None or time.monotonic() - started > START_DEADLINE_S:
                 self.stop()
                 raise StoreDown("connect", f"the embedded store did not start: {self._last_words()}")
@@ -94,14 +94,18 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """End it, at once: there is nothing to save. Idempotent."""
+        self.kill()
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is None:
-            process.kill()
-        else:
+        if process is not None:
+            process.wait()
+
+    def kill(self) -> None:
+        """Let it end; `alive` says when it has. Idempotent."""
+        process = self._process
+        if process is not None and process.stdin is not None:
             process.stdin.close()  # the keeper's sign
-        process.wait()
+        elif process is not None:
+            process.kill()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         mode = _keeper_mode()
@@ -128,9 +132,10 @@ class EmbeddedServer:
         }
         return [str(self._binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
-    def _answers(self) -> bool:
+    def answers(self, within_s: float) -> bool:
+        """Whether it does, to somebody who connects and asks."""
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1.0)
+            client.settimeout(within_s)
             try:
                 client.connect(os.fsencode(self._socket))
                 client.sendall(b"PING\r\n")

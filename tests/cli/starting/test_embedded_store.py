@@ -53,6 +53,19 @@ def test_an_embedded_store_that_dies_comes_back(start_gateway: Start, workers: s
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_that_hangs_is_started_anew(start_gateway: Start, workers: str) -> None:
+    process = start_gateway("--workers", workers, env={"GATEWAY_WATCHDOG": "2s"})
+    first = server_pid(process)
+    os.kill(first, signal.SIGSTOP)
+    assert process.wait_for("store.hung")[0]["silent_s"] >= 2
+    until(lambda: {store_of_last_call(process) for _ in range(8)} == {"embedded"}, "counting in a new store")
+    assert not alive(first)
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+    assert len(process.events("store.hung")) == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_one_that_cannot_be_started_again_at_once_comes_back_later(
     start_gateway: Start, runtime: Path, workers: str
 ) -> None:
