@@ -204,7 +204,7 @@ def test_systemd_knows_at_any_time_who_the_service_is_and_how_it_is(
         successor = upgrade(process)
         process.ends_well()
         assert hear() == (successor, "READY=1")
-        assert hear() == (process.pid, f"MAINPID={successor}\nREADY=1")
+        assert hear() == (process.pid, f"MAINPID={successor}\nREADY=1\nWATCHDOG=1")
         os.kill(successor, signal.SIGTERM)
         assert hear() == (successor, "STOPPING=1")
 

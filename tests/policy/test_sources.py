@@ -111,13 +111,14 @@ def test_each_key_takes_effect_at_once_with_new_workers_or_with_a_restart() -> N
         old,
         name="other",
         listen=Listen("127.0.0.1", 81),
+        watchdog_us=None,
         trusted_proxies=("10.0.0.0/8",),
         store=StoreSettings(timeout_us=1),
         bounds=Bounds(body_bytes=5, sockets=7),
         logging=Logging(level="debug", access="off"),
     )
     found = changes(old, new, old)
-    assert found.at_once == ("trusted_proxies", "bounds.body_bytes", "logging.level")
+    assert found.at_once == ("watchdog", "trusted_proxies", "bounds.body_bytes", "logging.level")
     assert found.new_workers == ("name", "bounds.sockets", "logging.access")
     assert found.restart == ("listen", "store.timeout")
     kept = replace(new, name=old.name, listen=old.listen, store=old.store)
