@@ -26,8 +26,8 @@ def main_pid(pid: int) -> None:
     """Another process is the service from now on, and says all this from now on.
 
     What it has said so far did not count, nor will what we say after this (`NotifyAccess=main`). So this says too that
-    it is ready: else a service that was just reloading would be so for ever. And that it lives: it may have said so just
-    before.
+    it is ready: else a service that was just reloading would be so for ever. And that it lives: it may
+    have said so just before.
     """
     _send(f"MAINPID={pid}\nREADY=1\nWATCHDOG=1")
 
