@@ -128,10 +128,6 @@ class Breakers:
             failed = int(counts is Counts.FAILURE)
             self._tell(judge, [Report(guard, standing.generation, standing.probe, passed, failed, slow)])
 
-    def give_back(self, passage: Passage) -> None:
-        """The call never reached its upstream, or nobody knows how it ended."""
-        self.ended(passage, Counts.IGNORE, 0.0)
-
     async def close(self) -> None:
         """Report to the store what was not reported yet. Idempotent."""
         await self._permits.close()

@@ -220,10 +220,6 @@ class _LineProtocol(asyncio.Protocol):
     def __init__(self, siblings: Siblings) -> None:
         self._siblings = siblings
         self._decoder = Decoder()
-        self._transport: asyncio.BaseTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):

@@ -22,7 +22,6 @@ class HeldAnswer:
         self.head: ResponseHead = exchange.head
         self.whole: bytes | None = exchange.whole
         self.body: BodyStream | None = exchange.body
-        self.address = exchange.address
 
     def release(self) -> None:
         """Do nothing: the socket was given back when the answer was held."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import Set
 
 from gateway.certificate_files import ends_s
 from gateway.core.retry import Budget, Share
@@ -41,11 +40,6 @@ class Pool:
         self.parser = parser
         self.header_bytes = header_bytes
         self.idle_timeout_s = upstream.timeouts.idle_us / 1e6
-
-    @property
-    def busy(self) -> Set[Exchange]:
-        """Exchanges in progress."""
-        return self._busy
 
     @property
     def active(self) -> int:

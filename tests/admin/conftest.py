@@ -139,7 +139,9 @@ class FakeWorker:
         return [Check(name, name not in self.failing, self.failing.get(name, "")) for name in ("policies", "store")]
 
     async def render_metrics(self, accept: str) -> tuple[bytes, str]:
-        return Metrics(self.policies).render(accept)
+        metrics = Metrics(self.policies)
+        metrics.pour()
+        return metrics.text(accept)
 
 
 @dataclass

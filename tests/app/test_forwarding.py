@@ -194,7 +194,7 @@ async def test_a_caller_that_does_not_read_stops_the_upstream(gateway: Running, 
     writer.write(GET)
     await reader.readuntil(b"\r\n\r\n")
     pool = gateway.gateway.upstreams.pools()["up"]
-    await eventually(lambda: any(exchange.body is not None and exchange.body.paused for exchange in pool.busy))
+    await eventually(lambda: any(exchange.body is not None and exchange.body.paused for exchange in pool._busy))
     assert sent < size / 2
     got = 0
     while got < size:

@@ -26,7 +26,8 @@ from tests.observe.conftest import BUCKET, POLICIES, WINDOW, finished_call
 
 def samples(metrics: Metrics) -> dict[str, float]:
     """Every sample of a scrape by `name{label="value",...}`, labels in alphabetical order."""
-    body, _ = metrics.render("")
+    metrics.pour()
+    body, _ = metrics.text("")
     found = {}
     for family in parse_text(body.decode()):
         for sample in family.samples:
@@ -152,7 +153,7 @@ def test_callers_cannot_make_series(metrics: Metrics) -> None:
         metrics.emit(call)
     assert samples(metrics).keys() == before
     assert len(metrics._calls) == memory
-    assert len(metrics.render("")[0]) < 64 * 1024
+    assert len(metrics.text("")[0]) < 64 * 1024
 
 
 def test_levels_are_read_at_each_scrape(metrics: Metrics) -> None:
@@ -332,7 +333,8 @@ def test_the_format_follows_the_accept_field(
     metrics: Metrics, call: CallRecord, accept: str, content_type: str
 ) -> None:
     metrics.emit(call)
-    body, given = metrics.render(accept)
+    metrics.pour()
+    body, given = metrics.text(accept)
     assert given.startswith(content_type)
     parse = parse_openmetrics if "openmetrics" in given else parse_text
     names = {family.name for family in parse(body.decode())}

@@ -48,7 +48,8 @@ first = worker(7, Levels(in_flight={"erp": 2}, open_connections={"calls": 4}), F
 second = worker(11, Levels(in_flight={"erp": 3}, open_connections={"calls": 1}, store_up=False), False)
 scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight={"erp": 1}))
 for accept in ("", "application/openmetrics-text"):
-    sys.stdout.write(scraper.render(accept)[0].decode())
+    scraper.pour()
+    sys.stdout.write(scraper.text(accept)[0].decode())
     sys.stdout.write("---\\n")
 for file in pathlib.Path(sys.argv[1]).glob("*_[0-9]?*.db"):
     if file.exists():

@@ -87,7 +87,7 @@ def test_what_stands_for_too_many_calls_is_neither_a_failure_nor_a_refusal_of_cr
     beat(metrics, 1.0)
     (erp,) = added_up([metrics.pulse.lately()])["upstreams"]
     assert (erp["calls"], erp["failed"], erp["denied"], erp["why"]) == (2, 0, 0, {})
-    asked = [line for line in metrics.render("")[0].decode().splitlines() if "upstream_requests_total{" in line]
+    asked = [line for line in metrics.text("")[0].decode().splitlines() if "upstream_requests_total{" in line]
     assert asked == ['gateway_upstream_requests_total{code="429",upstream="erp-api"} 2.0']
 
 

@@ -296,13 +296,10 @@ class Metrics:
 
     # -- scrapes
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """All metrics of all workers in the format the Accept field asks for: (body, Content-Type)."""
-        self.pour()
-        return self.text(accept)
-
     def text(self, accept: str) -> tuple[bytes, str]:
-        """The same as last poured. For any thread: with many routes and workers it takes a while."""
+        """All metrics of all workers, as last poured, in the format the Accept field asks for: (body, Content-Type).
+        For any thread: with many routes and workers it takes a while.
+        """
         encoder, content_type = choose_encoder(accept)
         return encoder(self._present), content_type
 

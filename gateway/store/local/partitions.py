@@ -26,11 +26,10 @@ class Partitions:
     """By key, at most `most` of them.
 
     Those that say nothing any more go first; if that is not enough, the one that would be forgotten soonest anyway
-    goes, so that the least is given away. `dropped` counts these early losses.
+    goes, so that the least is given away.
     """
 
     def __init__(self, most: int) -> None:
-        self.dropped = 0
         self._most = most
         self._partitions: dict[str, Partition] = {}
         self._endings: list[tuple[int, int, str, Partition]] = []  # heap; its times may be too early, never too late
@@ -84,9 +83,7 @@ class Partitions:
             if not self._drop_ended(now_us):
                 break
         while len(self._partitions) >= self._most:
-            before = len(self._partitions)
             self._drop_first()
-            self.dropped += before - len(self._partitions)
 
     def _drop_ended(self, now_us: int) -> bool:
         if not self._endings or self._endings[0][0] > now_us:

@@ -192,11 +192,6 @@ class LocalStore:
         if not leases.retry_us(limit, cost, now_us):
             self._keep(key, leases.charged(limit, cost, now_us, lease), now_us, limit.window_us)
 
-    @property
-    def dropped(self) -> int:
-        """Partitions that went although they still said something."""
-        return self._partitions.dropped
-
     def keys(self) -> list[str]:
         """All partitions that something is remembered of."""
         return list(self._partitions)
