@@ -1,9 +1,10 @@
 """Views that refresh until Ctrl-C: a page on a terminal, blocks of text or lines of JSON elsewhere."""
 
 import json
+import os
+import select
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -47,7 +48,7 @@ def watch(
     page   makes what draws it there; called only then, as it imports what is slow to import
     """
     again = AdminClient(client.reach, fail=_no_answer)
-    find, over = partial(ask, again), _until_ctrl_c()
+    find, over = partial(ask, again), CtrlC()
     if not as_json and _can_draw():
         _on_screen(find, page(), every_s, over)
     else:
@@ -66,16 +67,23 @@ def _can_draw() -> bool:
     return not Console().is_dumb_terminal
 
 
-def _until_ctrl_c() -> threading.Event:
-    """Set by Ctrl-C: what it usually raises is lost where it strikes in a finalizer. A second one raises it."""
-    over = threading.Event()
+class CtrlC:
+    """Whether Ctrl-C was pressed. What it usually raises is lost if it strikes in a finalizer; a second one does.
 
-    def end(_signal: int, _frame: object) -> None:
+    Without a lock, which `threading.Event` has: who waits may hold it when the signal strikes, and would never go on.
+    """
+
+    def __init__(self) -> None:
+        self._pressed, self._press = os.pipe()
+        signal.signal(signal.SIGINT, self._end)
+
+    def wait(self, within_s: float) -> bool:
+        """Until it is pressed, or this has passed; whether it was."""
+        return bool(select.select((self._pressed,), (), (), within_s)[0])
+
+    def _end(self, _signal: int, _frame: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        over.set()
-
-    signal.signal(signal.SIGINT, end)
-    return over
+        os.write(self._press, b"c")
 
 
 def _text(find: Callable[[], Document], lines: Callable[[Document], Iterable[str]], *, as_json: bool) -> str:
@@ -86,7 +94,7 @@ def _text(find: Callable[[], Document], lines: Callable[[Document], Iterable[str
     return json.dumps(found) if as_json else "\n".join(lines(found)) + "\n"
 
 
-def _on_screen(find: Callable[[], Document], page: Page, every_s: float, over: threading.Event) -> None:
+def _on_screen(find: Callable[[], Document], page: Page, every_s: float, over: CtrlC) -> None:
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -95,7 +103,7 @@ def _on_screen(find: Callable[[], Document], page: Page, every_s: float, over: t
 
     last: RenderableType = Text("")
     with Live(screen=True, auto_refresh=False) as screen:
-        while not over.is_set():
+        while not over.wait(0):
             try:
                 last = page(find())
                 shown = last

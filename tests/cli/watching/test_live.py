@@ -246,6 +246,36 @@ def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words:
         assert process.wait(20) == 0
 
 
+STRUCK = """
+import signal, sys
+from gateway.cli.watching.live import CtrlC
+
+def struck_at(step):
+    over, steps = CtrlC(), iter(range(step))
+    def strike(frame, what, _):
+        if next(steps, None) is None:
+            sys.settrace(None)
+            frame.f_trace = None
+            signal.raise_signal(signal.SIGINT)
+        return strike
+    sys.settrace(strike)
+    over.wait(0)
+    traced = sys.gettrace()
+    sys.settrace(None)
+    assert traced or over.wait(0)
+    return not traced
+
+print(sum(map(struck_at, range(100))))
+"""
+
+
+def test_ctrl_c_may_strike_at_any_step_of_the_waiting() -> None:
+    """It ended nothing where it struck in the middle of a lock that its handler wanted."""
+    done = subprocess.run([sys.executable, "-c", STRUCK], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert done.stderr == ""
+    assert 1 < int(done.stdout) < 100
+
+
 def test_tail_asks_only_for_what_was_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
