@@ -134,6 +134,7 @@ class Worker:
         await self._close()
         event("gateway.stopped", "Worker stopped", cut_calls=cut)
         close_logging()
+        self._metrics.close()  # behind the log, which may have lost its last lines
         return 0
 
     def _build(self) -> None:
@@ -250,7 +251,6 @@ class Worker:
         if self._hooks is not None:
             await self._hooks.close()
         await self.store.close()
-        self._metrics.close()
         if self._admin is not None:
             await self._admin.close()
         await self._siblings.close()

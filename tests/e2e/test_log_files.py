@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Launch, Process
-from tests.fakes.upstream import Upstream
-from tests.fakes.waiting import eventually
+from tests.fakes.upstream import OK, Held, Upstream
+from tests.fakes.waiting import PATIENCE_S, eventually
 
 POLICIES = """
 version: 1
@@ -144,3 +144,20 @@ async def test_a_killed_worker_loses_nothing_but_its_last_lines(launch: Launch, 
         # One connection, one worker: what is lost is what came last.
         on_file = [call in whole for call in calls]
         assert on_file == sorted(on_file, reverse=True)
+
+
+async def test_the_last_lines_of_a_worker_are_counted_when_the_disk_is_full(launch: Launch, upstream: Upstream) -> None:
+    upstream.script = held = Held(OK)
+    gateway = await launch(POLICIES % upstream.url, "--workers", "2", env={"GATEWAY_LOGGING__ACCESS": "/dev/full"})
+    admin = f"http://127.0.0.1:{gateway.admin_port}"
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENCE_S) as caller:
+        last = asyncio.create_task(caller.get("/x", headers={"Connection": "close"}))
+        await held.asked.wait()
+        replaced = asyncio.create_task(caller.post(f"{admin}/-/reload?workers"))
+        await gateway.said("gateway.draining", 1)
+        await replaced
+        held.go_on.set()
+        assert (await last).status_code == 200
+        await gateway.said("worker.replaced", 2)
+        counts = (await caller.get(f"{admin}/metrics")).text.splitlines()
+    assert "gateway_log_lines_dropped_total 1.0" in counts

@@ -145,10 +145,9 @@ def test_a_reader_that_is_gone_costs_lines_and_nothing_else(monkeypatch: pytest.
     assert writer.dropped == 2
 
 
-def test_a_disk_that_fills_up_in_mid_line_breaks_no_other_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "log"
-    writer = LineWriter(str(path), described)
-    room = [4]
+def _disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> list[int]:
+    """A disk with so much room, which may be changed."""
+    room = [free_bytes]
 
     def full(fd: int, data: memoryview) -> int:
         if not room[0]:
@@ -159,6 +158,28 @@ def test_a_disk_that_fills_up_in_mid_line_breaks_no_other_line(tmp_path: Path, m
 
     real_write = os.write
     monkeypatch.setattr(os, "write", full)
+    return room
+
+
+async def test_only_what_the_disk_has_not_taken_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lines that went out together, too."""
+    path = tmp_path / "log"
+    writer = LineWriter(str(path), described)
+    room = _disk(monkeypatch, 13)
+    for number in range(5):
+        writer.write(b"line%d\n" % number)
+    await eventually(lambda: writer.dropped)
+    room[0] = 1_000
+    writer.write(b"last\n")
+    writer.close()
+    assert path.read_bytes() == b'line0\nline1\nl\nlast\n{"dropped":3}\n'
+    assert writer.dropped == 3
+
+
+def test_a_disk_that_fills_up_in_mid_line_breaks_no_other_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    writer = LineWriter(str(path), described)
+    room = _disk(monkeypatch, 4)
     writer.write(b"one\ntwo\n")
     writer.write(b"lost\n")
     room[0] = 2
@@ -256,8 +277,8 @@ async def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.Monk
     assert received.endswith(b"last\n")
 
 
-def test_a_process_without_a_loop_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A supervisor that hangs on its log could not stop its workers."""
+def _full_pipe(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Both ends of what is standard output now; nobody reads, and there is no room."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):
@@ -265,6 +286,31 @@ def test_a_process_without_a_loop_gives_up_soon(monkeypatch: pytest.MonkeyPatch)
             pass
     os.set_blocking(writing, True)
     monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
+    return reading, writing
+
+
+async def test_what_still_waits_for_its_reader_at_the_end_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "CLOSE_S", 0.01)
+    reading, writing = _full_pipe(monkeypatch)
+    writer = LineWriter("stdout")
+    writer.write(b"one\n")
+    writer.flush()
+    await eventually(writer._work.empty)
+    for line in (b"two\n", b"three\n"):
+        writer.write(line)
+    thread = writer._thread
+    assert thread is not None
+    writer.close()
+    assert writer.dropped == 2, "the first may go out yet"
+    os.close(reading)
+    await asyncio.to_thread(thread.join)
+    assert writer.dropped == 3
+    os.close(writing)
+
+
+def test_a_process_without_a_loop_gives_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that hangs on its log could not stop its workers."""
+    reading, writing = _full_pipe(monkeypatch)
     writer = LineWriter("stdout")
     writer.write(b"one\n")
     assert writer.dropped == 1

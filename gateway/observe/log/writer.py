@@ -102,8 +102,16 @@ class LineWriter:
             self._work.put(None)
             thread.join(CLOSE_S)
             if thread.is_alive():
+                self._lose_all()
                 return
         self._close_file()
+
+    def _lose_all(self) -> None:
+        """What waits for its reader, but for the batch that is being written."""
+        with suppress(queue.Empty):
+            while True:
+                self._lose(len(self._work.get_nowait() or ()))
+        self._work.put(None)
 
     def _flush_later(self) -> None:
         try:
@@ -133,19 +141,18 @@ class LineWriter:
         try:
             fd = self._open()
             with _held(fd, patient) as locked:
-                written = self._write_all(fd, data, locked)
-                if written and self._unreported:
+                lost = self._write_all(fd, data, locked)
+                if self._unreported and not lost:
                     self._report(fd, locked)
         except OSError:
-            written = False
-        if not written:
-            self._lose(len(lines))
+            lost = len(lines)
+        self._lose(lost)
 
-    def _write_all(self, fd: int, data: bytes, locked: bool) -> bool:
-        """Whether everything went out, beginning on a line of its own. The system may take it in pieces, and a process
-        may end between two of them."""
+    def _write_all(self, fd: int, lines: bytes, locked: bool) -> int:
+        """Write these lines, beginning on a line of its own; returns how many did not go out whole. The system may take
+        them in pieces, and a process may end between two of them."""
         broken = self._midline.is_at(locked)
-        data = b"\n" + data if broken else data
+        data = b"\n" + lines if broken else lines
         view = memoryview(data)
         self._midline.leave(locked, True)
         try:
@@ -160,11 +167,11 @@ class LineWriter:
         else:
             broken = False
         self._midline.leave(locked, broken)
-        return not view
+        return lines.count(b"\n", max(0, len(lines) - len(view)))
 
     def _report(self, fd: int, locked: bool) -> None:
         count, self._unreported = self._unreported, 0
-        if not self._write_all(fd, self._describe_dropped(count), locked):
+        if self._write_all(fd, self._describe_dropped(count), locked):
             self._unreported += count
 
     def _lose(self, count: int) -> None:
