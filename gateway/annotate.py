@@ -181,7 +181,7 @@ def _theirs_is_tighter(call: Call, answer: ResponseHead, states: Sequence[LimitS
     """Whether the upstream's legacy triple is kept instead of ours: it has less left, or as much for longer. A 429 that
     only says until when has nothing left."""
     dated = tuple(field for field in answer.fields if lower[field[0]] in _LEGACY_DATED)
-    theirs = read(answer.status, dated, int(call.gateway.wall_clock() * 1e6), _COUNTED)
+    theirs = read(answer.status, dated, call.gateway.now_us(), _COUNTED)
     left = 0 if theirs.remaining is None and theirs.wait_us else theirs.remaining
     if left is None:
         return False
@@ -191,6 +191,6 @@ def _theirs_is_tighter(call: Call, answer: ResponseHead, states: Sequence[LimitS
 
 def _note_theirs(call: Call, answer: ResponseHead) -> None:
     """For the log: what the upstream says is left, in whatever fields."""
-    theirs = read(answer.status, answer.fields, int(call.gateway.wall_clock() * 1e6), _COUNTED)
+    theirs = read(answer.status, answer.fields, call.gateway.now_us(), _COUNTED)
     call.record.upstream_limit_remaining = theirs.remaining
     call.record.upstream_limit_reset_s = whole_seconds(theirs.reset_us)

@@ -123,7 +123,7 @@ class Attempts:
             return Stop.BODY
         if last.failure is not None and last.failure.reused:  # nobody has seen the request: at once, and for nothing
             return 0 if self._made < retry.attempts else Stop.ATTEMPTS
-        said, now_us = last.head.fields if last.head is not None else (), int(call.gateway.wall_clock() * 1e6)
+        said, now_us = last.head.fields if last.head is not None else (), call.gateway.now_us()
         asked_us = read(judged_by(call, last.head), said, now_us, retry.honor).wait_us
         wait_us = plan(retry, self._made, asked_us, self._elapsed_us(), call.gateway.random_bits(CHANCE_BITS))
         return Stop.DEADLINE if not isinstance(wait_us, Stop) and self._too_late(wait_us) else wait_us

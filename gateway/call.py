@@ -159,6 +159,10 @@ class Gateway:
         """How many calls are not over."""
         return len(self.calls)
 
+    def now_us(self) -> int:
+        """The wall clock in microseconds."""
+        return int(self.wall_clock() * 1e6)
+
 
 class Alike:
     """What calls with the same fields from the same peer on the same route have in common, worked out by `identify`.

@@ -24,7 +24,7 @@ SPREAD_BITS = 16
 def learn(call: Call, learning: Learning, answer: ResponseHead) -> None:
     """Let everybody heed what the upstream's answer asks of those who use the caller's connection."""
     gateway = call.gateway
-    status, now_us = judged_by(call, answer), int(gateway.wall_clock() * 1e6)
+    status, now_us = judged_by(call, answer), gateway.now_us()
     heed = heeded(learning, status, call.policies.classes.statuses.get(status), answer.fields, now_us)
     if heed.for_us:
         for position, guard in enumerate(call.ask.guards):
@@ -37,7 +37,7 @@ def judged_by(call: Call, answer: ResponseHead | None) -> int:
     learning = call.route.upstream.learning
     if learning is None or answer is None or answer.means not in learning.also_on:
         return answer.means if answer is not None else 0
-    return stands_for(learning, answer.means, answer.fields, int(call.gateway.wall_clock() * 1e6))
+    return stands_for(learning, answer.means, answer.fields, call.gateway.now_us())
 
 
 def overheard(call: Call, heard: Heard, answer: ResponseHead) -> ResponseHead:

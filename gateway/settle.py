@@ -64,5 +64,5 @@ def _classify(call: Call, head: ResponseHead) -> None:
         return
     record.judged_status = means
     record.error_class = record.error_class or statuses.get(means, error_class).name
-    asked = read(means, head.fields, int(call.gateway.wall_clock() * 1e6), RETRY_AFTER)
+    asked = read(means, head.fields, call.gateway.now_us(), RETRY_AFTER)
     record.upstream_retry_after_s = whole_seconds(asked.wait_us)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from gateway.admit import admit
 from gateway.caching.nobody import begun_for
-from gateway.call import Call, Gateway
+from gateway.call import Call
 from gateway.core.problems import Refusal, body_problem
 from gateway.modules.cache.copying import Answered
 from gateway.refuse import from_upstream_failure
@@ -57,8 +57,3 @@ def tell(call: Call, how: str) -> None:
     record.cache = how = "refresh" if begun_for(call) is not None else how
     record.notes = None  # what is the same for calls like this does not say it
     call.gateway.caches.answers[call.route.name, how] += 1
-
-
-def now_us(gateway: Gateway) -> int:
-    """Epoch microseconds."""
-    return int(gateway.wall_clock() * 1e6)

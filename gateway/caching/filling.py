@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.caching.fetch import ANSWERED, Fetched, cache_status, fetch, fetch_admitted, now_us, tell
+from gateway.caching.fetch import ANSWERED, Fetched, cache_status, fetch, fetch_admitted, tell
 from gateway.caching.fleet import keep_for_all, place_of
 from gateway.caching.nobody import begun_for
 from gateway.caching.serve import serve
@@ -47,7 +47,7 @@ class Filling:
             _ask_with(self._call, validation)
         elif not flight.alone:
             _ask_with(self._call, unconditional(fields))
-        asked_us = now_us(self._call.gateway)
+        asked_us = self._call.gateway.now_us()
         if stored is not None and instead_of_error(stored, self._lookup.wanted, asked_us):
             self._call.route = self._kept.at_once(self._call.route)
         try:
@@ -87,7 +87,7 @@ class Filling:
         return True
 
     def _may_do(self, stored: Stored) -> bool:
-        return instead_of_error(stored, self._lookup.wanted, now_us(self._call.gateway))
+        return instead_of_error(stored, self._lookup.wanted, self._call.gateway.now_us())
 
     async def _instead_of_error(self, stored: Stored, how: bytes) -> None:
         await serve(self._call, stored, self._lookup.fields, how + b"; detail=stale-if-error", "error")
@@ -100,7 +100,7 @@ class Filling:
         if not still_right(stored, answer):
             self._kept.memory.drop(self._lookup.shelf)
             return await self._whole(flight, asked_us)
-        fresh = refreshed(self._kept.cache, stored, answer, asked_us=asked_us, now_us=now_us(call.gateway))
+        fresh = refreshed(self._kept.cache, stored, answer, asked_us=asked_us, now_us=call.gateway.now_us())
         if storable(self._kept.cache, self._lookup.asked, fresh.status, fresh.fields):
             self._put(fresh, asked_us, flight, None)
         else:  # from now on it is for each caller alone
@@ -134,7 +134,7 @@ class Filling:
                 lost()
                 return
             answer = (head.status, head.reason, head.fields, body)
-            at_us, tenant, target = now_us(call.gateway), call.record.tenant, self._lookup.shelf.target
+            at_us, tenant, target = call.gateway.now_us(), call.record.tenant, self._lookup.shelf.target
             stored = keep(cache, *answer, asked_us=asked_us, now_us=at_us, tenant=tenant, target=target)
             self._put(stored, asked_us, flight, named)
 
@@ -162,7 +162,7 @@ class Filling:
         put = stored.useful_us() > 0 and memory.put(lookup.shelf, vary, which, stored, asked_us)
         if put:
             keep_for_all(lookup, place_of(lookup, vary, which), stored, asked_us)
-        fresh = put and use(stored, _ANYBODY, now_us(self._call.gateway)) is Use.FRESH
+        fresh = put and use(stored, _ANYBODY, self._call.gateway.now_us()) is Use.FRESH
         flight.end(Outcome.KEPT if fresh else Outcome.ITS_OWN)
 
 

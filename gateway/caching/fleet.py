@@ -4,7 +4,6 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from gateway.caching.fetch import now_us
 from gateway.core.cache.place import Found, Place
 from gateway.core.cache.rules import Stored
 from gateway.modules.cache.flights import FAILS_S, PASS_S, Flight, Outcome
@@ -48,7 +47,7 @@ async def turn(lookup: "Lookup", fleet: SharedAnswers, flight: Flight, until_s: 
     lease_ms = min(LEASE_MS, lookup.kept.cache.wait_us // 2000 + 1)
     while True:
         stored, place = lookup.look(), place_of(lookup)
-        sent_us = now_us(gateway)
+        sent_us = gateway.now_us()
         try:
             found = await fleet.find(place, stored, sent_us, token=token, lease_ms=lease_ms, insist=insist)
         except StoreDown:
@@ -126,5 +125,5 @@ def keep_for_all(lookup: "Lookup", place: Place, stored: Stored, asked_us: int) 
     fleet = lookup.kept.fleet
     if fleet is not None:
         most = lookup.kept.cache.size_bytes
-        at_us = now_us(lookup.call.gateway)
+        at_us = lookup.call.gateway.now_us()
         fleet.put(place, stored, asked_us=asked_us, now_us=at_us, most_bytes=most)

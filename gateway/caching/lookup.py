@@ -3,7 +3,7 @@
 from functools import partial
 from typing import NamedTuple
 
-from gateway.caching.fetch import ANSWERED, Fetched, now_us
+from gateway.caching.fetch import ANSWERED, Fetched
 from gateway.caching.filling import Filling
 from gateway.caching.fleet import Turn, turn
 from gateway.caching.nobody import begun_for, unattended
@@ -96,7 +96,7 @@ class Lookup:
     def _recent(self, stored: Stored) -> bool:
         """Whether no other worker can have heard long ago that it is wrong."""
         fleet = self.kept.fleet
-        return fleet is None or not fleet.up or now_us(self.call.gateway) - stored.at_us < LOCAL_US
+        return fleet is None or not fleet.up or self.call.gateway.now_us() - stored.at_us < LOCAL_US
 
     async def _used(self, stored: Stored | None) -> bool:
         good = self.good(stored) if stored is not None else None
@@ -107,7 +107,7 @@ class Lookup:
 
     def good(self, stored: Stored) -> Good | None:
         """How it can be used without asking anybody; None = it cannot."""
-        at_us = now_us(self.call.gateway)
+        at_us = self.call.gateway.now_us()
         good_for = use(stored, self.wanted, at_us)
         if good_for is Use.FRESH:
             return Good(b"; hit", "hit")

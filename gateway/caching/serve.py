@@ -1,7 +1,7 @@
 """An answer that is kept, written to a caller."""
 
 from gateway.annotate import limit_lines, ours
-from gateway.caching.fetch import now_us, tell
+from gateway.caching.fetch import tell
 from gateway.call import Call
 from gateway.core.cache.ranges import Part, wanted_part
 from gateway.core.cache.rules import Stored
@@ -19,7 +19,7 @@ async def serve(call: Call, stored: Stored, said: Fields, status: bytes, told: s
     status  what `Cache-Status` says of it, but for the time that is left; told: see `fetch.tell`
     """
     gateway, record, connection = call.gateway, call.record, call.request.connection
-    at_us = now_us(gateway)
+    at_us = gateway.now_us()
     age_us = stored.age_now_us(at_us)
     ttl_s = (stored.fresh_us - age_us) // SECOND_US
     name = gateway.settings.name.encode("ascii")

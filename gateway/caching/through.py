@@ -1,6 +1,6 @@
 """Through the cache, for calls that it concerns; what becomes of the others is as if there was none."""
 
-from gateway.caching.fetch import Fetched, cache_status, fetch, now_us, tell
+from gateway.caching.fetch import Fetched, cache_status, fetch, tell
 from gateway.caching.lookup import Lookup
 from gateway.call import Call
 from gateway.core.cache.key import also_changed, reads
@@ -46,7 +46,7 @@ async def past(call: Call, why: bytes) -> Fetched:
 
 
 def _forget(call: Call, target: str) -> None:
-    call.gateway.caches.forget(call.route.upstream, target, now_us(call.gateway))
+    call.gateway.caches.forget(call.route.upstream, target, call.gateway.now_us())
 
 
 def _authority(call: Call) -> str:

@@ -113,7 +113,7 @@ async def _ask(
         record.error_class = _class_of_error(gateway.policies.classes, failure.error)
         record.error_detail = str(failure)
         return [*steps, timed.step("http", False, _no_answer(failure, target), error=failure.error)]
-    status = stands_for(upstream.learning, answer.means, answer.fields, int(gateway.wall_clock() * 1e6))
+    status = stands_for(upstream.learning, answer.means, answer.fields, gateway.now_us())
     _answered(gateway, record, answer.status, status)
     record.upstream_s = took_s
     return [*steps, _http(timed, probe, answer.status, named.told), *_verdict(timed, credential, probe, status)]

@@ -52,12 +52,9 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
 """Our words, and what nginx, Kong, Traefik, Envoy and their like say there."""
 
 
-def closest(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
-    """The known word that was probably meant, or "".
-
-    cutoff  how alike the spelling must be, 0 to 1
-    """
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=cutoff)
+def closest(word: str, known: Collection[str]) -> str:
+    """The known word that was probably meant, or ""."""
+    close = difflib.get_close_matches(word.lower(), known, n=1)
     if close:
         return close[0]
     foreign = word.lower().replace("-", "_")

@@ -82,8 +82,7 @@ def _late(future: "asyncio.Future[Outcome]") -> None:
 class Flights:
     """Calls on their way, by what they ask for."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._flying: dict[Any, Flight] = {}
         self._until: Memo[Any, tuple[Outcome, float]] = Memo(MOST_REMEMBERED)
 
@@ -101,7 +100,7 @@ class Flights:
 
     def _remembered(self, key: Any) -> Outcome | None:
         known = self._until.young.get(key) or self._until.recall(key)
-        return known[0] if known is not None and self._clock() < known[1] else None
+        return known[0] if known is not None and monotonic() < known[1] else None
 
     def begin(self, key: Any) -> Flight:
         """This call asks; others may wait for it."""
@@ -118,4 +117,4 @@ class Flights:
         """Remember for a moment an outcome that the next callers should not ask for again."""
         lasts_s = {Outcome.ITS_OWN: PASS_S, Outcome.FAILED: FAILS_S}.get(outcome)
         if lasts_s is not None:
-            self._until.remember(key, (outcome, self._clock() + lasts_s))
+            self._until.remember(key, (outcome, monotonic() + lasts_s))

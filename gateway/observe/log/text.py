@@ -1,7 +1,7 @@
 """Text from callers made fit for a log: valid UTF-8, no secrets, no characters that act on a reader's terminal."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
@@ -80,19 +80,18 @@ def is_secret(name: str) -> bool:
     return name in _SECRET_NAMES or squeezed.endswith("apikey") or any(word in squeezed for word in _SECRET_WORDS)
 
 
-def redact_query(query: str, names: Collection[str] = ()) -> str:
-    """A raw query with the values of secret parameters replaced. `names`: further parameters, lower case.
+def redact_query(query: str) -> str:
+    """A raw query with the values of secret parameters replaced.
 
     Parameters may be separated by `;` too, and a value that is a URL may have secrets of its own.
     """
-    return _PARAMETER.sub(lambda found: _redact_pair(found[0], names), query)
+    return _PARAMETER.sub(_redact_pair, query)
 
 
-def _redact_pair(pair: str, names: Collection[str]) -> str:
-    raw, equals, value = pair.partition("=")
-    name = unquote_plus(raw).lower()
-    secret = equals and (name in names or is_secret(name) or _holds_secret(value))
-    return f"{raw}={REDACTED}" if secret else pair
+def _redact_pair(found: re.Match[str]) -> str:
+    raw, equals, value = found[0].partition("=")
+    secret = equals and (is_secret(unquote_plus(raw)) or _holds_secret(value))
+    return f"{raw}={REDACTED}" if secret else found[0]
 
 
 def _holds_secret(value: str) -> bool:
