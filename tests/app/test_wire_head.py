@@ -188,7 +188,7 @@ async def test_a_higher_minor_version_is_read_as_the_highest_that_is_known(
     fields = b"Host: a\r\nTransfer-Encoding: chunked\r\nX-Request-Id: x\r\n\r\n"
     for _ in range(4):  # the third is remembered
         head = requests.parse(b"POST /a HTTP/1.%d\r\n%b" % (minor, fields))
-        assert (head.method, head.target, head.block.http10, head.chunked, head.keep_alive) == (
+        assert (head.method, head.target, head.block.http10, head.chunked, head.block.keep_alive) == (
             "POST",
             "/a",
             False,
