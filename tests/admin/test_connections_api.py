@@ -29,7 +29,7 @@ DENIED = Report(
     denied_us=0,
     failure=Failure(0, "auth_error", 401, "r-1", "product.batch", "product"),
 )
-SHUT = Report(shut_us=0)
+SHUT = Report(shut=(("b", 0),))
 
 
 async def reported(admin: Admin, *about: tuple[Named, Report], now_us: int = START_US) -> None:

@@ -109,7 +109,7 @@ async def trip(admin: Admin, connection: str) -> str:
 
 async def in_trouble(admin: Admin, tenant: str, connection: str) -> None:
     failure = Failure(0, EVIL, 503, EVIL, EVIL, EVIL)
-    seen = Seen((Row(EVIL, EVIL, failed=9),), failures=9, tail=9, failure=failure, shut_us=0)
+    seen = Seen((Row(EVIL, EVIL, failed=9),), failures=9, tail=9, failure=failure, shut=((EVIL, 0),))
     await admin.worker.statuses.report([(Named(tenant, connection), seen)])
 
 

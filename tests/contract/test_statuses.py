@@ -348,3 +348,20 @@ async def test_statuses_live_in_the_store_or_in_the_worker(redis_url: str, redis
     for read in (statuses.find("conn_42"), statuses.page(list(ConnectionState), "", 10)):
         with pytest.raises(StoreDown):
             await read
+
+
+EARLIER = """
+local track = cmsgpack.unpack(redis.call('GET', KEYS[1]))
+track.offline_us, track.shut = next(track.shut) and track.shut[''], nil
+redis.call('SET', KEYS[1], cmsgpack.pack(track))
+"""
+
+
+def test_what_gateways_have_kept_that_knew_no_breakers_by_name(server: "redis.Redis") -> None:
+    script = Kept(server)
+    script.report((ACME, shut()))
+    server.eval(EARLIER, 1, PREFIX + wire.TAG + member_of(ACME))
+    (before,) = script.find(ACME.connection).values()
+    assert (before.state, before.offline_us, before.shut) == (ConnectionState.OFFLINE, START, ())
+    script.now_us += S
+    assert script.report((ACME, ok())) == [ConnectionState.ONLINE]

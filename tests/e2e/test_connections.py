@@ -170,3 +170,45 @@ async def test_offline_while_the_breaker_is_open_and_online_again(fleet: list[Pr
     lines = sorted((line for gateway in fleet for line in told(gateway)), key=lambda line: line["timestamp"])
     changes = [line["event_name"] for line in lines if line["event_name"] != "connection.error"]
     assert changes == ["connection.degraded", "connection.offline", "connection.online"]
+
+
+TWO_BREAKERS = """
+version: 1
+keys:
+  tenant: {from: header, name: X-Tenant-Id, on_missing: reject}
+  connection: {from: header, name: X-Connection-Id, on_missing: skip}
+breakers:
+  one: {key: [tenant, connection], consecutive_failures: 3, open_for: 10m}
+  two: {key: [tenant, connection], consecutive_failures: 3, open_for: 10m}
+upstreams:
+  up: {url: "%(url)s"}
+routes:
+  - {name: a, match: {path_prefix: /a/}, upstream: up, breaker: one, operations: [{name: a, match: {path: "/**"}}]}
+  - {name: b, match: {path_prefix: /b/}, upstream: up, breaker: two, operations: [{name: b, match: {path: "/**"}}]}
+"""
+
+
+async def test_a_connection_is_offline_as_long_as_one_of_its_breakers_refuses(
+    launch: Launch, upstream: Upstream
+) -> None:
+    upstream.script = by_path
+    gateway = await launch(TWO_BREAKERS % {"url": upstream.url}, "--workers", "2")
+    for _ in range(3):
+        assert await call(gateway, "/a/failing", "conn_7") == 500
+    assert await call(gateway, "/a/1", "conn_7") == 503
+    await until(gateway, "/conn_7", state="offline")
+    for count in (1, 2, 3):
+        assert await call(gateway, "/b/1", "conn_7") == 200
+        assert await call(gateway, "/a/1", "conn_7") == 503
+        counted = {"a": {"ok": 0, "rejected": 0, "failed": 3}, "b": {"ok": count, "rejected": 0, "failed": 0}}
+        await until(gateway, "/conn_7", state="offline", operations=counted)
+    url = f"http://127.0.0.1:{gateway.admin_port}/-/breakers/one/acme/conn_7"
+    async with aiohttp.ClientSession() as session, session.post(url, json={"state": "closed", "ttl": "10m"}) as answer:
+        assert answer.status == 200
+
+    async def online() -> bool:
+        return await call(gateway, "/a/1", "conn_7") == 200 and (await ask(gateway, "/conn_7"))["state"] == "online"
+
+    await eventually(online, "an answer through the breaker to be told")
+    events = [line["event_name"].removeprefix("connection.") for line in told(gateway)]
+    assert [name for name in events if name not in ("error", "degraded")] == ["offline", "online"]

@@ -46,7 +46,16 @@ async def test_a_breaker_of_one_operation_does_not_shut_the_connection(store: St
     assert store.pushes == []
     connections.emit(call(store, status=0, response_source="breaker", breaker="whole"))
     await connections.close()
-    assert [report.shut_us for report in store.pushes[0].values()] == [0]
+    assert [report.shut for report in store.pushes[0].values()] == [(("whole", 0),)]
+
+
+async def test_what_a_breaker_let_through_is_told_where_it_matters(store: Store, connections: Connections) -> None:
+    """Of the answer to a probe, and of answers while the connection is offline: those are what ends it."""
+    connections.emit(call(store, breaker="one", breaker_state="closed"))
+    connections.emit(call(store, breaker="two", breaker_state="half_open"))
+    await connections.close()
+    (report,) = store.pushes[0].values()
+    assert dict(report.through) == {"one": 100_000, "two": 100_000}
 
 
 async def test_successes_wait_for_the_tick(store: Store, connections: Connections, ticking: Callable[[], None]) -> None:
@@ -138,8 +147,8 @@ async def test_the_success_that_may_end_a_trouble_is_reported_at_once(
             {"failed": 1, "answer_us": 100_000, "limited_us": 86_400_000_000},
         ),
         ({"status": 0, "error_class": "connect"}, {"failed": 1, "failures": 1, "tail": 1}),
-        ({"status": 0, "response_source": "breaker"}, {"shut_us": 0}),
-        ({"status": 0, "response_source": "breaker", "breaker_state": "open"}, {"shut_us": 0}),
+        ({"status": 0, "response_source": "breaker", "breaker": "b"}, {"shut": (("b", 0),)}),
+        ({"status": 0, "response_source": "breaker", "breaker": "b", "breaker_state": "open"}, {"shut": (("b", 0),)}),
         ({"status": 0, "response_source": "pause", "retry_after_s": 9}, {"limited_us": 9_000_000}),
         ({"status": 200, "attempts": FAILED[:1] + GOOD}, {"ok": 1, "failed": 1, "failures": 1, "answer_us": 100_000}),
         ({**FAILING, "attempts": FAILED * 3}, {"failed": 3, "failures": 3, "tail": 3}),

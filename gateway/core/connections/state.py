@@ -3,9 +3,10 @@
 Conditions are kept apart and the worst one in force names the state:
 
     condition          begins with                                     ends with
-    offline            the breaker refusing, or OFFLINE_FAILURES       an answer to an attempt that began later
-                       failures in a row and no answer for
-                       OFFLINE_AFTER_US
+    offline            OFFLINE_FAILURES failures in a row and no       an answer to an attempt that began later
+                       answer for OFFLINE_AFTER_US
+    offline            a breaker refusing; there may be several        an answer to an attempt that began later and that
+                                                                       this breaker let through, or OTHER_US later any
     auth_required      401                                             a success that began SAME_US later on the same
     permission_denied  403                                             operation or OTHER_US later on any; the other one
     rate_limited       429, or a pause in force                        the time the upstream gave, else OTHER_US
@@ -77,7 +78,8 @@ class Report(NamedTuple):
     denied        AUTH_REQUIRED or PERMISSION_DENIED, whichever came last, or None
     denied_us     its age, with the operation and entity that met it
     limited_us    how long from now the upstream is to be left alone; 0 = not at all
-    shut_us       age of the latest refusal by the breaker
+    shut          by breaker: age of its latest refusal; "" = what a policy says means offline, ended by any answer
+    through       by breaker: age of the latest beginning of an answered attempt that it let through, as far as noted
     failure       the latest attempt that did not go well; its `at_us` is an age
     """
 
@@ -90,7 +92,8 @@ class Report(NamedTuple):
     denied_operation: str = ""
     denied_entity: str = ""
     limited_us: int = 0
-    shut_us: int = NEVER
+    shut: tuple[tuple[str, int], ...] = ()
+    through: tuple[tuple[str, int], ...] = ()
     failure: Failure = Failure()
 
 
@@ -100,12 +103,13 @@ class Track(NamedTuple):
     state, since_us          the state as it was last told, and since when
     streak                   failures since the last answer
     answered_us              when the latest attempt was answered, as far as reports say
-    offline_us               when the connection went offline; NEVER = it is not
+    offline_us               when failures in a row took the connection offline; NEVER = they have not
     recovered_us             when the answer began that ended that: failures of before are no news
     denied...                the latest refused credential, until a success ends it
     limited_until_us         when the upstream may be asked again
     ok_weight, failed_weight, halved_us   what was lately tried, and when that was last halved
     success_us               when the latest success was reported
+    shut                     breakers that refuse, by name, each with its latest refusal
     """
 
     state: ConnectionState = ConnectionState.ONLINE
@@ -124,6 +128,7 @@ class Track(NamedTuple):
     halved_us: int = 0
     success_us: int = NEVER
     failure: Failure = Failure()
+    shut: tuple[tuple[str, int], ...] = ()
     buckets: tuple[Bucket, ...] = ()
 
 
@@ -199,26 +204,45 @@ def _halved(track: Track, now_us: int) -> Track:
 
 
 def _offline(track: Track, report: Report, now_us: int) -> Track:
-    """Failures in a row, and being offline: first what begins it, then what ends it."""
+    """Failures in a row, breakers, and being offline by them: first what begins it, then what ends it."""
     old = report.failure.at_us >= 0 and now_us - report.failure.at_us < track.recovered_us
     failures, tail = (0, 0) if old else (report.failures, report.tail)
     began_us = now_us - report.answer_us if report.answer_us >= 0 else NEVER
     answered_us = max(track.answered_us, began_us)
     streak = tail if report.answer_us >= 0 else track.streak + failures
     offline_us = track.offline_us
-    if offline_us < 0 and report.shut_us >= 0 and now_us - report.shut_us >= answered_us:
-        offline_us = now_us - report.shut_us
-    elif offline_us < 0 and failures and streak >= OFFLINE_FAILURES and now_us - answered_us >= OFFLINE_AFTER_US:
+    if offline_us < 0 and failures and streak >= OFFLINE_FAILURES and now_us - answered_us >= OFFLINE_AFTER_US:
         offline_us = now_us
+    shut = _refusing(track._replace(answered_us=answered_us), report, now_us)
+    left = tuple(sorted((name, at_us) for name, at_us in shut.items() if not _passed(name, at_us, report, now_us)))
+    ended = 0 <= offline_us < began_us
     track = track._replace(
         streak=streak,
         answered_us=answered_us,
-        offline_us=offline_us,
+        offline_us=NEVER if ended else offline_us,
+        shut=left,
         failed_weight=track.failed_weight + WEIGHT * failures,
     )
-    if 0 <= offline_us < began_us:
-        return track._replace(offline_us=NEVER, recovered_us=began_us, ok_weight=0, failed_weight=WEIGHT * tail)
+    if (ended or shut) and track.offline_us < 0 and not left:
+        return track._replace(recovered_us=began_us, ok_weight=0, failed_weight=WEIGHT * tail)
     return track
+
+
+def _refusing(track: Track, report: Report, now_us: int) -> dict[str, int]:
+    """Breakers that have refused and not been passed since, each with its latest refusal."""
+    shut = dict(track.shut)
+    for name, age_us in report.shut:
+        if now_us - age_us >= (track.recovered_us if name else track.answered_us):
+            shut[name] = max(now_us - age_us, shut.get(name, NEVER))
+    return shut
+
+
+def _passed(name: str, refused_us: int, report: Report, now_us: int) -> bool:
+    """Whether the report has an answer that shows that this breaker refuses no more."""
+    if not name:
+        return report.answer_us >= 0 and now_us - report.answer_us > refused_us
+    through = any(one == name and now_us - age_us > refused_us for one, age_us in report.through)
+    return through or (report.answer_us >= 0 and now_us - report.answer_us >= refused_us + OTHER_US)
 
 
 def _denied(track: Track, report: Report, now_us: int) -> Track:
@@ -247,7 +271,7 @@ def _latest(known: Failure, given: Failure, now_us: int) -> Failure:
 
 
 def _state(track: Track, now_us: int) -> ConnectionState:
-    if track.offline_us >= 0:
+    if track.offline_us >= 0 or track.shut:
         return ConnectionState.OFFLINE
     if track.denied is not None:
         return track.denied

@@ -33,6 +33,7 @@ MAX_LIMITED_S = 24 * 3600
 Push = Callable[[Sequence[tuple[Named, Report]]], Awaitable[Sequence[ConnectionState]]]
 """Takes reports in and says in which states the connections are now; () when it could not. Raises nothing."""
 
+_FAILURES = (Outcome.FAILED, Outcome.DOWN)
 MESSAGES = {
     ConnectionState.ONLINE: "Connection is online",
     ConnectionState.DEGRADED: "Connection is degraded",
@@ -86,8 +87,8 @@ class Connections:
         if 0 < record.upstream_status < 400 and not record.error_class and record.attempts is None:
             pair.succeeded(record.started, record.ended)
             of = pair.connection
-            if not of.touched or of.success_matters:
-                self._touch(of, urgent=of.success_matters)
+            if not of.touched or of.success_matters or record.breaker_state == "half_open":
+                self._succeeded(of, record)
         else:
             self._unusual(pair, record)
 
@@ -97,7 +98,7 @@ class Connections:
         if source == "limit" or (source == "breaker" and record.breaker_state == "half_open"):
             return  # says nothing: the probe that is under way will
         if source == "breaker" and self.outcomes.shut_by(record.breaker):
-            of.shut_at = record.ended
+            of.refused(record.breaker, record.ended)
             self._touch(of, urgent=of.state is not ConnectionState.OFFLINE)
         elif source == "pause":
             of.limited_until = max(of.limited_until, record.ended + min(record.retry_after_s, MAX_LIMITED_S))
@@ -107,19 +108,28 @@ class Connections:
             if outcome is not None:
                 self._count(pair, record, attempt, outcome)
 
+    def _succeeded(self, of: ConnectionTally, record: CallRecord) -> None:
+        if record.breaker:
+            of.came_through(record.breaker, record.started)
+        self._touch(of, urgent=of.success_matters)
+
     def _count(self, pair: PairTally, record: CallRecord, attempt: Attempt, outcome: Outcome) -> None:
         of = pair.connection
         if outcome is Outcome.OK:
             pair.succeeded(record.started, record.ended)
-            self._touch(of, urgent=of.success_matters)
+            self._succeeded(of, record)
         elif outcome is Outcome.REJECTED:
             pair.rejected += 1
             of.answered(record.started)
+            if record.breaker:
+                of.came_through(record.breaker, record.started)
             self._touch(of, urgent=of.state is ConnectionState.OFFLINE)
         else:
             self._errors.write(record, attempt)
             pair.failed += 1
             of.went_wrong(outcome, record, attempt, _limited_s(record, attempt))
+            if record.breaker and outcome not in _FAILURES:
+                of.came_through(record.breaker, record.started)
             self._touch(of, urgent=of.news(outcome))
 
     def _new_pair(self, record: CallRecord) -> PairTally:

@@ -1,5 +1,7 @@
 """What one worker has seen of a connection since it last reported."""
 
+from collections.abc import Mapping
+
 from gateway.core.connections.counts import Row
 from gateway.core.connections.outcome import Outcome
 from gateway.core.connections.state import NEVER, ConnectionState, Failure, Named, Report
@@ -7,6 +9,9 @@ from gateway.observe.connections.attempts import Attempt
 from gateway.record import CallRecord
 
 FAR_BACK = float("-inf")
+_NOBODY: Mapping[str, float] = {}
+_BY_POLICY = ""
+"""In the place of a breaker: a policy says that this outcome means offline."""
 _DENIED = {
     Outcome.UNAUTHENTICATED: ConnectionState.AUTH_REQUIRED,
     Outcome.FORBIDDEN: ConnectionState.PERMISSION_DENIED,
@@ -69,10 +74,11 @@ class ConnectionTally:
         "named",
         "pairs",
         "reported_at",
-        "shut_at",
+        "shut",
         "state",
         "success_matters",
         "tail",
+        "through",
         "touched",
     )
 
@@ -86,7 +92,8 @@ class ConnectionTally:
     def _begin_anew(self) -> None:
         self.touched = False
         self.failures = self.tail = 0
-        self.answer_began = self.shut_at = self.limited_until = FAR_BACK
+        self.answer_began = self.limited_until = FAR_BACK
+        self.shut = self.through = _NOBODY
         self.denied: tuple[ConnectionState, float, str, str] | None = None
         self.failure: tuple[float, Failure] | None = None
 
@@ -113,6 +120,14 @@ class ConnectionTally:
         self.tail = 0
         self.answer_began = max(self.answer_began, began)
 
+    def refused(self, breaker: str, at: float) -> None:
+        """A breaker of the whole connection did not let a call through."""
+        self.shut = {**self.shut, breaker: at}
+
+    def came_through(self, breaker: str, began: float) -> None:
+        """A call that this breaker had let through was answered."""
+        self.through = {**self.through, breaker: max(began, self.through.get(breaker, FAR_BACK))}
+
     def went_wrong(self, outcome: Outcome, record: CallRecord, attempt: Attempt, limited_s: float) -> None:
         """Note an attempt that is neither a success nor the request's own fault."""
         at = record.ended
@@ -122,7 +137,7 @@ class ConnectionTally:
         else:
             self.answered(record.started)
         if outcome is Outcome.DOWN:
-            self.shut_at = at
+            self.refused(_BY_POLICY, at)
         elif outcome is Outcome.LIMITED:
             self.limited_until = max(self.limited_until, at + limited_s)
         elif outcome in _DENIED:
@@ -152,7 +167,8 @@ class ConnectionTally:
             operation,
             entity,
             max(0, round((self.limited_until - now) * 1e6)) if self.limited_until > FAR_BACK else 0,
-            _age_us(self.shut_at, now),
+            _ages_us(self.shut, now),
+            _ages_us(self.through, now),
             failure._replace(at_us=_age_us(failed_at, now)),
         )
         self._begin_anew()
@@ -162,3 +178,7 @@ class ConnectionTally:
 
 def _age_us(at: float, now: float) -> int:
     return NEVER if at == FAR_BACK else max(0, round((now - at) * 1e6))
+
+
+def _ages_us(moments: Mapping[str, float], now: float) -> tuple[tuple[str, int], ...]:
+    return tuple((name, _age_us(at, now)) for name, at in moments.items())

@@ -1,6 +1,7 @@
 ---- The state of a connection: see gateway/core/connections/state.py --------------------------------------------------
 --
--- A track is a table with the fields of the core's `Track`, `report` one with those of its `Report`; '' for None.
+-- A track is a table with the fields of the core's `Track`, `report` one with those of its `Report`; '' for None. What
+-- breakers refused is in `shut` by their names; tracks of earlier gateways have none.
 
 local OFFLINE_FAILURES, OFFLINE_AFTER = 5, 10 * SECOND
 local SAME, OTHER, HALF_LIFE = 5 * SECOND, 60 * SECOND, 60 * SECOND
@@ -15,6 +16,29 @@ local function halve(track)
   end
 end
 
+-- Whether the report has an answer that shows that this breaker refuses no more.
+local function passed(name, refused, report)
+  if name == '' then return report.answer_us >= 0 and now - report.answer_us > refused end
+  for _, one in ipairs(report.through) do
+    if one[1] == name and now - one[2] > refused then return true end
+  end
+  return report.answer_us >= 0 and now - report.answer_us >= refused + OTHER
+end
+
+-- Takes the refusals of breakers in. Returns whether there were any, and whether any are left.
+local function take_refusals(track, report)
+  local shut, left = track.shut or {}, {}
+  for _, one in ipairs(report.shut) do
+    local at = now - one[2]
+    if at >= (one[1] == '' and track.answered_us or track.recovered_us) then shut[one[1]] = math.max(at, shut[one[1]] or -1) end
+  end
+  for name, at in pairs(shut) do
+    if not passed(name, at, report) then left[name] = at end
+  end
+  track.shut = left
+  return next(shut) ~= nil, next(left) ~= nil
+end
+
 local function take_failures(track, report)
   local failed_at = report.failure[1] >= 0 and now - report.failure[1] or now
   local failures, tail = report.failures, report.tail
@@ -25,14 +49,13 @@ local function take_failures(track, report)
   track.failed_weight = track.failed_weight + WEIGHT * failures
   if track.offline_us < 0 then
     local silent = now - track.answered_us >= OFFLINE_AFTER
-    if report.shut_us >= 0 and now - report.shut_us >= track.answered_us then
-      track.offline_us = now - report.shut_us
-    elseif failures > 0 and track.streak >= OFFLINE_FAILURES and silent then
-      track.offline_us = now
-    end
+    if failures > 0 and track.streak >= OFFLINE_FAILURES and silent then track.offline_us = now end
   end
-  if track.offline_us >= 0 and track.offline_us < began then
-    track.offline_us, track.recovered_us, track.ok_weight, track.failed_weight = -1, began, 0, WEIGHT * tail
+  local refused, refusing = take_refusals(track, report)
+  local ended = track.offline_us >= 0 and track.offline_us < began
+  if ended then track.offline_us = -1 end
+  if (ended or refused) and track.offline_us < 0 and not refusing then
+    track.recovered_us, track.ok_weight, track.failed_weight = began, 0, WEIGHT * tail
   end
 end
 
@@ -63,7 +86,7 @@ local function take_rest(track, report)
 end
 
 local function state_of(track)
-  if track.offline_us >= 0 then return 'offline' end
+  if track.offline_us >= 0 or (track.shut and next(track.shut)) then return 'offline' end
   if track.denied ~= '' then return track.denied end
   if track.limited_until_us > now then return 'rate_limited' end
   local share, failed = track.state == 'degraded' and LEAVE_SHARE or ENTER_SHARE, track.failed_weight

@@ -25,7 +25,8 @@
 --   report.denied_operation
 --   report.denied_entity
 --   report.limited_us
---   report.shut_us
+--   report.shut       arrays: a breaker, age; as the next
+--   report.through
 --   report.failure    array: age, error_class, status, request_id, operation, entity
 -- find: ARGV[4] what the members looked for begin with
 -- page: ARGV[4] letters of the states, ARGV[5] what the page before ended with or "", ARGV[6] how many
@@ -51,11 +52,23 @@ local transitions = {}
 
 -- What is remembered -------------------------------------------------------------------------------
 
+local function refusals(track)
+  local names, array = {}, {}
+  for name in pairs(track.shut or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    array[#array + 1] = name
+    array[#array + 1] = track.shut[name]
+  end
+  return array
+end
+
 local function flat(track)
   local array = {
     track.tenant, track.connection, track.state, track.since_us, track.streak, track.answered_us, track.offline_us,
     track.recovered_us, track.denied, track.denied_us, track.denied_operation, track.denied_entity,
-    track.limited_until_us, track.ok_weight, track.failed_weight, track.halved_us, track.success_us, track.failure
+    track.limited_until_us, track.ok_weight, track.failed_weight, track.halved_us, track.success_us, track.failure,
+    refusals(track)
   }
   for _, bucket in ipairs(track.buckets) do
     local rows = {bucket.number}
@@ -86,7 +99,7 @@ local function begin(member)
   return {
     tenant = '', connection = '', state = 'online', since_us = now, streak = 0, answered_us = -1, offline_us = -1,
     recovered_us = -1, denied = '', denied_us = -1, denied_operation = '', denied_entity = '', limited_until_us = 0,
-    ok_weight = 0, failed_weight = 0, halved_us = now, success_us = -1, failure = {-1, '', 0, '', '', ''}, buckets = {}
+    ok_weight = 0, failed_weight = 0, halved_us = now, success_us = -1, failure = {-1, '', 0, '', '', ''}, shut = {}, buckets = {}
   }
 end
 
@@ -142,7 +155,7 @@ end
 
 local FIELDS = {
   'member', 'tenant', 'connection', 'rows', 'failures', 'tail', 'answer_us', 'denied', 'denied_us',
-  'denied_operation', 'denied_entity', 'limited_us', 'shut_us', 'failure'
+  'denied_operation', 'denied_entity', 'limited_us', 'shut', 'through', 'failure'
 }
 
 local function report_all()

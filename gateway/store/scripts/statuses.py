@@ -99,8 +99,10 @@ def decode_status(flat: Sequence[Any]) -> Status:
     tenant, connection, state, since_us, *plain = map(_text, flat[:17])
     kept = dict(zip(Track._fields[2:15], plain, strict=True))
     kept["denied"] = ConnectionState(kept["denied"]) if kept["denied"] else None
-    failure = Failure(*map(_text, flat[17]))
-    track = Track(ConnectionState(state), since_us, **kept, failure=failure, buckets=tuple(map(_bucket, flat[18:])))
+    failure, refusals = Failure(*map(_text, flat[17])), [_text(one) for one in flat[18]]
+    shut = tuple(zip(refusals[::2], refusals[1::2], strict=True))
+    buckets = tuple(map(_bucket, flat[19:]))
+    track = Track(ConnectionState(state), since_us, **kept, failure=failure, shut=shut, buckets=buckets)
     return Status(Named(tenant, connection), track)
 
 

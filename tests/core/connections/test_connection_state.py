@@ -72,8 +72,14 @@ def limited(for_us: int = 30 * S) -> Report:
     return Report((Row("read", "", failed=1),), answer_us=0, limited_us=for_us)
 
 
-def shut(age_us: int = 0) -> Report:
-    return Report(shut_us=age_us)
+def shut(age_us: int = 0, by: str = "") -> Report:
+    """Refused by this breaker; "" = what a policy calls offline."""
+    return Report(shut=((by, age_us),))
+
+
+def through(breaker: str, began_us: int = 0) -> Report:
+    """A success that this breaker let through."""
+    return ok(began_us=began_us)._replace(through=((breaker, began_us),))
 
 
 def after(*steps: tuple[int, Report]) -> Track:
@@ -117,6 +123,18 @@ HISTORIES: list[tuple[str, ConnectionState, list[tuple[int, Report]]]] = [
     ("a refusal of after", OFFLINE, [(0, shut()), (S, ok()), (S, shut(age_us=S))]),
     ("failures of before are no news, reported late", ONLINE, [(0, shut()), (S, ok()), (S, failed(3, age_us=2 * S))]),
     ("those of after are", DEGRADED, [(0, shut()), (S, ok()), (S, failed(3, age_us=S))]),
+    ("a breaker refuses", OFFLINE, [(0, ok()), (0, shut(by="a"))]),
+    ("what another one let through says nothing of it", OFFLINE, [(0, shut(by="a")), (S, through("b"))]),
+    ("nor does what none did", OFFLINE, [(0, shut(by="a")), (OTHER_US - 1, ok())]),
+    ("its own probe ends it", ONLINE, [(0, shut(by="a")), (S, through("b")), (S, through("a"))]),
+    ("not one that began before", OFFLINE, [(0, shut(by="a")), (S, through("a", began_us=S))]),
+    ("two refuse, and one no longer", OFFLINE, [(0, shut(by="a")), (0, shut(by="b")), (S, through("a"))]),
+    ("neither does", ONLINE, [(0, shut(by="a")), (0, shut(by="b")), (S, through("a")), (S, through("b"))]),
+    ("nobody calls there any more", ONLINE, [(0, shut(by="a")), (OTHER_US, ok())]),
+    ("somebody does", OFFLINE, [(0, shut(by="a")), (S, shut(by="a")), (OTHER_US - 1, ok())]),
+    ("it refused before it was passed", ONLINE, [(0, shut(by="a")), (S, through("a")), (0, shut(S, "a"))]),
+    ("failures in a row are told beside it", OFFLINE, [(0, shut(by="a")), (0, failed(9)), (S, ok())]),
+    ("and end with any answer", ONLINE, [(0, shut(by="a")), (0, failed(9)), (S, ok()), (S, through("a"))]),
     ("offline hides refused credentials", OFFLINE, [(0, refused()), (0, shut())]),
     ("refused credentials show that it is there", AUTH, [(0, failed(9)), (S, refused())]),
     # credentials
@@ -225,6 +243,7 @@ def test_names_beyond_the_bound_are_counted_together() -> None:
 
 ages = st.integers(0, 20 * S)
 names = st.sampled_from(["read", "write", ""])
+breakers = st.sampled_from(["a", "b", ""])
 rows = st.builds(
     Row,
     names,
@@ -252,7 +271,8 @@ def reports(draw: Any) -> Report:
         draw(names),
         "item",
         draw(st.sampled_from([0, 0, 0, S, 90 * S])),
-        draw(st.sampled_from([-1, -1, -1, 0, S])),
+        tuple(draw(st.lists(st.tuples(breakers, ages), max_size=2, unique_by=lambda one: one[0]))),
+        tuple(draw(st.lists(st.tuples(breakers, ages), max_size=2, unique_by=lambda one: one[0]))),
         Failure(draw(st.sampled_from([-1, 0, S])), draw(st.sampled_from(["timeout", "server_error"])), 0, "r"),
     )
 
@@ -266,7 +286,7 @@ def test_every_state_has_its_reason(history: list[tuple[int, Report]]) -> None:
     now_us = START + sum(wait_us for wait_us, _ in history)
     expected = (
         OFFLINE
-        if track.offline_us >= 0
+        if track.offline_us >= 0 or track.shut
         else track.denied
         or (
             LIMITED
