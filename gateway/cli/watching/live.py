@@ -68,7 +68,7 @@ def _can_draw() -> bool:
 
 
 class CtrlC:
-    """Whether Ctrl-C was pressed. What it usually raises is lost if it strikes in a finalizer; a second one does.
+    """Whether Ctrl-C was pressed. The first one raises nothing: that is lost in a finalizer. The second one does.
 
     Without a lock, which `threading.Event` has: who waits may hold it when the signal strikes, and would never go on.
     """
