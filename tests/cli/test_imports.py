@@ -31,6 +31,7 @@ PURE = {
     "types",
     "typing",
     "urllib",
+    "zlib",
 }
 """Of the standard library, what the core may use: nothing here does I/O, reads a clock or throws dice."""
 
