@@ -101,7 +101,7 @@ async def attempt(
         if head.status == TOO_LATE and _heard_nobody(call, exchange, head, upload):
             raise UpstreamFailed("closed", "it was closing an idle socket (408)", reused=True)
         body = exchange.body
-        if body is not None and body.failure is not None and not body.size:
+        if body is not None and body.failure is not None and body.failure.reason == "malformed" and not body.size:
             raise UpstreamFailed("malformed", "broken from the first byte of its body")
         if call.passage is not None and (body is not None or head.upgrade):
             head_arrived(call, head, upload.waited_s)

@@ -86,7 +86,11 @@ def _last(call: Call, body: Readable, data: bytes, chunked: bool) -> bytes:
 
 async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> None:
     connection, record = call.request.connection, call.record
-    data = body.take()
+    try:
+        data = body.take()
+    except BodyFailed:  # it has failed already: at least its head is passed on
+        connection.write(head)
+        raise
     record.bytes_out += len(data)
     if record.heard is not None:
         record.heard.feed(data)

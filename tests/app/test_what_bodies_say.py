@@ -197,15 +197,18 @@ async def test_a_short_body_that_does_not_come_is_not_waited_for_long(
 
 
 @pytest.mark.parametrize("size", [100, LOOKED_AT_BYTES])
-async def test_an_upstream_that_breaks_off_inside_is_what_it_was(slow: Slow, size: int) -> None:
-    said = answer(403, LIMITED.ljust(size))
+@pytest.mark.parametrize("sent", [0, 1, 95])
+async def test_an_upstream_that_breaks_off_inside_is_what_it_was(slow: Slow, size: int, sent: int) -> None:
+    head, body = answer(403, LIMITED.ljust(size)).split(b"\r\n\r\n")
 
     async def script(_request: Received, socket: Socket) -> None:
-        await socket.send(said[:-5])
+        await socket.send(head + b"\r\n\r\n")
+        await turns(20)
+        await socket.send(body[:sent])
 
     slow.upstream.script = script
     status, got, record = await slow.call()
-    assert (status, got[-20:], record.aborted_by) == (403, said[-25:-5], "upstream")
+    assert (status, got.partition(b"\r\n\r\n")[2], record.aborted_by) == (403, body[:sent], "upstream")
     assert slow.began == []
 
 
