@@ -34,7 +34,7 @@ def stands_for(learning: Learning | None, status: int, fields: Fields, now_us: i
     """The status that an answer is judged by: 429 if it asks to wait with another one and the policy expects that."""
     if learning is None or status not in learning.also_on:
         return status
-    asked = read(status, fields, now_us, learning.honor)
+    asked = read(status, fields, now_us, learning.honor, learning.also_from)
     return TOO_MANY if asked.wait_us or asked.remaining == 0 else status
 
 
@@ -75,7 +75,7 @@ def heeded(learning: Learning, status: int, error_class: ErrorClass | None, fiel
     status  as `stands_for` has it
     now_us  epoch microseconds
     """
-    asked = read(status, fields, now_us, learning.honor)
+    asked = read(status, fields, now_us, learning.honor, learning.also_from)
     if status == TOO_MANY or (error_class is not None and bool(error_class.pause)) or asked.remaining == 0:
         otherwise_us = learning.otherwise_us if status == TOO_MANY else 0
         return Heed(min(asked.wait_us or otherwise_us, learning.max_us))

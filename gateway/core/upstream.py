@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.access.credentials import Credential
 from gateway.core.document import Pointer
+from gateway.core.http.own_fields import OwnFields
 from gateway.core.http.signals import Honor
 
 
@@ -37,6 +38,7 @@ class Learning:
     also_on   statuses that are taken for a 429 where the answer asks to wait
     otherwise_us  the pause after a 429 that does not say how long; 0 = none
     also_when  what bodies say of answers that are taken for a 429
+    also_from  fields of its own that are listened to as well
     worded    the statuses of which bodies are looked at; made from `also_when`
     """
 
@@ -47,6 +49,7 @@ class Learning:
     also_on: frozenset[int] = frozenset()
     otherwise_us: int = 0
     also_when: tuple[Wording, ...] = ()
+    also_from: tuple[OwnFields, ...] = ()
     worded: frozenset[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

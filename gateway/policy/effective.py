@@ -275,6 +275,8 @@ def _patience(upstream: Upstream) -> str:
         text += f", also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
     if learning and learning.also_when:
         text += f", also when JSON says so at {' '.join(_pointer_text(one.pointer) for one in learning.also_when)}"
+    if learning and learning.also_from:
+        text += f", also from {' '.join(one.remaining or one.used for one in learning.also_from)}"
     if learning and learning.otherwise_us:
         text += f", {duration(learning.otherwise_us)} where a 429 says no time"
     if upstream.goes_on_us:

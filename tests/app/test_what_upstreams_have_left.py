@@ -20,7 +20,7 @@ limits:
 breakers:
   connection: {key: [connection], consecutive_failures: 3}
 upstreams:
-  up: {url: "%s", learn_limits: {from: [RateLimit, X-RateLimit-Reset], scope: connection, as_limit: %s}}
+  up: {url: "%s", learn_limits: {from: [RateLimit, X-RateLimit-Reset], scope: connection, as_limit: %s, also_from: [{remaining: X-Left, reset: X-Until}]}}
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, limits: [connection-1m], breaker: connection}
 """
@@ -53,6 +53,7 @@ async def fleet(start: Start, upstream: Upstream, *, as_limit: str = "true") -> 
         b"X-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n",
         b'RateLimit: "day";r=%d;t=%d\r\n',
         b"RateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n",
+        b"X-Left: %d\r\nX-Until: %ds\r\n",
     ],
 )
 async def test_no_more_calls_are_sent_than_it_says(start: Start, upstream: Upstream, say: bytes) -> None:

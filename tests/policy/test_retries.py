@@ -8,6 +8,7 @@ import pytest
 from gateway.core.classes import DEFAULT, Counts, ErrorClass
 from gateway.core.connections.state import ConnectionState
 from gateway.core.guards import Breaker
+from gateway.core.http.own_fields import OwnFields
 from gateway.core.http.signals import Honor
 from gateway.core.policy import PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
@@ -159,6 +160,14 @@ def test_what_is_learned(report_of: Check) -> None:
         Wording(frozenset({403, *range(200, 300)}), ("a/b", "0"), ("x", 7)),
         Wording(frozenset({400}), ("c",), (3,)),
     )
+    own = "{remaining: X-Left, reset: X-Until}, {used: X-Used, window: 1m}"
+    named = compiled(an_upstream(report_of, f", learn_limits: {{scope: connection, also_from: [{own}]}}"))
+    assert named.routes[0].upstream.learning == Learning(
+        tuple(Honor),
+        ("connection",),
+        also_from=(OwnFields("x-left", reset="x-until"), OwnFields(used="x-used", window_us=60 * S)),
+    )
+    assert "at most 15m, also from x-left x-used" in "\n".join(policy_lines(named))
     assert "at most 15m, also when JSON says so at /a~1b/0 /c" in "\n".join(policy_lines(said))
     both = compiled(an_upstream(report_of, ", learn_limits: {scope: [tenant, connection]}"))
     assert both.routes[0].upstream.learning == Learning(tuple(Honor), ("tenant", "connection"))
@@ -225,6 +234,7 @@ def test_a_breaker_counts_by_a_key_part_that_nothing_else_asks_for(report_of: Ch
     assert [part.name for part in route.keys] == ["tenant", "plan"]
 
 
+OWN = KEYS + "upstreams:\n  up: {url: 'http://u', learn_limits: {scope: tenant, also_from: [{%s}]}}\n"
 BAD = {
     "a schedule beside an exponential": (
         "retries:\n  r: {attempts: 3, backoff: {schedule: [1s], base: 1s}}\n",
@@ -259,6 +269,28 @@ BAD = {
     "a key part of a pause": (
         KEYS + "upstreams:\n  up: {url: 'http://u', learn_limits: {scope: [tenant, x]}}\n",
         "p.yaml:5:56: key part 'x' is not defined (known: connection, tenant) [undefined-name]",
+    ),
+    "how many is missing": (
+        OWN % "window: 1m",
+        "p.yaml:5:67: give either remaining or used [missing-key]",
+    ),
+    "how many in two ways, and how long in none": (
+        OWN % "remaining: X-Left, used: X-Used",
+        "p.yaml:5:67: give either remaining or used [conflicting-keys]",
+        "p.yaml:5:67: give either reset or window [missing-key]",
+    ),
+    "what bodies say, about nothing": (
+        KEYS
+        + "upstreams:\n  up: {url: 'http://u', learn_limits: {scope: tenant, also_when: [{status: [], pointer: a, is: []}]}}\n",
+        "p.yaml:5:76: must not be empty [empty]",
+        "p.yaml:5:89: 'a' is not a JSON pointer (write it like /usage/total_tokens) [bad-pointer]",
+        "p.yaml:5:96: must not be empty [empty]",
+    ),
+    "what bodies say that is neither text nor number": (
+        KEYS
+        + "upstreams:\n  up: {url: 'http://u', learn_limits: {scope: tenant, also_when: [{status: [403], pointer: /a, is: [true, 1.5]}]}}\n",
+        "p.yaml:5:101: expected text or a whole number, got true [wrong-type]",
+        "p.yaml:5:107: expected text or a whole number, got the number 1.5 [wrong-type]",
     ),
     "a key part of a pace": (
         "upstreams:\n  up: {url: 'http://u', pace: {rate: 1, per: 1s, key: [x]}}\n",
@@ -315,6 +347,13 @@ def test_what_is_warned_of(name: str, report_of: Check, directory: Path) -> None
     report = report_of(text + ROUTE)
     assert report.errors == ()
     assert [str(warning) for warning in report.warnings] == [expected]
+
+
+def test_what_a_429_says_besides(report_of: Check) -> None:
+    said = ", learn_limits: {scope: tenant, also_when: [{status: [%s], pointer: /a, is: b}]}"
+    [found] = an_upstream(report_of, said % "429").warnings
+    assert str(found) == "p.yaml:5:81: a 429 is taken for one whatever its body says [never-applies]"
+    assert an_upstream(report_of, said % "429, 403").warnings == ()
 
 
 def test_a_bound_of_open_times_that_is_none(report_of: Check) -> None:

@@ -6,12 +6,13 @@ before; `X-RateLimit-*` in every spelling and unit that vendors are known to use
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.http.fields import lower
 from gateway.core.http.framing import Fields
+from gateway.core.http.own_fields import OwnFields, quotas
 from gateway.core.http.timestamps import SECOND_US, http_date_us, wait_us
 
 MAX_VALUE_BYTES = 1024
@@ -62,8 +63,10 @@ COUNTING = frozenset({name for name, family in _FAMILY.items() if family is not 
 _Said = dict[bytes, list[str]]
 
 
-def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> Asked:
-    """What the answer asks for, as far as the families in `honor` say it. Never raises.
+def read(status: int, fields: Fields, now_us: int, honor: Collection[str], own: Sequence[OwnFields] = ()) -> Asked:
+    """What the answer asks for, as far as the families in `honor`, and fields of the upstream's `own`, say it.
+
+    Never raises.
 
     now_us  epoch microseconds, for fields that name a point in time, where the answer does not say what time it is by
             the clock that it goes by: see `THEIR_CLOCK`
@@ -76,6 +79,9 @@ def read(status: int, fields: Fields, now_us: int, honor: Collection[str]) -> As
         known = lower[name]
         if known in _FAMILY and _FAMILY[known] in honor and len(value) <= MAX_VALUE_BYTES:
             said.setdefault(known, []).append(value.decode("latin-1"))
+    if own:
+        now_us = _their_now(fields, now_us)
+        return _read(said, status, now_us, quotas(own, fields, now_us))
     return (_plainly(said, status) or _read(said, status, _their_now(fields, now_us))) if said else NOTHING
 
 
@@ -100,17 +106,17 @@ def _plainly(said: _Said, status: int) -> Asked | None:
     return Asked(_wait([(remaining, reset_us)], status), remaining, reset_us)
 
 
-def _read(said: _Said, status: int, now_us: int) -> Asked:
-    quotas = [*_quotas(said, now_us, status)]
-    counts = [left for left, _ in quotas if left is not None]
-    remaining = min(counts, default=None)
-    reset_us = max((reset for left, reset in quotas if left == remaining), default=0)
-    retry_after_us = _longest(said.get(b"retry-after", ()), now_us) if status >= 400 else 0
-    return Asked(retry_after_us or _wait(quotas, status), remaining, reset_us)
-
-
 _Quota = tuple[int | None, int]
 """(units left or None, microseconds until more or 0)."""
+
+
+def _read(said: _Said, status: int, now_us: int, more: Iterable[_Quota] = ()) -> Asked:
+    known = [*_quotas(said, now_us, status), *more]
+    counts = [left for left, _ in known if left is not None]
+    remaining = min(counts, default=None)
+    reset_us = max((reset for left, reset in known if left == remaining), default=0)
+    retry_after_us = _longest(said.get(b"retry-after", ()), now_us) if status >= 400 else 0
+    return Asked(retry_after_us or _wait(known, status), remaining, reset_us)
 
 
 def _wait(quotas: Collection[_Quota], status: int) -> int:

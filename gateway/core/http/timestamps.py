@@ -1,4 +1,5 @@
-"""When a header field means: seconds, an epoch in seconds or milliseconds, an HTTP-date, ISO 8601, as a time to wait.
+"""When a header field means: seconds, an epoch in seconds or milliseconds, a duration as Go writes it, an HTTP-date,
+ISO 8601, as a time to wait.
 
 What cannot be meant (negative, malformed, more than a year ahead) is None: a client that read an epoch as seconds has
 waited for decades.
@@ -12,6 +13,10 @@ MAX_WAIT_US = 366 * 24 * 3600 * SECOND_US
 MAX_CHARS = 64
 
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII).fullmatch
+_UNITS_US = {"h": 3600 * SECOND_US, "m": 60 * SECOND_US, "s": SECOND_US, "ms": 1000}
+_PIECE = r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(h|ms|m|s)"
+_DURATION = re.compile(f"(?:{_PIECE})+", re.ASCII).fullmatch
+_PIECES = re.compile(_PIECE, re.ASCII).findall
 _EPOCH_S = 10**9  # 2001: numbers below are seconds to wait
 _EPOCH_MS = 10**11  # the year 5138 in seconds: numbers from here on are milliseconds
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -44,6 +49,8 @@ def wait_us(text: str, now_us: int) -> int | None:
     number = _NUMBER(text)
     if number is not None:
         wait = _of_number(int(number[1]), number[2] or "", now_us)
+    elif _DURATION(text):
+        wait = sum(_amount_us(int(whole), part, _UNITS_US[unit]) for whole, part, unit in _PIECES(text))
     else:
         when = _http_date(text, now_us) or _iso_8601(text)
         if when is None:
@@ -84,10 +91,13 @@ class DateLine:
 
 def _of_number(whole: int, fraction: str, now_us: int) -> int:
     """By its size: seconds to wait, epoch seconds or epoch milliseconds. A fraction is rounded up."""
-    unit_us = 1000 if whole >= _EPOCH_MS else SECOND_US
-    parts: int = 10 ** len(fraction)
-    amount_us = whole * unit_us - (-int(fraction or 0) * unit_us // parts)
+    amount_us = _amount_us(whole, fraction, 1000 if whole >= _EPOCH_MS else SECOND_US)
     return amount_us if whole < _EPOCH_S else amount_us - now_us
+
+
+def _amount_us(whole: int, fraction: str, unit_us: int) -> int:
+    parts: int = 10 ** len(fraction)
+    return whole * unit_us - (-int(fraction or 0) * unit_us // parts)
 
 
 def _http_date(text: str, now_us: int) -> datetime | None:

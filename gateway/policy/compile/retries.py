@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from gateway.core import upstream as core
 from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
 from gateway.core.connections.state import ConnectionState
+from gateway.core.http.own_fields import OwnFields
 from gateway.core.http.signals import TOO_MANY, Honor
 from gateway.core.retry import Backoff, Repeat, Retry, Share
 from gateway.policy.compile.references import EVERYBODY
@@ -127,6 +128,7 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
         by = ", ".join(map(quoted, model.scope))
         message = f"an error class pauses by {quoted(classes.pause)}, this upstream by {by}"
         draft.findings.error(entry.node.at("learn_limits", "scope").where, "conflicting-keys", message)
+    _check_own_fields(entry, draft)
     for index, wording in enumerate(model.also_when):
         if not _statuses(wording.status) - {TOO_MANY}:
             where = entry.node.at("learn_limits", "also_when", index, "status").where
@@ -139,7 +141,20 @@ def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | No
         _statuses(model.also_on),
         model.otherwise or 0,
         tuple(core.Wording(_statuses(one.status), one.pointer, one.values) for one in model.also_when),
+        tuple(
+            OwnFields(one.remaining or "", one.used or "", one.reset or "", one.window or 0) for one in model.also_from
+        ),
     )
+
+
+def _check_own_fields(entry: Entry, draft: Draft) -> None:
+    """Each says one thing about how many, and one about how long."""
+    for index, one in enumerate(entry.model.learn_limits.also_from):
+        node = entry.node.at("learn_limits", "also_from", index)
+        for either, other in (("remaining", "used"), ("reset", "window")):
+            if (getattr(one, either) is None) == (getattr(one, other) is None):
+                code = "missing-key" if getattr(one, either) is None else "conflicting-keys"
+                draft.findings.error(node.where, code, f"give either {either} or {other}")
 
 
 def _scope(names: tuple[str, ...], draft: Draft) -> tuple[str, ...]:

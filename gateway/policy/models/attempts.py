@@ -8,6 +8,7 @@ from gateway.policy.findings import quoted
 from gateway.policy.models.scalars import (
     Duration,
     DurationBound,
+    HeaderName,
     Method,
     OneOrMore,
     Percent,
@@ -114,8 +115,17 @@ class ErrorClass(Strict):
 
 MOST_WORDS = 100
 _WORD = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+
+
+def parse_word(value: object) -> object:
+    """A text or a whole number."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Unfit("wrong-type", f"expected text or a whole number, got {described(value)}")
+    return value
+
+
 Words = Annotated[
-    tuple[str | int, ...],
+    tuple[Annotated[str | int, BeforeValidator(parse_word)], ...],
     BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
     Field(strict=False, min_length=1, max_length=MOST_WORDS),
     WithJsonSchema(
@@ -132,6 +142,15 @@ class Wording(Strict):
     values: Words = Field(alias="is", description="any of these texts or whole numbers")
 
 
+class OwnFields(Strict):
+    """Fields of the upstream's own that say what is left: `remaining` or `used`, with `reset` or `window`."""
+
+    remaining: HeaderName | None = Field(default=None, description="the field that says how many calls are left")
+    used: HeaderName | None = Field(default=None, description="or how many are used of how many, as `39/40`")
+    reset: HeaderName | None = Field(default=None, description="the field that says when more are there")
+    window: Duration | None = Field(default=None, description="or the time after which more are there")
+
+
 class LearnLimits(Strict):
     """Which answers of the upstream pause a caller, or everybody, and for how long at most."""
 
@@ -143,6 +162,9 @@ class LearnLimits(Strict):
     )
     also_when: Items[Wording] = Field(
         default=(), max_length=20, description="what bodies say of answers that are taken for a 429"
+    )
+    also_from: Items[OwnFields] = Field(
+        default=(), max_length=20, description="fields of its own that are listened to as well"
     )
     otherwise: Duration | None = Field(default=None, description="the pause after a 429 that says no time")
     as_limit: bool = Field(default=False, description="send no more calls than the upstream says are left")

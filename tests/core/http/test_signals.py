@@ -115,7 +115,7 @@ def test_names_with_separators_in_quotes_are_one_item() -> None:
     assert asked(200, 'RateLimit: "tier=gold";r=4;t=5') == Asked(0, 4, 5 * S)
 
 
-NONSENSE = "soon|-5|+5|1e3|0x10|5 s|1.|.5|99999999|٣|1d|2026-13-01T00:00:00Z|2026-03-01|2031-01-01T00:00:00Z|Sun, 31 Feb 2026 00:00:00 GMT"
+NONSENSE = "s|1s5|1m-5s|1.s|9999h|1s m|soon|-5|+5|1e3|0x10|5 s|1.|.5|99999999|٣|1d|2026-13-01T00:00:00Z|2026-03-01|2031-01-01T00:00:00Z|Sun, 31 Feb 2026 00:00:00 GMT"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,12 @@ def test_nonsense_asks_for_nothing(value: str) -> None:
         (" 7\t", 7),
         ("0.0000001", 0.000001),
         ("1.5", 1.5),
+        ("1m30s", 90),
+        ("6m0s", 360),
+        ("12ms", 0.012),
+        ("7.66s", 7.66),
+        ("1h2m3.5s", 3723.5),
+        ("0s", 0),
         ("Sun, 01 Mar 2026 12:00:41 GMT", 41),
         ("Sun, 1 Mar 2026 12:00:41 UTC", 41),
         ("Sunday, 01-Mar-26 12:00:41 GMT", 41),
