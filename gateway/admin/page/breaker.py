@@ -15,7 +15,7 @@ from gateway.admin.page.caller import REFRESH_S, TYPING_S, refreshed, search
 from gateway.admin.page.login import read_form
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.paths import known_as, naming, partition_of, path_of, said, typed, values_of
-from gateway.admin.page.tables import facts, panel, quiet, table
+from gateway.admin.page.tables import facts, panel, table
 from gateway.admin.page.words import NOTHING, lasting, share
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
@@ -49,7 +49,7 @@ async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
         for rule in rules
     ]
     heads = ("breaker", "counts by", "scope", "opens when", "for", "routes", "defined at")
-    listed = table("Of the loaded policies", heads, rows) if rows else quiet("There are none.")
+    listed = table("Of the loaded policies", heads, rows, none="There are none.")
     not_closed = trouble.breakers(await troubled(view), alone=True)
     found = (not_closed, panel("all-breakers", "All breakers", listed, wide=True))
     return layout.page(view, "Breakers", refreshed(*found, feed=_search(view)), path="/breakers", refresh_s=TYPING_S)

@@ -49,9 +49,7 @@ async def limits(view: AdminView, _request: web.Request) -> web.StreamResponse:
         for name, limit in view.policies.limits.items()
     ]
     heads = (*use.USE_HEADS, "counts by", "defined at")
-    listed = (
-        table("Use in the last ten seconds", heads, rows, numbers=range(2, 6)) if rows else quiet("There are none.")
-    )
+    listed = table("Use in the last ten seconds", heads, rows, numbers=range(2, 6), none="There are none.")
     found = [panel("all-limits", "All limits", listed, wide=True), _search(view)]
     return layout.page(view, "Limits", refreshed(*found), path="/limits", refresh_s=TYPING_S)
 

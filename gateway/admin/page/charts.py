@@ -7,7 +7,7 @@ import orjson
 
 from gateway.admin.page.markup import Html, element
 from gateway.admin.page.past import CALLS, PARTS, by_minute
-from gateway.admin.page.tables import panel, quiet, table
+from gateway.admin.page.tables import panel, table
 from gateway.admin.page.words import NOTHING, milliseconds, moment_of, number
 
 Document = dict[str, Any]
@@ -42,10 +42,12 @@ def charts(points: list[Document]) -> Html:
         for one in by_minute(points)
     ]
     heads = ("minute", "admitted / s", "refused / s", "failed / s", "gateway", "store", "upstream")
-    text = (
-        table("The last quarter of an hour, by minute", heads, rows, numbers=range(1, 7))
-        if rows
-        else quiet("Nothing yet: a point is added every five seconds.")
+    text = table(
+        "The last quarter of an hour, by minute",
+        heads,
+        rows,
+        numbers=range(1, 7),
+        none="Nothing yet: a point is added every five seconds.",
     )
     words = element("details", element("summary", "By minute, as a table"), text, id="minutes", open=True)
     return panel(

@@ -33,7 +33,7 @@ async def every(view: AdminView, request: web.Request) -> web.StreamResponse:
     query = {"limit": PAGE, **{name: request.query[name] for name in ("state", "cursor") if name in request.query}}
     found = await connections.page(view.statuses, query)
     rows = [trouble.connection_row(one) for one in found["connections"]]
-    text = table("The worst first", trouble.CONNECTION_HEADS, rows) if rows else quiet("None.")
+    text = table("The worst first", trouble.CONNECTION_HEADS, rows, none="None.")
     more = {name: value for name, value in {**query, "cursor": found.get("next")}.items() if name != "limit" and value}
     next_page = element("p", link(f"/connections?{urlencode(more)}", "More")) if "next" in found else None
     listed = panel("all-connections", "Connections", _states(query.get("state")), text, next_page, wide=True)
@@ -101,7 +101,7 @@ def _counters(found: Document) -> Html:
         for name, left in found["limits"].items()
     ]
     heads = ("limit", "allows", "left", "all back in")
-    text = table("That count by it", heads, rows, numbers=(1, 2, 3)) if rows else quiet("None counts by connection.")
+    text = table("That count by it", heads, rows, numbers=(1, 2, 3), none="None counts by connection.")
     return panel("counters", "Limits", text)
 
 
@@ -123,7 +123,7 @@ def _breakers(found: Document, guards: Mapping[str, str]) -> Html:
         )
         for breaker in found["breakers"]
     ]
-    text = table("That guard it", ("breaker", "state", "why", "hold it"), rows) if rows else quiet("None.")
+    text = table("That guard it", ("breaker", "state", "why", "hold it"), rows, none="None.")
     return panel("guards", "Breakers", text, wide=True)
 
 

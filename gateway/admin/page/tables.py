@@ -8,8 +8,16 @@ Row = Sequence[object]
 NUMBERS = "number"
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Row], *, numbers: Sequence[int] = ()) -> Html:
-    """A table that scrolls by itself on narrow screens. The first cell names its row; `numbers`: those to the right."""
+def table(
+    caption: str, heads: Sequence[str], rows: Sequence[Row], *, numbers: Sequence[int] = (), none: str = ""
+) -> Html:
+    """A table that scrolls by itself on narrow screens. The first cell names its row.
+
+    numbers  columns whose cells stand to the right
+    none     what stands in its place when it has no rows; "" = it stands there all the same
+    """
+    if none and not rows:
+        return quiet(none)
 
     def kind(column: int) -> str | None:
         return NUMBERS if column in numbers else None

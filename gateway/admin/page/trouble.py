@@ -36,7 +36,7 @@ def connections(found: Document) -> Html:
     if "error" in found:
         return panel("connections", "Connections", quiet(f"The store does not answer ({found['error']})."))
     rows = [connection_row(one) for one in found["not_online"][:SHOWN]]
-    text = table("Not online", CONNECTION_HEADS, rows) if rows else quiet("All are online, or none was ever named.")
+    text = table("Not online", CONNECTION_HEADS, rows, none="All are online, or none was ever named.")
     more = len(found["not_online"]) - SHOWN
     others = (
         f"{more}{' or more' if found.get('more') else ''} others, and those online" if more > 0 else "All connections"
@@ -69,7 +69,7 @@ def breakers(found: Document, *, alone: bool = False) -> Html:
         return panel("breakers", "Breakers", quiet(f"The store does not answer ({found['error']})."))
     rows = [_breaker_row(one) for one in found["not_closed"]]
     heads = ("breaker", "of", "state", "why", "hold it")
-    text = table("Not closed", heads, rows) if rows else quiet("All are closed.")
+    text = table("Not closed", heads, rows, none="All are closed.")
     more = quiet("There are more.") if found.get("more") else None
     others = None if alone else element("p", link("/breakers", "All breakers"))
     return panel("breakers", "Breakers not closed", text, more, others, wide=alone)

@@ -22,9 +22,7 @@ UPSTREAM_HEADS = ("upstream", "calls / s", "failed", "why", "median", "p99")
 def upstreams(found: Sequence[Document]) -> Html:
     """How those did that were asked lately, the one that failed most first."""
     rows = [upstream_row(one) for one in found[:SHOWN]]
-    text = (
-        table("Of the last ten seconds", UPSTREAM_HEADS, rows, numbers=(1, 4, 5)) if rows else quiet("None was asked.")
-    )
+    text = table("Of the last ten seconds", UPSTREAM_HEADS, rows, numbers=(1, 4, 5), none="None was asked.")
     more = quiet(f"{len(found) - SHOWN} more were asked.") if len(found) > SHOWN else None
     return panel("upstreams", "Upstreams", text, more, wide=True)
 
@@ -50,7 +48,7 @@ def limits(facts: Document, rules: Mapping[str, Limit]) -> Html:
     """Those that were asked lately, the one that refused most first."""
     used = facts["limits"]
     rows = [use_row(one, rules.get(one["limit"]), facts["over_s"]) for one in used[:SHOWN]]
-    text = table("Of the last ten seconds", USE_HEADS, rows, numbers=range(2, 6)) if rows else quiet("No calls lately.")
+    text = table("Of the last ten seconds", USE_HEADS, rows, numbers=range(2, 6), none="No calls lately.")
     more = f"All {len(rules)} limits" + (f"; {len(used) - SHOWN} more were asked" if len(used) > SHOWN else "")
     return panel("limits", "Limits by use", text, element("p", link("/limits", more)), wide=True)
 
@@ -111,4 +109,4 @@ def _callers(caption: str, what: str, found: Sequence[Document]) -> Html:
         for one in found[:CALLERS_SHOWN]
     ]
     heads = ("caller", "limit", what, f"{what} / s")
-    return element("div", table(caption, heads, rows, numbers=(2, 3)) if rows else quiet(f"{caption}: nobody."))
+    return element("div", table(caption, heads, rows, numbers=(2, 3), none=f"{caption}: nobody."))

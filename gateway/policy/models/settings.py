@@ -2,7 +2,8 @@
 
 import importlib.util
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -118,15 +119,8 @@ def parse_token(value: object) -> str | None:
     return value
 
 
-def parse_size_or_none(value: object) -> int | None:
-    """A size, or `none` for no bound."""
-    return None if value == "none" else parse_size(value)
-
-
-def parse_count_or_none(value: object) -> int | None:
-    """A number, or `none` for no bound."""
-    if value == "none":
-        return None
+def parse_count(value: object) -> int:
+    """A number from 1 on."""
     number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise Unfit("wrong-type", f"expected a number of at least 1 or none, got {quoted(value)}")
@@ -178,9 +172,15 @@ def parse_share(value: object) -> float:
     return share
 
 
-def parse_share_or_none(value: object) -> float | None:
-    """A share, or `none`."""
-    return None if value == "none" else parse_share(value)
+def _or_none(parse: Callable[[object], Any]) -> BeforeValidator:
+    """What `parse` takes, or `none`."""
+    return BeforeValidator(lambda value: None if value == "none" else parse(value))
+
+
+SizeOrNone = Annotated[int | None, _or_none(parse_size), WithJsonSchema(_SIZE_OR_NONE)]
+CountOrNone = Annotated[int | None, _or_none(parse_count), WithJsonSchema(_COUNT_OR_NONE)]
+Share = Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)]
+ShareOrNone = Annotated[float | None, _or_none(parse_share), WithJsonSchema(_SHARE_OR_NONE)]
 
 
 def _as_listener(value: object) -> object:
@@ -235,14 +235,14 @@ class Bounds(Strict):
 
     header_bytes: Size = 32 * 1024
     target_bytes: Size = 16 * 1024
-    body_bytes: Annotated[int | None, BeforeValidator(parse_size_or_none), WithJsonSchema(_SIZE_OR_NONE)] = None
+    body_bytes: SizeOrNone = None
     header_count: Units = 128
     header_time: Duration = 10_000_000
     body_time: Duration = 30_000_000
     idle_time: Duration = 75_000_000
     calls_in_flight: Units = 10_000
     sockets: Units = 20_000
-    sockets_per_ip: Annotated[int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)] = None
+    sockets_per_ip: CountOrNone = None
     response_header_bytes: Size = 64 * 1024
 
 
@@ -256,8 +256,8 @@ class Drain(Strict):
 class Sample(Strict):
     """Which of the lines about calls are written; all others always are."""
 
-    success: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
-    limited_per_s: Annotated[int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)] = None
+    success: Share = 1.0
+    limited_per_s: CountOrNone = None
 
 
 class Logging(Strict):
@@ -276,14 +276,14 @@ class Traces(Strict):
     """Spans for OpenTelemetry."""
 
     endpoint: Annotated[str | None, BeforeValidator(parse_collector), WithJsonSchema(_COLLECTOR_SCHEMA)] = None
-    sample: Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)] = 1.0
+    sample: Share = 1.0
 
 
 class Alerts(Strict):
     """When an upstream is to be told of; none = never."""
 
-    error_rate: Annotated[float | None, BeforeValidator(parse_share_or_none), WithJsonSchema(_SHARE_OR_NONE)] = None
-    auth_failures: Annotated[int | None, BeforeValidator(parse_count_or_none), WithJsonSchema(_COUNT_OR_NONE)] = None
+    error_rate: ShareOrNone = None
+    auth_failures: CountOrNone = None
     calls: Units = 20
     over: Duration = 60_000_000
 
