@@ -11,6 +11,9 @@ from typing import NamedTuple
 from gateway.core.calendars import Calendar
 from gateway.core.guards import Standing
 
+VARIANT = ".shadow"
+"""What the name of a variant that is tried in shadow has behind that of its limit."""
+
 
 class Algorithm(StrEnum):
     """How a limit counts. `docs/limits.md` states the guarantee and the error bound of each."""

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from gateway.core.limits import VARIANT
 from gateway.policy.files import policy_files, read_text, shown
 from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.models.policies import ENTRY_TYPES
@@ -27,7 +28,6 @@ SINGULAR = {
     "credentials": "credential",
     "routes": "route",
 }
-RESERVED_SUFFIX = ".shadow"
 _ONLY_SETTINGS = frozenset(SettingsFile.model_fields) - {"version"}
 
 
@@ -190,8 +190,8 @@ def _check_name(section: str, name: str, node: Node, draft: Draft) -> None:
     if not is_name(name):
         message = f"{quoted(name)} is not a name for a {SINGULAR[section]}"
         draft.findings.error(node.named, "bad-name", message, "letters, digits and . _ - only, at most 64")
-    elif section == "limits" and name.endswith(RESERVED_SUFFIX):
-        message = f"names that end in {RESERVED_SUFFIX} belong to the variants of limits"
+    elif section == "limits" and name.endswith(VARIANT):
+        message = f"names that end in {VARIANT} belong to the variants of limits"
         draft.findings.error(node.named, "bad-name", message)
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.http.timestamps import rfc3339
-from gateway.core.limits import Mode
+from gateway.core.limits import VARIANT, Mode
 from gateway.core.policy import PolicySet
-from gateway.core.preview.replay import SHADOW
 from gateway.replay.play import Outcome, Played
 
 MOST_TENANTS = 50_000
@@ -112,5 +111,5 @@ class Report:
 
 def _shadow(policies: PolicySet, name: str) -> dict[str, str]:
     limit = policies.limits.get(name)
-    shadow = name.endswith(SHADOW) or (limit is not None and limit.mode is Mode.SHADOW)
+    shadow = name.endswith(VARIANT) or (limit is not None and limit.mode is Mode.SHADOW)
     return {"mode": "shadow"} if shadow else {}

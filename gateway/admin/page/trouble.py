@@ -7,7 +7,7 @@ from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.paths import connection_path, known_as, path_of
 from gateway.admin.page.tables import facts as named
 from gateway.admin.page.tables import link, mark, panel, quiet, table
-from gateway.admin.page.words import NOTHING, lasting, mebibytes, milliseconds, moment, number
+from gateway.admin.page.words import NOTHING, lasting, mebibytes, milliseconds, moment, number, whose
 from gateway.core.connections.state import ConnectionState
 from gateway.observe.log.events import IN_FORCE, errors_of
 
@@ -82,7 +82,7 @@ def _breaker_row(one: Document) -> tuple[object, ...]:
     said = (why, f"probe in {lasting(next_s)}" if next_s else "")
     return (
         link(path, one["breaker"]),
-        "everybody" if one["key"] in ("", "*") else one["key"],
+        whose(one["key"]),
         state(one.get("state", "unknown")),
         "; ".join(filter(None, said)) or NOTHING,
         force_buttons(path),

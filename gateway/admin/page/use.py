@@ -7,7 +7,7 @@ from gateway.admin.operations.describe import limit_document
 from gateway.admin.page.markup import Html, element
 from gateway.admin.page.paths import path_of
 from gateway.admin.page.tables import link, mark, panel, quiet, table
-from gateway.admin.page.words import NOTHING, lasting, milliseconds, number, share
+from gateway.admin.page.words import NOTHING, lasting, milliseconds, number, share, whose
 from gateway.core.limits import Limit
 
 Document = dict[str, Any]
@@ -101,7 +101,7 @@ def callers(rejected: Sequence[Document], requests: Sequence[Document], over_s: 
 def _callers(caption: str, what: str, found: Sequence[Document]) -> Html:
     rows = [
         (
-            link(path_of("callers", one["partition"]), "everybody" if one["key"] in ("", "*") else one["key"]),
+            link(path_of("callers", one["partition"]), whose(one["key"])),
             one["limit"],
             number(one["count"]),
             number(one["per_s"]),

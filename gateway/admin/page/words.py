@@ -15,6 +15,11 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def whose(key: str) -> str:
+    """The key of a counter or breaker; `*` is the one of those that count everybody together."""
+    return "everybody" if key in ("", "*") else key
+
+
 def share(part: float) -> str:
     """Of 1, in per cent. What is not nothing is never shown as 0, what is not all never as 100."""
     if 0 < part < 0.001:

@@ -14,6 +14,7 @@ from gateway.cli.asking.client import AdminClient, path_to
 from gateway.cli.command.failing import UNREACHABLE, fail
 from gateway.cli.command.options import Json
 from gateway.cli.showing.text import plain
+from gateway.observe.log.events import ACCESS
 
 _ENVELOPE = frozenset(
     ("timestamp", "level", "message", "event_name", "schema", "service_name", "service_version", "instance")
@@ -83,7 +84,7 @@ def _leave(_signal: int, _frame: object) -> None:
 def line_text(line: dict[str, Any]) -> str:
     """A line of the log for people."""
     at = str(line.get("timestamp", ""))[11:23]
-    if line.get("event_name") != "http.access":
+    if line.get("event_name") != ACCESS:
         rest = {name: value for name, value in line.items() if name not in _ENVELOPE}
         return plain(
             f"{at} {line.get('event_name', '')} " + " ".join(f"{name}={_text(value)}" for name, value in rest.items())

@@ -11,11 +11,9 @@ from typing import NamedTuple
 from gateway.core.algorithms import Leases, State, state_for
 from gateway.core.ask import Ask
 from gateway.core.decision import units
-from gateway.core.limits import Algorithm, Charge, ChargePer, Limit, Mode
+from gateway.core.limits import VARIANT, Algorithm, Charge, ChargePer, Limit, Mode
 from gateway.core.settlement import Correction, corrected
 
-SHADOW = ".shadow"
-"""What the name of a variant has behind that of its limit."""
 SWEEP_FROM = 200_000
 """Partitions that are kept in any case; of more, those that say nothing any more are forgotten."""
 
@@ -88,7 +86,7 @@ class Player:
                 self._push(ends_us, (charge,), lease, 0, 0)
             elif (given_back or limit.name in ask.measures) and limit not in judged.lacking:
                 taken = units(limit, charge.cost)
-                delta = -taken if given_back else real.get(limit.name.removesuffix(SHADOW), taken) - taken
+                delta = -taken if given_back else real.get(limit.name.removesuffix(VARIANT), taken) - taken
                 if delta:
                     self._push(ends_us, (charge,), lease, delta, began_us)
 

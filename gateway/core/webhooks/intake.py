@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.signatures import signed
 
-ROUTE = "intake:"
-"""What stands before the name of a source where lines of the log say the route: no route of a policy begins so."""
+ROUTE, LIMIT = "intake:", "intake."
+"""What stands before the name of a source where lines of the log say the route (no route of a policy begins so), and in
+the name of its own limit."""
 S_US = 1_000_000
 LATE = "l"
 LONGEST_ID = 256

@@ -7,7 +7,7 @@ from time import time_ns
 from gateway.core.ask import Ask
 from gateway.core.keys import partition_key
 from gateway.core.limits import Algorithm, Charge, Limit, Posture
-from gateway.core.webhooks.intake import Rejected, Source, Understood, understand
+from gateway.core.webhooks.intake import LIMIT, Rejected, Source, Understood, understand
 from gateway.store import StoreDown
 from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Letter, Office, Taken, short
 
@@ -130,6 +130,6 @@ def _ask(source: Source) -> Ask | None:
     if not source.rate:
         return None
     posture = Posture.ALLOW
-    name = f"intake.{source.name}"
+    name = f"{LIMIT}{source.name}"
     limit = Limit(name, Algorithm.ROLLING_WINDOW, source.rate, source.per_us, (), on_store_error=posture)
     return Ask([Charge(limit, partition_key(limit, {}), 1)])

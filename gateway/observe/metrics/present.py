@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Set
 from prometheus_client import CollectorRegistry, Metric
 
 from gateway.core.policy import PolicySet
+from gateway.core.webhooks.intake import LIMIT, ROUTE
 from gateway.observe.metrics.levels import NO_ROUTE
 
-INTAKE = ("intake:", "intake.")
+INTAKE = (ROUTE, LIMIT)
 """Begin the `route` and the `limit` of webhooks that came: their sources are in the settings."""
 ZERO_IS_GONE = ("gateway_policy_info", "gateway_certificate_end_timestamp_seconds")
 

@@ -15,7 +15,7 @@ from gateway.core.calendars import USUAL_US, Calendar, Unit
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.policy.compile.references import check_twice
 from gateway.policy.findings import Where, quoted
-from gateway.policy.gather import RESERVED_SUFFIX, Draft, Entry
+from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import key_parts
 from gateway.policy.models import policies as models
 from gateway.policy.models.scalars import OWN_EACH_CALL
@@ -164,7 +164,7 @@ def _shadow(entry: Entry, limit: core.Limit, draft: Draft) -> core.Limit | None:
         return None
     _check_zone(model, node, draft)
     own = {"calendar": None, **numbers(model)}
-    shadow = replace(limit, name=limit.name + RESERVED_SUFFIX, mode=core.Mode.SHADOW, source=str(node.named), **own)
+    shadow = replace(limit, name=limit.name + core.VARIANT, mode=core.Mode.SHADOW, source=str(node.named), **own)
     return shadow if _countable(shadow, node.named, draft) else None
 
 
