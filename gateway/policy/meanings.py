@@ -112,7 +112,7 @@ MEANINGS = {
     "sandbox": "some callers get sample answers, and nothing is changed upstream",
     # costs that the answer tells
     "HeaderCost.name": "the field of the answer",
-    "pointer": "where in the JSON of the answer (RFC 6901)",
+    "JsonCost.pointer": "where in the JSON of the answer (RFC 6901); several: their sum; of a list in it the first",
     "Sandbox.when": "the calls that are answered by the sandbox",
     "SandboxWhen.header": "the field that says it",
     "SandboxWhen.key": "the key part that says it",
