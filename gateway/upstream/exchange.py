@@ -13,7 +13,7 @@ from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
 from gateway.wire.response_head import ResponseHead, may_begin_a_head, not_http1
 from gateway.wire.run import Promise
-from gateway.wire.sockets import Arrivals, arrivals, unread
+from gateway.wire.sockets import Arrivals, arrivals, ended_by_peer, unread
 from gateway.wire.writing import Writing
 
 if TYPE_CHECKING:
@@ -85,14 +85,12 @@ class Exchange(Writing):
         if self.head is None:
             self._fail("reset" if exc is not None else "closed", str(exc or ""))
         elif self.body is not None:
-            if exc is not None and not self.body.complete:
-                self.body.fail("closed")
-            self.body.feed_eof()
+            self._ended(self.body, transport if exc is None else None)
 
     def eof_received(self) -> None:
         """The upstream sends no more. A body that ends with the socket is complete, whatever is still to be sent."""
         if self.body is not None:
-            self.body.feed_eof()
+            self._ended(self.body, self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer's head or body; anything else ends the socket."""
@@ -226,6 +224,12 @@ class Exchange(Writing):
             self.body.fail("unread" if self.body.paused else "timeout")
 
     # -- parsing
+
+    def _ended(self, body: BodyStream, transport: asyncio.Transport | None) -> None:
+        """The socket has ended, which may end the body; not if it was reset (transport: None), or cut by a third."""
+        if not body.complete and (transport is None or not ended_by_peer(transport)):
+            body.fail("closed")
+        body.feed_eof()
 
     def _read_heads(self) -> None:
         while self.head is None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import select
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,6 +37,22 @@ def unread(transport: asyncio.Transport) -> Iterator[bytes]:
     with suppress(OSError):
         while data := os.read(sock.fileno(), _READ_BYTES):
             yield data
+
+
+def ended_by_peer(transport: asyncio.Transport) -> bool:
+    """Whether it was the other side that ended what it sends. For `eof_received` and `connection_lost`.
+
+    Over TLS it has to say so (RFC 8446 §6.1): the end of the socket alone may be anybody's doing (RFC 9112 §9.8).
+    """
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return tls.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except (ssl.SSLError, ValueError):  # it waits for more
+        return False
 
 
 class Arrivals(Protocol):

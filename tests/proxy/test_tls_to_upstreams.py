@@ -1,6 +1,7 @@
 """TLS towards upstreams: verified, always; what is configured is what is used."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -71,6 +72,29 @@ def ask(start: Start, tmp_path: Path) -> Ask:
         return answer, (await gateway.records.wait(1))[0].error_detail
 
     return call
+
+
+def answer_until_the_end(listener: socket.socket, *, says_so: bool) -> None:
+    """One call gets an answer that only the end of the socket ends; over TLS that is said, or not."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    CA.issue_cert("localhost").configure_cert(context)
+    with context.wrap_socket(listener.accept()[0], server_side=True) as tls:
+        tls.recv(65_536)
+        tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"\xfe" * 100_000)
+        if says_so:
+            tls.unwrap()
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["close_notify", "cut"])
+async def test_an_answer_is_whole_only_if_its_end_is_the_upstreams_doing(ask: Ask, says_so: bool) -> None:
+    """RFC 9112 §9.8: whoever sits between can end a socket, but not say so."""
+    with socket.create_server(("localhost", 0)) as listener:
+        answering = asyncio.to_thread(answer_until_the_end, listener, says_so=says_so)
+        (answer, error), _ = await asyncio.gather(
+            ask("localhost", listener.getsockname()[1], 'tls: {ca_file: "CA_FILE"}'), answering
+        )
+    assert answer.count(b"\xfe") == 100_000, "what came is passed on in any case"
+    assert (answer.endswith(b"\r\n0\r\n\r\n"), error) == (says_so, "" if says_so else "response body closed")
 
 
 def refused(answer: bytes) -> bool:
