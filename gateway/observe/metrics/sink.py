@@ -88,10 +88,9 @@ class Metrics:
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
-        source = record.response_source
         method = METHODS.get(record.method, OTHER)
-        judged_status = record.judged_status or record.upstream_status
-        key = (record.route, method, record.status, source, record.upstream, judged_status)
+        judged = record.judged_status or record.upstream_status
+        key = (record.route, method, record.status, record.response_source, record.upstream, judged)
         calls = self._calls.get(key) or self._new_calls(key)
         total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
         if not calls.count & FOLD_AT:
@@ -110,10 +109,14 @@ class Metrics:
             kind = record.ask.kind
             admitted = () if decision.admitted and not kind.shadows else tuple([one[0] for one in decision.verdicts])
             self._verdicts[kind, admitted, record.store] += 1
-        if record.aborted_by == "upstream" or (record.code[:9] == "UPSTREAM_" and source != "pause"):
+        if record.error_class or record.aborted_by:
+            self._count_failure(record)
+
+    def _count_failure(self, record: CallRecord) -> None:
+        failed = record.code[:9] == "UPSTREAM_" and record.response_source != "pause"
+        hidden = record.cache == "error" and not (record.upstream_status or record.aborted_by)  # by an old answer
+        if failed or hidden or record.aborted_by == "upstream":
             self._no_whole_answer(record)
-        elif record.cache == "error" and record.error_class and not (record.upstream_status or record.aborted_by):
-            self._no_whole_answer(record)  # the caller got an old one
 
     def _no_whole_answer(self, record: CallRecord) -> None:
         """The upstream is at fault, or there was no place at it."""
