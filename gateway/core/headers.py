@@ -43,7 +43,9 @@ def seconds_to_more(limit: Limit, verdict: Verdict) -> int:
     if limit.algorithm is _CONCURRENCY:
         return max(1, whole_seconds(min(verdict.more_us, SECOND_US)))
     admitted, remaining, _, more_us, retry_us = verdict
-    wait_us = -(-remaining * limit.window_us // limit.quota)  # its fair share of the window
+    wait_us = -(
+        -remaining * limit.window_us // (limit.quota or 1)
+    )  # its fair share of the window; a worker may have none
     if not admitted and retry_us < wait_us:
         wait_us = retry_us
     if more_us > wait_us:

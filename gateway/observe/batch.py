@@ -33,11 +33,11 @@ class Batch:
         records, self._records = self._records, []
         for sink in self._sinks:
             emit = sink.emit
-            try:
-                for record in records:
+            for record in records:
+                try:
                     emit(record)
-            except Exception as error:
-                self._failed(error)
+                except Exception as error:
+                    self._failed(error)
         for take in self.takers:
             try:
                 take(records)
@@ -45,5 +45,5 @@ class Batch:
                 self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        """One that fails, which none should, loses the rest of this turn; those behind it lose nothing."""
+        """One that fails, which none should, loses this call, a taker the rest of its turn; all others lose nothing."""
         self._loop.call_exception_handler({"message": "Finished calls were not all told of", "exception": error})

@@ -70,6 +70,22 @@ async def test_local_counts_here(start: Start, upstream: Upstream, own_redis_ser
     assert len(gateway.gateway.leases) == 0
 
 
+async def test_workers_without_a_unit_refuse_like_others(
+    start: Start, upstream: Upstream, own_redis_server: Any
+) -> None:
+    """Three units, eight workers: this gateway is each of them in turn."""
+    answers = []
+    async with degraded(start, upstream, own_redis_server, window="local", slots="allow") as gateway:
+        for rank in range(8):
+            gateway.gateway.fallback.share_with(Fleet(8, rank))
+            gateway.gateway.fallback._local.forget_charges(list(gateway.gateway.fallback._local.keys()))
+            answers.append(await gateway.raw(GET))
+    assert sorted(map(status_of, answers)) == [200] * 3 + [429] * 5
+    told = [answer for answer in answers if status_of(answer) == 429]
+    assert all(b"\r\nRetry-After: " in answer and b'"violated-policies":["window"]' in answer for answer in told)
+    assert gateway.crashes == []
+
+
 async def test_deny_refuses_at_once_and_allow_lets_in(start: Start, upstream: Upstream, own_redis_server: Any) -> None:
     async with degraded(start, upstream, own_redis_server, window="deny", slots="local") as gateway:
         answer = await gateway.raw(GET)

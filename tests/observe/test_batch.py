@@ -8,20 +8,20 @@ from gateway.record import CallRecord
 
 
 class Sink:
-    def __init__(self, fails: bool = False) -> None:
+    def __init__(self, fails_at: str = "") -> None:
         self.seen: list[CallRecord] = []
-        self._fails = fails
+        self._fails_at = fails_at
 
     def emit(self, record: CallRecord) -> None:
-        if self._fails:
+        if self._fails_at and record.request_id == self._fails_at:
             raise ValueError("broken")
         self.seen.append(record)
 
 
-async def test_who_fails_loses_nothing_for_those_behind_it() -> None:
+async def test_who_fails_loses_one_call_and_nothing_for_others() -> None:
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
-    first, broken, last = Sink(), Sink(fails=True), Sink()
+    first, broken, last = Sink(), Sink(fails_at="a"), Sink()
     taken: list[int] = []
     batch = Batch([first, broken, last])
 
@@ -30,9 +30,11 @@ async def test_who_fails_loses_nothing_for_those_behind_it() -> None:
 
     batch.takers = (fail, lambda records: taken.append(len(records)))
     records = [CallRecord(), CallRecord()]
-    for record in records:
+    for name, record in zip("ab", records, strict=True):
+        record.request_id = name
         batch.emit(record)
     batch.flush()
     assert first.seen == last.seen == records
+    assert broken.seen == records[1:]
     assert taken == [2]
     assert [str(one["exception"]) for one in failures] == ["broken", "broken, too"]

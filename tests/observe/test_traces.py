@@ -74,6 +74,24 @@ def test_only_calls_of_recorded_traces_are_taken_and_no_more_than_can_wait() -> 
     assert sink.counts == {"queue_full": 7}
 
 
+def test_a_call_that_cannot_be_told_of_costs_nobody_else_anything() -> None:
+    sent: list[str] = []
+
+    def export(some: Sequence[tuple[str, Span]]) -> bool:
+        sent.extend(span.name for _, span in some if span.server)
+        return True
+
+    spans = Spans(export, lambda _name, _lost: None)
+    spans.start()
+    broken, last = sampled_call(), sampled_call()
+    broken.decision = last.method  # type: ignore[assignment]  # a defect somewhere
+    for call in (broken, last):
+        spans.emit(call)
+    spans.close()
+    assert sent == ["GET erp"]
+    assert spans.counts == {"failed": 1, "sent": 1}
+
+
 def test_what_is_left_is_sent_at_the_end_and_what_is_hidden_is_not_told() -> None:
     sent: list[tuple[str, Span]] = []
 

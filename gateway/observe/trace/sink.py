@@ -98,11 +98,20 @@ class Spans:
                 self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
 
     def _send(self, records: Sequence[CallRecord]) -> None:
-        sent = self._export([(record.trace_id, span) for record in records for span in self._spans(record)])
-        self.counts["sent" if sent else "failed"] += len(records)
+        shaped = [(record.trace_id, spans) for record in records if (spans := self._shaped(record))]
+        sent = self._export([(trace_id, span) for trace_id, spans in shaped for span in spans])
+        self.counts["sent" if sent else "failed"] += len(shaped)
         if sent is self._failing:
             self._failing = not sent
             self._tell("traces.recovered" if sent else "traces.failed", self.counts["failed"])
+
+    def _shaped(self, record: CallRecord) -> list[Span]:
+        """A call that cannot be put into words, which should not be, costs its own spans and not those behind it."""
+        try:
+            return self._spans(record)
+        except Exception:  # the log, which says the same, has told of it
+            self.counts["failed"] += 1
+            return []
 
     def _spans(self, record: CallRecord) -> list[Span]:
         record.notes = None  # what sinks share is for the loop's thread
