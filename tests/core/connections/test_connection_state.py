@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.connections.counts import BUCKET_US, MAX_ROWS, OTHER, WINDOW_US, Counts, Row, counted, totals
@@ -301,6 +301,8 @@ def test_every_state_has_its_reason(history: list[tuple[int, Report]]) -> None:
 
 
 @given(steps)
+@example([(0, failed())])
+@example([(0, limited(S))])
 def test_time_alone_leads_to_online_or_nowhere(history: list[tuple[int, Report]]) -> None:
     track = after(*history)
     now_us = START + sum(wait_us for wait_us, _ in history)
