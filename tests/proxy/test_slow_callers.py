@@ -261,7 +261,7 @@ async def test_an_answer_that_is_complete_is_the_upstreams_no_more(tmp_path: Pat
     connection.connection_made(near)
     connection.data_received(GET)
     connection.pause_writing()
-    [exchange] = proxy.pool.busy
+    [exchange] = proxy.pool._busy
     await eventually(lambda: exchange.body is not None and exchange.body.complete)
     assert near.written.endswith(b"hello\r\n")
     if exchange.deadline < float("inf"):
