@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.scene import Scene, staged
+from tests.browser.scene import TOKEN, Scene, staged
 from tests.browser.visit import Look, Visit
 
 
@@ -42,6 +42,13 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     """A gateway that nobody changes."""
     async with staged(tmp_path_factory.mktemp("scene")) as scene:
         await scene.bad_day()
+        yield scene
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def locked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """A gateway whose admin listener wants a token."""
+    async with staged(tmp_path_factory.mktemp("locked"), token=TOKEN) as scene:
         yield scene
 
 

@@ -13,6 +13,7 @@ from tests.fakes.gateways import Process, start_gateway
 from tests.fakes.upstream import OK, Received, Socket, Upstream
 from tests.fakes.waiting import eventually
 
+TOKEN = "correct horse battery staple"
 EVIL = "<script>window.broken=1</script>\"'><img src=x onerror=window.broken=2>&amp;{{main}}${1}"
 LONG = "x" * 1_000
 UNICODE = "Zo\u00eb \u202e\u6771\u4eac"

@@ -1,17 +1,14 @@
 """What people do there: hold breakers, sign in, look for callers; also by keyboard and without scripts."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.browser.scene import Scene, staged
+from tests.browser.scene import TOKEN, Scene
 from tests.browser.visit import Look, Visit
 
 PLAIN = Look("no-scripts", scripts=False)
 BREAKER = "/breakers/connection/=conn_1"
-TOKEN = "correct horse battery staple"
 
 
 async def breaker(scene: Scene) -> Any:
@@ -74,13 +71,6 @@ async def test_the_first_key_skips_to_the_content(scene: Scene, visit: Visit) ->
     await visit.page.keyboard.press("Tab")
     await visit.page.keyboard.press("Enter")
     await visit.page.wait_for_function("document.activeElement.id === 'main'")
-
-
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def locked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """A gateway whose admin listener wants a token."""
-    async with staged(tmp_path_factory.mktemp("locked"), token=TOKEN) as scene:
-        yield scene
 
 
 @pytest.mark.parametrize("visit", [Look("light"), PLAIN], indirect=True, ids=str)

@@ -1,16 +1,13 @@
 """Every page in every look: nothing in the console, nothing asked of others, no barriers, nothing beside the screen."""
 
-from collections.abc import AsyncIterator
 from hashlib import blake2b
 from urllib.parse import quote
 
 import pytest
-import pytest_asyncio
 
-from tests.browser.scene import EVIL, Scene, staged
+from tests.browser.scene import EVIL, Scene
 from tests.browser.visit import Look, Visit
 
-TOKEN = "correct horse battery staple"
 NOT_FOUND = ("404 (Not Found)",)
 """What Chromium says of the page for what there is not."""
 LONG = "x" * 100
@@ -55,13 +52,6 @@ async def test_without_scripts(scene: Scene, visit: Visit) -> None:
     for text in ("conn_7", "auth required", "Give back", "By minute"):
         assert await visit.page.get_by_text(text).first.is_visible(), text
     assert not await visit.page.locator(".charts").is_visible()  # they would be empty
-
-
-@pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def locked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """A gateway whose admin listener wants a token."""
-    async with staged(tmp_path_factory.mktemp("locked"), token=TOKEN) as scene:
-        yield scene
 
 
 @pytest.mark.parametrize("visit", LOOKS, indirect=True, ids=str)

@@ -10,12 +10,12 @@ from gateway.core.connections.state import ConnectionState
 from gateway.core.guards import Breaker
 from gateway.core.http.own_fields import OwnFields
 from gateway.core.http.signals import Honor
-from gateway.core.policy import PolicySet
 from gateway.core.retry import IDEMPOTENT, Backoff, Repeat, Retry, Share
 from gateway.core.upstream import Learning, Pace, Wording
 from gateway.policy import Report, check
 from gateway.policy.effective import policy_lines
 from gateway.policy.shipped import shipped
+from tests.policy.compiled import compiled
 
 S = 1_000_000
 Check = Callable[..., Report]
@@ -30,12 +30,6 @@ upstreams:
 routes:
   - {name: all, upstream: api, retry: r}
 """
-
-
-def compiled(report: Report) -> PolicySet:
-    assert report.errors == ()
-    assert report.policies is not None
-    return report.policies
 
 
 def a_retry(report_of: Check, text: str) -> Retry:

@@ -11,16 +11,11 @@ from gateway.core.routing.match import find_route
 from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy import Report
 from gateway.policy.compile.precedence import in_order, rivals, specificity
+from tests.policy.compiled import compiled
 from tests.policy.whole import BASE, LIMIT, ON, a_limit, a_route, an_upstream
 
 Check = Callable[..., Report]
 UPSTREAM = Upstream("u", "http", "localhost", 80, "localhost")
-
-
-def compiled(report: Report) -> PolicySet:
-    assert report.errors == ()
-    assert report.policies is not None
-    return report.policies
 
 
 @pytest.mark.parametrize(
