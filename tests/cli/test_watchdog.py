@@ -308,9 +308,15 @@ def hangs(start: Start) -> Start:
     return begin
 
 
-def test_an_only_worker_that_hangs_ends_so_that_it_is_started_again(hangs: Start) -> None:
+def test_an_only_worker_goes_on_when_it_was_stopped_and_ends_when_it_hangs(hangs: Start) -> None:
     process = hangs()
     (store,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.popen.send_signal(signal.SIGSTOP)
+    hold_up(2.5)
+    process.popen.send_signal(signal.SIGCONT)
+    assert process.get("/hello", {"X-Tenant-Id": "a"}).status == 200
+    hold_up(1.0)  # it has looked since
+    assert process.events("worker.hung") == []
     process.popen.send_signal(signal.SIGWINCH)
     assert process.wait() == EXIT_HUNG
     (hung,) = process.events("worker.hung")
@@ -318,18 +324,6 @@ def test_an_only_worker_that_hangs_ends_so_that_it_is_started_again(hangs: Start
     assert hung["silent_s"] >= 2
     assert " in hang\n" in hung["exception"]
     until(lambda: not alive(int(store)), "the embedded store to end")
-
-
-def test_an_only_worker_that_was_stopped_goes_on(hangs: Start) -> None:
-    process = hangs()
-    process.popen.send_signal(signal.SIGSTOP)
-    hold_up(2.5)
-    process.popen.send_signal(signal.SIGCONT)
-    assert process.get("/hello", {"X-Tenant-Id": "a"}).status == 200
-    hold_up(1.0)
-    process.popen.send_signal(signal.SIGTERM)
-    process.ends_well()
-    assert process.events("worker.hung") == []
 
 
 def test_who_watches_may_be_stopped_with_those_who_are_watched(fleet: Start) -> None:
