@@ -1,5 +1,6 @@
 """Couriers between real queues and real receivers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 from typing import Any
@@ -13,7 +14,7 @@ from gateway.modules.delivery.post import Post
 from gateway.store.shared.queues import Letter, Office, Settled, Taken
 from tests.fakes.receiver import Receiver
 from tests.fakes.redis_server import RedisServer
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 Make = Callable[..., Courier]
@@ -74,6 +75,28 @@ async def test_letters_are_delivered(office: Office, receiver: Receiver, courier
     await receiver.wait(2)
     await until_settled(office, waiting=0)
     assert sorted(told.all) == [("1", Step.DONE), ("2", Step.DONE)]
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 20.0])
+async def test_what_is_handed_out_while_it_ends_is_tried_yet(
+    office: Office, receiver: Receiver, courier: Make, told: Told, grace_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would take it for some 20 s. Without a grace it has to wait for that."""
+    asked, take = asyncio.Event(), office.take
+
+    async def slow(*words: Any, **more: Any) -> Any:
+        found = await take(*words, **more)
+        asked.set()
+        await turns()
+        return found
+
+    monkeypatch.setattr(office, "take", slow)
+    await put(office, "1", "2", "3")
+    one = courier()
+    await asked.wait()
+    await one.close(grace_s)
+    standing = await office.show("q")
+    assert (len(told.all), standing.waiting) == ((3, 0) if grace_s else (0, 3))
 
 
 async def test_it_tries_again_after_1_2_4_seconds(office: Office, receiver: Receiver, courier: Make) -> None:

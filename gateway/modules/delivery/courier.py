@@ -60,6 +60,7 @@ class Courier:
         self._way = way
         self._compose = compose
         self._tells = tells
+        self._closing = False
         self._more = asyncio.Event()
         self._trying: set[asyncio.Task[None]] = set()
         self._round: asyncio.Task[None] | None = None
@@ -76,11 +77,17 @@ class Courier:
         self._more.set()
 
     async def close(self, grace_s: float = 0.0) -> None:
-        """Take nothing more; tries under way may end within `grace_s`, others will be begun anew. Idempotent."""
+        """Take nothing more. What is being handed out now, and tries under way, may end within `grace_s`; others
+        will be tried anew by somebody else. Idempotent."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + grace_s
+        self._closing = True
+        self._more.set()
         if self._round is not None:
+            await asyncio.wait((self._round,), timeout=grace_s)
             await end(self._round)
         if self._trying and grace_s:
-            await asyncio.wait(self._trying, timeout=grace_s)
+            await asyncio.wait(self._trying, timeout=max(0.0, until_s - loop.time()))
         for task in self._trying:
             task.cancel()
         if self._trying:
@@ -88,7 +95,7 @@ class Courier:
         await self._way.close()
 
     async def _go_round(self) -> None:
-        while True:
+        while not self._closing:
             self._more.clear()
             wait_s = self._poll_s
             room = min(MOST_AT_ONCE, self.receiver.concurrency) - len(self._trying)
