@@ -13,6 +13,7 @@ from gateway.core.webhooks.intake import Source
 from gateway.core.webhooks.receivers import Subscription
 
 KIB = 1024
+MIN_TOKEN_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)

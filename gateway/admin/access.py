@@ -20,10 +20,9 @@ from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.core.public_address import is_loopback
 from gateway.observe.log.logger import event
-from gateway.settings import Settings
+from gateway.settings import MIN_TOKEN_CHARS, Settings
 from gateway.store import StoreDown
 
-MIN_TOKEN_CHARS = 16
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 API = "/-/"
 

@@ -26,9 +26,9 @@ from gateway.policy.overlay import overlay_environment, overlay_options
 from gateway.policy.secret import dereference, is_inline
 from gateway.policy.shipped import shipped
 from gateway.policy.validate import validate
+from gateway.settings import MIN_TOKEN_CHARS
 
 CONFIG = Path("config/gateway.yaml")
-MIN_TOKEN_CHARS = 16
 _SECTIONS = ("store", "headers", "bounds", "drain", "logging", "traces", "webhooks", "intake", "alerts")
 _PASSWORD = re.compile(r"://[^/]*@|[?&][a-z_]*password=").search
 
