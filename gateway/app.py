@@ -210,12 +210,12 @@ class Worker:
         await self.gateway.authenticator.load(policies)
         self.gateway.supply.load(policies)
         event("policy.loaded", "Policy loaded", version=policies.version, files=list(policies.files))
+        if self._hooks is not None:
+            await self._hooks.start()  # it is to hear of a store that is not there
         with suppress(StoreDown):
             await self.store.start()
             self._eviction.look()
         await self.gateway.caches.opened()
-        if self._hooks is not None:
-            await self._hooks.start()
         self._outage.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
 

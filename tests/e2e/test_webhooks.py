@@ -17,6 +17,7 @@ from tests.e2e.conftest import Launch, Process
 from tests.fakes.ports import free_port
 from tests.fakes.provider import KEY, SECRET
 from tests.fakes.receiver import Got, Receiver
+from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually
 
 POLICIES = """
@@ -181,3 +182,18 @@ async def test_operators_look_after_it(
     assert (ops.split()[:2], deaf.split()[:3]) == (["ops", "out"], ["deaf", "out", "-"])
     assert why.startswith("deaf: no queue: WRONGTYPE")
     assert "cannot do it: WRONGTYPE" in await run("webhooks", "list", "deaf")
+
+
+async def test_a_store_that_is_away_at_the_start_is_told_of(
+    launch: Launch, receiver: Receiver, own_redis_server: RedisServer
+) -> None:
+    """As soon as it is there to keep the events: that it came back alone would be half of the story."""
+    own_redis_server.kill()
+    more = HOOKS.replace("connection.*", "store.*") % (receiver.url, receiver.url)
+    await launch(POLICIES % free_port(), env={"HOOK_SECRET": SECRET}, more=more, store=own_redis_server.url)
+    own_redis_server.start()
+
+    def arrived() -> set[str]:
+        return {json.loads(got.body)["type"] for got in receiver.got}
+
+    await eventually(lambda: arrived() == {"store.degraded", "store.recovered"})
