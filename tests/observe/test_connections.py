@@ -53,9 +53,15 @@ async def test_what_a_breaker_let_through_is_told_where_it_matters(store: Store,
     """Of the answer to a probe, and of answers while the connection is offline: those are what ends it."""
     connections.emit(call(store, breaker="one", breaker_state="closed"))
     connections.emit(call(store, breaker="two", breaker_state="half_open"))
+    store.state = ConnectionState.OFFLINE
+    connections.emit(call(store, status=0, response_source="breaker", breaker="one"))
+    await turns(4)
+    connections.emit(call(store, breaker="one", breaker_state="closed"))
     await connections.close()
-    (report,) = store.pushes[0].values()
-    assert dict(report.through) == {"one": 100_000, "two": 100_000}
+    assert [[*report.through] for push in store.pushes for report in push.values()] == [
+        [("two", 100_000)],
+        [("one", 100_000)],
+    ]
 
 
 async def test_successes_wait_for_the_tick(store: Store, connections: Connections, ticking: Callable[[], None]) -> None:

@@ -109,7 +109,7 @@ class Connections:
                 self._count(pair, record, attempt, outcome)
 
     def _succeeded(self, of: ConnectionTally, record: CallRecord) -> None:
-        if record.breaker:
+        if record.breaker and (of.success_matters or record.breaker_state == "half_open"):
             of.came_through(record.breaker, record.started)
         self._touch(of, urgent=of.success_matters)
 

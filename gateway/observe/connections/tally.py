@@ -167,8 +167,8 @@ class ConnectionTally:
             operation,
             entity,
             max(0, round((self.limited_until - now) * 1e6)) if self.limited_until > FAR_BACK else 0,
-            _ages_us(self.shut, now),
-            _ages_us(self.through, now),
+            _ages_us(self.shut, now) if self.shut else (),
+            _ages_us(self.through, now) if self.through else (),
             failure._replace(at_us=_age_us(failed_at, now)),
         )
         self._begin_anew()
