@@ -318,6 +318,7 @@ def test_an_only_worker_goes_on_when_it_was_stopped_and_ends_when_it_hangs(hangs
     hold_up(1.0)  # it has looked since
     assert process.events("worker.hung") == []
     process.popen.send_signal(signal.SIGWINCH)
+    until(process.ended, "its end: on a busy host it sees late that it hangs")
     assert process.wait() == EXIT_HUNG
     (hung,) = process.events("worker.hung")
     assert (hung["pid"], hung["worker"]) == (process.pid, 0)
