@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.limits import VARIANT
+from gateway.core.webhooks.intake import LIMIT as OF_INTAKE
 from gateway.policy.files import policy_files, read_text, shown
 from gateway.policy.findings import Findings, Where, quoted
 from gateway.policy.models.policies import ENTRY_TYPES
@@ -192,6 +193,9 @@ def _check_name(section: str, name: str, node: Node, draft: Draft) -> None:
         draft.findings.error(node.named, "bad-name", message, "letters, digits and . _ - only, at most 64")
     elif section == "limits" and name.endswith(VARIANT):
         message = f"names that end in {VARIANT} belong to the variants of limits"
+        draft.findings.error(node.named, "bad-name", message)
+    elif section == "limits" and name.startswith(OF_INTAKE):  # with the same name they would count together
+        message = f"names that begin with {OF_INTAKE} belong to the limits of webhooks' sources"
         draft.findings.error(node.named, "bad-name", message)
 
 

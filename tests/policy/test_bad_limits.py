@@ -252,6 +252,10 @@ BAD = {
         a_limit(LIMIT).replace("per-tenant", "a.shadow"),
         "p.yaml:6:3: names that end in .shadow belong to the variants of limits [bad-name]",
     ),
+    "a name of another's limit": (
+        a_limit(LIMIT).replace("per-tenant", "intake.shop"),
+        "p.yaml:6:3: names that begin with intake. belong to the limits of webhooks' sources [bad-name]",
+    ),
     "unknown source of a key part": (
         a_key("from: hedaer, name: X, on_missing: skip"),
         "p.yaml:2:18: expected one of header, path, query, client_ip, api_key, api_key_entry, jwt, got the text 'hedaer' (did you mean 'header'?) [unknown-value]",
