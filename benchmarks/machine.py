@@ -6,7 +6,6 @@ much for each scenario.
 """
 
 import argparse
-import asyncio
 import gc
 import os
 import re
@@ -14,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from benchmarks.cost import run, warm
+from benchmarks.cost import run, timers_slowed, warm
 from benchmarks.scenarios import CROWDS, SCENARIOS
 
 ALL = SCENARIOS | CROWDS
@@ -31,15 +29,12 @@ COLUMNS = {"instructions": ("Ir",), "first misses": ("I1mr", "D1mr", "D1mw"), "l
 
 
 async def _calls(name: str, calls: int) -> None:
-    loop: Any = asyncio.get_running_loop()
     async with warm(ALL[name]) as (caller, _marks):
         gc.collect()
-        call_later = loop.call_later
-        loop.call_later = lambda delay_s, *work: call_later(delay_s * SLOWER, *work)
-        os.getloadavg()
-        await caller.call(calls)
-        os.getloadavg()
-        del loop.call_later
+        with timers_slowed(SLOWER):
+            os.getloadavg()
+            await caller.call(calls)
+            os.getloadavg()
 
 
 def simulate(names: list[str], calls: int, folder: Path, *, caches: bool) -> None:
