@@ -23,7 +23,7 @@ from gateway.settings import Logging, Settings
 from tests.app.conftest import Running, Start
 from tests.fakes.upstream import Received, Socket, Upstream
 
-CALLS = 5_000  # on each of the two loops
+CALLS = 10_000
 LANES = 8
 FORMATS = ("native", "ecs", "otel")
 POLICIES = """
@@ -109,7 +109,7 @@ def watch(gateway: Running, logs: dict[str, Path]) -> None:
 
 
 async def test_ten_thousand_strange_calls(start: Start, upstream: Upstream, logs: dict[str, Path]) -> None:
-    callers = Callers(type(asyncio.get_running_loop()).__module__)
+    callers = Callers("strange")
 
     async def script(_request: Received, _socket: Socket) -> bytes:
         return b"HTTP/1.1 200 %b\r\nContent-Length: 0\r\n\r\n" % callers.reason()
