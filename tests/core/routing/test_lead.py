@@ -36,7 +36,7 @@ def asked(method: str, target: str, headers: dict[str, str]) -> Asked:
     return Asked(method, target, CIMultiDict(headers))
 
 
-@settings(max_examples=1500)
+@settings(max_examples=200)
 @given(
     st.lists(ROUTES, min_size=1, max_size=5),
     st.sampled_from(["GET", "POST", "put"]),
