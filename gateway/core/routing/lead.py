@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gateway.core.http.targets import host_name
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
 from gateway.core.routing.ambiguity import odd
-from gateway.core.routing.match import candidates, headers_match, host_matches
+from gateway.core.routing.match import candidates, fits_but_for_path
 from gateway.core.routing.resolve import NO_HEADERS, PER_HOP, Asking, Resolved
 
 MOST_SEGMENTS = 3
@@ -82,11 +82,7 @@ def _decided(
 
 def _reach(match: Match, method: str, host: str, beginning: str, headers: Mapping[str, str]) -> _Reach:
     """Of how many of these paths it holds."""
-    if match.methods and method not in match.methods:
-        return _Reach.NEVER
-    if match.host is not None and not host_matches(match.host, host):
-        return _Reach.NEVER
-    if match.headers and not headers_match(match, headers):
+    if not fits_but_for_path(match, method, host, headers):
         return _Reach.NEVER
     if match.path is None:
         return _Reach.ALWAYS

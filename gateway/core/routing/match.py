@@ -56,14 +56,18 @@ def _matches(
     match: Match, method: str, host: str, path: str, segments: list[str], headers: Mapping[str, str]
 ) -> Mapping[str, str] | None:
     """The path parameters when every condition holds, else None."""
+    if not fits_but_for_path(match, method, host, headers):
+        return None
+    return _NO_PARAMETERS if match.path is None else match_path(match.path, path, segments)
+
+
+def fits_but_for_path(match: Match, method: str, host: str, headers: Mapping[str, str]) -> bool:
+    """Whether every condition holds that is not about the path."""
     if match.methods and method not in match.methods:
-        return None
+        return False
     if match.host is not None and not host_matches(match.host, host):
-        return None
-    parameters = _NO_PARAMETERS if match.path is None else match_path(match.path, path, segments)
-    if parameters is None or not match.headers:
-        return parameters
-    return parameters if headers_match(match, headers) else None
+        return False
+    return not match.headers or _headers_match(match, headers)
 
 
 def host_matches(pattern: str, host: str) -> bool:
@@ -107,8 +111,7 @@ def _match_segments(wanted: tuple[str, ...], segments: list[str]) -> Mapping[str
     return parameters
 
 
-def headers_match(match: Match, headers: Mapping[str, str]) -> bool:
-    """Whether the conditions on fields hold."""
+def _headers_match(match: Match, headers: Mapping[str, str]) -> bool:
     for name, wanted in match.headers:
         value = headers.get(name)
         if value is None or (wanted is not None and value != wanted):
