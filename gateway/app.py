@@ -46,6 +46,7 @@ from gateway.reload.in_force import InForce
 from gateway.reload.transaction import Reload
 from gateway.settings import Settings
 from gateway.siblings import Siblings
+from gateway.signals import on_signal
 from gateway.store import StoreDown
 from gateway.store.open import open_store
 from gateway.store.shared.answers import open_answers
@@ -217,7 +218,7 @@ class Worker:
             self._eviction.look()
         await self.gateway.caches.opened()
         self._outage.start()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        on_signal(signal.SIGHUP, self._asked_to_reload)
 
     async def _start_admin(self) -> None:
         """By the time the siblings may ask, everybody has said what they answer."""
@@ -262,18 +263,17 @@ class Worker:
 
     def _hear_signals(self) -> None:
         """SIGTERM waits out the drain's delay, SIGINT does not; a second one of either kind cuts what is left."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._ending.ask, False)
-        loop.add_signal_handler(signal.SIGINT, self._ending.ask, True)
-        loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
-        loop.add_signal_handler(signal.SIGHUP, reload_certificates, self._certificates, ())
+        on_signal(signal.SIGTERM, partial(self._ending.ask, False))
+        on_signal(signal.SIGINT, partial(self._ending.ask, True))
+        on_signal(signal.SIGUSR1, reopen_logs)
+        on_signal(signal.SIGHUP, partial(reload_certificates, self._certificates, ()))
 
     def _hear_of_new_versions(self) -> None:
         """SIGUSR2 of the only worker; of several, the supervisor hears it."""
         hand_over, listening = self._hand_over, self.listener.listening
         if hand_over is not None and listening is not None:
             begin = partial(hand_over.begin, listening, self._admin_socket, partial(self._retire, None))
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, begin)
+            on_signal(signal.SIGUSR2, begin)
 
     def _asked_to_reload(self) -> None:
         """Everything that is read from files."""

@@ -21,13 +21,13 @@ from gateway.observe.log.logger import close_logging, configure_logging, envelop
 from gateway.observe.log.midline import share_marks
 from gateway.policy.sources import Sources
 from gateway.settings import Bounds, Logging, Settings
+from gateway.signals import end_in_order, stop_at_once
 from gateway.supervisor import notify
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.inheritance import inherit
 from gateway.supervisor.listening import open_doors
 from gateway.supervisor.runtime_dir import runtime_dir
-from gateway.supervisor.signals import end_in_order, stop_at_once
 from gateway.supervisor.succession import HandOver, Succession
 from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.core.policy import PolicySet
 from gateway.policy.sources import Sources
 from gateway.settings import Settings
+from gateway.signals import end_in_order, keep_signals
 from gateway.supervisor import notify
 from gateway.supervisor.alone import WatchAlone
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.pulse import Pulse
-from gateway.supervisor.signals import end_in_order, keep_signals
 from gateway.supervisor.succession import HandOver
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Post:
 
 
 class Serve(Protocol):
-    """One worker's whole life: serves until SIGTERM or SIGINT, drains, and returns the exit code."""
+    """One worker's whole life: serves until SIGTERM or SIGINT (see `gateway.signals.on_signal`), drains, and returns
+    the exit code."""
 
     def __call__(self, post: Post) -> Coroutine[Any, Any, int]: ...
 

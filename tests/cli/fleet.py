@@ -25,6 +25,7 @@ from gateway import supervisor
 from gateway.core.policy import PolicySet
 from gateway.memory import loading
 from gateway.settings import Drain, Listen, Settings, StoreSettings
+from gateway.signals import on_signal
 from gateway.supervisor.worker import Post
 from tests.fakes.waiting import for_ever
 
@@ -41,7 +42,7 @@ async def serve(post: Post) -> int:
         raise RuntimeError("cannot stand it")
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        on_signal(number, stopped.set)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if MISBEHAVIOUR == "hangs" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():

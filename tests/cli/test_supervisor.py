@@ -167,46 +167,6 @@ def test_a_watchdog_that_names_no_time_does_not_ask(monkeypatch: pytest.MonkeyPa
     assert watchdog_s() is None
 
 
-STOPPED_WHILE_STARTING = """
-import asyncio, signal, sys
-import uvloop
-from gateway.supervisor.signals import stop_at_once
-from gateway.supervisor.pulse import Pulse
-from gateway.supervisor.worker import run_worker
-
-run = uvloop.run
-def interrupted(main):
-    signal.raise_signal(signal.SIGTERM)
-    return run(main)
-uvloop.run = interrupted
-
-async def serve(post):
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-    return 7
-
-class Post:
-    beside = line = None
-    pulse = Pulse()
-
-stop_at_once()
-sys.exit(run_worker(Post(), serve))
-"""
-
-
-def test_a_signal_while_the_loop_is_set_up_is_heard_by_the_worker() -> None:
-    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_STARTING], capture_output=True, text=True, timeout=50)
-    assert (done.returncode, done.stderr) == (7, "")
-
-
-def test_a_worker_that_fails_to_start_while_it_is_told_to_stop_ends() -> None:
-    failing = STOPPED_WHILE_STARTING.replace("    stop = asyncio.Event()\n", "    raise RuntimeError('broken')\n")
-    done = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, timeout=50)
-    assert done.returncode == 1
-    assert done.stderr.endswith("RuntimeError: broken\n")
-
-
 TURNS = """
 import sys
 from gateway.supervisor.pulse import Pulse
