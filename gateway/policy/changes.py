@@ -14,9 +14,8 @@ _BOUNDS = tuple(key.partition(".")[2] for key in _OF_A_WORKER)
 
 
 class Changes(NamedTuple):
-    """What is different, by dotted key, and when it takes effect. `settings` are to be in force after a reload."""
+    """What is different, by dotted key, and when it takes effect."""
 
-    settings: Settings
     at_once: tuple[str, ...] = ()
     new_workers: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
@@ -37,7 +36,12 @@ def changes(old: Settings, new: Settings, began: Settings) -> Changes:
         if _kind(key) != "restart":
             kinds[_kind(key)].append(key)
     kinds["restart"] = [key for key in _different(began, new) if _kind(key) == "restart"]
-    settings = replace(
+    return Changes(**{kind: tuple(keys) for kind, keys in kinds.items()})
+
+
+def in_force(old: Settings, new: Settings) -> Settings:
+    """What settings become that were in force, in a worker or for one that is to be forked, when `new` were read."""
+    return replace(
         old,
         policies=new.policies,
         trusted_proxies=new.trusted_proxies,
@@ -48,7 +52,6 @@ def changes(old: Settings, new: Settings, began: Settings) -> Changes:
         logging=replace(old.logging, level=new.logging.level),
         sources=new.sources,
     )
-    return Changes(settings, **{kind: tuple(keys) for kind, keys in kinds.items()})
 
 
 def for_new_workers(old: Settings, fresh: Settings) -> Settings:

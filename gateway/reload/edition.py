@@ -17,9 +17,9 @@ MOST_SHOWN, MOST_SHOWN_CHARS = 100, 200_000
 
 
 class Edition(NamedTuple):
-    """What workers are to put in place. `fresh`: the settings as read, for workers that are still to be forked."""
+    """What workers are to put in place. Each makes of the settings, as they were read, what it can: they may have begun
+    with different ones (`policy.changes`)."""
 
-    settings: Settings
     fresh: Settings
     policies: PolicySet
 

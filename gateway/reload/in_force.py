@@ -13,6 +13,7 @@ from gateway.observe.connections.reporting import Connections
 from gateway.observe.log.logger import use_policy_version
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.reports.reloads import tell_reload
+from gateway.policy.changes import in_force
 from gateway.reload.edition import Edition, Outcome
 from gateway.reload.swap import Prepared, discard, prepare, swap
 from gateway.settings import Settings
@@ -54,7 +55,8 @@ class InForce:
 
     async def prepare(self, edition: Edition) -> Callable[[], Awaitable[None]]:
         """See `transaction.Worker`."""
-        prepared = self._prepared = await prepare(self._gateway, edition.settings, edition.policies)
+        settings = in_force(self.settings, edition.fresh)
+        prepared = self._prepared = await prepare(self._gateway, settings, edition.policies)
         return partial(discard, self._gateway, prepared)
 
     def commit(self, edition: Edition) -> None:
@@ -63,13 +65,13 @@ class InForce:
         assert prepared is not None, "it was prepared"
         level = self.settings.logging.level
         close_before = swap(self._gateway, prepared)
-        self._listener.use(edition.settings.bounds)
+        self._listener.use(self.settings.bounds)
         self._connections.outcomes = Outcomes(edition.policies.classes, edition.policies.breakers.values())
         self._census.use(edition.policies.breakers)
         self._metrics.policy_loaded(edition.policies, counted=False)
         use_policy_version(edition.policies.version)
-        if edition.settings.logging.level != level:
-            self._use_level(edition.settings.logging.level)
+        if self.settings.logging.level != level:
+            self._use_level(self.settings.logging.level)
         closing: asyncio.Task[None] = asyncio.create_task(close_before())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

@@ -193,7 +193,7 @@ class Reload:
         found = await asyncio.to_thread(diff, worker.policies, policies)  # secrets are not part of the version
         if not found and not merged.at_once and policies.version == worker.policies.version:
             return self._outcome("unchanged", why, began, **about)
-        reason = await self._put_in_place(Edition(merged.settings, settings, policies))
+        reason = await self._put_in_place(Edition(settings, policies))
         if reason:
             return self._outcome("failed", why, began, detail=reason)
         return self._outcome("loaded", why, began, changes=counts(found), diff=shown(found), **about)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.policy.changes import for_new_workers
+from gateway.policy.changes import for_new_workers, in_force
 from gateway.reload.edition import read_edition
 from gateway.supervisor.worker import Post
 
@@ -22,8 +22,9 @@ def commit(posts: Sequence[Post], file: str) -> list[Post]:
     for path in directory.glob("edition-*"):
         if path.name not in kept:
             path.unlink(missing_ok=True)
+    fresh, policies = edition
     return [
-        replace(post, settings=edition.settings, policies=edition.policies, fresh=edition.fresh, edition=file)
+        replace(post, settings=in_force(post.settings, fresh), policies=policies, fresh=fresh, edition=file)
         for post in posts
     ]
 

@@ -25,8 +25,9 @@ class Rolling:
         self._waiting: list[Seat] = []
 
     def order(self) -> int:
-        """Replace all that serve now; returns how many these are. Those being replaced already are left out."""
-        self._waiting = [seat for seat in self._seats if seat.pid and seat.ready and not seat.formers]
+        """Have a successor in every seat; returns how many these are. Those being replaced already are left out, unless
+        by somebody who has begun with other settings than are right now."""
+        self._waiting = [seat for seat in self._seats if not _takes_up(seat)]
         return len(self._waiting)
 
     def step(self) -> None:
@@ -37,12 +38,20 @@ class Rolling:
                 if former.cut_at == math.inf and seat.ready:
                     self._retire(seat, former)
                 unfinished = unfinished or former.cut_at == math.inf
-        if self._waiting and not unfinished:
-            seat = self._waiting.pop(0)
-            if seat.pid and seat.ready:
+        if not unfinished:
+            self._next()
+
+    def _next(self) -> None:
+        """A seat whose worker has died has its successor soon, with what successors begin with. Who is starting is
+        waited for: it may have begun with something else, and others go first."""
+        for at, seat in enumerate(self._waiting):
+            if seat.ready or not seat.pid:
+                del self._waiting[at]
                 seat.post = as_successor(seat.post)
-                seat.make_room()
-                self._fill(seat)
+                if seat.pid:
+                    seat.make_room()
+                    self._fill(seat)
+                return
 
     def retire_all(self) -> None:
         """Another gateway serves in place of ours. Who is not ready yet hears what a signal says, and ends too."""
@@ -63,3 +72,12 @@ class Rolling:
             if self._switchboard.leader is former.line:
                 self._switchboard.leader = None
             self._switchboard.tell(former.line, "retire", {})
+
+
+def _takes_up(seat: Seat) -> bool:
+    """Have who is to serve here next, and does not come up, be tried again with what is right now. Whether somebody is
+    to, and it was not forked with anything else."""
+    if all(former.cut_at < math.inf for former in seat.formers):
+        return False
+    before, seat.post = seat.post, as_successor(seat.post)
+    return not seat.pid or seat.post.settings == before.settings

@@ -208,7 +208,7 @@ def test_what_could_not_be_handed_to_the_workers_is_handed_to_them_later(
 def test_of_an_edition_that_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
     unwritable: Any = open
     with pytest.raises(TypeError), tmp_path.joinpath("x").open("wb") as file:
-        write_edition(tmp_path / "edition-1", Edition(file, unwritable, unwritable))  # type: ignore[arg-type]
+        write_edition(tmp_path / "edition-1", Edition(file, unwritable))  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.policy import PolicyError, PolicyErrors
-from gateway.policy.changes import changes, for_new_workers
+from gateway.policy.changes import changes, for_new_workers, in_force
 from gateway.policy.sources import Sources
 from gateway.settings import Bounds, Listen, Logging, Settings, StoreSettings
 
@@ -122,7 +122,7 @@ def test_each_key_takes_effect_at_once_with_new_workers_or_with_a_restart() -> N
     assert found.new_workers == ("name", "bounds.sockets", "logging.access")
     assert found.restart == ("listen", "store.timeout")
     kept = replace(new, name=old.name, listen=old.listen, store=old.store)
-    assert found.settings == replace(kept, bounds=Bounds(body_bytes=5), logging=Logging(level="debug"))
+    assert in_force(old, new) == replace(kept, bounds=Bounds(body_bytes=5), logging=Logging(level="debug"))
     assert for_new_workers(old, new) == replace(new, listen=old.listen, store=old.store)
 
 
