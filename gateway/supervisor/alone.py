@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gateway.observe.log.logger import close_logging, event
-from gateway.supervisor.pulse import Pulse, Watched, look_every_s
+from gateway.supervisor.pulse import Pulse, Watched, look_every_s, start_patience_us
 from gateway.supervisor.stack import has_debugger, main_stack
 
 EXIT_HUNG = 70
@@ -21,11 +21,13 @@ IDLE_S = 3.0
 
 
 class WatchAlone:
-    """`patience_us` says how long the pulse may stand still now; None = for ever."""
+    """`patience_us`: how long the pulse may stand still when the worker serves; None = for ever. Until it does, as long
+    as `start_patience_us` says."""
 
-    def __init__(self, pulse: Pulse, patience_us: Callable[[], int | None]) -> None:
+    def __init__(self, pulse: Pulse, patience_us: int | None) -> None:
+        may_us = None if patience_us is None else start_patience_us(patience_us)
         self._pulse = pulse
-        self._patience_us = patience_us
+        self._may_us: Callable[[], int | None] = lambda: may_us
         self._over = threading.Event()
 
     def begin(self) -> None:
@@ -33,14 +35,20 @@ class WatchAlone:
         with suppress(RuntimeError):
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
+    def serves(self, patience_us: Callable[[], int | None]) -> None:
+        """The worker has started. `patience_us` says how long the pulse may stand still now; None = for ever."""
+        self._may_us = patience_us
+
     def end(self) -> None:
         """The worker has ended by itself. Idempotent."""
         self._over.set()
 
     def _watch(self) -> None:
-        watched = Watched(self._pulse, time.monotonic())
+        known: Callable[[], int | None] | None = None
         while True:
-            patience_us = self._patience_us()
+            if known is not self._may_us:  # what was silence before is none now
+                known, watched = self._may_us, Watched(self._pulse, time.monotonic())
+            patience_us = known()
             every_s = IDLE_S if patience_us is None else look_every_s(patience_us)
             if self._over.wait(every_s):
                 return

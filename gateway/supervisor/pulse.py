@@ -15,6 +15,10 @@ LOOKS = 10
 MOST_BETWEEN_LOOKS_S = 3.0
 
 
+STARTS_IN = 10
+LEAST_START_US = 60_000_000
+
+
 class Pulse:
     """One worker's sign of life. Made before the worker is forked."""
 
@@ -68,3 +72,10 @@ class Watched:
 def look_every_s(patience_us: int) -> float:
     """Seconds between two looks at who may be silent for so long."""
     return min(MOST_BETWEEN_LOOKS_S, patience_us / LOOKS / 1e6)
+
+
+def start_patience_us(patience_us: int) -> int:
+    """How long the loop of a worker may stand still that has yet to serve. It builds everything in a few turns, which
+    take long where there are thousands of policies: so many times as long as one that serves, and never less than a
+    minute."""
+    return max(LEAST_START_US, STARTS_IN * patience_us)

@@ -58,11 +58,11 @@ class Seat:
         if self.pid:
             yield self.pid
 
-    def pulses(self) -> Iterator[tuple[int, Pulse]]:
-        """(pid, pulse) of everybody here who serves, or has served and drains."""
-        here = [(former.pid, former.pulse) for former in self.formers]
-        here += [(self.pid, self.pulse)] if self.pid and self.ready else []
-        return ((pid, pulse) for pid, pulse in here if pulse is not None)
+    def pulses(self) -> Iterator[tuple[int, Pulse, bool]]:
+        """(pid, pulse, whether it is still starting) of everybody here."""
+        here = [(former.pid, former.pulse, False) for former in self.formers]
+        here += [(self.pid, self.pulse, not self.ready)] if self.pid else []
+        return ((pid, pulse, starting) for pid, pulse, starting in here if pulse is not None)
 
     def make_room(self) -> None:
         """A successor is about to be forked beside the worker that sits here."""

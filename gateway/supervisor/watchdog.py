@@ -1,7 +1,7 @@
 """Ends workers whose event loop stands still: their callers would wait for ever. Their successors come as those of
 workers that die.
 
-Watched is who serves or drains. Who is starting may be long about it.
+Who is starting may be long about it (`start_patience_us`).
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gateway.observe.log.logger import event
 from gateway.observe.metrics.restarts import count_hang
-from gateway.supervisor.pulse import Watched, look_every_s
+from gateway.supervisor.pulse import Watched, look_every_s, start_patience_us
 from gateway.supervisor.seat import Seat
 from gateway.supervisor.stack import ask_for_stack, has_debugger, state_of, told_stack
 from gateway.supervisor.worker import Post
@@ -33,7 +33,7 @@ class Watchdog:
 
     def __init__(self, seats: Sequence[Seat]) -> None:
         self._seats = seats
-        self._watched: dict[int, _Worker] = {}
+        self._watched: dict[tuple[int, bool], _Worker] = {}  # by pid, and whether it is starting
         self._every_s = 0.0
         self.due = math.inf
 
@@ -50,21 +50,24 @@ class Watchdog:
         within_s, self._every_s = self._every_s, look_every_s(patience_us)
         self.due = now + self._every_s
         for seat in self._seats:
-            for pid, pulse in seat.pulses():
-                one = self._watched[pid] = known.get(pid) or _Worker(Watched(pulse, now))
+            for pid, pulse, starting in seat.pulses():
+                who = pid, starting
+                one = self._watched[who] = known.get(who) or _Worker(Watched(pulse, now))
                 silent_s = one.watched.look(now, within_s)
-                hangs = silent_s * 1e6 >= patience_us and not has_debugger(pid)
-                self._look_at(seat.post, pid, one, silent_s if hangs else 0.0)
+                may_us = start_patience_us(patience_us) if starting else patience_us
+                hangs = silent_s * 1e6 >= may_us and not has_debugger(pid)
+                self._look_at(seat.post, who, one, silent_s if hangs else 0.0)
         if any(one.asked for one in self._watched.values()):
             self.due = now + min(self._every_s, ANSWERS_WITHIN_S)
 
-    def _look_at(self, post: Post, pid: int, one: _Worker, hung_s: float) -> None:
+    def _look_at(self, post: Post, who: tuple[int, bool], one: _Worker, hung_s: float) -> None:
         """`hung_s` 0 = it does not hang."""
+        pid, _ = who
         if hung_s and not one.asked and post.directory is not None:
             one.asked = True
             ask_for_stack(post.directory, pid)
         elif hung_s:
-            del self._watched[pid]
+            del self._watched[who]
             _end(post, pid, hung_s)
         else:
             one.asked = False

@@ -78,12 +78,14 @@ async def serve_calls(post: Post) -> int:
     from gateway.siblings import Siblings
 
     siblings = Siblings(post.index, post.line)
-    watchdog = WatchAlone(post.pulse, lambda: worker.settings.watchdog_us) if post.line is None else None
+    watchdog = WatchAlone(post.pulse, post.settings.watchdog_us) if post.line is None else None
+    if watchdog is not None:
+        watchdog.begin()
 
     def ready(store_up: bool) -> None:
         post.ready(store_up)
         if watchdog is not None:
-            watchdog.begin()
+            watchdog.serves(lambda: worker.settings.watchdog_us)
 
     worker = Worker(
         post.settings,

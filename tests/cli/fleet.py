@@ -7,6 +7,7 @@ never-start     every worker raises StartFailed
 deaf            workers ignore SIGTERM and SIGINT
 hangs           worker 1 never gives up Python's lock once it is asked, unless the file `$FLEET_WELL` exists
 watched         one that hangs is replaced after two seconds; one that drains has ten minutes
+starts-badly    worker 1 hangs before it serves, unless the file `$FLEET_WELL` exists; that is seen after two seconds
 no-more-forks   no worker can be forked behind the first ones, unless the file `$FLEET_WELL` exists
 """
 
@@ -18,6 +19,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from gateway.core.policy import PolicySet
 from gateway.memory import loading
 from gateway.settings import Drain, Listen, Settings, StoreSettings
 from gateway.signals import on_signal
+from gateway.supervisor import pulse
 from gateway.supervisor.worker import Post
 from tests.fakes.waiting import for_ever
 
@@ -40,6 +43,8 @@ async def serve(post: Post) -> int:
         raise supervisor.StartFailed("the sky is closed")
     if MISBEHAVIOUR == "crash-at-once" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
         raise RuntimeError("cannot stand it")
+    if MISBEHAVIOUR == "starts-badly" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
+        threading.Event().wait()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         on_signal(number, stopped.set)
@@ -85,8 +90,10 @@ if __name__ == "__main__":
         store=StoreSettings(url="redis://127.0.0.1:1"),
         drain=Drain(delay_us=0, grace_us=200_000),
     )
-    if MISBEHAVIOUR in ("hangs", "watched"):
+    if MISBEHAVIOUR in ("hangs", "watched", "starts-badly"):
         settings = replace(settings, watchdog_us=2_000_000, drain=Drain(delay_us=0, grace_us=600_000_000))
+    if MISBEHAVIOUR == "starts-badly":
+        pulse.STARTS_IN, pulse.LEAST_START_US = 1, 0
     if MISBEHAVIOUR == "no-more-forks":
         fork_no_more()
     nothing = PolicySet("0" * 12, (), {}, {}, {})

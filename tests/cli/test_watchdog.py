@@ -16,11 +16,11 @@ from gateway.core.policy import PolicySet
 from gateway.settings import Settings
 from gateway.supervisor import watchdog
 from gateway.supervisor.alone import EXIT_HUNG
-from gateway.supervisor.pulse import LATE_S, Pulse, Watched, look_every_s
+from gateway.supervisor.pulse import LATE_S, Pulse, Watched, look_every_s, start_patience_us
 from gateway.supervisor.seat import Seat
 from gateway.supervisor.stack import has_debugger, state_of
 from gateway.supervisor.watchdog import ANSWERS_WITHIN_S
-from gateway.supervisor.worker import Post
+from gateway.supervisor.worker import EXIT_NOT_STARTED, Post
 from tests.cli.conftest import Process, Start, alive
 from tests.cli.test_supervisor import all_serve, ask, fleet, worker_pids
 from tests.fakes.ports import free_port
@@ -41,6 +41,20 @@ sys.argv[0] = "gateway"
 main()
 """
 """The command `gateway`, which hangs when it is told that its window has changed. Workers inherit that."""
+
+
+HANGS_WHILE_IT_STARTS = """
+import sys, threading
+from gateway import build
+from gateway.supervisor import pulse
+
+pulse.STARTS_IN, pulse.LEAST_START_US = 1, 0
+build.build_gateway = lambda *_, **__: threading.Event().wait()
+from gateway.cli import main
+sys.argv[0] = "gateway"
+main()
+"""
+"""The command `gateway`, whose workers never serve. Who starts may be silent as long as others may."""
 
 
 @pytest.fixture
@@ -172,14 +186,32 @@ def test_a_supervisor_that_was_stopped_ends_nobody(seat: Seat, ended: list[int])
     assert ended == []
 
 
-def test_who_is_starting_is_not_watched_and_who_drains_is(seat: Seat, ended: list[int]) -> None:
+def test_who_is_starting_may_be_silent_for_longer_and_who_drains_may_not(seat: Seat, ended: list[int]) -> None:
     dog = watchdog.Watchdog([seat])
     seat.make_room()
     seat.taken(os.getpid(), 0.0)
     seat.pulse = Pulse()
-    for now in range(13):
+    for now in range(100):
         dog.look(now)
-    assert ended == [seat.formers[0].pid]
+    assert set(ended) == {seat.formers[0].pid}
+    for now in range(100, 103):
+        dog.look(now)
+    assert ended[-1] == os.getpid()
+
+
+def test_silence_while_starting_is_none_of_who_serves(seat: Seat, ended: list[int]) -> None:
+    dog = watchdog.Watchdog([seat])
+    seat.ready = False
+    for now in range(50):
+        dog.look(now)
+    seat.ready = True
+    for now in range(50, 60):
+        dog.look(now)
+    assert ended == []
+
+
+def test_a_start_takes_a_minute_at_least_whatever_others_may() -> None:
+    assert [start_patience_us(us) // 1_000_000 for us in (2_000_000, 10_000_000, 30_000_000)] == [60, 100, 300]
 
 
 def test_a_watchdog_that_is_turned_off_and_on_again_begins_anew(seat: Seat, ended: list[int]) -> None:
@@ -325,6 +357,26 @@ def test_an_only_worker_goes_on_when_it_was_stopped_and_ends_when_it_hangs(hangs
     assert hung["silent_s"] >= 2
     assert " in hang\n" in hung["exception"]
     until(lambda: not alive(int(store)), "the embedded store to end")
+
+
+@pytest.mark.parametrize(("workers", "exit_code"), [("1", EXIT_HUNG), ("2", EXIT_NOT_STARTED)])
+def test_who_hangs_before_it_serves_is_no_start_that_never_ends(start: Start, workers: str, exit_code: int) -> None:
+    options = ("--workers", workers, "--listen", "127.0.0.1:0", "--admin", "off")
+    process = start("-c", HANGS_WHILE_IT_STARTS, "run", *options, env=QUICK)
+    until(process.ended, "its end: on a busy host it sees late that it hangs")
+    assert process.wait() == exit_code
+    (hung,) = process.events("worker.hung")
+    assert hung["worker"] == 0
+    assert "in <lambda>" in hung["exception"]
+
+
+def test_one_that_hangs_while_it_starts_is_followed_by_another(fleet: Start, tmp_path: Path) -> None:
+    well = tmp_path / "well"
+    process = fleet("2", "starts-badly", env={"FLEET_WELL": str(well)})
+    hung = process.wait_for("worker.hung")[0]
+    well.touch()
+    assert hung["worker"] == 1
+    until(lambda: ask(process)[0] == 1, "its successor")
 
 
 def test_who_watches_may_be_stopped_with_those_who_are_watched(fleet: Start) -> None:
