@@ -5,10 +5,11 @@ from math import ceil
 from typing import Any
 
 from gateway.call import Call, Gateway
-from gateway.core.headers import SECOND_US, LimitState, tightest, visible, whole_seconds
+from gateway.core.headers import LimitState, tightest, visible, whole_seconds
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
 from gateway.core.http.signals import COUNTING, THEIR_CLOCK, Honor, read
 from gateway.core.http.their_limits import beside
+from gateway.core.units import SECOND_US
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
 

@@ -15,10 +15,11 @@ from gateway.core.cache.rules import Stored, Use, instead_of_error, use
 from gateway.core.http.fields import lower
 from gateway.core.http.framing import Fields
 from gateway.core.problems import NOT_CACHED, Refusal
+from gateway.core.units import SECOND_US
 from gateway.modules.cache.caches import Kept
 from gateway.modules.cache.flights import Flight, Outcome
 
-LOCAL_US = 1_000_000
+LOCAL_US = SECOND_US
 """For how long a worker uses its own copy without a look at what the fleet keeps."""
 NOT_FOR_ALL = (Outcome.ITS_OWN, Outcome.LATE)
 

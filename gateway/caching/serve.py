@@ -8,8 +8,7 @@ from gateway.core.cache.rules import Stored
 from gateway.core.cache.validation import fields_of_304, unchanged
 from gateway.core.http.fields import response_head
 from gateway.core.http.framing import Fields
-
-SECOND_US = 1_000_000
+from gateway.core.units import SECOND_US
 
 
 async def serve(call: Call, stored: Stored, said: Fields, status: bytes, told: str) -> None:

@@ -12,9 +12,10 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 
+from gateway.core.units import DAY_US
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_DAY_US = 24 * 3600 * 1_000_000
 _AROUND = range(-2, 4)
 
 
@@ -26,7 +27,7 @@ class Unit(StrEnum):
     MONTH = "month"
 
 
-USUAL_US = {Unit.DAY: _DAY_US, Unit.WEEK: 7 * _DAY_US, Unit.MONTH: 31 * _DAY_US}
+USUAL_US = {Unit.DAY: DAY_US, Unit.WEEK: 7 * DAY_US, Unit.MONTH: 31 * DAY_US}
 """How long a window of each unit is, when the clocks are left alone: a month at most."""
 
 

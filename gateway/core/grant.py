@@ -13,8 +13,9 @@ from typing import NamedTuple
 from gateway.core.algorithms.bounds import EXACT_IN_DOUBLE, TOO_ODD, out_of_bounds
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Limit
+from gateway.core.units import DAY_US
 
-MAX_GRANT_US = 30 * 24 * 3600 * 1_000_000
+MAX_GRANT_US = 30 * DAY_US
 MAX_REASON_CHARS = 200
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from gateway.core.algorithms.fixed_window import window
 from gateway.core.ask import Ask, Kind
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Verdict
+from gateway.core.units import SECOND_US
 
-SECOND_US = 1_000_000
 _CONCURRENCY = Algorithm.CONCURRENCY  # before Python 3.12, naming a member costs as much as several of these lines
 
 

@@ -13,6 +13,7 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
+from gateway.core.units import SECOND_US
 from gateway.store import Grants, StoreDown
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.link import Argument, Decode, Link, pack
@@ -71,7 +72,7 @@ class RedisStore:
         self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
             Dialer(parse_url(url)),
-            timeout_s=timeout_us / 1_000_000,
+            timeout_s=timeout_us / SECOND_US,
             prepare=load_scripts,
             probe=self._probe,
             on_event=on_event,
@@ -180,7 +181,7 @@ class RedisStore:
         """The server's clock, and what is kept under each of these keys."""
         ask = self._pipeline.ask
         (seconds, micros), packed = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *keys))))
-        return self.now_us or int(seconds) * 1_000_000 + int(micros), packed
+        return self.now_us or int(seconds) * SECOND_US + int(micros), packed
 
     async def ping(self) -> float:
         started = monotonic()

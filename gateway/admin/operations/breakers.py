@@ -16,9 +16,9 @@ from gateway.core.guards import Breaker, Guard, State
 from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import partition
 from gateway.core.policy import PolicySet
+from gateway.core.units import SECOND_US
 from gateway.store import Store
 
-SECOND_US = 1_000_000
 MILLION = 1_000_000
 WANTED = '{"state": "open", "ttl": "10m", "reason": "maintenance"}'
 STATES = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}

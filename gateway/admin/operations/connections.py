@@ -19,13 +19,14 @@ from gateway.admin.view import AdminView
 from gateway.core.ask import Ask
 from gateway.core.connections.counts import WINDOW_US, Counts, Pair, totals
 from gateway.core.connections.names import name_of
-from gateway.core.connections.state import SECOND_US, ConnectionState, Status, Track, states_matching
+from gateway.core.connections.state import ConnectionState, Status, Track, states_matching
 from gateway.core.grant import under
 from gateway.core.headers import whole_seconds
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.keys import partition_key
 from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
+from gateway.core.units import SECOND_US
 from gateway.store import Store
 from gateway.store.shared.status import Statuses
 

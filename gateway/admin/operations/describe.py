@@ -5,11 +5,10 @@ from typing import Any
 from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
 from gateway.core.policy import PolicySet, Route
 from gateway.core.store_url import redact_url
+from gateway.core.units import SECOND_US
 from gateway.core.upstream import Upstream
 from gateway.policy.effective import amount, place, settings_values
 from gateway.settings import Settings
-
-SECOND_US = 1_000_000
 
 Document = dict[str, Any]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.admin.problems import AdminProblem
+from gateway.core.units import DAY_US
 from gateway.policy.models.scalars import Unfit, parse_duration
 
-DAY_US = 24 * 3600 * 1_000_000
 MAX_TTL_US = 30 * DAY_US
 TTL: Mapping[str, Any] = {
     "type": "string",

@@ -7,10 +7,11 @@ from aiohttp import web
 from gateway.admin.audit import audit
 from gateway.admin.endpoint import Body, Endpoint, Query, Schema, check_members, read_order
 from gateway.admin.operations.top import MOST_SHOWN, USUAL, shown
-from gateway.admin.operations.ttl import DAY_US, TTL, read_ttl
+from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 from gateway.admin.watching.repeats import MOST
+from gateway.core.units import DAY_US
 from gateway.core.watching.heavy_hitters import HeavyHitters
 from gateway.siblings import Answer
 

@@ -20,10 +20,11 @@ from gateway.core.connections.counts import BUCKET_US, Counts
 from gateway.core.connections.state import ConnectionState, Status
 from gateway.core.keys import partition, readable
 from gateway.core.policy import PolicySet
+from gateway.core.units import SECOND_US
 
 BEHIND = "/connections/"
 PAGE = "100"
-MINUTE_S = BUCKET_US // 1_000_000
+MINUTE_S = BUCKET_US // SECOND_US
 
 Document = dict[str, Any]
 

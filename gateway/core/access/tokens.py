@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gateway.core.access.hidden import NOTHING_HIDDEN, Hidden
+from gateway.core.units import DAY_US, MINUTE_US, SECOND_US
 
-SECOND_US = 1_000_000
 ASSUMED_LIFE_US = 300 * SECOND_US
 """Of a token whose endpoint does not say (RFC 6749 §5.1 only recommends that it does)."""
-LONGEST_LIFE_US = 24 * 3600 * SECOND_US
+LONGEST_LIFE_US = DAY_US
 SPARE_US = 10 * SECOND_US
 """A token is not shown in its last seconds, a tenth of its life at most: it has to arrive before it expires."""
 CHANCE = 1 << 32
-FIRST_WAIT_US, LONGEST_WAIT_US = SECOND_US, 60 * SECOND_US
-REFUSED_WAIT_US = 60 * SECOND_US
+FIRST_WAIT_US, LONGEST_WAIT_US = SECOND_US, MINUTE_US
+REFUSED_WAIT_US = MINUTE_US
 LONGEST_ASKED_US = 600 * SECOND_US
 _SHOWN = re.compile(r"[!-~]{1,16384}").fullmatch
 _POSTED = re.compile(r"[ -~]{1,16384}").fullmatch  # VSCHAR: RFC 6749 appendix A.17, where it has the blank

@@ -1,9 +1,10 @@
 """Which numbers the algorithms can count with: exact in doubles (Lua has no others) and in the packed fields."""
 
 from gateway.core.limits import Algorithm, Limit
+from gateway.core.units import DAY_US
 
 MAX_UNITS = 2**32 - 1
-MAX_WINDOW_US = 800 * 24 * 3600 * 1_000_000
+MAX_WINDOW_US = 800 * DAY_US
 MAX_ENTRIES = 1_000_000
 MAX_SLOTS = 100_000
 MAX_RATE = 2**48 - 1

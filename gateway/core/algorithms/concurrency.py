@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.limits import Limit
+from gateway.core.units import SECOND_US
 
-LOOK_AGAIN_US = 1_000_000
+LOOK_AGAIN_US = SECOND_US
 """Nobody knows when a running call will end: a refused caller is asked to try again in a second."""
 
 

@@ -13,8 +13,7 @@ from gateway.core.cache.personal import ANYBODY, AUTHORIZATION, Personal
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, lower
 from gateway.core.http.framing import Fields
 from gateway.core.http.timestamps import http_date, http_date_us
-
-SECOND_US = 1_000_000
+from gateway.core.units import DAY_US, HOUR_US, SECOND_US
 
 UNDERSTOOD = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 501})
 """Whose meaning for caches is known here (`must-understand`)."""
@@ -24,8 +23,7 @@ BY_TTL = frozenset({200, 203, 204, 300, 301, 308})
 """Answers that are kept for the policy's `ttl` when they do not say."""
 ERRORS = frozenset({429, 500, 502, 503, 504})
 """Answers instead of which an old one may be used (RFC 5861 §4); a 429 says as little as a 503 about what was asked."""
-DAY_US = 86_400 * SECOND_US
-VALIDATED_US = 3600 * SECOND_US
+VALIDATED_US = HOUR_US
 """For how long behind its freshness an answer is worth keeping that can be validated."""
 
 _NOT_KEPT = (

@@ -26,13 +26,13 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.connections.counts import Bucket, Row, counted
+from gateway.core.units import MINUTE_US, SECOND_US
 
-SECOND_US = 1_000_000
 OFFLINE_FAILURES = 5
 OFFLINE_AFTER_US = 10 * SECOND_US
 SAME_US = 5 * SECOND_US
-OTHER_US = 60 * SECOND_US
-HALF_LIFE_US = 60 * SECOND_US
+OTHER_US = MINUTE_US
+HALF_LIFE_US = MINUTE_US
 WEIGHT = 1024  # of one attempt at first
 LEAST_WEIGHT = 512  # one attempt, halved once: less is no longer recent
 ENTER_SHARE, LEAVE_SHARE = 10, 20  # one in so many

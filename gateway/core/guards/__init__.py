@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from gateway.core.units import DAY_US, HOUR_US
+
 OPERATION = "operation"
 """What a breaker may count by without anybody defining it: the name of the call's operation."""
 
@@ -78,8 +80,8 @@ class Breaker:
         return bool(self.failure_ppm or self.slow_ppm)
 
 
-MAX_WINDOW_US = 3600 * 1_000_000
-MAX_OPEN_US = 24 * 3600 * 1_000_000
+MAX_WINDOW_US = HOUR_US
+MAX_OPEN_US = DAY_US
 MAX_GROWTH_MILLI = 100_000
 MAX_PROBES = 100
 MAX_CALLS = 1_000_000

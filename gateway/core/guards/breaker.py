@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from gateway.core.guards import Breaker, Change, Reason, Report, Standing, State
 from gateway.core.guards.tallies import MAX_COUNT, Counts, Tallies
+from gateway.core.units import DAY_US, HOUR_US, SECOND_US
 
-LOOK_AGAIN_US = 1_000_000
+LOOK_AGAIN_US = SECOND_US
 """Nobody knows when a probe will end: who comes meanwhile is asked to try again in a second at most."""
-REMEMBERED_US = 3600 * 1_000_000
+REMEMBERED_US = HOUR_US
 """How long a breaker that nobody asks is remembered beyond the time for which it is open, and one that closed its
 generation: by then the calls from before are over."""
-MAX_FORCED_US = 30 * 24 * 3600 * 1_000_000
+MAX_FORCED_US = 30 * DAY_US
 
 
 class Circuit(NamedTuple):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from gateway.core.http.fields import lower
 from gateway.core.http.framing import Fields
 from gateway.core.http.own_fields import OwnFields, quotas
-from gateway.core.http.timestamps import SECOND_US, http_date_us, wait_us
+from gateway.core.http.timestamps import http_date_us, wait_us
+from gateway.core.units import SECOND_US
 
 MAX_VALUE_BYTES = 1024
 TOO_MANY = 429

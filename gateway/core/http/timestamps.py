@@ -8,12 +8,13 @@ waited for decades.
 import re
 from datetime import UTC, datetime, timedelta
 
-SECOND_US = 1_000_000
-MAX_WAIT_US = 366 * 24 * 3600 * SECOND_US
+from gateway.core.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+
+MAX_WAIT_US = 366 * DAY_US
 MAX_CHARS = 64
 
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII).fullmatch
-_UNITS_US = {"h": 3600 * SECOND_US, "m": 60 * SECOND_US, "s": SECOND_US, "ms": 1000}
+_UNITS_US = {"h": HOUR_US, "m": MINUTE_US, "s": SECOND_US, "ms": 1000}
 _PIECE = r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(h|ms|m|s)"
 _DURATION = re.compile(f"(?:{_PIECE})+", re.ASCII).fullmatch
 _PIECES = re.compile(_PIECE, re.ASCII).findall

@@ -13,13 +13,13 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from gateway.core.units import DAY_US, SECOND_US
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.signatures import signed
 
 ROUTE, LIMIT = "intake:", "intake."
 """What stands before the name of a source where lines of the log say the route (no route of a policy begins so), and in
 the name of its own limit."""
-S_US = 1_000_000
 LATE = "l"
 LONGEST_ID = 256
 _UNSIGNABLE = re.compile(r"[^!-~]|[.%]")
@@ -61,16 +61,16 @@ class Source:
     encoding: str = "hex"
     id_header: str = ""
     timestamp_header: str = ""
-    tolerance_us: int = 300 * S_US
-    late_us: int = 60 * S_US
+    tolerance_us: int = 300 * SECOND_US
+    late_us: int = 60 * SECOND_US
     order_by: str = ""
     place: str = ""
     max_bytes: int = 1024 * 1024
-    time_us: int = 10 * S_US
-    seen_us: int = 3 * 86_400 * S_US
+    time_us: int = 10 * SECOND_US
+    seen_us: int = 3 * DAY_US
     most_waiting: int = 100_000
     rate: int = 0
-    per_us: int = S_US
+    per_us: int = SECOND_US
 
 
 _NOT_SIGNED = "The webhook is not signed as this source signs."
@@ -164,7 +164,7 @@ def _sent_us(source: Source, timestamp: str, now_us: int) -> int | None:
         return None
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11):
         raise Rejected("bad_timestamp", f"{source.timestamp_header} must be seconds since 1970.")
-    sent_us = int(timestamp) * S_US
+    sent_us = int(timestamp) * SECOND_US
     if source.scheme is Scheme.STANDARD and abs(now_us - sent_us) > source.tolerance_us:
         raise Rejected("bad_timestamp", f"{source.timestamp_header} is too far from now.", forged=True)
     return sent_us
@@ -182,7 +182,7 @@ def _document(source: Source, body: bytes) -> Any:
 
 def _place(source: Source, fields: Mapping[str, str], document: Any, sent_us: int | None) -> int | None:
     if not source.place:
-        return sent_us // S_US if sent_us is not None and source.order_by else None
+        return sent_us // SECOND_US if sent_us is not None and source.order_by else None
     value = _value(source.place, fields, document)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
         return int(value)

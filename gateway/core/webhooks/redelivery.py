@@ -7,7 +7,9 @@ is a dead letter. A receiver may ask for a longer wait (Retry-After) and, with 4
 from enum import Enum
 from typing import NamedTuple
 
-FIRST_WAIT_US = 1_000_000
+from gateway.core.units import SECOND_US
+
+FIRST_WAIT_US = SECOND_US
 MAX_ASKED_US = 3_600_000_000
 """The longest wait that a receiver may ask for."""
 GONE = 410

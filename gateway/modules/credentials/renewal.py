@@ -13,6 +13,7 @@ from enum import Enum
 from gateway.core.access.credentials import Credential
 from gateway.core.access.hidden import NOTHING_HIDDEN
 from gateway.core.access.tokens import CHANCE, Failure, Token, renew_in_us, serves_us, wait_us
+from gateway.core.units import SECOND_US
 from gateway.modules.credentials.endpoint import Endpoint
 from gateway.modules.credentials.vault import Taken, Vault
 
@@ -210,7 +211,7 @@ class Renewal:
         if token is None or not newer or taken.left_us <= token.life_us - serves_us(token.life_us):
             return False
         self._use(token, self._around.clock() - (token.life_us - taken.left_us) / 1e6)
-        self._around.tell(self.credential, "shared", {"left_s": taken.left_us // 1_000_000})
+        self._around.tell(self.credential, "shared", {"left_s": taken.left_us // SECOND_US})
         return True
 
     async def _wait(self, taken: Taken, began: float) -> bool:
@@ -244,7 +245,7 @@ class Renewal:
             self.renewals += 1
             if kept is not Kept.OVERTAKEN:
                 self._use(token, began)
-            self._around.tell(self.credential, "renewed", {"life_s": token.life_us // 1_000_000})
+            self._around.tell(self.credential, "renewed", {"life_s": token.life_us // SECOND_US})
         if rotated and self._vault.shared and kept is Kept.NOT_YET:
             self._around.tell(self.credential, "unkept", {})
             self._unkept = (token, began)

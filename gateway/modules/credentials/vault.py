@@ -13,11 +13,12 @@ import orjson
 from gateway.core.access.credentials import OAuth
 from gateway.core.access.hidden import NOTHING_HIDDEN, Hidden
 from gateway.core.access.tokens import LONGEST_LIFE_US, Failure, Token
+from gateway.core.units import DAY_US
 from gateway.store.shared.shelf import Found, Shelf
 
 LEASE_US = 20_000_000
 """Longer than one request to an endpoint may take. Who dies in it holds the others up for so long."""
-KEEP_REFRESH_US = 90 * 24 * 3600 * 1_000_000
+KEEP_REFRESH_US = 90 * DAY_US
 """A refresh token that the endpoint has put in the place of the configured one is kept for so long after its use."""
 
 

@@ -19,6 +19,7 @@ from aiohttp import abc
 from gateway import __version__
 from gateway.certificate_files import trusting
 from gateway.core.public_address import may_be_reached
+from gateway.core.units import SECOND_US
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Tried
 from gateway.core.webhooks.signatures import sign
@@ -77,7 +78,7 @@ class Post:
                 answer.close()
         except Exception as error:
             return Tried(error=_in_a_word(error), took_us=_since_us(began_s))
-        return Tried(status, asked_us=asked * 1_000_000, took_us=_since_us(began_s))
+        return Tried(status, asked_us=asked * SECOND_US, took_us=_since_us(began_s))
 
     def read_certificates(self) -> Sequence[Callable[[], None]]:
         """As `reload.certificates.Trusting` has it."""

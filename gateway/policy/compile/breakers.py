@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.core.guards import Breaker, out_of_bounds
+from gateway.core.units import SECOND_US
 from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import attempts as models
 
-PROBE_SLACK_US = 1_000_000
+PROBE_SLACK_US = SECOND_US
 """What a probe may take beyond its upstream's time-outs, before it is given up: a caller who sends or reads slowly."""
 
 

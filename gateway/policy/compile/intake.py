@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway import settings as frozen
+from gateway.core.units import SECOND_US
 from gateway.core.webhooks import intake as core
 from gateway.core.webhooks.receivers import Receiver
 from gateway.policy.compile.hooks import Env, keys_of, receiver_of
@@ -47,7 +48,7 @@ def _source(name: str, source: Source, node: Node, env: Env, findings: Findings)
         seen_us=source.remember,
         most_waiting=source.most_waiting,
         rate=source.rate.limit if source.rate else 0,
-        per_us=source.rate.window if source.rate else core.S_US,
+        per_us=source.rate.window if source.rate else SECOND_US,
     )
 
 

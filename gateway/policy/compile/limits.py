@@ -13,6 +13,7 @@ from gateway.core import limits as core
 from gateway.core.algorithms.bounds import MAX_WINDOW_US, max_entries, out_of_bounds
 from gateway.core.calendars import USUAL_US, Calendar, Unit
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
+from gateway.core.units import SECOND_US
 from gateway.policy.compile.references import check_twice
 from gateway.policy.findings import Where, quoted
 from gateway.policy.gather import Draft, Entry
@@ -23,7 +24,7 @@ from gateway.policy.nodes import Node
 from gateway.policy.validate import validate
 
 MANY_ENTRIES = 100_000
-MIN_LEASE_US = 1_000_000
+MIN_LEASE_US = SECOND_US
 _Values = frozenset[tuple[str, str]]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from gateway.core.access import authentication as core
+from gateway.core.units import SECOND_US
 from gateway.policy.beside import beside
 from gateway.policy.compile.referred import read_beside, read_secret
 from gateway.policy.findings import Findings
@@ -55,7 +56,7 @@ class Tokens:
             refresh_us=model.refresh,
             keys=keys,
             secret=secret,
-            leeway_s=model.leeway // 1_000_000,
+            leeway_s=model.leeway // SECOND_US,
             claims=_claims_asked(self.draft),
             forward_credentials=model.forward_credentials,
             source=self.entry.source,

@@ -14,10 +14,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.core.calendars import Unit
+from gateway.core.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from gateway.policy.findings import quoted
 from gateway.policy.words import did_you_mean
 
-UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+UNITS_US = {"ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
 MAX_DURATION_US = 800 * UNITS_US["d"]
 UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.core.store_url import SCHEMES, parse_url, redact_url
+from gateway.core.units import SECOND_US
 from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
 from gateway.policy.models.hooks import Webhooks
@@ -80,7 +81,7 @@ def parse_watchdog(value: object) -> int | None:
         return None
     time_us = parse_wait(value)
     if time_us < LEAST_WATCHDOG_US:
-        least_s = LEAST_WATCHDOG_US // 1_000_000
+        least_s = LEAST_WATCHDOG_US // SECOND_US
         raise Unfit("out-of-range", f"must be at least {least_s}s, got {quoted(value)}", "off: never")
     return time_us
 

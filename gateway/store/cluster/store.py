@@ -13,6 +13,7 @@ from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
+from gateway.core.units import SECOND_US
 from gateway.store import Grants, StoreDown
 from gateway.store.cluster.deciding import Deciding, plain
 from gateway.store.cluster.groups import Group, corrections_of, permits_of
@@ -68,7 +69,7 @@ class ClusterStore:
         self._admissions = Admissions(key_prefix)
         self._nodes = Nodes(
             parse_url(url),
-            timeout_s=timeout_us / 1_000_000,
+            timeout_s=timeout_us / SECOND_US,
             prepare=load_scripts,
             probe=self._probe,
             on_event=on_event,
@@ -213,7 +214,7 @@ class ClusterStore:
     async def _now_us(self, key: str) -> int:
         """By the clock that decides about this key."""
         seconds, micros = await self._nodes.ask(self._slot(key), (_TIME, None, None, ""))
-        return self.now_us or int(seconds) * 1_000_000 + int(micros)
+        return self.now_us or int(seconds) * SECOND_US + int(micros)
 
     async def ping(self) -> float:
         """Of the slowest primary. Whatever was told before has been done then."""

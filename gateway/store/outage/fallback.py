@@ -15,11 +15,12 @@ from gateway.core.decision import units
 from gateway.core.limits import Algorithm, Charge, Decision, Limit, Mode, Posture, Verdict
 from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet, begun_with, owed, part, place_of, share
+from gateway.core.units import SECOND_US
 from gateway.store.local.store import LocalStore, steady_us
 from gateway.store.outage.debts import Debts
 from gateway.store.outage.known import Known, Seen
 
-NOT_HERE = Verdict(False, 0, 1_000_000, 1_000_000, 1_000_000)
+NOT_HERE = Verdict(False, 0, SECOND_US, SECOND_US, SECOND_US)
 """This worker's share is smaller than the call costs; when the store is back there may be room at once."""
 NOT_ASKED = Verdict(True, 0, 0, 0, 0)
 MOST_SHARES = MOST_STAYING = 10_000

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.limits import Algorithm, Charge, Decision, Limit
+from gateway.core.units import SECOND_US
 from gateway.store.connection.link import Decode, Link, pack
 from gateway.store.scripts.forms import AdmitForm, bulk
 from gateway.store.scripts.limits import decode_admit, encode_admit
@@ -15,7 +16,7 @@ from gateway.store.scripts.statuses import STATUS
 Admission = tuple[bytes, Decode, Ask, str]
 """The arguments of `Pipeline.ask`."""
 
-_PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=1_000_000, key=())
+_PROBE = Limit("gateway-probe", Algorithm.FIXED_WINDOW, quota=1, window_us=SECOND_US, key=())
 
 _MOST_FORMS = 1_000
 

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.core.units import SECOND_US
 from gateway.core.webhooks.redelivery import Step
 from gateway.settings import StoreSettings
 from gateway.store.connection.link import Argument
 from gateway.store.open import Scripted, redis_store
 from gateway.store.scripts.sources import Script, load_script
 
-TIMEOUT_US = 1_000_000
+TIMEOUT_US = SECOND_US
 """For one command: bodies are larger than decisions, and `appendfsync always` waits for a disk."""
 LEASE_MARGIN_MS = 10_000
 PATIENCE = 5

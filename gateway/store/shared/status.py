@@ -20,6 +20,7 @@ from gateway.core.connections.state import (
     reported,
     settled,
 )
+from gateway.core.units import DAY_US
 from gateway.store import Store, StoreDown
 from gateway.store.open import Scripted
 from gateway.store.scripts.statuses import (
@@ -37,7 +38,7 @@ from gateway.store.scripts.statuses import (
     member_of,
 )
 
-RETENTION_US = 7 * 24 * 3600 * 1_000_000
+RETENTION_US = 7 * DAY_US
 MOST = 20_000
 PIECE = 100
 """Connections that one run of the script reads: it takes a millisecond, in which nothing else is decided."""

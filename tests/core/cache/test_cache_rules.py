@@ -7,7 +7,8 @@ import pytest
 
 from gateway.core.cache.control import request_directives
 from gateway.core.cache.personal import Personal
-from gateway.core.cache.rules import DAY_US, VALIDATED_US, Use, instead_of_error, refreshed, storable, use
+from gateway.core.cache.rules import VALIDATED_US, Use, instead_of_error, refreshed, storable, use
+from gateway.core.units import DAY_US
 from tests.core.cache.cache_cases import AGO_60, IN_60, NOW, NOW_US, S, a_cache, fields, kept
 
 FRESH = "Cache-Control: max-age=60"
