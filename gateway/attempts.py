@@ -13,7 +13,7 @@ from gateway.core.http.signals import read
 from gateway.core.http.trace import new_span
 from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
 from gateway.guarding import attempt_ended, judged_by
-from gateway.readmit import readmit
+from gateway.readmit import FOR_NOTHING, Readmission, readmit
 from gateway.tried import Answered, Tried, class_of, fault, note, outcome
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
@@ -100,11 +100,12 @@ class Attempts:
         waited_s = gateway.clock() - began
         call.record.retry_wait_s += waited_s
         call.forwarded_at += waited_s
-        if not renewed or await self._readmitted() is not None:
+        readmission = await self._readmitted() if renewed else None
+        if readmission is None or readmission.held is not None:
             return kept
         assert call.record.attempts is not None, "the one before was noted"
         call.record.attempts[-1]["token_renewed"] = True
-        return await self._attempt(kept, waited_s)
+        return await self._attempt(kept, waited_s, readmission)
 
     @property
     def _has_key(self) -> bool:
@@ -124,7 +125,9 @@ class Attempts:
         if last.failure is not None and last.failure.reused:  # nobody has seen the request: at once, and for nothing
             return 0 if self._made < retry.attempts else Stop.ATTEMPTS
         said, now_us = last.head.fields if last.head is not None else (), call.gateway.now_us()
-        asked_us = read(judged_by(call, last.head), said, now_us, retry.honor).wait_us
+        learning = call.route.upstream.learning
+        own = learning.also_from if learning is not None and retry.honor else ()
+        asked_us = read(judged_by(call, last.head), said, now_us, retry.honor, own).wait_us
         wait_us = plan(retry, self._made, asked_us, self._elapsed_us(), call.gateway.random_bits(CHANCE_BITS))
         return Stop.DEADLINE if not isinstance(wait_us, Stop) and self._too_late(wait_us) else wait_us
 
@@ -143,10 +146,11 @@ class Attempts:
             self._tell_breaker(kept)
             waited_before_s = self._call.record.retry_wait_s
             await self._wait(wait_us)
-            stop = await self._readmitted()
-            if stop is not None:
-                return kept, stop
-            return await self._attempt(kept, self._call.record.retry_wait_s - waited_before_s), None
+            readmission = await self._readmitted()
+            if readmission.held is not None:
+                return kept, Stop.UPSTREAM_WAIT if isinstance(readmission.held, int) else readmission.held
+            waited_s = self._call.record.retry_wait_s - waited_before_s
+            return await self._attempt(kept, waited_s, readmission), None
         finally:
             if budget is not None:
                 budget.end()
@@ -178,18 +182,18 @@ class Attempts:
             call.record.retry_wait_s += waited_s
             call.forwarded_at += waited_s
 
-    async def _readmitted(self) -> Stop | None:
-        """None = the next attempt may go. The end of a pause is waited for like that of a back-off, once."""
-        held = await readmit(self._call)
+    async def _readmitted(self) -> Readmission:
+        """The end of a pause is waited for like that of a back-off, once."""
+        readmission = await readmit(self._call)
+        held = readmission.held
         if isinstance(held, int):
             wait_us = self._retry.backoff.asked_us(held, self._call.gateway.random_bits(CHANCE_BITS))
-            if held > self._retry.max_wait_us or self._too_late(wait_us):
-                return Stop.UPSTREAM_WAIT
-            await self._wait(wait_us)
-            held = await readmit(self._call)
-        return Stop.UPSTREAM_WAIT if isinstance(held, int) else held
+            if held <= self._retry.max_wait_us and not self._too_late(wait_us):
+                await self._wait(wait_us)
+                readmission = await readmit(self._call)
+        return readmission
 
-    async def _attempt(self, before: Tried, waited_s: float) -> Tried:
+    async def _attempt(self, before: Tried, waited_s: float, readmission: Readmission = FOR_NOTHING) -> Tried:
         """Send the request again; what came of it is noted and counted."""
         call, gateway = self._call, self._call.gateway
         began, queued_s = gateway.clock(), call.record.queue_s
@@ -199,6 +203,8 @@ class Attempts:
             ended = Tried(await self._send(again))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
+            if failure.error == "busy":  # there was no place for it
+                readmission.unsent()
         except BaseException as why:  # it has been sent all the same, and its limits were charged
             ended = Tried(None, given_up=fault(call.gateway, why))
             raise

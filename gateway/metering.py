@@ -5,17 +5,27 @@ we refuse after its limits let it in, because there is no place for it at the up
 price.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.ask import Ask
 from gateway.core.decision import units
+from gateway.core.grant import under
 from gateway.core.learning import may_say
-from gateway.core.limits import Algorithm
+from gateway.core.limits import Algorithm, Decision
 from gateway.core.measure import Heard, Measure, Source, field_number
 from gateway.core.settlement import Correction
 
 if TYPE_CHECKING:
     from gateway.call import Call
     from gateway.wire.response_head import ResponseHead
+
+
+class Keeper(Protocol):
+    """Who has charged: the store, or this worker in its place."""
+
+    def settle(self, corrections: Sequence[Correction], at_us: int) -> None:
+        """See `store.Store`."""
 
 
 def watch(call: "Call", answer: "ResponseHead", begun: bytes) -> None:
@@ -36,7 +46,7 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
     if decision is None or not decision.admitted:
         return
     unsent = record.error_class == "busy" and not record.upstream_addr
-    corrections: dict[int, list[Correction]] = {}  # by the store's clock when the charge was made
+    corrections: list[tuple[int, Correction]] = []
     costs: dict[str, int] = {}
     for charge, verdict in zip(call.ask.charges, decision.verdicts, strict=True):
         measure = call.ask.measures.get(charge.limit.name)
@@ -52,14 +62,33 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
         delta = real - units(charge.limit, charge.cost)
         if delta:
             at_us = decision.charged_at_us(call.ask.charges.index(charge))
-            corrections.setdefault(at_us, []).append(Correction(charge, delta))
+            corrections.append((at_us, Correction(charge, delta)))
     if call.ask.measures or costs:
         record.costs = costs
     if corrections:
         gateway = call.gateway
-        keeper = gateway.fallback if call.decided_here else gateway.store
-        for at_us, some in corrections.items():
-            keeper.settle(some, at_us)
+        _settle(gateway.fallback if call.decided_here else gateway.store, corrections)
+
+
+def give_back_charges(keeper: Keeper, ask: Ask, decision: Decision) -> None:
+    """What it was asked to charge, and did, was for nothing after all."""
+    ask = under(ask, decision.quotas) if decision.quotas else ask
+    taken = enumerate(zip(ask.charges, decision.verdicts, strict=True))
+    corrections = [
+        (decision.charged_at_us(at), Correction(charge, -units(charge.limit, charge.cost)))
+        for at, (charge, verdict) in taken
+        if verdict.admitted
+    ]
+    _settle(keeper, corrections)
+
+
+def _settle(keeper: Keeper, corrections: Iterable[tuple[int, Correction]]) -> None:
+    """Each with the keeper's clock when the charge was made."""
+    together: dict[int, list[Correction]] = {}
+    for at_us, correction in corrections:
+        together.setdefault(at_us, []).append(correction)
+    for at_us, some in together.items():
+        keeper.settle(some, at_us)
 
 
 def _real(call: "Call", answer: "ResponseHead | None", measure: Measure, reserved: int) -> int | str:

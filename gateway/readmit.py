@@ -4,7 +4,9 @@ The breaker and the pause are asked again, and the limits that count attempts ar
 as for the call's first attempt.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.ask import Ask
 from gateway.core.guards import Pausing, longest
@@ -12,26 +14,42 @@ from gateway.core.limits import Algorithm, ChargePer, Decision
 from gateway.core.retry import Stop
 from gateway.guarding import give_back, let_in
 from gateway.guards.breakers import Judge
+from gateway.metering import give_back_charges
 from gateway.store import StoreDown
 
 if TYPE_CHECKING:
     from gateway.call import Call
 
 
-async def readmit(call: "Call") -> Stop | int | None:
-    """None = the attempt may be sent. Else why not, or how long a pause still lasts, in microseconds."""
+class Readmission(NamedTuple):
+    """Whether an attempt may be sent.
+
+    held      None = it may. Else why not, or how long a pause still lasts, in microseconds
+    unsent    to be called when there was no place for it after all: gives back what it was charged
+    """
+
+    held: Stop | int | None = None
+    unsent: Callable[[], None] = lambda: None
+
+
+FOR_NOTHING = Readmission()
+"""It asks nobody, and costs nothing."""
+
+
+async def readmit(call: "Call") -> Readmission:
+    """Ask whether the next attempt may be sent."""
     assert call.alike is not None, "who was forwarded has been identified"
     gateway, ask = call.gateway, call.alike.ask
     if ask.own is not None:
         own = await gateway.breakers.ask_own(ask.own)
         if not own.admitted:
-            return Stop.BREAKER
+            return Readmission(Stop.BREAKER)
         let_in(call, ask.own, own, None)
     again = per_attempt(ask)
-    held = await _ask_store(call, again) if again.charges or again.guards else None
-    if held is not None:
+    readmission = await _ask_store(call, again) if again.charges or again.guards else FOR_NOTHING
+    if readmission.held is not None:
         give_back(call)
-    return held
+    return readmission
 
 
 def per_attempt(ask: Ask) -> Ask:
@@ -44,7 +62,7 @@ def per_attempt(ask: Ask) -> Ask:
     return Ask(charges, ask.guards, breaker=ask.breaker)
 
 
-async def _ask_store(call: "Call", again: Ask) -> Stop | int | None:
+async def _ask_store(call: "Call", again: Ask) -> Readmission:
     gateway, began = call.gateway, call.gateway.clock()
     decision: Decision | None
     judge: Judge | None = gateway.store
@@ -55,26 +73,27 @@ async def _ask_store(call: "Call", again: Ask) -> Stop | int | None:
         record.store_error, record.error_detail = down.kind, record.error_detail or str(down)
         gateway.on_fallback(again, down)
         if gateway.fallback.denies(again.charges):
-            return Stop.LIMIT
-        _, decision = await gateway.fallback.admit(again, "")
+            return Readmission(Stop.LIMIT)
+        again, decision = await gateway.fallback.admit(again, "")
         judge = None
     finally:
         took_s = gateway.clock() - began
         call.record.store_s += took_s
         call.forwarded_at += took_s
     if decision is None:
-        return None
+        return FOR_NOTHING
     held_by = longest(decision.standings)
     if held_by >= 0:
         paused = isinstance(again.guards[held_by].rule, Pausing)
-        return decision.standings[held_by].wait_us if paused else Stop.BREAKER
+        return Readmission(decision.standings[held_by].wait_us if paused else Stop.BREAKER)
     if not decision.admitted:
-        return Stop.LIMIT
+        return Readmission(Stop.LIMIT)
     if again.breaker is not None and again.breaker in again.guards:
         let_in(call, again.breaker, decision, judge)
     if judge is not None:
         _show(call, again, decision)
-    return None
+    keeper = gateway.fallback if judge is None else gateway.store
+    return Readmission(unsent=partial(give_back_charges, keeper, again, decision))
 
 
 def _show(call: "Call", again: Ask, decision: Decision) -> None:

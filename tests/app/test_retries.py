@@ -100,6 +100,22 @@ class TestWhatTheUpstreamAsksFor:
         upstream.script = after(1, failure=self.LATER % 7)
         assert (await gateway.call())[1].retry_wait_s == 1
 
+    @pytest.mark.parametrize(("honor", "least_s", "most_s"), [("", 7, 7.7), (", honor: []", 1, 1)])
+    async def test_is_also_heard_in_fields_of_its_own(
+        self, start: Start, upstream: Upstream, honor: str, least_s: float, most_s: float
+    ) -> None:
+        """Here nobody is paused: the call names no connection."""
+        own = ", learn_limits: {scope: connection, also_from: [{remaining: X-Left, reset: X-Until}]}}\nroutes:"
+        policies = POLICIES.replace("}\nroutes:", own)
+        policies = policies.replace("keys:\n", "keys:\n  connection: {from: header, name: X-C, on_missing: skip}\n")
+        gateway = Watched(await start(policies % {"retry": honor, "url": upstream.url, "source": 10}))
+        upstream.script = after(
+            1, failure=b"HTTP/1.1 429 Later\r\nX-Left: 0\r\nX-Until: 7\r\nContent-Length: 0\r\n\r\n"
+        )
+        _, record = await gateway.call()
+        assert record.status == 200
+        assert least_s <= record.retry_wait_s <= most_s
+
 
 class TestDeadlines:
     async def test_no_wait_goes_beyond_the_total(self, begin: Begin, upstream: Upstream) -> None:
@@ -265,6 +281,37 @@ class TestLimitsPerAttempt:
         assert answer.endswith(b"down")
         assert (len(upstream.received), gateway.reasons) == (attempts, [reason])
         assert b'"source-1m";r=1;' in answer
+
+    @pytest.mark.parametrize("away", [False, True], ids=["store", "while it is away"])
+    async def test_one_that_finds_no_place_is_not_charged(self, start: Start, upstream: Upstream, away: bool) -> None:
+        """While it waits, another call takes the only socket."""
+        policies = POLICIES.replace('{url: "%(url)s"}', '{url: "%(url)s", max_sockets: 1}')
+        gateway = Watched(await start(policies % {"retry": "", "url": upstream.url, "source": 3}))
+        others: list[asyncio.Task[object]] = []
+        over = asyncio.Event()
+
+        async def script(request: Received, _socket: Socket) -> bytes:
+            if request.target == "/slow":
+                await over.wait()
+                return OK
+            return DOWN.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+        async def another_comes(_seconds: float) -> None:
+            others.append(asyncio.create_task(gateway.call(GET.replace(b"/x", b"/slow"))))
+            await upstream.until(lambda: len(upstream.received) == 2)
+
+        if away:
+            await gateway.running.gateway.store.close()
+        upstream.script = script
+        gateway.running.gateway.sleep = another_comes
+        answer, record = await gateway.call()
+        assert b'"code":"UPSTREAM_BUSY"' in answer
+        assert [one["error_class"] for one in record.attempts or ()] == ["server_error", "busy"]
+        over.set()
+        await asyncio.gather(*others)
+        upstream.script = always(OK)
+        statuses = [(await gateway.call())[1].status for _ in range(2)]
+        assert statuses == [200, 429], "three were sent"
 
 
 def _budget(gateway: Watched) -> object:
