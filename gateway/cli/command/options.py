@@ -17,6 +17,13 @@ def path(text: str | Path) -> Path:
     return Path(text)
 
 
+def filled(text: str) -> str:
+    """For typer's `parser`. Raises ValueError for "": who says nothing with an option has not left it out."""
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
 Config = Annotated[
     Path | None,
     typer.Option(

@@ -10,18 +10,28 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gateway.cli.command.failing import NOT_STARTED, fail, words_of
-from gateway.cli.command.options import Config, EnvFile, Policies
+from gateway.cli.command.options import Config, EnvFile, Policies, filled
 from gateway.memory import loading
 
 if TYPE_CHECKING:
     from gateway.supervisor import Running
 
-Upstream = Annotated[str, typer.Option(metavar="URL", help="Put the shipped default policy in front of this API.")]
-Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where callers reach the gateway.")]
-Admin = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where health, metrics and the admin API are.")]
-Workers = Annotated[str, typer.Option(metavar="N|auto", help="Processes that serve calls; auto: one per CPU.")]
-StoreUrl = Annotated[str, typer.Option(metavar="URL", help="Where counters live: embedded, local, redis://...")]
-LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+Upstream = Annotated[
+    str | None, typer.Option(parser=filled, metavar="URL", help="Put the shipped default policy in front of this API.")
+]
+Address = Annotated[
+    str | None, typer.Option(parser=filled, metavar="HOST:PORT", help="Where callers reach the gateway.")
+]
+Admin = Annotated[
+    str | None, typer.Option(parser=filled, metavar="HOST:PORT", help="Where health, metrics and the admin API are.")
+]
+Workers = Annotated[
+    str | None, typer.Option(parser=filled, metavar="N|auto", help="Processes that serve calls; auto: one per CPU.")
+]
+StoreUrl = Annotated[
+    str | None, typer.Option(parser=filled, metavar="URL", help="Where counters live: embedded, local, redis://...")
+]
+LogLevel = Annotated[str | None, typer.Option(parser=filled, metavar="LEVEL", help="debug, info, warning or error.")]
 Dev = Annotated[bool, typer.Option("--dev", help="Logs for people to read, also when not on a terminal.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing on stderr about what has started.")]
 
@@ -29,13 +39,13 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing on std
 def run(
     config: Config = None,
     policies: Policies = None,
-    upstream: Upstream = "",
-    listen: Address = "",
-    admin: Admin = "",
-    workers: Workers = "",
-    store: StoreUrl = "",
+    upstream: Upstream = None,
+    listen: Address = None,
+    admin: Admin = None,
+    workers: Workers = None,
+    store: StoreUrl = None,
     env_file: EnvFile = None,
-    log_level: LogLevel = "",
+    log_level: LogLevel = None,
     dev: Dev = False,
     quiet: Quiet = False,
 ) -> None:
@@ -55,7 +65,7 @@ def run(
     given = {name: value for name, value in options.items() if value}
     try:
         with loading():
-            _serve(config, env_file, given, upstream, announced=not quiet)
+            _serve(config, env_file, given, upstream or "", announced=not quiet)
     except OSError as error:
         fail(NOT_STARTED, words_of(error))
 

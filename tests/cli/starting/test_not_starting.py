@@ -121,6 +121,14 @@ def test_a_store_that_does_not_start(start_gateway: Start, tmp_path: Path) -> No
     assert lines == ["gateway: the embedded store did not start: it said nothing; use another store with --store URL"]
 
 
+@pytest.mark.parametrize("option", ["upstream", "listen", "admin", "workers", "store", "log-level"])
+def test_an_empty_value_is_not_as_if_the_option_was_not_there(start: Start, nursery: Nursery, option: str) -> None:
+    """What an unset variable of the shell leaves."""
+    process = start("run", f"--{option}", "", nursery=nursery)
+    assert process.wait() == 2
+    assert f"'--{option}': it is empty" in process.stderr()
+
+
 def test_usage_errors_are_exit_code_2(start: Start, nursery: Nursery) -> None:
     for arguments in (["rnu"], ["run", "--wrokers", "2"], ["run", "--upstream", "http://x", "-p", "y"]):
         assert start(*arguments, nursery=nursery).wait() == 2
