@@ -99,7 +99,7 @@ class Hooks:
         self.counts.tell()
 
     async def test(self, target: str) -> str:
-        """Send this target an event made for it: its id. Raises StoreDown."""
+        """Send this target an event made for it: its id; "" = its queue is full. Raises StoreDown."""
         line = {
             "timestamp": rfc3339(int(time() * 1e6)),
             "instance": self._instance,

@@ -111,6 +111,13 @@ async def test_receivers_that_misbehave_hold_up_nobody(launch: Launch, receiver:
             ):  # every few seconds
                 async with session.get(f"http://127.0.0.1:{one.admin_port}/-/status") as answer:
                     shown = {queue["receiver"]: queue["waiting"] for queue in (await answer.json())["webhooks"]}
+        asked = ("webhooks", "test", "tdeaf", "--admin", f"127.0.0.1:{one.admin_port}")
+        done = await asyncio.to_thread(gateway, *asked)
+        assert (done.returncode, done.stdout, "The queue of tdeaf is full: nothing was sent." in done.stderr) == (
+            1,
+            "",
+            True,
+        )
     await one.stop()
     dropped = Counter[str]()
     for line in one.events("webhook.dropped"):
@@ -182,6 +189,8 @@ async def test_operators_look_after_it(
     assert (ops.split()[:2], deaf.split()[:3]) == (["ops", "out"], ["deaf", "out", "-"])
     assert why.startswith("deaf: no queue: WRONGTYPE")
     assert "cannot do it: WRONGTYPE" in await run("webhooks", "list", "deaf")
+    done = await asyncio.to_thread(gateway, "webhooks", "test", "deaf")
+    assert (done.returncode, done.stdout, "queue of deaf is no queue" in done.stderr) == (3, "", True)
 
 
 async def test_a_store_that_is_away_at_the_start_is_told_of(

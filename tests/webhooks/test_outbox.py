@@ -148,6 +148,15 @@ async def test_a_test_goes_to_one_receiver_whatever_it_wants(office: Office, box
     assert await take(office, "all") == []
 
 
+async def test_a_test_that_finds_no_room_has_no_id(office: Office, heard: Heard, redis_server: RedisServer) -> None:
+    box = outbox(office, heard, most_waiting=1)
+    assert await box.test("some", ENVELOPE)
+    assert await box.test("some", ENVELOPE) == ""
+    redis_server.command("SET", f"gw:queue:{{{office.name}}}:to:all", "something else")
+    with pytest.raises(StoreDown, match="all is no queue"):
+        await box.test("all", ENVELOPE)
+
+
 async def test_what_is_no_queue_in_the_store_holds_up_nobody_else(
     office: Office, heard: Heard, redis_server: RedisServer
 ) -> None:

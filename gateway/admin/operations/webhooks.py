@@ -81,6 +81,8 @@ async def send_test(view: AdminView, request: web.Request) -> web.StreamResponse
     if queue.direction != OUT:
         raise AdminProblem(409, "NOT_A_TARGET", "Only targets of webhooks can be sent an event; this is a service.")
     id_ = await hooks.test(queue.name)
+    if not id_:
+        raise AdminProblem(409, "QUEUE_FULL", f"The queue of {queue.name} is full: nothing was sent.")
     audit(request, "Webhook sent as a test", "webhooks.test", None, {"id": id_})
     return answer({"id": id_}, 202)
 

@@ -20,6 +20,7 @@ _HINTS = {
     "NO_SUCH_LIMIT": "`gateway limits show` lists them.",
     "NO_SUCH_BREAKER": "`gateway breaker show` lists them.",
     "NO_SUCH_RECEIVER": "`gateway webhooks list` lists them.",
+    "QUEUE_FULL": "`gateway webhooks list` shows what waits.",
     "NO_SUCH_WEBHOOK": "`gateway webhooks list RECEIVER` shows the last of them.",
     "NO_SUCH_UPSTREAM": "`--upstream NAME` says which one.",
     "SEVERAL_UPSTREAMS": "`--upstream NAME` says which one.",

@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient, path_to
+from gateway.cli.command.failing import FAILED
 from gateway.cli.command.options import Json
 from gateway.cli.showing.facts import print_found
 from gateway.cli.showing.table import table
@@ -16,7 +17,7 @@ cache = typer.Typer(help="The cache: show, purge.", no_args_is_help=True)
 @cache.command("show")
 @asks
 def show(client: AdminClient, as_json: Json = False) -> None:
-    """How many answers of each route are kept, and of how much use they were."""
+    """How many answers of each route are kept, and of how much use they were. Workers that do not answer are named."""
     found = client.get("/-/cache", "routes")
     titles = ("route", "workers", "workers bytes", "store", "store bytes", "hits", "misses", "hit ratio")
     print_found(found, as_json, table(titles, [_row(one) for one in found["routes"]]))
@@ -50,10 +51,10 @@ def purge(
     noun = "copy" if purged["workers"] == 1 else "copies"
     print_found(found, as_json, [f"{purged['workers']} {noun} in workers, {purged['store']} in the store"])
     _tell_missing(found)
+    if found["missing"]:
+        raise typer.Exit(FAILED)
 
 
 def _tell_missing(found: dict[str, Any]) -> None:
     for one in found["missing"]:
         typer.echo(f"worker {one['worker']}: {one['reason']}", err=True)
-    if found["missing"]:
-        raise typer.Exit(1)

@@ -75,10 +75,14 @@ class Outbox:
                 self._storing = asyncio.get_running_loop().create_task(self._store(), name="webhooks outbox")
 
     async def test(self, receiver: str, line: Mapping[str, Any]) -> str:
-        """Send this receiver an event made for it, whatever it subscribed to. The id. Raises StoreDown."""
+        """Send this receiver an event made for it, whatever it subscribed to. The id; "" = its queue is full. Raises
+        StoreDown, also when what is in the queue's place is none."""
         held = _Held(letter_of({**line, "event_name": TEST_EVENT}), [receiver])
-        self._stored(held, await self._append(held))
-        return held.letter.id
+        appended = await self._append(held)
+        self._stored(held, appended)
+        if appended.broken:
+            raise StoreDown("script", f"what is in the place of the queue of {receiver} is no queue")
+        return "" if appended.full else held.letter.id
 
     async def close(self, grace_s: float = 1.0) -> None:
         """Store what is held, as far as the store takes it soon; the rest is lost, and told. Idempotent."""
