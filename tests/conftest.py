@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from gateway.store.connection import transports
 from tests.fakes import nursery as nurseries
+from tests.fakes.examples import BRIEF
 from tests.fakes.nursery import Nursery
 from tests.fakes.oauth_server import Authority, running_authority
 from tests.fakes.receiver import Receiver, receiving
@@ -29,6 +30,7 @@ pytest_plugins = ["tests.too_late", "tests.left_open"]
 
 # How long one example takes says how busy the host is.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("brief", settings.get_profile("unhurried"), max_examples=BRIEF)
 settings.load_profile("unhurried")
 
 

@@ -43,6 +43,7 @@ from tests.core.connections.test_connection_state import (
     reports,
     shut,
 )
+from tests.fakes.examples import as_many
 
 PREFIX = "t:"
 ACME = Named("acme", "conn_42")
@@ -115,7 +116,7 @@ turns = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=as_many(120), deadline=None)
 @given(turns)
 def test_script_local_store_and_core_agree(
     server: "redis.Redis", history: list[tuple[int, list[tuple[Named, Report]]]]

@@ -19,8 +19,9 @@ from tests.core.limit_cases import (
     rolling_limits,
     timed_limits,
 )
+from tests.fakes.examples import as_many
 
-FEW = settings(max_examples=150, deadline=None)
+FEW = settings(max_examples=as_many(150), deadline=None)
 
 
 @FEW

@@ -12,8 +12,9 @@ from gateway.core.headers import FieldWriter, used_up_sentence
 from gateway.core.limits import Charge, Verdict
 from tests.core.calendar_cases import DAY_US, HOUR_US, ZONES, at_us, by_calendar, calendar, zone
 from tests.core.limit_cases import Partition, calls
+from tests.fakes.examples import as_many
 
-FEW = settings(max_examples=150, deadline=None)
+FEW = settings(max_examples=as_many(150), deadline=None)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 units, zones = st.sampled_from(Unit), st.sampled_from(ZONES)
 moments = st.integers(at_us("2006-01-01"), at_us("2036-01-01"))

@@ -8,6 +8,7 @@ from gateway.core.algorithms import Bucket, Leases, Log, State, Tally, state_for
 from gateway.core.decision import decide
 from gateway.core.limits import Charge, Decision, Limit, Mode
 from tests.core.limit_cases import any_limit, bucket, calls, concurrency, fixed, rolling, timed_limits
+from tests.fakes.examples import as_many
 
 NOW = 1_000_000_000
 
@@ -107,7 +108,7 @@ def test_another_algorithm_starts_afresh() -> None:
             assert afresh == limit.quota - 1 or state is kept[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=as_many(150), deadline=None)
 @given(st.lists(any_limit, min_size=1, max_size=4), st.lists(st.booleans(), min_size=4, max_size=4), calls)
 def test_all_or_nothing(limits: list[Limit], shadows: list[bool], pattern: list[tuple[int, int]]) -> None:
     modes = [Mode.SHADOW if shadow else Mode.ENFORCE for shadow in shadows]
@@ -130,7 +131,7 @@ def test_all_or_nothing(limits: list[Limit], shadows: list[bool], pattern: list[
             assert charged or new is old
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=as_many(150), deadline=None)
 @given(st.lists(timed_limits, min_size=1, max_size=4), calls)
 def test_who_waits_the_longest_of_the_waits_is_admitted(limits: list[Limit], pattern: list[tuple[int, int]]) -> None:
     """By every limit of the call together; and not a microsecond earlier."""

@@ -21,6 +21,7 @@ from gateway.core.keys import (
     readable,
 )
 from gateway.core.limits import Algorithm, Limit
+from tests.fakes.examples import as_many
 
 NAMES = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
 VALUES = st.none() | st.text(min_size=1, max_size=80) | st.text("ab#=~:{}%*\x00\udce9é", min_size=1, max_size=70)
@@ -74,7 +75,7 @@ def test_the_first_part_is_the_hash_tag() -> None:
     assert partition_key(limit("all"), parts) == "all:{*}"
 
 
-@settings(max_examples=300)
+@settings(max_examples=as_many(300))
 @given(NAMES, NAMES, st.lists(VALUES, max_size=3), st.lists(VALUES, max_size=3))
 def test_different_callers_have_different_keys(
     name: str, other_name: str, values: list[str | None], other_values: list[str | None]
@@ -87,7 +88,7 @@ def test_different_callers_have_different_keys(
     assert keys[0] != keys[1]
 
 
-@settings(max_examples=200)
+@settings(max_examples=as_many(200))
 @given(NAMES, st.lists(VALUES, min_size=1, max_size=3))
 def test_a_key_is_bounded_plain_text_with_one_hash_tag(name: str, values: list[str | None]) -> None:
     key = partition_key(limit(name, *map(str, range(len(values)))), {str(i): v for i, v in enumerate(values)})

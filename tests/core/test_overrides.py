@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.limits import Algorithm, Limit, Override
+from tests.fakes.examples import as_many
 
 LIMIT = Limit("l", Algorithm.CONCURRENCY, 1, 1_000_000, ("a",))
 PARTS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"), max_size=3)
@@ -17,7 +18,7 @@ def overridden(*matches: dict[str, str]) -> Limit:
     return replace(LIMIT, overrides=tuple(overrides))
 
 
-@settings(max_examples=300)
+@settings(max_examples=as_many(300))
 @given(st.lists(PARTS.filter(bool), max_size=6), PARTS)
 def test_the_first_override_whose_parts_all_match_applies(matches: list[dict[str, str]], parts: dict[str, str]) -> None:
     limit = overridden(*matches)

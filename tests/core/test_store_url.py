@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.store_url import HIDDEN, StoreUrl, parse_url, redact_url
+from tests.fakes.examples import as_many
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ frames = st.sampled_from(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=as_many(500))
 @given(frames, secrets)
 def test_no_secret_is_shown_however_badly_it_is_written(frame, secret):
     """Nothing percent-encoded: whatever of `@ : / ? # & =` the secret holds tears the URL apart.

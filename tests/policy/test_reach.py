@@ -13,6 +13,7 @@ from gateway.policy import Report
 from gateway.policy.compile.reach import check_reach
 from gateway.policy.findings import Findings, Where
 from gateway.policy.nodes import Node
+from tests.fakes.examples import as_many
 from tests.policy.whole import ON, a_route
 
 Check = Callable[..., Report]
@@ -49,7 +50,7 @@ CALLS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=as_many(400), deadline=None)
 @given(
     st.sampled_from(["", "/a"]), PATHS, METHODS, st.lists(st.tuples(PATHS, METHODS, HEADERS), min_size=1, max_size=3)
 )

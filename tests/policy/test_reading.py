@@ -13,6 +13,7 @@ from gateway.policy import check
 from gateway.policy.files import MAX_FILE_BYTES
 from gateway.policy.findings import Findings
 from gateway.policy.nodes import MAX_DEPTH, MAX_VALUES, Plain, compose, resolve
+from tests.fakes.examples import as_many
 from tests.policy.whole import BASE, ROUTE, a_limit
 
 Errors = Callable[..., list[str]]
@@ -113,14 +114,14 @@ def test_aliases_do_not_hide_nesting() -> None:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=as_many(300))
 @given(st.text("ab:-[]{}&*!|>'\"#%@, \n\t?<=.019~", max_size=60))
 def test_no_text_at_all_is_a_crash(text: str) -> None:
     _, errors = read(text)
     assert all(error.startswith("f:") for error in errors)
 
 
-@settings(max_examples=100)
+@settings(max_examples=as_many(100))
 @given(st.binary(max_size=80))
 def test_no_bytes_at_all_are_a_crash(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "bytes.yaml"

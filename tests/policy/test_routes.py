@@ -11,6 +11,7 @@ from gateway.core.routing.match import find_route
 from gateway.core.upstream import Timeouts, Upstream
 from gateway.policy import Report
 from gateway.policy.compile.precedence import in_order, rivals, specificity
+from tests.fakes.examples import as_many
 from tests.policy.compiled import compiled
 from tests.policy.whole import BASE, LIMIT, ON, a_limit, a_route, an_upstream
 
@@ -170,7 +171,7 @@ SPECIFIC_FIRST = [
 ]
 
 
-@settings(max_examples=50)
+@settings(max_examples=as_many(50))
 @given(st.permutations(range(len(SPECIFIC_FIRST))))
 def test_the_more_specific_route_comes_first_wherever_it_stands(order: list[int]) -> None:
     routes = [Route(str(number), SPECIFIC_FIRST[number], UPSTREAM) for number in order]
@@ -197,7 +198,7 @@ MATCHES = st.builds(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=as_many(400))
 @given(
     MATCHES,
     MATCHES,

@@ -6,6 +6,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from gateway.core.guards import Breaker, Guard, Reason, Report, Standing, State
 from gateway.core.guards.breaker import LOOK_AGAIN_US, REMEMBERED_US, Circuit
+from tests.fakes.examples import as_many
 
 START = 1_000_000_000_000
 
@@ -151,5 +152,5 @@ class Machine(RuleBasedStateMachine):
         assert circuit.lives_us(self.breaker, self.now_us) >= circuit.until_us - self.now_us
 
 
-Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Machine.TestCase.settings = settings(max_examples=as_many(150), stateful_step_count=60, deadline=None)
 TestBreakerMachine = Machine.TestCase

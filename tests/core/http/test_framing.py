@@ -142,5 +142,13 @@ def test_end_of_the_socket_completes_only_close_delimited_bodies() -> None:
     assert body.done
 
 
+def test_a_length_is_taken_piece_by_piece_and_what_lies_behind_it_is_left() -> None:
+    body = LengthBody(4)
+    assert body.feed(b"a") == ([b"a"], b"")
+    assert not body.done
+    assert body.feed(b"bcdnext") == ([b"bcd"], b"next")
+    assert body.done
+
+
 def test_no_body_leaves_everything() -> None:
     assert NoBody().feed(b"next") == ([], b"next")

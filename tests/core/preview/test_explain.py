@@ -22,6 +22,7 @@ from gateway.core.routing.match import find_route
 from gateway.core.routing.mismatch import mismatch, path_text
 from gateway.core.routing.resolve import Resolved, resolve
 from gateway.core.upstream import Learning, Pace, Upstream
+from tests.fakes.examples import as_many
 
 TENANT = KeyPart("tenant", KeyFrom.HEADER, "x-tenant-id", OnMissing.REJECT)
 CONNECTION = KeyPart("connection", KeyFrom.HEADER, "x-connection-id", OnMissing.SKIP)
@@ -343,7 +344,7 @@ matches = st.builds(
     st.lists(st.sampled_from(["erp", "items", "7", ""]), max_size=4).map(lambda texts: "/" + "/".join(texts)),
     st.dictionaries(names, st.sampled_from(["on", "off"])),
 )
-@settings(max_examples=300)
+@settings(max_examples=as_many(300))
 def test_something_speaks_against_a_match_exactly_when_it_does_not_match(
     match: Match, method: str, host: str, path: str, headers: dict[str, str]
 ) -> None:

@@ -14,6 +14,7 @@ from gateway.core.measure import Measure, Source
 from gateway.core.preview import replay
 from gateway.core.preview.replay import Player
 from tests.core.limit_cases import bucket, concurrency, fixed, rolling
+from tests.fakes.examples import as_many
 
 LIMITS = st.one_of(
     st.builds(rolling, st.integers(1, 6), st.integers(1, 60)),
@@ -37,7 +38,7 @@ CHARGES = st.lists(
 @given(
     st.lists(CHARGES, min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=40)
 )
-@settings(max_examples=200)
+@settings(max_examples=as_many(200))
 def test_it_decides_as_the_gateway_does(questions: list[list[Charge]], calls: list[tuple[int, int]]) -> None:
     player, asks = Player(), [Ask(charges) for charges in questions]
     states: dict[str, State | None] = {}

@@ -12,6 +12,7 @@ from gateway.core.routing.lead import Lead, lead
 from gateway.core.routing.resolve import Resolved, resolve
 from gateway.wire.asked import Asked
 from tests.core.routing.test_match import HOSTS, MATCHES, UPSTREAM, pattern, policies, prefix, route
+from tests.fakes.examples import as_many
 
 SEGMENTS = st.sampled_from(["a", "b", "c"]) | st.sampled_from(["", "%61", "a;v", "*"])
 TARGETS = st.builds(
@@ -36,7 +37,7 @@ def asked(method: str, target: str, headers: dict[str, str]) -> Asked:
     return Asked(method, target, CIMultiDict(headers))
 
 
-@settings(max_examples=200)
+@settings(max_examples=as_many(200))
 @given(
     st.lists(ROUTES, min_size=1, max_size=5),
     st.sampled_from(["GET", "POST", "put"]),

@@ -14,6 +14,7 @@ from gateway.core.routing.match import find_operation, find_route, host_matches,
 from gateway.core.routing.resolve import resolve
 from gateway.core.upstream import Upstream
 from gateway.wire.asked import Asked
+from tests.fakes.examples import as_many
 
 UPSTREAM = Upstream("u", "http", "localhost", 80, "localhost")
 
@@ -221,7 +222,7 @@ def holds(match: Match, method: str, host: str, path: str, headers: Mapping[str,
     )
 
 
-@settings(max_examples=400)
+@settings(max_examples=as_many(400))
 @given(
     st.lists(MATCHES, max_size=6),
     st.sampled_from(["GET", "POST", "PUT"]),
