@@ -22,6 +22,7 @@ from gateway.supervisor.stack import has_debugger, state_of
 from gateway.supervisor.watchdog import ANSWERS_WITHIN_S
 from gateway.supervisor.worker import EXIT_NOT_STARTED, Post
 from tests.cli.conftest import Process, Start, alive
+from tests.cli.starting.running import AT_ONCE
 from tests.cli.test_supervisor import all_serve, ask, fleet, worker_pids
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import hold_up, until
@@ -307,7 +308,7 @@ def test_the_end_does_not_wait_for_one_that_hangs(fleet: Start) -> None:
 
 
 def test_callers_of_a_worker_that_hangs_get_its_successor_and_it_is_counted(start_gateway: Start) -> None:
-    process = start_gateway("--workers", "2", env=QUICK)
+    process = start_gateway("--workers", "2", env={**QUICK, **AT_ONCE})
     pids = worker_pids(process, 2)
     process.wait_for("gateway.ready", 2)
     os.kill(pids[1], signal.SIGSTOP)

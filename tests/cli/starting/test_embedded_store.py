@@ -54,7 +54,7 @@ def test_an_embedded_store_that_dies_comes_back(start_gateway: Start, workers: s
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_one_that_hangs_is_started_anew(start_gateway: Start, workers: str) -> None:
-    process = start_gateway("--workers", workers, env={"GATEWAY_WATCHDOG": "2s"})
+    process = start_gateway("--workers", workers, env={"GATEWAY_WATCHDOG": "2s", **AT_ONCE})
     first = server_pid(process)
     os.kill(first, signal.SIGSTOP)
     assert process.wait_for("store.hung")[0]["silent_s"] >= 2
@@ -70,7 +70,7 @@ async def test_one_that_cannot_be_started_again_at_once_comes_back_later(
     start_gateway: Start, runtime: Path, workers: str
 ) -> None:
     """As where the host is short of processes or files for a while."""
-    process = start_gateway("--workers", workers)
+    process = start_gateway("--workers", workers, env=AT_ONCE)
     process.wait_for("gateway.ready", int(workers))
     [directory] = runtime.glob("gateway-*")
     away = directory.rename(runtime / "away")
