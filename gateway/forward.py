@@ -6,6 +6,7 @@ from gateway.attempts import STALE_SOCKET, Again, Attempts
 from gateway.call import Call
 from gateway.core.access.credentials import Credential, with_parameter
 from gateway.core.http.fields import HOP_BY_HOP, connection_named, lower, response_head, text
+from gateway.core.http.signals import TOO_MANY
 from gateway.core.http.trace import parent_field
 from gateway.core.upstream_fields import upstream_fields
 from gateway.guarding import head_arrived, learn, take_turn
@@ -94,7 +95,7 @@ async def attempt(
         learning = call.route.upstream.learning
         if learning is not None:
             if head.status in learning.worded:
-                head = await understood(exchange, learning)
+                head = await understood(exchange, learning, patient=_tries_again(call))
             learn(call, learning, head)
         if head.upgrade and not call.request.head.upgrade:
             raise UpstreamFailed("malformed", "101 that nobody asked for")
@@ -112,6 +113,14 @@ async def attempt(
             _blame_caller(upload, failure, pool.upstream.timeouts.total_us)
         raise
     return exchange
+
+
+def _tries_again(call: Call) -> bool:
+    """Whether a call that is one too many is sent again."""
+    retry = call.route.retry
+    if retry is None or TOO_MANY not in retry.statuses:
+        return False
+    return retry.repeats(call.record.method, bool(call.request.head.headers.get("Idempotency-Key")))
 
 
 def _heard_nobody(call: Call, exchange: Exchange, head: ResponseHead, upload: Upload) -> bool:

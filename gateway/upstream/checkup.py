@@ -186,7 +186,8 @@ async def request(upstream: Upstream, head: bytes, method: str, header_bytes: in
         took_s = loop.time() - began
         assert exchange.head is not None, "answered means that there is a head"
         learning = upstream.learning
-        return exchange.head if learning is None else await understood(exchange, learning), took_s
+        answer = exchange.head if learning is None else await understood(exchange, learning, patient=True)
+        return answer, took_s
     finally:
         if exchange is not None:
             exchange.abort()

@@ -124,6 +124,25 @@ async def test_it_is_tried_again_where_a_429_is(slow: Slow, how: str) -> None:
     assert [one.get("error_class") for one in record.attempts] == ["rate_limited", None]
 
 
+@pytest.mark.parametrize("how", ["in chunks", "gzip"])
+async def test_it_is_tried_again_also_when_its_chunks_come_behind_its_head(slow: Slow, how: str) -> None:
+    head, _, body = SAYING[how].partition(b"\r\n\r\n")
+
+    async def script(_request: Received, socket: Socket) -> bytes:
+        if len(slow.upstream.received) > 1:
+            return OK
+        await socket.send(head + b"\r\n\r\n")
+        await turns(20)
+        await socket.send(body[:9])
+        await turns(20)
+        return body[9:]
+
+    slow.upstream.script = script
+    status, got, record = await slow.call("tried")
+    assert (status, b"RATE_LIMITED" in got, record.retry_wait_s) == (200, False, 20)
+    assert [one.get("error_class") for one in record.attempts or ()] == ["rate_limited", None]
+
+
 @pytest.mark.parametrize(
     ("said", "error_class"),
     [
@@ -148,8 +167,11 @@ async def test_anything_else_is_what_it_was(slow: Slow, said: bytes, error_class
     assert (slow.began, len(slow.upstream.received)) == ([], 2)
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
-async def test_a_stream_is_passed_on_as_it_comes(slow: Slow, content_type: str) -> None:
+@pytest.mark.parametrize(
+    ("route", "content_type"),
+    [("plain", "application/json"), ("plain", "text/event-stream"), ("tried", "application/x-ndjson")],
+)
+async def test_a_stream_is_passed_on_as_it_comes(slow: Slow, route: str, content_type: str) -> None:
     """Nothing of it is kept back, and what it has said is heeded when it is over."""
     asked, go_on = asyncio.Event(), asyncio.Event()
     first, second = GRAPHQL[:30].encode(), GRAPHQL[30:].encode()
@@ -163,21 +185,28 @@ async def test_a_stream_is_passed_on_as_it_comes(slow: Slow, content_type: str) 
         return said[cut:]
 
     slow.upstream.script = script
-    await slow.running.raw(b"GET /plain/x HTTP/1.1\r\nHost: gw\r\nX-Connection-Id: c1\r\n\r\n", until=first)
+    request = b"GET /%b/x HTTP/1.1\r\nHost: gw\r\nX-Connection-Id: c1\r\n\r\n" % route.encode()
+    await slow.running.raw(request, until=first)
     go_on.set()
     record = (await slow.running.records.wait(1))[0]
     assert (record.status, record.aborted_by, slow.began) == (200, "client", [])
-    _, got, record = await slow.call()
+    _, got, record = await slow.call(route)
     assert (second in got, record.error_class) == (True, "rate_limited" if "json" in content_type else "")
 
 
-@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        (b"plain", answer(200, GRAPHQL)),
+        (b"plain", answer(403, LIMITED)),
+        (b"tried", chunked(200, GRAPHQL[:30].encode(), GRAPHQL[30:].encode())),
+    ],
+)
 async def test_a_short_body_that_does_not_come_is_not_waited_for_long(
-    slow: Slow, monkeypatch: pytest.MonkeyPatch, status: int
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, route: bytes, said: bytes
 ) -> None:
     monkeypatch.setattr(held, "HOLD_S", 0.01)
     asked = asyncio.Event()
-    said = answer(status, GRAPHQL if status == 200 else LIMITED)
 
     async def script(_request: Received, socket: Socket) -> bytes:
         await socket.send(said[:-10])
@@ -186,12 +215,12 @@ async def test_a_short_body_that_does_not_come_is_not_waited_for_long(
 
     slow.upstream.script = script
     caller, writer = await asyncio.open_connection("127.0.0.1", slow.running.port)
-    writer.write(b"GET /plain/x HTTP/1.1\r\nHost: gw\r\nX-Connection-Id: c1\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /%b/x HTTP/1.1\r\nHost: gw\r\nX-Connection-Id: c1\r\nConnection: close\r\n\r\n" % route)
     begun = await caller.readuntil(b"\r\n\r\n") + await caller.read(10)
     asked.set()
     got = begun + await caller.read()
     writer.close()
-    assert got.partition(b"\r\n\r\n")[2] == said.partition(b"\r\n\r\n")[2]
+    assert unchunked(got.partition(b"\r\n\r\n")[2]) == unchunked(said.partition(b"\r\n\r\n")[2])
     assert (await slow.running.records.wait(1))[0].error_class == "rate_limited"
     assert slow.began == [("up", 20)]
 
