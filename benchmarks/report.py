@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = (ROOT / "benchmarks/README.md", ROOT / "docs/performance.md")
 TITLES = {
     "table": ("Beside other proxies", "peers.svg"),
+    "bodies": ("Bodies beside other proxies", ""),
     "curves": ("How the gateway's cost grows", "curves.svg"),
     "latency": ("At 200 calls a second", ""),
     "workers": ("Two workers", ""),

@@ -1,6 +1,6 @@
 """What the gateway costs, beside other proxies: `python -m benchmarks.run [PART ...]`. Method: benchmarks/README.md.
 
-    python -m benchmarks.run                                    # everything: about 20 minutes on two quiet cores
+    python -m benchmarks.run                                    # everything: about 25 minutes on two quiet cores
     python -m benchmarks.run --quick                            # the main table and latencies: about 7 minutes
     python -m benchmarks.run table --peers gateway envoy-local  # some of it
     python -m benchmarks.run table --rounds 1 --add             # one more round to what the results file has
@@ -17,16 +17,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import curves, instructions, latency, limits_cost, memory, programs, report, results, table, workers
+from benchmarks import (
+    bodies,
+    curves,
+    instructions,
+    latency,
+    limits_cost,
+    memory,
+    programs,
+    report,
+    results,
+    table,
+    workers,
+)
 from benchmarks.calm import PATIENCE_S, patience
 from benchmarks.peers.shape import LIMITS
 from benchmarks.programs import Failed
 from benchmarks.stage import upstream
 
-PARTS = ("table", "curves", "latency", "workers", "store", "memory", "instructions")
+PARTS = ("table", "bodies", "curves", "latency", "workers", "store", "memory", "instructions")
 QUICK_PARTS = ("table", "latency", "instructions")
 BESIDE = ("gateway", "envoy-local", "nginx-lua-redis")
-"""Whose latency is compared."""
+"""Whose latency is compared, and with Traefik's what bodies cost them."""
 
 
 def options() -> argparse.Namespace:
@@ -62,8 +74,10 @@ def measured(part: str, chosen: argparse.Namespace, there: list[str], port: int)
     """The samples of one part."""
     count, seconds = chosen.rounds, chosen.seconds
     beside = [name for name in BESIDE if name in there]
+    streaming = [name for name in (*BESIDE, "traefik-redis") if name in there]
     ways: dict[str, Callable[[], Any]] = {
         "table": lambda: table.rounds(there, port, count, seconds, chosen.profiles, chosen.heads),
+        "bodies": lambda: bodies.rounds(streaming, port, count, seconds),
         "curves": lambda: curves.rounds(chosen.curves, port, count, seconds),
         "latency": lambda: latency.blocks(beside, port, count, seconds),
         "workers": lambda: workers.rounds(count, seconds),

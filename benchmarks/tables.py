@@ -71,6 +71,19 @@ def ratios(found: Results) -> str:
     return markdown(["profile", "heads", *(f"× {name}" for name in peers)], lines)
 
 
+def bodies(found: Results) -> str:
+    """CPU of calls with bodies, and how many there were a second."""
+    runs = groups(found["bodies"], "body", "peer")
+    lines = []
+    for (body, peer), rows in runs.items():
+        costs = [row["cpu_us"] for row in rows]
+        line = [body, peer, f"{statistics.median(costs):.1f} ({min(costs):.1f}–{max(costs):.1f})"]
+        line += [ratio(rows, runs.get((body, name), [])) for name in AGAINST]
+        lines.append([*line, f"{median(rows, 'calls_per_s'):,.0f}", f"{median(rows, 'memory_mib'):,.0f}"])
+    head = ["body", "proxy", "CPU µs/call (min–max)", *(f"× {name}" for name in AGAINST), "calls/s", "MiB"]
+    return markdown(head, lines)
+
+
 def curves(found: Results) -> str:
     """CPU at each point, and as a multiple of the curve's first point."""
     lines = []
@@ -164,6 +177,7 @@ def by_stage(found: Results) -> str:
 
 PARTS: dict[str, Sequence[Callable[[Results], str]]] = {
     "table": (ratios, table),
+    "bodies": (bodies,),
     "curves": (curves,),
     "latency": (latency, stages),
     "workers": (workers,),

@@ -47,7 +47,7 @@ http {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
       access_by_lua_block {{ limit({store}, {limit}) }}
-      proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection '';
+      proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_request_buffering off;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
   }}
