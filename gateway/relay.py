@@ -119,7 +119,8 @@ async def _tunnel(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
         connection.abort()
         exchange.abort()
         return
-    tunnel = Tunnel(caller, upstream)
+    gateway = call.gateway
+    tunnel = Tunnel(caller, upstream, lambda: 0.0 if gateway.cutting else gateway.settings.bounds.body_time_us / 1e6)
     tunnel.start(from_caller, from_upstream)
     try:
         await tunnel.closed
@@ -127,3 +128,8 @@ async def _tunnel(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
         tunnel.abort()
         record.bytes_in = tunnel.bytes_in
         record.bytes_out = tunnel.bytes_out
+    if gateway.cutting:
+        record.aborted_by, record.error_class = "gateway", "drained"
+    elif tunnel.unread:
+        record.aborted_by, record.error_class = "client", "client_closed"
+        record.error_detail = f"the {tunnel.unread} did not read what was left of a tunnel"

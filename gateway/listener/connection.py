@@ -13,13 +13,12 @@ from gateway.wire.body import HIGH_WATER_BYTES, BodyStream
 from gateway.wire.head import BadHead, without_empty_lines
 from gateway.wire.run import Run
 from gateway.wire.sockets import reset
-from gateway.wire.writing import Writing
+from gateway.wire.writing import MIN_BYTES_PER_S, Writing
 
 if TYPE_CHECKING:
     from gateway.listener.listener import Listener
 
 FOREVER = float("inf")
-MIN_BYTES_PER_S = 500  # a body, or an answer taken, slower than this on average uses up its deadline
 LINGER_S = 2.0  # how long input behind a last answer is thrown away, so that the answer survives
 LAST_HEAD_S = 0.5  # how long a drain waits for a request that may be on its way
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

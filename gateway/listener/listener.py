@@ -23,6 +23,8 @@ from gateway.wire.sweep import Sweeper
 
 SWEEP_S = 0.5
 BACKLOG = 4096
+CUT_S = 1.0
+"""What calls get to end in, when their sockets were cut: it takes them some turns of the loop."""
 IPV6_PREFIX = 64  # one site: a caller has all of its addresses
 
 
@@ -124,7 +126,8 @@ class Listener:
             self._late.append(self._loop.create_task(taking))
 
     async def wait_closed(self, grace_s: float) -> int:
-        """Wait until every caller's socket is closed, at most `grace_s`; cut the rest. Returns how many were cut."""
+        """Wait until every caller's socket is closed and tunnels are over, at most `grace_s`; cut the rest. Returns how
+        many were cut."""
         await asyncio.gather(*self._late, return_exceptions=True)
         if self._connections:
             self._emptied = asyncio.Event()
@@ -132,6 +135,8 @@ class Listener:
         left = list(self._connections)
         for connection in left:
             connection.abort()
+        if self._emptied is not None:
+            await happens_within(self._emptied, CUT_S)
         self._sweeper.close()
         return len(left)
 

@@ -73,6 +73,17 @@ def arrivals(transport: asyncio.BaseTransport) -> Arrivals | None:
     return asked
 
 
+def is_broken(transport: asyncio.BaseTransport) -> bool:
+    """Whether a socket was reset by its other side, or given up by the kernel. Loops hear of it when they read or
+    write, and so never of one that is not read from."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(select, "poll"):
+        return False
+    asked = select.poll()
+    asked.register(sock.fileno(), 0)
+    return any(found & select.POLLERR for _, found in asked.poll(0))
+
+
 def probe_when_silent(transport: asyncio.Transport) -> None:
     """Let the kernel find out within minutes that a silent peer is gone (TCP keep-alive, RFC 9293 §3.8.4)."""
     _set(transport, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -5,6 +5,9 @@ from typing import cast
 
 from gateway.wire.body import HIGH_WATER_BYTES
 
+MIN_BYTES_PER_S = 500
+"""What is taken slower than this on average uses up its deadline."""
+
 
 class Writing(asyncio.Protocol):
     """What a protocol of ours does to send.

@@ -22,7 +22,11 @@ routes:
   - {name: retried, match: {path_prefix: /retried}, upstream: up, limits: [slots], retry: patient}
   - {name: all, match: {path_prefix: /}, upstream: up, limits: [slots]}
 """
-TARGETS = ("/head", "/body", "/retried")
+TARGETS = ("/head", "/body", "/retried", "/tunnel")
+SWITCH = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
+
+
+UNTIL = {"/body": b"half", "/tunnel": b"Upgrade: raw\r\n"}
 
 
 async def play(request: Received, socket: Socket) -> bytes | None:
@@ -31,6 +35,8 @@ async def play(request: Received, socket: Socket) -> bytes | None:
         return b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
     if request.target == "/body":
         await socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+    if request.target == "/tunnel":
+        await socket.send(SWITCH)
     await socket.reader.read(1)
     return None
 
@@ -41,9 +47,10 @@ async def test_cut_calls(launch: Launch, upstream: Upstream, redis_client: Any) 
     ends = []
     for target in TARGETS * 5:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\nX-Connection-Id: c1\r\n\r\n".encode())
-        if target == "/body":
-            await reader.readuntil(b"half")
+        more = "Connection: Upgrade\r\nUpgrade: raw\r\n" if target == "/tunnel" else ""
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n{more}X-Connection-Id: c1\r\n\r\n".encode())
+        if target in UNTIL:
+            await reader.readuntil(UNTIL[target])
         ends.append(writer)
     await upstream.until(lambda: len(upstream.received) == len(ends))
     ended = asyncio.create_task(gateway.ended())

@@ -5,14 +5,16 @@ import contextlib
 
 import pytest
 
+from gateway.settings import Bounds
+from gateway.upstream import tunnel as joined
 from gateway.upstream.exchange import Exchange
 from gateway.wire.response_head import ResponseHead
 from gateway.wire.sockets import reset
-from tests.app.conftest import Running
+from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.app.trying import Begin, after
 from tests.app.trying import begin as begin
 from tests.fakes.upstream import Received, Socket, Upstream
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
 
@@ -112,3 +114,67 @@ async def test_an_upstream_that_has_gone_before_the_sockets_are_joined(
     [record] = await gateway.records.wait(1)
     assert (record.status, record.aborted_by, len(record.attempts or ())) == (101, "upstream", 2)
     await eventually(lambda: not gateway.listener.open_sockets)
+
+
+@pytest.fixture
+async def impatient(start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """A gateway that looks after sockets all the time, and waits for nobody to read what was left."""
+    monkeypatch.setattr(joined, "LOOK_S", 0.01)
+    return await start(ONE_ROUTE % {"url": upstream.url}, bounds=Bounds(body_time_us=20_000))
+
+
+@pytest.mark.parametrize("side", ["caller", "upstream"])
+async def test_a_side_that_vanishes_while_the_other_does_not_read(
+    impatient: Running, upstream: Upstream, side: str
+) -> None:
+    """Nothing is read from it then, so nothing is heard of it; and the other one never takes what is left."""
+    near, far = await tunnel(impatient, upstream)
+    (_, writer), (reader, other) = (near, far) if side == "caller" else (far, near)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    await flood(writer, 64 * MIB)
+    reset(writer.transport)  # type: ignore[arg-type]
+    [record] = await impatient.records.wait(1)
+    assert (record.status, record.aborted_by, record.error_class) == (101, "client", "client_closed")
+    assert record.error_detail
+    await eventually(lambda: not impatient.listener.open_sockets)
+    other.transport.abort()
+
+
+@pytest.mark.parametrize("side", ["caller", "upstream"])
+async def test_a_side_that_vanishes_when_it_has_said_all(impatient: Running, upstream: Upstream, side: str) -> None:
+    near, far = await tunnel(impatient, upstream)
+    (_, writer), (reader, other) = (near, far) if side == "caller" else (far, near)
+    writer.write_eof()
+    assert await reader.read() == b""
+    reset(writer.transport)  # type: ignore[arg-type]
+    [record] = await impatient.records.wait(1)
+    assert (record.status, record.aborted_by) == (101, "")
+    other.close()
+
+
+async def test_who_reads_slowly_gets_all_that_was_left(impatient: Running, upstream: Upstream) -> None:
+    (reader, writer), (_, far) = await tunnel(impatient, upstream)
+    far.write(bytes(16 * MIB))
+    far.close()
+    size = 0
+    while data := await reader.read(MIB // 4):
+        size += len(data)
+        await turns()
+    assert size == 16 * MIB
+    writer.close()
+    [record] = await impatient.records.wait(1)
+    assert (record.aborted_by, record.bytes_out) == ("", 16 * MIB)
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+async def test_a_drain_cuts_both_sides_and_says_so(gateway: Running, upstream: Upstream, stuck: bool) -> None:
+    (_, writer), (reader, far) = await tunnel(gateway, upstream)
+    if stuck:
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await flood(writer, 64 * MIB)
+    gateway.gateway.cut_at = gateway.gateway.clock()
+    assert await gateway.listener.wait_closed(0) == 1
+    [record] = gateway.records.all  # who has told it to end goes on at once
+    assert (record.status, record.aborted_by, record.error_class) == (101, "gateway", "drained")
+    for one in (writer, far):
+        one.transport.abort()
