@@ -5,6 +5,7 @@ Bodies are written by others: whatever they are, nothing here raises, and nothin
 
 import json
 import zlib
+from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
@@ -17,10 +18,49 @@ _CODINGS = {"": _AS_IT_IS, "identity": _AS_IT_IS, "gzip": 31, "x-gzip": 31, "def
 """By content coding (RFC 9110 §8.4.1) what zlib calls its format."""
 
 
-def understood(coding: str, *, in_pieces: bool = False) -> bool:
-    """Whether bodies in this content coding can be decoded; in pieces only what is not compressed."""
-    form = _CODINGS.get(coding.strip().lower())
-    return form == _AS_IT_IS if in_pieces else form is not None
+PIECE_BYTES = 64 * 1024
+TIMES, AT_FIRST_BYTES, AT_ONCE_BYTES = 64, 256 * 1024, 1024 * 1024
+"""What is unpacked piece by piece becomes at most so many times as much as has come and a little, and so much by one
+piece. The events of a language model, which are much alike, become up to some fifty times as much."""
+
+
+class Unpacking:
+    """A body that is decoded while it comes, as long as it is no more than the bounds above allow.
+
+    broken     it is not what its coding says, or in a coding that is not understood
+    too_large  it would have become too much
+    """
+
+    __slots__ = ("_decoder", "_room", "broken", "too_large")
+
+    def __init__(self, coding: str) -> None:
+        form = _CODINGS.get(coding.strip().lower())
+        self._decoder = zlib.decompressobj(form) if form else None
+        self._room = AT_FIRST_BYTES
+        self.broken, self.too_large = form is None, False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What comes of the next bytes, at most PIECE_BYTES at a time where they are compressed. Nothing comes any more
+        of what is broken, or too large, or behind the end."""
+        decoder = self._decoder
+        if decoder is None and not self.broken:
+            yield data
+        if decoder is None or self.broken or self.too_large:
+            return
+        self._room += TIMES * len(data)
+        at_once, piece = AT_ONCE_BYTES, b""
+        while (data or len(piece) == PIECE_BYTES) and not decoder.eof:
+            try:
+                piece = decoder.decompress(data, PIECE_BYTES)
+            except zlib.error:
+                self.broken = True
+                return
+            data = decoder.unconsumed_tail
+            self._room, at_once = self._room - len(piece), at_once - len(piece)
+            if min(self._room, at_once) < 0:
+                self.too_large = True
+                return
+            yield piece
 
 
 def decoded(body: bytes | bytearray, coding: str, most_bytes: int) -> bytes | bytearray | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gateway.core.document import MOST_DIGITS, Pointer, amount_at, decoded, loaded, understood
+from gateway.core.document import MOST_DIGITS, Pointer, Unpacking, amount_at, decoded, loaded
 from gateway.core.event_stream import Amounts, is_event_stream
 
 KEPT_BYTES = 64 * 1024
@@ -55,19 +55,21 @@ class Heard:
     document   what has come of it, at most KEPT_BYTES; of a stream nothing
     """
 
-    __slots__ = ("_amounts", "_parsed", "_size", "coding", "content_type", "document")
+    __slots__ = ("_amounts", "_parsed", "_size", "_unpacking", "coding", "content_type", "document")
 
     def __init__(self, content_type: str, coding: str = "", pointers: Collection[Pointer] = ()) -> None:
         self.content_type, self.coding = content_type, coding
         self.document = bytearray()
         self._amounts = Amounts(pointers) if is_event_stream(content_type) else None
+        self._unpacking = Unpacking(coding)
         self._parsed: tuple[Any] | None = None
         self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
         if self._amounts is not None:
-            self._amounts.feed(data)
+            for piece in self._unpacking.feed(data):
+                self._amounts.feed(piece)
             return
         self._size += len(data)
         if self._size <= KEPT_BYTES:
@@ -75,13 +77,13 @@ class Heard:
 
     @property
     def readable(self) -> bool:
-        """Whether it is in a content coding that is understood."""
-        return understood(self.coding, in_pieces=self._amounts is not None)
+        """Whether it is in a content coding that is understood, and of a stream, whether it was."""
+        return not self._unpacking.broken
 
     @property
     def too_large(self) -> bool:
-        """Whether the document was too large to be kept."""
-        return self._size > KEPT_BYTES
+        """Whether the document was too large to be kept, or a stream became too much when it was unpacked."""
+        return self._size > KEPT_BYTES or self._unpacking.too_large
 
     def total(self, sums: Sums, *, cut: bool = False) -> int | None:
         """The sum, rounded up; None when one of its amounts is not there. To be asked when no more comes.

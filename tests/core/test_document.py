@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.document import amount_at, at, decoded, loaded, understood
+from gateway.core.document import Unpacking, amount_at, at, decoded, loaded
 
 TEXT = b'{"ok": false}'
 MOST = 1000
@@ -25,15 +25,17 @@ DEFLATED = zlib.compress(TEXT)
     ],
 )
 def test_codings_that_are_understood(body: bytes, coding: str) -> None:
-    assert (decoded(body, coding, MOST), understood(coding)) == (TEXT, True)
+    assert decoded(body, coding, MOST) == TEXT
     assert decoded(bytearray(body), coding, len(TEXT)) == TEXT
     assert decoded(body, coding, len(TEXT) - 1) is None
-    assert understood(coding, in_pieces=True) == (body is TEXT)
+    unpacking = Unpacking(coding)
+    assert b"".join(piece for byte in body for piece in unpacking.feed(bytes([byte]))) == TEXT
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress", "gzip;q=1"])
 def test_codings_that_are_not(coding: str) -> None:
-    assert (decoded(TEXT, coding, MOST), understood(coding)) == (None, False)
+    unpacking = Unpacking(coding)
+    assert (decoded(TEXT, coding, MOST), [*unpacking.feed(TEXT)], unpacking.broken) == (None, [], True)
 
 
 @pytest.mark.parametrize("body", [b"", TEXT, gzip.compress(TEXT)[:-3], DEFLATED, gzip.compress(b"x" * 10_000_000)])

@@ -1,6 +1,8 @@
 """What an answer says that a call cost: in a field, in its JSON, in the events of a stream."""
 
 import gzip
+import zlib
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -81,14 +83,42 @@ def test_a_document_that_is_too_large_is_not_kept() -> None:
     assert not hear(b": \n" * KEPT_BYTES, EVENTS, piece=999).too_large
 
 
-def test_compressed_documents_but_not_streams() -> None:
+def test_compressed_documents() -> None:
     body = b'{"usage": {"total": 7}}'
     packed = hear(gzip.compress(body), coding="gzip")
     assert (packed.readable, packed.total(ONE)) == (True, 7)
     assert hear(gzip.compress(body + b" " * KEPT_BYTES), coding="gzip").total(ONE) is None
     assert not hear(body, coding="br").readable
-    assert not hear(gzip.compress(b"data: " + body), EVENTS, "gzip").readable
-    assert hear(b"data: " + body, EVENTS, "identity").readable
+
+
+def packed(events: Iterable[bytes], form: int = 31) -> bytes:
+    """As a server does that sends each event at once."""
+    packer = zlib.compressobj(wbits=form)
+    return b"".join(packer.compress(one) + packer.flush(zlib.Z_SYNC_FLUSH) for one in events) + packer.flush()
+
+
+@pytest.mark.parametrize(("coding", "form"), [("gzip", 31), ("deflate", 15)])
+@pytest.mark.parametrize("piece", [1, 50, 10**6])
+def test_compressed_streams(coding: str, form: int, piece: int) -> None:
+    events = [
+        b'data: {"choices": [{"delta": {"content": "%d"}}], "usage": null}\n\n' % number for number in range(5_000)
+    ]
+    body = packed([*events, b'data: {"usage": {"total": 7}}\n\n'], form)
+    heard = hear(body, EVENTS, coding, piece)
+    assert (heard.readable, heard.too_large, heard.total(ONE)) == (True, False, 7)
+    assert hear(body[:-9], EVENTS, coding, piece).total(ONE) == 7, "its end need not come"
+
+
+def test_streams_that_cannot_be_unpacked() -> None:
+    body = gzip.compress(b'data: {"usage": {"total": 7}}\n\n')
+    for broken, coding in ((body[:12] + b"\xff" + body[13:], "gzip"), (b"data: 1\n\n", "gzip"), (body, "br")):
+        assert not hear(broken, EVENTS, coding).readable
+    assert hear(b'data: {"usage": {"total": 7}}', EVENTS, "identity").total(ONE) == 7
+
+
+@pytest.mark.parametrize("piece", [100, 10**6])
+def test_a_stream_that_becomes_a_thousand_times_as_much(piece: int) -> None:
+    assert hear(gzip.compress(b"\n" * 10**8), EVENTS, "gzip", piece).too_large
 
 
 @given(
