@@ -33,7 +33,9 @@ from gateway.core.problems import (
 )
 from gateway.core.routing.resolve import Resolved, resolve
 from gateway.core.webhooks.intake import ROUTE as INTAKE_ROUTE
+from gateway.observe.log.events import DROPPED
 from gateway.observe.log.native import native
+from gateway.observe.log.text import MAX_JSON_INTEGER
 
 MOST_KNOWN = 50_000
 _ADMITTED, _REFUSED = 0, 1
@@ -91,6 +93,7 @@ class Rows:
     unreadable    lines that are no JSON object, or lack what a call must have
     other         lines about something else
     never_asked   calls that were answered before any limit was asked
+    missing       lines that the log once had, or should have had: sampled out, or dropped
     """
 
     began_us: "array[int]" = field(default_factory=lambda: array("q"))
@@ -102,6 +105,7 @@ class Rows:
     unreadable: int = 0
     other: int = 0
     never_asked: int = 0
+    missing: int = 0
 
 
 class Reader:
@@ -136,6 +140,7 @@ class Reader:
     def _add(self, rows: Rows, numbers: dict[int, int], line: Mapping[str, Any]) -> None:
         if "event_name" not in line:
             line = native(line)
+        rows.missing += _missing(line)
         if line.get("event_name") != ACCESS or str(line.get("route")).startswith(INTAKE_ROUTE):
             rows.other += 1
             return
@@ -238,6 +243,12 @@ class Place(NamedTuple):
 
 def _by_address(route: Route) -> bool:
     return any(part.source is KeyFrom.CLIENT_IP for part in route.keys)
+
+
+def _missing(line: Mapping[str, Any]) -> int:
+    """Lines that are not there, as far as this one tells of them."""
+    count = line.get("count") if line.get("event_name") == DROPPED else line.get("sampled_out")
+    return count if isinstance(count, int) and 0 < count <= MAX_JSON_INTEGER else 0
 
 
 def _moment_us(timestamp: str) -> int:

@@ -66,7 +66,7 @@ def replay(
     except ReaderDied as died:
         fail(FAILED, str(died))
     found = report.as_dict(loaded, top, rerun.played)
-    document = {**found, **reading.as_dict(), "late": rerun.played.late, "notes": [*_notes(loaded)]}
+    document = {**found, **reading.as_dict(), "late": rerun.played.late, "notes": [*_notes(loaded, reading)]}
     _print(document, as_json=as_json)
     for problem in reading.problems:
         typer.echo(f"gateway: {problem}", err=True)
@@ -82,11 +82,17 @@ class _Reading:
     unreadable: int = 0
     other: int = 0
     never_asked: int = 0
+    missing: int = 0
     problems: list[str] = field(default_factory=list)
     tell: Any = None
 
     def as_dict(self) -> dict[str, int]:
-        return {"unreadable": self.unreadable, "other_lines": self.other, "never_asked": self.never_asked}
+        return {
+            "unreadable": self.unreadable,
+            "other_lines": self.other,
+            "never_asked": self.never_asked,
+            "missing": self.missing,
+        }
 
 
 def _rows(path: Path, understand: "Understand", reading: _Reading) -> "Iterator[Row]":
@@ -98,6 +104,7 @@ def _rows(path: Path, understand: "Understand", reading: _Reading) -> "Iterator[
                 reading.unreadable += rows.unreadable
                 reading.other += rows.other
                 reading.never_asked += rows.never_asked
+                reading.missing += rows.missing
                 yield rows
         except OSError as error:
             fail(FAILED, f"{path}: cannot read: {error.strerror}")
@@ -143,10 +150,13 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _notes(policies: "PolicySet") -> Iterator[str]:
-    """What the log does not tell and the candidate counts by."""
+def _notes(policies: "PolicySet", reading: _Reading) -> Iterator[str]:
+    """What the log does not tell: calls, and what the candidate counts by."""
     from gateway.core.preview.recorded import untold
 
+    if reading.missing:
+        gone = f"{reading.missing:,} lines are missing from the log (sampled out, or dropped)"
+        yield f"{gone}: limits refuse more than is told here"
     used = {name for limit in policies.limits.values() for name in limit.key}
     for name in sorted(used & untold(policies)):
         yield f"the log does not tell the key part {name}: what counts by it is left out"

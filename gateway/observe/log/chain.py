@@ -10,7 +10,7 @@ from gateway.observe.log.clock import Clock
 from gateway.observe.log.colours import wants_colours
 from gateway.observe.log.crash import traceback_text
 from gateway.observe.log.encode import encode
-from gateway.observe.log.events import LIBRARY
+from gateway.observe.log.events import DROPPED, LIBRARY
 from gateway.observe.log.formats import renaming
 from gateway.observe.log.schema import SCHEMA
 from gateway.observe.log.text import REDACTED, is_secret, printable, without_userinfo
@@ -37,7 +37,7 @@ class Chain:
 
     def dropped(self, count: int) -> bytes:
         """The line that says how many could not be written."""
-        line: Any = {"event": "Log lines dropped", "event_name": "log.dropped", "count": count}
+        line: Any = {"event": "Log lines dropped", "event_name": DROPPED, "count": count}
         for processor in self.processors:
             line = processor(None, "warning", line)
         return bytes(line)

@@ -6,6 +6,7 @@ from typing import Any
 ACCESS = "http.access"
 CONNECTION_ERROR = "connection.error"
 LIBRARY = "library.message"
+DROPPED = "log.dropped"
 IN_FORCE = frozenset({"policy.loaded", "policy.unchanged"})
 """Ends of a reload after which calls are judged by what the files say."""
 
@@ -92,6 +93,6 @@ EVENTS: Mapping[str, str] = {
     "admin.failed": "A request to the admin listener met an internal error.",
     "traces.failed": "The collector of spans does not take them; `count` says of how many calls they are lost so far.",
     "traces.recovered": "The collector of spans takes them again.",
-    "log.dropped": "Lines could not be written; `count` says how many.",
+    DROPPED: "Lines could not be written; `count` says how many.",
     LIBRARY: "A library logged something; `logger` says which.",
 }

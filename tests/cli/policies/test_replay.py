@@ -76,6 +76,20 @@ def test_logs_in_other_formats_are_read_as_well(policy: Path, tmp_path: Path, fo
     assert json.loads(explained.stdout.splitlines()[0])["keys"][0]["value"] == "a"
 
 
+@pytest.mark.parametrize("format_", ["native", "ecs", "otel"])
+def test_lines_that_are_missing_are_told_of(policy: Path, tmp_path: Path, format_: str) -> None:
+    """By a sample, or because the disk was full: fewer calls fit where all of them would not have."""
+    log, other = tmp_path / "access.jsonl", renaming(format_)
+    dropped = {"timestamp": "2026-11-21T05:30:00.123456Z", "event_name": "log.dropped", "count": 1_000}
+    texts = [line(number, sampled_out=9) for number in range(3)] + [line(4, sampled_out="x"), json.dumps(dropped)]
+    log.write_text("".join(json.dumps(other(json.loads(text)) if other else json.loads(text)) + "\n" for text in texts))
+    found = replayed(log, policy)
+    assert (found["calls"], found["missing"], found["other_lines"], found["unreadable"]) == (4, 1_027, 1, 0)
+    (note,) = found["notes"]
+    assert note.startswith("1,027 lines are missing from the log")
+    assert note in gateway("replay", log, "-p", policy).stdout
+
+
 def test_a_real_run_is_decided_again_as_it_was(start: Start, policy: Path, tmp_path: Path) -> None:
     """Windows are long and calls come one after the other: nothing depends on when exactly the store was asked."""
     config, log, port = tmp_path / "gateway.yaml", tmp_path / "access.jsonl", free_port()
