@@ -165,6 +165,7 @@ def build_eviction(gateway: Gateway, worker: int) -> Eviction:
 def join(gateway: Gateway, metrics: Metrics, connections: Connections, siblings: Siblings, outage: Outage) -> None:
     """Who is told what of calls, and what other workers may ask for."""
     metrics.follow("gateway_cache_answers_total", gateway.caches.answers)
+    metrics.follow("gateway_worker_messages_dropped_total", siblings.dropped)
     gateway.on_crash = crashed
     gateway.on_fallback = partial(_without_store, metrics, outage)
     gateway.breakers.on_change = partial(breaker_changed, metrics)

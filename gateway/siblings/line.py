@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from itertools import count
@@ -24,12 +25,13 @@ Handler = Callable[[dict[str, Any]], Payload | Awaitable[Payload | None] | None]
 class Siblings:
     """One worker's end. `line` None = this is the only worker, and there is no supervisor.
 
-    dropped  what was told and not sent, or not taken by whom it was for, since this worker began
+    dropped  how often something was told and not sent, or not taken by whom it was for, since this worker began; under
+             the one key () (see `Metrics.follow`)
     """
 
     def __init__(self, index: int = 0, line: socket.socket | None = None) -> None:
         self.index = index
-        self.dropped = 0
+        self.dropped = Counter[tuple[()]]({(): 0})
         self._line = line
         self._handlers: dict[str, Handler] = {}
         self._questions: dict[int, Question] = {}
@@ -126,7 +128,7 @@ class Siblings:
 
     def _tell(self, to: int, what: str, payload: Payload) -> None:
         if self._transport is not None and not self._send(Kind.TELL, to, 0, [what, payload]):
-            self.dropped += 1
+            self.dropped[()] += 1
 
     async def _ask(self, to: int, what: str, payload: Payload, timeout_s: float) -> list[Answer]:
         number = next(self._numbers) & 0xFFFF_FFFF
@@ -171,7 +173,7 @@ class Siblings:
 
     def _work(self, what: Awaitable[Any]) -> None:
         if len(self._working) >= MOST_AT_WORK:
-            self.dropped += 1
+            self.dropped[()] += 1
             asyncio.ensure_future(what).cancel()
             return
         task = asyncio.ensure_future(what)

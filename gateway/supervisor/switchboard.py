@@ -31,7 +31,6 @@ class Line:
         self.theirs.setblocking(False)
         self.decoder = Decoder()
         self.waiting = bytearray()
-        self.dropped = 0
 
     @property
     def full(self) -> bool:
@@ -40,9 +39,13 @@ class Line:
 
 
 class Switchboard:
-    """All lines. `poll` is where the supervisor's own descriptors are watched too; `leader`: see `appoint`."""
+    """All lines. `poll` is where the supervisor's own descriptors are watched too; `leader`: see `appoint`.
 
-    def __init__(self) -> None:
+    on_dropped  told of each message that a worker did not get because it does not read
+    """
+
+    def __init__(self, on_dropped: Callable[[], None] = lambda: None) -> None:
+        self._on_dropped = on_dropped
         self.poll = select.poll()
         self.leader: Line | None = None
         self._lines: dict[int, Line] = {}
@@ -156,7 +159,7 @@ class Switchboard:
             return
         for other in others:
             if other.full:
-                other.dropped += 1
+                self._on_dropped()
             else:
                 self._send(other, message)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.observe.log.logger import event, use_policy_version
-from gateway.observe.metrics.restarts import count_restart
+from gateway.observe.metrics.restarts import count_dropped_message, count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.edition import commit
@@ -62,7 +62,7 @@ class Supervisor:
         self._store = store
         self._store_runs = True
         self._succession = succession
-        self._switchboard = Switchboard()
+        self._switchboard = Switchboard(count_dropped_message)
         self._readiness = Readiness()
         self._forking = Forking(doors, serve, self._switchboard, self._readiness)
         self._any_ready = False

@@ -322,6 +322,7 @@ def test_callers_of_a_worker_that_hangs_get_its_successor_and_it_is_counted(star
     scrape = until(lambda: process.get("/metrics", admin=True).body.decode(), "metrics")  # type: ignore[attr-defined]
     assert "\ngateway_worker_hangs_total 1.0\n" in scrape
     assert "\ngateway_worker_restarts_total 1.0\n" in scrape
+    assert "\ngateway_worker_messages_dropped_total 0.0\n" in scrape
     process.popen.send_signal(signal.SIGTERM)
     process.ends_well()
 

@@ -12,7 +12,7 @@ import prometheus_client  # looks at the variable now, before it is set
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 from gateway.observe.metrics.levels import Levels
 from gateway.observe.metrics.sink import Metrics
-from gateway.observe.metrics.restarts import count_restart
+from gateway.observe.metrics.restarts import count_dropped_message, count_restart
 from gateway.observe.metrics.multiprocess import AllWorkers, worker_died
 from prometheus_client import generate_latest
 from tests.observe.conftest import POLICIES, finished_call
@@ -40,6 +40,7 @@ def worker(calls, levels, ending):
     return pid, done[1]
 
 count_restart()
+count_dropped_message()
 killed = worker(5, Levels(in_flight={"erp": 50}, store_up=False), True)
 killed = worker(1, Levels(in_flight={"erp": 50}, store_up=False), True)
 open(sys.argv[1] + "/counter_99999.db", "wb").close()  # of a worker that begins just now
@@ -90,6 +91,7 @@ def test_workers_add_up(tmp_path: Path) -> None:
     assert found['gateway_open_connections{listener="calls"}'] == 5
     assert found["gateway_store_up{}"] == 0
     assert found["gateway_worker_restarts_total{}"] == 3
+    assert found["gateway_worker_messages_dropped_total{}"] == 1
     assert found['gateway_policy_info{version="0123456789ab"}'] == 1
     assert found['process_resident_memory_bytes{worker="0"}'] > 3 * 1024 * 1024
     assert {path.name for path in tmp_path.glob("counter_*.db")} - {"counter_dead.db"} == {

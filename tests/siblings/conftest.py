@@ -16,16 +16,20 @@ from gateway.supervisor.switchboard import Line, Switchboard
 class Exchange:
     """`run` does something with the switchboard between two of its turns, as the supervisor would."""
 
-    board: Switchboard = field(default_factory=Switchboard)
     lines: list[Line] = field(default_factory=list)
     orders: list[Callable[[], object]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    dropped: int = 0
 
     def __post_init__(self) -> None:
+        self.board = Switchboard(self._count)
         self._wake_fd, self._waker_fd = os.pipe()
         self.board.poll.register(self._wake_fd, 1)
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
+
+    def _count(self) -> None:
+        self.dropped += 1
 
     def _serve(self) -> None:
         while not self.ended.is_set():

@@ -102,6 +102,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     ),
     "gateway_worker_restarts_total": _counter("Workers that died and were replaced"),
     "gateway_worker_hangs_total": _counter("Workers that were killed because their event loop stood still"),
+    "gateway_worker_messages_dropped_total": _counter("What workers told each other and did not hear"),
     "gateway_event_loop_lag_seconds": _histogram("How late the event loop ran a timer", LAG_S),
     "process_cpu_seconds_total": _counter("CPU seconds, of each worker and its forerunners", "worker"),
     "process_resident_memory_bytes": _gauge("Resident memory", "worker"),

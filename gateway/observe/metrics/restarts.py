@@ -1,4 +1,5 @@
-"""Counting workers that died: only their parent knows, and it serves no scrape. PROMETHEUS_MULTIPROC_DIR is set."""
+"""Counting workers that died, or did not hear something: only their parent knows, and it serves no scrape.
+PROMETHEUS_MULTIPROC_DIR is set."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ def count_restart() -> None:
 def count_hang() -> None:
     """One more worker hung and was killed. If it was to go on, it is replaced, which counts too."""
     _metric("gateway_worker_hangs_total").child().inc()
+
+
+def count_dropped_message() -> None:
+    """A worker was told something and did not get it."""
+    _metric("gateway_worker_messages_dropped_total").child().inc()
 
 
 @cache

@@ -208,7 +208,10 @@ class Metrics:
             self._inc("gateway_store_errors_total", str(fields.get("kind", "other")))
 
     def follow(self, name: str, counts: Counter[Any]) -> None:
-        """`counts` grow elsewhere, by the metric's label, or a tuple of its labels."""
+        """`counts` grow elsewhere, by the metric's label, or a tuple of its labels. Those that are there have their
+        series now, so that a rate is right from the first on."""
+        for label in counts:
+            self._child(name, *_labels(label))
         self._followed.append((name, counts, Counter()))
 
     # -- time
@@ -294,7 +297,7 @@ class Metrics:
         for name, counts, poured in self._followed:
             more = Counter(counts) - poured
             for label, count in more.items():
-                self._inc(name, *(label if isinstance(label, tuple) else (label,)), by=count)
+                self._inc(name, *_labels(label), by=count)
             poured.update(more)
 
     # -- scrapes
@@ -324,3 +327,7 @@ class Metrics:
             together = self._totals.summed(name, bounds, labels[0] if name == UPSTREAM_TIME else "")
             known = self._distributions[key] = Distribution(bounds, metric.child(*labels), together)
         return known
+
+
+def _labels(label: Any) -> tuple[str, ...]:
+    return label if isinstance(label, tuple) else (label,)
