@@ -212,7 +212,7 @@ class Reload:
         try:
             await asyncio.to_thread(write_edition, path, edition)
         except OSError as error:
-            return f"{path} cannot be written: {error.strerror or error}"
+            return f"{self._directory}: an edition cannot be written: {error.strerror or error}"
         reasons = await self._prepare_all(name)
         if not reasons:
             answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)

@@ -1,13 +1,14 @@
 """When a reload that failed is tried again, and what of it is told."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Never
 
 import pytest
 
 from gateway.reload.again import FIRST_S, MOST_S, Again
-from gateway.reload.edition import Outcome
+from gateway.reload.edition import Edition, Outcome
 from gateway.reload.transaction import Reload
 from gateway.siblings import Siblings
 from tests.fakes.waiting import eventually
@@ -50,6 +51,16 @@ def test_what_is_told_that_nobody_asked_for() -> None:
     assert not any(one.is_news_after(one._replace(at="later", took_ms=9)) for one in (FAILED, WRONG, UNREADABLE))
     assert WRONG.is_news_after(UNREADABLE)
     assert FAILED.is_news_after(FAILED._replace(detail="worker 1: no answer"))
+
+
+async def test_a_directory_that_takes_nothing_is_the_same_trouble_each_time(tmp_path: Path) -> None:
+    """As when the disk is full: whatever the edition would have been called. Else it were told at every try."""
+    siblings: Any = SimpleNamespace(alone=False, on=lambda *_: None)
+    nothing: Any = None
+    reload = Reload(nothing, siblings, None, tmp_path / "gone")
+    edition = Edition(nothing, nothing, nothing)
+    first, again = [await reload._put_in_place(edition) for _ in range(2)]
+    assert first == again == f"{tmp_path / 'gone'}: an edition cannot be written: No such file or directory"
 
 
 async def test_a_host_that_has_no_thread_to_give_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
