@@ -13,7 +13,7 @@ version: 1
 limits:
   parallel: {algorithm: concurrency, limit: 1, key: []}
 upstreams:
-  up: {url: "%s", timeouts: {first_byte: %s}%s}
+  up: {url: "%s"%s}
 routes:
   - {name: all, upstream: up, limits: [parallel]}
 """
@@ -25,8 +25,8 @@ async def never(_request: Received, socket: Socket) -> None:
     await socket.reader.read()
 
 
-async def started(start: Start, upstream: Upstream, goes_on: str, first_byte: str = "20s") -> Running:
-    return await start(POLICIES % (upstream.url, first_byte, goes_on))
+async def started(start: Start, upstream: Upstream, goes_on: str) -> Running:
+    return await start(POLICIES % (upstream.url, goes_on))
 
 
 async def status(running: Running) -> bytes:
@@ -54,8 +54,13 @@ async def test_a_caller_that_left(start: Start, upstream: Upstream, goes_on: str
 
 @pytest.mark.parametrize(("goes_on", "then"), [("", b"200"), (GOES_ON, b"429")])
 async def test_an_answer_that_came_too_late(start: Start, upstream: Upstream, goes_on: str, then: bytes) -> None:
-    running = await started(start, upstream, goes_on, "50ms")
-    upstream.script = never
+    running = await started(start, upstream, goes_on)
+
+    async def too_late(request: Received, socket: Socket) -> None:
+        running.time_is_over()
+        await never(request, socket)
+
+    upstream.script = too_late
     assert await status(running) == b"504"
     upstream.script = always(OK)
     assert await status(running) == then
@@ -75,5 +80,5 @@ async def test_whose_answer_ended_gives_its_slot_back_at_once(start: Start, upst
 
 
 async def test_what_was_never_sent_gives_its_slot_back_at_once(start: Start) -> None:
-    running = await start(POLICIES % ("http://127.0.0.1:1", "1s", GOES_ON))
+    running = await start(POLICIES % ("http://127.0.0.1:1", GOES_ON))
     assert [await status(running) for _ in range(2)] == [b"502", b"502"]

@@ -133,11 +133,12 @@ class TestDeadlines:
         assert (len(upstream.received), gateway.reasons) == (3, [Stop.DEADLINE])
 
     async def test_an_attempt_without_an_answer_in_time_has_failed(self, begin: Begin, upstream: Upstream) -> None:
-        gateway = await begin(", per_try: 20ms, on_error: [timeout]")
+        gateway = await begin(", per_try: 20s, on_error: [timeout]")
 
         async def late_once(_request: Received, socket: Socket) -> bytes | None:
             if len(upstream.received) > 1:
                 return OK
+            gateway.running.time_is_over()
             await socket.reader.read()
             return None
 

@@ -54,7 +54,7 @@ async def test_a_body_that_takes_all_the_time_is_its_callers_fault(
     start: Start, upstream: Upstream, heard: Heard, path: bytes
 ) -> None:
     """It is not tried again either."""
-    gateway = await begin(start, upstream, "100ms")
+    gateway = await begin(start, upstream, "1s")
     status, _, body = parse(await gateway.raw(HALF % path))
     assert (status, json.loads(body)["code"]) == (408, "REQUEST_TIMEOUT")
     [record] = await gateway.records.wait(1)
@@ -64,7 +64,7 @@ async def test_a_body_that_takes_all_the_time_is_its_callers_fault(
 
 async def test_an_upstream_that_takes_all_the_time_is_at_fault(start: Start, upstream: Upstream, heard: Heard) -> None:
     upstream.script = never
-    gateway = await begin(start, upstream, "100ms")
+    gateway = await begin(start, upstream, "1s")
     status, _, body = parse(await gateway.raw(HALF % b"/x" + b"cd"))
     assert (status, json.loads(body)["code"]) == (504, "UPSTREAM_TIMEOUT")
     assert [counts for counts, _ in heard] == [Counts.FAILURE]
@@ -95,7 +95,7 @@ async def test_an_answer_that_is_not_read_in_time_is_its_callers_fault(
 ) -> None:
     """What was sent until then is less than its framing says: the caller sees that."""
     upstream.script = always(answer_of(8 * A_LOT))
-    gateway = await begin(start, upstream, "300ms")
+    gateway = await begin(start, upstream, "1s")
     async with narrow(gateway) as (reader, writer):
         writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
         await until_paused(gateway)
