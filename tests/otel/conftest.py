@@ -75,7 +75,7 @@ class Collector:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for requests until it is so."""
         async with self._came:
-            await asyncio.wait_for(self._came.wait_for(condition), 20)
+            await self._came.wait_for(condition)
 
 
 @pytest.fixture
