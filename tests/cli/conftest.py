@@ -21,7 +21,7 @@ from tests.fakes.nursery import Child, Nursery, program
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 T = TypeVar("T")
 
 
@@ -102,6 +102,13 @@ def runtime() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp"))
     yield directory
     until(lambda: _removed(directory), "workers of a killed gateway write there until they have ended")
+
+
+@pytest.fixture
+def notify(runtime: Path) -> Iterator[Path]:
+    """Where a service manager may listen."""
+    with tempfile.TemporaryDirectory(prefix="gw-", dir=runtime.parent) as directory:
+        yield Path(directory) / "notify"
 
 
 def _removed(directory: Path) -> bool:

@@ -88,7 +88,7 @@ if __name__ == "__main__":
         admin=None,
         workers=WORKERS,
         store=StoreSettings(url="redis://127.0.0.1:1"),
-        drain=Drain(delay_us=0, grace_us=200_000),
+        drain=Drain(delay_us=0, grace_us=200_000 if MISBEHAVIOUR == "deaf" else 60_000_000),
     )
     if MISBEHAVIOUR in ("hangs", "watched", "starts-badly"):
         settings = replace(settings, watchdog_us=2_000_000, drain=Drain(delay_us=0, grace_us=600_000_000))

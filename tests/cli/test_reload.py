@@ -230,11 +230,11 @@ def test_what_the_command_and_the_signal_do(serving: Process, policies: Path) ->
     assert command(serving).returncode == 3
 
 
-def test_systemd_is_told_while_files_are_read(start_gateway: Start, policies: Path, tmp_path: Path) -> None:
+def test_systemd_is_told_while_files_are_read(start_gateway: Start, policies: Path, notify: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
+        manager.bind(str(notify))
         manager.settimeout(30)
-        process = start_gateway("-p", str(policies), "--workers", "2", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        process = start_gateway("-p", str(policies), "--workers", "2", env={"NOTIFY_SOCKET": str(notify)})
         assert ask(process, "POST", "/-/reload")[0] == 200
         said = [manager.recv(200) for _ in range(3)]
     assert [one.partition(b"\n")[0] for one in said] == [b"READY=1", b"RELOADING=1", b"READY=1"]
@@ -273,7 +273,7 @@ def test_workers_are_replaced_without_losing_a_call(serving: Process) -> None:
     assert {event["pid"] for event in ended} == pids
     assert {event["exit_code"] for event in ended} == {0}
     assert not serving.events("worker.exited")
-    assert len(serving.events("gateway.ready")) == 4
+    assert len(serving.wait_for("gateway.ready", 4)) == 4
     begun = {event["worker"]: event["timestamp"] for event in serving.events("gateway.ready")}  # of each the last time
     left = {event["worker"]: event["timestamp"] for event in serving.events("gateway.draining")}
     assert begun.keys() == left.keys() == {0, 1}

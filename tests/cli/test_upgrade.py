@@ -193,13 +193,13 @@ def test_what_was_begun_is_finished_also_when_all_are_told_to_stop(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_systemd_knows_at_any_time_who_the_service_is_and_how_it_is(
-    begin: Callable[..., Process], folder: Path, workers: int
+    begin: Callable[..., Process], folder: Path, notify: Path, workers: int
 ) -> None:
     """It hears nobody but whom it takes for the service (`NotifyAccess=main`): what the successor says before it is
     named is lost, and what it says once it is named is not."""
     write(folder, *ports(folder), workers)
-    with systemd(folder / "notify") as hear:
-        process = begin(env={"NOTIFY_SOCKET": str(folder / "notify")})
+    with systemd(notify) as hear:
+        process = begin(env={"NOTIFY_SOCKET": str(notify)})
         assert hear() == (process.pid, "READY=1")
         successor = upgrade(process)
         process.ends_well()
