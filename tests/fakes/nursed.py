@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from gateway.cli import main
+from gateway.store.connection import transports
 
 IMPORTED = (
     "gateway.app",
@@ -24,6 +25,8 @@ IMPORTED = (
 )
 """What `gateway run` imports when it gets there."""
 MOST_BYTES = 2**18
+DIAL_TIMEOUT_S = 20.0
+"""As for the gateways in pytest's own process: on a busy machine a handshake with a store may take more than a second."""
 Child = tuple[int, int]
 """Its pid, and where to say how it ended."""
 
@@ -113,6 +116,7 @@ def begin(told: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for name in IMPORTED:
         import_module(name)
+    transports.DIAL_TIMEOUT_S = DIAL_TIMEOUT_S
     gc.collect()
     gc.freeze()
     work = Nursery(socket.socket(fileno=int(sys.argv[1]))).nurse()
