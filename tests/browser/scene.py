@@ -27,7 +27,7 @@ limits:
   connection-1m: {algorithm: token_bucket, rate: 60, per: 1m, burst: 50, key: [tenant, connection]}
   at-once: {algorithm: concurrency, limit: 64, key: []}
 breakers:
-  connection: {key: [connection], consecutive_failures: 3, open_for: 10m}
+  connection: {key: [connection], consecutive_failures: 3, open_for: 1h, max_open_for: 1h}
 upstreams:
   erp: {url: "%s"}
 routes:

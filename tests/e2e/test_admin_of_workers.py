@@ -54,8 +54,7 @@ class Operator:
 @pytest.fixture
 async def operator(launch: Launch, upstream: Upstream) -> AsyncIterator[Operator]:
     gateway = await launch(POLICIES % upstream.url, "--workers", "2")
-    async with asyncio.timeout(20):
-        await eventually(lambda: len(gateway.events("gateway.ready")) >= 2)
+    await gateway.said("gateway.ready", 2)
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield Operator(gateway, session)
@@ -192,19 +191,18 @@ async def test_the_stream_brings_what_happens_in_every_worker(operator: Operator
         assert await limited.content.readline() == b": listening\n"
         assert await all_.content.readline() == b": listening\n"
         heard: set[int] = set()
-        async with asyncio.timeout(20):
-            for _ in range(3):
-                await operator.call()
-            while len(heard) < 2:
-                await operator.call()
-                await operator.call("other")
-                line = await next_line(limited)
-                assert (line["tenant"], line["decision"]) == ("acme", "limited")
-                heard.add(line["worker"])
-            await operator.ask("/-/drain", "DELETE")
-            names = set()
-            while names != {"http.access", "admin.mutation"}:
-                names.add((await next_line(all_))["event_name"])
+        for _ in range(3):
+            await operator.call()
+        while len(heard) < 2:
+            await operator.call()
+            await operator.call("other")
+            line = await next_line(limited)
+            assert (line["tenant"], line["decision"]) == ("acme", "limited")
+            heard.add(line["worker"])
+        await operator.ask("/-/drain", "DELETE")
+        names = set()
+        while names != {"http.access", "admin.mutation"}:
+            names.add((await next_line(all_))["event_name"])
 
 
 async def next_line(answer: aiohttp.ClientResponse) -> dict[str, Any]:

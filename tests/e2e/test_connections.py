@@ -1,7 +1,6 @@
 """The state of connections, as every worker of every gateway tells it: two gateways with two workers each."""
 
 import asyncio
-import json
 from typing import Any
 
 import aiohttp
@@ -75,8 +74,7 @@ async def until(gateway: Process, path: str, **expected: Any) -> dict[str, Any]:
 
 def told(gateway: Process) -> list[dict[str, Any]]:
     """What it wrote to standard output about connections."""
-    lines = [json.loads(line) for line in (gateway.log.parent / "stdout").read_bytes().splitlines()]
-    return [line for line in lines if line["event_name"].startswith("connection.")]
+    return [line for line in gateway.events() if line["event_name"].startswith("connection.")]
 
 
 async def test_every_worker_of_every_gateway_gives_the_same_answer(fleet: list[Process]) -> None:
@@ -210,5 +208,6 @@ async def test_a_connection_is_offline_as_long_as_one_of_its_breakers_refuses(
         return await call(gateway, "/a/1", "conn_7") == 200 and (await ask(gateway, "/conn_7"))["state"] == "online"
 
     await eventually(online, "an answer through the breaker to be told")
+    await gateway.said("connection.online", 1)
     events = [line["event_name"].removeprefix("connection.") for line in told(gateway)]
     assert [name for name in events if name not in ("error", "degraded")] == ["offline", "online"]

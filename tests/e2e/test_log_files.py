@@ -26,7 +26,7 @@ LANES = 8
 
 async def call_until(gateway: Process, done: asyncio.Event, answered: list[str]) -> None:
     """Calls, one after the other; notes the ids of those that were answered."""
-    async with httpx.AsyncClient(base_url=gateway.url) as caller:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENCE_S) as caller:
         while not done.is_set():
             try:
                 answer = await caller.get("/x")
@@ -70,7 +70,7 @@ async def test_a_named_pipe(launch: Launch, upstream: Upstream, tmp_path: Path, 
         if reader_comes == "first":
             read()
         gateway = await launch(POLICIES % upstream.url, env={"GATEWAY_LOGGING__ACCESS": str(log)})
-        async with httpx.AsyncClient(base_url=gateway.url) as caller:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENCE_S) as caller:
             answer = await caller.get("/x")
         if reader_comes == "last":
             read()
@@ -86,7 +86,7 @@ class Caller:
 
     async def call_until(self, gateway: Process, done: asyncio.Event) -> None:
         last = None
-        async with httpx.AsyncClient(base_url=gateway.url) as caller:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENCE_S) as caller:
             while not done.is_set():
                 try:
                     answer = await caller.get("/x")

@@ -223,7 +223,7 @@ async def running(folder: Path, policies: str, store: str) -> AsyncIterator[Gate
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 20)
+        await process.wait()
 
 
 def admin_request(path: str, token: str = ADMIN, method: str = "GET") -> bytes:

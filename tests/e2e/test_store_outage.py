@@ -25,7 +25,8 @@ upstreams:
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, limits: [window]}
 """
-IMPATIENT = {"GATEWAY_STORE__TIMEOUT": "300ms"}
+IMPATIENT = {"GATEWAY_STORE__TIMEOUT": "2s"}
+"""Longer than a busy host makes a store look lost that is not."""
 
 
 async def calls(one: Process, count: int, tenant: str) -> Counter[int]:
@@ -98,6 +99,7 @@ async def test_a_gateway_starts_and_serves_without_its_store(launch: Launch, ups
     assert b"down for " in answer
     assert b"(connect: " in answer
     assert await calls(gateway, 150, "acme") == {200: 40, 429: 110}
+    await gateway.said("store.degraded", 2)
     assert store_events([gateway]) == {"store.degraded": 2}
 
 

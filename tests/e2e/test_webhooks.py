@@ -136,7 +136,7 @@ def _signature(got: Got) -> tuple[str, bytes, str]:
 async def test_operators_look_after_it(
     launch: Launch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, redis_client: Any
 ) -> None:
-    more = HOOKS % (receiver.url, receiver.url)
+    more = HOOKS.replace("timeout: 1s", "timeout: 20s") % (receiver.url, receiver.url)
     more += INTAKE % receiver.url
     one = await launch(POLICIES % free_port(), env={"HOOK_SECRET": SECRET}, more=more)
     monkeypatch.setenv("GATEWAY_ADMIN", f"127.0.0.1:{one.admin_port}")
