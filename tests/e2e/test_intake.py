@@ -63,7 +63,13 @@ async def crm(gateway: Process, id_: str, key: str = "", n: int = 0, **more: flo
 
 async def test_kept_once_and_delivered_signed(gateway: Process, receiver: Receiver) -> None:
     body = b'{"key": "a"}'
-    fields = {**signed_fields("m1", body), "X-Event": "created", "Cookie": "secret", "Content-Type": "application/json"}
+    fields = {
+        **signed_fields("m1", body),
+        "X-Event": "created",
+        "X-City": "東京",
+        "Cookie": "secret",
+        "Content-Type": "application/json",
+    }
     assert await post(gateway, "/hooks/crm?x=1", body, fields) == (200, {"result": "accepted"})
     assert await post(gateway, "/hooks/crm", body, fields) == (200, {"result": "duplicate"})
     assert await crm(gateway, "m2", "a") == (200, {"result": "accepted"})
@@ -74,6 +80,7 @@ async def test_kept_once_and_delivered_signed(gateway: Process, receiver: Receiv
     assert signed([OURS], "m1", got["webhook-timestamp"], body, got["webhook-signature"])
     assert (got["x-event"], got["content-type"]) == ("created", "application/json")
     assert (got["gateway-webhook-source"], got["gateway-webhook-attempt"]) == ("crm", "1")
+    assert got["x-city"] == "東京"
     assert "Cookie" not in got
     assert "gateway-webhook-marks" not in got
 

@@ -102,9 +102,7 @@ def passed_on(fields: Mapping[str, str]) -> dict[str, str]:
         name = spelled.lower()
         whole[name] = f"{whole[name]}, {text}" if name in whole else text
     left_out = {name.strip().lower() for name in whole.get("connection", "").split(",")} | _NOT_PASSED
-    return {
-        name: _printable(text) for name, text in whole.items() if name not in left_out and not name.startswith(_OURS)
-    }
+    return {name: _utf8(text) for name, text in whole.items() if name not in left_out and not name.startswith(_OURS)}
 
 
 def queue_of(source: Source, receiver: str) -> str:
@@ -120,9 +118,14 @@ def compose(source: str, taken: Taken) -> tuple[bytes, Mapping[str, str]]:
     return taken.body, {**taken.fields, **ours}
 
 
-def _printable(text: str) -> str:
-    """As a field may be sent and stored; what is no text is lost."""
-    return text.encode("latin-1", "replace").decode("latin-1")
+def _utf8(text: str) -> str:
+    """As a field may be sent and stored: bytes that are no UTF-8 are taken for Latin-1, as they once were (RFC 9110
+    §5.5)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
 
 
 def _ask(source: Source) -> Ask | None:
