@@ -13,7 +13,7 @@ class _Server(ThreadingHTTPServer):
         """Callers may hang up in the handshake."""
 
 
-def _handler(documents: Mapping[str, object]) -> type[BaseHTTPRequestHandler]:
+def _handler(documents: Mapping[str, object], status: int) -> type[BaseHTTPRequestHandler]:
     class Admin(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(documents["GET"])
@@ -23,7 +23,7 @@ def _handler(documents: Mapping[str, object]) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, document: object) -> None:
             body = json.dumps(document).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -35,9 +35,11 @@ def _handler(documents: Mapping[str, object]) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def answering(documents: Mapping[str, object], tls: ssl.SSLContext | None = None) -> Iterator[ThreadingHTTPServer]:
+def answering(
+    documents: Mapping[str, object], tls: ssl.SSLContext | None = None, status: int = 200
+) -> Iterator[ThreadingHTTPServer]:
     """Answers every request with the document of its method, whatever the path."""
-    with _Server(("127.0.0.1", 0), _handler(documents)) as server:
+    with _Server(("127.0.0.1", 0), _handler(documents, status)) as server:
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

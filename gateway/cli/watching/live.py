@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gateway.cli.asking.client import AdminClient
+from gateway.cli.command.failing import UNREACHABLE, fail
 from gateway.cli.showing.text import plain
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ class _NoAnswer(Exception):
     """There was none this time. The text says why."""
 
 
-def _no_answer(_code: int, *lines: str) -> NoReturn:
+class _Refused(Exception):
+    """The answer is no, and will be next time. What `fail` is told, when the page is gone that would hide it."""
+
+
+def _no_answer(code: int, *lines: str) -> NoReturn:
     """In the place of `failing.fail`, for who asks again."""
-    raise _NoAnswer(lines[0])
+    raise _NoAnswer(lines[0]) if code == UNREACHABLE else _Refused(code, *lines)
 
 
 def watch(
@@ -42,19 +47,22 @@ def watch(
     *,
     as_json: bool,
 ) -> NoReturn:
-    """Show what `ask` finds until Ctrl-C. No answer is told, and asked for again.
+    """Show what `ask` finds until Ctrl-C. No answer is told, and asked for again; a refusal (a wrong token) is the end.
 
     lines  what is shown of it elsewhere than on a terminal
     page   makes what draws it there; called only then, as it imports what is slow to import
     """
     again = AdminClient(client.reach, fail=_no_answer)
     find, over = partial(ask, again), CtrlC()
-    if not as_json and _can_draw():
-        _on_screen(find, page(), every_s, over)
-    else:
-        typer.echo(_text(find, lines, as_json=as_json))
-        while not over.wait(every_s):
+    try:
+        if not as_json and _can_draw():
+            _on_screen(find, page(), every_s, over)
+        else:
             typer.echo(_text(find, lines, as_json=as_json))
+            while not over.wait(every_s):
+                typer.echo(_text(find, lines, as_json=as_json))
+    except _Refused as refused:
+        fail(*refused.args)
     raise typer.Exit
 
 

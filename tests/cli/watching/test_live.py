@@ -231,6 +231,33 @@ def test_a_terminal_on_which_nothing_can_be_drawn_anew_has_blocks(admin: Threadi
     assert b"\x1b" not in seen
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_who_may_not_look_is_told_once(words: list[str]) -> None:
+    """The token is read once, so asking again with a wrong one leads to nothing but `admin.denied` in the log."""
+    with answering({"GET": {"code": "TOKEN_REQUIRED", "detail": "The admin token is wrong."}}, status=401) as admin:
+        command = status(admin, *words)
+        done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "answers 401: The admin token is wrong." in done.stderr
+
+
+def test_so_is_who_looks_at_a_page() -> None:
+    """Behind the page, which would hide it."""
+    ours, theirs = pty.openpty()
+    with (
+        answering({"GET": {"code": "TOKEN_REQUIRED", "detail": "The admin token is wrong."}}, status=401) as admin,
+        subprocess.Popen(status(admin), stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT) as process,
+    ):
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # a terminal that nobody has open any more
+            while more := os.read(ours, 65_536):
+                seen += more
+        assert process.wait(20) == 1
+    os.close(ours)
+    assert b"The admin token is wrong." in seen.rpartition(b"\x1b[?1049l")[2]
+
+
 @pytest.mark.parametrize(("words", "begins"), [([], "gateway     gw 1"), (["--json"], '{"name": "gw"')])
 def test_a_pipe_has_one_block_after_the_other(admin: ThreadingHTTPServer, words: list[str], begins: str) -> None:
     command = status(admin, *words)
