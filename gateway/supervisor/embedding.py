@@ -57,6 +57,7 @@ class OwnServer:
         if not server.alive:
             with suppress(StoreDown):  # the workers report a store that is down; the next look tries again
                 server.start()
+            self._silence = Silence(time.monotonic())  # who was not there, or starts, owes no answer
         return server.alive
 
     def tell(self) -> None:

@@ -4,10 +4,11 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.supervisor.embedding import LOOK_EVERY_S
+from gateway.supervisor.embedding import LOOK_EVERY_S, OwnServer
 from tests.cli.conftest import Process, Start, alive
 from tests.cli.starting.running import AT_ONCE, TENANT, shim
 from tests.fakes.waiting import pause, until
@@ -63,6 +64,39 @@ def test_one_that_hangs_is_started_anew(start_gateway: Start, workers: str) -> N
     process.popen.send_signal(signal.SIGTERM)
     process.ends_well()
     assert len(process.events("store.hung")) == 1
+
+
+class Slow:
+    """An embedded server that takes a second and a half to start, on a clock of its own, and does not answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s, self.alive, self.starts = 100.0, True, 0
+        monkeypatch.setattr("gateway.supervisor.embedding.time.monotonic", lambda: self.now_s)
+
+    def start(self) -> None:
+        self.now_s += 1.5
+        self.alive, self.starts = True, self.starts + 1
+
+    def answers(self, within_s: float) -> bool:
+        self.now_s += within_s
+        return False
+
+    def kill(self) -> None:
+        self.alive = False
+
+
+def test_the_time_in_which_it_starts_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host it would be ended again, before it has had its time to answer."""
+    server: Any = Slow(monkeypatch)
+    own = OwnServer(server, 2_000_000)
+    hung_at_s = []
+    while len(hung_at_s) < 2:
+        before = server.starts
+        own.mend()
+        if server.starts > before:
+            hung_at_s.append(server.now_s)
+        server.now_s += LOOK_EVERY_S
+    assert hung_at_s[1] - hung_at_s[0] >= 2 + 1.5
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
