@@ -4,10 +4,12 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from gateway.core.policy import PolicySet
 from gateway.replay.lines import Piece, Span
@@ -42,6 +44,7 @@ def crew(policies: PolicySet, readers: int) -> Iterator[Understand]:
             pool.submit(int)  # which has all processes begin
         yield lambda pieces: _ahead(pool, pieces, readers * _AHEAD)
     except BrokenExecutor:
+        _write_no_more(pool)
         raise ReaderDied(
             "a reading process was killed; was there too little memory? --readers 0 does without"
         ) from None
@@ -57,6 +60,15 @@ def _pool(policies: PolicySet, readers: int) -> ProcessPoolExecutor | None:
     with suppress(OSError):
         return ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), _begin, (policies,))
     return None
+
+
+def _write_no_more(pool: ProcessPoolExecutor) -> None:
+    """To a process that has died: before Python 3.11.7, as on Debian 12, the pool's end waits for that for ever
+    (https://github.com/python/cpython/issues/94777)."""
+    queue: Any = getattr(pool, "_call_queue", None)
+    if queue is not None and tuple(sys.version_info) < (3, 11, 7):
+        with suppress(OSError):
+            queue._reader.close()
 
 
 @contextmanager
