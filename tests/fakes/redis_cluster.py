@@ -5,7 +5,7 @@ Everything here blocks. In a coroutine that must go on meanwhile: `await asyncio
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -229,8 +229,16 @@ class RedisCluster:
         """
         replica, slots = self.replicas_of(primary)[0], self._slots(primary, primary)
         until(lambda: self._takes_over(replica), "the replica is promoted")
-        until(lambda: all(slots <= self._slots(replica, node) for node in self.running), "all know who took over")
+        try:
+            until(lambda: all(slots <= self._slots(replica, node) for node in self.running), "all know who took over")
+        except AssertionError as late:
+            raise AssertionError("\n".join([f"{late}; {replica.port} for {primary.port}", *self._told()])) from None
         return replica
+
+    def _told(self) -> Iterator[str]:
+        """What each running node says of all, and has said in its log lately."""
+        for node in self.running:
+            yield f"{node.port}:\n{node.command('CLUSTER', 'NODES')}{node.log()[-2000:]}"
 
     def _takes_over(self, replica: ClusterNode) -> bool:
         if replica.role == "slave":
