@@ -31,9 +31,9 @@ class Tunnel:
         self.unread = ""
         self._patience_s = patience_s
         self._ends = {"client": _End(self, "client", caller), "upstream": _End(self, "upstream", upstream)}
-        self._open = 2
+        self._lost: set[str] = set()
         self._ended: set[str] = set()
-        self._unheard: set[_End] = set()
+        self._unheard: dict[_End, int] = {}  # and how much the other had left to take, when last looked at
         self._look: asyncio.TimerHandle | None = None
         self._wait: asyncio.TimerHandle | None = None
 
@@ -48,8 +48,9 @@ class Tunnel:
 
     def abort(self) -> None:
         """Cut both sides."""
-        for end in self._ends.values():
-            end.transport.abort()
+        for side, end in self._ends.items():
+            if side not in self._lost:
+                end.transport.abort()
 
     def other(self, side: str) -> "_End":
         """The opposite end."""
@@ -63,14 +64,14 @@ class Tunnel:
     def go_on(self, end: "_End") -> None:
         """Read from there again."""
         if end.side not in self._ended:
-            self._unheard.discard(end)
+            self._unheard.pop(end, None)
         end.transport.resume_reading()
 
     def ended(self, side: str) -> bool:
         """One side sends nothing more. Half-close is passed on; when both have ended, the tunnel is over."""
         self._ended.add(side)
         other = self.other(side)
-        if self._open < len(self._ends):
+        if self._lost:
             return False
         if len(self._ended) == len(self._ends) or not other.transport.can_write_eof():
             self._close(other)
@@ -81,9 +82,9 @@ class Tunnel:
 
     def lost(self, side: str) -> None:
         """One side has closed: what it sent last is still delivered, then the other closes too."""
-        self._open -= 1
-        self._unheard.discard(self._ends[side])
-        if self._open:
+        self._lost.add(side)
+        self._unheard.pop(self._ends[side], None)
+        if len(self._lost) < len(self._ends):
             self._close(self.other(side))
             return
         for timer in (self._look, self._wait):
@@ -121,14 +122,16 @@ class Tunnel:
             end.transport.abort()
 
     def _look_after(self, end: "_End") -> None:
-        self._unheard.add(end)
+        self._unheard[end] = -1
         if self._look is None:
             self._look = self._loop.call_later(LOOK_S, self._look_at_unheard)
 
     def _look_at_unheard(self) -> None:
         self._look = self._loop.call_later(LOOK_S, self._look_at_unheard) if self._unheard else None
-        for end in list(self._unheard):
-            if not end.transport.is_closing() and is_broken(end.transport):
+        for end, left_before in list(self._unheard.items()):
+            left = self._unheard[end] = self.other(end.side).transport.get_write_buffer_size()
+            read_on = left != left_before and end.side not in self._ended  # what had come before the reset can be read
+            if not (read_on or end.transport.is_closing()) and is_broken(end.transport):
                 end.transport.abort()
 
 

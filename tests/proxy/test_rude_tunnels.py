@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+from array import array
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 import pytest
 
@@ -14,7 +17,7 @@ from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.app.trying import Begin, after
 from tests.app.trying import begin as begin
 from tests.fakes.upstream import Received, Socket, Upstream
-from tests.fakes.waiting import eventually, turns
+from tests.fakes.waiting import eventually, pause, turns
 
 pytestmark = pytest.mark.usefixtures("nothing_escapes")
 
@@ -164,6 +167,29 @@ async def test_who_reads_slowly_gets_all_that_was_left(impatient: Running, upstr
     writer.close()
     [record] = await impatient.records.wait(1)
     assert (record.aborted_by, record.bytes_out) == ("", 16 * MIB)
+
+
+async def test_what_came_before_a_reset_is_read_as_long_as_somebody_takes_it(
+    gateway: Running, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that closes its socket with something unread in it resets it, behind its last words."""
+    monkeypatch.setattr(joined, "LOOK_S", 0.1)
+    (reader, writer), (_, far) = await tunnel(gateway, upstream)
+    sock = far.get_extra_info("socket")
+    far.write(bytes(64 * MIB))
+    size, arrived = 0, 64 * MIB
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(MIB // 8):
+            size += len(data)
+            await pause(0.01, "who reads is slow, and reads all the time")
+            if size > MIB and arrived == 64 * MIB:
+                unsent = array("i", [0])
+                ioctl(sock.fileno(), TIOCOUTQ, unsent)
+                arrived -= far.transport.get_write_buffer_size() + unsent[0]
+                reset(far.transport)  # type: ignore[arg-type]
+    assert size >= arrived > MIB
+    writer.close()
+    await gateway.records.wait(1)
 
 
 @pytest.mark.parametrize("stuck", [False, True])
