@@ -146,15 +146,16 @@ def _send(call: Call, pool: Pool, exchange: Exchange, upload: Upload, again: Aga
     first_byte_us = timeouts.first_byte_us
     if retry is not None:
         first_byte_us = retry.answer_within_us(first_byte_us, again.elapsed_us if again else 0)
-    head, body = _head(call, again.span_id if again else call.record.span_id), upload.body
+    head, body, begun = _head(call, again.span_id if again else call.record.span_id), upload.body, b""
     if body is not None:
-        head += upload.begin()
+        begun = upload.begin()
         if body.trailers:
             exchange.last_use = True
     at_hand = upload.whole is not None
     exchange.send(
         head,
         call.record.method,
+        body=begun,
         first_byte_s=first_byte_us / 1e6 if at_hand else 0.0,
         total_s=timeouts.total_us / 1e6,
         interim=None if call.request.head.block.http10 else _pass_on,

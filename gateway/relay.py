@@ -24,7 +24,7 @@ def relayed_at_once(call: Call, exchange: Answered) -> bool:
     record.bytes_out = len(body)
     if call.ask.measures:
         watch(call, answer, body)
-    call.request.connection.write(annotate(call, answer)[0] + body)
+    call.request.connection.write_behind(annotate(call, answer)[0], body)
     return True
 
 
@@ -48,7 +48,7 @@ async def relay(call: Call, exchange: Answered) -> None:
         watch(call, answer, b"")
     try:
         if body.complete:
-            connection.write(head + _last(call, body, body.take(), chunked))
+            connection.write_behind(head, _last(call, body, body.take(), chunked))
         else:
             await _stream(call, head, body, chunked)
     except BodyFailed as failure:
@@ -94,7 +94,7 @@ async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> Non
     record.bytes_out += len(data)
     if record.heard is not None:
         record.heard.feed(data)
-    connection.write(head + (chunk(data) if chunked else data))
+    connection.write_behind(head, chunk(data) if chunked else data)
     while True:
         if connection.write_paused:
             await connection.drain()

@@ -25,6 +25,9 @@ class Nobody:
     def write(self, data: bytes) -> None:
         """Drop the data: nobody reads it."""
 
+    def write_behind(self, head: bytes, data: bytes) -> None:
+        """Drop both."""
+
     async def drain(self) -> None:
         """Return at once: there is nobody to wait for."""
 

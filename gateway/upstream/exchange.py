@@ -111,13 +111,15 @@ class Exchange(Writing):
         head: bytes,
         method: str,
         *,
+        body: bytes = b"",
         first_byte_s: float = 0.0,
         total_s: float = 0.0,
         interim: Interim | None = None,
         listens: Any = None,
     ) -> None:
-        """Begin an exchange: write the request head (with the whole body, when it is at hand).
+        """Begin an exchange: write the request head, and what there is of the body.
 
+        body          as much of it as is at hand
         first_byte_s  in which the head of the answer is owed; 0 = a body follows, and then `await_answer`
         total_s       bounds the whole exchange from now on; 0 = no bound
         interim       is told of each 1xx answer: interim(listens, head)
@@ -134,6 +136,8 @@ class Exchange(Writing):
         self.deadline = now + first_byte_s if first_byte_s and now + first_byte_s < self._end else self._end
         if self.transport is None:
             self._fail("closed", "before the request was sent")
+        elif body:
+            self.write_behind(head, body)
         else:
             self.transport.write(head)
 

@@ -5,6 +5,9 @@ from typing import cast
 
 from gateway.wire.body import HIGH_WATER_BYTES
 
+JOINED_BYTES = 32 * 1024
+"""What is larger is handed over beside the head before it: to copy it would cost more."""
+
 MIN_BYTES_PER_S = 500
 """What is taken slower than this on average uses up its deadline."""
 
@@ -47,6 +50,14 @@ class Writing(asyncio.Protocol):
         """Send, buffering at most what `drain` lets accumulate. Ignored when the other side has gone."""
         if self.transport is not None:
             self.transport.write(data)
+
+    def write_behind(self, head: bytes, data: bytes) -> None:
+        """Send a head and what follows it in one go. Otherwise as `write`."""
+        if self.transport is not None:
+            if len(data) > JOINED_BYTES:
+                self.transport.writelines((head, data))
+            else:
+                self.transport.write(head + data)
 
     async def drain(self) -> None:
         """Wait until the other side has read enough. Returns at once when it has, or has gone."""

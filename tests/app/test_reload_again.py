@@ -58,7 +58,7 @@ async def test_a_directory_that_takes_nothing_is_the_same_trouble_each_time(tmp_
     siblings: Any = SimpleNamespace(alone=False, on=lambda *_: None)
     nothing: Any = None
     reload = Reload(nothing, siblings, None, tmp_path / "gone")
-    edition = Edition(nothing, nothing, nothing)
+    edition = Edition(nothing, nothing)
     first, again = [await reload._put_in_place(edition) for _ in range(2)]
     assert first == again == f"{tmp_path / 'gone'}: an edition cannot be written: No such file or directory"
 
