@@ -21,10 +21,10 @@ def heard_signals() -> Iterator[socket.socket]:
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
-        for number in HEARD:
-            signal.signal(number, _nothing)
-        old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)  # first, or one between were lost
         try:
+            for number in HEARD:
+                signal.signal(number, _nothing)
             yield reader
         finally:
             signal.set_wakeup_fd(old_fd)
