@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from benchmarks.programs import free_port
 
 MIB = 2**20
 PIECE = os.urandom(256 * 1024)
@@ -30,12 +31,6 @@ logging: {access: "%s"}
 bounds: {%s}
 drain: {%s}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from gateway.cli import main; main()"
@@ -71,9 +66,19 @@ class Gateway:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self.process = self._start()
+        self.process = process = self._start()
+        try:
+            await self._listens(process)
+        except BaseException:
+            process.kill()
+            self._folder.cleanup()
+            raise
+        return self
+
+    async def _listens(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until it does. Raises RuntimeError."""
         for _ in range(500):
-            if self.process.poll() is not None:
+            if process.poll() is not None:
                 raise RuntimeError(self.errors())
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -81,7 +86,7 @@ class Gateway:
                 await asyncio.sleep(0.02)
                 continue
             writer.close()
-            return self
+            return
         raise RuntimeError("the gateway does not listen")
 
     def _start(self) -> "subprocess.Popen[bytes]":
