@@ -14,7 +14,7 @@ from gateway.core.http.trace import new_span
 from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
 from gateway.guarding import attempt_ended, judged_by
 from gateway.readmit import FOR_NOTHING, Readmission, readmit
-from gateway.tried import Answered, Tried, class_of, fault, note, outcome
+from gateway.tried import Answered, Tried, class_of, fault, may_repeat, note, outcome
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
@@ -89,7 +89,7 @@ class Attempts:
         """The upstream has refused the token: once more with another one, if there is one and the request may be sent
         twice; else at least the next call is to have one. It counts neither as a retry nor as a failure."""
         call, gateway, self._renewal = self._call, self._call.gateway, None
-        twice = (call.route.retry or RENEWED).repeats(call.record.method, self._has_key) and self._body.repeatable
+        twice = may_repeat(call, call.route.retry or RENEWED) and self._body.repeatable
         kept = await self._set_aside(last) if twice else None
         if kept is None:
             renewal.suspect()
@@ -108,17 +108,13 @@ class Attempts:
         return await self._attempt(kept, waited_s, readmission)
 
     @property
-    def _has_key(self) -> bool:
-        return bool(self._call.request.head.headers.get("Idempotency-Key"))
-
-    @property
     def _made(self) -> int:
         return len(self._call.record.attempts or ())
 
     def _next(self, last: Tried) -> int | Stop:
         """How long to wait before the next attempt, in microseconds; or why there is none."""
         call, retry = self._call, self._retry
-        if not retry.repeats(call.record.method, self._has_key):
+        if not may_repeat(call, retry):
             return Stop.METHOD
         if not self._body.repeatable:
             return Stop.BODY

@@ -11,7 +11,7 @@ from gateway.core.http.trace import parent_field
 from gateway.core.upstream_fields import upstream_fields
 from gateway.guarding import head_arrived, learn, take_turn
 from gateway.listener.connection import Connection
-from gateway.tried import Tried
+from gateway.tried import Tried, may_repeat
 from gateway.upload import Upload
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
@@ -118,9 +118,7 @@ async def attempt(
 def _tries_again(call: Call) -> bool:
     """Whether a call that is one too many is sent again."""
     retry = call.route.retry
-    if retry is None or TOO_MANY not in retry.statuses:
-        return False
-    return retry.repeats(call.record.method, bool(call.request.head.headers.get("Idempotency-Key")))
+    return retry is not None and TOO_MANY in retry.statuses and may_repeat(call, retry)
 
 
 def _heard_nobody(call: Call, exchange: Exchange, head: ResponseHead, upload: Upload) -> bool:
@@ -128,8 +126,7 @@ def _heard_nobody(call: Call, exchange: Exchange, head: ResponseHead, upload: Up
     and it may be on its way when the next request is. What was not read may be sent again (RFC 9110 §15.5.9)."""
     if not exchange.served or head.keep_alive or upload.task is not None:
         return False
-    has_key = bool(call.request.head.headers.get("Idempotency-Key"))
-    return (call.route.retry or STALE_SOCKET).repeats(call.record.method, has_key)
+    return may_repeat(call, call.route.retry or STALE_SOCKET)
 
 
 def _blame_caller(upload: Upload, failure: UpstreamFailed, total_us: int) -> None:

@@ -44,6 +44,11 @@ class Tried(NamedTuple):
         return self.answered
 
 
+def may_repeat(call: "Call", retry: Retry) -> bool:
+    """Whether a call of this method, with the key it has or has not, may be sent more than once."""
+    return retry.repeats(call.record.method, bool(call.request.head.headers.get("Idempotency-Key")))
+
+
 def fault(gateway: "Gateway", why: BaseException) -> str:
     """Whose fault it is that an attempt was given up: ours at the end of a drain, else its caller's, who left or
     broke its body off."""
