@@ -84,7 +84,7 @@ async def test_what_is_too_much_is_counted_and_what_is_redacted_is_not_told(most
         (Wanted(("breaker.*",)), {"breaker"}),
         (Wanted(("http.access",), limited=True, tenant="other"), set()),
     ],
-    ids=str,
+    ids=lambda one: " ".join(sorted(one)) or "none" if isinstance(one, set) else str(one),
 )
 def test_who_listens_gets_what_it_asked_for(wanted: Wanted, taken: set[str]) -> None:
     calls = {"call": call(), "limited": call(verdict="limited"), "other": call("other", connection="c2")}

@@ -1,12 +1,13 @@
 """Workers that hang: who sees it, what is said of it, and who is left alone."""
 
-import ctypes
 import itertools
 import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,24 @@ sys.argv[0] = "gateway"
 main()
 """
 """The command `gateway`, whose workers never serve. Who starts may be silent as long as others may."""
+TRACED = """
+import ctypes, os, signal
+
+ctypes.CDLL(None).ptrace(0, 0, None, None)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+"""It has itself traced by its parent (PTRACE_TRACEME), as a debugger does, and stops there."""
+
+
+@contextmanager
+def child_of_ours(program: str) -> Iterator[int]:
+    """The pid of a Python that runs this program. It is killed in the end."""
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", program], os.environ)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 @pytest.fixture
@@ -105,19 +124,10 @@ def test_looks_are_few_and_never_so_rare_that_the_patience_means_nothing() -> No
 
 
 def test_a_debugger_is_seen() -> None:
-    """The child has itself traced by its parent, as a debugger does, and stops there."""
-    pid = os.fork()
-    if not pid:
-        ctypes.CDLL(None).ptrace(0, 0, None, None)  # PTRACE_TRACEME
-        os.kill(os.getpid(), signal.SIGSTOP)
-        os._exit(0)
-    try:
+    with child_of_ours(TRACED) as pid:
         until(lambda: state_of(pid) == "traced")
         assert has_debugger(pid)
         assert not has_debugger(os.getpid())
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
     assert (state_of(pid), has_debugger(pid)) == (None, False)
 
 
@@ -127,12 +137,8 @@ def test_a_debugger_is_seen() -> None:
 @pytest.fixture
 def child() -> Iterator[int]:
     """A process that does nothing."""
-    pid = os.fork()
-    if not pid:
-        signal.pause()
-    yield pid
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with child_of_ours("import signal; signal.pause()") as pid:
+        yield pid
 
 
 @pytest.fixture

