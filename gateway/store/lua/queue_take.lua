@@ -110,7 +110,7 @@ end
 if probing and #reply > 1 then redis.call('HSET', rest, 'until_ms', now_ms + lease) end
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
 if next_due[2] then
-  reply[1] = math.max(0, tonumber(next_due[2]) - now_ms)
+  if room > 0 then reply[1] = math.max(0, tonumber(next_due[2]) - now_ms) end -- else it waits for those being tried
 elseif all_read and #reply == 1 and pending[1] == 0 and redis.call('XLEN', queue) > 0 then
   begin_anew() -- letters that nobody tries and none will come to
   reply[1] = 0

@@ -125,6 +125,17 @@ async def test_no_more_at_once_than_allowed_by_all_together(office: Office) -> N
     assert await take(office, "b", concurrency=2) == []
 
 
+async def test_who_has_no_room_is_not_told_to_look_at_once(office: Office) -> None:
+    """What is due waits for those that are being tried: nobody knows how long."""
+    await put(office, *map(letter, "123"))
+    (first,) = await take(office, "a", concurrency=1)
+    await office.settle("q", "a", first, Step.RETRY, wait_ms=2_000, log={})
+    assert len(await take(office, "a", concurrency=1)) == 1
+    office.now_us += 3 * S_US
+    assert await office.take("q", "b", 10, concurrency=1, lease_ms=LEASE_MS) == (-1, [])
+    assert (await office.take("q", "b", 10, concurrency=2, lease_ms=LEASE_MS))[0] == -1, "it has just used the room up"
+
+
 async def test_what_a_dead_worker_has_taken_another_one_gets(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(office, letter("1"))
     (first,) = await take(office, "a")
