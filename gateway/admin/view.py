@@ -44,8 +44,8 @@ class Reloads(Protocol):
     def last(self) -> ReloadOutcome | None:
         """Of this gateway; None = there was none since it began."""
 
-    async def ask(self, why: str) -> ReloadOutcome:
-        """Read the files now. Never raises."""
+    async def ask(self, why: str, *, for_successors: bool = False) -> ReloadOutcome:
+        """Read the files now, also for workers that are to begin with them. Never raises."""
 
 
 class AdminView(Protocol):

@@ -23,7 +23,7 @@ from gateway.core.policy import PolicySet
 from gateway.core.preview.policy_diff import counts, diff
 from gateway.observe.log.logger import event
 from gateway.policy.changes import changes
-from gateway.policy.sources import Reading, Sources, Stamp
+from gateway.policy.sources import Sources, Stamp
 from gateway.reload.again import Again
 from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
 from gateway.settings import Settings
@@ -111,9 +111,14 @@ class Reload:
         """SIGHUP came, to all workers: the one that leads reads the files."""
         self._asked.set()
 
-    async def ask(self, why: str) -> Outcome:
-        """Read the files now, on the worker that leads. Never raises."""
-        answer = await self._siblings.ask_leader("reload", {"why": why}, timeout_s=ASK_S)
+    async def ask(self, why: str, *, for_successors: bool = False) -> Outcome:
+        """Read the files now, on the worker that leads. Never raises.
+
+        for_successors  workers are to be replaced: the supervisor is to have what was read, though those who serve have
+                        nothing new to put in place
+        """
+        asked = {"why": why, "for_successors": for_successors}
+        answer = await self._siblings.ask_leader("reload", asked, timeout_s=ASK_S)
         if answer.missing:
             return self._outcome("failed", why, monotonic(), detail=f"the worker that reloads: {answer.missing}")
         return Outcome(**answer.payload)
@@ -151,16 +156,16 @@ class Reload:
         return before
 
     async def _reload_asked(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        return (await self._reload(str(asked["why"])))._asdict()
+        return (await self._reload(str(asked["why"]), for_successors=asked["for_successors"]))._asdict()
 
-    async def _reload(self, why: str, *, quiet: bool = False) -> Outcome:
+    async def _reload(self, why: str, *, quiet: bool = False, for_successors: bool = False) -> Outcome:
         """One after the other: each request gets a reload of its own. `quiet`: told only when it is news."""
         async with self._one_by_one:
             if not quiet:
                 self._reloading(True)
             began = monotonic()
             try:
-                outcome = await self._read(why, began)
+                outcome = await self._read(why, began, for_successors)
             except Exception as error:  # an error of ours: the set in force stays
                 event("policy.failed", "Reload met an internal error", "error", exc_info=error)
                 outcome = self._outcome("failed", why, began, detail=f"{type(error).__name__}: {error}")
@@ -173,7 +178,7 @@ class Reload:
                 self._worker.reloaded(outcome)
             return outcome
 
-    async def _read(self, why: str, began: float) -> Outcome:
+    async def _read(self, why: str, began: float, for_successors: bool) -> Outcome:
         if self._sources is None:
             return self._outcome("failed", why, began, detail="this gateway was not started from files")
         reading = await asyncio.to_thread(self._sources.read)
@@ -181,21 +186,21 @@ class Reload:
             errors = [error.as_dict() for error in reading.errors[:MOST_SHOWN]]
             more = f"{len(reading.errors)} errors" if len(reading.errors) > MOST_SHOWN else ""
             return self._outcome("rejected", why, began, errors=errors, warnings=len(reading.warnings), detail=more)
-        return await self._offer(reading, reading.settings, reading.policies, why, began)
+        edition = Edition(reading.settings, reading.policies)
+        return await self._offer(edition, len(reading.warnings), why, began, for_successors)
 
-    async def _offer(
-        self, reading: Reading, settings: Settings, policies: PolicySet, why: str, began: float
-    ) -> Outcome:
-        worker = self._worker
+    async def _offer(self, edition: Edition, warnings: int, why: str, began: float, for_successors: bool) -> Outcome:
+        worker, policies = self._worker, edition.policies
         assert self._sources is not None, "they were read"
-        merged = changes(worker.settings, settings, self._sources.began)
-        about = {"settings": merged.as_dict(), "warnings": len(reading.warnings)}
+        merged = changes(worker.settings, edition.fresh, self._sources.began)
+        about = {"settings": merged.as_dict(), "warnings": warnings}
         found = await asyncio.to_thread(diff, worker.policies, policies)  # secrets are not part of the version
-        if not found and not merged.at_once and policies.version == worker.policies.version:
-            return self._outcome("unchanged", why, began, **about)
-        reason = await self._put_in_place(Edition(settings, policies))
+        unchanged = not found and not merged.at_once and policies.version == worker.policies.version
+        reason = await self._put_in_place(edition) if for_successors or not unchanged else ""
         if reason:
             return self._outcome("failed", why, began, detail=reason)
+        if unchanged:
+            return self._outcome("unchanged", why, began, **about)
         return self._outcome("loaded", why, began, changes=counts(found), diff=shown(found), **about)
 
     async def _put_in_place(self, edition: Edition) -> str:

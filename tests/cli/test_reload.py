@@ -342,3 +342,30 @@ def test_settings_that_may_change_do_and_the_others_are_named(
     assert "X-RateLimit-Limit" in process.get("/x", {"X-Tenant-Id": "a"}).headers
     assert ask(process, "GET", "/-/status")[1]["switches"]["log_level"] == "debug", "the operator's, for its time"
     assert ask(process, "POST", "/-/reload?workers")[0] == 409
+
+
+def test_new_workers_begin_with_what_only_they_can_take(start_gateway: Start, policies: Path, tmp_path: Path) -> None:
+    """Though nothing else has changed; and not with what was edited back before."""
+    config = tmp_path / "gateway.yaml"
+    names = []
+
+    def edit(name: str) -> None:
+        config.write_text(f"version: 1\nname: {name}\n")
+
+    def replaced(workers: int) -> None:
+        status, told = ask(process, "POST", "/-/reload?workers")
+        assert (status, told["result"], told["replaced_workers"]) == (200, "unchanged", 2)
+        process.wait_for("worker.replaced", workers)
+        names.append({line["instance"] for line in process.wait_for("gateway.ready", workers + 2)[workers:]})
+
+    edit("first")
+    env = {"GATEWAY_DRAIN__DELAY": "0s"}
+    process = start_gateway("-c", str(config), "-p", str(policies), "--workers", "2", env=env)
+    edit("second")
+    replaced(2)
+    edit("third")
+    save(policies, 77)
+    assert ask(process, "POST", "/-/reload")[0] == 200
+    edit("second")
+    replaced(4)
+    assert names == [{"second"}, {"second"}]

@@ -50,7 +50,7 @@ async def reload(view: AdminView, request: web.Request) -> web.StreamResponse:
             409, "ONE_WORKER", "A gateway of one worker cannot replace it while it serves: restart the gateway."
         )
     before = view.policies.version
-    outcome = await view.reload.ask("admin")
+    outcome = await view.reload.ask("admin", for_successors=workers)
     document, status = outcome.as_dict(), STATUS[outcome.result]
     audit(request, "Reload", "reload", {"version": before}, {"version": document["version"]})
     if workers and status == 200:
