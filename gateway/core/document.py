@@ -17,11 +17,15 @@ _AS_IT_IS = 0
 _CODINGS = {"": _AS_IT_IS, "identity": _AS_IT_IS, "gzip": 31, "x-gzip": 31, "deflate": 15}
 """By content coding (RFC 9110 §8.4.1) what zlib calls its format."""
 
-
 PIECE_BYTES = 64 * 1024
 TIMES, AT_FIRST_BYTES, AT_ONCE_BYTES = 64, 256 * 1024, 1024 * 1024
 """What is unpacked piece by piece becomes at most so many times as much as has come and a little, and so much by one
 piece. The events of a language model, which are much alike, become up to some fifty times as much."""
+
+
+def understands(coding: str) -> bool:
+    """Whether a body in this content coding can be read."""
+    return _form(coding) is not None
 
 
 class Unpacking:
@@ -34,7 +38,7 @@ class Unpacking:
     __slots__ = ("_decoder", "_room", "broken", "too_large")
 
     def __init__(self, coding: str) -> None:
-        form = _CODINGS.get(coding.strip().lower())
+        form = _form(coding)
         self._decoder = zlib.decompressobj(form) if form else None
         self._room = AT_FIRST_BYTES
         self.broken, self.too_large = form is None, False
@@ -63,9 +67,13 @@ class Unpacking:
             yield piece
 
 
+def _form(coding: str) -> int | None:
+    return _CODINGS.get(coding.strip().lower())
+
+
 def decoded(body: bytes | bytearray, coding: str, most_bytes: int) -> bytes | bytearray | None:
     """What was compressed; None when it is larger than `most_bytes`, broken, or in a coding that is not understood."""
-    form = _CODINGS.get(coding.strip().lower())
+    form = _form(coding)
     if form is None:
         return None
     if form == _AS_IT_IS:

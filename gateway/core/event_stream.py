@@ -14,11 +14,6 @@ MOST_EVENTS = 100
 _never_escaped = re.compile("(?=.*[A-Za-z_])[0-9A-Za-z_-]+").fullmatch
 
 
-def is_event_stream(content_type: str) -> bool:
-    """Whether a body of this `Content-Type` is one."""
-    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
-
-
 class Amounts:
     """The amounts at these places, each as the last event has it that has one there.
 

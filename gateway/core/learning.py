@@ -43,12 +43,6 @@ def may_say(learning: Learning, status: int, content_type: str) -> bool:
     return status in learning.worded and (status >= 400 or "json" in content_type.lower())
 
 
-def is_document(content_type: str) -> bool:
-    """Whether that is one JSON document: no stream of them, whose end may be far away."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind.endswith(("/json", "+json")) and kind != "application/stream+json"
-
-
 def says_too_many(learning: Learning, status: int, coding: str, body: bytes | bytearray) -> bool:
     """Whether the whole body of an answer (in that content coding) says in its JSON what the policy takes for a 429."""
     text = decoded(body, coding, LOOKED_AT_BYTES)

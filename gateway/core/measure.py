@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gateway.core.document import MOST_DIGITS, Pointer, Unpacking, amount_at, decoded, loaded
-from gateway.core.event_stream import Amounts, is_event_stream
+from gateway.core.document import MOST_DIGITS, Pointer, Unpacking, amount_at, decoded, loaded, understands
+from gateway.core.event_stream import Amounts
+from gateway.core.http.content_types import is_event_stream
 
 KEPT_BYTES = 64 * 1024
 """No JSON document that is larger is looked at."""
@@ -48,6 +49,20 @@ def field_number(value: str | None) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
+class _Stream:
+    """The amounts that events say, in whatever coding they come."""
+
+    __slots__ = ("amounts", "unpacking")
+
+    def __init__(self, pointers: Collection[Pointer], coding: str) -> None:
+        self.amounts = Amounts(pointers)
+        self.unpacking = Unpacking(coding)
+
+    def feed(self, data: bytes) -> None:
+        for piece in self.unpacking.feed(data):
+            self.amounts.feed(piece)
+
+
 class Heard:
     """What is heard of a body on its way: all of a document, or the amounts that the events of a stream say.
 
@@ -55,21 +70,19 @@ class Heard:
     document   what has come of it, at most KEPT_BYTES; of a stream nothing
     """
 
-    __slots__ = ("_amounts", "_parsed", "_size", "_unpacking", "coding", "content_type", "document")
+    __slots__ = ("_parsed", "_size", "_stream", "coding", "content_type", "document")
 
     def __init__(self, content_type: str, coding: str = "", pointers: Collection[Pointer] = ()) -> None:
         self.content_type, self.coding = content_type, coding
         self.document = bytearray()
-        self._amounts = Amounts(pointers) if is_event_stream(content_type) else None
-        self._unpacking = Unpacking(coding)
+        self._stream = _Stream(pointers, coding) if is_event_stream(content_type) else None
         self._parsed: tuple[Any] | None = None
         self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
-        if self._amounts is not None:
-            for piece in self._unpacking.feed(data):
-                self._amounts.feed(piece)
+        if self._stream is not None:
+            self._stream.feed(data)
             return
         self._size += len(data)
         if self._size <= KEPT_BYTES:
@@ -78,12 +91,12 @@ class Heard:
     @property
     def readable(self) -> bool:
         """Whether it is in a content coding that is understood, and of a stream, whether it was."""
-        return not self._unpacking.broken
+        return understands(self.coding) if self._stream is None else not self._stream.unpacking.broken
 
     @property
     def too_large(self) -> bool:
         """Whether the document was too large to be kept, or a stream became too much when it was unpacked."""
-        return self._size > KEPT_BYTES or self._unpacking.too_large
+        return self._size > KEPT_BYTES if self._stream is None else self._stream.unpacking.too_large
 
     def total(self, sums: Sums, *, cut: bool = False) -> int | None:
         """The sum, rounded up; None when one of its amounts is not there. To be asked when no more comes.
@@ -96,8 +109,8 @@ class Heard:
         return total if known and (cut or len(known) == len(each)) and total < 10**MOST_DIGITS else None
 
     def _amount(self, pointer: Pointer) -> int | None:
-        if self._amounts is not None:
-            return self._amounts.last(pointer)
+        if self._stream is not None:
+            return self._stream.amounts.last(pointer)
         if self._parsed is None:
             text = decoded(self.document, self.coding, KEPT_BYTES)
             self._parsed = (loaded(text) if text is not None else None,)

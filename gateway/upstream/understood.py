@@ -6,8 +6,9 @@ later is looked at when it has passed (`gateway.guarding.overheard`).
 
 import asyncio
 
+from gateway.core.http.content_types import is_document
 from gateway.core.http.signals import TOO_MANY
-from gateway.core.learning import LOOKED_AT_BYTES, is_document, may_say, says_too_many
+from gateway.core.learning import LOOKED_AT_BYTES, may_say, says_too_many
 from gateway.core.upstream import Learning
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.held import read_ahead

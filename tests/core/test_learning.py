@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core.classes import ErrorClass
 from gateway.core.http.signals import Honor
-from gateway.core.learning import LOOKED_AT_BYTES, Heed, heeded, is_document, may_say, says_too_many, stands_for
+from gateway.core.learning import LOOKED_AT_BYTES, Heed, heeded, may_say, says_too_many, stands_for
 from gateway.core.policy import Match, Route
 from gateway.core.retry import Retry
 from gateway.core.upstream import Learning, Upstream, Wording
@@ -215,21 +215,3 @@ def test_however_it_is_written(reason: str, escaped: bool, indent: int) -> None:
 
 def test_the_statuses_that_are_looked_at() -> None:
     assert (WORDED.worded, LEARNING.worded) == ({200, 400, 403}, set())
-
-
-@pytest.mark.parametrize(
-    ("content_type", "is_one"),
-    [
-        ("application/json", True),
-        ("Application/JSON; charset=utf-8", True),
-        (" application/problem+json ;q=1", True),
-        ("application/vnd.api+json", True),
-        ("application/stream+json", False),
-        ("application/x-ndjson", False),
-        ("application/json-seq", False),
-        ("text/event-stream", False),
-        ("", False),
-    ],
-)
-def test_documents_and_streams_of_them(content_type: str, is_one: bool) -> None:
-    assert is_document(content_type) is is_one

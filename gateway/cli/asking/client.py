@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from gateway.cli.asking.reach import Reach, why
 from gateway.cli.command.failing import FAILED, UNREACHABLE, fail
 from gateway.cli.showing.text import plain
+from gateway.core.http.content_types import is_event_stream
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -79,7 +80,7 @@ class AdminClient:
         begun  told when there is one
         """
         with self._answer("GET", path, None, stream=True) as answer:
-            if answer.getheader("Content-Type", "").partition(";")[0] != "text/event-stream":
+            if not is_event_stream(answer.getheader("Content-Type", "")):
                 self.stranger()
             begun()
             for line in answer:
