@@ -2,10 +2,10 @@
 
 At every moment one of these says what SIGTERM and SIGINT do: `stop_at_once` while nothing serves, `keep_signals` while
 an event loop is set up, `on_signal` while it runs, `end_in_order` when all is over. Python's own default, which would
-kill the process and have whoever watches it see a failure, is never in force between them.
+kill the process and have whoever watches it see a failure, is never in force between them. Before them, while files
+are read, it is: only what asks for something is passed over (`ignore_asking`).
 """
 
-import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +20,11 @@ def stop_at_once() -> None:
     """Until an event loop hears them: SIGTERM and SIGINT end the process in order, for no call is under way yet."""
     for number in ENDING:
         signal.signal(number, _leave)
+    ignore_asking()
+
+
+def ignore_asking() -> None:
+    """Until somebody hears them: what asks for a reload, new log files or a new version is passed over, not deadly."""
     for number in ASKING:
         signal.signal(number, signal.SIG_IGN)
 
@@ -41,6 +46,8 @@ def on_signal(number: int, callback: Callable[[], object]) -> None:
     Not the loop's own `add_signal_handler`: when a loop closes, it gives back to Python what it heard, and the next
     signal kills a process that is about to end well.
     """
+    import asyncio  # here: what is said of signals first is said before anything large is loaded
+
     loop = asyncio.get_running_loop()
 
     def heard(_number: int, _frame: FrameType | None) -> None:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from gateway.observe.log.logger import close_logging, event
+from gateway.observe.log.logger import close_logging
 from gateway.supervisor.pulse import Pulse, Watched, look_every_s, start_patience_us
-from gateway.supervisor.stack import has_debugger, main_stack
+from gateway.supervisor.stack import has_debugger, main_stack, tell_hung
 
 EXIT_HUNG = 70
 TELL_WITHIN_S = 5.0
@@ -61,7 +61,6 @@ def _end(silent_s: float) -> None:
     """Tell, unless what hangs keeps us from it, and end."""
     with suppress(RuntimeError):
         threading.Timer(TELL_WITHIN_S, os._exit, (EXIT_HUNG,)).start()
-    told = {"silent_s": round(silent_s, 1), "exception": main_stack()}
-    event("worker.hung", "Worker's event loop stands still, it is killed", "error", pid=os.getpid(), **told)
+    tell_hung(os.getpid(), silent_s, main_stack())
     close_logging()
     os._exit(EXIT_HUNG)

@@ -13,8 +13,6 @@ LATE_S = 1.0
 """A look that comes later than this has seen nothing."""
 LOOKS = 10
 MOST_BETWEEN_LOOKS_S = 3.0
-
-
 STARTS_IN = 10
 LEAST_START_US = 60_000_000
 

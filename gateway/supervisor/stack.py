@@ -1,4 +1,4 @@
-"""Where a process is that hangs: the names of files and functions, never a value.
+"""Where a process is that hangs, and how that is told: the names of files and functions, never a value.
 
 A worker writes it itself, on a signal that C code answers (faulthandler), whatever Python is at. The file for it is in
 the gateway's private directory.
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+
+from gateway.observe.log.logger import event
 
 ASKS = signal.SIGURG  # nobody else sends it, and who does not listen passes it over
 MOST_CHARS = 8_000
@@ -55,6 +57,12 @@ def main_stack() -> str:
     """Of this process's main thread, as another thread of it sees it."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     return "\n".join(["Main thread (most recent call first):", *_lines(frame)])
+
+
+def tell_hung(pid: int, silent_s: float, stack: str, **fields: object) -> None:
+    """A worker is killed because its event loop has stood still for so long. `stack` "" = it is not known where."""
+    told = {"silent_s": round(silent_s, 1), "exception": stack or None, **fields}
+    event("worker.hung", "Worker's event loop stands still, it is killed", "error", pid=pid, **told)
 
 
 def state_of(pid: int) -> str | None:

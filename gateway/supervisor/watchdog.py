@@ -10,11 +10,10 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.observe.log.logger import event
 from gateway.observe.metrics.restarts import count_hang
 from gateway.supervisor.pulse import Watched, look_every_s, start_patience_us
 from gateway.supervisor.seat import Seat
-from gateway.supervisor.stack import ask_for_stack, has_debugger, state_of, told_stack
+from gateway.supervisor.stack import ask_for_stack, has_debugger, state_of, tell_hung, told_stack
 from gateway.supervisor.worker import Post
 
 ANSWERS_WITHIN_S = 0.3
@@ -78,5 +77,4 @@ def _end(post: Post, pid: int, hung_s: float) -> None:
     state, stack = state_of(pid), told_stack(post.directory, pid) if post.directory is not None else ""
     os.kill(pid, signal.SIGKILL)
     count_hang()
-    told = {"silent_s": round(hung_s, 1), "process_state": state, "exception": stack or None}
-    event("worker.hung", "Worker's event loop stands still, it is killed", "error", worker=post.index, pid=pid, **told)
+    tell_hung(pid, hung_s, stack, worker=post.index, process_state=state)

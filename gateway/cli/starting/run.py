@@ -1,6 +1,5 @@
 """`gateway run`: start serving, in one command, with a useful default for everything."""
 
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ import typer
 from gateway.cli.command.failing import NOT_STARTED, fail, words_of
 from gateway.cli.command.options import Config, EnvFile, Policies, filled
 from gateway.memory import loading
+from gateway.signals import ignore_asking
 
 if TYPE_CHECKING:
     from gateway.supervisor import Running
@@ -52,7 +52,7 @@ def run(
     """Serve calls until SIGTERM or Ctrl-C. Without options: the shipped policies and a sample upstream."""
     if upstream and policies:
         raise typer.BadParameter("give either --policies or --upstream: the latter brings its own policy")
-    _nothing_to_reload()
+    ignore_asking()
     options = {
         "policies": policies,
         "listen": listen,
@@ -89,12 +89,6 @@ def _serve(
     except supervisor.StartFailed as error:
         fail(NOT_STARTED, str(error))
     raise typer.Exit(code)
-
-
-def _nothing_to_reload() -> None:
-    """What asks for a reload, new log files or a new version is passed over, not deadly, while files are being read."""
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _announce(running: "Running") -> None:
