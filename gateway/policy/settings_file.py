@@ -20,7 +20,8 @@ from gateway.policy.compile.hooks import webhooks_of
 from gateway.policy.compile.intake import intake_of
 from gateway.policy.files import STDIN, absent, read_text, shown
 from gateway.policy.findings import Findings, PolicyError, PolicyErrors, TooManyErrors, Where
-from gateway.policy.models.settings import NO_STORE_URL, Listener, Logging, SettingsFile, store_url_problem
+from gateway.policy.models.setting_values import NO_STORE_URL, store_url_problem
+from gateway.policy.models.settings import Listener, Logging, SettingsFile
 from gateway.policy.nodes import Node, compose
 from gateway.policy.overlay import overlay_environment, overlay_options
 from gateway.policy.secret import dereference, is_inline

@@ -396,14 +396,14 @@ def test_numbers_and_names_from_options(load: Load) -> None:
 def test_spans_that_cannot_be_sent(
     errors: Errors, monkeypatch: pytest.MonkeyPatch, text: str, there: bool, error: str
 ) -> None:
-    monkeypatch.setattr("gateway.policy.models.settings.spans_possible", lambda: there)
+    monkeypatch.setattr("gateway.policy.models.setting_values.spans_possible", lambda: there)
     (found,) = errors(text + "\nversion: 1\n")
     assert error in found
     assert "pw" not in found
 
 
 def test_spans_are_asked_for_by_an_endpoint(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.policy.models.settings.spans_possible", lambda: True)
+    monkeypatch.setattr("gateway.policy.models.setting_values.spans_possible", lambda: True)
     settings = load(env={"GATEWAY_TRACES__ENDPOINT": "https://[::1]:4318/otlp", "GATEWAY_TRACES__SAMPLE": "0.25"})
     assert (settings.traces.endpoint, settings.traces.sample) == ("https://[::1]:4318/otlp", 0.25)
     assert load().traces.endpoint is None
