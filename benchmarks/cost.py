@@ -39,7 +39,15 @@ WARM_UP = 240
 TRACED_SLOWER = 1_000
 """Or on a busy machine what is done now and then would be done in every call that is counted."""
 STAGES = {
-    "the caller's socket and head": ("listener/", "wire/request_head", "wire/head", "wire/ids", "wire/memo", "call.py"),
+    "the caller's socket and head": (
+        "listener/",
+        "wire/request_head",
+        "wire/field_block",
+        "wire/head",
+        "wire/ids",
+        "wire/memo",
+        "call.py",
+    ),
     "accept": ("accept", "build", "core/http/trace", "core/http/forwarding", "core/http/client_address"),
     "identify": (
         "identify",

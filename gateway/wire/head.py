@@ -3,7 +3,7 @@
 The only module that touches aiohttp's parser. It is told that no message has a body (`response_with_body=False`), so it
 stops behind the head and is at once ready for the next one: one parser serves every socket of a worker, an idle
 socket owns none, and bodies are framed by `core.http.framing`, which keeps trailers and never buffers. What the C
-parser lets pass but a proxy must not forward is refused by `wire.request_head` and `wire.response_head`.
+parser lets pass but a proxy must not forward is refused by `wire.request_rules` and `wire.response_head`.
 
 The same bytes always mean the same, and callers and upstreams repeat themselves: what a head means is remembered by
 its bytes. `tests/app/test_wire_head.py` is the contract with aiohttp: it fails clearly when a new release changes any

@@ -7,109 +7,31 @@ call and mean nothing to the rest, `X-Request-Id` and `traceparent`, are cut out
 
 import asyncio
 import re
-from collections.abc import Callable
-from contextlib import suppress
 from copy import copy
 from operator import attrgetter
 from typing import Any
 
 from aiohttp.http_parser import HttpRequestParser
 
-from gateway.core.http.fields import tokens
 from gateway.core.http.framing import ChunkedBody, Decoder, Fields, NoBody
-from gateway.wire.head import BadHead, Headers, HeadParser, keeps_alive, sized
-from gateway.wire.ids import NO_IDS, Ids, cut, ids_of
+from gateway.wire.field_block import FieldBlock, read_block
+from gateway.wire.head import BadHead, Headers, HeadParser, sized
+from gateway.wire.ids import Ids, cut
 from gateway.wire.memo import Doorkeeper, Memo
-from gateway.wire.request_rules import check_host, check_line, checked_target, request_body, upgrade
+from gateway.wire.request_rules import check_line, checked_target
 
 MEMO_FIELDS = 200_000  # what is remembered weighs at most as much as so many fields, some 80 MiB
 MEMO_BLOCK_BYTES = 2048  # longer ones are parsed each time
 MEMO_LINES = 1024  # of one block
 MEMO_LINE_BYTES = 512
-MOST_KEPT = 2048  # with one block: kinds of calls, or peers, that send one and the same fields
 MOST_PEERS = 16  # that send one and the same head
 
-_HOPS = re.compile(rb"[0-9]{1,4000}")  # Python makes no number of more than 4,300 digits
-_MOST_HOPS = 999_999_999  # that are sent on
 _LINE_WEIGHT = 4  # what a request line weighs, in fields
-_KEPT_WEIGHT = 2
 _FIELD_BYTES = 128  # so many more bytes weigh as much as one more field
 _NEWEST = b"HTTP/1.1"
 _VERSION_BYTES = len(_NEWEST)
 _NEWER = re.compile(rb"HTTP/1\.[2-9]\r\n")
 _NO_BODY = NoBody()
-_NO_HEADS: "dict[bytes, RequestHead]" = {}
-"""Of the many callers who never send the same line twice; never changed."""
-
-
-class FieldBlock:
-    """The fields of a head, in what they mean for every request line they may stand behind.
-
-    fields, headers  the raw (name, value) pairs in order; the same, case-insensitive. What was let go is parsed again
-                for whoever asks, and then it stays
-    length      of a body that is not chunked; 0 = there is none
-    via         whether they have a `Via`
-    remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
-    memory      where it is remembered, if it is
-    weight      what it weighs there, in fields, with all that hangs on it
-    text        what stands in the memory, and `parse` for it; b"" = it does not stand there, or is not let go
-    """
-
-    __slots__ = (
-        "chunked", "expects_continue", "fields", "has_body", "headers", "heads", "http10", "ids", "keep_alive",
-        "length", "memory", "parse", "remembered", "says_ids", "text", "upgrade", "via", "weight",
-    )  # fmt: skip
-
-    fields: Fields
-    headers: Headers
-    via: bool
-    http10: bool
-    keep_alive: bool
-    length: int
-    chunked: bool
-    has_body: bool
-    upgrade: str
-    expects_continue: bool
-    says_ids: bool
-    ids: Ids
-    heads: "dict[bytes, RequestHead]"
-    remembered: dict[Any, Any]
-    memory: "Memo[bytes, FieldBlock] | None"
-    weight: int
-    text: bytes
-    parse: Callable[[bytes], Any]
-
-    def keep(self, key: Any, value: Any) -> None:
-        """Remember what a stage knows. Beyond `MOST_KEPT` it begins anew."""
-        self.keep_in(self.remembered, key, value, MOST_KEPT, _KEPT_WEIGHT)
-
-    def keep_in(self, remembered: dict[Any, Any], key: Any, value: Any, most: int, weight: int) -> None:
-        """Remember something that hangs on this block: at most so many, of so much weight each; then it begins anew."""
-        before = len(remembered)
-        if before >= most:
-            remembered.clear()
-        remembered[key] = value
-        self.grow(weight * (len(remembered) - before))
-
-    def grow(self, weight: int) -> None:
-        """What hangs on it weighs more by so much, in fields, or less."""
-        if self.memory is not None:
-            self.weight += weight
-            self.memory.grow(weight)
-
-    def let_go(self) -> None:
-        """The stages have seen all they need for calls like this: twenty objects that the next one does not touch."""
-        if self.text:
-            with suppress(AttributeError):  # they are gone already
-                del self.fields, self.headers
-
-    def __getattr__(self, name: str) -> Any:
-        """Somebody needs them in each call: once more will do."""
-        if name not in ("fields", "headers"):
-            raise AttributeError(name)
-        message = self.parse(b"GET / " + self.text)
-        self.text, self.fields, self.headers = b"", message.raw_headers, message.headers
-        return self.fields if name == "fields" else self.headers
 
 
 class RequestHead:
@@ -163,7 +85,7 @@ class RequestHead:
 
     def saying(self, fields: Fields) -> "RequestHead":
         """The same head with other fields to pass on; not remembered."""
-        other, other.block = copy(self), _unremembered(self.block, fields)
+        other, other.block = copy(self), self.block.saying(fields)
         return other
 
     @property
@@ -179,7 +101,7 @@ class RequestHeadParser:
     def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 128) -> None:
         self._parser = HeadParser(HttpRequestParser, loop, header_count, 400)
         self._header_count = header_count
-        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, attrgetter("weight"), _drop)
+        self._blocks: Memo[bytes, FieldBlock] = Memo(MEMO_FIELDS, attrgetter("weight"), FieldBlock.leave_memory)
         self._came_before = Doorkeeper()
         self._lines = Doorkeeper()
 
@@ -236,15 +158,15 @@ class RequestHeadParser:
         """Parse what is left of the fields; all of them when one that was cut is said a second time."""
         if text.count(b"\r\n") + sum(value is not None for value in ids) - 2 > self._header_count:
             raise BadHead(431, "too many header fields")
-        block = _block(self._parser.parse(b"GET / " + text), text[:_VERSION_BYTES] == b"HTTP/1.0")
+        block = read_block(self._parser.parse(b"GET / " + text), text[:_VERSION_BYTES] == b"HTTP/1.0")
         if text is not whole and block.says_ids:
-            return _block(self._parser.parse(b"GET / " + whole), block.http10)
+            return read_block(self._parser.parse(b"GET / " + whole), block.http10)
         return block
 
     def _new_head(self, head: bytes, line: bytes, block: FieldBlock) -> RequestHead:
         method, target = check_line(head)
         if method in ("OPTIONS", "TRACE") and "Max-Forwards" in block.headers:
-            block = _one_hop_less(block)
+            block = block.one_hop_less()
         new = RequestHead(method, checked_target(method, target, block), block)
         kept = len(line) <= MEMO_LINE_BYTES and block.memory is not None
         if kept and self._lines.knows((id(block), line)):  # many are said once: with the number of something in them
@@ -255,54 +177,3 @@ class RequestHeadParser:
             new.remembered = {}
             block.grow(_LINE_WEIGHT)
         return new
-
-
-def _one_hop_less(block: FieldBlock) -> FieldBlock:
-    """The same with what is sent on of Max-Forwards (RFC 9110 §7.6.2)."""
-    fields = tuple(
-        (name, b"%d" % min(max(0, int(value) - 1), _MOST_HOPS))
-        if name.lower() == b"max-forwards" and _HOPS.fullmatch(value)
-        else (name, value)
-        for name, value in block.fields
-    )
-    return _unremembered(block, fields)
-
-
-def _unremembered(block: FieldBlock, fields: Fields) -> FieldBlock:
-    other = copy(block)
-    other.heads, other.remembered, other.memory, other.text, other.fields = _NO_HEADS, {}, None, b"", fields
-    return other
-
-
-def _drop(block: FieldBlock) -> None:
-    """A block and its heads refer to each other; and somebody may hold on to it for long: a call that streams."""
-    block.heads = _NO_HEADS
-    block.remembered.clear()
-    block.memory = None
-
-
-def _block(message: Any, http10: bool) -> FieldBlock:
-    block = FieldBlock()
-    block.heads = _NO_HEADS
-    block.remembered = {}
-    block.memory = None
-    block.text = b""
-    block.http10 = http10
-    block.keep_alive = keeps_alive(message)
-    block.fields = message.raw_headers
-    headers = block.headers = message.headers
-    block.via = "Via" in headers
-    check_host(headers, http10)
-    block.length = request_body(message, headers, http10)
-    block.chunked = message.chunked
-    block.has_body = block.chunked or block.length > 0
-    block.upgrade = upgrade(headers) if message.upgrade and not (block.has_body or http10) else ""
-    block.expects_continue = False
-    if "Expect" in headers:
-        expected = tokens(",".join(headers.getall("Expect")))
-        if any(one != "100-continue" for one in expected):
-            raise BadHead(417, "the only expectation that can be met is 100-continue")
-        block.expects_continue = bool(expected) and not http10
-    block.says_ids = "X-Request-Id" in headers or "traceparent" in headers
-    block.ids = ids_of(headers) if block.says_ids else NO_IDS
-    return block

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.wire.field_block import MOST_KEPT
 from gateway.wire.memo import Doorkeeper, Memo
-from gateway.wire.request_head import MEMO_FIELDS, MOST_KEPT, MOST_PEERS, RequestHead, RequestHeadParser
+from gateway.wire.request_head import MEMO_FIELDS, MOST_PEERS, RequestHead, RequestHeadParser
 
 REGULAR = b"GET /regular HTTP/1.1\r\nHost: a\r\nX-Tenant-Id: acme\r\n\r\n"
 
