@@ -156,7 +156,9 @@ def _run_loop(main: Coroutine[Any, Any, int]) -> int:
         import uvloop
     except ImportError:  # Windows, PyPy: the same gateway, slower
         return asyncio.run(main)
-    return uvloop.run(main)
+    from gateway.supervisor.names import AskingLoop
+
+    return uvloop.run(main, loop_factory=AskingLoop)
 
 
 def end_with_parent(lifeline: int) -> None:

@@ -20,9 +20,9 @@ from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.worker import run_worker
 
 run = uvloop.run
-def interrupted(main):
+def interrupted(main, **loop):
     signal.raise_signal(signal.SIGTERM)
-    return run(main)
+    return run(main, **loop)
 uvloop.run = interrupted
 
 async def serve(post):
@@ -60,8 +60,8 @@ from gateway.supervisor.worker import run_worker
 
 NUMBERS = {"SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"}
 run = uvloop.run
-def interrupted(main):
-    code = run(main)
+def interrupted(main, **loop):
+    code = run(main, **loop)
     for name in NUMBERS:  # the loop is closed, and nothing has been said yet of the end
         signal.raise_signal(getattr(signal, name))
     return code

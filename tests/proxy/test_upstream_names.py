@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from gateway.core.upstream import Upstream
+from gateway.supervisor.names import AskingLoop
 from gateway.upstream.connect import DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
 from tests.fakes.waiting import turns
@@ -140,3 +142,46 @@ async def test_our_own_shortage_is_not_the_names_fault(error: OSError, said: str
     with pytest.raises(UpstreamFailed) as failure:
         await host(resolver(names))
     assert failure.value.error == said
+
+
+async def _ask_beside_silent_names(silent: int) -> Any:
+    """What `known.invalid` is, when so many names are being asked for whose DNS says nothing."""
+    loop = asyncio.get_running_loop()
+    asking = [asyncio.ensure_future(loop.getaddrinfo(f"silent-{n}.invalid", 80)) for n in range(silent)]
+    await begun()
+    found = await loop.getaddrinfo("known.invalid", 80, type=socket.SOCK_STREAM)
+    assert not any(one.done() for one in asking)
+    for one in asking:
+        one.cancel()
+    return found
+
+
+def test_names_that_dns_is_silent_about_delay_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, really = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *more: Any, flags: int = 0, **kind: Any) -> Any:
+        if host.startswith("silent") and not flags & socket.AI_NUMERICHOST:
+            over.wait()
+        return really("192.0.2.1" if host == "known.invalid" else host, *more, flags=flags, **kind)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with asyncio.Runner(loop_factory=AskingLoop) as loop:
+        try:
+            found = loop.run(_ask_beside_silent_names(20))
+        finally:
+            over.set()
+    assert [info[4] for info in found] == [("192.0.2.1", 80)]
+
+
+def test_a_question_for_which_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def asked() -> None:
+        with pytest.raises(UpstreamFailed) as failure:
+            await Resolver(NAMED, asyncio.get_running_loop()).addresses()
+        assert str(failure.value) == "busy: can't start new thread"
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with asyncio.Runner(loop_factory=AskingLoop) as loop:
+        loop.run(asked())
