@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.observe.log import midline
+from gateway.observe.log import midline, turns
 from gateway.observe.log import writer as writer_module
 from gateway.observe.log.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
 from tests.fakes import waiting
@@ -327,7 +327,7 @@ def _hold(path: Path, held: Connection) -> None:
 
 def test_a_process_without_a_loop_waits_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever writes now may not get to run for a while."""
-    monkeypatch.setattr(writer_module, "TURN_S", 60.0)
+    monkeypatch.setattr(turns, "TURN_S", 60.0)
     path = tmp_path / "log"
     context = multiprocessing.get_context("fork")
     held, theirs = context.Pipe()
@@ -337,7 +337,7 @@ def test_a_process_without_a_loop_waits_for_its_turn(tmp_path: Path, monkeypatch
     writer = LineWriter(str(path))
     telling = threading.Thread(target=writer.write, args=(b"one\n",))
     telling.start()
-    waiting.hold_up(3 * writer_module.IMPATIENT_S)
+    waiting.hold_up(3 * turns.IMPATIENT_S)
     held.send(True)
     telling.join()
     other.join()

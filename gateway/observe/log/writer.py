@@ -6,17 +6,15 @@ reader does not take it within a moment: a supervisor that hangs could not stop 
 """
 
 import asyncio
-import fcntl
 import os
 import queue
-import select
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
-from gateway.observe.log.midline import Midline, same_file
+from gateway.observe.log.midline import Midline
+from gateway.observe.log.turns import held, wait_writable
 
 FLUSH_BYTES = 256 * 1024
 FLUSH_S = 0.1
@@ -24,13 +22,8 @@ HELD_BYTES = 8 * 1024 * 1024
 """Handed over but not written yet. Beyond this, lines are dropped and counted."""
 CLOSE_S = 2.0
 """How long `close` waits for a reader that does not read."""
-IMPATIENT_S = 0.2
-"""How long a line waits for its reader in a process without a loop."""
-TURN_S = 2.0
-"""And for another process to end its batch, while there is a reader: on a busy machine that one may not get to run."""
 
 _STREAMS = {"stdout": 1, "stderr": 2}
-_turns = {fd: threading.Lock() for fd in _STREAMS.values()}
 
 
 class LineWriter:
@@ -140,7 +133,7 @@ class LineWriter:
         data = b"".join(lines)
         try:
             fd = self._open()
-            with _held(fd, patient) as locked:
+            with held(fd, patient) as locked:
                 lost = self._write_all(fd, data, locked)
                 if self._unreported and not lost:
                     self._report(fd, locked)
@@ -160,7 +153,7 @@ class LineWriter:
                 try:
                     view = view[os.write(fd, view) :]
                 except BlockingIOError:  # somebody made the shared pipe non-blocking
-                    _wait_writable(fd, 1.0)
+                    wait_writable(fd, 1.0)
         except OSError:
             sent = data[: len(data) - len(view)]
             broken = not sent.endswith(b"\n") if sent else broken
@@ -196,73 +189,8 @@ class LineWriter:
         self._fd = -1
 
 
-@contextmanager
-def _held(fd: int, patient: bool) -> Iterator[bool]:
-    """Hold the destination for one batch, and say whether that can be done there. Raises TimeoutError when somebody
-    impatient had to wait too long."""
-    with _held_here(fd, patient):
-        locked = _lock(fd) if patient else _lock_soon(fd)
-        try:
-            yield locked
-        finally:
-            if locked:
-                fcntl.lockf(fd, fcntl.LOCK_UN)
-
-
-@contextmanager
-def _held_here(fd: int, patient: bool) -> Iterator[None]:
-    """The kernel's lock keeps processes apart, not threads: the writers of stdout and stderr may lead to one pipe."""
-    turn = _turns.get(1 if same_file(1, fd) else fd)
-    if turn is None:  # a file of its own has one writer
-        yield
-        return
-    if not turn.acquire(timeout=-1 if patient else IMPATIENT_S):
-        raise TimeoutError
-    try:
-        yield
-    finally:
-        turn.release()
-
-
-def _lock(fd: int) -> bool:
-    """Whether there is such a lock: without one, writing goes on and only very large batches may mingle."""
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
-
-
-def _lock_soon(fd: int) -> bool:
-    by = time.monotonic() + TURN_S
-    while _wait_writable(fd, IMPATIENT_S):
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > by:
-                break
-            time.sleep(0.005)
-        except OSError:
-            return False
-        else:
-            return True
-    raise TimeoutError
-
-
-def is_terminal(destination: str) -> bool:
-    """Whether a person reads there."""
-    stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(destination)
-    return stream is not None and stream.isatty()
-
-
 def _open_file(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
-
-def _wait_writable(fd: int, timeout_s: float) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(timeout_s * 1e3))
 
 
 def _in_loop() -> bool:
@@ -304,3 +232,9 @@ def _describe_dropped(count: int) -> bytes:
 
 
 _describe: Callable[[int], bytes] = lambda _: b""  # noqa: E731
+
+
+def is_terminal(destination: str) -> bool:
+    """Whether a person reads there."""
+    stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(destination)
+    return stream is not None and stream.isatty()
