@@ -18,7 +18,7 @@ RECORDS_PER_TICK = 1_500  # half a second of 3,000 calls/s
 
 def directly(metrics: Metrics) -> Callable[[CallRecord], None]:
     """The ordinary way: one inc or observe per metric, on children that are kept."""
-    child = metrics._child
+    child = metrics._series.child
     counters = [
         child("gateway_requests_total", "erp", "GET", "200", "upstream"),
         child("gateway_upstream_requests_total", "erp-api", "200"),

@@ -236,7 +236,7 @@ async def test_many_kinds_of_calls_are_poured_in_turns_with_calls_between_them(
     for number in range(3 * AT_ONCE + 1):
         call.route = f"r{number}"
         metrics.emit(call)
-    monkeypatch.setattr("gateway.observe.metrics.sink.TICK_S", 0.001)
+    monkeypatch.setattr("gateway.observe.metrics.ticking.TICK_S", 0.001)
     poured, in_turns = 0, []
 
     def count(_: Calls) -> None:
@@ -261,7 +261,7 @@ async def test_of_very_many_kinds_a_tick_pours_some_and_each_in_time(
     metrics: Metrics, call: CallRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = MANY * TICKS * 2
-    monkeypatch.setattr("gateway.observe.metrics.sink.TICK_S", 0.001)
+    monkeypatch.setattr("gateway.observe.metrics.ticking.TICK_S", 0.001)
     poured, by_tick = 0, list[int]()
 
     def count(_: Calls) -> None:
@@ -292,12 +292,12 @@ def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:
 
 
 async def test_the_lag_of_the_event_loop_is_measured(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.observe.metrics.sink.TICK_S", 0.001)
+    monkeypatch.setattr("gateway.observe.metrics.ticking.TICK_S", 0.001)
     metrics.start()
     await eventually(lambda: samples(metrics)["gateway_event_loop_lag_seconds_count"] >= 3)
     metrics.close()
     metrics.close()
-    assert metrics._timer is None
+    assert metrics._ticking._timer is None
 
 
 def test_counting_by_tally_equals_counting_one_by_one() -> None:

@@ -5,7 +5,6 @@ another worker answers may be half a second old, and 2.5 s where calls are of hu
 prometheus_client's multi-process mode adds them up, dead ones included (PROMETHEUS_MULTIPROC_DIR).
 """
 
-import asyncio
 import platform
 import time
 from collections import Counter
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from gateway import __version__
@@ -22,23 +20,21 @@ from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 from gateway.observe.log.line import REFUSED
 from gateway.observe.log.logger import dropped_lines
-from gateway.observe.metrics.instruments import INSTRUMENTS, Metric, make, shared
 from gateway.observe.metrics.levels import NO_ROUTE, Gauges, Levels
-from gateway.observe.metrics.multiprocess import AllWorkers
 from gateway.observe.metrics.present import Present
 from gateway.observe.metrics.process import cpu_s
 from gateway.observe.metrics.pulse import Pulse
-from gateway.observe.metrics.tally import Calls, Distribution
+from gateway.observe.metrics.series import UPSTREAM_TIME, Series
+from gateway.observe.metrics.tally import Calls
+from gateway.observe.metrics.ticking import Ticking
 from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
 
-TICK_S = 0.5
 MANY, TICKS = 100, 5
 """Of more kinds of calls than so many, as thousands of routes make them, each is poured in one tick of so many: to pour
 costs as much for one call as for hundreds."""
 AT_ONCE = 8
 """Kinds of calls that are poured in one turn of the event loop, a fraction of a millisecond: there may be thousands."""
-UPSTREAM_TIME = "gateway_upstream_duration_seconds"
 OTHER = "OTHER"
 CallKey = tuple[str, str, int, str, str, int]
 """Route, method, status, source, upstream, status that the upstream's answer is judged by."""
@@ -58,30 +54,24 @@ class Metrics:
     def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels, worker: int = 0) -> None:
         self.levels = levels
         self._worker = str(worker)
-        self._registry = CollectorRegistry()
-        together = shared()
-        registry = None if together else self._registry
-        if together:
-            self._registry.register(AllWorkers())
-        self._metrics: Mapping[str, Metric] = {name: make(name, registry) for name in INSTRUMENTS}
+        self._totals = Totals()
+        self._series = Series(self._totals)
         self._calls: dict[CallKey, Calls] = {}
         self._unpoured: list[tuple[CallKey, Calls]] = []
         self._a_tick = MANY
-        self._distributions: dict[tuple[str, ...], Distribution] = {}
         self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
-        self._totals = Totals()
         self.pulse = Pulse(self._totals)
         self.upstreams = self._totals.upstreams
-        self._lag = self._distribution("gateway_event_loop_lag_seconds")
-        self._store_time = self._distribution("gateway_store_operation_seconds", "admit")
-        self._gauges = Gauges(self._worker, self._set)
+        self._lag = self._series.distribution("gateway_event_loop_lag_seconds")
+        self._store_time = self._series.distribution("gateway_store_operation_seconds", "admit")
+        self._gauges = Gauges(self._worker, self._series.set)
         self._followed: list[tuple[str, Counter[Any], Counter[Any]]] = []
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
-        self._timer: asyncio.Handle | None = None
-        self._set("gateway_build_info", 1, __version__, platform.python_version())
+        self._ticking = Ticking(self._lag.observe, self._pieces_due, self._poured)
+        self._series.set("gateway_build_info", 1, __version__, platform.python_version())
         self.policy_loaded(policies)
 
     # -- calls
@@ -121,7 +111,7 @@ class Metrics:
     def _no_whole_answer(self, record: CallRecord) -> None:
         """The upstream is at fault, or there was no place at it."""
         why = record.error_class or "other"
-        self._inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, why)
+        self._series.inc("gateway_upstream_errors_total", record.upstream or NO_ROUTE, why)
         if not record.upstream_status:
             self._totals.unanswered(record.upstream, why)
 
@@ -137,16 +127,16 @@ class Metrics:
         route, method, status, source, upstream, upstream_status = key
         label, answers = route or NO_ROUTE, None
         if upstream_status:
-            answered = self._child("gateway_upstream_requests_total", upstream, str(upstream_status))
-            answers = answered, self._distribution(UPSTREAM_TIME, upstream)
+            answered = self._series.child("gateway_upstream_requests_total", upstream, str(upstream_status))
+            answers = answered, self._series.distribution(UPSTREAM_TIME, upstream)
         calls = self._calls[key] = Calls(
             (
-                self._child("gateway_requests_total", label, method, str(status), source),
-                self._child("gateway_request_body_bytes_total", label),
-                self._child("gateway_response_body_bytes_total", label),
+                self._series.child("gateway_requests_total", label, method, str(status), source),
+                self._series.child("gateway_request_body_bytes_total", label),
+                self._series.child("gateway_response_body_bytes_total", label),
             ),
-            self._distribution("gateway_request_duration_seconds", label, f"{status // 100}xx"),
-            self._distribution("gateway_request_overhead_seconds", label),
+            self._series.distribution("gateway_request_duration_seconds", label, f"{status // 100}xx"),
+            self._series.distribution("gateway_request_overhead_seconds", label),
             answers,
         )
         return calls
@@ -156,21 +146,21 @@ class Metrics:
     def policy_loaded(self, policies: PolicySet, *, counted: bool = True) -> None:
         """A set is in force. Its limits get their series now, so that a rate is right from the first refusal on."""
         if self._version:
-            self._set("gateway_policy_info", 0, self._version)
+            self._series.set("gateway_policy_info", 0, self._version)
         self._version = policies.version
-        self._present = Present(self._registry, policies)
-        self._set("gateway_policy_info", 1, policies.version)
-        self._set("gateway_policy_last_reload_successful", 1)
-        self._set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
+        self._present = Present(self._series.registry, policies)
+        self._series.set("gateway_policy_info", 1, policies.version)
+        self._series.set("gateway_policy_last_reload_successful", 1)
+        self._series.set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
         if counted:
-            self._inc("gateway_policy_reloads_total", "loaded")
+            self._series.inc("gateway_policy_reloads_total", "loaded")
         for limit in policies.limits.values():
-            self._child("gateway_limit_near_total", limit.name)
+            self._series.child("gateway_limit_near_total", limit.name)
 
     def count_reload(self, result: str) -> None:
         """A set was offered: loaded, unchanged, rejected (it has errors) or failed (a worker could not use it)."""
-        self._set("gateway_policy_last_reload_successful", result in ("loaded", "unchanged"))
-        self._inc("gateway_policy_reloads_total", result)
+        self._series.set("gateway_policy_last_reload_successful", result in ("loaded", "unchanged"))
+        self._series.inc("gateway_policy_reloads_total", result)
 
     def on_near(self, limit: Limit) -> None:
         """An admitted call left at most a fifth of this limit."""
@@ -180,73 +170,59 @@ class Metrics:
         """These limits were decided without the store."""
         for charge in charges:
             posture = charge.limit.on_store_error.value
-            self._inc("gateway_store_fallback_decisions_total", charge.limit.name, posture)
+            self._series.inc("gateway_store_fallback_decisions_total", charge.limit.name, posture)
 
     def on_retry(self, upstream: str, reason: str, outcome: str) -> None:
         """A call was tried again because of an outcome of the class `reason`."""
-        self._inc("gateway_upstream_retries_total", upstream, reason, outcome)
+        self._series.inc("gateway_upstream_retries_total", upstream, reason, outcome)
 
     def on_retry_budget_exhausted(self, upstream: str) -> None:
         """A call was not tried again because too many were."""
-        self._inc("gateway_retry_budget_exhausted_total", upstream)
+        self._series.inc("gateway_retry_budget_exhausted_total", upstream)
 
     def on_upstream_paused(self, upstream: str) -> None:
         """An upstream asked for quiet about one key."""
-        self._inc("gateway_upstream_paused_total", upstream)
+        self._series.inc("gateway_upstream_paused_total", upstream)
 
     def on_breaker_change(self, breaker: str, state: str) -> None:
         """A breaker of one key entered this state, because of what this worker saw."""
-        self._inc("gateway_breaker_transitions_total", breaker, state)
+        self._series.inc("gateway_breaker_transitions_total", breaker, state)
 
     def on_token(self, upstream: str, result: str) -> None:
         """What came of asking for a token: renewed, shared (by another worker), refused, unavailable, unkept."""
-        self._inc("gateway_tokens_total", upstream, result)
+        self._series.inc("gateway_tokens_total", upstream, result)
 
     def on_store_event(self, name: str, fields: Mapping[str, object]) -> None:
         """`on_event` of the store: counts each loss by its kind."""
         if name == "store.degraded":
-            self._inc("gateway_store_errors_total", str(fields.get("kind", "other")))
+            self._series.inc("gateway_store_errors_total", str(fields.get("kind", "other")))
 
     def follow(self, name: str, counts: Counter[Any]) -> None:
         """`counts` grow elsewhere, by the metric's label, or a tuple of its labels. Those that are there have their
         series now, so that a rate is right from the first on."""
         for label in counts:
-            self._child(name, *_labels(label))
+            self._series.child(name, *_labels(label))
         self._followed.append((name, counts, Counter()))
 
     # -- time
 
     def start(self) -> None:
         """Begin to pour and to measure the loop's lag. Needs the running loop."""
-        loop = asyncio.get_running_loop()
-        self.pulse.beat(loop.time(), time.time())
-        self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
+        self._ticking.start()
 
     def close(self) -> None:
         """Stop, with everything poured. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._ticking.stop()
         self.pour()
 
-    def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        now = loop.time()
-        self._lag.observe(max(0.0, now - due))
-        self._pour_in_turns(loop, now, self._pieces(self._due()))
-
-    def _due(self) -> int:
-        """How many kinds of calls to pour in this tick: none waits for more than `TICKS` of them."""
+    def _pieces_due(self) -> Iterator[None]:
+        """What to pour in this tick of what there is when it begins: no kind of calls waits for more than `TICKS`."""
         kinds = len(self._unpoured)
         self._a_tick = max(self._a_tick, -(-kinds // TICKS)) if kinds > MANY else MANY
-        return min(kinds, self._a_tick)
+        return self._pieces(min(kinds, self._a_tick))
 
-    def _pour_in_turns(self, loop: asyncio.AbstractEventLoop, began: float, pieces: Iterator[None]) -> None:
-        """Pour what there was when the tick began, a piece in each turn: calls are not kept waiting for all of it."""
-        if next(pieces, self) is None:
-            self._timer = loop.call_soon(self._pour_in_turns, loop, began, pieces)
-            return
-        self.pulse.beat(began, time.time())
-        self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)
+    def _poured(self, began_s: float) -> None:
+        self.pulse.beat(began_s, time.time())
 
     def pour(self) -> None:
         """Hand everything counted so far to prometheus_client, and read the levels. Kinds of calls of which there were
@@ -282,22 +258,22 @@ class Metrics:
         for (kind, admitted, store), count in self._verdicts.items():
             for (name, mode), passed in zip(kind.limits, admitted or repeat(True), strict=bool(admitted)):
                 decision = "allowed" if passed else REFUSED[mode]
-                self._inc("gateway_limit_decisions_total", name, decision, store, by=count)
+                self._series.inc("gateway_limit_decisions_total", name, decision, store, by=count)
                 self._totals.decisions[name, decision] += count
         for limit, count in self._near.items():
-            self._inc("gateway_limit_near_total", limit, by=count)
+            self._series.inc("gateway_limit_near_total", limit, by=count)
         self._verdicts.clear()
         self._near.clear()
 
     def _pour_process(self) -> None:
         cpu, dropped = cpu_s(), dropped_lines()
-        self._inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
-        self._inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
+        self._series.inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
+        self._series.inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
         self._poured_cpu_s, self._poured_dropped = cpu, dropped
         for name, counts, poured in self._followed:
             more = Counter(counts) - poured
             for label, count in more.items():
-                self._inc(name, *_labels(label), by=count)
+                self._series.inc(name, *_labels(label), by=count)
             poured.update(more)
 
     # -- scrapes
@@ -308,25 +284,6 @@ class Metrics:
         """
         encoder, content_type = choose_encoder(accept)
         return encoder(self._present), content_type
-
-    def _child(self, name: str, *labels: str) -> object:
-        return self._metrics[name].child(*labels)
-
-    def _inc(self, name: str, *labels: str, by: float = 1) -> None:
-        self._metrics[name].child(*labels).inc(by)
-
-    def _set(self, name: str, value: float, *labels: str) -> None:
-        self._metrics[name].child(*labels).set(value)
-
-    def _distribution(self, name: str, *labels: str) -> Distribution:
-        key = (name, *labels)
-        known = self._distributions.get(key)
-        if known is None:
-            metric = self._metrics[name]
-            bounds = metric.instrument.buckets
-            together = self._totals.summed(name, bounds, labels[0] if name == UPSTREAM_TIME else "")
-            known = self._distributions[key] = Distribution(bounds, metric.child(*labels), together)
-        return known
 
 
 def _labels(label: Any) -> tuple[str, ...]:
