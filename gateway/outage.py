@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
-from gateway.core.settlement import Correction
 from gateway.core.shares import Fleet
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
@@ -23,20 +22,15 @@ from gateway.store.outage.doubts import Doubts
 from gateway.store.outage.fallback import Fallback
 from gateway.store.outage.handover import Told, Untold
 from gateway.store.outage.heartbeat import Heartbeat
+from gateway.store.outage.repayment import MOST_RESTORED, Repayment
 from gateway.waiting import end
 
 HAND_OVER_S = 1.0
 """The longest that a store which is back does not decide alone yet: workers find out within `pipeline.MAX_PROBE_GAP_S`,
 or MAX_DIAL_GAP_S, of each other, and are to have some time left to tell it."""
 ASK_AGAIN_S = 0.03
-AT_ONCE = 100
-"""Debts in one command: a script is not to hold the store up for longer than some decisions do."""
 CAREFUL_S = HAND_OVER_S
 """For how long a worker keeps to its share since it heard that another one of its gateway has lost the store."""
-MOST_RESTORED = 2_000
-PAUSE_S = 0.005
-REST_PAUSE_S = 0.02
-"""Between such commands: while calls wait for them, and while they do not."""
 
 Tell = Callable[[str, Mapping[str, object]], None]
 
@@ -78,6 +72,7 @@ class Outage:
         self._careful = False
         self._doubts = Doubts(store, use, tell)
         self._told = cast("Store", Told(store, fallback, self._stayed, leases.held_here))
+        self._repayment = Repayment(store, fallback)
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -101,7 +96,7 @@ class Outage:
         if isinstance(self._store, LocalStore):
             return
         if self._store_scripted.up:
-            await self._pay(monotonic() + HAND_OVER_S)
+            await self._repayment.pay(monotonic() + HAND_OVER_S)
         await self._heartbeat.close()
 
     def status(self) -> dict[str, object]:
@@ -186,7 +181,7 @@ class Outage:
         await asyncio.sleep(CAREFUL_S)
         self._careful = False
         self._use(cast("Store", self._doubts) if self._doubts else self._store)
-        await self._pay_the_rest()
+        await self._repayment.pay_the_rest()
 
     def _returned(self) -> None:
         """Called before any caller can ask the store. Who beat long before may have lost it once more since."""
@@ -199,7 +194,7 @@ class Outage:
             return
         self._fallback.share_with(fleet)
         if self._fallback.owing and self._work is None:
-            self._start_work(self._pay_the_rest)
+            self._start_work(self._repayment.pay_the_rest)
 
     # -- back to the store
 
@@ -214,37 +209,16 @@ class Outage:
             about = {"message": "The store could not be told of everything", "exception": crash}
             asyncio.get_running_loop().call_exception_handler(about)
         self._open()
-        await self._pay_the_rest()
+        await self._repayment.pay_the_rest()
 
     async def _catch_up(self, until_s: float) -> None:
         if await self._heartbeat.has_lost_data():
-            await self._restore(until_s)
-        await self._pay(until_s)
+            await self._repayment.restore(until_s)
+        await self._repayment.pay(until_s)
         await self._leases.store_returned(self._store)
         self._use(self._told)
-        await self._pay(until_s)  # what was spent meanwhile; from now on nothing is
+        await self._repayment.pay(until_s)  # what was spent meanwhile; from now on nothing is
         await self._wait_for_others(until_s)
-
-    async def _pay(self, until_s: float) -> None:
-        while self._fallback.owing and monotonic() < until_s:
-            await self._pay_some()
-            await asyncio.sleep(PAUSE_S)
-
-    async def _restore(self, until_s: float) -> None:
-        """The store begins anew: what it had counted, as far as it is known here, is charged again. Others may have
-        done so before; if they do at the same moment, too much is counted."""
-        before = self._fallback.known.in_use_before(MOST_RESTORED)
-        for first in range(0, len(before), AT_ONCE):
-            if monotonic() > until_s:
-                break
-            some = before[first : first + AT_ONCE]
-            now = await asyncio.gather(*(self._store.peek(Ask([charge._replace(cost=1)])) for charge in some))
-            lacking = [
-                Correction(one, one.cost - (one.limit.quota - decision.verdicts[0].remaining))
-                for one, decision in zip(some, now, strict=True)
-            ]
-            await self._store.pay([one for one in lacking if one.delta > 0])
-            await asyncio.sleep(PAUSE_S)
 
     async def _wait_for_others(self, until_s: float) -> None:
         """Until as many workers as there were have paid, too: their first beat comes behind their debts."""
@@ -261,22 +235,6 @@ class Outage:
         self._heartbeat.quiet = False
         self._use(self._store)
         self._tell("store.recovered", {"down_s": down_s})
-
-    async def _pay_the_rest(self) -> None:
-        while self._fallback.owing:
-            await self._pay_some()
-            await asyncio.sleep(REST_PAUSE_S)
-        for _ in self._fallback.forget():
-            await asyncio.sleep(0)
-
-    async def _pay_some(self) -> None:
-        """What the store may not have heard stays owed, and is told once more: counted too much, never too little."""
-        owed = debts = self._fallback.take_debts(AT_ONCE)
-        try:
-            unsure = {one.charge.key for one in await self._store.pay(self._fallback.due(debts))}
-            owed = [debt for debt in debts if debt.key in unsure]
-        finally:
-            self._fallback.still_owe(owed)
 
     def _stayed(self, key: str) -> bool:
         return self._away_since is not None and self._store_scripted.stayed(key, self._away_since)
