@@ -6,7 +6,6 @@ Everything here blocks. In a coroutine that must go on meanwhile: `await asyncio
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from redis.crc import key_slot
@@ -23,8 +22,8 @@ TALKATIVE_MS = 2_000
 """The same while they are to agree: the shorter they wait for a word, the more often they say one."""
 IMPATIENT_MS = 500
 """The same while a test waits for one that is gone to be replaced, which takes about a second more."""
-GIVEN_UP_S = 6.0
-"""After so long two servers try no longer to change places."""
+PAUSE_MS = 60_000
+"""How long a primary that is being replaced holds back writes at most."""
 
 
 class ClusterNode(PortedServer):
@@ -223,12 +222,18 @@ class RedisCluster:
         node.command("CLUSTER", "REPLICATE", primary.id)
 
     def fail_over(self, primary: ClusterNode) -> ClusterNode:
-        """A replica takes over from a primary in order; returns it when all running nodes have heard of it.
+        """A replica takes over from a primary, and loses nothing; returns it when all running nodes have heard of it.
 
-        A pair changes places once in four times PATIENT_MS: before that the votes of the last time would count.
+        As `CLUSTER FAILOVER` does it, but nobody is asked to vote: votes of a minute ago would count, and who then is
+        promoted with an old epoch is believed by nobody.
         """
-        replica, slots = self.replicas_of(primary)[0], self._slots(primary, primary)
-        until(lambda: self._takes_over(replica), "the replica is promoted")
+        replica, slots = until(lambda: self.replicas_of(primary), "it has one")[0], self._slots(primary, primary)
+        primary.command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
+        written = primary.command("INFO", "replication")["master_repl_offset"]
+        until(lambda: replica.command("INFO", "replication")["slave_repl_offset"] >= written, "the replica has it all")
+        replica.command("CLUSTER", "FAILOVER", "TAKEOVER")
+        until(lambda: primary.role == "slave", "the primary has heard of it")
+        primary.command("CLIENT", "UNPAUSE")
         try:
             until(lambda: all(slots <= self._slots(replica, node) for node in self.running), "all know who took over")
         except AssertionError as late:
@@ -240,20 +245,19 @@ class RedisCluster:
         for node in self.running:
             yield f"{node.port}:\n{node.command('CLUSTER', 'NODES')}{node.log()[-2000:]}"
 
-    def _takes_over(self, replica: ClusterNode) -> bool:
-        if replica.role == "slave":
-            replica.command("CLUSTER", "FAILOVER")  # may come to nothing, without a word
-        with suppress(AssertionError):
-            until(lambda: replica.role == "master", "the replica is promoted", within_s=GIVEN_UP_S)
-        return replica.role == "master"
-
     def wait_for_promotion(self, replicas: Sequence[ClusterNode]) -> ClusterNode:
-        """After their primary was killed or frozen: the one of these (`replicas_of` it) that took its place. Only now do
-        the others give it up."""
+        """After their primary was killed or frozen: the one of these (`replicas_of` it) that took its place, and all know.
+        Only now do the others give it up."""
+
+        def promoted() -> ClusterNode | None:
+            views = [self._view(node).values() for node in self.running]
+            return next((node for node in replicas if node.role == "master" and all(node.id in v for v in views)), None)
+
         self._wait_for_each_other(IMPATIENT_MS)
-        until(lambda: any(node.role == "master" for node in replicas), "a replica is promoted")
+        found = until(promoted, "a replica is promoted")
         self._wait_for_each_other(PATIENT_MS)
-        return next(node for node in replicas if node.role == "master")
+        assert found is not None
+        return found
 
     def _wait_for_each_other(self, timeout_ms: int) -> None:
         for node in self.running:
