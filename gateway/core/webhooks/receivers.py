@@ -40,7 +40,7 @@ class Receiver:
     anywhere     whether it may be in any network: somebody inside
     timeout_us   for one try, from connecting to the end of the answer's head
     concurrency  tries at once, by all workers of all gateways
-    give_up_us   after the first try no try begins later than this
+    give_up_us   after a failure no try is planned for later than this after the letter came
     ca_file      PEM of who vouches for it, "" = the system's
     keep         of what was delivered so many are kept, to be replayed; 0 = none
     keep_us      and for how long

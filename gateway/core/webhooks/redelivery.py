@@ -1,7 +1,7 @@
 """When a webhook that could not be delivered is tried again, and when that ends.
 
-Waits are 1, 2, 4, 8 s and so on, as long as the next try falls within `give_up_us` of the first; after that the webhook
-is a dead letter. A receiver may ask for a longer wait (Retry-After) and, with 410, never to be asked again.
+Waits are 1, 2, 4, 8 s and so on, as long as the next try falls within `give_up_us` of when the webhook came; after that
+it is a dead letter. A receiver may ask for a longer wait (Retry-After) and, with 410, never to be asked again.
 """
 
 from enum import Enum
