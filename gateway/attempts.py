@@ -192,7 +192,7 @@ class Attempts:
     async def _attempt(self, before: Tried, waited_s: float, readmission: Readmission = FOR_NOTHING) -> Tried:
         """Send the request again; what came of it is noted and counted."""
         call, gateway = self._call, self._call.gateway
-        began, queued_s = gateway.clock(), call.record.queue_s
+        began, queued_before_s = gateway.clock(), call.record.queue_s
         self._sent_at = began
         again = Again(self._elapsed_us(), new_span(gateway.random_bits(64)))
         try:
@@ -206,8 +206,8 @@ class Attempts:
             raise
         finally:
             self._open = ended.answered
-            upstream_s = gateway.clock() - began - (call.record.queue_s - queued_s)
-            note(call, ended, upstream_s, waited_s, again.span_id)
+            queued_s = call.record.queue_s - queued_before_s
+            note(call, ended, gateway.clock() - began - queued_s, waited_s, queued_s, again.span_id)
             outcomes = [outcome(call, one) or "success" for one in (before, ended)]
             gateway.on_retry(call.route.upstream.name, *outcomes)
         return ended

@@ -70,7 +70,9 @@ def outcome(call: "Call", ended: Tried) -> str:
     return ended.given_up or (error_class.name if error_class is not None else "")
 
 
-def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, span_id: str = "") -> None:
+def note(
+    call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, queued_s: float = 0.0, span_id: str = ""
+) -> None:
     """Put an attempt into the record: `attempts` of the log line."""
     attempts = call.record.attempts = call.record.attempts or []
     entry: dict[str, Any] = {"n": len(attempts) + 1}
@@ -81,6 +83,8 @@ def note(call: "Call", ended: Tried, upstream_s: float, waited_s: float = 0.0, s
     entry["upstream_ms"] = round(upstream_s * 1e3, 3)
     if waited_s:
         entry["wait_ms"] = round(waited_s * 1e3, 3)
+    if queued_s:
+        entry["queue_ms"] = round(queued_s * 1e3, 3)
     if span_id:
         entry["span_id"] = span_id
     attempts.append(entry)

@@ -279,5 +279,5 @@ def _starts(attempts: Any) -> "list[int]":
         at_ms += attempt.get("wait_ms", 0.0)
         if number:
             found.append(round(at_ms * 1000))
-        at_ms += attempt.get("upstream_ms", 0.0)
+        at_ms += attempt.get("queue_ms", 0.0) + attempt.get("upstream_ms", 0.0)
     return found

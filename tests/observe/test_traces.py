@@ -55,6 +55,40 @@ def test_attempts_follow_each_other_and_end_with_the_call(call: CallRecord) -> N
     assert "gateway.attempts" not in own.attributes
 
 
+def test_waiting_for_a_turn_is_no_part_of_an_attempt(call: CallRecord) -> None:
+    call.queue_s = 0.002
+    _, attempt = spans(call)
+    assert (attempt.began, attempt.ended) == (pytest.approx(call.ended - call.upstream_s), call.ended)
+    call.attempts = [
+        {"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 1.0},
+        {"n": 2, "status": 200, "upstream_ms": 2.0, "wait_ms": 0.5, "queue_ms": 1.5, "span_id": "b" * 16},
+    ]
+    call.upstream_s, call.retry_wait_s, call.queue_s = 0.003, 0.0005, 0.004
+    _, *tries = spans(call)
+    assert [round((call.ended - span.began) * 1e3, 3) for span in tries] == [5.0, 2.0]
+
+
+def test_what_never_reached_the_upstream_is_no_attempt(call: CallRecord) -> None:
+    """There was no place for it, at once or when it was tried again; or a sandbox answered."""
+    call.upstream_status, call.error_class, call.upstream_s = 0, "busy", 0.0001
+    (own,) = spans(call)
+    assert own.span_id == call.span_id
+    call.attempts = [
+        {"n": 1, "status": 503, "error_class": "server_error", "upstream_ms": 0.05},
+        {"n": 2, "error_class": "busy", "upstream_ms": 0.05, "wait_ms": 0.5, "span_id": "b" * 16},
+    ]
+    own, attempt = spans(call)
+    assert (attempt.span_id, attempt.parent_id) == (call.span_id, own.span_id)
+    call.attempts, call.error_class, call.response_source = None, "", "sandbox"
+    (own,) = spans(call)
+
+
+def test_an_attempt_whose_caller_broke_its_body_off_says_so(call: CallRecord) -> None:
+    call.upstream_status, call.status = 0, 400
+    own, attempt = spans(call)
+    assert (attempt.attributes["error.type"], attempt.failed, own.failed) == ("client_error", True, False)
+
+
 def test_text_that_no_encoder_takes(call: CallRecord) -> None:
     call.target, call.http_host, call.method = "/\udce9\ud800", "[::1]:8080", "BREW"
     own, attempt = spans(call)
@@ -109,7 +143,9 @@ def test_what_is_left_is_sent_at_the_end_and_what_is_hidden_is_not_told() -> Non
     assert not any("gateway.tenant" in span.attributes or "s3cret" in str(span) for _, span in sent)
 
 
-def test_a_collector_that_never_answers_is_given_up_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_a_collector_that_never_answers_is_given_up_at_the_end(monkeypatch: pytest.MonkeyPatch, gives_up: bool) -> None:
+    """What is lost with it is counted by then, whether or not the sending can be ended."""
     monkeypatch.setattr(traces, "FLUSH_S", 0.05)
     gone, entered = threading.Event(), threading.Event()
 
@@ -118,12 +154,14 @@ def test_a_collector_that_never_answers_is_given_up_at_the_end(monkeypatch: pyte
         gone.wait()
         return False
 
-    sink = Spans(export, lambda _name, _lost: None, abandon=gone.set)
+    sink = Spans(export, lambda _name, _lost: None, abandon=lambda: gone.set() if gives_up else None)
     for _ in range(BATCH + 3):
         sink.emit(sampled_call())
     sink.start()
     entered.wait()
     sink.close()
+    assert sink.counts == {"failed": BATCH + 3}
+    gone.set()
     sink._thread.join()
     assert sink.counts == {"failed": BATCH + 3}
 

@@ -120,7 +120,7 @@ _ACCESS: Mapping[str, Field] = {
         "",
         "",
         "Only when there was more than one, or was to be when the call was given up: `n`, `status`, `error_class`, "
-        "`upstream_ms`, `wait_ms`, `span_id`, `token_renewed`.",
+        "`upstream_ms`, `wait_ms`, `queue_ms` (not of the first), `span_id`, `token_renewed`.",
     ),
     "upstream_status": Field("integer", "", "", "The upstream's own status."),
     "upstream_request_id": Field(

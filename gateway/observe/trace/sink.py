@@ -61,7 +61,9 @@ class Spans:
         self._renamed = Otel().flat
         self._waiting: deque[CallRecord] = deque()
         self._wake = threading.Event()
-        self._ended = False
+        self._in_hand = 0
+        self._counting = threading.Lock()
+        self._ended = self._given_up = False
         self._failing = False
         self._thread = threading.Thread(target=self._keep_sending, name="spans", daemon=True)
 
@@ -85,9 +87,12 @@ class Spans:
         self._ended = True
         self._wake.set()
         self._thread.join(FLUSH_S)
-        if self._thread.is_alive():
-            self.counts["failed"] += len(self._waiting)
-            self._waiting.clear()
+        with self._counting:
+            self._given_up = self._thread.is_alive()
+            if self._given_up:
+                self.counts["failed"] += self._in_hand + len(self._waiting)
+                self._waiting.clear()
+        if self._given_up:
             self._abandon()
 
     def _keep_sending(self) -> None:
@@ -99,8 +104,13 @@ class Spans:
 
     def _send(self, records: Sequence[CallRecord]) -> None:
         shaped = [(record.trace_id, spans) for record in records if (spans := self._shaped(record))]
+        self._in_hand = len(shaped)
         sent = self._export([(trace_id, span) for trace_id, spans in shaped for span in spans])
-        self.counts["sent" if sent else "failed"] += len(shaped)
+        with self._counting:
+            if self._given_up:
+                return
+            self.counts["sent" if sent else "failed"] += self._in_hand
+            self._in_hand = 0
         if sent is self._failing:
             self._failing = not sent
             self._tell("traces.recovered" if sent else "traces.failed", self.counts["failed"])

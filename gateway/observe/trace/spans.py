@@ -18,6 +18,7 @@ OTHER = "_OTHER"
 """What the semantic conventions call a method that is not well known, so that names of spans stay few."""
 MAX_CHARS = 4_096
 _NOT_ATTRIBUTES = ("TraceId", "SpanId", "http.request.method", "gateway.attempts")
+BUSY = "busy"
 _SERVER_FAILED, _CLIENT_FAILED = 500, 400
 """Statuses from which on a span counts as failed: a caller's own mistake is no failure of the server."""
 
@@ -57,17 +58,24 @@ def spans_of(record: CallRecord, line: Mapping[str, Any]) -> list[Span]:
 
 
 def _attempts(record: CallRecord) -> list[Mapping[str, Any]]:
-    """As the log tells them. A single one is not told of there."""
+    """As the log tells them. A single one is not told of there; that a sandbox lets wait for itself is none."""
     if record.attempts:
         return [*record.attempts]
-    if not record.upstream_s and not record.upstream_status:
+    if not (record.upstream_s or record.upstream_status) or record.response_source == "sandbox":
         return []
     only: dict[str, Any] = {"n": 1}
     if record.upstream_status:
         only["status"] = record.upstream_status
     if record.error_class:
         only["error_class"] = record.error_class
-    return [only]
+    elif not record.upstream_status:  # its caller broke the body off, which is the caller's error alone
+        only["error_class"] = "client_error"
+    return [only] if _sent(only) else []
+
+
+def _sent(entry: Mapping[str, Any]) -> bool:
+    """Whether there was a place for it at the upstream."""
+    return entry.get("error_class") != BUSY or "status" in entry
 
 
 def _call_attributes(record: CallRecord, line: Mapping[str, Any], method: str) -> Attributes:
@@ -89,13 +97,17 @@ def _attribute(value: Any) -> Value:
 
 
 def _attempt_spans(record: CallRecord, entries: list[Mapping[str, Any]], method: str, parent_id: str) -> list[Span]:
-    """When they began is worked out from the end: what was neither waiting nor the upstream's came before the first."""
-    at = record.ended - record.upstream_s - record.retry_wait_s - record.queue_s
+    """When they began is worked out from the end: what was neither the upstream's nor waiting for further attempts came
+    before the first."""
+    queued_s = sum(entry.get("queue_ms", 0.0) for entry in entries) / 1e3
+    at = record.ended - record.upstream_s - record.retry_wait_s - queued_s
     spans = []
     for entry in entries:
         last = entry is entries[-1]
-        began = at + entry.get("wait_ms", 0.0) / 1e3
+        began = at + (entry.get("wait_ms", 0.0) + entry.get("queue_ms", 0.0)) / 1e3
         at = record.ended if last else began + entry.get("upstream_ms", 0.0) / 1e3
+        if not _sent(entry):
+            continue
         attributes = _attempt_attributes(record, entry, method, last=last)
         failed = entry.get("status", 0) >= _CLIENT_FAILED or "error.type" in attributes
         span_id = entry.get("span_id") or record.span_id
