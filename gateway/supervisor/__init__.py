@@ -29,6 +29,7 @@ from gateway.supervisor.inheritance import inherit
 from gateway.supervisor.listening import open_doors
 from gateway.supervisor.runtime_dir import runtime_dir
 from gateway.supervisor.succession import HandOver, Succession
+from gateway.supervisor.threads import check_threads
 from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
 
@@ -95,6 +96,7 @@ def run(
             for index, listening in enumerate(doors.listening)
         ]
         if len(posts) == 1:
+            check_threads()
             alone = replace(posts[0], ready=ready, beside=store.keep_mended, hand_over=HandOver(succession))
             return run_worker(alone, serve)
         use_policy_version(policies.version)

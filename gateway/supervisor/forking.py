@@ -6,13 +6,15 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.observe.log.logger import close_logging, event
+from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.listening import Doors
 from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.signals import forget_signals, held_signals
 from gateway.supervisor.stack import offer_stack
 from gateway.supervisor.switchboard import Line, Switchboard
-from gateway.supervisor.worker import EXIT_FAILED, Post, Serve, end_with_parent, run_worker
+from gateway.supervisor.threads import check_threads
+from gateway.supervisor.worker import EXIT_FAILED, Post, Serve, end_with_parent, not_started, run_worker
 
 
 class Forking:
@@ -47,12 +49,15 @@ class Forking:
         """The child: one worker's life, and then the end of this process."""
         code = EXIT_FAILED
         try:
+            check_threads()
             self._leave_parent(post, line)
             code = run_worker(
                 replace(post, ready=partial(self._readiness.tell, post.index), line=line.theirs), self._serve
             )
         except SystemExit:
             code = 0
+        except StartFailed as error:
+            code = not_started(error)
         except BaseException as error:
             event("worker.failed", "Worker failed", "error", worker=post.index, error_detail=repr(error), exc_info=True)
         finally:

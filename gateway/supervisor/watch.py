@@ -20,6 +20,7 @@ from gateway.supervisor import notify
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.edition import commit
 from gateway.supervisor.embedding import StorePlace
+from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.forking import Forking
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.readiness import Readiness
@@ -30,7 +31,7 @@ from gateway.supervisor.stack import forget_stack
 from gateway.supervisor.succession import Succession
 from gateway.supervisor.switchboard import Switchboard
 from gateway.supervisor.watchdog import Watchdog
-from gateway.supervisor.worker import EXIT_FAILED, EXIT_NOT_STARTED, Post, Serve
+from gateway.supervisor.worker import EXIT_FAILED, Post, Serve, not_started
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -140,7 +141,7 @@ class Supervisor:
                 self._fill(seat)
 
     def _fill(self, seat: Seat) -> None:
-        """Raises OSError when that cannot be done and nobody serves yet; else it is tried again, later each time."""
+        """Raises StartFailed when that cannot be done and nobody serves yet; else it is tried again, ever later."""
         if seat.queue_paused:
             resume_queue(seat.post.listening)
             seat.queue_paused = False
@@ -149,7 +150,7 @@ class Supervisor:
             pid, seat.line, seat.pulse = self._forking.fork(seat.post)
         except OSError as error:
             if not self._any_ready:
-                raise
+                raise StartFailed(f"cannot start a worker process: {error.strerror}") from error
             told = {"reason": str(error), "restart_in_s": round(self._empty(seat), 3)}
             event("worker.failed", "Worker could not be started", "error", worker=seat.post.index, **told)
             return
@@ -191,7 +192,7 @@ class Supervisor:
             self._exit_code = self._exit_code or (EXIT_FAILED if code < 0 else code)
             event("worker.exited", "Worker ended", worker=seat.post.index, pid=pid, exit_code=code)
         elif not self._any_ready:
-            self._exit_code = code if code > 0 else EXIT_NOT_STARTED
+            self._exit_code = code if code > 0 else not_started(_killed(code))
             self._stop_by = time.monotonic()
         else:
             count_restart()
@@ -275,6 +276,14 @@ class Supervisor:
             seat.post = post
         use_policy_version(posts[0].policies.version)
         self._switchboard.tell_all("reload.commit", {"file": name})
+
+
+def _killed(code: int) -> str:
+    """What is said of a worker that said nothing itself. `code`: as of `os.waitstatus_to_exitcode`."""
+    if code == 0:
+        return "the first worker ended before it served"
+    why = "; has the host or container too little memory?" if -code == signal.SIGKILL else ""
+    return f"signal {-code} ({signal.strsignal(-code)}) ended the first worker before it served{why}"
 
 
 def _forget(post: Post, pid: int) -> None:

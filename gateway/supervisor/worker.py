@@ -121,10 +121,15 @@ def run_worker(post: Post, serve: Serve) -> int:
     try:
         return _run_loop(_live(post, serve, keep_signals()))
     except StartFailed as error:
-        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - the person at the terminal reads this
-        return EXIT_NOT_STARTED
+        return not_started(error)
     finally:
         end_in_order()
+
+
+def not_started(why: StartFailed | str) -> int:
+    """Tell the person at the terminal; the exit code."""
+    print(f"gateway: {why}", file=sys.stderr)  # noqa: T201
+    return EXIT_NOT_STARTED
 
 
 async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:

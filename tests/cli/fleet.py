@@ -4,6 +4,9 @@ Each worker answers every connection with its index and pid. Prints the port whe
 
 crash-at-once   worker 1 ends by an exception as soon as it starts, unless the file `$FLEET_WELL` exists
 never-start     every worker raises StartFailed
+killed-at-once  every worker is, before it serves
+no-threads      workers can start none
+no-process      no worker can be forked at all
 deaf            workers ignore SIGTERM and SIGINT
 hangs           worker 1 never gives up Python's lock once it is asked, unless the file `$FLEET_WELL` exists
 watched         one that hangs is replaced after two seconds; one that drains has ten minutes
@@ -22,6 +25,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from gateway import supervisor
 from gateway.core.policy import PolicySet
@@ -41,6 +45,8 @@ async def serve(post: Post) -> int:
     assert gc.isenabled() == (WORKERS > 1), "the supervisor's collector is on again, and so that of what it forks"
     if MISBEHAVIOUR == "never-start":
         raise supervisor.StartFailed("the sky is closed")
+    if MISBEHAVIOUR == "killed-at-once":
+        os.kill(os.getpid(), signal.SIGKILL)
     if MISBEHAVIOUR == "crash-at-once" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
         raise RuntimeError("cannot stand it")
     if MISBEHAVIOUR == "starts-badly" and post.index == 1 and not Path(os.environ["FLEET_WELL"]).exists():
@@ -69,10 +75,18 @@ def fork_no_more() -> None:
 
     def fork_a_few() -> int:
         if next(forked) > WORKERS and not Path(os.environ["FLEET_WELL"]).exists():
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            no_process()
         return fork()
 
     os.fork = fork_a_few
+
+
+def no_process() -> NoReturn:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def no_thread(_thread: threading.Thread) -> NoReturn:
+    raise RuntimeError("can't start new thread")
 
 
 def announce(running: supervisor.Running) -> None:
@@ -96,6 +110,10 @@ if __name__ == "__main__":
         pulse.STARTS_IN, pulse.LEAST_START_US = 1, 0
     if MISBEHAVIOUR == "no-more-forks":
         fork_no_more()
+    if MISBEHAVIOUR == "no-process":
+        os.fork = no_process
+    if MISBEHAVIOUR == "no-threads":
+        threading.Thread.start = no_thread
     nothing = PolicySet("0" * 12, (), {}, {}, {})
     try:
         with loading():

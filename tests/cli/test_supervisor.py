@@ -143,6 +143,24 @@ def test_a_worker_that_cannot_start_is_reported_once(fleet: Start, runtime: Path
     assert not list(runtime.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("workers", "misbehaviour", "told"),
+    [
+        ("2", "killed-at-once", "signal 9 (Killed) ended the first worker before it served; has the host or container"),
+        ("2", "no-process", "cannot start a worker process: Resource temporarily unavailable"),
+        ("1", "no-threads", "the host has no 8 threads for a worker: raise the limit of processes (`ulimit -u`, "),
+        ("2", "no-threads", "the host has no 8 threads for a worker: raise the limit of processes (`ulimit -u`, "),
+    ],
+)
+def test_what_keeps_the_first_worker_from_serving_is_told(
+    fleet: Start, workers: str, misbehaviour: str, told: str
+) -> None:
+    process = fleet(workers, misbehaviour)
+    assert process.wait() != 0
+    (line,) = process.stderr().splitlines()
+    assert line.startswith(f"gateway: {told}")
+
+
 def test_interrupt_from_the_terminal_reaches_each_worker_once(fleet: Start) -> None:
     process = fleet("2")
     pids = worker_pids(process, 2)
