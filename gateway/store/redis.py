@@ -7,39 +7,27 @@ from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
-from gateway.core.decision import Kept
-from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.core.units import SECOND_US
-from gateway.store import Grants, StoreDown
+from gateway.store import StoreDown
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.link import Argument, Decode, Link, pack
 from gateway.store.connection.pipeline import OnEvent, Pipeline, ignore_event
+from gateway.store.operated import Operated
 from gateway.store.scripts.admissions import Admissions, load_scripts
 from gateway.store.scripts.forms import AdmitForm
-from gateway.store.scripts.grants import GRANTED, in_force, noted
-from gateway.store.scripts.guards import (
-    LIST,
-    decode_changes,
-    decode_pause,
-    encode_force,
-    encode_pause,
-    encode_report,
-    kept_keys,
-    unpack_kept,
-)
-from gateway.store.scripts.limits import encode_grant, encode_release, encode_renew, encode_settle, unpack_grant
-from gateway.store.scripts.sources import FORCE, GRANT, PAUSE, RELEASE, RENEW, REPORT, SETTLE, Script
+from gateway.store.scripts.guards import LIST, decode_changes, decode_pause, encode_force, encode_pause, encode_report
+from gateway.store.scripts.limits import encode_release, encode_renew, encode_settle
+from gateway.store.scripts.sources import FORCE, PAUSE, RELEASE, RENEW, REPORT, SETTLE, Script
 
 _EVALSHA = "EVALSHA"
-MOST_LISTED = 10_000
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 
 
-class RedisStore:
+class RedisStore(Operated):
     """The `Store` on Redis >= 6.2 or Valkey, standalone or behind Sentinels.
 
     A timed-out or lost `admit` may have been charged: the error is towards counting too much, never too little. It is
@@ -48,7 +36,6 @@ class RedisStore:
     A caller that is cancelled while it waits for `admit`, or gets StoreDown, may hold slots of concurrency limits:
     `release` with the same lease gives them back (commands keep their order), else they expire by themselves.
 
-    now_us    0 = the server's clock; anything else is for tests
     on_event  called at each change: `store.degraded` {kind, detail}, `store.recovered` {down_s},
               `store.script_reloaded` {}
     decides   whether it counts as up only while decisions work; else while it answers: a full server still frees
@@ -65,10 +52,10 @@ class RedisStore:
         decides: bool = True,
     ) -> None:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
+        super().__init__(key_prefix)
         self.kind = kind
         self.now_us = 0
         self._decides = decides
-        self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
             Dialer(parse_url(url)),
@@ -77,11 +64,6 @@ class RedisStore:
             probe=self._probe,
             on_event=on_event,
         )
-
-    @property
-    def key_prefix(self) -> str:
-        """What every key begins with."""
-        return self._prefix
 
     @property
     def up(self) -> bool:
@@ -128,35 +110,6 @@ class RedisStore:
                 return corrections if fault.kind != "script" else ()
         return ()
 
-    async def reset(self, charge: Charge) -> bool:
-        return await self._grant(charge, None, 0, "reset")
-
-    async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
-        existed = await self._grant(charge, grant, for_us)
-        for command in noted(charge.key, given=grant is not None):
-            await self._listed(*command)
-        return existed
-
-    def _listed(self, command: str, *arguments: Argument) -> "asyncio.Future[Any]":
-        return self._pipeline.ask(pack((command, self._prefix + GRANTED, *arguments)))
-
-    async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
-        arguments = encode_grant(charge, grant, for_us, self._prefix, op=op, now_us=self.now_us)
-        (existed,) = await self.run(GRANT, arguments)
-        return bool(existed)
-
-    async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
-        now_us, (packed,) = await self._kept([self._prefix + charge.key])
-        return now_us, unpack_grant(packed, now_us)
-
-    async def grants(self) -> tuple[int, Grants]:
-        keys = [key.decode() for key in await self._listed("ZRANGE", 0, MOST_LISTED - 1)]
-        now_us, packed = await self._kept([self._prefix + key for key in (*keys, GRANTED)])  # never nothing
-        found, ended = in_force(keys, packed[:-1], now_us)
-        if ended:
-            await self._listed("ZREM", *ended)
-        return now_us, found
-
     def report(self, reports: Sequence[Report]) -> "asyncio.Future[tuple[Change | None, ...]]":
         return self.run(REPORT, encode_report(reports, self._prefix, now_us=self.now_us), decode_changes, len(reports))
 
@@ -167,21 +120,6 @@ class RedisStore:
         arguments = encode_force(guard, state, for_us, self._prefix, now_us=self.now_us)
         (change,) = await self.run(FORCE, arguments, decode_changes, 1)
         return cast("Change | None", change)
-
-    async def troubled(self) -> tuple[str, ...]:
-        listed = await self._pipeline.ask(pack(("ZRANGE", self._prefix + LIST, 0, MOST_LISTED - 1)))
-        begin = len(self._prefix)
-        return tuple(key.decode()[begin:] for key in listed)
-
-    async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
-        now_us, kept = await self._kept(kept_keys(guards, self._prefix))
-        return now_us, tuple(unpack_kept(guard.rule, packed) for guard, packed in zip(guards, kept, strict=True))
-
-    async def _kept(self, keys: Sequence[str]) -> tuple[int, list[bytes | None]]:
-        """The server's clock, and what is kept under each of these keys."""
-        ask = self._pipeline.ask
-        (seconds, micros), packed = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *keys))))
-        return self.now_us or int(seconds) * SECOND_US + int(micros), packed
 
     async def ping(self) -> float:
         started = monotonic()
@@ -194,6 +132,15 @@ class RedisStore:
         """Run a script that is not about limits. The future holds decode(reply, context), or StoreDown."""
         command = pack((_EVALSHA, script.sha1_hex, *arguments))
         return self._pipeline.ask(command, decode, context, script.source)
+
+    async def _kept(self, keys: Sequence[str]) -> tuple[int, Sequence[bytes | None]]:
+        some = [self._prefix + key for key in keys or (LIST,)]  # MGET takes no less than one
+        ask = self._pipeline.ask
+        (seconds, micros), packed = await asyncio.gather(ask(_TIME), ask(pack(("MGET", *some))))
+        return self.now_us or int(seconds) * SECOND_US + int(micros), packed[: len(keys)]
+
+    def _ask_about(self, key: str, command: str, *arguments: Argument) -> "asyncio.Future[Any]":
+        return self._pipeline.ask(pack((command, self._prefix + key, *arguments)))
 
     def _tell(self, script: Script, arguments: list[Argument] | None) -> None:
         if arguments is not None:

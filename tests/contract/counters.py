@@ -27,7 +27,6 @@ from gateway.store.scripts.guards import (
     encode_force,
     encode_pause,
     encode_report,
-    kept_keys,
     unpack_kept,
 )
 from gateway.store.scripts.limits import (
@@ -281,7 +280,7 @@ class Scripts:
         return decode_changes(self._run(FORCE, encode_force(guard, state, for_us, PREFIX, now_us=now_us)), 1)[0]
 
     def kept(self, guards: Sequence[Guard]) -> tuple[Kept, ...]:
-        packed = self.client.mget(kept_keys(guards, PREFIX))
+        packed = self.client.mget([PREFIX + guard.key for guard in guards])
         return tuple(unpack_kept(guard.rule, one) for guard, one in zip(guards, packed, strict=True))
 
     def troubled(self) -> tuple[str, ...]:

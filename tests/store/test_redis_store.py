@@ -32,6 +32,12 @@ async def test_admit_charges_and_peek_does_not(open_store, redis_client, redis_u
     assert store.kind == "redis"
 
 
+async def test_of_no_guards_nothing_is_known_but_the_time(open_store, redis_url):
+    now_us, kept = await (await open_store(redis_url)).guards([])
+    assert now_us > 0
+    assert kept == ()
+
+
 async def test_one_command_for_a_decision_whatever_it_decides(open_store, redis_client, redis_url, make_charge):
     """As MONITOR sees it, less what the script itself runs inside the server."""
     store = await open_store(redis_url)

@@ -7,14 +7,12 @@ from time import monotonic
 from typing import Any, cast
 
 from gateway.core.ask import Ask
-from gateway.core.decision import Kept
-from gateway.core.grant import Grant
 from gateway.core.guards import Change, Guard, Report, State
 from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.core.units import SECOND_US
-from gateway.store import Grants, StoreDown
+from gateway.store import StoreDown
 from gateway.store.cluster.deciding import Deciding, plain
 from gateway.store.cluster.groups import Group, corrections_of, permits_of
 from gateway.store.cluster.nodes import Nodes
@@ -23,9 +21,8 @@ from gateway.store.cluster.topology import slot_of
 from gateway.store.connection.faults import Redirected
 from gateway.store.connection.link import Argument, Decode, Link, pack
 from gateway.store.connection.pipeline import OnEvent, ignore_event
-from gateway.store.redis import MOST_LISTED
+from gateway.store.operated import Operated
 from gateway.store.scripts.admissions import Admissions, load_scripts
-from gateway.store.scripts.grants import GRANTED, in_force, noted
 from gateway.store.scripts.guards import (
     LIST,
     decode_changes,
@@ -34,16 +31,14 @@ from gateway.store.scripts.guards import (
     encode_list,
     encode_pause,
     encode_report,
-    kept_keys,
-    unpack_kept,
 )
-from gateway.store.scripts.limits import encode_grant, encode_release, encode_renew, encode_settle, unpack_grant
-from gateway.store.scripts.sources import FORCE, GRANT, LIST_ONE, PAUSE, RELEASE, RENEW, REPORT, SETTLE, Script
+from gateway.store.scripts.limits import encode_release, encode_renew, encode_settle
+from gateway.store.scripts.sources import FORCE, LIST_ONE, PAUSE, RELEASE, RENEW, REPORT, SETTLE, Script
 
 _PING, _TIME = pack(("PING",)), pack(("TIME",))
 
 
-class ClusterStore:
+class ClusterStore(Operated):
     """The `Store` on a Redis Cluster.
 
     What one call asks of one slot is decided by one script in one trip, as on one server. A call whose guards and
@@ -64,8 +59,8 @@ class ClusterStore:
         decides: bool = True,
     ) -> None:
         """Raises ValueError for a URL it cannot use; the text shows no secret. `decides` as for `RedisStore`."""
+        super().__init__(key_prefix)
         self._decides = decides
-        self._prefix = key_prefix
         self._admissions = Admissions(key_prefix)
         self._nodes = Nodes(
             parse_url(url),
@@ -85,11 +80,6 @@ class ClusterStore:
     @now_us.setter
     def now_us(self, now_us: int) -> None:
         self._deciding.now_us = now_us
-
-    @property
-    def key_prefix(self) -> str:
-        """What every key begins with."""
-        return self._prefix
 
     @property
     def up(self) -> bool:
@@ -147,32 +137,6 @@ class ClusterStore:
         answers = await asyncio.gather(*(self.run(SETTLE, one) for one in each), return_exceptions=True)
         return [one for one, answer in zip(corrections, answers, strict=True) if _may_be_lost(answer)]
 
-    async def reset(self, charge: Charge) -> bool:
-        return await self._grant(charge, None, 0, "reset")
-
-    async def grant(self, charge: Charge, grant: Grant | None, for_us: int = 0) -> bool:
-        existed = await self._grant(charge, grant, for_us)
-        for command, *arguments in noted(charge.key, given=grant is not None):
-            await self._ask_about(GRANTED, command, *arguments)
-        return existed
-
-    async def _grant(self, charge: Charge, grant: Grant | None, for_us: int, op: str = "grant") -> bool:
-        arguments = encode_grant(charge, grant, for_us, self._prefix, op=op, now_us=self.now_us)
-        (existed,) = await self.run(GRANT, arguments)
-        return bool(existed)
-
-    async def granted(self, charge: Charge) -> tuple[int, Grant | None]:
-        now_us, (packed,) = await _all([self._now_us(charge.key), self._ask_about(charge.key, "MGET")])
-        return now_us, unpack_grant(packed, now_us)
-
-    async def grants(self) -> tuple[int, Grants]:
-        keys = [key.decode() for key in await self._ask_about(GRANTED, "ZRANGE", 0, MOST_LISTED - 1)]
-        now_us, *packed = await _all([self._now_us(GRANTED), *(self._ask_about(key, "MGET") for key in keys)])
-        found, ended = in_force(keys, [one for (one,) in packed], now_us)
-        if ended:
-            await self._ask_about(GRANTED, "ZREM", *ended)
-        return now_us, found
-
     # -- guards
 
     async def report(self, reports: Sequence[Report]) -> tuple[Change | None, ...]:
@@ -200,22 +164,6 @@ class ClusterStore:
     def _list(self, guard: Guard, for_us: int) -> None:
         self._telling.tell(LIST_ONE, encode_list(guard, for_us, self._prefix, now_us=self.now_us))
 
-    async def troubled(self) -> tuple[str, ...]:
-        listed = await self._ask_about(LIST, "ZRANGE", 0, MOST_LISTED - 1)
-        begin = len(self._prefix)
-        return tuple(key.decode()[begin:] for key in listed)
-
-    async def guards(self, guards: Sequence[Guard]) -> tuple[int, tuple[Kept, ...]]:
-        kept_keys(guards, self._prefix)
-        now = self._now_us(guards[0].key if guards else LIST)
-        now_us, *packed = await _all([now, *(self._ask_about(guard.key, "MGET") for guard in guards)])
-        return now_us, tuple(unpack_kept(guard.rule, one) for guard, (one,) in zip(guards, packed, strict=True))
-
-    async def _now_us(self, key: str) -> int:
-        """By the clock that decides about this key."""
-        seconds, micros = await self._nodes.ask(self._slot(key), (_TIME, None, None, ""))
-        return self.now_us or int(seconds) * SECOND_US + int(micros)
-
     async def ping(self) -> float:
         """Of the slowest primary. Whatever was told before has been done then."""
         await self._telling.sent()
@@ -240,6 +188,16 @@ class ClusterStore:
 
     async def _ask_about(self, key: str, command: str, *arguments: Argument) -> Any:
         return await self._nodes.ask(self._slot(key), (pack((command, self._prefix + key, *arguments)), None, None, ""))
+
+    async def _kept(self, keys: Sequence[str]) -> tuple[int, Sequence[bytes | None]]:
+        now = self._now_us(keys[0] if keys else LIST)
+        now_us, *found = await _all([now, *(self._ask_about(key, "MGET") for key in keys)])
+        return now_us, [one for (one,) in found]
+
+    async def _now_us(self, key: str) -> int:
+        """By the clock that decides about this key."""
+        seconds, micros = await self._nodes.ask(self._slot(key), (_TIME, None, None, ""))
+        return self.now_us or int(seconds) * SECOND_US + int(micros)
 
     def _probe(self, link: Link, tag: str) -> "asyncio.Future[Any]":
         if not tag or not self._decides:

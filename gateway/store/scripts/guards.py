@@ -7,7 +7,6 @@ a test holds their headers and the names here together.
 from collections.abc import Sequence
 from struct import Struct, unpack_from
 
-from gateway.core.decision import check_distinct
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.guards.breaker import Circuit
 from gateway.core.guards.pause import Pause
@@ -147,13 +146,6 @@ def decode_pause(reply: Sequence[int], _context: object) -> tuple[bool, int]:
     """(whether a pause began, for how long anything is remembered), from PAUSE's reply."""
     began, wait_us = reply
     return began == 1, wait_us
-
-
-def kept_keys(guards: Sequence[Guard], prefix: str) -> list[str]:
-    """Where the scripts keep what they know of these guards. Raises ValueError for one that comes twice."""
-    keys = [prefix + guard.key for guard in guards]
-    check_distinct(keys)
-    return keys
 
 
 def unpack_kept(rule: Breaker | Pausing, packed: bytes | None) -> Circuit | Pause:

@@ -109,6 +109,7 @@ async def test_the_rights_a_user_needs(open_store, emptied_cluster, make_charge,
     await store.ping()
     assert await store.troubled() == (breaker.key,)
     assert len((await store.guards([breaker, pause]))[1]) == 2
+    assert (await store.guards([]))[1] == ()
     assert not await store.grant(charges[0], Grant(5, 0), 1_000_000)
     assert (await store.granted(charges[0]))[1].quota == 5
     assert await store.reset(charges[0])
