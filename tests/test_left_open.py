@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 CONFTEST = """
 import uvloop
@@ -27,11 +29,13 @@ def test_next():
 """
 
 
-def test_what_is_left_open_fails_the_run_and_does_not_stop_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_what_is_left_open_fails_the_run_and_does_not_stop_it(tmp_path: Path, processes: str) -> None:
+    """Also when tests run in processes of their own."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_it.py").write_text(LEAVING)
-    options = ("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "no:cacheprovider", tmp_path)
-    words = [sys.executable, "-m", "pytest", *map(str, options)]
+    options = ("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "no:cacheprovider", "-n", processes)
+    words = [sys.executable, "-m", "pytest", *map(str, options), str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1, done.stdout
     assert "test_leaves: unclosed resource <UnixTransport" in done.stdout

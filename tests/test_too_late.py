@@ -60,7 +60,7 @@ def run(folder: Path, conftest: str, tests: str) -> str:
     (folder / "conftest.py").write_text(conftest)
     (folder / "test_it.py").write_text(tests)
     options = ("-c", ROOT / "pyproject.toml", "--rootdir", folder, "-p", "no:cacheprovider", "--timeout", "25")
-    words = [sys.executable, "-m", "pytest", *map(str, options), str(folder)]
+    words = [sys.executable, "-m", "pytest", *map(str, options), "-n", "0", str(folder)]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False).stdout
 
 

@@ -14,12 +14,9 @@ from tests.fakes.ledger import Ledger
 from tests.fakes.load import Load
 from tests.fakes.redis_server import RedisServer
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
+_figures: list[str] = []
 PATIENCE_S = 300
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,10 +26,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(PATIENCE_S))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if config.stash[FIGURES]:
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where the report is written, which need not be the process in which the test ran."""
+    if report.when == "teardown":
+        _figures.extend(str(text) for name, text in report.user_properties if name == FIGURE)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _figures:
         terminalreporter.section("figures")
-        for line in config.stash[FIGURES]:
+        for line in _figures:
             terminalreporter.write_line(line)
 
 
@@ -46,7 +49,7 @@ def figures(request: pytest.FixtureRequest) -> Figures:
     def tell(what: str, **values: object) -> None:
         shown = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in values.values())
         text = "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in zip(values, shown, strict=True))
-        request.config.stash[FIGURES].append(f"{what:44} {text}")
+        request.node.user_properties.append((FIGURE, f"{what:44} {text}"))
 
     return tell
 
