@@ -13,11 +13,11 @@ from gateway.admin.operations import (
     in_force,
     overrides,
     reload,
+    repeats,
     status,
     stream,
     switches,
     top,
-    waste,
     webhooks,
 )
 
@@ -25,7 +25,7 @@ _OPERATIONS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
     *status.ENDPOINTS,
     *top.ENDPOINTS,
-    *waste.ENDPOINTS,
+    *repeats.ENDPOINTS,
     *stream.ENDPOINTS,
     *in_force.ENDPOINTS,
     *reload.ENDPOINTS,

@@ -27,7 +27,7 @@ class Check(NamedTuple):
 
 
 class ReloadOutcome(Protocol):
-    """What came of a reload; `gateway.reload.edition` has more to say about it."""
+    """What came of a reload; `gateway.reload.outcome` has more to say about it."""
 
     @property
     def result(self) -> str:

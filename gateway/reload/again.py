@@ -2,7 +2,7 @@
 
 from math import inf
 
-from gateway.reload.edition import Outcome
+from gateway.reload.outcome import Outcome
 
 FIRST_S, MOST_S = 1.0, 60.0
 """Each wait is twice as long as the one before."""

@@ -14,7 +14,8 @@ from gateway.observe.log.logger import use_policy_version
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.reports.reloads import tell_reload
 from gateway.policy.changes import in_force
-from gateway.reload.edition import Edition, Outcome
+from gateway.reload.edition import Edition
+from gateway.reload.outcome import Outcome
 from gateway.reload.swap import Prepared, discard, prepare, swap
 from gateway.settings import Settings
 

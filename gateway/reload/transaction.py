@@ -25,7 +25,8 @@ from gateway.observe.log.logger import event
 from gateway.policy.changes import changes
 from gateway.policy.sources import Sources, Stamp
 from gateway.reload.again import Again
-from gateway.reload.edition import MOST_SHOWN, Edition, Outcome, read_edition, shown, write_edition
+from gateway.reload.edition import Edition, read_edition, write_edition
+from gateway.reload.outcome import MOST_SHOWN, Outcome, shown
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.waiting import end, happens_within

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gateway.supervisor.cutting import LAST_RESORT_S
-from gateway.supervisor.edition import as_successor
+from gateway.supervisor.posts import as_successor
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.switchboard import Switchboard
 

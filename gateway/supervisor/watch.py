@@ -18,11 +18,11 @@ from gateway.observe.log.logger import event, use_policy_version
 from gateway.observe.metrics.restarts import count_dropped_message, count_restart
 from gateway.supervisor import notify
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
-from gateway.supervisor.edition import commit
 from gateway.supervisor.embedding import StorePlace
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.forking import Forking
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
+from gateway.supervisor.posts import commit
 from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.rolling import Rolling
 from gateway.supervisor.seat import Former, Seat

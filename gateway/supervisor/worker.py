@@ -161,7 +161,7 @@ def _run_loop(main: Coroutine[Any, Any, int]) -> int:
         import uvloop
     except ImportError:  # Windows, PyPy: the same gateway, slower
         return asyncio.run(main)
-    from gateway.supervisor.names import AskingLoop
+    from gateway.supervisor.event_loop import AskingLoop
 
     return uvloop.run(main, loop_factory=AskingLoop)
 

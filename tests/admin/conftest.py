@@ -27,7 +27,7 @@ from gateway.observe.metrics.pulse import Pulse
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.metrics.totals import Totals
 from gateway.policy.settings_file import load_settings
-from gateway.reload.edition import Outcome
+from gateway.reload.outcome import Outcome
 from gateway.settings import Listen, Logging, Settings
 from gateway.siblings import Siblings
 from gateway.store import Store

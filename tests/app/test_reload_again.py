@@ -8,7 +8,8 @@ from typing import Any, Never
 import pytest
 
 from gateway.reload.again import FIRST_S, MOST_S, Again
-from gateway.reload.edition import Edition, Outcome
+from gateway.reload.edition import Edition
+from gateway.reload.outcome import Outcome
 from gateway.reload.transaction import Reload
 from gateway.siblings import Siblings
 from tests.fakes.waiting import eventually

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.policy import PolicySet
 from gateway.reload.edition import Edition, write_edition
 from gateway.settings import Bounds, Settings
-from gateway.supervisor.edition import commit
+from gateway.supervisor.posts import commit
 from gateway.supervisor.rolling import Rolling
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.switchboard import Switchboard

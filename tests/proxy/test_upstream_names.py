@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.upstream import Upstream
-from gateway.supervisor.names import AskingLoop
+from gateway.supervisor.event_loop import AskingLoop
 from gateway.upstream.connect import DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
 from tests.fakes.waiting import turns

@@ -18,7 +18,7 @@ MOST_ERRORS = 20
 def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
     """One line for the policies, and one for the settings if there is anything to say.
 
-    outcome  `gateway.reload.edition.Outcome.as_dict`
+    outcome  `gateway.reload.outcome.Outcome.as_dict`
     files    of the set in force
     """
     name, message, level = TOLD[outcome["result"]]
