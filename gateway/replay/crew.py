@@ -2,7 +2,6 @@
 
 import gc
 import multiprocessing
-import os
 import signal
 import sys
 from collections import deque
@@ -11,6 +10,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from gateway.control_groups import usable_cores
 from gateway.core.policy import PolicySet
 from gateway.replay.lines import Piece, Span
 from gateway.replay.row import Reader, Rows
@@ -95,7 +95,7 @@ def without_collector() -> Iterator[None]:
 
 def usual_readers() -> int:
     """As many as there are CPUs: reading is more work than deciding, so they share them with the one that decides."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     return min(MOST_READERS, usable) if usable > 1 else 0
 
 

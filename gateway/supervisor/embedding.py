@@ -12,7 +12,7 @@ from gateway.core.store_url import redact_url
 from gateway.observe.log.logger import event
 from gateway.settings import Settings
 from gateway.store import StoreDown
-from gateway.store.embedded.server import EmbeddedServer, NoServerBinary, server_binary
+from gateway.store.embedded.server import EmbeddedServer, NoServerBinary, max_memory_bytes, server_binary
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.pulse import Silence, look_every_s
 
@@ -133,7 +133,7 @@ def store_place(settings: Settings, plan: StorePlan, directory: Path) -> Iterato
     if plan.binary is None:
         yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url)
         return
-    server = EmbeddedServer(plan.binary, directory)
+    server = EmbeddedServer(plan.binary, directory, max_memory_bytes=max_memory_bytes())
     try:
         server.start()
     except StoreDown as error:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.control_groups import usable_cores
 from gateway.policy import PolicyErrors
-from gateway.policy.cores import usable_cores
 from gateway.policy.models.settings import SettingsFile
 from gateway.policy.overlay import setting_paths
 from gateway.policy.settings_file import load_settings
@@ -352,18 +352,6 @@ def test_what_a_reference_leads_to_is_checked_and_not_shown(errors: Errors, dire
     assert errors(text % "file:binary") == [
         "s.yaml:1:14: the file binary cannot be read: not UTF-8 text [missing-secret]"
     ]
-
-
-@pytest.mark.parametrize(
-    ("quota", "most"),
-    [("max 100000", None), ("50000 100000", 1), ("100000 100000", 1), ("9000000 100000", None), ("nonsense", None)],
-)
-def test_usable_cores_mind_a_containers_quota(tmp_path: Path, quota: str, most: int | None) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
-    unbounded = usable_cores(tmp_path / "missing")
-    assert unbounded >= 1
-    assert usable_cores(file) == (unbounded if most is None else min(most, unbounded))
 
 
 def test_a_watchdog_has_its_time_or_is_off(load: Load) -> None:

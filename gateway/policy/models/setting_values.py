@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from gateway.control_groups import usable_cores
 from gateway.core.store_url import SCHEMES, parse_url, redact_url
 from gateway.core.units import SECOND_US
-from gateway.policy.cores import usable_cores
 from gateway.policy.findings import quoted
 from gateway.policy.models.scalars import Unfit, expect_text, parse_host, parse_size, parse_wait
 from gateway.policy.secret import is_reference

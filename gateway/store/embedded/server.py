@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+from gateway.control_groups import memory_limit_bytes
 from gateway.store import StoreDown
 from gateway.store.embedded import keeper
 
@@ -20,6 +21,13 @@ START_DEADLINE_S = 10.0
 MAX_MEMORY_BYTES = 256 * 1024 * 1024
 LONGEST_SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
 _POLL_S = 0.002
+
+
+def max_memory_bytes() -> int:
+    """Of the embedded server: a quarter of a container's memory at most. One that takes more has the whole gateway
+    killed by the kernel, where a full one only refuses to count."""
+    limit = memory_limit_bytes()
+    return MAX_MEMORY_BYTES if limit is None else min(MAX_MEMORY_BYTES, limit // 4)
 
 
 class NoServerBinary(Exception):
