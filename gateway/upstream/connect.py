@@ -2,9 +2,11 @@
 
 import asyncio
 import errno
+import math
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import aiohappyeyeballs
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 DNS_TTL_S = 10.0
 DNS_STALE_S = 60.0  # how long after that the answer serves while the name is looked up again
-DNS_AGAIN_S = 1.0  # how long after a failed look-up the next one begins
+DNS_AGAIN_S = 1.0  # how long after a failed look-up, or for one where nobody listened, the next one begins
+DNS_MOVED_S = 0.25  # how long whom nobody listened to waits for what the name is now
 HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
 
 _OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -31,6 +34,7 @@ class Resolver:
     """Addresses of one upstream, remembered for DNS_TTL_S.
 
     An expired answer is used when DNS is down, and while it is asked again: a slow DNS delays nobody who calls often.
+    Where nobody listens any more it is asked again at once: the upstream may have moved.
     """
 
     def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,6 +42,7 @@ class Resolver:
         self._loop = loop
         self._found: list[AddrInfo] = []
         self._until = 0.0
+        self._answered = -math.inf
         self._asking: asyncio.Task[list[AddrInfo]] | None = None
 
     async def addresses(self) -> Sequence[AddrInfo]:
@@ -45,14 +50,38 @@ class Resolver:
         now = self._loop.time()
         if self._found and now < self._until:
             return self._found
+        asking = self._question()
+        if self._found and now < self._until + DNS_STALE_S:
+            return self._found
+        return await asyncio.shield(asking)
+
+    async def moved(self, tried: Sequence[AddrInfo]) -> Sequence[AddrInfo]:
+        """Nobody listened at those: what the name is now beside them, if anything, and if DNS says so soon. Raises
+        UpstreamFailed as `addresses`."""
+        asking = self.doubt()
+        if asking is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DNS_MOVED_S):
+                    await asyncio.shield(asking)
+        return [info for info in self._found if info not in tried]
+
+    def doubt(self) -> "asyncio.Task[list[AddrInfo]] | None":
+        """The addresses may be those of yesterday: ask, unless that has just been answered."""
+        return self._question() if self._loop.time() >= self._answered + DNS_AGAIN_S else None
+
+    def _question(self) -> "asyncio.Task[list[AddrInfo]]":
         if self._asking is None or self._asking.done():
             self._asking = self._loop.create_task(self._ask())
             self._asking.add_done_callback(_look_at)
-        if self._found and now < self._until + DNS_STALE_S:
-            return self._found
-        return await asyncio.shield(self._asking)
+        return self._asking
 
     async def _ask(self) -> list[AddrInfo]:
+        try:
+            return await self._look_up()
+        finally:
+            self._answered = self._loop.time()
+
+    async def _look_up(self) -> list[AddrInfo]:
         try:
             found = await self._loop.getaddrinfo(
                 self._upstream.host, self._upstream.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
@@ -97,12 +126,12 @@ async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, 
                 return
             addresses = await resolver.addresses()
             phase = "connect_timeout"
-            sock = await aiohappyeyeballs.start_connection(
-                list(addresses), happy_eyeballs_delay=HAPPY_EYEBALLS_S, loop=loop
-            )
+            sock = await _dial(loop, addresses, resolver)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await _attach(loop, exchange, sock, upstream, tls)
     except TimeoutError:
+        if phase == "connect_timeout":
+            resolver.doubt()
         raise UpstreamFailed(phase, f"no connection within {upstream.timeouts.connect_us // 1000} ms") from None
     except ssl.SSLCertVerificationError as error:
         raise UpstreamFailed("tls_certificate", error.verify_message) from None
@@ -110,6 +139,23 @@ async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, 
         raise UpstreamFailed("tls_protocol", str(error.reason or error)) from None
     except OSError as error:
         raise UpstreamFailed("busy" if _is_our_shortage(error) else "refused", str(error)) from None
+
+
+async def _dial(loop: asyncio.AbstractEventLoop, addresses: Sequence[AddrInfo], resolver: Resolver) -> socket.socket:
+    """A socket to the first of them that takes it, or to where the name has moved. Raises OSError, UpstreamFailed."""
+    try:
+        return await _race(loop, addresses)
+    except OSError as error:
+        if _is_our_shortage(error):
+            raise
+        moved = await resolver.moved(addresses)
+        if not moved:
+            raise
+    return await _race(loop, moved)
+
+
+async def _race(loop: asyncio.AbstractEventLoop, addresses: Sequence[AddrInfo]) -> socket.socket:
+    return await aiohappyeyeballs.start_connection(list(addresses), happy_eyeballs_delay=HAPPY_EYEBALLS_S, loop=loop)
 
 
 async def _attach(

@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import socket
 import threading
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from gateway.core.upstream import Upstream
 from gateway.supervisor.event_loop import AskingLoop
-from gateway.upstream.connect import DNS_STALE_S, DNS_TTL_S, Resolver
+from gateway.upstream.connect import DNS_AGAIN_S, DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.pool import Pool
+from gateway.wire.response_head import ResponseHeadParser
 from tests.fakes.waiting import turns
 
 NAMED = Upstream("up", "http", "up.invalid", 80, "up.invalid")
@@ -142,6 +145,73 @@ async def test_our_own_shortage_is_not_the_names_fault(error: OSError, said: str
     with pytest.raises(UpstreamFailed) as failure:
         await host(resolver(names))
     assert failure.value.error == said
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[int]:
+    """The port of somebody who listens at 127.0.0.1 alone."""
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def pool_of(names: Names, port: int) -> Pool:
+    pool = Pool(replace(NAMED, port=port), ResponseHeadParser(asyncio.get_running_loop()))
+    pool._resolver = Resolver(pool.upstream, names)  # type: ignore[arg-type]
+    return pool
+
+
+async def test_who_has_moved_is_found_by_the_call_that_notices(listening: int) -> None:
+    names = Names("127.0.0.2")
+    names.answered.set()
+    pool = pool_of(names, listening)
+    with pytest.raises(UpstreamFailed, match="refused"):
+        await pool.open()
+    names.address, names.now = "127.0.0.1", DNS_AGAIN_S
+    (await pool.open()).abort()
+    assert names.asked == 2
+    pool.close()
+
+
+@pytest.mark.parametrize("error", [None, socket.gaierror(socket.EAI_AGAIN, "down")])
+async def test_who_has_not_moved_is_asked_for_once_a_second(listening: int, error: OSError | None) -> None:
+    names = Names("127.0.0.2")
+    names.answered.set()
+    pool = pool_of(names, listening)
+    await pool._resolver.addresses()
+    names.error = error
+    for seconds in range(3):
+        names.now = seconds * DNS_AGAIN_S
+        for one in await asyncio.gather(*(pool.open() for _ in range(5)), return_exceptions=True):
+            assert isinstance(one, UpstreamFailed)
+            assert one.error == "refused"
+    assert names.asked == 3
+    pool.close()
+
+
+async def test_a_slow_dns_does_not_hide_that_nobody_listens(listening: int) -> None:
+    names = Names("127.0.0.2")
+    names.answered.set()
+    pool = pool_of(names, listening)
+    await pool._resolver.addresses()
+    names.answered.clear()
+    names.now = DNS_AGAIN_S
+    with pytest.raises(UpstreamFailed, match="refused"):
+        await pool.open()
+    names.answered.set()
+    pool.close()
+
+
+async def test_what_was_found_meanwhile_is_not_asked_for_again(listening: int) -> None:
+    """The answer that a call went by had expired, and was being asked for again."""
+    names = Names("127.0.0.2")
+    names.answered.set()
+    asking = pool_of(names, listening)._resolver
+    tried = await asking.addresses()
+    names.address, names.now = "127.0.0.1", DNS_TTL_S + 1
+    assert await asking.addresses() == tried
+    await begun()
+    assert [info[4][0] for info in await asking.moved(tried)] == ["127.0.0.1"]
+    assert names.asked == 2
 
 
 async def _ask_beside_silent_names(silent: int) -> Any:
