@@ -33,9 +33,9 @@ def changes(old: Settings, new: Settings, began: Settings) -> Changes:
     """
     kinds: dict[str, list[str]] = {"at_once": [], "new_workers": [], "restart": []}
     for key in _different(old, new):
-        if _kind(key) != "restart":
-            kinds[_kind(key)].append(key)
-    kinds["restart"] = [key for key in _different(began, new) if _kind(key) == "restart"]
+        if when(key) != "restart":
+            kinds[when(key)].append(key)
+    kinds["restart"] = [key for key in _different(began, new) if when(key) == "restart"]
     return Changes(**{kind: tuple(keys) for kind, keys in kinds.items()})
 
 
@@ -59,7 +59,8 @@ def for_new_workers(old: Settings, fresh: Settings) -> Settings:
     return replace(fresh, listen=old.listen, admin=old.admin, workers=old.workers, store=old.store)
 
 
-def _kind(key: str) -> str:
+def when(key: str) -> str:
+    """A change of this key takes effect: a field of `Changes`."""
     section = key.partition(".")[0]
     if section in FIXED_AT_START:
         return "restart"

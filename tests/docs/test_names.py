@@ -8,6 +8,8 @@ import yaml
 
 from gateway.observe.log.events import EVENTS
 from gateway.observe.metrics.instruments import INSTRUMENTS
+from gateway.policy.changes import when
+from gateway.settings import Settings, leaves
 from tests.docs.pages import PAGES, ROOT, name_of
 from tests.docs.test_links import codes
 
@@ -22,6 +24,18 @@ ACTIONS = {
 SETTINGS = yaml.safe_load((ROOT / "config" / "gateway.yaml").read_text())
 KEYS = {f"{section}.{key}" for section, keys in SETTINGS.items() if isinstance(keys, dict) for key in keys}
 FAMILIES = {name.partition(".")[0] for name in EVENTS}
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"), [("at once", "at_once"), ("with new workers", "new_workers"), ("with a [new gateway]", "restart")]
+)
+def test_the_page_about_reloads_says_when_each_setting_takes_effect(row: str, kind: str) -> None:
+    """Each has its own name or that of its section in the row."""
+    (line,) = [one for one in (ROOT / "docs/reload.md").read_text().splitlines() if one.startswith(f"| {row}")]
+    named = set(re.findall(r"`([a-z_.]+)`", line))
+    keys = {key.removesuffix("_us") for key, _ in leaves(Settings())}
+    assert named <= keys | {key.partition(".")[0] for key in keys}
+    assert {key for key in keys if when(key) == kind and named.isdisjoint({key, key.partition(".")[0]})} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
