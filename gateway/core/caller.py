@@ -1,6 +1,6 @@
 """Who is asking, and what the store is asked about such a call: the work of `identify` that needs nobody else."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.access.authentication import Identity
@@ -41,9 +41,37 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
     Each limit and guard is asked whose key parts are known; a missing part rejects, skips or counts as anonymous. A
     limit of which the call costs nothing is not asked, nor who it counts for.
     """
-    priced = operation or route
-    costs = priced.cost
+    priced, upstream = operation or route, route.upstream
     values = {name: value for name, value in parts.items() if value is not None}
+    charged = _charges(policies, route, priced.cost, values, parts)
+    if isinstance(charged, Refusal):
+        return charged
+    charges, skipped = charged
+    guards = _guards(policies, route, operation, parts)
+    if isinstance(guards, Refusal):
+        return guards
+    credential = chosen(upstream.credentials, values)
+    if upstream.credentials and credential is None and not upstream.credentials_optional:
+        return Refusal(CREDENTIALS_MISSING, f"No credentials for upstream {upstream.name} are set up for this caller.")
+    breaker = guards[-1] if guards and isinstance(guards[-1].rule, Breaker) else None
+    own = route.breaker is not None and not route.breaker.shared
+    return Ask(
+        charges,
+        guards[:-1] if breaker and own else guards,
+        breaker=breaker,
+        line=[parts.get(name) for name in upstream.pace.key] if upstream.pace is not None else (),
+        cached=upstream.name in policies.cached and route.fixtures is None,
+        shelf=_shelf(route, values, credential),
+        skipped=skipped,
+        measures=_measures(priced, charges) if priced.measures else {},
+        credential=credential,
+    )
+
+
+def _charges(
+    policies: PolicySet, route: Route, costs: Mapping[str, int], values: Mapping[str, str], parts: Parts
+) -> tuple[list[Charge], bool] | Refusal:
+    """What the route's limits are asked for, and whether one is left out because a key part is missing."""
     charges: list[Charge] = []
     skipped = False
     for limit in route.limits:
@@ -61,32 +89,7 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
             charges.append(Charge(mine, partition_key(mine, parts), cost))
             if mine.shadow is not None:
                 charges.append(Charge(mine.shadow, partition_key(mine.shadow, parts), cost))
-    guards: list[Guard] = []
-    for guard in _guards(policies, route, operation, parts):
-        if isinstance(guard, Refusal):
-            return guard
-        guards.append(guard)
-    breaker = guards[-1] if guards and isinstance(guards[-1].rule, Breaker) else None
-    own = route.breaker is not None and not route.breaker.shared
-    asked = guards[:-1] if breaker and own else guards
-    pace = route.upstream.pace
-    line = [parts.get(name) for name in pace.key] if pace is not None else ()
-    credential = chosen(route.upstream.credentials, values)
-    if route.upstream.credentials and credential is None and not route.upstream.credentials_optional:
-        return Refusal(
-            CREDENTIALS_MISSING, f"No credentials for upstream {route.upstream.name} are set up for this caller."
-        )
-    return Ask(
-        charges,
-        asked,
-        breaker=breaker,
-        line=line,
-        cached=route.upstream.name in policies.cached and route.fixtures is None,
-        shelf=_shelf(route, values, credential),
-        skipped=skipped,
-        measures=_measures(priced, charges),
-        credential=credential,
-    )
+    return charges, skipped
 
 
 def _shelf(route: Route, values: Mapping[str, str], credential: Credential | None) -> str | None:
@@ -110,7 +113,7 @@ def _measures(priced: Route | Operation, charges: Sequence[Charge]) -> dict[str,
     return found
 
 
-def _guards(policies: PolicySet, route: Route, operation: Operation | None, parts: Parts) -> Iterator[Guard | Refusal]:
+def _guards(policies: PolicySet, route: Route, operation: Operation | None, parts: Parts) -> list[Guard] | Refusal:
     """The pause and the breaker of this caller, in this order; a refusal where a key part must not be missing."""
     parts = {OPERATION: operation.name if operation is not None else None, **parts}
     values = {name: value for name, value in parts.items() if value is not None}
@@ -120,12 +123,14 @@ def _guards(policies: PolicySet, route: Route, operation: Operation | None, part
         rules.append(("pause", Pausing(route.upstream.name, learning.max_us), learning.key))
     if route.breaker is not None:
         rules.append(("breaker", route.breaker, route.breaker.key))
+    guards: list[Guard] = []
     for kind, rule, key in rules:
         lacking = missing(policies, key, values)
         if isinstance(lacking, Refusal):
-            yield lacking
-        elif lacking is not OnMissing.SKIP:
-            yield Guard(rule, partition(f"{kind}:{rule.name}", key, parts))
+            return lacking
+        if lacking is not OnMissing.SKIP:
+            guards.append(Guard(rule, partition(f"{kind}:{rule.name}", key, parts)))
+    return guards
 
 
 def missing(policies: PolicySet, key: Sequence[str], values: Mapping[str, str]) -> OnMissing | Refusal | None:

@@ -1,4 +1,4 @@
-"""Request heads: what a caller asks for, checked as strictly as the strictest server behind us might read it.
+"""Request heads: what a caller asks for, read once for all who send the same. What one may say: `request_rules`.
 
 A head is two parts that are remembered apart, because callers repeat them apart: the method and target of the first
 line, and the block of all fields (with the version, which decides what some of them mean). Fields that differ for every
