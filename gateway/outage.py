@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.shares import Fleet
+from gateway.core.store_faults import is_lasting
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
 from gateway.store.connection.faults import some_calls_fail
@@ -39,7 +40,8 @@ class Outage:
     """One worker's side of its store's absence.
 
     own    this worker among those of its own gateway, and how many such gateways there are said to be
-    tell   told of `store.degraded`, `store.recovered` and `store.emptied`, once for each change, and of other events
+    tell   told of `store.degraded`, `store.recovered` and `store.emptied`, once for each change, of the first once
+           more if it turns out that no waiting mends it, and of other events
     asks   what callers have the store asked, with its last answers
     use    makes calls be decided by this store from now on
     share  tells the other workers of this gateway what this one knows: their `heard`
@@ -141,6 +143,9 @@ class Outage:
             self._reason = dict(fields)
             if self._heartbeat.ahead_us is not None:
                 self._tell_siblings(self._heartbeat.ahead_us, lost=True)
+            self._tell("store.degraded", fields)
+        elif is_lasting(str(fields.get("detail"))):
+            self._reason = dict(fields)
             self._tell("store.degraded", fields)
 
     def could_not(self, ask: Ask, down: StoreDown) -> None:

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 
 from gateway.core.access.credentials import Credential
+from gateway.core.store_faults import is_lasting
 from gateway.observe.log.events import EVENTS
 from gateway.observe.log.logger import event
 from gateway.observe.metrics.sink import Metrics
 from gateway.record import CallRecord
-
-LASTING = ("WRONGPASS", "NOAUTH", "NOPERM", "executing the script can't", "ACL failure", "DB index", "redis+cluster:")
-"""In what a store says: mistakes of set-up that no waiting mends."""
 
 
 def notice(name: str, level: str, fields: Mapping[str, object]) -> None:
@@ -20,8 +18,13 @@ def notice(name: str, level: str, fields: Mapping[str, object]) -> None:
 def store_event(metrics: Metrics, name: str, fields: Mapping[str, object]) -> None:
     """A store went, came back, or lost its data or scripts."""
     metrics.on_store_event(name, fields)
-    lasting = any(word in str(fields.get("detail")) for word in LASTING)
-    level = "error" if lasting else "warning" if name in ("store.degraded", "store.emptied") else "info"
+    level = (
+        "error"
+        if is_lasting(str(fields.get("detail")))
+        else "warning"
+        if name in ("store.degraded", "store.emptied")
+        else "info"
+    )
     notice(name, level, fields)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
+from gateway.core.store_faults import is_lasting
 from gateway.store import StoreDown
 from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
@@ -73,6 +74,7 @@ class Pipeline:
         self._link: Link | None = None
         self._fault: StoreDown | None = StoreDown("connect", "not started")
         self._down_since: float | None = None
+        self._told_lasting = False
         self._trouble = asyncio.Event()
         self._tried = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -223,9 +225,12 @@ class Pipeline:
         return True
 
     def _down(self, fault: StoreDown) -> None:
+        """Told once, and once more if what keeps the store away turns out to be a mistake that no waiting mends."""
         self._fault = fault
-        if self._down_since is None:
-            self._down_since = monotonic()
+        lasting = is_lasting(fault.detail)
+        if self._down_since is None or (lasting and not self._told_lasting):
+            self._down_since = self._down_since or monotonic()
+            self._told_lasting = lasting
             self._on_event("store.degraded", {"kind": fault.kind, "detail": fault.detail})
 
     # -- called by the dialer and the link

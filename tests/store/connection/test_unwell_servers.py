@@ -7,6 +7,7 @@ import pytest
 import redis.asyncio
 
 from gateway.core.ask import Ask
+from gateway.core.store_faults import is_lasting
 from gateway.store import StoreDown
 from gateway.store.connection import pipeline
 from tests.fakes.collector import no_collector
@@ -135,6 +136,24 @@ async def test_who_does_not_know_the_password_is_told_so(open_store, start_redis
     ) as caught:
         await store.start()
     assert "wrong" not in str(caught.value)
+    assert is_lasting(caught.value.detail)
+
+
+async def test_a_lost_store_that_does_not_know_the_password_any_more_is_told_as_such(
+    open_store, start_redis_server, events
+):
+    server = start_redis_server("--requirepass", "old")
+    await open_store(f"{server.url}?password=old")
+    async with redis.asyncio.Redis.from_url(server.url, password="old") as admin:
+        await admin.config_set("requirepass", "new")
+        await admin.client_kill_filter(_type="normal", skipme=True)
+        lost = await events.wait_for("store.degraded")
+        refused = await events.wait_for("store.degraded", 2)
+        assert (lost["detail"], refused["kind"]) == ("the connection was lost", "connect")
+        assert is_lasting(refused["detail"])
+        await admin.config_set("requirepass", "old")
+        await events.wait_for("store.recovered")
+    assert events.names == ["store.degraded", "store.degraded", "store.recovered"]
 
 
 async def test_a_server_of_a_cluster_is_no_single_server(open_store, emptied_cluster, make_charge):

@@ -1,0 +1,12 @@
+"""What a store says of itself."""
+
+_LASTING = (
+    *("WRONGPASS", "NOAUTH", "NOPERM", "executing the script can't", "ACL failure", "DB index", "redis+cluster:"),
+    # As redis-py passes on what was said to a login: without the word in front.
+    *("invalid username-password", "without any password configured", "has no permissions", "Authentication required"),
+)
+
+
+def is_lasting(detail: str) -> bool:
+    """Whether it names a mistake of set-up, which no waiting mends."""
+    return any(words in detail for words in _LASTING)

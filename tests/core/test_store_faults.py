@@ -1,0 +1,13 @@
+"""Which words of a store name a mistake of set-up."""
+
+import pytest
+
+from gateway.core.store_faults import is_lasting
+
+
+@pytest.mark.parametrize(
+    ("detail", "lasting"),
+    [("WRONGPASS invalid username-password pair", True), ("the connection was lost", False), ("", False)],
+)
+def test_no_waiting_mends_a_mistake_of_set_up(detail: str, lasting: bool) -> None:
+    assert is_lasting(detail) == lasting
