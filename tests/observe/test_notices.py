@@ -17,6 +17,8 @@ from gateway.store.connection.faults import fault_of
         ("WRONGPASS invalid username-password pair or user is disabled.", "error"),
         ("NOPERM this user has no permissions to run the 'evalsha' command", "error"),
         ("ERR The user executing the script can't run this command or subcommand", "error"),
+        ("ERR unknown command 'EVALSHA', with args beginning with:", "error"),
+        ("ERR Unknown Redis command called from script", "error"),
         ("MOVED 866 127.0.0.1:6380", "error"),
         ("CROSSSLOT Keys in request don't hash to the same slot", "error"),
     ],
