@@ -7,18 +7,19 @@ slow to import is imported inside a command.
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from gateway import __version__
 from gateway.cli.command.failing import DEFECT, FAILED, words_of
-from gateway.cli.command.standard_streams import end_unread, open_standard_streams, take_any_text
 from gateway.cli.command.usage import Commands
 from gateway.cli.operating import breakers, cache, connections, drain, limits, reload, webhooks
 from gateway.cli.policies import check, diff, explain, replay
 from gateway.cli.starting import hash_key, init, printed, run
 from gateway.cli.watching import healthcheck, status, tail, top
+from gateway.standard_streams import end_unread, give_up_unwritten, take_any_text
 
 app = typer.Typer(
     name="gateway",
@@ -80,7 +81,6 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command line. Whatever goes wrong ends as one line on stderr and an exit code, never as a traceback."""
-    open_standard_streams()
     take_any_text()
     try:
         _run()
@@ -91,5 +91,8 @@ def main() -> None:
             raise
         unexpected = f"unexpected {type(error).__name__}: {error} (set GATEWAY_TRACEBACK=1 to see where)"
         code, what = (FAILED, words_of(error)) if isinstance(error, OSError) else (DEFECT, unexpected)
-        typer.echo(f"gateway: {what}", err=True)
+        with suppress(OSError):
+            typer.echo(f"gateway: {what}", err=True)
         sys.exit(code)
+    finally:
+        give_up_unwritten()

@@ -34,7 +34,6 @@ def test_whatever_ends_a_command_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int, said: str
 ) -> None:
     monkeypatch.setattr(gateway.cli, "app", ending_with(error))
-    monkeypatch.setattr(gateway.cli, "open_standard_streams", lambda: None)
     monkeypatch.delenv("GATEWAY_TRACEBACK", raising=False)
     with pytest.raises(SystemExit) as ended:
         main()
@@ -47,7 +46,6 @@ def test_what_ends_a_gateway_unexpectedly_is_no_reason_to_stay_down(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
     monkeypatch.setattr(run, "_serve", lambda *_, **__: ending_with(error)())
-    monkeypatch.setattr(gateway.cli, "open_standard_streams", lambda: None)
     monkeypatch.setattr(sys, "argv", ["gateway", "run"])
     with pytest.raises(SystemExit) as ended:
         main()

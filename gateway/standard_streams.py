@@ -16,13 +16,26 @@ def take_any_text() -> None:
 def open_standard_streams() -> None:
     """Give the null device the numbers 0, 1 and 2 where they are free.
 
-    Else the next socket or file gets such a number, and what is printed or logged is written into it.
+    Else the next socket or file gets such a number, and what is printed or logged is written into it. So this comes
+    before anything else is imported: libffi, below `ctypes`, holds a file open.
     """
     for number, mode in enumerate(("r", "w", "w")):
         if _is_closed(number):
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number: this one
             name = ("stdin", "stdout", "stderr")[number]
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def give_up_unwritten() -> None:
+    """What was printed and could not be written (a full disk) is given up, for the process is about to end.
+
+    From CPython 3.14 on it is kept; else the interpreter tries once more, and makes the exit code 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def end_unread() -> NoReturn:
