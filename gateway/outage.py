@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.shares import Fleet
-from gateway.core.store_faults import is_lasting
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
 from gateway.store.connection.faults import some_calls_fail
@@ -40,8 +39,7 @@ class Outage:
     """One worker's side of its store's absence.
 
     own    this worker among those of its own gateway, and how many such gateways there are said to be
-    tell   told of `store.degraded`, `store.recovered` and `store.emptied`, once for each change, of the first once
-           more if it turns out that no waiting mends it, and of other events
+    tell   told of `store.degraded`, `store.recovered` and `store.emptied`, once for each change, and of other events
     asks   what callers have the store asked, with its last answers
     use    makes calls be decided by this store from now on
     share  tells the other workers of this gateway what this one knows: their `heard`
@@ -129,6 +127,8 @@ class Outage:
         elif name == "store.recovered":
             self._returned()
         else:
+            if name == "store.refused":
+                self._reason = dict(fields)
             self._tell(name, fields)
 
     def _left(self, fields: Mapping[str, object]) -> None:
@@ -143,9 +143,6 @@ class Outage:
             self._reason = dict(fields)
             if self._heartbeat.ahead_us is not None:
                 self._tell_siblings(self._heartbeat.ahead_us, lost=True)
-            self._tell("store.degraded", fields)
-        elif is_lasting(str(fields.get("detail"))):
-            self._reason = dict(fields)
             self._tell("store.degraded", fields)
 
     def could_not(self, ask: Ask, down: StoreDown) -> None:

@@ -36,8 +36,8 @@ class RedisStore(Operated):
     A caller that is cancelled while it waits for `admit`, or gets StoreDown, may hold slots of concurrency limits:
     `release` with the same lease gives them back (commands keep their order), else they expire by themselves.
 
-    on_event  called at each change: `store.degraded` {kind, detail}, `store.recovered` {down_s},
-              `store.script_reloaded` {}
+    on_event  called at each change: `store.degraded` {kind, detail}, `store.refused` (the same) if that turns out to be
+              a lasting mistake, `store.recovered` {down_s}, `store.script_reloaded` {}
     decides   whether it counts as up only while decisions work; else while it answers: a full server still frees
     """
 

@@ -10,10 +10,10 @@ WORKERS = 4
 Stage = Callable[..., Any]
 
 
-def survived(outage: Outage, *, forgotten: int = 0, partly: bool = False) -> None:
+def survived(outage: Outage, *, forgotten: int = 0, partly: bool = False, unreplicated: int = 0) -> None:
     """What every fault has to leave true. See `Outage.stayed_within_limits`."""
     outage.nobody_saw_an_error()
-    outage.stayed_within_limits(forgotten=forgotten, partly=partly)
+    outage.stayed_within_limits(forgotten=forgotten, partly=partly, unreplicated=unreplicated)
     outage.is_over()
     assert outage.events("store.degraded") == outage.events("store.recovered")
 

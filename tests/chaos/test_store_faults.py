@@ -165,8 +165,8 @@ async def test_keys_of_another_type(stage: Stage, client: Any, figures: Figures)
     async with stage(timeout_s=PATIENT_S) as outage:
         for tenant in range(TENANTS):
             for limit in ("local", "deny"):
-                await client.delete(f"gw:{limit}:{{=t{tenant}}}")
-                await client.rpush(f"gw:{limit}:{{=t{tenant}}}", "not", "a", "log")
+                key = f"gw:{limit}:{{=t{tenant}}}"
+                await client.pipeline().delete(key).rpush(key, "not", "a", "log").execute()  # no call comes in between
         await pause(1, "it lasts")
     figures("keys of another type", **outage.figures())
     survived(outage, forgotten=1)
@@ -211,7 +211,8 @@ async def test_a_primary_hands_over_unheard(
         await asyncio.to_thread(until, lambda: before.role == "slave", "the Sentinels tell it that it is a replica")
     figures(f"unheard, {replicas} replica(s), {needed} needed to write", **outage.figures())
     refuses = needed == replicas  # one has left it
-    survived(outage, forgotten=not refuses, partly=not refuses)
+    # What was charged in the moment in which the replica left may not have reached it: a batch of each worker.
+    survived(outage, forgotten=not refuses, partly=not refuses, unreplicated=WORKERS)
 
 
 async def test_a_slow_uneven_wire(stage: Stage, own_redis_server: RedisServer, figures: Figures) -> None:

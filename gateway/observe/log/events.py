@@ -57,6 +57,8 @@ EVENTS: Mapping[str, str] = {
     "sockets.limited": "So few files may be open that each worker takes fewer callers' sockets than `bounds.sockets`; "
     "`sockets` says how many.",
     "store.degraded": "The store cannot be used; each limit does what its `on_store_error` says.",
+    "store.refused": "The store cannot be used, and by now it is known that no waiting mends that: a password, a right "
+    "or a command is missing; `detail` says which.",
     "store.recovered": "The store answers again; `down_s` says for how long it did not.",
     "store.emptied": "The store has lost its data; counters, breakers, pauses and overrides are gone (FLUSHALL, a "
     "restart). Each worker says it.",

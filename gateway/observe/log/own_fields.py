@@ -28,7 +28,7 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "credentials": OwnField("string", "credentials.*", "Name of the entry in the policies."),
     "cut_calls": OwnField("integer", "gateway.stopped", "Calls that were not over in time."),
     "denied": OwnField("integer", "alert.*", "Answers 401 and 403 among the calls."),
-    "detail": OwnField("string", "store.degraded", "What happened, in words."),
+    "detail": OwnField("string", "store.degraded store.refused", "What happened, in words."),
     "down_s": OwnField("number", "store.recovered", "For how long it was away."),
     "error_count": OwnField("integer", "policy.rejected", "How many errors there are."),
     "errors": OwnField("array", "policy.rejected", "The first twenty, as file:line:col: message."),
@@ -37,7 +37,7 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "failure_rate": OwnField("number", "breaker.*", "Share of the calls, 0 to 1."),
     "failures": OwnField("integer", "webhook.resting", "How many in a row."),
     "files": OwnField("array", "policy.*", "The policy files of the set in force."),
-    "kind": OwnField("string", "store.degraded", "timeout, connect, busy, script or other."),
+    "kind": OwnField("string", "store.degraded store.refused", "timeout, connect, busy, script or other."),
     "let_in_by": OwnField(
         "string", "admin.mutation", "`token`, `session` (the dashboard's cookie), or `address`: no token is asked for."
     ),

@@ -269,6 +269,8 @@ class Nodes:
             if name == "store.degraded":
                 self._stale.set()
             self._judge()
+            if name == "store.refused":
+                self._on_event(name, fields)
 
     def _judge(self) -> None:
         """Tell when the first thing went wrong, and when the last is well again."""

@@ -27,7 +27,7 @@ DEAD_AFTER_TIMEOUTS = 10
 MIN_DEAD_S = 0.25
 
 OnEvent = Callable[[str, Mapping[str, object]], None]
-"""(name of the event, its fields): `store.degraded`, `store.recovered`, `store.script_reloaded`."""
+"""(name of the event, its fields): `store.degraded`, `store.refused`, `store.recovered`, `store.script_reloaded`."""
 
 
 def ignore_event(_name: str, _fields: Mapping[str, object]) -> None:
@@ -227,11 +227,14 @@ class Pipeline:
     def _down(self, fault: StoreDown) -> None:
         """Told once, and once more if what keeps the store away turns out to be a mistake that no waiting mends."""
         self._fault = fault
-        lasting = is_lasting(fault.detail)
-        if self._down_since is None or (lasting and not self._told_lasting):
-            self._down_since = self._down_since or monotonic()
+        lasting, news = is_lasting(fault.detail), ""
+        if self._down_since is None:
+            self._down_since, news = monotonic(), "store.degraded"
+        elif lasting and not self._told_lasting:
+            news = "store.refused"
+        if news:
             self._told_lasting = lasting
-            self._on_event("store.degraded", {"kind": fault.kind, "detail": fault.detail})
+            self._on_event(news, {"kind": fault.kind, "detail": fault.detail})
 
     # -- called by the dialer and the link
 

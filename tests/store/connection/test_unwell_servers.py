@@ -148,12 +148,12 @@ async def test_a_lost_store_that_does_not_know_the_password_any_more_is_told_as_
         await admin.config_set("requirepass", "new")
         await admin.client_kill_filter(_type="normal", skipme=True)
         lost = await events.wait_for("store.degraded")
-        refused = await events.wait_for("store.degraded", 2)
+        refused = await events.wait_for("store.refused")
         assert (lost["detail"], refused["kind"]) == ("the connection was lost", "connect")
         assert is_lasting(refused["detail"])
         await admin.config_set("requirepass", "old")
         await events.wait_for("store.recovered")
-    assert events.names == ["store.degraded", "store.degraded", "store.recovered"]
+    assert events.names == ["store.degraded", "store.refused", "store.recovered"]
 
 
 async def test_a_server_of_a_cluster_is_no_single_server(open_store, emptied_cluster, make_charge):
