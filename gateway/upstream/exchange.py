@@ -13,7 +13,7 @@ from gateway.wire.body import BodyStream
 from gateway.wire.head import BadHead
 from gateway.wire.response_head import ResponseHead, may_begin_a_head, not_http1
 from gateway.wire.run import Promise
-from gateway.wire.sockets import Arrivals, arrivals, ended_by_peer, unread
+from gateway.wire.sockets import Arrivals, arrivals, ended_by_peer, peer_of, unread
 from gateway.wire.writing import Writing
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ class Exchange(Writing):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected (and, with TLS, verified)."""
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else str(peer or "")
+        self.address = peer_of(transport)
         self.arrivals = arrivals(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

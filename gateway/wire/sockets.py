@@ -1,4 +1,5 @@
-"""What event loops do not offer of a socket: resetting it, its last words, and noticing that the other side is dead."""
+"""What event loops do not offer of a socket: resetting it, its last words, its peer as a text, and noticing that the
+other side is dead."""
 
 import asyncio
 import os
@@ -23,6 +24,16 @@ def reset(transport: asyncio.Transport) -> None:
     """
     _set(transport, socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """Address and port of the other side, IPv6 in brackets (RFC 3986 §3.2.2); or the path of a unix socket, "" for one
+    without a name."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return str(peer or "")
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def unread(transport: asyncio.Transport) -> Iterator[bytes]:

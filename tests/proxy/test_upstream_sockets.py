@@ -13,6 +13,7 @@ from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
+from gateway.wire.sockets import peer_of
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always, answer_ok
 from tests.fakes.waiting import turns
@@ -252,3 +253,17 @@ async def test_a_socket_on_which_something_came_that_nobody_has_read_yet_is_not_
             there.shutdown(socket.SHUT_WR)
         assert pool.take() is None
         assert (pool.idle, pool.active) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("peer", "text"),
+    [
+        (("192.0.2.1", 80), "192.0.2.1:80"),
+        (("2001:db8::1", 80, 0, 0), "[2001:db8::1]:80"),
+        ("/run/api.sock", "/run/api.sock"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_the_address_of_an_upstream_is_written_as_in_a_url(peer: object, text: str) -> None:
+    assert peer_of(asyncio.BaseTransport(extra={"peername": peer})) == text
