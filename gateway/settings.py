@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.core.http.authority import authority
 from gateway.core.watching.alerts import Thresholds
 from gateway.core.webhooks.intake import Source
 from gateway.core.webhooks.receivers import Subscription
@@ -33,7 +34,7 @@ class Listen:
     tls: Tls | None = None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)

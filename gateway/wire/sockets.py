@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
+from gateway.core.http.authority import authority
+
 KEEPALIVE_IDLE_S = 60
 KEEPALIVE_PROBES = 4
 _READ_BYTES = 64 * 1024
@@ -27,13 +29,11 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
-    """Address and port of the other side, IPv6 in brackets (RFC 3986 §3.2.2); or the path of a unix socket, "" for one
-    without a name."""
+    """Address and port of the other side; or the path of a unix socket, "" for one without a name."""
     peer = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         return str(peer or "")
-    host, port = peer[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return authority(*peer[:2])
 
 
 def unread(transport: asyncio.Transport) -> Iterator[bytes]:

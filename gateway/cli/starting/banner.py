@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from gateway import __version__
+from gateway.core.http.authority import authority
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.policy import Match, PolicySet, Route
 from gateway.settings import Listen
@@ -32,8 +33,7 @@ def banner(running: Running) -> str:
 def url(listen: Listen) -> str:
     """Where to reach a listening address from this host."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listen.host, listen.host)  # noqa: S104
-    host = f"[{host}]" if ":" in host else host
-    return f"http{'s' if listen.tls else ''}://{host}:{listen.port}"
+    return f"http{'s' if listen.tls else ''}://{authority(host, listen.port)}"
 
 
 def sample_call(policies: PolicySet, base: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.core.http.authority import authority
 from gateway.observe.log.schema import FIELDS
 
 Line = Mapping[str, Any]
@@ -32,13 +33,8 @@ def _from(line: Line, names: Mapping[str, str], values: Mapping[str, Callable[[A
         name = names.get(key) or key.removeprefix(_BEHIND)
         found[name] = values[key](value) if key in values else value
     if "http_host" in found:
-        found["http_host"] = _joined(found["http_host"], found.get("url.port", found.get("server.port")))
+        found["http_host"] = authority(str(found["http_host"]), found.get("url.port", found.get("server.port")))
     return found
-
-
-def _joined(host: Any, port: Any) -> str:
-    written = f"[{host}]" if ":" in str(host) else str(host)
-    return written if port is None else f"{written}:{port}"
 
 
 def _protocol(version: Any) -> str:

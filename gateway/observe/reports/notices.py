@@ -18,14 +18,8 @@ def notice(name: str, level: str, fields: Mapping[str, object]) -> None:
 def store_event(metrics: Metrics, name: str, fields: Mapping[str, object]) -> None:
     """A store went, came back, or lost its data or scripts."""
     metrics.on_store_event(name, fields)
-    level = (
-        "error"
-        if is_lasting(str(fields.get("detail")))
-        else "warning"
-        if name in ("store.degraded", "store.emptied")
-        else "info"
-    )
-    notice(name, level, fields)
+    usual = "warning" if name in ("store.degraded", "store.emptied") else "info"
+    notice(name, "error" if is_lasting(str(fields.get("detail"))) else usual, fields)
 
 
 def authentication_event(name: str, fields: Mapping[str, object]) -> None:

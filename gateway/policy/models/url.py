@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from gateway.core.http.authority import authority
 from gateway.policy.findings import quoted
 from gateway.policy.models.paths import parse_path
 from gateway.policy.models.scalars import Unfit, expect_text, parse_host
@@ -67,9 +68,8 @@ def _http(text: str, url: SplitResult, port: int | None) -> Place:
         raise Unfit("bad-host", f"{quoted(text)} does not name a single host")
     base_path = parse_path(url.path).rstrip("/") if url.path else ""
     default = _PORTS[url.scheme]
-    name = f"[{host}]" if ":" in host else host
-    authority = name if port in (None, default) else f"{name}:{port}"
-    return Place(url.scheme, host, port or default, authority, base_path)
+    written = authority(host, None if port == default else port)
+    return Place(url.scheme, host, port or default, written, base_path)
 
 
 class _AsPlace:
