@@ -16,8 +16,9 @@ from gateway.core.http.timestamps import DateLine
 from gateway.core.limits import Decision
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.retry import Retry, Stop
-from gateway.guards.breakers import Breakers, Passage
+from gateway.guards.breakers import Breakers
 from gateway.guards.pacing import Pacing
+from gateway.guards.passages import Passage
 from gateway.guards.pauses import Pauses
 from gateway.identity.authenticator import Authenticator
 from gateway.leases import Leases

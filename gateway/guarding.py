@@ -13,7 +13,7 @@ from gateway.core.limits import Decision
 from gateway.core.measure import Heard
 from gateway.core.problems import CIRCUIT_OPEN, PAUSED, Refusal
 from gateway.core.upstream import Learning
-from gateway.guards.breakers import Judge
+from gateway.guards.passages import Judge
 from gateway.store import Store
 from gateway.wire.response_head import ResponseHead
 

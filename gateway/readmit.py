@@ -13,7 +13,7 @@ from gateway.core.guards import Pausing, longest
 from gateway.core.limits import Algorithm, ChargePer, Decision
 from gateway.core.retry import Stop
 from gateway.guarding import give_back, let_in
-from gateway.guards.breakers import Judge
+from gateway.guards.passages import Judge
 from gateway.metering import give_back_charges
 from gateway.store import StoreDown
 

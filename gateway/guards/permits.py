@@ -7,15 +7,13 @@ the store gave it came too late, to a caller who has left, or not at all.
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from gateway.core.guards import Report
+from gateway.guards.passages import Judge, Passage
 from gateway.store import StoreDown
 from gateway.waiting import end
-
-if TYPE_CHECKING:
-    from gateway.guards.breakers import Judge, Passage
 
 RENEW_S = 1.0
 """Between two renewals: a fifth of what a permit lasts."""
@@ -38,14 +36,14 @@ class Permits:
         self._out: WeakKeyDictionary[Passage, _Held] = WeakKeyDictionary()
         self._renewing: asyncio.Task[None] | None = None
 
-    def hold(self, passage: "Passage", longest_us: int) -> None:
+    def hold(self, passage: Passage, longest_us: int) -> None:
         """Renew this one's permit, which was given just now, until `drop`; for so long at most."""
         now_s = asyncio.get_running_loop().time()
         self._out[passage] = _Held(now_s, now_s + longest_us / 1e6)
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew(), name="permits of probes")
 
-    def drop(self, passage: "Passage") -> None:
+    def drop(self, passage: Passage) -> None:
         """Its probe is over: the report of that gives the permit back."""
         self._out.pop(passage, None)
 
@@ -74,7 +72,7 @@ class Permits:
                 if some:
                     await self._renew_some(judge, some)
 
-    async def _renew_some(self, judge: "Judge", passages: "Sequence[Passage]") -> None:
+    async def _renew_some(self, judge: Judge, passages: "Sequence[Passage]") -> None:
         """What ends meanwhile is told behind this, by the permit's new name. If the store cannot be told, both stay."""
         now_s = asyncio.get_running_loop().time()
         before, reports = [], []

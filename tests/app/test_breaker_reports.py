@@ -2,22 +2,27 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.classes import Counts
 from gateway.core.guards import CLEAR, Breaker, Change, Guard, Pausing, Reason, Report, Standing, State
 from gateway.core.learning import Heed
+from gateway.core.units import HOUR_US
 from gateway.guards import permits
-from gateway.guards.breakers import MOST_REPORTS, Breakers, Passage
+from gateway.guards.breakers import Breakers
+from gateway.guards.passages import Passage
 from gateway.guards.pauses import Pauses
 from gateway.guards.permits import MOST_RENEWED
+from gateway.guards.successes import MOST_REPORTS
 from gateway.store import StoreDown
 from gateway.store.local.store import LocalStore
 from tests.fakes.collector import no_collector
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, turns
 
 IN_A_ROW = Breaker("b", ("c",), consecutive_failures=3)
 RATE = replace(IN_A_ROW, failure_ppm=500_000, slow_ppm=500_000, slow_us=1_000_000)
@@ -131,18 +136,139 @@ async def test_commands_go_one_after_the_other_and_what_waits_goes_on_counting(
 async def test_a_flush_does_not_begin_before_the_last_one_is_over(
     breakers: Breakers, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.guards.breakers.FLUSH_S", 0.001)
+    monkeypatch.setattr("gateway.guards.successes.TURN_S", 0.001)
     judge.answering.clear()
     for number in range(MOST_REPORTS + 1):
         breakers.ended(passage(judge, RATE, str(number)), SUCCESS, 0.0)
     await eventually(lambda: judge.commands)
-    timer = breakers._timer
+    timer = breakers._successes._timer
     breakers.ended(passage(judge, RATE, "another"), SUCCESS, 0.0)
-    assert breakers._timer is timer
+    assert breakers._successes._timer is timer
     judge.answering.set()
     await eventually(lambda: sum(map(len, judge.commands)) == MOST_REPORTS + 2)
     await breakers.close()
     assert sum(map(len, judge.commands)) == MOST_REPORTS + 2
+
+
+PATIENT = Breaker("b", ("c",), window_us=10_000_000, minimum_calls=20, failure_ppm=500_000)
+"""Good calls wait for a twentieth of the window: five turns."""
+
+
+@pytest.fixture
+def turn(breakers: Breakers, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Awaitable[None]]:
+    """Let so many turns pass; none begins by itself."""
+    monkeypatch.setattr("gateway.guards.successes.TURN_S", 3600.0)
+
+    async def pass_by(count: int) -> None:
+        for _ in range(count):
+            await breakers._successes._take_turn()
+            await turns()
+
+    return pass_by
+
+
+Turn = Callable[[int], Awaitable[None]]
+
+
+def passed(judge: Judge) -> list[int]:
+    """The good calls in each report."""
+    return [report.passed for command in judge.commands for report in command]
+
+
+@pytest.mark.parametrize(
+    ("breaker", "patience"),
+    [
+        (PATIENT, 5),
+        (replace(PATIENT, window_us=HOUR_US), 50),
+        (replace(PATIENT, window_us=1_000_000), 1),
+        (replace(PATIENT, failure_ppm=0, slow_ppm=1, slow_us=1_000_000), 5),
+        (replace(PATIENT, consecutive_failures=3), 1),
+    ],
+)
+async def test_good_calls_wait_for_a_twentieth_of_a_window_unless_they_could_end_a_run(
+    breakers: Breakers, judge: Judge, turn: Turn, breaker: Breaker, patience: int
+) -> None:
+    breakers.ended(passage(judge, breaker), SUCCESS, 0.0)
+    await turn(patience - 1)
+    breakers.ended(passage(judge, breaker), SUCCESS, 0.0)
+    assert judge.commands == []
+    await turn(1)
+    assert passed(judge) == [2]
+    breakers.ended(passage(judge, breaker), SUCCESS, 0.0)
+    await turn(patience - 1)
+    assert passed(judge) == [2]
+    await turn(1)
+    assert passed(judge) == [2, 1]
+
+
+async def test_a_breaker_that_judges_by_few_calls_misses_less_than_a_quarter_of_them(
+    breakers: Breakers, judge: Judge, turn: Turn
+) -> None:
+    for _ in range(4):
+        breakers.ended(passage(judge, PATIENT), SUCCESS, 0.0)
+    breakers.ended(passage(judge, replace(PATIENT, minimum_calls=1), "few"), SUCCESS, 0.0)
+    await turn(1)
+    assert passed(judge) == [1]
+    breakers.ended(passage(judge, PATIENT), SUCCESS, 0.0)
+    await turn(1)
+    assert passed(judge) == [1, 5]
+
+
+async def test_a_slow_call_takes_the_others_along_in_the_next_turn(
+    breakers: Breakers, judge: Judge, turn: Turn
+) -> None:
+    slow = replace(PATIENT, slow_ppm=500_000, slow_us=1_000_000)
+    breakers.ended(passage(judge, slow), SUCCESS, 0.5)
+    breakers.ended(passage(judge, slow), SUCCESS, 1.5)
+    await turn(1)
+    assert judge.commands == [[Report(Guard(slow, "k"), 0, 0, 2, 0, slow=1)]]
+
+
+async def test_who_was_told_with_a_failure_waits_anew(breakers: Breakers, judge: Judge, turn: Turn) -> None:
+    shared = passage(judge, PATIENT)
+    breakers.ended(shared, SUCCESS, 0.0)
+    await turn(2)
+    breakers.ended(shared, FAILURE, 0.0)
+    breakers.ended(shared, SUCCESS, 0.0)
+    await turn(4)
+    assert passed(judge) == [1]
+    await turn(1)
+    assert passed(judge) == [1, 1]
+
+
+async def test_where_nothing_is_left_to_tell_no_turn_follows(breakers: Breakers, judge: Judge, turn: Turn) -> None:
+    for outcome in (SUCCESS, FAILURE):
+        breakers.ended(passage(judge, PATIENT), outcome, 0.0)
+    await turn(1)
+    assert (breakers._successes._due, breakers._successes._timer) == ({}, None)
+
+
+@given(st.lists(st.sampled_from(["good", "good", "bad", "turn", "turn"]), max_size=80), st.sampled_from([1, 8, 20]))
+def test_what_a_breaker_was_not_told_yet_is_little_and_new(happening: list[str], minimum_calls: int) -> None:
+    """After each turn: less than a quarter of what it needs to judge, and none that came longer than a twentieth of its
+    window ago. After a failure: nothing."""
+    judge, breaker = Judge(), replace(PATIENT, minimum_calls=minimum_calls)
+
+    async def happen() -> None:
+        breakers, turn = Breakers(LocalStore()), 0
+        came: list[int] = []  # good calls: how many turns had passed
+        for event in happening:
+            if event == "turn":
+                turn += 1
+                await breakers._successes._take_turn()
+            else:
+                came += [turn] * (event == "good")
+                breakers.ended(passage(judge, breaker), SUCCESS if event == "good" else FAILURE, 0.0)
+            await turns()
+            untold = came[sum(passed(judge)) :]
+            if event == "turn":
+                assert len(untold) < max(1, minimum_calls // 4)
+                assert all(turn - since < 5 for since in untold)
+            assert event != "bad" or not untold
+        await breakers.close()
+        assert sum(passed(judge)) == len(came)
+
+    asyncio.run(happen())
 
 
 async def test_judges_hear_only_of_what_they_let_through(breakers: Breakers, judge: Judge) -> None:
@@ -279,6 +405,6 @@ async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -
         for number in range(100):
             one = passage(judge, RATE, f"k{number}")
             breakers.ended(one, SUCCESS, 0.0)
-        await breakers._flush()
+        await breakers._successes._take_turn()
         del one
         assert gc.collect() < 100

@@ -1,0 +1,146 @@
+"""Good calls, which hardly ever decide anything: counted here, and told their breakers some at a time.
+
+In one turn every `TURN_S` those are told that are due. Breakers that also count failures in a row are told in the next
+turn, and so are slow calls: what is late could end a run that began after it. A breaker that only knows rates may wait
+for less than a quarter of the calls that it needs to judge, for a twentieth of its window: it forgets a tenth of that
+at once, so its rate is no less exact for it. Of ten thousand connections with a call now and then, most calls are told
+together with others.
+
+Of hundreds of breakers they are told one command after the other, so that decisions get their turn in the store between
+them.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from gateway.core.guards import Breaker, Report
+from gateway.guards.passages import Changes, Judge, Passage
+
+TURN_US = 100_000
+TURN_S = TURN_US / 1e6
+MOST_PATIENCE_US = 5_000_000
+PATIENT_FOR = 20
+"""Such a part of the window may pass before it is told of good calls."""
+ENOUGH_OF = 4
+"""Such a part of the calls that it needs to judge is told it in the next turn."""
+MOST_REPORTS = 8
+"""In one command: a script is not to hold the store up for longer than some decisions do."""
+
+Tell = Callable[[Judge, Sequence[Report]], "asyncio.Future[Changes]"]
+"""Reports to where the breakers are. What went wrong is in the future, whose exception is somebody's else."""
+
+
+def _patience(breaker: Breaker) -> int:
+    """How many turns a single good call may wait for."""
+    if breaker.consecutive_failures or not breaker.counts_rates:
+        return 1
+    return max(1, min(breaker.window_us // PATIENT_FOR, MOST_PATIENCE_US) // TURN_US)
+
+
+class Successes:
+    """Those of a worker's calls that their breakers were not told of yet."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._counting: dict[str, Passage] = {}  # by the breaker's key: each that has calls to tell
+        self._due: defaultdict[int, list[Passage]] = defaultdict(list)  # by turn; some have told theirs before it
+        self._turn = 0
+        self._timer: asyncio.TimerHandle | None = None  # of the next turn; until it is over, of the last one
+        self._telling: asyncio.Task[None] | None = None
+
+    def count(self, passage: Passage, slow: int) -> None:
+        """One good call more, which was slow (1) or not (0)."""
+        counting = passage if passage.calls else self._counting_for(passage)
+        counting.calls += 1
+        counting.slow += slow
+        if slow or counting.calls == counting.enough:
+            self._tell_in(counting, 1)
+
+    def told_with(self, passage: Passage) -> tuple[int, int]:
+        """(how many, how many of them slow) are told with what the passage has to tell now: they came before it."""
+        other = self._counting.pop(passage.guard.key, None)
+        if other is None:
+            return 0, 0
+        if other.joins(passage):
+            before = other.told()
+            return before.passed, before.slow
+        self._part(other)
+        return 0, 0
+
+    async def close(self) -> None:
+        """Tell all of them. Idempotent."""
+        if self._telling is not None:
+            await self._telling
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._counting:
+            await self._tell_these([*self._counting.values()])
+
+    def _counting_for(self, passage: Passage) -> Passage:
+        """The passage that counts what this one has to tell."""
+        guard = passage.guard
+        counting = self._counting.setdefault(guard.key, passage)
+        if counting is not passage:
+            if counting.joins(passage):
+                return counting
+            self._part(counting)
+            self._counting[guard.key] = passage
+        assert isinstance(guard.rule, Breaker), "pauses hear of no outcomes"
+        passage.enough = max(1, guard.rule.minimum_calls // ENOUGH_OF)
+        self._tell_in(passage, _patience(guard.rule))
+        return passage
+
+    def _part(self, counting: Passage) -> None:
+        """Somebody else counts from now on."""
+        report = counting.told()
+        if _remembers(counting):
+            self._tell(counting.judge, [report])
+
+    def _tell_in(self, passage: Passage, turns: int) -> None:
+        passage.due = self._turn + turns
+        self._due[passage.due].append(passage)
+        if self._timer is None:
+            self._begin_later()
+
+    def _begin_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TURN_S, self._begin)
+
+    def _begin(self) -> None:
+        self._telling = asyncio.ensure_future(self._take_turn())
+
+    async def _take_turn(self) -> None:
+        self._turn += 1
+        await self._tell_these([passage for passage in self._due.pop(self._turn, ()) if passage.due == self._turn])
+        self._timer = None
+        if self._counting:
+            self._begin_later()
+        else:
+            self._due.clear()
+
+    async def _tell_these(self, passages: list[Passage]) -> None:
+        """What they have counted by the time at which their command leaves."""
+        telling: list[asyncio.Future[Changes]] = []
+        for at in range(0, len(passages), MOST_REPORTS):
+            if telling:
+                await asyncio.wait(telling)
+            reports = self._take(passages[at : at + MOST_REPORTS])
+            telling = [self._tell(judge, its_reports) for judge, its_reports in reports.items()]
+
+    def _take(self, passages: Sequence[Passage]) -> dict[Judge, list[Report]]:
+        """What they have counted, which is not counted any more. What no breaker remembers is forgotten."""
+        reports: defaultdict[Judge, list[Report]] = defaultdict(list)
+        for passage in passages:
+            if passage.calls:
+                del self._counting[passage.guard.key]
+                report = passage.told()
+                if _remembers(passage):
+                    reports[passage.judge].append(report)
+        return reports
+
+
+def _remembers(passage: Passage) -> bool:
+    """Whether its breaker remembers successes. Who counts failures in a row has none, or they would ask."""
+    rule = passage.guard.rule
+    return isinstance(rule, Breaker) and rule.counts_rates
