@@ -119,6 +119,7 @@ class Ask:
     packed       for the store that is asked: what it sends, when every call of this caller sends the same
     told         what the store said last, but for the guards', as it packed it (`Kind.answers`), and the quotas of
                  grants behind it; b"" = nothing yet. Of thousands of callers hardly one is asked what it was
+    uncounted    for whoever counts callers: calls that have ended and were not counted yet
     """
 
     __slots__ = (
@@ -142,6 +143,7 @@ class Ask:
         "shelf",
         "skipped",
         "told",
+        "uncounted",
         "used_up",
         "watched",
     )
@@ -184,6 +186,7 @@ class Ask:
         self.used_up: UsedUp | None = None
         self.packed: Any = None
         self.told = b""
+        self.uncounted = 0
 
     def see(self, decision: Decision) -> None:
         """The store has told this, though not as one answer to this question."""

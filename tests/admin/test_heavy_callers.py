@@ -4,6 +4,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from gateway.admin.watching import heavy_callers
 from gateway.admin.watching.heavy_callers import HeavyCallers
 from gateway.core.ask import Ask
 from gateway.core.limits import Charge, Decision, Mode, Verdict
@@ -48,3 +51,38 @@ async def test_each_limit_in_shadow_that_would_have_refused_names_its_caller() -
         heavy.take([let_in(ask, "shadow_limited", fired, Decision(True, verdicts, 0))])
     assert heavy.ranked("shadow_rejected") == {("tenant-10m", "1"): 1, ("connection-1m", "1"): 2}
     assert heavy.ranked("rejected") == {}
+
+
+async def test_of_calls_that_are_not_counted_yet_so_many_callers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heavy_callers, "MOST_SEEN", 20)
+    monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
+    heavy = HeavyCallers()
+    asks = [Ask([Charge(WINDOW, f"tenant-10m:{{={number}}}", 1)]) for number in range(21)]
+    heavy.take([let_in(ask) for ask in (*asks, *asks)])
+    assert [ask.uncounted for ask in asks] == [0] * 8 + [2] * 13
+    heavy.take([let_in(asks[0])])
+    assert heavy.found("requests")["counts"] == {ask.keys[0]: 2 + (ask is asks[0]) for ask in asks}
+    assert all(ask.uncounted == 0 for ask in asks)
+
+
+async def test_refusals_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
+    heavy = HeavyCallers()
+    heavy.take(refused(WINDOW, "a", 7))
+    assert heavy._now["rejected"].counts == {}
+    heavy.take(refused(WINDOW, "b", 1))
+    assert heavy._now["rejected"].counts == {"tenant-10m:{=a}": 7, "tenant-10m:{=b}": 1}
+
+
+async def test_calls_belong_to_the_minute_in_which_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of the last moment, and those that come long after the last one."""
+    now_s = 1_000.0
+    heavy = HeavyCallers()
+    monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
+    heavy._began_s = heavy._before_began_s = now_s
+    ask = Ask([Charge(WINDOW, "tenant-10m:{=a}", 1)])
+    for passed_s, times in ((0.0, 3), (59.0, 2), (1.0, 7), (600.0, 1)):
+        now_s += passed_s
+        heavy.take([let_in(ask)] * times)
+    assert [counts[1:] for counts in heavy.minutes(ask.keys[0])] == [[5, 0, 0], [7, 0, 0], [1, 0, 0]]
+    assert heavy.found("requests")["counts"] == {ask.keys[0]: 1}

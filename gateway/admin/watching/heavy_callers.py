@@ -1,13 +1,12 @@
 """Who calls most, and who is refused most, in one worker: of the last one to two minutes, in bounded memory.
 
-A caller is a partition of a limit. Calls cost next to nothing here: they are only collected, and counted some hundreds
-at a time, before what they are about has left the processor's caches. What is not asked any limit is not seen.
+A caller is a partition of a limit. Calls cost next to nothing here: each is one more of its `Ask`, at hand by then, and
+those of an ask are counted together. What is not asked any limit is not seen.
 """
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from operator import attrgetter, itemgetter
 from time import time
 from typing import Any, NamedTuple
@@ -20,14 +19,15 @@ from gateway.record import CallRecord
 MOST = 1_000
 """Partitions that are kept: whoever makes up a thousandth of the calls is among them."""
 AT_ONCE = 512
+MOST_SEEN = 8_192
+"""Asks whose calls are not counted yet. With more of them the oldest are counted, `AT_ONCE` at a time."""
 WINDOW_S = 60.0
 MINUTES, MOST_A_MINUTE = 15, 200
 """What is remembered of minutes that are over, and of how many callers each: a megabyte at most."""
 RANKS = 3
 """So many of a limit have a gauge."""
 BY = ("requests", "rejected", "shadow_rejected")
-_facts = attrgetter("ask.keys", "limit_fired", "verdict", "ask", "decision")
-_keys, _fired, _outcome = itemgetter(0), itemgetter(1), itemgetter(1, 2, 3)
+_facts, _outcome = attrgetter("limit_fired", "verdict", "ask", "decision"), itemgetter(0, 1, 2)
 
 
 class Minute(NamedTuple):
@@ -41,41 +41,67 @@ class HeavyCallers:
     """Counts one worker's calls by partition: in this minute and the one before; of older ones, the heaviest."""
 
     def __init__(self) -> None:
-        self._seen: list[Any] = []
+        self._seen: deque[Ask] = deque()  # those with calls that are not counted, in the order of the first of these
+        self._fired: list[Any] = []
         self._now, self._before = _empty(), _empty()
         self._past: deque[Minute] = deque(maxlen=MINUTES)
         self._loop = asyncio.get_running_loop()
         self._began_s = self._before_began_s = self._loop.time()
 
     def take(self, records: Sequence[CallRecord]) -> None:
-        """Take calls that have ended; they are counted together with others, `AT_ONCE` of them or more."""
-        self._seen += map(_facts, records)
-        if len(self._seen) >= AT_ONCE:
+        """Take calls that have ended; they are counted together with others."""
+        if self._loop.time() >= self._began_s + WINDOW_S:
             self.count()
+        seen = self._seen
+        for record in records:
+            ask = record.ask
+            if not ask.uncounted:
+                seen.append(ask)
+            ask.uncounted += 1
+            if record.limit_fired:
+                self._fired.append(_facts(record))
+        if len(seen) > MOST_SEEN:
+            self._count_seen(AT_ONCE)
+        if len(self._fired) >= AT_ONCE:
+            self._count_fired()
 
     def count(self) -> None:
         """Bring the counts up to date."""
-        seen, self._seen = self._seen, []
+        self._count_seen(len(self._seen))
+        self._count_fired()
         self._turn_over()
-        self._now["requests"].add_each(chain.from_iterable(map(_keys, seen)))
-        outcomes = Counter(map(_outcome, filter(_fired, seen)))
-        for (fired, verdict, ask), times in outcomes.items():
+
+    def _count_seen(self, most: int) -> None:
+        """Count the calls of so many asks."""
+        requests, seen = self._now["requests"], self._seen
+        for _ in range(most):
+            ask = seen.popleft()
+            for key in ask.keys:
+                requests.add(key, ask.uncounted)
+            ask.uncounted = 0
+        requests.prune()
+
+    def _count_fired(self) -> None:
+        """Count whom limits refused, or would have."""
+        fired, self._fired = self._fired, []
+        outcomes = Counter(map(_outcome, fired))
+        for (name, verdict, ask), times in outcomes.items():
             if verdict == "limited":
-                self._refused(ask, fired, times)
+                self._refused(ask, name, times)
         if any(verdict == "shadow_limited" for _, verdict, _ in outcomes):
-            self._refused_in_shadow(seen)
-        for heavy in self._now.values():
-            heavy.prune()
+            self._refused_in_shadow(fired)
+        self._now["rejected"].prune()
+        self._now["shadow_rejected"].prune()
 
     def _refused(self, ask: Ask, fired: str, times: int) -> None:
         for limit, key, _ in ask.charges:
             if limit.name == fired:
                 self._now["rejected"].add(key, times)
 
-    def _refused_in_shadow(self, seen: Sequence[Any]) -> None:
+    def _refused_in_shadow(self, fired: Sequence[Any]) -> None:
         """Each limit in shadow that would have refused counts: whoever enforces one of them has to know its callers."""
         would = self._now["shadow_rejected"]
-        for _, _, verdict, ask, decision in seen:
+        for _, verdict, ask, decision in fired:
             if verdict == "shadow_limited":
                 for (limit, key, _), found in zip(ask.charges, decision.verdicts, strict=True):
                     if limit.mode is Mode.SHADOW and not found.admitted:
