@@ -60,10 +60,11 @@ class Breakers:
 
     def ended(self, passage: Passage, counts: Counts, took_s: float) -> None:
         """A call that was let through has ended, after so long upstream. Once for each passage."""
-        guard, standing, judge = passage.guard, passage.standing, passage.judge
-        breaker = guard.rule
+        standing, breaker = passage.standing, passage.guard.rule
         assert isinstance(breaker, Breaker), "pauses hear of no outcomes"
-        slow = int(breaker.slow_ppm > 0 and counts is not Counts.IGNORE and took_s * 1e6 > breaker.slow_us)
+        slow = 0
+        if breaker.slow_ppm and counts is not Counts.IGNORE:
+            slow = int(took_s * 1e6 > breaker.slow_us)
         if counts is _SUCCESS and not standing.urgent:
             self._successes.count(passage, slow)
         elif counts is not Counts.IGNORE or standing.probe:
@@ -71,8 +72,9 @@ class Breakers:
             passed, slow_before = self._successes.told_with(passage)
             passed += counts is Counts.SUCCESS
             failed = int(counts is Counts.FAILURE)
-            report = Report(guard, standing.generation, standing.probe, passed, failed, slow + slow_before)
-            self._tell(judge, [report])
+            slow += slow_before
+            report = Report(passage.guard, standing.generation, standing.probe, passed, failed, slow)
+            self._tell(passage.judge, [report])
 
     async def close(self) -> None:
         """Report to the store what was not reported yet. Idempotent."""

@@ -22,7 +22,8 @@ class Passage:
 
     calls, slow  successes that the breaker was not told of yet; this passage counts them for others of its kind, too
     due          the turn in which they are told at the latest
-    enough       so many of them are told in the next turn
+    enough       so many of them are told in the next turn; 0 = the breaker remembers none. Who counts failures in a row
+                 has none when a call succeeds, or it would be asked at once
     """
 
     __slots__ = ("__weakref__", "calls", "due", "enough", "guard", "judge", "slow", "standing")

@@ -72,7 +72,7 @@ class Permits:
                 if some:
                     await self._renew_some(judge, some)
 
-    async def _renew_some(self, judge: Judge, passages: "Sequence[Passage]") -> None:
+    async def _renew_some(self, judge: Judge, passages: Sequence[Passage]) -> None:
         """What ends meanwhile is told behind this, by the permit's new name. If the store cannot be told, both stay."""
         now_s = asyncio.get_running_loop().time()
         before, reports = [], []

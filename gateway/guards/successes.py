@@ -14,7 +14,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from gateway.core.guards import Breaker, Report
+from gateway.core.guards import Breaker, Pausing, Report
 from gateway.guards.passages import Changes, Judge, Passage
 
 TURN_US = 100_000
@@ -31,11 +31,18 @@ Tell = Callable[[Judge, Sequence[Report]], "asyncio.Future[Changes]"]
 """Reports to where the breakers are. What went wrong is in the future, whose exception is somebody's else."""
 
 
-def _patience(breaker: Breaker) -> int:
-    """How many turns a single good call may wait for."""
-    if breaker.consecutive_failures or not breaker.counts_rates:
-        return 1
-    return max(1, min(breaker.window_us // PATIENT_FOR, MOST_PATIENCE_US) // TURN_US)
+_Terms = tuple[Breaker, int, int]
+MOST_TERMS = 1_000
+
+
+def _terms(breaker: Breaker) -> _Terms:
+    """(the breaker, how many turns a single good call may wait for, see `Passage.enough`)."""
+    if not breaker.counts_rates:
+        return breaker, 1, 0
+    enough = max(1, breaker.minimum_calls // ENOUGH_OF)
+    if breaker.consecutive_failures:
+        return breaker, 1, enough
+    return breaker, max(1, min(breaker.window_us // PATIENT_FOR, MOST_PATIENCE_US) // TURN_US), enough
 
 
 class Successes:
@@ -45,6 +52,7 @@ class Successes:
         self._tell = tell
         self._counting: dict[str, Passage] = {}  # by the breaker's key: each that has calls to tell
         self._due: defaultdict[int, list[Passage]] = defaultdict(list)  # by turn; some have told theirs before it
+        self._terms: dict[int, _Terms] = {}  # by identity of the rule; holding it keeps that its own
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None  # of the next turn; until it is over, of the last one
         self._telling: asyncio.Task[None] | None = None
@@ -52,10 +60,11 @@ class Successes:
     def count(self, passage: Passage, slow: int) -> None:
         """One good call more, which was slow (1) or not (0)."""
         counting = passage if passage.calls else self._counting_for(passage)
-        counting.calls += 1
-        counting.slow += slow
-        if slow or counting.calls == counting.enough:
-            self._tell_in(counting, 1)
+        counting.calls = calls = counting.calls + 1
+        if slow or calls == counting.enough:
+            counting.slow += slow
+            if counting.due > self._turn + 1:
+                self._tell_in(counting, 1)
 
     def told_with(self, passage: Passage) -> tuple[int, int]:
         """(how many, how many of them slow) are told with what the passage has to tell now: they came before it."""
@@ -87,35 +96,43 @@ class Successes:
                 return counting
             self._part(counting)
             self._counting[guard.key] = passage
-        assert isinstance(guard.rule, Breaker), "pauses hear of no outcomes"
-        passage.enough = max(1, guard.rule.minimum_calls // ENOUGH_OF)
-        self._tell_in(passage, _patience(guard.rule))
+        _, patience, passage.enough = self._terms.get(id(guard.rule)) or self._learn(guard.rule)
+        self._tell_in(passage, patience)
         return passage
+
+    def _learn(self, rule: Breaker | Pausing) -> _Terms:
+        assert isinstance(rule, Breaker), "pauses hear of no outcomes"
+        if len(self._terms) >= MOST_TERMS:
+            self._terms.clear()
+        terms = self._terms[id(rule)] = _terms(rule)
+        return terms
 
     def _part(self, counting: Passage) -> None:
         """Somebody else counts from now on."""
         report = counting.told()
-        if _remembers(counting):
+        if counting.enough:
             self._tell(counting.judge, [report])
 
     def _tell_in(self, passage: Passage, turns: int) -> None:
         passage.due = self._turn + turns
         self._due[passage.due].append(passage)
         if self._timer is None:
-            self._begin_later()
+            self._begin_at(asyncio.get_running_loop().time() + TURN_S)
 
-    def _begin_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TURN_S, self._begin)
+    def _begin_at(self, time_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(time_s, self._begin, time_s)
 
-    def _begin(self) -> None:
-        self._telling = asyncio.ensure_future(self._take_turn())
+    def _begin(self, time_s: float) -> None:
+        self._telling = asyncio.ensure_future(self._take_turn(time_s))
 
-    async def _take_turn(self) -> None:
+    async def _take_turn(self, time_s: float) -> None:
+        """Tell what is due. `time_s` is when the turn should have begun: the next one is a `TURN_S` later, or now if
+        that is over, for patience is counted in turns."""
         self._turn += 1
         await self._tell_these([passage for passage in self._due.pop(self._turn, ()) if passage.due == self._turn])
         self._timer = None
         if self._counting:
-            self._begin_later()
+            self._begin_at(max(time_s + TURN_S, asyncio.get_running_loop().time()))
         else:
             self._due.clear()
 
@@ -135,12 +152,6 @@ class Successes:
             if passage.calls:
                 del self._counting[passage.guard.key]
                 report = passage.told()
-                if _remembers(passage):
+                if passage.enough:
                     reports[passage.judge].append(report)
         return reports
-
-
-def _remembers(passage: Passage) -> bool:
-    """Whether its breaker remembers successes. Who counts failures in a row has none, or they would ask."""
-    rule = passage.guard.rule
-    return isinstance(rule, Breaker) and rule.counts_rates

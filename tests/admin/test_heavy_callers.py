@@ -58,10 +58,13 @@ async def test_of_calls_that_are_not_counted_yet_so_many_callers_are_kept(monkey
     monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
     heavy = HeavyCallers()
     asks = [Ask([Charge(WINDOW, f"tenant-10m:{{={number}}}", 1)]) for number in range(21)]
-    heavy.take([let_in(ask) for ask in (*asks, *asks)])
+    heavy.take([let_in(ask) for ask in asks])
+    heavy.take([let_in(ask) for ask in asks[8:]])
     assert [ask.uncounted for ask in asks] == [0] * 8 + [2] * 13
     heavy.take([let_in(asks[0])])
-    assert heavy.found("requests")["counts"] == {ask.keys[0]: 2 + (ask is asks[0]) for ask in asks}
+    assert heavy.found("rejected")["counts"] == {}
+    assert len(heavy._seen) == 14  # that took nobody's time
+    assert heavy.found("requests")["counts"] == {ask.keys[0]: 1 if ask in asks[1:8] else 2 for ask in asks}
     assert all(ask.uncounted == 0 for ask in asks)
 
 
@@ -79,7 +82,7 @@ async def test_calls_belong_to_the_minute_in_which_they_ended(monkeypatch: pytes
     now_s = 1_000.0
     heavy = HeavyCallers()
     monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
-    heavy._began_s = heavy._before_began_s = now_s
+    heavy._began_s, heavy._ends_s = now_s, now_s + heavy_callers.WINDOW_S
     ask = Ask([Charge(WINDOW, "tenant-10m:{=a}", 1)])
     for passed_s, times in ((0.0, 3), (59.0, 2), (1.0, 7), (600.0, 1)):
         now_s += passed_s

@@ -161,7 +161,7 @@ def turn(breakers: Breakers, monkeypatch: pytest.MonkeyPatch) -> Callable[[int],
 
     async def pass_by(count: int) -> None:
         for _ in range(count):
-            await breakers._successes._take_turn()
+            await breakers._successes._take_turn(asyncio.get_running_loop().time())
             await turns()
 
     return pass_by
@@ -224,6 +224,42 @@ async def test_a_slow_call_takes_the_others_along_in_the_next_turn(
     assert judge.commands == [[Report(Guard(slow, "k"), 0, 0, 2, 0, slow=1)]]
 
 
+async def test_many_slow_calls_are_one_report_a_turn(breakers: Breakers, judge: Judge, turn: Turn) -> None:
+    """Also while the store answers: they are not due again before the next one."""
+    slow = replace(PATIENT, slow_ppm=500_000, slow_us=1_000_000)
+    for _ in range(3 * MOST_REPORTS):
+        breakers.ended(passage(judge, slow), SUCCESS, 1.5)
+    for number in range(2 * MOST_REPORTS):
+        breakers.ended(passage(judge, slow, str(number)), SUCCESS, 1.5)
+    assert {key: len(due) for key, due in breakers._successes._due.items()} == {5: 17, 1: 17}
+    judge.answering.clear()
+    turning = asyncio.ensure_future(turn(1))
+    await eventually(lambda: judge.commands)
+    breakers.ended(passage(judge, slow), SUCCESS, 1.5)
+    judge.answering.set()
+    await turning
+    assert passed(judge) == [24] + [1] * 16
+    await turn(1)
+    assert passed(judge) == [24] + [1] * 17
+
+
+async def test_a_turn_begins_a_tenth_of_a_second_after_the_last_one_has_begun(
+    breakers: Breakers, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that took: patience is counted in turns. At once where even the next one should have been over."""
+    successes, loop, turns_s = breakers._successes, asyncio.get_running_loop(), list[float]()
+    monkeypatch.setattr("gateway.guards.successes.TURN_S", 3600.0)
+    monkeypatch.setattr(successes, "_begin_at", turns_s.append)
+    now_s = loop.time()
+    breakers.ended(passage(judge, PATIENT), SUCCESS, 0.0)
+    assert now_s + 3600 <= turns_s.pop() <= loop.time() + 3600
+    await successes._take_turn(now_s - 600)
+    assert turns_s.pop() == now_s - 600 + 3600
+    await successes._take_turn(now_s - 6000)
+    assert now_s <= turns_s.pop() <= loop.time()
+    await breakers.close()
+
+
 async def test_who_was_told_with_a_failure_waits_anew(breakers: Breakers, judge: Judge, turn: Turn) -> None:
     shared = passage(judge, PATIENT)
     breakers.ended(shared, SUCCESS, 0.0)
@@ -255,7 +291,7 @@ def test_what_a_breaker_was_not_told_yet_is_little_and_new(happening: list[str],
         for event in happening:
             if event == "turn":
                 turn += 1
-                await breakers._successes._take_turn()
+                await breakers._successes._take_turn(asyncio.get_running_loop().time())
             else:
                 came += [turn] * (event == "good")
                 breakers.ended(passage(judge, breaker), SUCCESS if event == "good" else FAILURE, 0.0)
@@ -405,6 +441,6 @@ async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -
         for number in range(100):
             one = passage(judge, RATE, f"k{number}")
             breakers.ended(one, SUCCESS, 0.0)
-        await breakers._successes._take_turn()
+        await breakers._successes._take_turn(asyncio.get_running_loop().time())
         del one
         assert gc.collect() < 100

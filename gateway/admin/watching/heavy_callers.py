@@ -47,23 +47,23 @@ class HeavyCallers:
         self._past: deque[Minute] = deque(maxlen=MINUTES)
         self._loop = asyncio.get_running_loop()
         self._began_s = self._before_began_s = self._loop.time()
+        self._ends_s = self._began_s + WINDOW_S
 
     def take(self, records: Sequence[CallRecord]) -> None:
         """Take calls that have ended; they are counted together with others."""
-        if self._loop.time() >= self._began_s + WINDOW_S:
+        if self._loop.time() >= self._ends_s:
             self.count()
-        seen = self._seen
         for record in records:
             ask = record.ask
             if not ask.uncounted:
-                seen.append(ask)
+                self._seen.append(ask)
+                if len(self._seen) > MOST_SEEN:
+                    self._count_seen(AT_ONCE)
             ask.uncounted += 1
             if record.limit_fired:
                 self._fired.append(_facts(record))
-        if len(seen) > MOST_SEEN:
-            self._count_seen(AT_ONCE)
-        if len(self._fired) >= AT_ONCE:
-            self._count_fired()
+                if len(self._fired) >= AT_ONCE:
+                    self._count_fired()
 
     def count(self) -> None:
         """Bring the counts up to date."""
@@ -76,8 +76,7 @@ class HeavyCallers:
         requests, seen = self._now["requests"], self._seen
         for _ in range(most):
             ask = seen.popleft()
-            for key in ask.keys:
-                requests.add(key, ask.uncounted)
+            requests.add_each(ask.keys, ask.uncounted)
             ask.uncounted = 0
         requests.prune()
 
@@ -109,12 +108,12 @@ class HeavyCallers:
 
     def _turn_over(self) -> None:
         now_s = self._loop.time()
-        if now_s >= self._began_s + WINDOW_S:
-            fresh = now_s < self._began_s + 2 * WINDOW_S
+        if now_s >= self._ends_s:
+            fresh = now_s < self._ends_s + WINDOW_S
             self._remember(now_s)
             self._before = self._now if fresh else _empty()
             self._before_began_s = self._began_s if fresh else now_s
-            self._now, self._began_s = _empty(), now_s
+            self._now, self._began_s, self._ends_s = _empty(), now_s, now_s + WINDOW_S
 
     def _remember(self, now_s: float) -> None:
         number = int((time() - (now_s - self._began_s)) // WINDOW_S)
@@ -136,7 +135,10 @@ class HeavyCallers:
 
     def found(self, by: str) -> dict[str, Any]:
         """What can be added up with what other workers found: counts by partition, and how much they may lack."""
-        self.count()
+        if by == "requests" or self._loop.time() >= self._ends_s:
+            self.count()
+        else:
+            self._count_fired()
         both = HeavyHitters[str](MOST)
         for heavy in (self._before[by], self._now[by]):
             both.merge(heavy.counts, heavy.missed)

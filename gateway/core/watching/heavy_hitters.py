@@ -6,7 +6,7 @@ summaries", 2012). So whoever makes up more than that share of the calls is sure
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -26,6 +26,12 @@ class HeavyHitters(Generic[Key]):
     def add(self, key: Key, count: int) -> None:
         """Count so many more occurrences of one thing."""
         self.counts[key] = self.counts.get(key, 0) + count
+
+    def add_each(self, keys: Iterable[Key], count: int) -> None:
+        """Count so many more occurrences of each of these."""
+        counts = self.counts
+        for key in keys:
+            counts[key] = counts.get(key, 0) + count
 
     def merge(self, counts: Mapping[Key, int], missed: int) -> None:
         """Add what another worker has counted."""

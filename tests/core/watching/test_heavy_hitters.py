@@ -48,3 +48,10 @@ def test_two_summaries_together(first: list[tuple[int, int]], second: list[tuple
 
 def test_the_first_come_first() -> None:
     assert counted([(1, 5), (2, 9), (3, 1)], 10).top(2) == [(2, 9), (1, 5)]
+
+
+def test_so_many_more_of_each() -> None:
+    heavy = HeavyHitters[int](2)
+    heavy.add(1, 3)
+    heavy.add_each([1, 2, 1], 2)
+    assert heavy.counts == {1: 7, 2: 2}
