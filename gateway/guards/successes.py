@@ -28,8 +28,7 @@ MOST_REPORTS = 8
 """In one command: a script is not to hold the store up for longer than some decisions do."""
 
 Tell = Callable[[Judge, Sequence[Report]], "asyncio.Future[Changes]"]
-"""Reports to where the breakers are. What went wrong is in the future, whose exception is somebody's else."""
-
+"""Reports to where the breakers are. What went wrong is in the future; whoever tells looks after it."""
 
 _Terms = tuple[Breaker, int, int]
 MOST_TERMS = 1_000
