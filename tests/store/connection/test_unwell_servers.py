@@ -170,5 +170,6 @@ async def test_a_single_server_is_no_cluster(open_store, start_redis_server, fre
     port = free_port()
     start_redis_server("--port", str(port))
     store = await open_store(f"redis+cluster://127.0.0.1:{port}", start=False)
-    with pytest.raises(StoreDown, match=f"127.0.0.1:{port}: .*cluster support disabled"):
+    with pytest.raises(StoreDown, match=f"127.0.0.1:{port}: .*cluster support disabled") as told:
         await store.start()
+    assert is_lasting(told.value.detail)
