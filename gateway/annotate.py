@@ -8,7 +8,7 @@ from gateway.call import Call, Gateway
 from gateway.core.headers import LimitState, tightest, visible, whole_seconds
 from gateway.core.http.fields import HOP_BY_HOP, LIMIT_FIELDS, connection_named, keep, lower, response_head, text
 from gateway.core.http.signals import COUNTING, THEIR_CLOCK, Honor, read
-from gateway.core.http.their_limits import beside
+from gateway.core.http.their_limits import beside, with_reset_as_ours
 from gateway.core.units import SECOND_US
 from gateway.record import CallRecord
 from gateway.wire.response_head import ResponseHead
@@ -169,11 +169,14 @@ def _shown(call: Call) -> Sequence[LimitState]:
 
 def _merged_limits(call: Call, answer: ResponseHead, drop: frozenset[bytes]) -> bytes:
     """All field lines, the upstream's own rate-limit fields joined with ours: nothing lost, never more permissive."""
-    states, fields = _shown(call), answer.fields
+    states, fields, writer = _shown(call), answer.fields, call.gateway.fields
     theirs_tighter = bool(states) and _theirs_is_tighter(call, answer, states)
-    if states and not theirs_tighter and call.gateway.fields.legacy:
-        drop |= _LEGACY
-    if states and call.gateway.fields.draft:
+    if states and writer.legacy:
+        if theirs_tighter:
+            fields = with_reset_as_ours(fields, call.gateway.now_us(), epoch=writer.epoch_reset)
+        else:
+            drop |= _LEGACY
+    if states and writer.draft:
         fields = beside(fields, {state.limit.name for state in states})
     return text(keep(fields, drop)) + limit_lines(call, hide_legacy=theirs_tighter)
 

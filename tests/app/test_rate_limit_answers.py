@@ -211,6 +211,11 @@ UPSTREAM_FIELDS = [
         ["X-RateLimit-Reset: 30", 'RateLimit: "tenant-10m";r=499;'],
         ["X-RateLimit-Limit: 500", "X-RateLimit-Remaining: 499"],
     ),
+    (  # who reads ours as seconds would wait for decades
+        "X-RateLimit-Limit: 60\r\nX-RateLimit-Remaining: 7\r\nX-RateLimit-Reset: 2000000000\r\nDate: Wed, 18 May 2033 03:32:40 GMT",
+        ["X-RateLimit-Limit: 60", "X-RateLimit-Remaining: 7", "X-RateLimit-Reset: 40\r\n"],
+        ["X-RateLimit-Reset: 2"],
+    ),
     ("X-RateLimit-Reset: -3", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Reset: -3"]),
     ("X-RateLimit-Remaining: " + "9" * 5000, ["X-RateLimit-Remaining: 499"], []),
     ("X-RateLimit-Remaining: many", ["X-RateLimit-Remaining: 499"], ["X-RateLimit-Remaining: many"]),

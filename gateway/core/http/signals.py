@@ -81,12 +81,12 @@ def read(status: int, fields: Fields, now_us: int, honor: Collection[str], own: 
         if known in _FAMILY and _FAMILY[known] in honor and len(value) <= MAX_VALUE_BYTES:
             said.setdefault(known, []).append(value.decode("latin-1"))
     if own:
-        now_us = _their_now(fields, now_us)
+        now_us = their_now(fields, now_us)
         return _read(said, status, now_us, quotas(own, fields, now_us))
-    return (_plainly(said, status) or _read(said, status, _their_now(fields, now_us))) if said else NOTHING
+    return (_plainly(said, status) or _read(said, status, their_now(fields, now_us))) if said else NOTHING
 
 
-def _their_now(fields: Fields, now_us: int) -> int:
+def their_now(fields: Fields, now_us: int) -> int:
     """A point in time is meant by the clock of who names it, and ours may be wrong: it is as late there as `Date` says,
     and by `Age` later where a cache has kept the answer. Without a `Date`, as late as here."""
     said = {lower[name]: value.decode("latin-1") for name, value in fields if lower[name] in THEIR_CLOCK}

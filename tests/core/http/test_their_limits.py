@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.http.their_limits import beside
+from gateway.core.http.their_limits import beside, with_reset_as_ours
 
 OURS = '"tenant";r=9;t=60'
 
@@ -67,3 +67,34 @@ def test_a_list_says_the_same_as_before(items: list[Any]) -> None:
     said = http_sf.ser(items).encode()
     ((_, told),) = beside(((b"RateLimit", said),), {"tenant"})
     assert http_sf.parse(told, tltype="list") == http_sf.parse(said, tltype="list")
+
+
+NOW_S = 1_800_000_000
+RESETS = [
+    # (what the upstream says, in seconds from now, as epoch seconds)
+    ("55", "55", f"{NOW_S + 55}"),
+    ("1.5", "2", f"{NOW_S + 2}"),
+    (f"{NOW_S + 55}", "55", f"{NOW_S + 55}"),
+    (f"{NOW_S + 55}500", "56", f"{NOW_S + 56}"),
+    (f"{NOW_S - 3}", "0", f"{NOW_S - 3}"),
+    ("2027-01-15T08:01:00Z", "60", f"{NOW_S + 60}"),
+    ("1m30s", "90", f"{NOW_S + 90}"),
+    ("99999999999999", None, None),
+    ("-3", None, None),
+    ("soon", None, None),
+]
+
+
+@pytest.mark.parametrize(("said", "wait", "epoch"), RESETS)
+def test_a_reset_is_told_in_the_unit_of_ours(said: str, wait: str | None, epoch: str | None) -> None:
+    before, after = (b"X-RateLimit-Remaining", b"2"), (b"X-Other", b"1800000055")
+    fields = (before, (b"x-ratelimit-reset", said.encode()), after)
+    for told, in_epoch in ((wait, False), (epoch, True)):
+        kept = () if told is None else ((b"x-ratelimit-reset", told.encode()),)
+        assert with_reset_as_ours(fields, NOW_S * 1_000_000, epoch=in_epoch) == (before, *kept, after)
+
+
+def test_a_point_in_time_is_meant_by_the_upstreams_clock() -> None:
+    date = (b"Date", b"Fri, 15 Jan 2027 09:00:00 GMT")  # an hour ahead
+    fields = (date, (b"X-RateLimit-Reset", b"%d" % (NOW_S + 3655)))
+    assert with_reset_as_ours(fields, NOW_S * 1_000_000, epoch=False) == (date, (b"X-RateLimit-Reset", b"55"))
