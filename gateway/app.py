@@ -160,7 +160,7 @@ class Worker:
         self._reload = self._make_reload(in_force, siblings)
         self._view = self._show(switches)
         metrics.levels = self._view.levels
-        self._alerts = Alerts(settings.alerts, lambda: metrics.upstreams)
+        self._alerts = Alerts(settings.alerts, metrics.asked)
         join(gateway, metrics, self._connections, siblings, self._outage)
         siblings.on("store_left", self._outage.heard)
         siblings.on("retire", self._retire)

@@ -54,8 +54,24 @@ def test_what_counts_for_which_upstream() -> None:
         totals.count(*call, 2)
     for _ in range(2):  # 504 says nothing about who was asked
         totals.unanswered("crm", "timeout")
-    assert totals.upstreams == {"crm": Seen(8, 4, 2)}
+    assert totals.upstreams == totals.asked() == {"crm": Seen(8, 4, 2)}
     assert totals.outcomes["limit", 4] == 2
+
+
+def test_calls_that_had_to_stay_here_raise_nothing(heard: list[tuple[Any, ...]]) -> None:
+    """A pace that is full, or `max_sockets`, is of our own making: the upstream has not failed."""
+    totals = Totals()
+    alerts = Alerts(THRESHOLDS, totals.asked)
+    alerts.look(0)
+    totals.count("crm", "upstream", 200, 200, 3)
+    for _ in range(9):
+        totals.unanswered("crm", "busy")
+    alerts.look(2)
+    assert (totals.asked(), heard) == ({"crm": Seen(3, 0, 0)}, [])
+    totals.unanswered("crm", "timeout")
+    totals.count("crm", "upstream", 503, 503, 2)
+    alerts.look(4)
+    assert heard == [("alert.error_rate", "crm", "raised")]
 
 
 async def test_nothing_to_look_for_nothing_looked_at() -> None:

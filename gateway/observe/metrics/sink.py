@@ -62,7 +62,7 @@ class Metrics:
         self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
         self.pulse = Pulse(self._totals)
-        self.upstreams = self._totals.upstreams
+        self.asked = self._totals.asked
         self._lag = self._series.distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._series.distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._series.set)

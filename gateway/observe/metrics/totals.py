@@ -4,6 +4,9 @@ from collections import Counter
 
 from gateway.core.watching.alerts import Seen
 
+NO_PLACE = "busy"
+"""The error class of calls that had to stay here; the upstream has not heard of them."""
+
 
 class Summed:
     """Several distributions together: observations by bucket, and their sum in seconds.
@@ -63,6 +66,14 @@ class Totals:
         """A call was without an answer of its upstream, for a reason of this error class."""
         self._saw(upstream, Seen(1, 1, 0))
         self.failures[upstream, why] += 1
+
+    def asked(self) -> dict[str, Seen]:
+        """As `upstreams`, without the calls that never left because there was no place for them (pace, sockets)."""
+        return {
+            name: seen.since(Seen(kept_back, kept_back))
+            for name, seen in self.upstreams.items()
+            for kept_back in (self.failures[name, NO_PLACE],)
+        }
 
     def _saw(self, upstream: str, more: Seen) -> None:
         known = self.upstreams.get(upstream, Seen())
