@@ -23,6 +23,7 @@ from gateway.policy.sources import Sources
 from gateway.settings import Bounds, Logging, Settings
 from gateway.signals import end_in_order, stop_at_once
 from gateway.supervisor import notify
+from gateway.supervisor.certificates import check_certificates
 from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.inheritance import inherit
@@ -77,7 +78,7 @@ def run(
         settings = replace(settings, workers=plan.workers)
         doors = stack.enter_context(open_doors(settings, inherited))
         settings = doors.as_bound(settings)
-        check_certificates(settings)
+        check_certificates(settings, policies)
         if "admin" in doors.given:
             check_admin(settings)
         directory = stack.enter_context(runtime_dir())
@@ -178,19 +179,6 @@ def _tell_settings(settings: Settings) -> None:
         policies=str(settings.policies),
         changed=changed,
     )
-
-
-def check_certificates(settings: Settings) -> None:
-    """Load them once before there are workers. Raises StartFailed that names the files."""
-    from gateway.listener.tls import server_tls
-
-    for listen in (settings.listen, settings.admin):
-        if listen is not None and listen.tls is not None:
-            try:
-                server_tls(listen.tls)
-            except OSError as error:  # ssl.SSLError too
-                files = f"certificate {listen.tls.certificate} with key {listen.tls.key}"
-                raise StartFailed(f"cannot use {files} for {listen}: {error.strerror or error}") from error
 
 
 def check_admin(settings: Settings) -> None:

@@ -176,13 +176,25 @@ async def _attach(
 def tls_context(upstream: Upstream) -> ssl.SSLContext | None:
     """Verification on, TLS 1.2 or newer, own CA bundle and client certificate when the upstream names them.
 
-    Raises OSError or ssl.SSLError when a file cannot be used.
+    Raises OSError, which names the upstream and the file, when one cannot be used.
     """
     if upstream.scheme != "https":
         return None
-    context = trusting(upstream.tls_ca_file)
+    try:
+        context = trusting(upstream.tls_ca_file)
+        if upstream.tls_certificate:
+            _show_certificate(context, upstream.tls_certificate, upstream.tls_key)
+    except OSError as error:
+        raise OSError(error.errno, f"upstream {upstream.name}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    if upstream.tls_certificate:
-        context.load_cert_chain(upstream.tls_certificate, upstream.tls_key or None)
     return context
+
+
+def _show_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """What OpenSSL says of files that it cannot use names none of them."""
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except OSError as error:  # ssl.SSLError is one
+        message = f"certificate {certificate} with key {key}: {error.strerror or error}"
+        raise OSError(error.errno, message) from error

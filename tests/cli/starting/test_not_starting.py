@@ -91,6 +91,21 @@ def test_a_certificate_that_cannot_be_used(start: Start, nursery: Nursery, tmp_p
     assert str(tmp_path / "cert.pem") in line
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_files_of_an_upstream_that_cannot_be_used(start_gateway: Start, tmp_path: Path, workers: str) -> None:
+    """OpenSSL names neither the file nor whose it is."""
+    policies, certificate = tmp_path / "policy.yaml", tmp_path / "cert.pem"
+    for tls, told in (
+        ("ca_file: cert.pem", f"{certificate}: No such file or directory"),
+        ("certificate: cert.pem, key: cert.pem", f"certificate {certificate} with key {certificate}: No such file"),
+    ):
+        upstream = f'{{url: "https://crm.example", tls: {{{tls}}}}}'
+        policies.write_text(f"version: 1\nupstreams: {{crm: {upstream}}}\nroutes: [{{name: crm, upstream: crm}}]\n")
+        lines = fails(start_gateway("-p", str(policies), "--workers", workers, ready=False), 4)
+        assert len(lines) == 1
+        assert lines[0].startswith(f"gateway: upstream crm: {told}")
+
+
 def test_a_log_file_that_cannot_be_written(start_gateway: Start, tmp_path: Path) -> None:
     place = tmp_path / "missing" / "access.log"
     lines = fails(start_gateway(ready=False, env={"GATEWAY_LOGGING__ACCESS": str(place)}), 4)
