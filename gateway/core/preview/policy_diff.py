@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
+from gateway.core.guards import Breaker
 from gateway.core.keys import KeyPart
 from gateway.core.limits import Algorithm, Limit, Override
 from gateway.core.policy import PolicySet, Route
@@ -117,15 +118,25 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
         return
     if isinstance(before, Limit):
         before, after = _placeless(before), _placeless(after)
-    left_out = {"times"} if isinstance(before, KeyPart) else {"times", "source"}
-    if isinstance(before, Limit) and before.algorithm is after.algorithm is Algorithm.TOKEN_BUCKET:
-        left_out.add("window_us")  # what filling up takes: follows from the others
+    left_out = _left_out(before, after)
     for name in (field.name for field in fields(before) if field.init and field.name not in left_out):
         if secret:
             if getattr(before, name) != getattr(after, name):
                 yield Field(name, None, None)
         elif not _alike(before, after, name):
             yield Field(_written(after, name), _shown(before, name), _shown(after, name))
+
+
+def _left_out(before: Any, after: Any) -> set[str]:
+    """What nobody has written: where it stands, and what follows from the rest."""
+    if isinstance(before, KeyPart):
+        return {"times"}
+    follows: set[str] = set()
+    if isinstance(before, Limit) and before.algorithm is after.algorithm is Algorithm.TOKEN_BUCKET:
+        follows = {"window_us"}  # what filling up takes
+    elif isinstance(before, Breaker):
+        follows = {"permit_us", "probe_us"}  # from the time-outs of the upstreams that it is used for
+    return {"times", "source"} | follows
 
 
 def _alike(before: Any, after: Any, name: str) -> bool:

@@ -218,6 +218,14 @@ def test_a_window_of_a_breaker_has_its_own_name() -> None:
     assert [[field.name for field in one.fields] for one in diff(before, after)] == [["window_us"]]
 
 
+def test_what_a_probe_may_take_follows_from_upstreams() -> None:
+    """A breaker that a route, or a time-out, was taken from is as it was written."""
+    breaker = Breaker("b", ("tenant",), failure_ppm=500_000)
+    before = replace(SET, breakers={"b": breaker})
+    after = replace(SET, breakers={"b": replace(breaker, permit_us=1_000_000, probe_us=1_000_000)})
+    assert diff(before, after) == ()
+
+
 def test_overrides_are_callers_too() -> None:
     big = Override((("tenant", "big"),), replace(WINDOW, quota=5_000))
     generous = replace(WINDOW, overrides=(big,))
