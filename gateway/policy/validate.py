@@ -20,6 +20,13 @@ _ONE_OF_A_LIST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,59}").fullmatch
 _SECTIONS = {"breaker": "breakers", "limits": "limits", "retry": "retries", "upstream": "upstreams"}
 """Keys that name an entry of a section, where others have the entry itself."""
 _MUST_SAY = {"key": "such as [tenant]; [] counts everybody together"}
+_MAY_BE: dict[str | int, tuple[str, str]] = {
+    "key_prefix": ("a prefix of keys", "letters, digits and : . _ - only, at most 32"),
+    "prefix": ("what can stand before a signature", "visible ASCII only, no blanks"),
+    "problem_base": ("the beginning of a URL", "about:blank, or like https://errors.example.com/"),
+}
+"""Texts with a pattern that are no names: what they are, and what may be written."""
+_LETTER_FIRST = "^[A-Za-z]["
 _EXPECTED = {
     "int_type": "a whole number",
     "string_type": "text",
@@ -185,8 +192,10 @@ def _explain_value(where: Where, problem: str, error: ErrorDetails, findings: Fi
     elif problem == "string_unicode":
         findings.error(where, "not-utf8", "not UTF-8 text")
     elif problem == "string_pattern_mismatch":
-        message = f"{quoted(error['input'])} is not a name"
-        findings.error(where, "bad-name", message, "letters, digits and . _ - only, at most 64")
+        what, hint = _MAY_BE.get(error["loc"][-1], ("a name", "letters, digits and . _ - only, at most 64"))
+        if context["pattern"].startswith(_LETTER_FIRST):
+            hint = f"a letter first, then {hint}"
+        findings.error(where, "bad-name", f"{quoted(error['input'])} is not {what}", hint)
     else:
         findings.error(where, problem, error["msg"], context.get("hint", ""))
 

@@ -205,7 +205,8 @@ BAD = {
     "workers: many\n": "s.yaml:1:10: expected a number of processes or auto, got 'many' [wrong-type]",
     "workres: 1\n": "s.yaml:1:1: unknown key 'workres' (did you mean 'workers'?) [unknown-key]",
     "version: 2\n": "s.yaml:1:10: expected 1, got the number 2 [unknown-value]",
-    "name: a b\n": "s.yaml:1:7: 'a b' is not a name (letters, digits and . _ - only, at most 64) [bad-name]",
+    "name: a b\n": "s.yaml:1:7: 'a b' is not a name (a letter first, then letters, digits and . _ - only, at most 64) "
+    "[bad-name]",
     "policies:\n": "s.yaml:1:10: expected text, got nothing [wrong-type]",
     "policies: ''\n": "s.yaml:1:11: must not be empty [empty]",
     "trusted_proxies: 10.0.0.0/8\n": "s.yaml:1:18: expected a list, got the text '10.0.0.0/8' (write [10.0.0.0/8]) [wrong-type]",
@@ -226,8 +227,12 @@ BAD = {
     "(refer to it: env:NAME or file:/path) [inline-secret]",
     "store: {url: 'redis://h?password=hunter2'}\n": "s.yaml:1:14: the store's password must not be written in the file "
     "(refer to it: env:NAME or file:/path) [inline-secret]",
-    "store: {key_prefix: 'a b'}\n": "s.yaml:1:21: 'a b' is not a name (letters, digits and . _ - only, at most 64) "
+    "name: 1gw\n": "s.yaml:1:7: '1gw' is not a name (a letter first, then letters, digits and . _ - only, at most 64) "
     "[bad-name]",
+    "store: {key_prefix: 'a b'}\n": "s.yaml:1:21: 'a b' is not a prefix of keys (letters, digits and : . _ - only, "
+    "at most 32) [bad-name]",
+    "headers: {problem_base: /errors}\n": "s.yaml:1:25: '/errors' is not the beginning of a URL "
+    "(about:blank, or like https://errors.example.com/) [bad-name]",
     "bounds: {body_bytes: 1KB}\n": "s.yaml:1:22: unknown unit 'KB' in '1KB' (units: B, KiB, MiB, GiB) [bad-size]",
     "bounds: {body_bytes: 0B}\n": "s.yaml:1:22: a size must be more than 0, got '0B' [out-of-range]",
     "bounds: {sockets_per_ip: 0}\n": "s.yaml:1:26: expected a number of at least 1 or none, got '0' [wrong-type]",
