@@ -109,8 +109,9 @@ class Reload:
         await self._forget({})
 
     def signalled(self) -> None:
-        """SIGHUP came, to all workers: the one that leads reads the files."""
-        self._asked.set()
+        """SIGHUP came, to all workers: the one that leads reads the files. Who leads after it reads them to begin with."""
+        if self._leading is not None or self._siblings.alone:
+            self._asked.set()
 
     async def ask(self, why: str, *, for_successors: bool = False) -> Outcome:
         """Read the files now, on the worker that leads. Never raises.

@@ -7,6 +7,7 @@ from typing import Any, Never
 
 import pytest
 
+from gateway.reload import transaction
 from gateway.reload.again import FIRST_S, MOST_S, Again
 from gateway.reload.edition import Edition
 from gateway.reload.outcome import Outcome
@@ -81,4 +82,27 @@ async def test_a_host_that_has_no_thread_to_give_does_not_end_the_watch(monkeypa
     reload.start()
     await eventually(lambda: tried.count("look") >= 3)
     assert "read" in tried
+    await reload.close()
+
+
+async def test_a_signal_that_another_has_obeyed_is_not_obeyed_again_by_who_leads_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes to all workers. Whoever takes the lead reads the files once, unasked."""
+    monkeypatch.setattr(transaction, "LOOK_S", 0.01)
+    handlers: dict[str, Any] = {}
+    told: list[Outcome] = []
+    looks: list[object] = []
+    wrong = SimpleNamespace(settings=None, policies=None, errors=(), warnings=())
+    sources: Any = SimpleNamespace(stamp=lambda *_: looks.append(_) or (), read=lambda: wrong)
+    siblings: Any = SimpleNamespace(alone=False, on=handlers.__setitem__, tell_all=lambda *_: None)
+    worker: Any = SimpleNamespace(settings=None, policies=SimpleNamespace(version="v1", files=()), reloaded=told.append)
+    reload = Reload(worker, siblings, sources, None)
+    reload.signalled()
+    handlers["reload.lead"]({})
+    await eventually(lambda: len(looks) >= 4)
+    assert [one.why for one in told] == ["watch"]
+    reload.signalled()
+    await eventually(lambda: len(told) == 2)
+    assert told[1].why == "signal"
     await reload.close()
