@@ -72,6 +72,7 @@ async def check(gateway: Gateway, subject: Subject) -> Document:
         steps += await _ask(gateway, upstream, target, credential, probe, record, named)
     elif "error" in steps[-1].facts:
         record.error_class = _class_of_error(gateway.policies.classes, steps[-1].facts["error"])
+        record.error_detail = f"{steps[-1].step}: {steps[-1].detail}"
     record.ended = gateway.clock()
     unshown = credential is None and record.upstream_status in ASKS_WHO
     silent = any(step.step == "http" for step in steps) and (unshown or not named.told)

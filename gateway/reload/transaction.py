@@ -109,7 +109,7 @@ class Reload:
         await self._forget({})
 
     def signalled(self) -> None:
-        """SIGHUP came, to all workers: the one that leads reads the files. Who leads after it reads them to begin with."""
+        """SIGHUP came, to all workers: the one that leads reads the files. Whoever leads later begins with that."""
         if self._leading is not None or self._siblings.alone:
             self._asked.set()
 

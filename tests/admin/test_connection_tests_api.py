@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.core.connections.counts import Row
+from gateway.core.connections.names import name_of
+from gateway.core.connections.state import Report
 from gateway.core.upstream import Upstream
 from tests.admin.conftest import UPSTREAM, Admin
 
@@ -59,3 +62,28 @@ async def test_of_one_it_cannot_be_told(admin: Admin) -> None:
     for failing, ok in ((("crm?",), None), (("crm?", "erp-api"), False)):
         leading_to(admin, [UPSTREAM, OTHER], *failing)
         assert (await admin.ask("/-/connections/c1/test", "POST"))[1]["ok"] is ok
+
+
+async def test_whose_it_is_when_nobody_says_it(admin: Admin) -> None:
+    """As `GET` finds it. Whom only a hash or an escape is known of cannot be told to the upstream."""
+    asked = leading_to(admin, [UPSTREAM])
+    known = (
+        ("acme", "c1"),
+        ("acme", "c2"),
+        ("beta", "c2"),
+        ("", "c3"),
+        ("acme", "c3"),
+        ("t" * 129, "c4"),
+        ("\udcff", "c5"),
+        ("ü", "c6"),
+    )
+    ok = Report((Row("", "", ok=1),), answer_us=0)
+    await admin.worker.statuses.report([(name_of(tenant, connection), ok) for tenant, connection in known])
+    for name, tenant in (("c1", "acme"), ("c3", ""), ("c4", ""), ("c5", ""), ("c6", "ü"), ("unknown", "")):
+        status, body, _ = await admin.ask(f"/-/connections/{name}/test", "POST")
+        assert (status, body["tenant"], asked.pop()[1]) == (200, tenant or None, tenant), name
+    assert (await admin.ask("/-/connections/c1/test?tenant=", "POST"))[1]["tenant"] is None
+    status, body, _ = await admin.ask("/-/connections/c2/test", "POST")
+    assert (status, body["code"], body["detail"][-15:]) == (409, "SEVERAL_CONNECTIONS", "'acme', 'beta'.")
+    await admin.worker.store.close()
+    assert (await admin.ask("/-/connections/c1/test", "POST"))[1]["tenant"] is None

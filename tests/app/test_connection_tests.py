@@ -144,6 +144,7 @@ async def test_the_other_side_is_not_there_or_does_not_speak(start: Start, upstr
     assert steps(found) == {"dns": True, "tcp": False}
     assert record.error_class == "connect"
     assert "Connection refused" in last(found)
+    assert record.error_detail == f"tcp: {last(found)}"
     nowhere = await start(policies("http://nowhere.invalid"))
     found, record = await try_out(nowhere)
     assert steps(found) == {"dns": False}

@@ -105,6 +105,17 @@ async def test_only_what_the_connection_is_to_blame_for(
     assert written[1]["upstream_retry_after_s"] == 3
 
 
+async def test_a_test_that_had_no_answer_has_no_status(
+    store: Store, lines: Callable[..., list[dict[str, Any]]]
+) -> None:
+    (line,) = lines(call(store, 0, "connect", error_detail="tcp: Connection refused"))
+    assert (line["error_detail"], "status" in line, "upstream_status" in line) == (
+        "tcp: Connection refused",
+        False,
+        False,
+    )
+
+
 async def test_what_redact_names_is_left_out(store: Store, lines: Callable[..., list[dict[str, Any]]]) -> None:
     (line,) = lines(call(store, **REFUSED), redact=("tenant", "connection"))
     assert not line.keys() & {"tenant", "connection"}

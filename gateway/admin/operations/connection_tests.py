@@ -1,6 +1,7 @@
 """Testing a connection at an operator's request."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -8,24 +9,47 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema, segments
-from gateway.admin.operations.connections import BEHIND
+from gateway.admin.operations.connections import BEHIND, several
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
-from gateway.core.connections.names import MAX_NAME_CHARS
+from gateway.core.connections.names import MAX_NAME_CHARS, name_of
 from gateway.core.upstream import Upstream
+from gateway.store import StoreDown
 
 MOST_UPSTREAMS = 8
+_AS_CALLERS_SAY_IT = re.compile(r"(?!#|key-)[^\\]*").fullmatch
+"""Not the hash of a long name or of an API key, nor bytes that are no UTF-8 as escapes."""
 
 
 async def test(view: AdminView, request: web.Request) -> web.StreamResponse:
     """All upstreams that it leads to, or the one that is named."""
     segment, *_ = segments(request, BEHIND)
-    name, tenant = unquote(segment, errors="surrogateescape"), request.query.get("tenant", "")
-    if not name.isprintable() or max(len(name), len(tenant)) > MAX_NAME_CHARS:
+    name, tenant = unquote(segment, errors="surrogateescape"), request.query.get("tenant")
+    if not name.isprintable() or max(len(name), len(tenant or "")) > MAX_NAME_CHARS:
         raise AdminProblem(400, "BAD_QUESTION", "Names of connections and tenants are printable and not that long.")
+    if tenant is None:
+        tenant = await _known_owner(view, name)
     chosen = _upstreams(view, name, tenant, request.query.get("upstream"))
     found = await asyncio.gather(*[view.check_connection(name, tenant, one) for one in chosen])
     return answer({"connection": name, "tenant": tenant or None, "ok": _works(found), "upstreams": found})
+
+
+async def _known_owner(view: AdminView, name: str) -> str:
+    """The one tenant who has a connection of this name. "" = none is known, or calls without a tenant have it, too, or
+    the tenant is only known by a hash. Raises AdminProblem when there are several; while the store is away nobody is
+    known.
+    """
+    try:
+        found = await view.statuses.find(name_of("", name).connection)
+    except StoreDown:
+        return ""
+    owners = {status.named.tenant for status in found} or {""}
+    if "" in owners:
+        return ""
+    if len(owners) > 1:
+        raise several(found)
+    (owner,) = owners
+    return owner if _AS_CALLERS_SAY_IT(owner) else ""
 
 
 def _works(found: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -75,7 +99,11 @@ ENDPOINTS = (
         test,
         "Test a connection: name, socket, TLS, credentials, an answer; each timed. Charges nothing.",
         query=(
-            Query("tenant", {"type": "string"}, "Whose it is, if credentials depend on it."),
+            Query(
+                "tenant",
+                {"type": "string"},
+                "Whose it is; else that of the one tenant who is known to have it.",
+            ),
             Query("upstream", {"type": "string"}, "Only this one, of several that it may lead to."),
         ),
         answers={200: TESTED},

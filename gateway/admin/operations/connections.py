@@ -95,9 +95,14 @@ async def find(statuses: Statuses, name: str, tenant: str | None) -> Status:
             404, "NO_SUCH_CONNECTION", f"No call has named a connection {name!r} in the last seven days."
         )
     if len(found) > 1:
-        owners = ", ".join(repr(status.named.tenant) for status in found)
-        raise AdminProblem(409, "SEVERAL_CONNECTIONS", f"Several tenants have it: say whose (tenant), {owners}.")
+        raise several(found)
     return found[0]
+
+
+def several(found: Sequence[Status]) -> AdminProblem:
+    """The problem that a name alone does not say which of these connections is meant."""
+    owners = ", ".join(repr(status.named.tenant) for status in found)
+    return AdminProblem(409, "SEVERAL_CONNECTIONS", f"Several tenants have it: say whose (tenant), {owners}.")
 
 
 def summary(status: Status) -> Document:

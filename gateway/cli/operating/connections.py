@@ -38,8 +38,8 @@ def connections(
         case [connection]:
             print_found(client.get(path_to("connections", connection, tenant=tenant), "state"), as_json)
         case ["test", connection]:
-            asked = {"tenant": tenant or None, "upstream": upstream or None}
-            _test(client, path_to("connections", connection, "test", **asked), as_json)
+            path = path_to("connections", connection, "test", tenant=tenant, upstream=upstream or None)
+            _test(client, path, as_json)
         case _:
             raise typer.BadParameter("give one connection, or: test ID")
 

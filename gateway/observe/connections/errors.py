@@ -67,7 +67,9 @@ def error_fields(record: CallRecord, attempt: Attempt) -> Line:
     if attempt.status:
         line["upstream_status"] = attempt.status
     if attempt.last:
-        line |= {"status": record.status, "duration_ms": round((record.ended - record.started) * 1e3, 3)}
+        if record.status:  # else a connection test without an answer: it has no caller
+            line["status"] = record.status
+        line["duration_ms"] = round((record.ended - record.started) * 1e3, 3)
         if record.error_detail:
             line["error_detail"] = record.error_detail
         if record.upstream_retry_after_s:
