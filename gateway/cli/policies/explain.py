@@ -160,20 +160,25 @@ def _lines(assume: "Assume") -> "Iterator[Recorded]":
     from gateway.core.preview.recorded import recorded
     from gateway.observe.log.native import native
 
-    found = False
+    found, others, first = False, 0, 0
     for number, text in enumerate(iter(lambda: sys.stdin.buffer.readline(MOST_BYTES), b""), 1):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
             line = None
         told = native(line) if isinstance(line, dict) else {}
-        if "event_name" not in told:
-            fail(USAGE, f"line {number} is not a line of the gateway's log")
+        if "event_name" not in told:  # as of a worker that was killed while it wrote
+            others, first = others + 1, first or number
+            continue
         call = recorded(told, assume)
         if call is not None:  # else an event, or a socket on which no request came
             found = True
             yield call
-    if not found:
+    if others and found:
+        typer.echo(f"gateway: not lines of the gateway's log, and passed over: {others}, first line {first}", err=True)
+    elif others:
+        fail(USAGE, f"line {first} is not a line of the gateway's log")
+    elif not found:
         fail(USAGE, "expected a line of the access log on standard input")
 
 

@@ -155,6 +155,14 @@ def test_events_between_the_calls_are_passed_over(policies: Path) -> None:
     assert [json.loads(one)["request"]["target"] for one in done.stdout.splitlines()] == ["/x", "/x"]
 
 
+def test_lines_that_were_cut_off_are_passed_over_and_counted(policies: Path) -> None:
+    """What a worker leaves that was killed while it wrote."""
+    call = json.dumps({**LINE, "path": "/x"})
+    done = gateway("explain", "-p", policies, "--json", stdin=f"{call}\n{call[:40]}\n\n{call}\n")
+    assert [json.loads(one)["request"]["target"] for one in done.stdout.splitlines()] == ["/x", "/x"]
+    assert done.stderr == "gateway: not lines of the gateway's log, and passed over: 2, first line 2\n"
+
+
 @pytest.mark.parametrize(
     "stdin", ["", "hello\n", "[1]\n", '{"event_name": "gateway.ready"}\n', "\x00\xff{" * 99, "[" * 99_999]
 )
