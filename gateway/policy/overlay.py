@@ -89,13 +89,13 @@ def setting_paths(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterato
 
 
 def _leaf(text: str, path: tuple[str, ...], where: Where) -> Node:
-    """The text as the setting wants it: a list, a number, a truth value, or as it is."""
+    """The text as the setting wants it: a list, a number, a truth value, or as it is where that is checked as text."""
     field = _field(path)
+    if any(isinstance(mark, BeforeValidator) for mark in field.metadata):
+        return Node(where, text)
     if get_origin(field.annotation) is tuple:
         return Node(where, [Node(where, item.strip()) for item in text.split(",") if item.strip()])
-    checked_as_text = any(isinstance(mark, BeforeValidator) for mark in field.metadata)
-    wants_scalar = field.annotation in (int, bool) and not checked_as_text
-    return Node(where, resolve(text) if wants_scalar else text)
+    return Node(where, resolve(text) if field.annotation in (int, bool) else text)
 
 
 def _field(path: tuple[str, ...]) -> FieldInfo:

@@ -145,6 +145,9 @@ def test_a_listener_may_be_completed_from_the_environment(load: Load, directory:
     assert (listen.host, listen.port) == ("0.0.0.0", 8443)
     assert listen.tls is not None
     assert (listen.tls.certificate, listen.tls.key) == (Path("c.pem"), Path("/k.pem"))
+    assert load("listen: 0.0.0.0:8443\n", {**env, "GATEWAY_LISTEN__ADDRESS": "[::1]:1"}).listen == Listen(
+        "::1", 1, listen.tls
+    )
 
 
 def test_paths_are_relative_to_who_says_them(directory: Path) -> None:
