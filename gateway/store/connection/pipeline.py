@@ -183,10 +183,13 @@ class Pipeline:
         """Probe until an answer is right and in time (True), or the link is lost or useless (False)."""
         gap_s = MIN_PROBE_GAP_S
         while not link.lost:
+            asked_s = monotonic()
             try:
                 if await self._in_time(self._probe(link)):
                     return self._up(link)
-                self._down(StoreDown("timeout", "answers are late"))
+                took_ms, timeout_ms = (monotonic() - asked_s) * 1000, self._timeout_s * 1000
+                late = f"an answer took {took_ms:.1f} ms, longer than store.timeout ({timeout_ms:g} ms)"
+                self._down(StoreDown("timeout", late))
             except StoreDown as fault:
                 self._down(fault)
                 if needs_redial(fault):

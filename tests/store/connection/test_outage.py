@@ -15,6 +15,7 @@ from gateway.store.connection import pipeline
 from gateway.store.connection.link import pack
 from tests.fakes.patience import SHORT_S, impatience
 from tests.fakes.waiting import eventually, pause
+from tests.fakes.wire import Wire
 
 SHIPPED_GAP_S = pipeline.MIN_DIAL_GAP_S
 
@@ -69,6 +70,16 @@ async def test_a_short_stop_costs_no_new_connection(
     own_redis_server.thaw()
     await events.wait_for("store.recovered")
     assert await store._pipeline.ask(pack(("CLIENT", "ID"))) == before
+
+
+async def test_a_server_that_is_further_away_than_the_timeout_is_told_as_such(open_store, own_redis_server, events):
+    async with Wire(own_redis_server.path, delay_s=0.05) as wire:
+        store = await open_store(wire.url, timeout_us=20_000, start=False)
+        with pytest.raises(StoreDown, match=r"an answer took [0-9.]+ ms, longer than store\.timeout \(20 ms\)"):
+            await store.start()
+        assert (await events.wait_for("store.degraded"))["kind"] == "timeout"
+        wire.delay_s = 0.0
+        await events.wait_for("store.recovered")
 
 
 async def test_what_timed_out_was_counted_never_forgotten(
