@@ -21,6 +21,9 @@ def _handler(documents: Mapping[str, object], status: int) -> type[BaseHTTPReque
         def do_DELETE(self) -> None:
             self._answer(documents["DELETE"])
 
+        def do_POST(self) -> None:
+            self._answer(documents["POST"])
+
         def _answer(self, document: object) -> None:
             body = json.dumps(document).encode()
             self.send_response(status)

@@ -1,6 +1,7 @@
 """Exit codes, and the one way a command says why it failed."""
 
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import typer
 
@@ -23,3 +24,11 @@ def fail(code: int, *lines: str) -> NoReturn:
     first, *rest = lines
     typer.echo("\n".join([f"gateway: {first}", *rest]), err=True)
     raise typer.Exit(code)
+
+
+def tell_missing(missing: Sequence[Mapping[str, Any]], code: int = OK) -> None:
+    """Name the workers that did not answer on stderr; if there are any, exit with `code` unless that is OK."""
+    for one in missing:
+        typer.echo(f"worker {one['worker']}: {one['reason']}", err=True)
+    if missing and code != OK:
+        raise typer.Exit(code)

@@ -7,6 +7,7 @@ import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient, path_to
+from gateway.cli.command.failing import FAILED, tell_missing
 from gateway.cli.command.options import Json, Key, Reason
 from gateway.cli.showing.facts import facts, keyed, named, print_found
 from gateway.cli.showing.table import table
@@ -90,6 +91,13 @@ def _force(client: AdminClient, state: str, name: str, key: list[str] | None, as
     order = {"state": state, **{name: value for name, value in more.items() if value}}
     found = client.post(path_to("breakers", name, *key or ()), order, "after")
     print_found(found, as_json, _circuit(found["after"]))
+    tell_missing(_untold(found["after"]), FAILED)
+
+
+def _untold(after: Document) -> list[Document]:
+    """Workers that have not done as they were told, where each has a breaker of its own."""
+    workers = after.get("workers", ())
+    return [{"worker": one["worker"], "reason": one["missing"]} for one in workers if "missing" in one]
 
 
 def _circuit(document: Document) -> Iterator[str]:

@@ -6,7 +6,7 @@ import typer
 
 from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient, path_to
-from gateway.cli.command.failing import FAILED
+from gateway.cli.command.failing import FAILED, tell_missing
 from gateway.cli.command.options import Json
 from gateway.cli.showing.facts import print_found
 from gateway.cli.showing.table import table
@@ -21,7 +21,7 @@ def show(client: AdminClient, as_json: Json = False) -> None:
     found = client.get("/-/cache", "routes")
     titles = ("route", "workers", "workers bytes", "store", "store bytes", "hits", "misses", "hit ratio")
     print_found(found, as_json, table(titles, [_row(one) for one in found["routes"]]))
-    _tell_missing(found)
+    tell_missing(found["missing"])
 
 
 def _row(one: dict[str, Any]) -> list[Any]:
@@ -50,11 +50,4 @@ def purge(
     purged = found["purged"]
     noun = "copy" if purged["workers"] == 1 else "copies"
     print_found(found, as_json, [f"{purged['workers']} {noun} in workers, {purged['store']} in the store"])
-    _tell_missing(found)
-    if found["missing"]:
-        raise typer.Exit(FAILED)
-
-
-def _tell_missing(found: dict[str, Any]) -> None:
-    for one in found["missing"]:
-        typer.echo(f"worker {one['worker']}: {one['reason']}", err=True)
+    tell_missing(found["missing"], FAILED)
