@@ -1,6 +1,6 @@
 """Upstreams and routes: from what was written to the frozen values that calls are routed with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.core import policy as core
@@ -9,7 +9,7 @@ from gateway.core.access.credentials import Credential
 from gateway.core.cache.rules import Cache
 from gateway.core.classes import Classes
 from gateway.core.guards import Breaker
-from gateway.core.keys import KeyFrom, KeyPart
+from gateway.core.keys import KeyPart
 from gateway.core.limits import Limit, Mode
 from gateway.core.retry import Retry
 from gateway.core.sandbox import Sandbox, When
@@ -18,6 +18,7 @@ from gateway.policy.beside import beside
 from gateway.policy.compile.cache import cache_of
 from gateway.policy.compile.credentials import credentials_for
 from gateway.policy.compile.fixtures import compile_fixtures
+from gateway.policy.compile.key_parts import askers, check_path_parts, check_vouched
 from gateway.policy.compile.precedence import in_order, rivals
 from gateway.policy.compile.probes import probe
 from gateway.policy.compile.reach import check_reach
@@ -123,8 +124,8 @@ class _RouteOf:
         strip_prefix = self._strip_prefix(match)
         check_twice(model.limits, self.node.at("limits"), "limit {} stands twice on this route", self.findings)
         own = {name: parts.limits[name] for name in model.limits if name in parts.limits}
-        self._check_path_keys(own, match, parts.keys)
-        authenticate = schemes_of(self.entry, own.values(), parts.keys, parts.schemes, self.draft)
+        authenticate = schemes_of(self.entry, parts.schemes, self.draft)
+        self._check_sources(match, authenticate, own, parts)
         check_costs(model.cost, self.node, model.limits, own, self.findings)
         cost, measures = priced(model.cost)
         operations = tuple(self._operation(index, own) for index in range(len(model.operations)))
@@ -186,19 +187,15 @@ class _RouteOf:
             self.findings.error(self.node.at("strip_prefix").where, "bad-prefix", message)
         return prefix.rstrip("/")
 
-    def _check_path_keys(self, own: Mapping[str, Limit], match: core.Match, keys: Mapping[str, KeyPart]) -> None:
-        """A key part read from `{name}` needs a path with that name."""
-        segments = (match.path.segments or ()) if match.path else ()
-        for index, name in enumerate(self.model.limits):
-            parts = [keys[part] for part in own[name].key if part in keys] if name in own else []
-            for part in parts:
-                wanted = "{" + part.source_name + "}"
-                if part.source is KeyFrom.PATH and wanted not in segments:
-                    message = (
-                        f"limit {quoted(name)} counts by {wanted} of the path, but this route's path has no {wanted}"
-                    )
-                    hint = f'match: {{path: "/{wanted}/**"}}'
-                    self.findings.error(self.node.at("limits", index).where, "no-path-parameter", message, hint)
+    def _check_sources(
+        self, match: core.Match, authenticate: Sequence[Scheme], own: Mapping[str, Limit], parts: Parts
+    ) -> None:
+        """What it goes by its calls must be able to have."""
+        breaker = parts.breakers.get(self.model.breaker or "")
+        for asker in askers(self.model, self.node, own, breaker):
+            check_path_parts(asker, parts.keys, match, self.findings)
+            if len(authenticate) == len(self.model.authenticate):  # else one is wrong, and may be the one that can
+                check_vouched(asker, parts.keys, authenticate, self.findings)
 
     def _operation(self, index: int, own: Mapping[str, Limit]) -> core.Operation:
         operation, node = self.model.operations[index], self.node.at("operations", index)

@@ -1,16 +1,13 @@
 """Schemes of authentication and their use on routes: from what was written to the frozen values."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from gateway.core.access import authentication as core
 from gateway.core.http.fields import HOP_BY_HOP
-from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
-from gateway.core.limits import Limit
 from gateway.policy.compile.api_keys import api_keys
 from gateway.policy.compile.references import check_twice
 from gateway.policy.compile.tokens import Tokens
-from gateway.policy.findings import Findings, quoted
+from gateway.policy.findings import quoted
 from gateway.policy.gather import Draft, Entry
 from gateway.policy.models import authentication as models
 
@@ -31,35 +28,11 @@ def _compile(entry: Entry, draft: Draft) -> core.Scheme | None:
     return api_keys(entry, draft) if isinstance(model, models.ApiKeys) else Tokens(entry, draft).compile()
 
 
-def schemes_of(
-    entry: Entry, own: Iterable[Limit], keys: Mapping[str, KeyPart], schemes: Mapping[str, core.Scheme], draft: Draft
-) -> tuple[core.Scheme, ...]:
+def schemes_of(entry: Entry, schemes: Mapping[str, core.Scheme], draft: Draft) -> tuple[core.Scheme, ...]:
     """The schemes of a route, as far as they are valid."""
     model, node, findings = entry.model, entry.node, draft.findings
     check_twice(model.authenticate, node.at("authenticate"), "scheme {} stands twice on this route", findings)
     if model.require and not model.authenticate:
         message = "require needs callers that are known"
         findings.error(node.at("require").named, "no-authentication", message, "authenticate: [name of a scheme]")
-    found = tuple(schemes[name] for name in model.authenticate if name in schemes)
-    if len(found) == len(model.authenticate):
-        _check_vouched(entry, own, keys, found, findings)
-    return found
-
-
-def _check_vouched(
-    entry: Entry,
-    own: Iterable[Limit],
-    keys: Mapping[str, KeyPart],
-    schemes: Sequence[core.Scheme],
-    findings: Findings,
-) -> None:
-    """A key part that credentials vouch for needs a scheme whose credentials can."""
-    by_entry = any(isinstance(scheme, core.ApiKeys) for scheme in schemes)
-    for limit in own:
-        asked: Any = (limit.key, *(dict(override.match) for override in limit.overrides))
-        for name in dict.fromkeys(name for some in asked for name in some):
-            source = keys[name].source if name in keys else None
-            if source in VOUCHED and not (by_entry if source is KeyFrom.API_KEY_ENTRY else schemes):
-                message = f"limit {quoted(limit.name)} counts by {quoted(name)} from {source}, which nobody vouches for"
-                where = entry.node.at("limits", entry.model.limits.index(limit.name)).where
-                findings.error(where, "no-authentication", message, "authenticate: [name of a scheme]")
+    return tuple(schemes[name] for name in model.authenticate if name in schemes)

@@ -1,0 +1,48 @@
+"""Key parts that no call of a route can have: refusing all calls, or a breaker, cache or sandbox in name only."""
+
+from collections.abc import Callable
+
+import pytest
+
+KEYS = """version: 1
+keys:
+  shop: {from: path, name: shop, on_missing: skip}
+  org: {from: jwt, claim: org, on_missing: reject}
+  entry: {from: api_key_entry, on_missing: skip}
+authentication:
+  tokens: {type: jwt, issuer: i, audience: a, algorithms: RS256, jwks: "https://i.example"}
+breakers:
+  b: {key: [PART], consecutive_failures: 2}
+upstreams:
+  u: {url: "builtin:echo"}
+routes:
+"""
+NO_PATH = 'of the path, but this route\'s path has no {shop} (match: {path: "/{shop}/**"}) [no-path-parameter]'
+NOBODY = "which nobody vouches for (authenticate: [name of a scheme]) [no-authentication]"
+CACHE = "modules: {cache: {ttl: 1m, match: {path: /x}, vary_by: [PART]}}"
+SANDBOX = "modules: {sandbox: {when: {key: PART, prefix: sbx_}, fixtures: fixtures}}"
+
+
+@pytest.mark.parametrize("part", ["shop", "org", "entry"])
+@pytest.mark.parametrize(
+    ("asker", "does"),
+    [
+        ("breaker: b", "breaker 'b' counts by"),
+        (CACHE, "the cache keeps callers apart by"),
+        (SANDBOX, "the sandbox knows its callers by"),
+    ],
+)
+def test_a_part_that_no_call_has(errors_of: Callable[..., list[str]], asker: str, does: str, part: str) -> None:
+    entry = f"  - {{name: r, upstream: u, {asker}}}\n"
+    found = errors_of((KEYS + entry).replace("PART", part))
+    sources = {"org": "jwt", "entry": "api_key_entry"}
+    told = f"{does} {{shop}} {NO_PATH}" if part == "shop" else f"{does} '{part}' from {sources[part]}, {NOBODY}"
+    assert told in "\n".join(found)
+
+
+def test_parts_that_calls_have(errors_of: Callable[..., list[str]]) -> None:
+    """On a route with the path, and with a scheme that can; an entry needs API keys."""
+    entry = "  - {name: r, match: {path: '/{shop}/**'}, upstream: u, authenticate: [tokens], breaker: b}\n"
+    assert errors_of((KEYS + entry).replace("PART", "shop, org")) == []
+    (found,) = errors_of((KEYS + entry).replace("PART", "entry"))
+    assert "breaker 'b' counts by 'entry' from api_key_entry" in found
