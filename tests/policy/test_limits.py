@@ -129,6 +129,14 @@ def test_a_variant_has_counters_of_its_own(report_of: Check) -> None:
     )
 
 
+def test_a_variant_of_a_limit_that_is_off_is_never_tried(report_of: Check) -> None:
+    (found,) = report_of(a_limit(f"{LIMIT}, mode: off, shadow: {{limit: 4}}")).warnings
+    assert (found.code, found.text) == (
+        "never-applies",
+        "nothing is tried of a limit that is off (mode: shadow refuses nobody either)",
+    )
+
+
 def test_a_variant_may_count_otherwise(report_of: Check) -> None:
     shadow = compiled(report_of(a_limit(f"{LIMIT}, shadow: {{algorithm: token_bucket, rate: 2, per: 1s}}"))).shadow
     assert shadow is not None

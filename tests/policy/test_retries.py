@@ -85,6 +85,7 @@ def test_everything_that_may_be_said_of_a_retry_policy(report_of: Check) -> None
         ("schedule: [1s]", Backoff((1 * S,), 0)),
         ("base: 1s", Backoff((), 100_000, 1 * S, 10 * S)),
         ("base: 20s", Backoff((), 100_000, 20 * S, 20 * S)),
+        ("max: 100ms", Backoff((), 100_000, 100_000, 100_000)),
         ("base: 100ms, max: 2s, jitter: 50%", Backoff((), 500_000, 100_000, 2 * S)),
     ],
 )
@@ -323,6 +324,14 @@ WARNINGS = {
     "waits that are never used": (
         "retries:\n  r: {attempts: 3, backoff: {schedule: [1s, 2s, 4s]}}\n",
         "p.yaml:2:40: 3 attempts use only 2 of these 3 waits: attempts counts the first [never-applies]",
+    ),
+    "a first wait that is too long": (
+        "retries:\n  r: {attempts: 3, backoff: {schedule: [5s]}, total: 5s}\n",
+        "p.yaml:2:54: nothing is tried again: the first wait would end behind total [never-applies]",
+    ),
+    "a longest wait that is shorter than the first": (
+        "retries:\n  r: {attempts: 3, backoff: {base: 2s, max: 1s}}\n",
+        "p.yaml:2:45: max is shorter than base, which holds [never-applies]",
     ),
     "statuses that are never retried": (
         "retries:\n  r: {attempts: 3, on_status: [503, 401]}\n",

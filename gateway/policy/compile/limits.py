@@ -164,6 +164,9 @@ def _shadow(entry: Entry, limit: core.Limit, draft: Draft) -> core.Limit | None:
     if model is None:
         return None
     _check_zone(model, node, draft)
+    if limit.mode is core.Mode.OFF:
+        message = "nothing is tried of a limit that is off"
+        draft.findings.warn(node.named, "never-applies", message, "mode: shadow refuses nobody either")
     own = {"calendar": None, **numbers(model)}
     shadow = replace(limit, name=limit.name + core.VARIANT, mode=core.Mode.SHADOW, source=str(node.named), **own)
     return shadow if _countable(shadow, node.named, draft) else None

@@ -106,7 +106,11 @@ def _backoff(entry: Entry, draft: Draft) -> Backoff:
     if model.schedule:
         _check_schedule(model.schedule, entry, draft)
         return Backoff(model.schedule, jitter_ppm or 0)
-    base_us, max_us = model.base or _DEFAULT.base_us, model.max or _DEFAULT.max_us
+    max_us = model.max or _DEFAULT.max_us
+    base_us = model.base or min(_DEFAULT.base_us, max_us)
+    if model.max is not None and max_us < base_us:
+        where = entry.node.at("backoff", "max").where
+        draft.findings.warn(where, "never-applies", "max is shorter than base, which holds")
     return Backoff((), _DEFAULT.jitter_ppm if jitter_ppm is None else jitter_ppm, base_us, max(base_us, max_us))
 
 
@@ -117,6 +121,9 @@ def _check_schedule(schedule: Sequence[int], entry: Entry, draft: Draft) -> None
     elif waits > used:
         message = f"{entry.model.attempts} attempts use only {used} of these {waits} waits: attempts counts the first"
         draft.findings.warn(node.at("schedule").where, "never-applies", message)
+    if 0 < entry.model.total <= schedule[0]:
+        where = entry.node.at("total").where
+        draft.findings.warn(where, "never-applies", "nothing is tried again: the first wait would end behind total")
 
 
 def learning(entry: Entry, classes: Classes, draft: Draft) -> core.Learning | None:
