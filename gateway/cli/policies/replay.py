@@ -99,8 +99,11 @@ def _rows(path: Path, understand: "Understand", reading: _Reading) -> "Iterator[
     from gateway.replay.play import in_order
 
     def counted() -> Iterator[Any]:
+        understood, unreadable = 0, 0
         try:
             for rows in understand(_pieces(path, reading)):
+                understood += len(rows.kind) + rows.other + rows.never_asked
+                unreadable += rows.unreadable
                 reading.unreadable += rows.unreadable
                 reading.other += rows.other
                 reading.never_asked += rows.never_asked
@@ -108,6 +111,8 @@ def _rows(path: Path, understand: "Understand", reading: _Reading) -> "Iterator[
                 yield rows
         except OSError as error:
             fail(FAILED, f"{path}: cannot read: {error.strerror}")
+        if unreadable and not understood:
+            reading.problems.append(f"{path}: nothing in it is a line of the gateway's log")
 
     return in_order(counted())
 

@@ -253,6 +253,17 @@ def test_a_damaged_end_is_told_and_the_rest_is_used(policy: Path, tmp_path: Path
     assert "calls" in json.loads(done.stdout)
 
 
+def test_a_file_that_is_no_log_is_no_log_without_calls(policy: Path, tmp_path: Path) -> None:
+    """Else a check in CI that names the wrong file would always be content."""
+    log, other = tmp_path / "log", tmp_path / "other"
+    log.write_text(line(1) + "\n")
+    other.write_text("2026-11-21 05:00:00 INFO started\n" * 3)
+    done = gateway("replay", log, other, "-p", policy, "--exit-code", "--json")
+    assert (done.returncode, done.stderr) == (1, f"gateway: {other}: nothing in it is a line of the gateway's log\n")
+    assert (json.loads(done.stdout)["calls"], json.loads(done.stdout)["unreadable"]) == (1, 3)
+    assert gateway("replay", os.devnull, "-p", policy, "--exit-code").returncode == 0, "there were no calls"
+
+
 def test_a_log_that_is_not_there(policy: Path, tmp_path: Path) -> None:
     done = gateway("replay", tmp_path / "no.log", "-p", policy, "--readers", 0)
     assert (done.returncode, done.stdout) == (1, "")
