@@ -3,10 +3,16 @@
 A timer handle per call and phase costs more than the call's bookkeeping. Here each holder keeps a `deadline` (a plain
 float that moves as phases change) and one periodic sweep looks for those that have passed; a deadline is noticed
 at most `tick_s` late.
+
+A sweep that itself comes late says that this process was held up (a busy host, a paused one): what was waited for may
+be lying in a socket, and uvloop runs its timers before it looks.
 """
 
 import asyncio
 from typing import Protocol
+
+HELD_UP_S = 0.005
+"""A sweep that comes so late looks at the sockets before it ends anything."""
 
 
 class Expiring(Protocol):
@@ -26,12 +32,13 @@ class Sweeper:
         self._tick_s = tick_s
         self._members: set[Expiring] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
 
     def add(self, member: Expiring) -> None:
         """Watch a member from now on. Idempotent."""
         self._members.add(member)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._tick_s, self._sweep)
+            self._sweep_later()
 
     def remove(self, member: Expiring) -> None:
         """Stop watching. Idempotent."""
@@ -47,12 +54,22 @@ class Sweeper:
             self._timer.cancel()
             self._timer = None
 
+    def _sweep_later(self) -> None:
+        self._due_s = self._loop.time() + self._tick_s
+        self._timer = self._loop.call_later(self._tick_s, self._sweep)
+
     def _sweep(self) -> None:
         self._timer = None
+        if self._loop.time() - self._due_s < HELD_UP_S:
+            self._end_overdue()
+        else:  # two turns of the loop have one look at the sockets between them
+            self._loop.call_soon(self._loop.call_soon, self._end_overdue)
+
+    def _end_overdue(self) -> None:
         now = self._loop.time()
         try:
             for member in [m for m in self._members if m.deadline < now]:
                 member.expired()
         finally:  # one that fails must not end the deadlines of all others
             if self._members and self._timer is None:
-                self._timer = self._loop.call_later(self._tick_s, self._sweep)
+                self._sweep_later()

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 from collections.abc import Coroutine
 from dataclasses import replace
+from socket import socketpair
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.wire.asked import asked
 from tests.app.conftest import ONE_ROUTE, Running, Start
 from tests.app.forwarding import GET, WITH_TIMEOUTS, R, connected, status_of
 from tests.fakes.upstream import OK, Received, Socket, Upstream, always
-from tests.fakes.waiting import eventually, turns
+from tests.fakes.waiting import eventually, hold_up, turns
 
 # Uploads
 
@@ -272,6 +273,30 @@ async def test_a_silent_upstream(start: Start, upstream: Upstream, timeouts: str
     assert b'"UPSTREAM_TIMEOUT"' in answer
     assert b"error=http_response_timeout" in answer
     await upstream.until(lambda: upstream.open_sockets == 0)
+
+
+async def test_an_answer_that_lay_in_the_socket_while_this_process_was_held_up_is_in_time(
+    start: Start, upstream: Upstream
+) -> None:
+    """Held up while it reads another socket, as by a pause of the whole host: uvloop then runs the timers before it
+    looks at the sockets again."""
+    loop = asyncio.get_running_loop()
+    other, bell = socketpair()
+
+    async def answered(_request: Received, socket: Socket) -> None:
+        def be_held_up() -> None:
+            loop.remove_reader(other)
+            socket.writer.write(OK)
+            hold_up(0.3)
+
+        loop.add_reader(other, be_held_up)
+        bell.send(b"!")
+        await socket.reader.read()
+
+    upstream.script = answered
+    gateway = await start(WITH_TIMEOUTS % {"url": upstream.url, "timeouts": "first_byte: 100ms"})
+    with other, bell:
+        assert status_of(await gateway.raw(GET, until=b"ok")) == 200
 
 
 @pytest.mark.parametrize("timeouts", ["idle: 100ms", "total: 1s"])
