@@ -1,18 +1,22 @@
 """Testing a connection: each step against servers that are well, or ill in one way."""
 
+import asyncio
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+import uvloop
 
 from gateway.connection_tests.probing import Probing
 from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.record import CallRecord
 from gateway.store.shared.shelf import Shelf
+from gateway.upstream.checkup import Step, Timed
 from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, SECRET, Authority
 from tests.fakes.ports import free_port
@@ -351,3 +355,18 @@ async def test_credentials_that_callers_bring_are_not_judged(start: Start, upstr
     found = await check(gateway.gateway, Subject("c1", "", gateway.gateway.policies.upstreams["up"]))
     assert (found["ok"], steps(found)["credentials"], records) == (None, None, [])
     assert last(found).startswith("cannot tell: none are the gateway's to show")
+
+
+def test_a_step_is_timed_finer_than_the_loop_counts() -> None:
+    """uvloop's clock stands still while a callback runs, and goes in whole milliseconds else."""
+
+    async def busy() -> tuple[Step, float]:
+        timed, began = Timed(), time.monotonic()
+        while time.monotonic() < began + 1e-4:  # long enough to be told
+            pass
+        passed_ms = (time.monotonic() - began) * 1e3
+        return timed.step("dns", True, ""), passed_ms
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        step, passed_ms = runner.run(busy())
+    assert step.took_ms >= round(passed_ms, 3) > 0
