@@ -107,7 +107,10 @@ def test_what_is_counted_can_be_seen_and_changed(running: Process) -> None:
     given_back = gateway("breaker", "auto", "fragile", "c1").stdout
     assert "is let through as a probe" in given_back
     assert "forced" not in given_back
-    assert gateway("explain", "GET /a", "-H", "X-Connection-Id: c1", "--live").returncode == 0
+    probing = gateway("explain", "GET /a", "-H", "X-Connection-Id: c1", "--live")
+    assert probing.returncode == 0
+    assert "fragile for c1; open, the call is a probe" in probing.stdout
+    assert "fragile for c2; closed  #" in gateway("explain", "GET /a", "-H", "X-Connection-Id: c2", "--live").stdout
     shown = gateway("status").stdout
     assert "gateway     gateway" in shown
     assert "tenant-10m" in gateway("limits", "show").stdout

@@ -104,7 +104,9 @@ def _guard_state(kind: str, guard: Document) -> str:
     wait_s = guard.get("wait_s")
     if kind == "pause":
         return f"; in force, ends in {wait_s} s" if wait_s else "; none now"
-    return f"; {guard['state']}" + (f", next try in {wait_s} s" if wait_s else "")
+    if guard["state"] == "closed":
+        return "; closed"
+    return f"; {guard['state']}, " + (f"next try in {wait_s} s" if wait_s else "the call is a probe")
 
 
 def _beyond(document: Document) -> Iterator[str]:
