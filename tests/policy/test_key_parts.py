@@ -20,6 +20,7 @@ routes:
 NO_PATH = 'of the path, but this route\'s path has no {shop} (match: {path: "/{shop}/**"}) [no-path-parameter]'
 NOBODY = "which nobody vouches for (authenticate: [name of a scheme]) [no-authentication]"
 CACHE = "modules: {cache: {ttl: 1m, match: {path: /x}, vary_by: [PART]}}"
+PAUSED = '"builtin:echo", learn_limits: {scope: %s}'
 SANDBOX = "modules: {sandbox: {when: {key: PART, prefix: sbx_}, fixtures: fixtures}}"
 
 
@@ -46,3 +47,12 @@ def test_parts_that_calls_have(errors_of: Callable[..., list[str]]) -> None:
     assert errors_of((KEYS + entry).replace("PART", "shop, org")) == []
     (found,) = errors_of((KEYS + entry).replace("PART", "entry"))
     assert "breaker 'b' counts by 'entry' from api_key_entry" in found
+
+
+@pytest.mark.parametrize(("part", "refused"), [("shop", False), ("org", True), ("must", True)])
+def test_a_pause_is_for_several_routes(errors_of: Callable[..., list[str]], part: str, refused: bool) -> None:
+    """Those whose calls cannot have the part go on without it, unless it is one that must be there."""
+    must = "keys:\n  must: {from: path, name: must, on_missing: reject}\n"
+    text = KEYS.replace("keys:\n", must, 1).replace('u: {url: "builtin:echo"}', f"u: {{url: {PAUSED % part}}}")
+    found = errors_of(text.replace("PART", "shop") + "  - {name: r, upstream: u}\n")
+    assert any("upstream 'u' is paused by" in error for error in found) == refused

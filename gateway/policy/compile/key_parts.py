@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from gateway.core.access.authentication import ApiKeys, Scheme
 from gateway.core.guards import Breaker
-from gateway.core.keys import VOUCHED, KeyFrom, KeyPart
+from gateway.core.keys import VOUCHED, KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Limit
 from gateway.core.policy import Match
+from gateway.core.upstream import Upstream
 from gateway.policy.findings import Findings, quoted
 from gateway.policy.models.policies import Route
 from gateway.policy.nodes import Node
@@ -29,7 +30,7 @@ class Asker(NamedTuple):
 
 
 def askers(model: Route, node: Node, limits: Mapping[str, Limit], breaker: Breaker | None) -> Iterator[Asker]:
-    """All of a route, as far as they are valid. `node` is the route's."""
+    """Those that the route itself names, as far as they are valid. `node` is the route's."""
     for index, name in enumerate(model.limits):
         if name in limits:
             limit = limits[name]
@@ -44,6 +45,13 @@ def askers(model: Route, node: Node, limits: Mapping[str, Limit], breaker: Break
     if sandbox is not None and sandbox.when.key is not None:
         place = node.at("modules", "sandbox", "when", "key")
         yield Asker("the sandbox knows its callers by", (sandbox.when.key,), place)
+
+
+def pausing(upstream: Upstream, node: Node, keys: Mapping[str, KeyPart]) -> Iterator[Asker]:
+    """What pauses the route's upstream, which other routes use too: only parts without which calls are refused."""
+    if upstream.learning is not None:
+        musts = [name for name in upstream.learning.key if name in keys and keys[name].on_missing is OnMissing.REJECT]
+        yield Asker(f"upstream {quoted(upstream.name)} is paused by", musts, node.at("upstream"))
 
 
 def check_path_parts(asker: Asker, keys: Mapping[str, KeyPart], match: Match, findings: Findings) -> None:

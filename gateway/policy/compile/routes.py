@@ -18,7 +18,7 @@ from gateway.policy.beside import beside
 from gateway.policy.compile.cache import cache_of
 from gateway.policy.compile.credentials import credentials_for
 from gateway.policy.compile.fixtures import compile_fixtures
-from gateway.policy.compile.key_parts import askers, check_path_parts, check_vouched
+from gateway.policy.compile.key_parts import askers, check_path_parts, check_vouched, pausing
 from gateway.policy.compile.precedence import in_order, rivals
 from gateway.policy.compile.probes import probe
 from gateway.policy.compile.reach import check_reach
@@ -191,8 +191,9 @@ class _RouteOf:
         self, match: core.Match, authenticate: Sequence[Scheme], own: Mapping[str, Limit], parts: Parts
     ) -> None:
         """What it goes by its calls must be able to have."""
-        breaker = parts.breakers.get(self.model.breaker or "")
-        for asker in askers(self.model, self.node, own, breaker):
+        breaker, upstream = parts.breakers.get(self.model.breaker or ""), parts.upstreams.get(self.model.upstream)
+        paused = pausing(upstream, self.node, parts.keys) if upstream is not None else ()
+        for asker in (*askers(self.model, self.node, own, breaker), *paused):
             check_path_parts(asker, parts.keys, match, self.findings)
             if len(authenticate) == len(self.model.authenticate):  # else one is wrong, and may be the one that can
                 check_vouched(asker, parts.keys, authenticate, self.findings)
