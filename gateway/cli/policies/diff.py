@@ -11,6 +11,7 @@ from gateway.cli.asking.asks import asks
 from gateway.cli.asking.client import AdminClient
 from gateway.cli.command.failing import FAILED, OK, fail
 from gateway.cli.command.options import Config, EnvFile, Json, path
+from gateway.cli.policies.changed_fields import told
 from gateway.cli.showing.findings import said
 from gateway.cli.showing.text import counted
 
@@ -75,7 +76,7 @@ def lines(differences: Sequence[Document]) -> Iterator[str]:
         source = f"  # {one['source']}" if one.get("source") else ""
         yield f"{' '.join(filter(None, (one['section'], one['name'])))}: {one['what']}{effect}{source}"
         for field in one.get("fields", ()):
-            yield f"    {_field(**field)}"
+            yield from (f"    {line}" for line in told(one["section"], **field))
     yield _summary(differences)
 
 
@@ -83,29 +84,6 @@ def _summary(differences: Sequence[Document]) -> str:
     if not differences:
         return "no difference"
     effects = [one.get("effect") for one in differences if one["section"] == "limits"]
-    told = [f"{effects.count(word)} {word}" for word in ("tighter", "looser", "mixed") if word in effects]
+    found = [f"{effects.count(word)} {word}" for word in ("tighter", "looser", "mixed") if word in effects]
     what = counted(len(differences), "difference")
-    return f"{what}; limits: {', '.join(told)}" if told else what
-
-
-def _field(name: str, before: Any, after: Any) -> str:
-    if before is None and after is None:
-        return f"{name} (not shown)"
-    return f"{name.removesuffix('_us')}: {_value(name, before)} -> {_value(name, after)}"
-
-
-def _value(name: str, value: Any) -> str:
-    value = _readable(name, value)
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _readable(name: str, value: Any) -> Any:
-    """Durations as policies write them, however deep they stand."""
-    from gateway.policy.effective import duration
-
-    if isinstance(value, dict):
-        return {key.removesuffix("_us"): _readable(key, one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_readable(name, one) for one in value]
-    return duration(value) if name.endswith("_us") and isinstance(value, int) else value
+    return f"{what}; limits: {', '.join(found)}" if found else what

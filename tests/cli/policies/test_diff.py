@@ -41,6 +41,51 @@ def test_each_change_is_told_with_what_it_means(files: tuple[Path, Path]) -> Non
     ]
 
 
+MORE = """
+breakers: {b: {key: [tenant], failure_rate: 50%, open_for: 10s, open_backoff: 2}}
+retries: {r: {attempts: 3, backoff: {schedule: [1s], jitter: 10%}, budget: {percent: 20}}}
+upstreams: {up: {url: "http://crm.example", learn_limits: {scope: tenant, max: 15m}}}
+routes:
+  - name: all
+    upstream: up
+    limits: [a, b]
+    breaker: b
+    retry: r
+    modules: {cache: {match: {path: [/a, /b]}, vary_by: [tenant], ttl: 5m, max_size: 8MiB}}
+"""
+EDITS = {
+    "failure_rate: 50%": ("failure_rate: 40.5%", "failure_rate: 50% -> 40.5%"),
+    "open_for: 10s": ("open_for: 1m, scope: local", "scope: shared -> local", "open_for: 10s -> 1m"),
+    "open_backoff: 2": ("open_backoff: 2.5", "open_backoff: 2 -> 2.5"),
+    "jitter: 10%": ("jitter: 20%", "backoff.jitter: 10% -> 20%"),
+    "percent: 20": ("percent: 10", "budget.percent: 20 -> 10"),
+    "budget: {percent: 20}": ("on_exhausted: {event: none}", "on_exhausted.log: error -> none"),
+    "attempts: 3,": ("attempts: 3, budget: none, ", 'budget: {"percent": 20, "min_concurrent": 3} -> none'),
+    "crm.example": ("erp.example/v2", "url.host: crm.example -> erp.example", "url.path: none -> /v2"),
+    "max: 15m": ("max: 5m, from: Retry-After", "learn_limits.max: 15m -> 5m"),
+    "scope: tenant": ("scope: everybody", 'learn_limits.scope: ["tenant"] -> []'),
+    "max_size: 8MiB": (
+        "max_size: 9MiB, store: local",
+        "cache.max_size: 8388608 -> 9437184",
+        "cache.store: shared -> local",
+    ),
+}
+
+
+@pytest.mark.parametrize("before", EDITS)
+def test_what_changed_is_told_in_the_words_of_the_language(files: tuple[Path, Path], before: str) -> None:
+    """Of what is large only that: two hundred letters of the rest would hide it."""
+    old, new = files
+    whole = OLD.partition("upstreams:")[0] + MORE
+    after, *expected = EDITS[before]
+    edited = whole.replace(", budget: {percent: 20}", "") if after.startswith("attempts") else whole
+    old.write_text(whole)
+    new.write_text(edited.replace(before, after))
+    told = [line.strip() for line in gateway("diff", old, new).stdout.splitlines()]
+    assert set(expected) <= set(told)
+    assert not any(word in line for line in told for word in ("_ppm", "_milli", "learning", "..."))
+
+
 def test_scripts_can_ask_whether_there_is_any(files: tuple[Path, Path]) -> None:
     old, new = files
     assert gateway("diff", old, new, "--exit-code").returncode == 1
