@@ -5,7 +5,7 @@ success costs one lookup that finds nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ class ErrorClass:
     retry      False: never tried again. True: tried again if the retry policy lists the outcome.
     breaker    whether a breaker counts it as a failure, as a success, or not at all
     pause      name of the key part that is left alone for as long as the upstream asks; "" = none
-    condition  the connection's state afterwards; None = it follows from breaker and successes
+    condition  the connection's state afterwards; None = it follows from pause, breaker and successes
     source     `file:line` of its definition, which makes no difference
     """
 
@@ -72,6 +72,12 @@ _DEFAULTS = (
     Rule(ErrorClass("server_error", breaker=Counts.FAILURE), range(500, 1000)),
     *(Rule(ErrorClass(kind, breaker=Counts.FAILURE), (), (kind,)) for kind in KINDS if kind != "reset_before_response"),
 )
+_STATES: Mapping[int, ConnectionState] = {
+    401: ConnectionState.AUTH_REQUIRED,
+    403: ConnectionState.PERMISSION_DENIED,
+    429: ConnectionState.RATE_LIMITED,
+}
+"""What these say of a connection, whatever class they are of; unless that says otherwise."""
 _BUSY = ErrorClass("busy", retry=False)
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
 
@@ -91,7 +97,7 @@ class Classes:
         self.errors: dict[str, ErrorClass] = {}
         for error_class, statuses, kinds in (*rules, *_DEFAULTS):
             for status in statuses:
-                self.statuses.setdefault(status, error_class)
+                self.statuses.setdefault(status, _with_state(error_class, status))
             for error in frozenset().union(*(KINDS[kind] for kind in kinds)):
                 self.errors.setdefault(error, error_class)
         self.errors["busy"] = _BUSY
@@ -114,6 +120,13 @@ class Classes:
     def never_retried(self, statuses: Collection[int]) -> list[int]:
         """Those of the statuses that no retry policy can have tried again."""
         return sorted(status for status in statuses if status in self.statuses and not self.statuses[status].retry)
+
+
+def _with_state(error_class: ErrorClass, status: int) -> ErrorClass:
+    """The class as it is for this status: one that says nothing about the connection leaves it what the status says."""
+    says = error_class.condition is not None or error_class.pause or error_class.breaker is not Counts.IGNORE
+    condition = None if says else _STATES.get(status)
+    return error_class if condition is None else replace(error_class, condition=condition)
 
 
 DEFAULT = Classes()

@@ -1,5 +1,7 @@
 """Every outcome has one class, and what the class means is what the policy language says."""
 
+from typing import Any
+
 import pytest
 
 from gateway.core.classes import DEFAULT, KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
@@ -100,3 +102,22 @@ def test_a_policy_may_count_otherwise() -> None:
         Counts.IGNORE,
         Counts.FAILURE,
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "states"),
+    [
+        ({"retry": False}, ("auth_required", "permission_denied", "rate_limited")),
+        ({"condition": ConnectionState.ONLINE}, ("online", "online", "online")),
+        ({"condition": ConnectionState.AUTH_REQUIRED}, ("auth_required", "auth_required", "auth_required")),
+        ({"pause": "connection"}, (None, None, None)),
+        ({"breaker": Counts.FAILURE}, (None, None, None)),
+        ({"breaker": Counts.SUCCESS}, (None, None, None)),
+    ],
+)
+def test_a_class_that_says_nothing_of_the_connection_leaves_statuses_theirs(
+    own: dict[str, Any], states: tuple[str | None, ...]
+) -> None:
+    classes = Classes([Rule(ErrorClass("mine", **own), statuses_of("4xx"))])
+    assert tuple(classes.statuses[status].condition for status in (401, 403, 429)) == states
+    assert classes.statuses[404].condition == own.get("condition")
