@@ -23,7 +23,7 @@
 --
 -- Reply, a flat list of integers:
 --   reply.settled   0 = it is somebody else's by now
---   reply.resting   ms that the receiver is left alone from now on
+--   reply.resting   ms that the receiver is left alone from now on; 0 = this try changed nothing about it
 --   reply.failures  of the receiver in a row, before this try if it succeeded
 --   reply.lost      dead letters that had to go
 
@@ -38,15 +38,18 @@ redis.call('HDEL', tries, '') -- a full server allows what comes behind a write 
 redis.call('LPUSH', queue .. ':log', ARGV[13])
 redis.call('LTRIM', queue .. ':log', 0, LOGGED - 1)
 
-local resting, failures = 0, tonumber(redis.call('HGET', rest, 'failures') or 0)
+local resting, known, patience = 0, redis.call('HMGET', rest, 'failures', 'probe'), tonumber(ARGV[8])
+local failures = tonumber(known[1] or 0)
 if ARGV[1] == 'done' then
   redis.call('DEL', rest)
 elseif ARGV[7] == '1' then
-  failures = redis.call('HINCRBY', rest, 'failures', 1)
-  local over = failures - tonumber(ARGV[8])
-  if over >= 0 then
-    resting = math.min(tonumber(ARGV[9]) * 2 ^ math.min(over, 30), tonumber(ARGV[10]))
-    redis.call('HSET', rest, 'until_ms', string.format('%.0f', now_ms + resting))
+  if failures < patience or known[2] == entry then -- tries that began before the rest say nothing new
+    failures = redis.call('HINCRBY', rest, 'failures', 1)
+    local over = failures - patience
+    if over >= 0 then
+      resting = math.min(tonumber(ARGV[9]) * 2 ^ math.min(over, 30), tonumber(ARGV[10]))
+      redis.call('HSET', rest, 'until_ms', string.format('%.0f', now_ms + resting))
+    end
   end
 elseif failures > 0 then
   redis.call('DEL', rest) -- it answers

@@ -6,7 +6,7 @@
 --   q:tries    hash: letter to how often it was tried
 --   q:first    hash: key to the letter that is next of those with this key
 --   q:lane:k   list: letters with the key k behind that one
---   q:rest     hash: failures in a row of the receiver, and until when it is left alone
+--   q:rest     hash: failures in a row of the receiver, until when it is left alone, and which letter probes it
 --   q:dead     stream of letters that are given up
 --   q:kept     stream of letters that are delivered, where these are kept for a while
 --   q:log      list of the last tries, as JSON
@@ -107,7 +107,7 @@ for _ = 1, 8 do -- letters that must wait for others with their key take no room
   end
 end
 
-if probing and #reply > 1 then redis.call('HSET', rest, 'until_ms', now_ms + lease) end
+if probing and #reply > 1 then redis.call('HSET', rest, 'until_ms', now_ms + lease, 'probe', reply[2][1]) end
 local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
 if next_due[2] then
   if room > 0 then reply[1] = math.max(0, tonumber(next_due[2]) - now_ms) end -- else it waits for those being tried

@@ -14,7 +14,17 @@ from gateway.core.webhooks.redelivery import Step
 from gateway.modules.hooks import Queue
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown
-from gateway.store.shared.queues import PATIENCE, Again, Letter, Office, Taken, Which, open_queue_store, short
+from gateway.store.shared.queues import (
+    FIRST_REST_MS,
+    PATIENCE,
+    Again,
+    Letter,
+    Office,
+    Taken,
+    Which,
+    open_queue_store,
+    short,
+)
 from tests.fakes.redis_cluster import RedisCluster
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually
@@ -362,6 +372,21 @@ async def test_a_receiver_that_fails_is_left_alone(office: Office) -> None:
     assert await take(office, "b") == [], "one at a time until it answers"
     assert (await office.settle("q", "a", probe, Step.DONE, log={})).failures == PATIENCE
     assert len(await take(office)) == 8
+
+
+async def test_tries_that_began_before_a_rest_do_not_lengthen_it(office: Office) -> None:
+    await put(office, *map(letter, "1234567890"))
+
+    async def fail(one: Taken) -> tuple[int, int]:
+        settled = await office.settle("q", "a", one, Step.RETRY, wait_ms=1, blamed=True, log={})
+        return settled.failures, settled.resting_ms
+
+    at_once = [await fail(one) for one in await take(office, count=9)]
+    assert at_once[PATIENCE - 1 :] == [(PATIENCE, FIRST_REST_MS), *[(PATIENCE, 0)] * 4]
+    for times in (2, 4):
+        office.now_us += times * FIRST_REST_MS * 1000
+        (probe,) = await take(office)
+        assert (await fail(probe))[1] == times * FIRST_REST_MS
 
 
 async def test_a_clock_that_is_set_back_holds_up_nobody_for_longer(office: Office) -> None:
