@@ -284,6 +284,12 @@ def test_what_is_said_of_bad_variables_and_options(errors: Errors) -> None:
     ]
 
 
+def test_a_number_of_workers_that_is_much_too_great_is_told_its_bound(errors: Errors) -> None:
+    assert errors("version: 1\n", {}, workers="10000") == [
+        "--workers: must be between 1 and 1024, got 10000 [out-of-range]"
+    ]
+
+
 @pytest.mark.parametrize(
     "name",
     [

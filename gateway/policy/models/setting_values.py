@@ -52,7 +52,7 @@ def _parse_workers(value: object) -> int:
     """A number of processes, or `auto` for one per usable core."""
     if value == "auto":
         return usable_cores()
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}", value):
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise Unfit("wrong-type", f"expected a number of processes or auto, got {quoted(value)}")
