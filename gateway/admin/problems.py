@@ -35,7 +35,8 @@ class AdminProblem(Exception):
 
 def unavailable(down: StoreDown) -> AdminProblem:
     """The problem 503 for a store that did not answer, or could not do what it was asked to."""
-    why = f"cannot do it: {down.detail}" if down.kind == "script" else f"does not answer ({down.kind})"
+    told = down.kind in ("script", "other") and down.detail.rstrip(".")  # else it said nothing
+    why = f"cannot do it: {told}" if told else f"does not answer ({down.kind})"
     return AdminProblem(503, "STORE_UNAVAILABLE", f"The store {why}.", {"Retry-After": "1"})
 
 

@@ -7,12 +7,14 @@ import orjson
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from gateway.admin.problems import unavailable
 from gateway.cli.policies.explanation import lines
 from gateway.core.keys import partition_key
 from gateway.core.limits import Posture
 from gateway.observe.log.logger import close_logging, configure_logging, envelope
 from gateway.observe.metrics.instruments import INSTRUMENTS
 from gateway.settings import Logging
+from gateway.store import StoreDown
 from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, TRIAL, WINDOW, Admin
 
 HEALTH = ["/readyz", "/healthz", "/-/health"]
@@ -244,6 +246,22 @@ async def test_a_store_that_is_down(admin: Admin, monkeypatch: pytest.MonkeyPatc
     await admin.worker.store.close()
     status, body, fields = await admin.ask("/-/limits/tenant-10m/acme", method)
     assert (status, body["code"], fields["Retry-After"]) == (503, "STORE_UNAVAILABLE", "1")
+
+
+@pytest.mark.parametrize(
+    ("down", "said"),
+    [
+        (StoreDown("timeout", "no answer within 20 ms"), "The store does not answer (timeout)."),
+        (StoreDown("other"), "The store does not answer (other)."),
+        (
+            StoreDown("other", "NOAUTH Authentication required."),
+            "The store cannot do it: NOAUTH Authentication required.",
+        ),
+        (StoreDown("script", "NOPERM no right"), "The store cannot do it: NOPERM no right."),
+    ],
+)
+def test_what_a_store_says_that_does_not_do_it_is_passed_on(down: StoreDown, said: str) -> None:
+    assert unavailable(down).detail == said
 
 
 async def test_a_limit_for_everybody_has_no_callers(admin: Admin) -> None:
