@@ -136,11 +136,20 @@ async def test_whatever_its_name_a_connection_is_found_by_it(admin: Admin, name:
     assert again[0] == 200  # what the list says leads to the document
 
 
-@pytest.mark.parametrize("path", ["conn_4", "conn_42?tenant=globex", "conn_42?tenant=", "%FF"])
-async def test_an_unknown_connection_is_404(admin: Admin, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("conn_4", "'conn_4' in"),
+        ("conn_42?tenant=globex", "'conn_42' of tenant 'globex' in"),
+        ("conn_42?tenant=", "'conn_42' without a tenant in"),
+        ("%FF", "in"),
+    ],
+)
+async def test_an_unknown_connection_is_404(admin: Admin, path: str, told: str) -> None:
     await reported(admin, (ACME, OK))
     status, body, _ = await admin.ask(f"/-/connections/{path}")
     assert (status, body["code"]) == (404, "NO_SUCH_CONNECTION")
+    assert told in body["detail"]
 
 
 async def test_paths_below_a_connection_are_none(admin: Admin) -> None:

@@ -91,9 +91,9 @@ async def find(statuses: Statuses, name: str, tenant: str | None) -> Status:
     named = name_of(tenant or "", name)
     found = await statuses.find(named.connection, None if tenant is None else named.tenant)
     if not found:
-        raise AdminProblem(
-            404, "NO_SUCH_CONNECTION", f"No call has named a connection {name!r} in the last seven days."
-        )
+        whose = "" if tenant is None else f" of tenant {tenant!r}" if tenant else " without a tenant"
+        message = f"No call has named a connection {name!r}{whose} in the last seven days."
+        raise AdminProblem(404, "NO_SUCH_CONNECTION", message)
     if len(found) > 1:
         raise several(found)
     return found[0]
