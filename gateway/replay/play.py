@@ -84,7 +84,7 @@ class Rerun:
         self._serial = 0
 
     def play(self, rows: Iterable[Row]) -> Iterator[Outcome]:
-        """What comes of calls that were, would be, or in shadow would be refused: of others there is nothing to say."""
+        """What comes of calls that were or would be refused, in shadow too: of others there is nothing to say."""
         played = self.played
         for row in rows:
             began_us, _, kind, refused, extra = row
@@ -99,7 +99,7 @@ class Rerun:
                 yield Outcome(began_us, kind, extra, bool(refused), _NO_LIMIT, ask)
                 continue
             judged = self._call(ask, row, began_us) if ask.charges else _NO_LIMIT
-            if refused or judged.lacking:
+            if refused or judged.lacking or extra.fired:
                 yield Outcome(began_us, kind, extra, bool(refused), judged)
 
     def _call(self, ask: Ask, row: Row, began_us: int) -> Judged:

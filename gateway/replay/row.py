@@ -59,6 +59,7 @@ _NEVER_ASKED = frozenset(
 )
 """Codes of answers that say nothing about limits: no other limit would have changed them."""
 _NOT_IDENTIFIED = frozenset({NO_ROUTE.code, KEY_MISSING.code, CREDENTIALS_MISSING.code})
+_WATCHED = "shadow_limited"
 
 
 class Kind(NamedTuple):
@@ -76,8 +77,9 @@ class Kind(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """What few lines have. fired: the limits that refused, or a code. attempts: microseconds from the beginning to each
-    further one. costs: real ones. given_back: there was no place for it at the upstream, so it cost nothing."""
+    """What few lines have. fired: the limits that refused, or would have in shadow, or a code. attempts: microseconds
+    from the beginning to each further one. costs: real ones. given_back: there was no place for it at the upstream, so
+    it cost nothing."""
 
     fired: tuple[str, ...] = ()
     attempts: tuple[int, ...] = ()
@@ -157,8 +159,8 @@ class Reader:
             number = numbers[id(kind)] = len(rows.kinds)
             rows.kinds.append(kind)  # holding it keeps its identity its own
         refused = decision == "limited" or code in _NOT_IDENTIFIED
-        if refused or "attempts" in line or "cost_settled" in line:
-            rows.extras[len(rows.kind)] = _extra(line, code)
+        if refused or decision == _WATCHED or "attempts" in line or "cost_settled" in line:
+            rows.extras[len(rows.kind)] = _extra(line, code, refused=refused)
         rows.began_us.append(began_us)
         rows.lasted_us.append(lasted_us)
         rows.kind.append(number)
@@ -255,19 +257,22 @@ def _moment_us(timestamp: str) -> int:
     return int(datetime.fromisoformat(timestamp).timestamp() * 1e6 + 0.5)
 
 
-def _extra(line: Mapping[str, Any], code: str) -> Extra:
+def _extra(line: Mapping[str, Any], code: str, *, refused: bool) -> Extra:
     costs: tuple[tuple[str, int], ...] = ()
     if line.get("cost_settled"):
         costs = tuple((one["name"], int(one["cost"])) for one in line.get("limits", ()))
     given_back = bool(costs) and code == "UPSTREAM_BUSY" and "upstream_addr" not in line
-    return Extra(_fired(line, code), tuple(_starts(line.get("attempts", ()))), costs, given_back)
+    return Extra(_fired(line, code if refused else ""), tuple(_starts(line.get("attempts", ()))), costs, given_back)
 
 
 def _fired(line: Mapping[str, Any], code: str) -> tuple[str, ...]:
-    """The limits that refused the call, `limit_fired` first; `code` where it was none."""
+    """The limits that refused the call, `limit_fired` first; `code` where it was none. Of a call that was let in those
+    that would have refused it."""
     if not line.get("limit_fired"):
         return (code,) if code else ()
     limits = line.get("limits", ())
+    if line["decision"] == _WATCHED:
+        return tuple(one["name"] for one in limits if one["decision"] == _WATCHED)
     refusing = [one["name"] for one in limits if (one["mode"], one["decision"]) == ("enforce", "limited")]
     return tuple(dict.fromkeys([line["limit_fired"], *refusing]))
 

@@ -17,9 +17,10 @@ EXAMPLES = 5
 
 @dataclass(slots=True)
 class Counts:
-    """Calls that were, or would be, refused."""
+    """Calls that were, or would be, refused. watched: let in then, and refused in shadow."""
 
     then: int = 0
+    watched: int = 0
     now: int = 0
     newly_refused: int = 0
     newly_admitted: int = 0
@@ -61,11 +62,11 @@ class Report:
             one = self._limit(name)
             one.now += 1
             one.newly_refused += now and not then
-        if then:
-            for name in outcome.extra.fired or (NOBODY,):
-                fired = self._limit(name)
-                fired.then += 1
-                fired.newly_admitted += not now
+        for name in outcome.extra.fired or ((NOBODY,) if then else ()):
+            fired = self._limit(name)
+            fired.then += then
+            fired.watched += not then
+            fired.newly_admitted += then and not now
         if not (then or now):
             return
         for counts in (self.total, self._tenant(outcome.kind.tenant)):
@@ -95,7 +96,7 @@ class Report:
             "policy_version": policies.version,
             "calls": played.calls,
             **self.total.as_dict(),
-            "limits": [{"name": name, **_shadow(policies, name), **self.by_limit[name].as_dict()} for name in limits],
+            "limits": [_of_limit(policies, name, self.by_limit[name]) for name in limits],
             "tenants": [{"tenant": name, **self.by_tenant[name].as_dict()} for name in tenants],
             "tenants_affected": len(self.by_tenant),
             "examples": self.examples,
@@ -109,7 +110,10 @@ class Report:
         return -counts.newly_refused, -counts.newly_admitted, -counts.now, tenant
 
 
-def _shadow(policies: PolicySet, name: str) -> dict[str, str]:
+def _of_limit(policies: PolicySet, name: str, counts: Counts) -> dict[str, Any]:
+    """Of one in shadow also what it would have refused then."""
     limit = policies.limits.get(name)
-    shadow = name.endswith(VARIANT) or (limit is not None and limit.mode is Mode.SHADOW)
-    return {"mode": "shadow"} if shadow else {}
+    if name.endswith(VARIANT) or (limit is not None and limit.mode is Mode.SHADOW):
+        then = counts.then + counts.watched
+        return {"name": name, "mode": "shadow", **counts.as_dict(), "refused_then": then}
+    return {"name": name, **counts.as_dict()}

@@ -120,7 +120,7 @@ def test_a_real_run_is_decided_again_as_it_was(start: Start, policy: Path, tmp_p
         for entry in one.get("limits", ())
     )  # fmt: skip
     (variant,) = [one for one in found["limits"] if one["name"] == "by-connection.shadow"]
-    assert variant["refused_now"] == shadowed > 0
+    assert variant["refused_now"] == variant["refused_then"] == shadowed > 0
     tight = tmp_path / "tight.yaml"
     tight.write_text(POLICY.replace("limit: 20, window", "limit: 15, window"))
     other = replayed(log, tight)
@@ -141,6 +141,26 @@ def test_every_limit_that_refused_then_is_counted_and_those_that_only_watched_or
     log.write_text(line(1, "a", "limited", limit_fired="by-tenant", limits=limits))
     found = replayed(log, policy)
     assert {one["name"]: one["refused_then"] for one in found["limits"]} == {"by-tenant": 1, "by-day": 1}
+
+
+def test_what_failed_behind_the_limits_is_told_of_none(policy: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(line(1, "a", problem_code="UPSTREAM_TIMEOUT", attempts=[{"n": 1}, {"n": 2, "wait_ms": 5.0}]))
+    assert replayed(log, policy)["limits"] == []
+
+
+@pytest.mark.parametrize(("mode", "then"), [("shadow", 30), ("enforce", 0)])
+def test_what_only_watched_then_is_counted_where_it_only_watches_now(
+    policy: Path, tmp_path: Path, mode: str, then: int
+) -> None:
+    watched = [{"name": "by-tenant", "mode": "shadow", "decision": "shadow_limited"}]
+    log = tmp_path / "log"
+    log.write_text(
+        "\n".join(line(at, "a", "shadow_limited", limit_fired="by-tenant", limits=watched) for at in range(30))
+    )
+    policy.write_text(POLICY.replace("limit: 20, window: 10m", f"limit: 20, window: 10m, mode: {mode}"))
+    (found,) = replayed(log, policy)["limits"]
+    assert (found["refused_then"], found["refused_now"], found["newly_refused"]) == (then, 10, 0 if then else 10)
 
 
 def test_it_says_what_changes_and_for_whom(policy: Path, tmp_path: Path) -> None:
