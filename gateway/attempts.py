@@ -141,7 +141,8 @@ class Attempts:
                 return last, Stop.ANSWER
             self._tell_breaker(kept)
             waited_before_s = self._call.record.retry_wait_s
-            await self._wait(wait_us)
+            if not await self._wait(wait_us):
+                return kept, Stop.DEADLINE
             readmission = await self._readmitted()
             if readmission.held is not None:
                 return kept, Stop.UPSTREAM_WAIT if isinstance(readmission.held, int) else readmission.held
@@ -168,8 +169,8 @@ class Attempts:
             answered.abort()
         return Tried(held)
 
-    async def _wait(self, wait_us: int) -> None:
-        """Time that is not the upstream's."""
+    async def _wait(self, wait_us: int) -> bool:
+        """Time that is not the upstream's. Whether there was time for it: a drain may have begun meanwhile."""
         call, began = self._call, self._call.gateway.clock()
         try:
             await call.gateway.sleep(wait_us / 1e6)
@@ -177,6 +178,7 @@ class Attempts:
             waited_s = call.gateway.clock() - began
             call.record.retry_wait_s += waited_s
             call.forwarded_at += waited_s
+        return began + wait_us / 1e6 < call.gateway.cut_at
 
     async def _readmitted(self) -> Readmission:
         """The end of a pause is waited for like that of a back-off, once."""
@@ -184,8 +186,7 @@ class Attempts:
         held = readmission.held
         if isinstance(held, int):
             wait_us = self._retry.backoff.asked_us(held, self._call.gateway.random_bits(CHANCE_BITS))
-            if held <= self._retry.max_wait_us and not self._too_late(wait_us):
-                await self._wait(wait_us)
+            if held <= self._retry.max_wait_us and not self._too_late(wait_us) and await self._wait(wait_us):
                 readmission = await readmit(self._call)
         return readmission
 

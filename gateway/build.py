@@ -1,6 +1,5 @@
 """The parts that calls go through, put together; nothing is started yet."""
 
-import asyncio
 import itertools
 import random
 import secrets
@@ -49,6 +48,7 @@ from gateway.store.outage.fallback import Fallback
 from gateway.store.shared.answers import SharedAnswers
 from gateway.store.shared.shelf import Shelf
 from gateway.upstream.directory import Upstreams
+from gateway.waiting import Waits
 
 
 def new_ids() -> Callable[[], str]:
@@ -101,7 +101,8 @@ def build_gateway(
     gateway.wall_clock = time.time
     gateway.dates = DateLine()
     gateway.pacing = Pacing()
-    gateway.sleep = asyncio.sleep
+    gateway.waits = Waits()
+    gateway.sleep = gateway.waits.sleep
     _tell_nobody(gateway)
     return gateway
 

@@ -30,6 +30,7 @@ from gateway.settings import Settings
 from gateway.store import Store, StoreDown
 from gateway.store.outage.fallback import Fallback
 from gateway.upstream.directory import Upstreams
+from gateway.waiting import Waits
 from gateway.wire.memo import Memo
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Gateway:
     new_id         a text that no other call on any gateway has
     reported_from  status from which on an upstream's answer is told of in fields of ours
     sampled_below  share of the traces begun here that are recorded (`core.http.trace`)
-    sleep          waits between attempts
+    sleep          waits between attempts; what a drain leaves no time for ends early, by `waits`
     handle         the life of a call, for a request that no caller waits for
     on_fallback    told of every decision made without the store
     on_retry       told of every attempt behind the first: upstream, why there was one, what came of it
@@ -142,6 +143,7 @@ class Gateway:
     random_bits: Callable[[int], int]
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
+    waits: Waits
     sleep: Callable[[float], Awaitable[None]]
     handle: Callable[[Request], Coroutine[Any, Any, None]]
     on_fallback: Callable[[Ask, StoreDown], None]

@@ -83,7 +83,7 @@ async def attempt(
         await take_turn(call)
     exchange = None if fresh else pool.take()
     if exchange is None:
-        exchange = await pool.open()
+        exchange, again = await _opened(call, pool, again)
     call.record.upstream_addr = exchange.address
     try:
         _send(call, pool, exchange, upload, again)
@@ -113,6 +113,17 @@ async def attempt(
             _blame_caller(upload, failure, pool.upstream.timeouts.total_us)
         raise
     return exchange
+
+
+async def _opened(call: Call, pool: Pool, again: Again | None) -> tuple[Exchange, Again | None]:
+    """A fresh socket; the bounds of the route's retries hold for connecting, too, and what that took is over."""
+    retry = call.route.retry
+    if retry is None:
+        return await pool.open(), again
+    elapsed_us, span_id = again or (0, call.record.span_id)
+    began = call.gateway.clock()
+    exchange = await pool.open(retry.answer_within_us(pool.upstream.timeouts.connect_us, elapsed_us))
+    return exchange, Again(elapsed_us + int((call.gateway.clock() - began) * 1e6), span_id)
 
 
 def _tries_again(call: Call) -> bool:

@@ -17,6 +17,37 @@ async def happens_within(event: asyncio.Event, most_s: float) -> bool:
     return event.is_set()
 
 
+class Waits:
+    """Waits that end early when nobody has the time for them any more."""
+
+    def __init__(self) -> None:
+        self._until: dict[asyncio.Future[None], float] = {}
+
+    async def sleep(self, seconds: float) -> None:
+        """For so long; less, if `cut` has ended it."""
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        self._until[over] = loop.time() + seconds
+        timer = loop.call_later(seconds, _let_go, over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            del self._until[over]
+
+    def cut(self, most_s: float) -> None:
+        """End those that would last longer than so many seconds from now on."""
+        latest = asyncio.get_running_loop().time() + most_s
+        for over, until in self._until.items():
+            if until >= latest:
+                _let_go(over)
+
+
+def _let_go(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
+
+
 async def end(task: "asyncio.Task[None]") -> None:
     """Cancel until it has ended: a cancellation that comes together with what a task waits for may get lost in a
     library on the way, and the task would go on for ever."""

@@ -79,7 +79,7 @@ MEANINGS = {
     "connect": "until the connection is open",
     "first_byte": "from the sent request to the first byte of the answer",
     "idle": "the longest pause inside the answer",
-    "total": "the whole attempt",
+    "total": "the whole attempt, from when it is connected",
     "tls": "how an https upstream is verified",
     "ca_file": "PEM file of the authorities that may have signed its certificate",
     "certificate": "PEM file of the certificate that the gateway shows",

@@ -115,12 +115,18 @@ def _is_our_shortage(error: OSError) -> bool:
     return error.errno in _OUR_SHORTAGE and not isinstance(error, socket.gaierror)
 
 
-async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None) -> None:
-    """Connect `exchange`'s socket within the upstream's connect timeout. Raises UpstreamFailed."""
+async def connect(
+    exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None, within_us: int = 0
+) -> None:
+    """Connect `exchange`'s socket. Raises UpstreamFailed.
+
+    within_us  the most that it may take; 0 = the upstream's connect timeout
+    """
     loop = asyncio.get_running_loop()
+    within_us = within_us or upstream.timeouts.connect_us
     phase = "dns_timeout"
     try:
-        async with asyncio.timeout(upstream.timeouts.connect_us / 1e6):
+        async with asyncio.timeout(within_us / 1e6):
             if upstream.unix_path:
                 await loop.create_unix_connection(lambda: exchange, upstream.unix_path)
                 return
@@ -132,7 +138,7 @@ async def connect(exchange: "Exchange", upstream: Upstream, resolver: Resolver, 
     except TimeoutError:
         if phase == "connect_timeout":
             resolver.doubt()
-        raise UpstreamFailed(phase, f"no connection within {upstream.timeouts.connect_us // 1000} ms") from None
+        raise UpstreamFailed(phase, f"no connection within {within_us // 1000} ms") from None
     except ssl.SSLCertVerificationError as error:
         raise UpstreamFailed("tls_certificate", error.verify_message) from None
     except ssl.SSLError as error:

@@ -71,15 +71,18 @@ class Pool:
             exchange.abort()
         return None
 
-    async def open(self) -> Exchange:
-        """A fresh socket. Raises UpstreamFailed."""
+    async def open(self, within_us: int = 0) -> Exchange:
+        """A fresh socket. Raises UpstreamFailed.
+
+        within_us  the most that connecting may take; 0 = the upstream's connect timeout
+        """
         bound = self.upstream.max_sockets
         if bound and len(self._busy) >= bound:
             raise UpstreamFailed("busy", f"{bound} sockets in use")
         exchange = Exchange(self, self._loop)
         self._busy.add(exchange)
         try:
-            await self._loop.create_task(connect(exchange, self.upstream, self._resolver, self._tls))
+            await self._loop.create_task(connect(exchange, self.upstream, self._resolver, self._tls, within_us))
         except BaseException:
             self._busy.discard(exchange)
             exchange.abort()

@@ -5,9 +5,12 @@ import os
 import socket
 import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 _FIRST, _LAST = 20_000, 32_000  # below the ports that systems give to outgoing connections
 _KEPT = 200
+_QUEUE = 4  # more than a listener with no backlog takes
 _next = itertools.count(os.getpid() % (_LAST - _FIRST))
 _claims: deque[int] = deque()
 
@@ -27,6 +30,17 @@ def free_port() -> int:
         if sys.platform != "linux" or _claimed(port):
             return port
     raise AssertionError("endless")
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port on loopback on which nobody ever answers: the queue of its listener is full."""
+    with ExitStack() as sockets, socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        for _ in range(_QUEUE):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 def _claimed(port: int) -> bool:

@@ -83,6 +83,30 @@ async def test_so_may_who_was_promised_it_by_an_answer_under_way(gateway: Runnin
     writer.close()
 
 
+async def test_who_waits_for_another_attempt_beyond_its_end_has_the_last_answer(
+    start: Start, upstream: Upstream
+) -> None:
+    """Not at once only if the drain has begun before: the call was reset at the end of the grace, its answer with it."""
+    upstream.script = always(b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown")
+    retries = "retries:\n  slow: {attempts: 2, backoff: {schedule: [1h]}}\nroutes:"
+    text = ONE_ROUTE.replace("routes:", retries).replace("upstream: up,", "upstream: up, retry: slow,")
+    running = await start(text % {"url": upstream.url})
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(GET)
+    pool = running.gateway.upstreams.pools()["up"]
+    await eventually(lambda: pool.idle)
+    ending = Ending()
+    ending.retire()
+    drained = asyncio.create_task(ending.drain(running.gateway, running.listener))
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 503 Down\r\n")
+    assert answer.endswith(b"\r\n\r\ndown")
+    assert await drained == 0
+    (record,) = running.records.all
+    assert (record.aborted_by, record.error_class, len(upstream.received)) == ("", "server_error", 1)
+    writer.close()
+
+
 async def test_kept_sockets_do_not_hold_up_the_end(gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(GET)

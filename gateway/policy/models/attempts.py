@@ -94,7 +94,9 @@ class Retry(Strict):
     honor: Items[LimitField] = EVERY_LIMIT_FIELD
     max_wait: Duration = Field(default=30_000_000, description="the upstream asks for more: answer now")
     max_body: Size = Field(default=1024 * 1024, description="larger request bodies are not kept for another attempt")
-    per_try: Duration | None = Field(default=None, description="an attempt without an answer by then has failed")
+    per_try: Duration | None = Field(
+        default=None, description="an attempt not connected, or then not answered, by then has failed"
+    )
     total: DurationBound = Field(default=0, description="for all attempts and waits together")
     budget: Budget = RetryBudget()
     on_exhausted: OnExhausted = OnExhausted()
