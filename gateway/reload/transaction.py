@@ -22,6 +22,7 @@ from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
 from gateway.core.preview.policy_diff import counts, diff
 from gateway.observe.log.logger import event
+from gateway.observe.log.places import FILES, unwritable
 from gateway.policy.changes import changes
 from gateway.policy.sources import Sources, Stamp
 from gateway.reload.again import Again
@@ -198,7 +199,11 @@ class Reload:
         about = {"settings": merged.as_dict(), "warnings": warnings}
         found = await asyncio.to_thread(diff, worker.policies, policies)  # secrets are not part of the version
         unchanged = not found and not merged.at_once and policies.version == worker.policies.version
-        reason = await self._put_in_place(edition) if for_successors or not unchanged else ""
+        reason = ""
+        if any(f"logging.{key}" in merged.new_workers for key in FILES):  # new workers would drop their lines
+            reason = await asyncio.to_thread(unwritable, edition.fresh.logging)
+        if not reason and (for_successors or not unchanged):
+            reason = await self._put_in_place(edition)
         if reason:
             return self._outcome("failed", why, began, detail=reason)
         if unchanged:

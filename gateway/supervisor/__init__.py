@@ -7,7 +7,6 @@ One worker runs in this process. N workers are forked before any event loop exis
 over them (`gateway.supervisor.watch`).
 """
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,8 +18,9 @@ from gateway.core.store_url import redact_url
 from gateway.listener.room import allow_open_files, room_for
 from gateway.observe.log.logger import close_logging, configure_logging, envelope, event, use_policy_version
 from gateway.observe.log.midline import share_marks
+from gateway.observe.log.places import unwritable
 from gateway.policy.sources import Sources
-from gateway.settings import Bounds, Logging, Settings
+from gateway.settings import Bounds, Settings
 from gateway.signals import end_in_order, stop_at_once
 from gateway.supervisor import notify
 from gateway.supervisor.certificates import check_certificates
@@ -128,7 +128,9 @@ def _watch_over(supervisor: Supervisor) -> int:
 def _logging(settings: Settings, warning: str) -> Iterator[None]:
     """Logs are written from here on; they begin with the settings, and with what the store does less than was asked
     for. Raises StartFailed."""
-    check_log_files(settings.logging)
+    lacking = unwritable(settings.logging)
+    if lacking:
+        raise StartFailed(lacking)
     share_marks()
     configure_logging(settings.logging, envelope(settings))
     try:
@@ -139,24 +141,6 @@ def _logging(settings: Settings, warning: str) -> Iterator[None]:
         yield
     finally:
         close_logging()
-
-
-def check_log_files(logging: Logging) -> None:
-    """Lines that cannot be written later are dropped, for calls must go on. So see now. Raises StartFailed."""
-    for key, place in (("access", logging.access), ("connection_errors", logging.connection_errors)):
-        if place not in ("stdout", "stderr", "off"):
-            try:
-                _try_to_append(Path(place))
-            except OSError as error:
-                raise StartFailed(f"cannot write the log {place} (logging.{key}): {error.strerror}") from error
-
-
-def _try_to_append(path: Path) -> None:
-    """Raises OSError. A named pipe is not opened: that waits for a reader, and who reads already would see it end."""
-    if not path.is_fifo():
-        path.open("ab").close()
-    elif not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _make_room(bounds: Bounds) -> None:

@@ -369,3 +369,24 @@ def test_new_workers_begin_with_what_only_they_can_take(start_gateway: Start, po
     edit("second")
     replaced(4)
     assert names == [{"second"}, {"second"}]
+
+
+def test_new_workers_do_not_begin_with_a_log_that_cannot_be_written(
+    start_gateway: Start, policies: Path, tmp_path: Path
+) -> None:
+    """At the start that is a mistake, too; once they serve, their lines would be dropped."""
+    config, log = tmp_path / "gateway.yaml", tmp_path / "logs" / "access.jsonl"
+    config.write_text("version: 1\n")
+    env = {"GATEWAY_DRAIN__DELAY": "0s"}
+    process = start_gateway("-c", str(config), "-p", str(policies), "--workers", "2", env=env)
+    config.write_text(f"version: 1\nlogging: {{access: {log}}}\n")
+    status, told = ask(process, "POST", "/-/reload?workers")
+    why = f"cannot write the log {log} (logging.access): No such file or directory"
+    assert (status, told["result"], told["detail"]) == (503, "failed", why)
+    assert process.events("worker.replaced") == []
+    log.parent.mkdir()
+    assert ask(process, "POST", "/-/reload?workers")[0] == 200
+    process.wait_for("worker.replaced", 2)
+    process.get("/x", TENANTS[0])
+    until(lambda: log.read_text(), "its line")
+    assert log.stat().st_mode & 0o007 == 0, "it is for nobody else"

@@ -177,7 +177,7 @@ class LineWriter:
             self._close_file()
         if self._fd < 0:
             known = _STREAMS.get(self.destination)
-            self._fd = known if known is not None else _open_file(self.destination)
+            self._fd = known if known is not None else open_file(self.destination)
             self._midline.watch(self._fd)
         return self._fd
 
@@ -189,7 +189,8 @@ class LineWriter:
         self._fd = -1
 
 
-def _open_file(path: str) -> int:
+def open_file(path: str | os.PathLike[str]) -> int:
+    """The descriptor of a log, which is made if it is not there; for its owner and group. Raises OSError."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
