@@ -22,6 +22,8 @@ ROUTE, LIMIT = "intake:", "intake."
 the name of its own limit."""
 LATE = "l"
 LONGEST_ID = 256
+LONGEST_PLACE = 30
+"""Digits: numbers as long as those in which others count nanoseconds, or everything they have."""
 _UNSIGNABLE = re.compile(r"[^!-~]|[.%]")
 
 
@@ -184,9 +186,9 @@ def _place(source: Source, fields: Mapping[str, str], document: Any, sent_us: in
     if not source.place:
         return sent_us // SECOND_US if sent_us is not None and source.order_by else None
     value = _value(source.place, fields, document)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= LONGEST_PLACE:
         return int(value)
-    if isinstance(value, int) and 0 <= value < 10**15:
+    if isinstance(value, int) and 0 <= value < 10**LONGEST_PLACE:
         return value
     return None
 

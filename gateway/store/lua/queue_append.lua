@@ -17,7 +17,7 @@
 -- ARGV[5]  most     letters that may wait in a queue
 -- ARGV[6]  all      1 = in every queue or in none; 0 = in those that have room
 -- ARGV[7]  key      letters with the same key are delivered one after the other; "" = in no order
--- ARGV[8]  place    a number that rises from letter to letter; "" = not known, so nothing is marked
+-- ARGV[8]  place    a whole number that rises from letter to letter, of any length; "" = not known, so nothing is marked
 -- ARGV[9]  marks    what is known to be odd about it already
 -- ARGV[10]  fields   for whoever delivers it
 -- ARGV[11]  body     the letter
@@ -53,8 +53,8 @@ if #room == 0 or (#full > 0 and ARGV[6] == '1') then return {-1, 0, unpack(full)
 local marks, place, seen_ms = ARGV[9], ARGV[8], tonumber(ARGV[4])
 if place ~= '' then
   local newest = redis.pcall('GET', KEYS[2])
-  newest = type(newest) == 'string' and tonumber(newest)
-  if newest and tonumber(place) < newest then
+  newest = type(newest) == 'string' and string.match(newest, '^%d+$') or ''
+  if #place < #newest or (#place == #newest and place < newest) then -- as digits: floats end at 2^53
     marks = marks .. 'o'
   else
     redis.call('SET', KEYS[2], place, 'PX', math.max(seen_ms, 1))

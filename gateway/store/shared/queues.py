@@ -173,7 +173,7 @@ class Office:
         base = self._base
         keys = [f"{base}seen:{letter.id}", f"{base}place:{letter.key}", f"{base}sequence:{letter.about}"]
         keys += [self._stream(queue) for queue in queues]
-        place = "" if letter.place is None else letter.place
+        place = "" if letter.place is None else str(letter.place)
         said = (seen_ms, most, int(every), letter.key, place, letter.marks, orjson.dumps(letter.fields), letter.body)
         arguments = [len(keys), *keys, "append", self.now_us, letter.id, *said]
         result, sequence, *those = await self._store.run(APPEND, arguments)

@@ -142,6 +142,14 @@ def test_whose_it_is_and_which_place_it_has(order_by: str, place: str, key: str,
     assert (found.key, found.place) == (key, number)
 
 
+@pytest.mark.parametrize(("said", "number"), [("9" * 30, 10**30 - 1), ("0" * 29 + "7", 7), ("1" * 31, None)])
+def test_places_may_have_thirty_digits(said: str, number: int | None) -> None:
+    in_text = replace(STANDARD, order_by="header:X-Key", place="header:X-N")
+    assert look(in_text, standard(X_Key="k", X_N=said)).place == number
+    body = b'{"n": %d}' % int(said)
+    assert look(replace(in_text, place="/n"), standard(body=body, X_Key="k"), body).place == number
+
+
 def test_without_a_timestamp_nothing_is_known_of_the_place() -> None:
     fields = CIMultiDict({"authorization": "Basic " + b64encode(b"ann:secret-1").decode()})
     assert look(replace(BASIC, order_by="/data/id"), fields)[1:] == ("c-1", None, "")

@@ -358,6 +358,16 @@ async def test_what_comes_behind_a_newer_one_is_marked(office: Office) -> None:
     assert marks == {"5": "", "7": "", "6": "o", "8": ""}
 
 
+async def test_places_may_be_longer_than_what_floats_hold(office: Office) -> None:
+    first = 10**18
+    await put(office, *(letter(str(place), "k", place=place) for place in (first, first + 2, first + 1, 10 * first, 9)))
+    marks = []
+    while taken := await take(office, count=1):
+        marks.append(taken[0].marks)
+        await office.settle("q", "a", taken[0], Step.DONE, log={})
+    assert marks == ["", "", "o", "", "o"]
+
+
 async def test_a_receiver_that_fails_is_left_alone(office: Office) -> None:
     await put(office, *map(letter, "123456789"))
     taken = await take(office, count=PATIENCE)
