@@ -4,6 +4,7 @@ Sealed by Fernet (AES-128-CBC and HMAC-SHA-256, `cryptography`). The first key s
 put the new one in front, and take the old one out when no token sealed with it lives any more.
 """
 
+import hmac
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -57,15 +58,17 @@ class Vault:
         self._name = place_of(name, oauth)
         self._of = _fingerprint(oauth)
         self._keys = oauth.token_keys
+        self._marks = [_mark(key, self._of) for key in oauth.token_keys]
         self._box: Any = None
         self._keep_us = KEEP_REFRESH_US if oauth.grant == "refresh_token" else LONGEST_LIFE_US
         self.shared = bool(oauth.token_keys) and shelf.shared
 
     async def take(self, version: int) -> Taken | None:
-        """What others have put there since `version`, else the lease. None: the store does not answer, or nothing is
-        shared."""
-        found = await self._shelf.take(self._name, self._owner, version, LEASE_US) if self.shared else None
-        return self._taken(found)
+        """What others have put there since `version`, else the lease; what came of asking with something else, an
+        earlier secret say, holds nobody up. None: the store does not answer, or nothing is shared."""
+        if not self.shared:
+            return None
+        return self._taken(await self._shelf.take(self._name, self._owner, version, LEASE_US, " ".join(self._marks)))
 
     async def put(self, token: Token, left_us: int, version: int) -> Taken | None:
         """Keep it for all, unless somebody has put something since `version`, or another is about to. What is there
@@ -80,7 +83,8 @@ class Vault:
         """Tell the others that the endpoint failed, and for how long it is to be left alone; as in `put`."""
         if self.shared:
             word = "refused" if failure.refused else "unavailable"
-            await self._shelf.fail(self._name, self._owner, version, f"{word}: {failure.reason}", for_us)
+            reason = f"{word}: {failure.reason} #{self._marks[0]}"
+            await self._shelf.fail(self._name, self._owner, version, reason, for_us)
 
     def _taken(self, found: Found | None) -> Taken | None:
         if found is None:
@@ -112,7 +116,7 @@ def _failure(holder: str) -> Failure | None:
     if not holder.startswith("!"):
         return None
     word, _, reason = holder[1:].partition(": ")
-    return Failure(word == "refused", reason)
+    return Failure(word == "refused", reason.partition(" #")[0])
 
 
 def _box(keys: Sequence[Hidden]) -> Any:
@@ -133,8 +137,14 @@ def place_of(name: str, oauth: OAuth) -> str:
 def _fingerprint(oauth: OAuth) -> str:
     """Of everything that a token was asked for with: what was had with another secret or scope is not taken over.
 
-    It stands only inside what is sealed.
+    It stands only inside what is sealed: see `_mark`.
     """
     parameters = [(name, value.reveal()) for name, value in oauth.parameters]
     asked = (oauth.grant, oauth.token_url, oauth.client_id, oauth.client_secret.reveal(), oauth.refresh_token.reveal())
     return sha256(orjson.dumps((*asked, oauth.scope, parameters))).hexdigest()
+
+
+def _mark(key: Hidden, of: str) -> str:
+    """What tells what was asked for from something else, to be seen by everybody who can read the store: without the
+    key nobody can try which secret it is of."""
+    return hmac.digest(key.reveal().encode(), of.encode(), "sha256").hex()[:16]

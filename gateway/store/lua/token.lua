@@ -7,14 +7,14 @@
 -- newest version, while no other holds the lease.
 --
 -- KEYS[1]  hash: version, sealed, until_us
--- KEYS[2]  the lease: its owner, or ! and why the endpoint failed
+-- KEYS[2]  the lease: its owner, or ! and why the endpoint failed, which may end with a mark: a blank, #, hex digits
 --
 -- ARGV[1]  op       take: what is here if it is newer, else the lease; put: a token had since then; fail: the endpoint did
 -- ARGV[2]  now_us   0 = the server's clock; anything else is for tests
 -- ARGV[3]  owner    who asks; of fail: for whom, too
 -- ARGV[4]  version  the one that the asker knows
 -- ARGV[5]  for_us   take: of the lease; put: how long the token lives; fail: how long nobody need ask
--- ARGV[6]  sealed   put: the token; fail: ! and why
+-- ARGV[6]  sealed   put: the token; fail: ! and why; take: a failure with a mark that is not in here holds up others, not the asker
 -- ARGV[7]  keep_us  put: how long it is kept
 --
 -- Reply, an array:
@@ -50,7 +50,13 @@ local kept = redis.call('HMGET', token, 'version', 'sealed', 'until_us')
 local version = tonumber(kept[1] or '0')
 if op == 'take' and version <= tonumber(ARGV[4]) then
   local free = redis.call('SET', lease, owner, 'NX', 'PX', ttl_ms(for_us))
-  if free or redis.call('GET', lease) == owner then mine = 1 end
+  local holder = redis.call('GET', lease)
+  local mark = string.match(holder, '^!.* #(%x+)$')
+  if mark and not string.find(ARGV[6], mark, 1, true) then
+    redis.call('SET', lease, owner, 'PX', ttl_ms(for_us))
+    free = true
+  end
+  if free or holder == owner then mine = 1 end
 end
 local holder = redis.call('GET', lease) or ''
 local held_us = holder ~= '' and math.max(redis.call('PTTL', lease), 0) * 1000 or 0

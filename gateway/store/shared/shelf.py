@@ -40,9 +40,12 @@ class Shelf:
         """Whether others can get at what is kept."""
         return self._store is not None
 
-    async def take(self, name: str, owner: str, version: int, lease_us: int) -> Found | None:
-        """What is kept if it is newer than `version`, else the lease, if nobody holds it."""
-        return await self._run(name, "take", owner, version, lease_us, b"", 0)
+    async def take(self, name: str, owner: str, version: int, lease_us: int, marks: str = "") -> Found | None:
+        """What is kept if it is newer than `version`, else the lease, if nobody holds it.
+
+        marks  a failure whose reason ends with ` #` and a mark that is none of these is no reason not to try
+        """
+        return await self._run(name, "take", owner, version, lease_us, marks, 0)
 
     async def put(self, name: str, owner: str, version: int, sealed: bytes, life_us: int, keep_us: int) -> Found | None:
         """Keep this from now on, and give the lease back; unless there is something newer than `version`, or another

@@ -349,6 +349,28 @@ async def test_a_failure_of_who_was_stopped_holds_up_nobody(world: World, own_re
     assert redis.keys("*lease") == []
 
 
+@pytest.mark.parametrize("grant", ["client_credentials", "refresh_token"])
+async def test_what_was_corrected_does_not_wait_for_what_failed_before(
+    world: World, own_redis_server: RedisServer, grant: str
+) -> None:
+    world.authority.control(mode="refuse")
+    wrong, as_wrong, corrected, as_corrected = [
+        await world.worker(own_redis_server, world.credential(grant, keys=keys, scope=scope))
+        for scope in (("wrong",), ("right",))
+        for keys in (KEY, f"{KEY} {Fernet.generate_key().decode()}")
+    ]
+    for one in (wrong, as_wrong):
+        with pytest.raises(NoToken) as none:
+            await one.ready()
+        assert none.value.failure == Failure(True, "invalid_client")
+    assert world.authority.seen["requests"] == 1, "who asks for the same waits"
+    world.authority.control(mode="ok")
+    for one in (corrected, as_corrected):
+        await one.ready()
+    assert (world.authority.seen["requests"], as_corrected.line) == (2, corrected.line)
+    assert not wrong.serving, "what it was refused is no token for it"
+
+
 async def test_a_lease_that_took_long_to_get_is_made_sure_of(world: World, own_redis_server: RedisServer) -> None:
     one = await world.worker(own_redis_server, world.credential())
     take, waits = one._vault.take, [30.0, 0.0]
