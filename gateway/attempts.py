@@ -12,7 +12,7 @@ from gateway.core.classes import Counts
 from gateway.core.http.signals import read
 from gateway.core.http.trace import new_span
 from gateway.core.retry import CHANCE_BITS, RENEWED, UNAUTHORIZED, Repeat, Retry, Stop, plan
-from gateway.guarding import attempt_ended, judged_by
+from gateway.guarding import attempt_ended, give_back, judged_by
 from gateway.readmit import FOR_NOTHING, Readmission, readmit
 from gateway.tried import Answered, Tried, class_of, fault, may_repeat, note, outcome
 from gateway.upload import Upload
@@ -147,7 +147,8 @@ class Attempts:
             if readmission.held is not None:
                 return kept, Stop.UPSTREAM_WAIT if isinstance(readmission.held, int) else readmission.held
             waited_s = self._call.record.retry_wait_s - waited_before_s
-            return await self._attempt(kept, waited_s, readmission), None
+            ended = await self._attempt(kept, waited_s, readmission)
+            return (kept, Stop.PLACE) if ended.unsent else (ended, None)
         finally:
             if budget is not None:
                 budget.end()
@@ -200,8 +201,9 @@ class Attempts:
             ended = Tried(await self._send(again))
         except UpstreamFailed as failure:
             ended = Tried(None, failure)
-            if failure.error == "busy":  # there was no place for it
+            if ended.unsent:
                 readmission.unsent()
+                give_back(call)
         except BaseException as why:  # it has been sent all the same, and its limits were charged
             ended = Tried(None, given_up=fault(call.gateway, why))
             raise

@@ -30,6 +30,11 @@ class Tried(NamedTuple):
         """The answer's; None without an answer."""
         return self.answered.head if self.answered is not None else None
 
+    @property
+    def unsent(self) -> bool:
+        """Whether there was no place for it at the upstream, which has seen nothing of it."""
+        return self.failure is not None and self.failure.error == "busy"
+
     def worth_another(self, call: "Call", retry: Retry) -> bool:
         """Whether the policy lists this outcome."""
         if self.failure is not None:

@@ -35,6 +35,7 @@ class Stop(StrEnum):
     BODY = "body"  # the request's body was not kept whole
     ANSWER = "answer"  # what the upstream sent is too large to be kept meanwhile
     LIMIT = "limit"  # a limit that is charged per attempt refuses
+    PLACE = "place"  # there was none for it at the upstream: its sockets, or its pace
     BREAKER = "breaker"  # the breaker is open, or the connection paused
 
 

@@ -300,6 +300,8 @@ class TestLimitsPerAttempt:
     async def test_one_that_finds_no_place_is_not_charged(self, start: Start, upstream: Upstream, away: bool) -> None:
         """While it waits, another call takes the only socket."""
         policies = POLICIES.replace('{url: "%(url)s"}', '{url: "%(url)s", max_sockets: 1}')
+        breakers = "breakers:\n  two: {key: [], consecutive_failures: 2}\nroutes:"
+        policies = policies.replace("routes:", breakers).replace("upstream: up,", "upstream: up, breaker: two,")
         gateway = Watched(await start(policies % {"retry": "", "url": upstream.url, "source": 3}))
         others: list[asyncio.Task[object]] = []
         over = asyncio.Event()
@@ -319,13 +321,14 @@ class TestLimitsPerAttempt:
         upstream.script = script
         gateway.running.gateway.sleep = another_comes
         answer, record = await gateway.call()
-        assert b'"code":"UPSTREAM_BUSY"' in answer
+        assert answer.startswith(b"HTTP/1.1 503 Down\r\n"), "it was sent, and that is how it went"
+        assert (record.error_class, record.upstream_status, gateway.reasons[:1]) == ("server_error", 503, [Stop.PLACE])
         assert [one["error_class"] for one in record.attempts or ()] == ["server_error", "busy"]
         over.set()
         await asyncio.gather(*others)
         upstream.script = always(OK)
         statuses = [(await gateway.call())[1].status for _ in range(2)]
-        assert statuses == [200, 429], "three were sent"
+        assert statuses == [200, 429], "three were sent, and one has failed"
 
 
 def _budget(gateway: Watched) -> object:

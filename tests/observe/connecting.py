@@ -59,6 +59,7 @@ REFUSED = {"status": 401, "error_class": "auth_error"}
 FAILED = [{"status": 503, "error_class": "server_error", "upstream_ms": 3.0}]
 UNSEEN = [{"error_class": "closed", "upstream_ms": 0.1}]  # a kept socket was closed: tried again at once
 LIMITED = [{"status": 429, "error_class": "rate_limited", "upstream_ms": 3.0}]
+NO_PLACE = [{"error_class": "busy", "upstream_ms": 0.1, "wait_ms": 1000.0}]
 GOOD = [{"status": 200, "upstream_ms": 3.0}]
 
 

@@ -22,7 +22,7 @@ from gateway.settings import Logging, Settings
 from gateway.store.shared.status import LocalStatuses
 from tests.fakes.collector import no_collector
 from tests.fakes.waiting import turns
-from tests.observe.connecting import ACME, FAILED, FAILING, GOOD, LIMITED, OFF, REFUSED, UNSEEN, Store, call
+from tests.observe.connecting import ACME, FAILED, FAILING, GOOD, LIMITED, NO_PLACE, OFF, REFUSED, UNSEEN, Store, call
 from tests.observe.connecting import connections as connections
 from tests.observe.connecting import store as store
 
@@ -158,6 +158,7 @@ async def test_the_success_that_may_end_a_trouble_is_reported_at_once(
         ({"status": 0, "response_source": "pause", "retry_after_s": 9}, {"limited_us": 9_000_000}),
         ({"status": 200, "attempts": FAILED[:1] + GOOD}, {"ok": 1, "failed": 1, "failures": 1, "answer_us": 100_000}),
         ({**FAILING, "attempts": FAILED * 3}, {"failed": 3, "failures": 3, "tail": 3}),
+        ({**FAILING, "attempts": FAILED + NO_PLACE}, {"failed": 1, "failures": 1, "tail": 1}),
         ({"status": 200, "attempts": LIMITED + GOOD}, {"ok": 1, "failed": 1, "answer_us": 100_000}),
         ({"status": 200, "attempts": UNSEEN}, {"ok": 1, "answer_us": 100_000}),
         ({"status": 200, "attempts": UNSEEN + GOOD}, {"ok": 1, "answer_us": 100_000}),

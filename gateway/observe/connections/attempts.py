@@ -7,6 +7,8 @@ from gateway.record import CallRecord
 
 Entry = Mapping[str, Any]
 
+NO_PLACE = "busy"
+
 
 class Attempt(NamedTuple):
     """One try upstream. `error_class` "" = no error; `status` 0 = no answer; `last` = its outcome is the call's."""
@@ -20,9 +22,11 @@ class Attempt(NamedTuple):
 
 def attempts_of(record: CallRecord) -> list[Attempt]:
     """All attempts that say something: not those that found a kept socket closed and were made again at once, nor those
-    that were made again with another token. A call that was never forwarded has one too: without class and status it
-    says nothing."""
+    that were made again with another token, nor a last one for which there was no place. A call never forwarded
+    has one too: without class and status it says nothing."""
     entries: list[Entry] = [*(record.attempts or ())]
+    if len(entries) > 1 and entries[-1].get("error_class") == NO_PLACE != record.error_class:
+        entries.pop()
     if not entries or entries[-1].get("status", 0) != record.upstream_status:
         entries.append({"upstream_ms": round(record.upstream_s * 1e3, 3)})
     last = len(entries)
