@@ -174,7 +174,16 @@ class Office:
         keys = [f"{base}seen:{letter.id}", f"{base}place:{letter.key}", f"{base}sequence:{letter.about}"]
         keys += [self._stream(queue) for queue in queues]
         place = "" if letter.place is None else str(letter.place)
-        said = (seen_ms, most, int(every), letter.key, place, letter.marks, orjson.dumps(letter.fields), letter.body)
+        said: Sequence[Argument] = (
+            seen_ms,
+            most,
+            int(every),
+            letter.key,
+            place,
+            letter.marks,
+            orjson.dumps(letter.fields),
+            letter.body,
+        )
         arguments = [len(keys), *keys, "append", self.now_us, letter.id, *said]
         result, sequence, *those = await self._store.run(APPEND, arguments)
         full = [queues[index - 1] for index in those if index > 0]
