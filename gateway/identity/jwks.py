@@ -14,6 +14,7 @@ import aiohttp
 from gateway.certificate_files import trusting
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
+from gateway.unanswered import why_unanswered
 from gateway.waiting import end
 
 FETCH_S = 5.0
@@ -134,4 +135,4 @@ class RemoteKeys:
         except TimeoutError:
             raise FetchFailed(f"no answer within {FETCH_S:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise FetchFailed(type(error).__name__) from None
+            raise FetchFailed(why_unanswered(error)) from None

@@ -13,6 +13,7 @@ import orjson
 from gateway.certificate_files import trusting
 from gateway.core.access.credentials import OAuth
 from gateway.core.access.tokens import Failure, Token, read_answer
+from gateway.unanswered import why_unanswered
 
 FETCH_S = 10.0
 MAX_BYTES = 64 * 1024
@@ -68,7 +69,7 @@ class Endpoint:
         except _TooLarge:
             return Failure(False, f"answer larger than {MAX_BYTES // 1024} KiB")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Failure(False, type(error).__name__)
+            return Failure(False, why_unanswered(error))
         try:
             document = orjson.loads(content)
         except ValueError:
