@@ -10,12 +10,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from gateway.admin.problems import unavailable
 from gateway.cli.policies.explanation import lines
 from gateway.core.keys import partition_key
-from gateway.core.limits import Posture
+from gateway.core.limits import Mode, Override, Posture
 from gateway.observe.log.logger import close_logging, configure_logging, envelope
 from gateway.observe.metrics.instruments import INSTRUMENTS
 from gateway.settings import Logging
 from gateway.store import StoreDown
-from tests.admin.conftest import BUCKET, EVERYBODY, POLICIES, TRIAL, WINDOW, Admin
+from tests.admin.conftest import BUCKET, EVERYBODY, GENEROUS, POLICIES, TRIAL, WINDOW, Admin
 
 HEALTH = ["/readyz", "/healthz", "/-/health"]
 
@@ -340,6 +340,17 @@ async def test_an_override_is_told_with_its_reason(admin: Admin) -> None:
 async def test_a_limit_of_everybody_can_be_overridden(admin: Admin) -> None:
     assert (await admin.ask("/-/limits/everybody/override", "PUT", json=WANTED))[1]["after"]["limit"] == 9
     assert (await admin.ask("/-/limits/everybody"))[1]["override"]["limit"] == 9
+
+
+async def test_who_has_the_limit_off_is_given_no_number(admin: Admin) -> None:
+    off = Override((("tenant", "checker"),), replace(GENEROUS, mode=Mode.OFF, source="p.yaml:10"))
+    admin.worker.policies = replace(POLICIES, limits={WINDOW.name: replace(WINDOW, overrides=(off,), shadow=None)})
+    path = "/-/limits/tenant-10m/checker/override"
+    status, body, _ = await admin.ask(path, "PUT", json=WANTED)
+    assert (status, body["code"]) == (409, "LIMIT_OFF")
+    assert body["detail"] == "tenant-10m is off for this caller (p.yaml:10): no number counts."
+    assert (await admin.ask("/-/overrides"))[1]["overrides"] == []
+    assert (await admin.ask(path, "DELETE"))[0] == 200, "one from before it was off can be taken back"
 
 
 async def test_overrides_are_listed(admin: Admin) -> None:

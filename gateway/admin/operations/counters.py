@@ -19,7 +19,7 @@ from gateway.core.ask import Ask
 from gateway.core.grant import Grant, under, why_not
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
-from gateway.core.limits import Charge, Verdict
+from gateway.core.limits import Charge, Mode, Verdict
 from gateway.core.policy import PolicySet
 from gateway.store import Store
 
@@ -104,6 +104,9 @@ async def start_over(view: AdminView, request: web.Request) -> web.StreamRespons
 async def give(view: AdminView, request: web.Request) -> web.StreamResponse:
     """`PUT /-/limits/{limit}/{key}/override`: give one caller another number for a while."""
     target = find(view.policies, _without_override(request))
+    limit = target.charges[0].limit
+    if limit.mode is Mode.OFF:
+        raise AdminProblem(409, "LIMIT_OFF", f"{limit.name} is off for this caller ({limit.source}): no number counts.")
     grant, for_us = _read_grant(read_order(request, WANTED), target.charges[0])
     return await _override_with(view, request, target, grant, for_us, grant.reason)
 
@@ -219,7 +222,7 @@ ENDPOINTS = (
         "Another number for one caller for a while, on every gateway from the next call on.",
         body=ORDER,
         answers={200: BOTH},
-        errors=(400, 404, 503),
+        errors=(400, 404, 409, 503),
     ),
     Endpoint(
         "GET",
