@@ -55,8 +55,8 @@ async def test_what_is_repeated_and_what_it_takes(admin: Admin) -> None:
     assert "account" not in found
     assert "page" not in str(body), "nobody knows what a query holds"
     (share,) = found["limits"]
-    assert (share["limit"], share["key"], share["units"]) == ("tenant-10m", "acme", 4)
-    assert share["share_ppm"] == pytest.approx(4 * 600 * 1e6 / (500 * body["over_s"]), rel=0.5)
+    assert (share["limit"], share["key"], share["units"], share["supposed"]) == ("tenant-10m", "acme", 4, True)
+    assert share["share_ppm"] == pytest.approx(min(1e6, 4 * 600 * 1e6 / (500 * body["over_s"])), rel=0.5)
 
 
 async def test_counting_ends_and_what_was_found_stays(admin: Admin) -> None:

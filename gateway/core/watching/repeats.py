@@ -48,19 +48,25 @@ def kept(text: str) -> str:
 def shares(ask: Ask, repeats: int, over_us: int) -> list[dict[str, Any]]:
     """What so many repeats in `over_us` take of each limit they are charged to, the largest share first.
 
-    share_ppm  millionths of all that the limit admits in the long run, if they go on like that
+    share_ppm   millionths of all that the limit admits in the long run, if they go on like that; never more than all
+    supposed    whether that is more than was seen: the limit's window is longer than `over_us`
+    Slots are not used up.
     """
     found = [
-        {"limit": limit.name, "key": readable(key), "units": repeats * cost, "share_ppm": ppm}
+        {
+            "limit": limit.name,
+            "key": readable(key),
+            "units": repeats * cost,
+            "share_ppm": _share_ppm(limit, repeats * cost, over_us),
+            "supposed": limit.window_us > over_us,
+        }
         for limit, key, cost in ask.charges
-        if (ppm := _share_ppm(limit, repeats * cost, over_us)) is not None
+        if limit.algorithm is not Algorithm.CONCURRENCY
     ]
     return sorted(found, key=lambda one: -one["share_ppm"])
 
 
-def _share_ppm(limit: Limit, units: int, over_us: int) -> int | None:
-    """None: slots are not used up."""
-    if limit.algorithm is Algorithm.CONCURRENCY:
-        return None
+def _share_ppm(limit: Limit, units: int, over_us: int) -> int:
+    """What was admitted at once, out of what had been saved up, would be more than all if it went on: it cannot."""
     admits, in_us = (limit.rate, limit.per_us) if limit.rate else (limit.quota, limit.window_us)
-    return units * in_us * PPM // (max(over_us, 1) * admits)
+    return min(PPM, units * in_us * PPM // (max(over_us, 1) * admits))

@@ -1,9 +1,11 @@
 """`gateway top --repeats`: what people read."""
 
+from typing import Any
+
 from gateway.cli.watching.repeats import repeat_lines
 from tests.cli.command import gateway
 
-FOUND = {
+FOUND: dict[str, Any] = {
     "over_s": 60.0,
     "missing": [{"worker": 1, "reason": "not watching"}],
     "reads": 130,
@@ -30,6 +32,13 @@ def test_the_table() -> None:
     assert lines[0] == "11 of 130 reads in 60 s were asked before by the same caller"
     assert lines[1] == "without worker 1: not watching"
     assert " ".join(lines[-1].split()) == "crm acme/c1 /crm/deals?... 12 5 s 11 22.0 % of tenant-10m"
+
+
+def test_a_share_of_a_window_that_was_not_seen_to_its_end() -> None:
+    (one,) = FOUND["repeats"]
+    supposed = {**one, "limits": [{**one["limits"][0], "supposed": True}]}
+    last = list(repeat_lines({**FOUND, "repeats": [supposed]}))[-1]
+    assert last.endswith(" 11; going on like this 22.0 % of tenant-10m")
 
 
 def test_nothing_is_repeated() -> None:

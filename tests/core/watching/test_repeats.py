@@ -29,17 +29,23 @@ def test_long_targets_take_no_room_and_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "share_ppm"),
+    ("limit", "share_ppm", "supposed"),
     [
-        (Limit("l", Algorithm.ROLLING_WINDOW, 500, 10 * MINUTE_US, ("tenant",)), 600_000),
-        (Limit("l", Algorithm.FIXED_WINDOW, 30, MINUTE_US, ("tenant",)), 1_000_000),
-        (Limit("l", Algorithm.TOKEN_BUCKET, 20, 20_000_000, ("tenant",), 1, 1_000_000), 500_000),
+        (Limit("l", Algorithm.ROLLING_WINDOW, 500, 10 * MINUTE_US, ("tenant",)), 600_000, True),
+        (Limit("l", Algorithm.FIXED_WINDOW, 30, MINUTE_US, ("tenant",)), 1_000_000, False),
+        (Limit("l", Algorithm.TOKEN_BUCKET, 20, 20_000_000, ("tenant",), 1, 1_000_000), 500_000, False),
     ],
 )
-def test_thirty_units_a_minute(limit: Limit, share_ppm: int) -> None:
+def test_thirty_units_a_minute(limit: Limit, share_ppm: int, supposed: bool) -> None:
     ask = Ask((Charge(limit, partition_key(limit, {"tenant": "acme"}), 3),))
-    found = {"limit": "l", "key": "acme", "units": 30, "share_ppm": share_ppm}
+    found = {"limit": "l", "key": "acme", "units": 30, "share_ppm": share_ppm, "supposed": supposed}
     assert shares(ask, 10, MINUTE_US) == [found]
+
+
+def test_nobody_takes_more_than_all() -> None:
+    ask = Ask((Charge(Limit("l", Algorithm.ROLLING_WINDOW, 5, 10 * MINUTE_US, ()), "l:", 1),))
+    (found,) = shares(ask, 4, 3_000_000)
+    assert (found["units"], found["share_ppm"], found["supposed"]) == (4, 1_000_000, True)
 
 
 def test_the_tightest_limit_stands_first_and_slots_are_not_used_up() -> None:
