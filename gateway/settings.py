@@ -143,6 +143,7 @@ class Settings:
     listen: Listen = field(default_factory=lambda: Listen("127.0.0.1", 8080))
     admin: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 9090))
     admin_token: str | None = field(default=None, repr=False)  # a must when `admin` is not a loopback address
+    admin_read_token: str | None = field(default=None, repr=False)  # for who may look at everything and change nothing
     workers: int = 1  # `auto` is resolved when the file is read
     watchdog_us: int | None = 30_000_000  # a worker whose event loop stands still so long is killed; None = never
     policies: Path = Path("policies")

@@ -1,11 +1,11 @@
-"""Who may use the admin listener: with a token, whoever knows it; without one, only programs on this host.
+"""Who may use the admin listener: with a token, whoever knows it; without one, only programs on this host. Who knows
+the second token, for reading, may look at everything and change nothing.
 
 A page in an operator's browser is not such a program. It can reach 127.0.0.1, but a name of its own that it has pointed
 there stays in `Host`, and what it changes on another site carries its `Origin` (RFC 6454; Fetch metadata).
 """
 
-import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
+from gateway.admin.tokens import check_may_change, shown, tokens_of
 from gateway.core.public_address import is_loopback
 from gateway.observe.log.logger import event
 from gateway.settings import MIN_TOKEN_CHARS, Settings
@@ -34,25 +35,34 @@ class TokenMissing(Exception):
     """The admin listener would be open to the network. The text says what to do."""
 
 
-def required_token(settings: Settings) -> bytes | None:
-    """The token requests must carry; None when the listener is for this host only. Raises TokenMissing."""
-    token = settings.admin_token
-    if token is None:
-        if settings.admin is not None and not is_loopback(settings.admin.host):
-            raise TokenMissing(f"admin listener on {settings.admin}: an address others can reach needs an admin token")
-        return None
-    if len(token) < MIN_TOKEN_CHARS:
+def check_tokens(settings: Settings) -> None:
+    """Raises TokenMissing where requests need not carry a token and others can reach the listener, or it is too
+    short."""
+    token, reading = settings.admin_token, settings.admin_read_token
+    if token is None and settings.admin is not None and not is_loopback(settings.admin.host):
+        raise TokenMissing(f"admin listener on {settings.admin}: an address others can reach needs an admin token")
+    if any(one is not None and len(one) < MIN_TOKEN_CHARS for one in (token, reading)):
         raise TokenMissing(f"the admin token is shorter than {MIN_TOKEN_CHARS} characters")
-    return token.encode("utf-8", "surrogateescape")
 
 
 class Access:
     """aiohttp middleware around every route, unknown ones included. Turns all errors into problems."""
 
-    def __init__(self, settings: Settings, tell: Tell = lambda _, problem: problem.response()) -> None:
-        """`tell`: how a problem is answered. Raises TokenMissing."""
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Tell = lambda _, problem: problem.response(),
+        harmless: Collection[tuple[str, str]] = (),
+    ) -> None:
+        """Raises TokenMissing.
+
+        tell      how a problem is answered
+        harmless  (method, path) of what changes nothing, although its method is none that says so
+        """
+        check_tokens(settings)
         self._tell = tell
-        self._token = required_token(settings)
+        self._tokens = tokens_of(settings)
+        self._harmless = harmless
         self._denials = Denials()
         self._bound = settings.admin.host.lower() if settings.admin is not None else ""
 
@@ -84,11 +94,10 @@ class Access:
 
     def check(self, request: web.Request) -> None:
         """Raise AdminProblem when this request may not be served."""
-        if self._token is not None:
-            if self._shows_token(request):
-                request[LET_IN_BY] = "token"
-            elif session.let_in(request, self._token):
-                request[LET_IN_BY] = "session"
+        if self._tokens:
+            let_in_by = self._let_in_by(request)
+            if let_in_by:
+                request[LET_IN_BY] = let_in_by
             elif not is_public(request.path):
                 self._deny(request)
         elif not self._is_ours(host_name(request.headers.get(hdrs.HOST, ""))):
@@ -97,9 +106,11 @@ class Access:
             raise too_large(request.path)
         if request.method not in SAFE_METHODS:
             check_origin(request)
-            by_cookie = self._token is not None and request.get(LET_IN_BY) != "token"
+            by_cookie = bool(self._tokens) and not request.get(LET_IN_BY, "").endswith("token")
             if by_cookie or not request.path.startswith(API):
                 check_own_page(request)
+            if (request.method, request.path) not in self._harmless:
+                check_may_change(request)
 
     def _deny(self, request: web.Request) -> NoReturn:
         said = request.headers.get(hdrs.AUTHORIZATION)
@@ -108,11 +119,13 @@ class Access:
         wrong = "The admin token is wrong." if said is not None and _bearer(said)[0] else _HOW
         raise AdminProblem(401, "TOKEN_REQUIRED", wrong, _CHALLENGE)
 
-    def _shows_token(self, request: web.Request) -> bool:
+    def _let_in_by(self, request: web.Request) -> str:
+        """In the words of LET_IN_BY; "" = nothing."""
         is_bearer, given = _bearer(request.headers.get(hdrs.AUTHORIZATION, ""))
-        assert self._token is not None
-        matches = hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
-        return matches and is_bearer
+        token = shown(self._tokens, given)
+        if is_bearer and token is not None:
+            return f"{token.may}token"
+        return next((f"{may}session" for may, secret in self._tokens if session.let_in(request, secret)), "")
 
     def _is_ours(self, name: str) -> bool:
         return is_loopback(name) or (name != "" and name == self._bound)

@@ -6,8 +6,8 @@ from gateway.observe.log.logger import event
 from gateway.observe.log.text import readable
 
 LET_IN_BY = web.RequestKey("let_in_by", str)
-"""Where a request keeps what it was let in by: `token`, or `session`, the dashboard's cookie; nothing = there is no
-token."""
+"""Where a request keeps what it was let in by: `token`, or `session`, the dashboard's cookie; `read_token` and
+`read_session` for who may only look; nothing = there is no token."""
 
 
 def audit(request: web.Request, message: str, action: str, before: object, after: object, reason: str = "") -> None:

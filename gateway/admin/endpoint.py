@@ -41,6 +41,7 @@ class Endpoint(NamedTuple):
     answers  JSON Schema of the document by status
     content  media type of what is answered
     errors   statuses of problems of its own, besides those that every operation can have
+    reads    whether it changes nothing, although its method is none that says so
     """
 
     method: str
@@ -52,6 +53,7 @@ class Endpoint(NamedTuple):
     answers: Mapping[int, Schema] = {200: OBJECT}
     content: str = JSON
     errors: tuple[int, ...] = ()
+    reads: bool = False
 
 
 def read_order(request: web.Request, wanted: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ MUTATIONS = (403, 408, 413, 415)
 TITLES = {
     400: "The request or its body is malformed.",
     401: "No token, or not the right one.",
-    403: "A page of another site asked for a change.",
+    403: "A page of another site asked for a change, or who may only look.",
     404: "There is no such thing.",
     408: "The body has not come in time.",
     409: "Not possible in the current state; `detail` says why.",

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from gateway.admin.access import Access, harden
 from gateway.admin.operations import local_breakers
-from gateway.admin.page.routes import add_pages, told
+from gateway.admin.page.routes import HARMLESS, add_pages, told
 from gateway.admin.table import ENDPOINTS
 from gateway.admin.view import AdminView
 
@@ -27,7 +27,8 @@ class AdminServer:
     def __init__(self, view: AdminView) -> None:
         """Raises gateway.admin.access.TokenMissing for an address that others can reach and no (or a weak) token."""
         local_breakers.answer_siblings(view)
-        access = Access(view.settings, partial(told, view))
+        reading = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.reads}
+        access = Access(view.settings, partial(told, view), harmless=HARMLESS | reading)
         app = web.Application(middlewares=[access.middleware()])
         app.on_response_prepare.append(harden)
         add_pages(app.router, view)

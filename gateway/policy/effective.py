@@ -24,7 +24,8 @@ def settings_values(settings: Settings, shown_store_url: str) -> dict[str, dict[
     """{dotted key: {value, origin}}. Sizes are bytes. `shown_store_url` stands in for the URL itself."""
     values = {name.removesuffix("_us"): _value(name, value) for name, value in leaves(settings)}
     values["store.url"] = shown_store_url
-    values["admin_token"] = "***" if settings.admin_token else None
+    for name in ("admin_token", "admin_read_token"):
+        values[name] = "***" if values[name] else None
     return {name: {"value": values[name], "origin": origin} for name, origin in settings.sources}
 
 

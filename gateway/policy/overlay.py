@@ -17,7 +17,8 @@ from gateway.policy.words import did_you_mean
 
 PREFIX = "GATEWAY_"
 _OPTIONS = {"store.url": "--store", "logging.level": "--log-level", "logging.pretty": "--dev"}
-_SECRETS = (("store", "url"), ("admin_token",))  # `GATEWAY_..._FILE` names a file that holds them
+_SECRETS = (("store", "url"), ("admin_token",), ("admin_read_token",))
+"""`GATEWAY_..._FILE` names a file that holds them."""
 _LISTENERS = ("listen", "admin")
 
 

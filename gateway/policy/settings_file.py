@@ -116,11 +116,13 @@ def _freeze(model: SettingsFile, root: Node, env: Mapping[str, str], findings: F
         findings.error(root.at("admin").where, "address-twice", f"listen and admin are both {listen}")
     store, drain = model.store, model.drain
     url = _store_url(model, root, env, findings)
+    token = _admin_token(model, admin, root, env, findings)
     settings = frozen.Settings(
         name=model.name,
         listen=listen,
         admin=admin,
-        admin_token=_admin_token(model, admin, root, env, findings),
+        admin_token=token,
+        admin_read_token=_read_token(model, token, root, env, findings),
         workers=model.workers,
         watchdog_us=model.watchdog,
         policies=beside(root.child("policies") or root, model.policies),
@@ -174,15 +176,33 @@ def _admin_token(
     model: SettingsFile, admin: frozen.Listen | None, root: Node, env: Mapping[str, str], findings: Findings
 ) -> str | None:
     """The token, which is a must for an address that others can reach."""
-    node = root.at("admin_token")
-    token = dereference(model.admin_token, node, env, findings) if model.admin_token else None
+    token = _token(model.admin_token, root.at("admin_token"), env, findings)
+    if admin is not None and not model.admin_token and not is_loopback(admin.host):
+        message = f"others can reach {admin}: that needs an admin_token"
+        findings.error(root.at("admin").where, "admin-open", message, "admin_token: env:NAME or file:/path")
+    return token
+
+
+def _read_token(
+    model: SettingsFile, token: str | None, root: Node, env: Mapping[str, str], findings: Findings
+) -> str | None:
+    """The token for reading: another one, and only where there is one for everything."""
+    node = root.at("admin_read_token")
+    reading = _token(model.admin_read_token, node, env, findings)
+    if model.admin_read_token and not model.admin_token:
+        message = "without an admin_token whoever reaches the admin listener may do everything"
+        findings.error(node.where, "admin-open", message, "admin_token: env:NAME or file:/path")
+    elif reading is not None and reading == token:
+        findings.error(node.where, "same-secret", "this is the admin_token, which may do everything")
+    return reading
+
+
+def _token(reference: str | None, node: Node, env: Mapping[str, str], findings: Findings) -> str | None:
+    token = dereference(reference, node, env, findings) if reference else None
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         findings.error(node.where, "weak-secret", f"the admin token must have at least {MIN_TOKEN_CHARS} characters")
     elif token is not None and not token.isprintable():  # no request could carry it
         findings.error(node.where, "weak-secret", "the admin token must be one line of text")
-    if admin is not None and not model.admin_token and not is_loopback(admin.host):
-        message = f"others can reach {admin}: that needs an admin_token"
-        findings.error(root.at("admin").where, "admin-open", message, "admin_token: env:NAME or file:/path")
     return token
 
 

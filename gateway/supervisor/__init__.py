@@ -167,10 +167,10 @@ def _tell_settings(settings: Settings) -> None:
 
 def check_admin(settings: Settings) -> None:
     """An address that is not from the settings was not looked at when they were read. Raises StartFailed."""
-    from gateway.admin.access import TokenMissing, required_token
+    from gateway.admin.access import TokenMissing, check_tokens
 
     try:
-        required_token(settings)
+        check_tokens(settings)
     except TokenMissing as error:
         raise StartFailed(str(error)) from error
 

@@ -13,7 +13,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.admin import bodies
-from gateway.admin.access import TokenMissing, host_name, required_token
+from gateway.admin.access import TokenMissing, check_tokens, host_name
 from gateway.admin.bodies import MAX_BODY_BYTES
 from gateway.admin.bulkhead import MOST_WAITING, PLACES
 from gateway.admin.denials import Denials
@@ -26,6 +26,7 @@ from gateway.store.local.store import LocalStore
 from tests.admin.conftest import Admin, FakeWorker, StartAdmin
 
 TOKEN = "0123456789abcdef-T0ken"
+READING = "only-to-look-0123456789"
 Line = Mapping[str, Any]
 
 
@@ -196,18 +197,53 @@ async def test_compressed_bodies_are_refused(admin: Admin, heard: list[Line]) ->
 def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
     settings = Settings(admin=Listen(host, 9090))
     with pytest.raises(TokenMissing, match="needs an admin token"):
-        required_token(settings)
-    assert required_token(replace(settings, admin_token=TOKEN)) == TOKEN.encode()
+        check_tokens(settings)
+    check_tokens(replace(settings, admin_token=TOKEN))
 
 
-async def test_a_weak_token_is_refused_wherever_it_listens() -> None:
+@pytest.mark.parametrize("tokens", [{"admin_token": "hunter2"}, {"admin_token": TOKEN, "admin_read_token": "hunter2"}])
+async def test_a_weak_token_is_refused_wherever_it_listens(tokens: dict[str, str]) -> None:
     with pytest.raises(TokenMissing, match="shorter than 16") as refused:
-        AdminServer(FakeWorker(Settings(admin_token="hunter2"), LocalStore()))
+        AdminServer(FakeWorker(Settings(**tokens), LocalStore()))  # type: ignore[arg-type]
     assert "hunter2" not in str(refused.value)
 
 
-def test_the_token_is_not_in_the_text_of_the_settings() -> None:
-    assert TOKEN not in repr(Settings(admin_token=TOKEN))
+def test_the_tokens_are_not_in_the_text_of_the_settings() -> None:
+    text = repr(Settings(admin_token=TOKEN, admin_read_token=READING))
+    assert TOKEN not in text
+    assert READING not in text
+
+
+async def test_the_token_for_reading_opens_what_changes_nothing(start_admin: StartAdmin) -> None:
+    admin = await start_admin(admin_token=TOKEN, admin_read_token=READING)
+    by_it = {"Authorization": f"Bearer {READING}"}
+    assert (await admin.ask("/metrics", headers=by_it))[0] == 200
+    assert (await admin.ask("/-/status", headers=by_it))[0] == 200
+    assert (await admin.ask("/-/explain", "POST", json={}, headers=by_it))[1]["code"] == "BAD_ORDER"
+    policy = {**by_it, "Content-Type": "application/yaml"}
+    assert (await admin.ask("/-/policy/check", "POST", data="version: 1", headers=policy))[0] == 200
+    _, body, _ = await admin.ask("/-/config", headers=by_it)
+    assert READING not in str(body)
+    assert TOKEN not in str(body)
+
+
+async def test_the_token_for_reading_changes_nothing(start_admin: StartAdmin, heard: list[Line]) -> None:
+    """Whatever an operation is: but for those that say that they only read."""
+    admin = await start_admin(admin_token=TOKEN, admin_read_token=READING)
+    changing = [
+        (method, target)
+        for method, target in targets()
+        if method in ("POST", "PUT", "DELETE", "PATCH") and target not in ("/-/explain", "/-/policy/check")
+    ]
+    for method, target in (*changing, ("POST", "/breakers/vendor")):
+        fields = {"Authorization": f"Bearer {READING}"}
+        if not target.startswith("/-/"):
+            fields["Sec-Fetch-Site"] = "same-origin"
+        status, body, _ = await admin.ask(target, method, headers=fields)
+        assert (status, body["code"]) in ((403, "READ_ONLY"), (405, "METHOD_NOT_ALLOWED")), (method, target)
+    assert heard == []
+    fields = {"Authorization": f"Bearer {TOKEN}"}
+    assert (await admin.ask("/-/limits/tenant-10m/acme", "DELETE", headers=fields))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Browsers and the admin token: a form, a cookie that is not the token, and nothing that other sites can make use of."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from json import loads
 from typing import Any
@@ -10,11 +11,14 @@ import pytest
 from gateway.admin.page import doorstep, session
 from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.login import local
+from gateway.core.guards import Breaker
 from gateway.observe.log.logger import close_logging, configure_logging, hear_events, hear_no_events
 from gateway.settings import Logging
-from tests.admin.conftest import Admin, StartAdmin
+from tests.admin.conftest import POLICIES, ROUTE, Admin, StartAdmin
 
 TOKEN = "0123456789abcdef-T0ken"
+READING = "fedcba9876543210-t0Read"
+BREAKER = Breaker("vendor", ("connection",), consecutive_failures=3)
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 OURS = {"Sec-Fetch-Site": "same-origin"}
 NOW_S = 1_700_000_000.0
@@ -69,6 +73,26 @@ async def test_signing_in_and_out(guarded: Admin) -> None:
     status, _, fields = await guarded.ask("/logout", "POST", headers={**known, **OURS}, allow_redirects=False)
     assert status == 303
     assert all("Max-Age=0" in value for value in fields.getall("Set-Cookie"))
+
+
+async def test_who_signs_in_with_the_token_for_reading_may_only_look(start_admin: StartAdmin) -> None:
+    admin = await start_admin(admin_token=TOKEN, admin_read_token=READING)
+    admin.worker.policies = replace(POLICIES, routes=(replace(ROUTE, breaker=BREAKER),), breakers={"vendor": BREAKER})
+    status, _, fields = await sign_in(admin, READING)
+    (morsel,) = SimpleCookie(fields["Set-Cookie"]).values()
+    admin.client.cookie_jar.clear()
+    assert status == 303
+    known = {"Cookie": f"{morsel.key}={morsel.value}", **BROWSER, **OURS, "Origin": origin(admin)}
+    assert (await admin.ask("/", headers=known))[0] == 200
+    assert (await admin.ask("/breakers/vendor/=acme", headers=known))[0] == 200
+    for method, path in (("POST", "/breakers/vendor/=acme"), ("GET", "/breakers/vendor/=acme?hold=open")):
+        status, body, _ = await admin.ask(path, method, headers=known)
+        assert (status, "is for reading" in body) == (403, True)
+    status, body, _ = await admin.ask("/-/limits/tenant-10m/acme", "DELETE", headers=known)
+    assert (status, body["code"]) == (403, "READ_ONLY")
+    status, _, fields = await sign_in(admin, TOKEN, {**known})
+    assert status == 303, "who may only look can come in again with the other token"
+    assert (await admin.ask("/logout", "POST", headers=known, allow_redirects=False))[0] == 303
 
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "x", "\u00e9", f"Bearer {TOKEN}"])

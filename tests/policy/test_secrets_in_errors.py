@@ -12,6 +12,7 @@ SETTINGS = [
     f"admin_token: {NEEDLE}",
     f"admin_token: {NEEDLE}-with-16-characters",
     f"admin_token: [{NEEDLE}]",
+    f"admin_read_token: {NEEDLE}",
     f"admin_token: {{value: {NEEDLE}}}",
     f'admin_token: "{NEEDLE}',
     f"admin_token: {NEEDLE}: x",

@@ -333,6 +333,28 @@ def test_the_token_of_the_admin_listener(load: Load, errors: Errors, directory: 
     ]
 
 
+def test_the_token_for_reading(load: Load, errors: Errors, directory: Path) -> None:
+    everything, reading = "correct horse battery", "battery staple correct"
+    (directory / "reading").write_text(reading + "\n")
+    assert load().admin_read_token is None
+    env = {"GATEWAY_ADMIN_TOKEN": everything}
+    assert load("admin_read_token: file:reading\n", env).admin_read_token == reading
+    assert load(env={**env, "GATEWAY_ADMIN_READ_TOKEN_FILE": "reading"}).admin_read_token == reading
+    settings = load(env={**env, "GATEWAY_ADMIN_READ_TOKEN": reading})
+    assert settings.admin_read_token == reading
+    assert reading not in repr(settings)
+    assert errors("admin_read_token: file:reading\n") == [
+        "s.yaml:1:19: without an admin_token whoever reaches the admin listener may do everything "
+        "(admin_token: env:NAME or file:/path) [admin-open]"
+    ]
+    assert errors("admin_read_token: env:R\nadmin_token: env:T\n", {"R": everything, "T": everything}) == [
+        "s.yaml:1:19: this is the admin_token, which may do everything [same-secret]"
+    ]
+    assert errors("admin_read_token: env:R\nadmin_token: env:T\n", {"R": "hunter2", "T": everything}) == [
+        "s.yaml:1:19: the admin token must have at least 16 characters [weak-secret]"
+    ]
+
+
 @pytest.mark.parametrize(
     ("held", "why"),
     [

@@ -141,5 +141,6 @@ ENDPOINTS = (
         body=ORDER,
         answers={200: EXPLANATION},
         errors=(400,),
+        reads=True,
     ),
 )

@@ -109,6 +109,7 @@ ENDPOINTS = (
                 "properties": {"valid": {"type": "boolean"}, "errors": _FINDINGS, "warnings": _FINDINGS},
             }
         },
+        reads=True,
     ),
     Endpoint(
         "GET",

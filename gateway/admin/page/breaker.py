@@ -18,6 +18,7 @@ from gateway.admin.page.paths import known_as, naming, partition_of, path_of, sa
 from gateway.admin.page.tables import facts, panel, table
 from gateway.admin.page.words import NOTHING, lasting, share
 from gateway.admin.problems import AdminProblem
+from gateway.admin.tokens import check_may_change
 from gateway.admin.view import AdminView
 from gateway.core.grant import MAX_REASON_CHARS
 from gateway.core.guards import Guard
@@ -102,6 +103,7 @@ async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
     about = {"breaker": target.guard.rule.name, "caller": readable(target.guard.key)}
     parts = [_standing(document, trouble.force_buttons(path, known)), _workers(document)]
     if hold in WORDS:
+        check_may_change(request)
         parts.insert(0, _question(path + known_as(known), hold, f"{target.guard.rule.name} of {names}"))
     body = joined((*parts, trouble.events(await overview.recent(view, about), title="Events about it")))
     title = f"Breaker {target.guard.rule.name}: {names}"

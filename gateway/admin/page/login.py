@@ -1,6 +1,5 @@
 """Coming in with a browser: the token is typed into a form once, and a cookie stands for it afterwards."""
 
-import hmac
 from time import monotonic
 from urllib.parse import parse_qs
 
@@ -14,12 +13,15 @@ from gateway.admin.page.doorstep import Doorstep
 from gateway.admin.page.layout import page, to
 from gateway.admin.page.markup import element
 from gateway.admin.problems import AdminProblem
+from gateway.admin.tokens import Token, shown, tokens_of
 from gateway.admin.view import AdminView
 
 _WHERE = (
     "The token that ",
     element("code", "admin_token"),
-    " in the gateway's settings refers to: what its variable or file holds.",
+    " (or ",
+    element("code", "admin_read_token"),
+    ", to look only) in the gateway's settings refers to: what its variable or file holds.",
 )
 FORM = "application/x-www-form-urlencoded"
 
@@ -80,36 +82,37 @@ class SignIn:
 
     def __init__(self, view: AdminView) -> None:
         self._view = view
+        self._tokens = tokens_of(view.settings)
         self._doorstep = Doorstep()
         self._denials = Denials()
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """With the right token: a cookie, and on to the page that was asked for."""
-        sent, expected = read_form(request), self._view.settings.admin_token
+        sent = read_form(request)
         back_to = local(sent.get("next", "/"))
-        if expected is None:
+        if not self._tokens:
             return to(back_to)
-        token = expected.encode("utf-8", "surrogateescape")
-        refused = self._refused(request, back_to, sent.get("token", ""), token)
-        if refused is not None:
-            return refused
-        request[LET_IN_BY] = "token"
+        token = self._shown(request, back_to, sent.get("token", ""))
+        if not isinstance(token, Token):
+            return token
+        request[LET_IN_BY] = f"{token.may}token"
         audit(request, "Signed in", "dashboard.sign_in", None, None)
         response = to(back_to)
-        session.begin(request, response, token)
+        session.begin(request, response, token.secret)
         return response
 
-    def _refused(self, request: web.Request, back_to: str, given: str, token: bytes) -> web.Response | None:
-        """The form again, when the token is wrong or too many were."""
+    def _shown(self, request: web.Request, back_to: str, given: str) -> Token | web.Response:
+        """The token; or the form again, when it is wrong or too many were."""
         now_s = monotonic()
         wait_s = self._doorstep.wait_s(request.remote, now_s)
         if wait_s:
             return form(self._view, back_to, wait_s=wait_s)
-        if hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), token):
-            return None
-        self._doorstep.wrong(request.remote, now_s)
-        self._denials.tell(request)
-        return form(self._view, back_to, error="That is not the token.")
+        token = shown(self._tokens, given.strip())
+        if token is None:
+            self._doorstep.wrong(request.remote, now_s)
+            self._denials.tell(request)
+            return form(self._view, back_to, error="That is not the token.")
+        return token
 
 
 async def sign_out(_view: AdminView, _request: web.Request) -> web.StreamResponse:

@@ -37,6 +37,10 @@ PAGES: tuple[tuple[str, str, Handler], ...] = (
 )
 
 
+HARMLESS = frozenset({("POST", "/login"), ("POST", "/logout")})
+"""What is posted and changes nothing but who the browser is."""
+
+
 def add_pages(router: web.UrlDispatcher, view: AdminView) -> None:
     """Every page, the stream that keeps the overview fresh, and the way in."""
     live = Live(view)

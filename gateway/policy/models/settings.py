@@ -136,6 +136,7 @@ class SettingsFile(Strict):
         default="127.0.0.1:9090", validate_default=True
     )
     admin_token: Token = None
+    admin_read_token: Token = None
     workers: Workers = 1
     watchdog: Watchdog = 30_000_000
     policies: str = Field(default="../policies", min_length=1)
