@@ -124,21 +124,22 @@ async def connect(
     """
     loop = asyncio.get_running_loop()
     within_us = within_us or upstream.timeouts.connect_us
-    phase = "dns_timeout"
+    phase, awaited = "dns_timeout", "address"
     try:
         async with asyncio.timeout(within_us / 1e6):
             if upstream.unix_path:
                 await loop.create_unix_connection(lambda: exchange, upstream.unix_path)
                 return
             addresses = await resolver.addresses()
-            phase = "connect_timeout"
+            phase, awaited = "connect_timeout", "connection"
             sock = await _dial(loop, addresses, resolver)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            awaited = "TLS handshake"
             await _attach(loop, exchange, sock, upstream, tls)
     except TimeoutError:
         if phase == "connect_timeout":
             resolver.doubt()
-        raise UpstreamFailed(phase, f"no connection within {within_us // 1000} ms") from None
+        raise UpstreamFailed(phase, f"no {awaited} within {within_us // 1000} ms") from None
     except ssl.SSLCertVerificationError as error:
         raise UpstreamFailed("tls_certificate", error.verify_message) from None
     except ssl.SSLError as error:

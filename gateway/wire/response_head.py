@@ -148,8 +148,10 @@ def _response_body(message: Any, method: str) -> int:
     if method == "HEAD" or code < 200 or code in (204, 304):
         return 0
     if encoded:
+        if message.version.minor == 0:
+            raise BadHead(502, "a transfer coding in an HTTP/1.0 response")
         codings = headers.getall("Transfer-Encoding")
-        if len(codings) != 1 or codings[0].lower() != "chunked" or message.version.minor == 0:
+        if len(codings) != 1 or codings[0].lower() != "chunked":
             raise BadHead(502, "transfer coding other than chunked in the response")
         return CHUNKED
     return length

@@ -351,6 +351,21 @@ async def test_refused_responses(responses: ResponseHeadParser, head: bytes) -> 
     assert responses.parse(R + b"Content-Length: 1\r\n\r\n", "GET").status == 200
 
 
+@pytest.mark.parametrize(
+    ("version", "coding", "reason"),
+    [
+        (1, "gzip, chunked", "transfer coding other than chunked in the response"),
+        (0, "chunked", "a transfer coding in an HTTP/1.0 response"),
+    ],
+)
+async def test_what_is_wrong_with_a_response_is_named(
+    responses: ResponseHeadParser, version: int, coding: str, reason: str
+) -> None:
+    with pytest.raises(BadHead) as bad:
+        responses.parse(b"HTTP/1.%d 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % (version, coding.encode()), "GET")
+    assert bad.value.reason == reason
+
+
 @given(st.binary(max_size=120))
 def test_no_input_escapes_as_another_exception(junk: bytes) -> None:
     async def run() -> None:

@@ -210,6 +210,13 @@ async def test_plain_text_behind_https_is_a_protocol_error(ask: Ask) -> None:
     assert b"error=tls_protocol_error" in answer
 
 
+async def test_silence_behind_https_is_not_taken_for_an_upstream_that_cannot_be_reached(ask: Ask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answer, detail = await ask("localhost", silent.getsockname()[1], "timeouts: {connect: 100ms}")
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert detail == "connect_timeout: no TLS handshake within 100 ms"
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_private_addresses_are_refused_where_they_are_not_allowed(ask: Ask, host: str) -> None:
     async with listening(CA, host) as upstream:
