@@ -154,7 +154,7 @@ class Worker:
         self._outage = build_outage(gateway, self._worker, metrics, siblings)
         self._eviction = build_eviction(gateway, self._worker)
         self._census = Census(self.store, policies.breakers)
-        self._probing = Probing(gateway, Shelf(self.store), secrets.token_hex(8))
+        self._probing = Probing(gateway, Shelf(self.store), self._statuses, secrets.token_hex(8))
         switches = Switches(siblings, settings.logging.level, partial(_use_level, self._access), self._rest)
         in_force = InForce(gateway, listener, metrics, self._census, self._connections, switches.use)
         self._reload = self._make_reload(in_force, siblings)

@@ -11,8 +11,11 @@ from itertools import count
 
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check
+from gateway.core.connections.names import as_said, name_of, owners
 from gateway.core.upstream import Upstream
+from gateway.store import StoreDown
 from gateway.store.shared.shelf import Shelf
+from gateway.store.shared.status import Statuses
 
 LOOK_S = 1.0
 AT_ONCE = 4
@@ -24,12 +27,14 @@ LEASE_PERCENT = 90
 class Probing:
     """One worker's part in it.
 
-    owner  names this worker among all of all gateways
+    statuses  know whose a connection is where its credentials do not say that
+    owner     names this worker among all of all gateways
     """
 
-    def __init__(self, gateway: Gateway, leases: Shelf, owner: str, look_s: float = LOOK_S) -> None:
+    def __init__(self, gateway: Gateway, leases: Shelf, statuses: Statuses, owner: str, look_s: float = LOOK_S) -> None:
         self._gateway = gateway
         self._leases = leases
+        self._statuses = statuses
         self._owner = owner
         self._look_s = look_s
         self._due: dict[str, tuple[int, float]] = {}  # by upstream: its interval, and when the next round begins
@@ -86,9 +91,22 @@ class Probing:
 
         async def one(subject: Subject) -> None:
             async with room:
-                await check(self._gateway, subject)
+                for owned in await self._owned(subject):
+                    await check(self._gateway, owned)
 
         await asyncio.gather(*[one(subject) for subject in subjects(upstream)])
+
+    async def _owned(self, subject: Subject) -> Sequence[Subject]:
+        """As its callers know it: of each tenant whose calls name it, unless the credentials say whose it is. Tested
+        for nobody it would be one more connection of that name."""
+        if subject.tenant:
+            return [subject]
+        try:
+            found = await self._statuses.find(name_of("", subject.connection).connection)
+        except StoreDown:
+            return [subject]
+        tenants = {as_said(tenant) for tenant in owners(status.named for status in found)}
+        return [subject._replace(tenant=tenant) for tenant in sorted(tenants)]
 
 
 def subjects(upstream: Upstream) -> Sequence[Subject]:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ import uvloop
 
 from gateway.connection_tests.probing import Probing
 from gateway.connection_tests.steps import Subject, check, upstreams_of
+from gateway.core.connections.names import name_of
+from gateway.core.connections.state import Named, Report
 from gateway.record import CallRecord
+from gateway.store import StoreDown
 from gateway.store.shared.shelf import Shelf
+from gateway.store.shared.status import LocalStatuses, Status
 from gateway.upstream.checkup import Step, Timed
 from tests.app.conftest import Running, Start
 from tests.fakes.oauth_server import CLIENT, SECRET, Authority
@@ -244,7 +249,7 @@ async def test_connections_are_tested_by_themselves_by_one_of_all(start: Start, 
     probings = []
     for number, one in enumerate(fleet):
         one.gateway.on_checked = records.append
-        probing = Probing(one.gateway, Shelf(one.gateway.store), f"worker-{number}", 0.005)
+        probing = Probing(one.gateway, Shelf(one.gateway.store), LocalStatuses(print), f"worker-{number}", 0.005)
         probing._due["up"] = 3600 * 10**6, 0.0
         probing.start()
         probings.append(probing)
@@ -256,10 +261,58 @@ async def test_connections_are_tested_by_themselves_by_one_of_all(start: Start, 
     assert len(upstream.received) == 2
 
 
+class Away(LocalStatuses):
+    """Cannot be asked: the store is away."""
+
+    async def find(self, connection: str, tenant: str | None = None) -> Sequence[Status]:
+        raise StoreDown("connect", "away")
+
+
+@pytest.mark.parametrize(
+    ("known", "away", "tested"),
+    [
+        ([], False, ["", ""]),
+        (["acme"], False, ["", "acme"]),
+        (["acme", "bee"], False, ["", "acme", "bee"]),
+        (["acme", ""], False, ["", ""]),
+        (["x" * 200], False, ["", ""]),
+        (["acme"], True, ["", ""]),
+    ],
+)
+async def test_by_themselves_connections_are_tested_as_those_of_their_callers(
+    start: Start, upstream: Upstream, known: list[str], away: bool, tested: list[str]
+) -> None:
+    """Of `c1`; nobody has called `c2`. What the credentials do not say is known by those who called."""
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    records: list[CallRecord] = []
+    running.gateway.on_checked = records.append
+    statuses = (Away if away else LocalStatuses)(lambda _: None)
+    await statuses.report([(name_of(tenant, "c1"), Report()) for tenant in known])
+    await statuses.report([(Named("other", "c3"), Report())])
+    probing = Probing(running.gateway, Shelf(running.gateway.store), statuses, "worker")
+    probing._due["up"] = 3600 * 10**6, 0.0
+    probing._look(1.0)
+    await eventually(lambda: not probing._under_way)
+    assert sorted(record.tenant for record in records) == tested
+    await probing.close()
+
+
+async def test_credentials_that_say_whose_a_connection_is_are_tested_as_theirs(
+    start: Start, upstream: Upstream
+) -> None:
+    credentials = BEARER.replace("{connection: c1}", "{tenant: acme, connection: c1}")
+    running = await start(policies(upstream.url, credentials))
+    statuses = LocalStatuses(lambda _: None)
+    await statuses.report([(Named("bee", "c1"), Report())])
+    probing = Probing(running.gateway, Shelf(running.gateway.store), statuses, "worker")
+    up = running.gateway.policies.upstreams["up"]
+    assert await probing._owned(Subject("c1", "acme", up)) == [Subject("c1", "acme", up)]
+
+
 async def test_an_interval_that_was_edited_counts_from_then_on(start: Start, upstream: Upstream) -> None:
     daily, often = [await start(policies(upstream.url, BEARER, f", interval: {one}")) for one in ("24h", "5s")]
     gateway = daily.gateway
-    probing = Probing(gateway, Shelf(gateway.store), "worker")
+    probing = Probing(gateway, Shelf(gateway.store), LocalStatuses(print), "worker")
     day_s = 86_400.0
 
     async def look(now_s: float) -> int:

@@ -1,7 +1,6 @@
 """Testing a connection at an operator's request."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -12,13 +11,11 @@ from gateway.admin.endpoint import Endpoint, Query, Schema, segments
 from gateway.admin.operations.connections import BEHIND, several
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
-from gateway.core.connections.names import MAX_NAME_CHARS, name_of
+from gateway.core.connections.names import MAX_NAME_CHARS, as_said, name_of, owners
 from gateway.core.upstream import Upstream
 from gateway.store import StoreDown
 
 MOST_UPSTREAMS = 8
-_AS_CALLERS_SAY_IT = re.compile(r"(?!#|key-)[^\\]*").fullmatch
-"""Not the hash of a long name or of an API key, nor bytes that are no UTF-8 as escapes."""
 
 
 async def test(view: AdminView, request: web.Request) -> web.StreamResponse:
@@ -43,13 +40,10 @@ async def _known_owner(view: AdminView, name: str) -> str:
         found = await view.statuses.find(name_of("", name).connection)
     except StoreDown:
         return ""
-    owners = {status.named.tenant for status in found} or {""}
-    if "" in owners:
-        return ""
-    if len(owners) > 1:
+    tenant, *others = owners(status.named for status in found)
+    if others:
         raise several(found)
-    (owner,) = owners
-    return owner if _AS_CALLERS_SAY_IT(owner) else ""
+    return as_said(tenant)
 
 
 def _works(found: Sequence[Mapping[str, Any]]) -> bool | None:
