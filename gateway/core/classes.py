@@ -61,6 +61,11 @@ class Rule(NamedTuple):
     statuses: Collection[int]
     kinds: Collection[str] = ()
 
+    @property
+    def source(self) -> str:
+        """`file:line` of its definition."""
+        return self.error_class.source
+
 
 _AUTH_REQUIRED = ErrorClass("auth_error", retry=False, condition=ConnectionState.AUTH_REQUIRED)
 _PERMISSION_DENIED = ErrorClass("auth_error", retry=False, condition=ConnectionState.PERMISSION_DENIED)
@@ -88,11 +93,13 @@ class Classes:
     statuses  by status; a success is not in it
     errors    by the transport's word for what went wrong; complete
     pause     name of the key part that outcomes of some class pause; "" = none does
+    own       the set's own rules by the names of their classes, in order
     """
 
-    __slots__ = ("_named", "errors", "pause", "statuses")
+    __slots__ = ("_named", "errors", "own", "pause", "statuses")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self.own = {rule.error_class.name: rule for rule in rules}
         self.statuses: dict[int, ErrorClass] = {}
         self.errors: dict[str, ErrorClass] = {}
         for error_class, statuses, kinds in (*rules, *_DEFAULTS):
@@ -130,6 +137,14 @@ def _with_state(error_class: ErrorClass, status: int) -> ErrorClass:
 
 
 DEFAULT = Classes()
+
+
+def statuses_in_words(statuses: Collection[int]) -> list[int | str]:
+    """In order, each hundred that is there as a whole as `statuses_of` reads it."""
+    whole = [first for first in range(100, 1000, 100) if {*range(first, first + 100)} <= {*statuses}]
+    words: dict[int, int | str] = {status: status for status in statuses if status // 100 * 100 not in whole}
+    words |= {first: f"{first // 100}xx" for first in whole}
+    return [words[first] for first in sorted(words)]
 
 
 def statuses_of(text: str) -> Collection[int]:

@@ -46,7 +46,7 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield placed(error)
     for one in document.get("diff", ()):
         effect = f", {one['effect']}" if one.get("effect") else ""
-        yield f"  {one['what']} {one['section']} {one['name']}{effect}"
+        yield f"  {' '.join(filter(None, (one['what'], one['section'], one['name'])))}{effect}"
     for name, keys in document.get("settings", {}).items():
         yield f"  {name.replace('_', ' ')}: {', '.join(keys)}"
     if "replaced_workers" in document:

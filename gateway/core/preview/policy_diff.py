@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
+from gateway.core.classes import Classes, Rule, statuses_in_words
 from gateway.core.guards import Breaker
 from gateway.core.keys import KeyPart
 from gateway.core.limits import Algorithm, Limit, Override
@@ -39,7 +40,7 @@ class Difference(NamedTuple):
 
     section  of the policy files: limits, routes, upstreams, keys, retries, breakers, authentication, credentials,
              error_classes
-    name     "" for the error classes, which are compared as a whole
+    name     "" for the error classes where only their order changed, which decides where several fit
     effect   of limits, and of routes by the limits they ask
     fields   what changed; () unless `what` is CHANGED
     source   `file:line` where it stands now, or stood
@@ -66,7 +67,7 @@ def diff(old: PolicySet, new: PolicySet) -> tuple[Difference, ...]:
     """All differences, by section and name. () = callers cannot tell one set from the other."""
     found = [*_sections(old, new)]
     if (old.classes.statuses, old.classes.errors) != (new.classes.statuses, new.classes.errors):
-        found.append(Difference("error_classes", "", What.CHANGED))
+        found += _compared_classes(old.classes, new.classes)
     return tuple(found)
 
 
@@ -101,6 +102,14 @@ def _compared(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> I
                 yield Difference(section, name, What.CHANGED, _effect(before, after), changed, source)
 
 
+def _compared_classes(old: Classes, new: Classes) -> list[Difference]:
+    """Of classes of which some outcome is no longer what it was."""
+    order = Field("order", [*old.own], [*new.own])
+    return [*_compared("error_classes", old.own, new.own)] or [
+        Difference("error_classes", "", What.CHANGED, fields=(order,))
+    ]
+
+
 def _effect(before: Any, after: Any) -> Effect:
     if isinstance(before, Limit):
         return effect(before, after)
@@ -116,6 +125,10 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
     if type(before) is not type(after):
         yield Field("type", type(before).__name__, type(after).__name__)
         return
+    if isinstance(before, Rule):
+        was, now = _rule(before), _rule(after)
+        yield from (Field(name, was[name], now[name]) for name in was if was[name] != now[name])
+        return
     if isinstance(before, Limit):
         before, after = _placeless(before), _placeless(after)
     left_out = _left_out(before, after)
@@ -125,6 +138,19 @@ def _fields(before: Any, after: Any, *, secret: bool) -> Iterator[Field]:
                 yield Field(name, None, None)
         elif not _alike(before, after, name):
             yield Field(_written(after, name), _shown(before, name), _shown(after, name))
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    """An error class as policies write it."""
+    one = rule.error_class
+    return {
+        "status": statuses_in_words(rule.statuses),
+        "error": sorted(rule.kinds),
+        "retry": one.retry,
+        "breaker": one.breaker.value,
+        "pause": one.pause,
+        "connection_state": one.condition.value if one.condition is not None else None,
+    }
 
 
 def _left_out(before: Any, after: Any) -> set[str]:

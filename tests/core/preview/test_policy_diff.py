@@ -7,12 +7,13 @@ import pytest
 
 from gateway.core.access.authentication import ApiKeys, Identity, Jwt
 from gateway.core.calendars import Calendar, Unit
-from gateway.core.classes import Classes, ErrorClass, Rule
+from gateway.core.classes import Classes, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.connections.state import ConnectionState
 from gateway.core.guards import Breaker
 from gateway.core.keys import KeyFrom, KeyPart, OnMissing
 from gateway.core.limits import Algorithm, ChargePer, Limit, Mode, Override, Posture
 from gateway.core.policy import Match, Operation, PathPattern, PolicySet, Route
-from gateway.core.preview.policy_diff import What, counts, diff
+from gateway.core.preview.policy_diff import Difference, What, counts, diff
 from gateway.core.preview.policy_effect import Effect, effect
 from gateway.core.retry import Retry
 from gateway.core.sandbox import Fixtures, Sandbox, When
@@ -263,6 +264,32 @@ def test_every_section_is_compared_and_values_are_plain() -> None:
     assert fields["operations"].after[0]["cost"] == {"w": 3}
     assert [tuple(one) for one in found["keys"].fields] == [("on_missing", "reject", "skip")]
     assert found["routes"].effect is Effect.NONE
+
+
+def test_error_classes_are_told_by_name() -> None:
+    gone = Rule(ErrorClass("gone", source="p.yaml:3"), {410})
+    odd = Rule(ErrorClass("odd", retry=False, source="p.yaml:4"), {*statuses_of("5xx"), 418, 410})
+    away = ErrorClass("odd", True, Counts.FAILURE, "tenant", ConnectionState.OFFLINE, "p.yaml:4")
+    before = replace(SET, classes=Classes([gone, odd]))
+    (came,) = diff(replace(SET, classes=Classes([gone])), before)
+    assert came == Difference("error_classes", "odd", What.ADDED, source="p.yaml:4")
+    (changed,) = diff(before, replace(SET, classes=Classes([gone, Rule(away, {418, 503}, ("tls",))])))
+    assert (changed.name, changed.what, changed.source) == ("odd", What.CHANGED, "p.yaml:4")
+    assert [tuple(one) for one in changed.fields] == [
+        ("status", [410, 418, "5xx"], [418, 503]),
+        ("error", [], ["tls"]),
+        ("retry", False, True),
+        ("breaker", "ignore", "failure"),
+        ("pause", "", "tenant"),
+        ("connection_state", None, "offline"),
+    ]
+
+
+def test_error_classes_that_changed_places() -> None:
+    gone, odd = Rule(ErrorClass("gone"), {410}), Rule(ErrorClass("odd", retry=False), {410, 418})
+    (found,) = diff(replace(SET, classes=Classes([gone, odd])), replace(SET, classes=Classes([odd, gone])))
+    assert (found.section, found.name, found.what) == ("error_classes", "", What.CHANGED)
+    assert [tuple(one) for one in found.fields] == [("order", ["gone", "odd"], ["odd", "gone"])]
 
 
 def test_of_credentials_only_the_names_of_fields_are_told() -> None:
