@@ -1,5 +1,6 @@
-"""Certificates as files: when ours end, which authorities are to be believed."""
+"""Certificates as files: when ours end, which authorities are to be believed, what we show to others."""
 
+import errno
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -24,3 +25,20 @@ def trusting(ca_file: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:
         raise OSError(error.errno, f"{ca_file}: {error.strerror or error}") from error
+
+
+def show(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Have sockets of this context show the certificate. Raises OSError, which names both files: OpenSSL names none.
+
+    Nobody is asked for a password: each worker would ask for it, and at each SIGHUP.
+    """
+    try:
+        context.load_cert_chain(certificate, key or None, no_password)
+    except OSError as error:  # ssl.SSLError is one
+        message = f"certificate {certificate} with key {key}: {error.strerror or error}"
+        raise OSError(error.errno, message) from error
+
+
+def no_password() -> str:
+    """Instead of asking at the terminal, as OpenSSL does for the key of a certificate. Raises OSError."""
+    raise OSError(errno.EACCES, "the key is encrypted")

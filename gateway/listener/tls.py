@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 
-from gateway.certificate_files import ends_s
+from gateway.certificate_files import ends_s, no_password
 from gateway.settings import Tls
 
 
@@ -55,5 +55,5 @@ def server_tls(tls: Tls) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(tls.certificate, tls.key)
+    context.load_cert_chain(tls.certificate, tls.key, no_password)
     return context

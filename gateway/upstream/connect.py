@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import aiohappyeyeballs
 
-from gateway.certificate_files import trusting
+from gateway.certificate_files import show, trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
 from gateway.upstream.failure import UpstreamFailed
@@ -190,18 +190,9 @@ def tls_context(upstream: Upstream) -> ssl.SSLContext | None:
     try:
         context = trusting(upstream.tls_ca_file)
         if upstream.tls_certificate:
-            _show_certificate(context, upstream.tls_certificate, upstream.tls_key)
+            show(context, upstream.tls_certificate, upstream.tls_key)
     except OSError as error:
         raise OSError(error.errno, f"upstream {upstream.name}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _show_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """What OpenSSL says of files that it cannot use names none of them."""
-    try:
-        context.load_cert_chain(certificate, key or None)
-    except OSError as error:  # ssl.SSLError is one
-        message = f"certificate {certificate} with key {key}: {error.strerror or error}"
-        raise OSError(error.errno, message) from error

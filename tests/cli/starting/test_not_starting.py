@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import Process, Start
 from tests.cli.starting.running import POLICY, shim
+from tests.fakes.certificates import write_pair
 from tests.fakes.nursery import Nursery
 from tests.fakes.ports import free_port
 
@@ -89,6 +90,19 @@ def test_a_certificate_that_cannot_be_used(start: Start, nursery: Nursery, tmp_p
     (line,) = fails(process, 4)
     assert line.startswith("gateway: cannot use certificate ")
     assert str(tmp_path / "cert.pem") in line
+
+
+def test_a_key_that_is_encrypted(start: Start, nursery: Nursery, tmp_path: Path) -> None:
+    """At a terminal OpenSSL would ask for its password, and each worker again."""
+    write_pair(tmp_path, b"a password")
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    config = tmp_path / "tls.yaml"
+    config.write_text(
+        "version: 1\npolicies: policy.yaml\nadmin: 127.0.0.1:0\n"
+        "listen: {address: 127.0.0.1:0, tls: {certificate: cert.pem, key: key.pem}}\n"
+    )
+    (line,) = fails(start("run", "-c", str(config), nursery=nursery), 4)
+    assert line.endswith(": the key is encrypted")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
