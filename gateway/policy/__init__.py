@@ -38,6 +38,7 @@ def check(
     env: Mapping[str, str] | None = None,
     held: Mapping[Path, bytes] | None = None,
     need_secrets: bool = True,
+    look_at_certificates: bool = False,
 ) -> Report:
     """Read policy files and directories (`-`: standard input) as one set; everything found, nothing raised.
 
@@ -45,6 +46,7 @@ def check(
     env           environment variables that secrets may refer to; default: those of this process
     held          what some of the files would hold, if they were there
     need_secrets  whether a reference that leads to no secret is an error; without it the set is not for use
+    look_at_certificates  whether to warn of their files, too, where they cannot be used
     """
     from gateway.policy.compile.policies import compile_draft
     from gateway.policy.findings import Findings, TooManyErrors
@@ -52,7 +54,12 @@ def check(
 
     findings, policies = Findings(need_secrets=need_secrets), None
     with suppress(TooManyErrors):
-        policies = compile_draft(gather(paths, findings, upstream_url, os.environ if env is None else env, held))
+        draft = gather(paths, findings, upstream_url, os.environ if env is None else env, held)
+        policies = compile_draft(draft)
+        if look_at_certificates:
+            from gateway.policy.compile.certificates import check_certificates
+
+            check_certificates(draft)
     return Report(
         None if findings.errors else policies,
         findings.sorted_errors(),

@@ -58,7 +58,7 @@ def _checked(paths: Sequence[Path], env: Mapping[str, str], need_secrets: bool) 
         else:
             checked.settings.append(settings)
     if policy_paths:
-        found = check_policies(policy_paths, env=env, need_secrets=need_secrets)
+        found = check_policies(policy_paths, env=env, need_secrets=need_secrets, look_at_certificates=True)
         checked.errors += found.errors
         checked.warnings += found.warnings
         checked.policies, checked.missing = found.policies, found.missing
