@@ -4,12 +4,13 @@ What comes before is the same as for other calls: limits are charged and their f
 breaker and what is learned from it never hear of such a call.
 """
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from gateway.annotate import date_line, limit_lines, ours
 from gateway.call import Call
 from gateway.core.problems import Refusal, body_problem
-from gateway.core.sandbox import BODILESS, Reply
+from gateway.core.sandbox import BODILESS, MARK, Reply
 from gateway.core.sandbox.samples import Asked
 from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
@@ -27,7 +28,7 @@ async def from_fixtures(call: Call, _upload: Upload) -> None:
     call.forwarded_at = gateway.clock()
     body = await _body(call.request)
     if body is None:
-        refuse(call, body_problem("too_large"))
+        refuse(call, _too_large())
         return
     path, _, query = call.target.removeprefix(call.route.upstream.base_path).partition("?")
     found = fixtures.reply(Asked(head.method.upper(), path, query, head.headers, body))
@@ -54,6 +55,12 @@ async def _body(request: Request) -> bytes | None:
         if body.size > MAX_BODY_BYTES:
             return None
     return b"".join(pieces)
+
+
+def _too_large() -> Refusal:
+    """A bound of the sandbox alone: outside of it the gateway may take larger ones."""
+    detail = "The sandbox takes bodies of up to 1 MiB."
+    return replace(body_problem("too_large"), detail=detail, source="sandbox", extra_fields=(MARK,))
 
 
 def _write(call: Call, reply: Reply) -> None:

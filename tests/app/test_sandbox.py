@@ -155,6 +155,7 @@ async def test_a_body_is_bounded(gateway: Running, field: str) -> None:
     head = f"POST /a/orders HTTP/1.1\r\nHost: a\r\nX-Connection-Id: sbx_1\r\n{field}\r\nConnection: close\r\n\r\n"
     raw = await gateway.raw(head.encode() + sent, until=b"CONTENT_TOO_LARGE")
     assert raw.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nX-Gateway-Sandbox: true\r\n" in raw
 
 
 async def test_a_body_that_breaks_off(gateway: Running) -> None:
