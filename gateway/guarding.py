@@ -144,5 +144,5 @@ def _held_back(call: Call, guard: Guard, standing: Standing) -> Refusal:
         detail = f"Breaker {guard.rule.name} lets no calls through for now."
         return Refusal(CIRCUIT_OPEN, detail, "breaker", retry_after_s=max(1, whole_seconds(wait_us)))
     wait_us += wait_us * call.gateway.random_bits(SPREAD_BITS) // (10 << SPREAD_BITS)
-    detail = f"The upstream {guard.rule.name} asked for a pause."
+    detail = f"The upstream {guard.rule.name} asked for a pause, or said that nothing is left."
     return Refusal(PAUSED, detail, "pause", retry_after_s=max(1, whole_seconds(wait_us)))

@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
 RATE_LIMIT = Kind(429, QUOTA_EXCEEDED, "Quota exceeded", "RATE_LIMIT_EXCEEDED", "http_request_denied")
 CONCURRENCY = Kind(429, QUOTA_EXCEEDED, "Too many calls at once", "CONCURRENCY_LIMIT_EXCEEDED", "http_request_denied")
-PAUSED = Kind(429, QUOTA_EXCEEDED, "The upstream asked for a pause", "UPSTREAM_RATE_LIMITED", "http_request_denied")
+PAUSED = Kind(429, QUOTA_EXCEEDED, "The upstream wants no calls yet", "UPSTREAM_RATE_LIMITED", "http_request_denied")
 CIRCUIT_OPEN = Kind(503, OWN + "circuit-open", "The circuit is open", "CIRCUIT_OPEN", "destination_unavailable")
 STORE_DOWN = Kind(
     503, OWN + "store-unavailable", "Limits cannot be checked", "RATE_LIMIT_STORE_UNAVAILABLE", "proxy_internal_error"

@@ -61,7 +61,10 @@ async def test_an_answer_with_nothing_left_pauses_too_and_any_other_does_not(sta
         assert (await call(gateway))[0] == 200
     upstream.script = always(asking('RateLimit: "up";r=0;t=30', status=200))
     assert (await call(gateway))[0] == 200
-    assert (await call(gateway))[0] == 429
+    status, _, body = await call(gateway)
+    problem = json.loads(body)
+    assert (status, problem["title"]) == (429, "The upstream wants no calls yet")
+    assert problem["detail"] == "The upstream up asked for a pause, or said that nothing is left."
     assert (await call(gateway, "c2"))[0] == 200
 
 

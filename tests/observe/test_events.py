@@ -275,7 +275,7 @@ def test_what_redact_names_is_in_no_event(capfd: pytest.CaptureFixture[str], hid
     configure_logging(Logging(pretty=False, redact=(hidden,)), envelope(Settings(), worker=2))
     known = {"connection": "secret-1", "tenant": "secret-2", "account": "secret-3", "client_ip": "192.0.2.1"}
     event("connection.offline", "Connection is offline", "warning", **known, caller="secret-1, secret-2")
-    event("upstream.paused", "Upstream asked for a pause", caller="secret-1")
+    event("upstream.paused", "Upstream wants no calls yet", caller="secret-1")
     first, second = (orjson.loads(line) for line in capfd.readouterr().out.splitlines())
     assert first.keys() & {*known, "caller"} == known.keys() - {hidden.lower()}
     assert "caller" not in second

@@ -11,7 +11,7 @@ def upstream_paused(metrics: Metrics, guard: Guard, wait_us: int) -> None:
     metrics.on_upstream_paused(guard.rule.name)
     event(
         "upstream.paused",
-        "Upstream asked for a pause",
+        "Upstream wants no calls yet",
         "warning",
         upstream=guard.rule.name,
         caller=readable(guard.key),
