@@ -26,11 +26,12 @@
 -- renew:   ARGV[4] member, [5] who fetches it, [6] for how long others go on waiting, in ms
 -- release: ARGV[4] member, [5] who fetched it, [6] what came of it ("" = nothing), [7] for how long that holds, in ms
 -- forget:  ARGV[4] target
--- size:    Reply: now, how many answers there are that have not expired, and the sum of the sizes
+-- size:    Expired answers go, MOST_SWEPT of them at once.
+--          Reply: now, how many answers there are, the sum of their sizes, 1 = more of them have expired
 -- purge:   ARGV[4] whose ("" = anybody's), [5] what targets begin with, [6] how many members to pass over
 --          Reply: now, how many went, how many to pass over next (-1 = that was all)
 
-local DAY_MS, MOST_VARIANTS, MOST_EXPIRED, MOST_EVICTED, PIECE = 86400000, 32, 32, 64, 500
+local DAY_MS, MOST_VARIANTS, MOST_EXPIRED, MOST_EVICTED, MOST_SWEPT, PIECE = 86400000, 32, 32, 64, 128, 500
 
 local op, base = ARGV[1], ARGV[3]
 local index, about, bytes = KEYS[1], KEYS[2], KEYS[3]
@@ -49,6 +50,12 @@ local function drop(member)
   redis.call('DEL', base .. 'a:' .. member)
   redis.call('HDEL', base .. 's:' .. shelf, variant)
   if redis.call('HLEN', base .. 's:' .. shelf) < 2 then redis.call('DEL', base .. 's:' .. shelf) end
+end
+
+local function drop_expired(most)
+  local expired = redis.call('ZRANGEBYSCORE', index, '-inf', text(now_ms), 'LIMIT', 0, most)
+  for _, old in ipairs(expired) do drop(old) end
+  return #expired
 end
 
 local function changed_at(target)
@@ -112,7 +119,7 @@ if op == 'put' then
       end
     end
   end
-  for _, old in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now_ms, 'LIMIT', 0, MOST_EXPIRED)) do drop(old) end
+  drop_expired(MOST_EXPIRED)
   for _ = 1, MOST_EVICTED do
     if tonumber(redis.call('GET', bytes) or 0) + size <= most then break end
     local first = redis.call('ZRANGE', index, 0, 0)[1]
@@ -152,7 +159,8 @@ if op == 'forget' then
 end
 
 if op == 'size' then
-  return {now, redis.call('ZCOUNT', index, '(' .. text(now_ms), '+inf'), tonumber(redis.call('GET', bytes) or 0)}
+  local more = drop_expired(MOST_SWEPT) == MOST_SWEPT
+  return {now, redis.call('ZCARD', index), tonumber(redis.call('GET', bytes) or 0), more and 1 or 0}
 end
 
 -- purge

@@ -118,8 +118,10 @@ class SharedAnswers:
         return gone
 
     async def size(self, room: str) -> tuple[int, int]:
-        """How many answers there are in a room, and about how many bytes they take."""
-        _, count, size_bytes = await self._run("size", room, [])
+        """How many answers there are in a room that have not expired, and about how many bytes they take."""
+        count, size_bytes, more = 0, 0, 1
+        while more:
+            _, count, size_bytes, more = await self._run("size", room, [])
         return count, size_bytes
 
     def _run(self, op: str, room: str, arguments: Sequence[Argument]) -> Awaitable[Any]:
