@@ -187,8 +187,9 @@ class Connection(Writing):
         body = self.body
         if body is None or body.complete or body.paused or body.failure is not None:
             self.deadline = FOREVER
-        else:
-            self.deadline = self._body_started + self._listener.body_time_s + body.size / MIN_BYTES_PER_S
+        else:  # so long a pause, and not on and on so slowly
+            latest = self._body_started + body.size / MIN_BYTES_PER_S
+            self.deadline = min(self._loop.time(), latest) + self._listener.body_time_s
 
     # -- heads
 

@@ -38,9 +38,11 @@ async def test_an_idle_socket_is_closed(start: Start, upstream: Upstream) -> Non
 
 
 @pytest.mark.usefixtures("swept_often")
-async def test_a_body_that_stops(start: Start, upstream: Upstream) -> None:
+@pytest.mark.parametrize("size", [3, 100_000])
+async def test_a_body_that_stops(start: Start, upstream: Upstream, size: int) -> None:
+    """However much came before: who was fast may not rest for longer than others."""
     gateway = await start(ONE_ROUTE % {"url": upstream.url}, bounds=replace(Bounds(), body_time_us=100_000))
-    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    answer = await gateway.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(size))
     assert status_of(answer) == 408
     assert b"Connection: close" in answer
 
