@@ -83,12 +83,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def staged(folder: Path, *arguments: str, **options: Any) -> AsyncIterator[Scene]:
+async def staged(folder: Path, *arguments: str, store: str = "embedded", **options: Any) -> AsyncIterator[Scene]:
     """A gateway with two workers, both of them ready."""
     async with Upstream(erp) as upstream, aiohttp.ClientSession() as client:
         policies = POLICIES % upstream.url
         workers = ("--workers", "2", *arguments)
-        gateway = await start_gateway(folder / "gateway", policies, *workers, store="embedded", **options)
+        gateway = await start_gateway(folder / "gateway", policies, *workers, store=store, **options)
         try:
             async with asyncio.timeout(WAIT_S):
                 await eventually(lambda: len(gateway.events("gateway.ready")) >= 2)

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.browser.scene import EVIL, WAIT_S, Scene
+from tests.browser.scene import EVIL, WAIT_S, Scene, staged
 from tests.browser.visit import Look, Visit
+from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import eventually
 
 UNREACHABLE = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED")
@@ -93,6 +95,22 @@ async def test_workers_that_die(own_scene: Scene, visit: Visit) -> None:
             f"pid => {ROWS}.length === 2 && !{ROWS}.some((row) => row.cells[1].textContent === pid)", arg=str(pid)
         )
     assert await is_same(visit)
+
+
+async def test_a_page_that_cannot_be_shown_any_more_says_so(
+    tmp_path: Path, own_redis_server: RedisServer, visit: Visit
+) -> None:
+    async with staged(tmp_path, store=own_redis_server.url) as scene:
+        await scene.call("acme")
+        await visit.see(f"{scene.admin}/breakers/connection/=conn_1")
+        visit.expected = ("503 (Service Unavailable)", *UNREACHABLE)  # the latter when the gateway ends
+        link = visit.page.locator("#link")
+        own_redis_server.kill()
+        await link.get_by_text("not up to date: The store does not answer (connect).").wait_for()
+        assert await link.get_attribute("class") == "link lost"
+        assert await visit.page.locator("#standing").is_visible()  # as it was
+        own_redis_server.start()
+        await visit.page.locator("#link.live").wait_for()
 
 
 async def test_policies_that_change(own_scene: Scene, visit: Visit) -> None:

@@ -39,6 +39,16 @@ async def test_a_page(scene: Scene, visit: Visit, name: str) -> None:
     assert await visit.page.evaluate("window.broken") is None
 
 
+async def test_what_can_be_done_stands_beside_the_longest_name(own_scene: Scene, visit: Visit) -> None:
+    target = f"{own_scene.admin}/-/breakers/connection/{'x' * 200}"
+    async with own_scene.client.post(target, json={"state": "open", "ttl": "10m"}) as answer:
+        assert answer.status == 200
+    await visit.see(own_scene.admin)
+    table = visit.page.locator("#breakers .scroll")
+    await table.get_by_text("Give back").wait_for()
+    assert await table.evaluate("table => table.scrollWidth <= table.clientWidth")
+
+
 @pytest.mark.parametrize("visit", [Look("no-scripts", scripts=False)], indirect=True, ids=str)
 async def test_without_scripts(scene: Scene, visit: Visit) -> None:
     visit.expected = NOT_FOUND

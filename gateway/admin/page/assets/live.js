@@ -68,12 +68,15 @@ export function keepLive(url, onChange) {
 }
 
 // Asks for the page itself every few seconds and takes over what has changed, but for the feed, which is not the server's.
+// While there is a reason in its place (the store is away, nobody knows the connection any more), what was shown last stays,
+// and the reason stands where "live" did.
 export function keepFresh(main, everySeconds, onChange) {
   const load = async () => {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (answer.status === 401) return location.reload();
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!answer.ok) return say("lost", `not up to date: ${page.querySelector("main p")?.textContent ?? answer.status}`);
       for (const section of page.querySelectorAll("main [data-live]")) {
         const here = document.getElementById(section.id);
         if (here) morph(here, section.outerHTML);
