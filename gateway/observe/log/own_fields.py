@@ -39,7 +39,10 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "files": OwnField("array", "policy.*", "The policy files of the set in force."),
     "kind": OwnField("string", "store.degraded store.refused", "timeout, connect, busy, script or other."),
     "let_in_by": OwnField(
-        "string", "admin.mutation", "`token`, `session` (the dashboard's cookie), or `address`: no token is asked for."
+        "string",
+        "admin.mutation",
+        "`token`, `session` (the dashboard's cookie), or `address`: no token is asked for. "
+        "Of `dashboard.sign_in` also `read_token`.",
     ),
     "life_s": OwnField("integer", "credentials.renewed", "For how long the token is good."),
     "limit_name": OwnField("string", "limit.near", "The limit that is nearly used up."),
