@@ -66,10 +66,10 @@ def read_answer(status: int, document: Any, retry_after: str = "") -> Token | Fa
     error = document.get("error")
     if status != 200 or error is not None:
         return _refusal(status, error)
-    access, kind = document.get("access_token"), document.get("token_type", "bearer")
+    access, kind = document.get("access_token"), document.get("token_type")
     if not isinstance(access, str) or not _SHOWN(access):
         return Failure(False, "the answer has no usable access_token")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
+    if kind is not None and (not isinstance(kind, str) or kind.lower() != "bearer"):
         return Failure(False, "the token is not a bearer token")
     life_us = _life_us(document)
     if life_us <= 0:

@@ -32,6 +32,11 @@ def test_a_good_answer() -> None:
     assert "abc" not in repr(read_answer(200, GOOD))
 
 
+@pytest.mark.parametrize("said", [{}, {"token_type": None}, {"token_type": "bEARER"}])
+def test_a_token_of_no_type_is_a_bearer_token(said: dict[str, Any]) -> None:
+    assert isinstance(read_answer(200, {"access_token": "abc", **said}), Token)
+
+
 @pytest.mark.parametrize(
     ("said", "life_us"),
     [
