@@ -1,7 +1,8 @@
 """Tokens in the store, where all workers find them and only those who have a key can read them.
 
 Sealed by Fernet (AES-128-CBC and HMAC-SHA-256, `cryptography`). The first key seals, all of them open: to change keys,
-put the new one in front, and take the old one out when no token sealed with it lives any more.
+put the new one behind the old one on every gateway, then in front, and take the old one out when no token sealed with
+it lives any more.
 """
 
 import hmac
