@@ -39,6 +39,12 @@ def test_the_gateway_starts_with_files_and_options_that_are_valid(tmp_path: Path
     assert "8080:8080" in GATEWAY["ports"]
 
 
+def test_its_health_is_asked_for_with_the_settings_it_runs_with(tmp_path: Path) -> None:
+    how, program, command, *options = GATEWAY["healthcheck"]["test"]
+    assert (how, program, command) == ("CMD", "gateway", "healthcheck")
+    assert said([command, *options], tmp_path)["config"] == said(GATEWAY["command"], tmp_path)["config"]
+
+
 def test_the_store_it_is_told_of_is_there() -> None:
     assert GATEWAY["environment"]["GATEWAY_STORE__URL"].split("/")[2].split(":")[0] in SERVICES
     assert set(GATEWAY["depends_on"]) == {"valkey"}

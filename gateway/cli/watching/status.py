@@ -133,7 +133,7 @@ def _missing(found: Document) -> str:
 
 def _owing(store: Document) -> str:
     owing = store.get("owing")
-    return f"; to be told when it is back: {owing:,} counters" if owing else ""
+    return f"; to be told when it is back: {counted(owing, 'counter')}" if owing else ""
 
 
 def _row(name: str, text: str) -> str:

@@ -134,14 +134,14 @@ def test_the_same_in_lines() -> None:
         "down_s": 7.2,
         "reason": "connect",
         "error": "connect",
-        "owing": 2,
+        "owing": 1,
         "fleet": {"workers": 1},
     }
     shown = [*status_lines({**FOUND, "store": away})]
     assert shown[0] == "gateway     gw 1, 1 worker, 1 do not answer, draining"
     assert "worker      1 does not answer: no answer within 2 s" in shown
     assert "calls       12.5 a second, 25.0% refused, 3 in flight" in shown
-    assert "store       redis down for 7 s (connect); to be told when it is back: 2 counters" in shown
+    assert "store       redis down for 7 s (connect); to be told when it is back: 1 counter" in shown
     assert "breaker     fragile of everybody is open: forced, next probe in 40 s" in shown
     broken = {
         **FOUND,
