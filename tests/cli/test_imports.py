@@ -38,7 +38,7 @@ PURE = {
 USERS = {
     "opentelemetry": {"observe"},
     "aiohappyeyeballs": {"upstream"},
-    "aiohttp": {"admin", "identity", "modules", "upstream", "wire"},
+    "aiohttp": {"admin", "identity", "modules", "unanswered", "upstream", "wire"},
     "aiolimiter": {"guards"},
     "cryptography": {"identity", "modules"},
     "hiredis": {"store"},
