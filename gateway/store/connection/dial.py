@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -12,6 +13,9 @@ from gateway.store import StoreDown
 from gateway.store.connection import transports
 from gateway.store.connection.sentinels import Sentinels
 from gateway.store.connection.transports import forget, hand_over, to_server
+
+TLS_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+"""Options of the URL that name a file."""
 
 
 class Dialer:
@@ -50,7 +54,7 @@ class Dialer:
             raise StoreDown("connect", self._too_slow) from None
         except (RedisError, OSError) as error:
             await self.forget()
-            raise StoreDown("connect", str(error) or type(error).__name__) from None
+            raise StoreDown("connect", _why(self._url, error)) from None
 
     @property
     def _too_slow(self) -> str:
@@ -82,6 +86,18 @@ async def ask_once(url: StoreUrl, *command: str, address: transports.Address | N
     except TimeoutError:
         raise StoreDown("connect", f"no answer within {transports.DIAL_TIMEOUT_S:g} s") from None
     except (RedisError, OSError) as error:
-        raise StoreDown("connect", str(error) or type(error).__name__) from None
+        raise StoreDown("connect", _why(url, error)) from None
     finally:
         await forget(connection)
+
+
+def _why(url: StoreUrl, error: Exception) -> str:
+    """What went wrong, in words. Of a file that cannot be read the `ssl` module does not say which, and redis-py takes
+    it for an answer to its connecting."""
+    for option, path in (url.tls or {}).items():
+        if option in TLS_FILES:
+            try:
+                Path(str(path)).open("rb").close()
+            except OSError as unreadable:
+                return f"{option} {path}: {unreadable.strerror}"
+    return str(error) or type(error).__name__

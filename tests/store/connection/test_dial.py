@@ -171,3 +171,10 @@ async def test_tls(tls_port):
 
 async def test_tls_that_cannot_be_trusted(tls_port):
     assert "CERTIFICATE_VERIFY_FAILED" in (await refusal(f"rediss://localhost:{tls_port}")).detail
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+async def test_a_file_of_tls_that_is_not_there_is_named(tls_port, tmp_path, option):
+    missing = tmp_path / "missing.pem"
+    fault = await refusal(f"rediss://localhost:{tls_port}?{option}={missing}")
+    assert fault.detail == f"{option} {missing}: No such file or directory"
