@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.admin.operations.status import caches
-from gateway.admin.page import live, modules
+from gateway.admin.page import live, modules, trouble
 from gateway.admin.page.assets import assets
 from gateway.admin.page.live import Snapshot
 from gateway.admin.page.markup import element, fill
@@ -435,6 +435,12 @@ async def test_assets_are_asked_for_anew_and_sent_when_they_changed(admin: Admin
 
 def text_of(html: str) -> str:
     return " ".join(Page(html).texts)
+
+
+def test_of_breakers_that_are_not_shown_it_is_said_how_to_find_them() -> None:
+    found: dict[str, Any] = {"not_closed": []}
+    assert "look one up by its key" not in trouble.breakers(found)
+    assert "look one up by its key" in trouble.breakers({**found, "more": True})
 
 
 def test_tokens_that_fail_are_shown_with_the_reason() -> None:

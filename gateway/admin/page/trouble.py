@@ -70,7 +70,7 @@ def breakers(found: Document, *, alone: bool = False) -> Html:
     rows = [_breaker_row(one) for one in found["not_closed"]]
     heads = ("breaker", "of", "state", "why", "hold it")
     text = table("Not closed", heads, rows, none="All are closed.")
-    more = quiet("There are more.") if found.get("more") else None
+    more = quiet("There are more: look one up by its key.") if found.get("more") else None
     others = None if alone else element("p", link("/breakers", "All breakers"))
     return panel("breakers", "Breakers not closed", text, more, others, wide=alone)
 
