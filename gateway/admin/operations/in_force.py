@@ -109,7 +109,6 @@ ENDPOINTS = (
                 "properties": {"valid": {"type": "boolean"}, "errors": _FINDINGS, "warnings": _FINDINGS},
             }
         },
-        reads=True,
     ),
     Endpoint(
         "GET",
