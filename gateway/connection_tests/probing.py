@@ -91,22 +91,21 @@ class Probing:
 
         async def one(subject: Subject) -> None:
             async with room:
-                for owned in await self._owned(subject):
-                    await check(self._gateway, owned)
+                await check(self._gateway, await self._owned(subject))
 
         await asyncio.gather(*[one(subject) for subject in subjects(upstream)])
 
-    async def _owned(self, subject: Subject) -> Sequence[Subject]:
-        """As its callers know it: of each tenant whose calls name it, unless the credentials say whose it is. Tested
-        for nobody it would be one more connection of that name."""
+    async def _owned(self, subject: Subject) -> Subject:
+        """As its callers know it: of the one tenant whose calls have named it, unless the credentials say whose it is.
+        Tested for nobody it would be one more connection of that name."""
         if subject.tenant:
-            return [subject]
+            return subject
         try:
             found = await self._statuses.find(name_of("", subject.connection).connection)
         except StoreDown:
-            return [subject]
-        tenants = {as_said(tenant) for tenant in owners(status.named for status in found)}
-        return [subject._replace(tenant=tenant) for tenant in sorted(tenants)]
+            return subject
+        tenant, *others = owners(status.named for status in found)
+        return subject if others else subject._replace(tenant=as_said(tenant))
 
 
 def subjects(upstream: Upstream) -> Sequence[Subject]:
