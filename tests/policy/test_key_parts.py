@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.policy import Report
+
 KEYS = """version: 1
 keys:
   shop: {from: path, name: shop, on_missing: skip}
@@ -28,7 +30,6 @@ SANDBOX = "modules: {sandbox: {when: {key: PART, prefix: sbx_}, fixtures: fixtur
 @pytest.mark.parametrize(
     ("asker", "does"),
     [
-        ("breaker: b", "breaker 'b' counts by"),
         (CACHE, "the cache keeps callers apart by"),
         (SANDBOX, "the sandbox knows its callers by"),
     ],
@@ -41,12 +42,26 @@ def test_a_part_that_no_call_has(errors_of: Callable[..., list[str]], asker: str
     assert told in "\n".join(found)
 
 
-def test_parts_that_calls_have(errors_of: Callable[..., list[str]]) -> None:
+@pytest.mark.parametrize(
+    ("part", "errors", "warnings"), [("org", 1, 0), ("shop", 0, 1), ("entry", 0, 1), ("anybody", 0, 0)]
+)
+def test_a_breaker_is_for_several_routes(
+    report_of: Callable[..., Report], part: str, errors: int, warnings: int
+) -> None:
+    """Calls that cannot have the part are refused, pass without it, or share one."""
+    text = KEYS.replace("keys:\n", "keys:\n  anybody: {from: path, name: anybody, on_missing: anonymous}\n")
+    report = report_of((text + "  - {name: r, upstream: u, breaker: b}\n").replace("PART", part))
+    told = "breaker 'b' counts by"
+    assert sum(told in str(one) for one in report.errors) == errors
+    assert sum(told in str(one) for one in report.warnings) == warnings
+
+
+def test_parts_that_calls_have(report_of: Callable[..., Report], errors_of: Callable[..., list[str]]) -> None:
     """On a route with the path, and with a scheme that can; an entry needs API keys."""
     entry = "  - {name: r, match: {path: '/{shop}/**'}, upstream: u, authenticate: [tokens], breaker: b}\n"
     assert errors_of((KEYS + entry).replace("PART", "shop, org")) == []
-    (found,) = errors_of((KEYS + entry).replace("PART", "entry"))
-    assert "breaker 'b' counts by 'entry' from api_key_entry" in found
+    told = "\n".join(map(str, report_of((KEYS + entry).replace("PART", "entry")).warnings))
+    assert "breaker 'b' counts by 'entry' from api_key_entry" in told
 
 
 @pytest.mark.parametrize(("part", "refused"), [("shop", False), ("org", True), ("must", True)])

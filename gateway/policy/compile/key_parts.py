@@ -21,15 +21,23 @@ class Asker(NamedTuple):
     key        names of those that it cannot do without
     overrides  names of others, that it looks at as well
     node       where the route names it
+    must       False: without one of them it does nothing on this route, which may be meant
     """
 
     does: str
     key: Sequence[str]
     node: Node
     overrides: Sequence[str] = ()
+    must: bool = True
+
+    def tell(self, findings: Findings, code: str, message: str, hint: str) -> None:
+        """What is wrong with it, as an error or a warning."""
+        (findings.error if self.must else findings.warn)(self.node.where, code, f"{self.does} {message}", hint)
 
 
-def askers(model: Route, node: Node, limits: Mapping[str, Limit], breaker: Breaker | None) -> Iterator[Asker]:
+def askers(
+    model: Route, node: Node, limits: Mapping[str, Limit], breaker: Breaker | None, keys: Mapping[str, KeyPart]
+) -> Iterator[Asker]:
     """Those that the route itself names, as far as they are valid. `node` is the route's."""
     for index, name in enumerate(model.limits):
         if name in limits:
@@ -37,7 +45,9 @@ def askers(model: Route, node: Node, limits: Mapping[str, Limit], breaker: Break
             matched = [part for override in limit.overrides for part, _ in override.match]
             yield Asker(f"limit {quoted(name)} counts by", limit.key, node.at("limits", index), matched)
     if breaker is not None:
-        yield Asker(f"breaker {quoted(breaker.name)} counts by", breaker.key, node.at("breaker"))
+        place, does = node.at("breaker"), f"breaker {quoted(breaker.name)} counts by"
+        yield Asker(does, _that(OnMissing.REJECT, breaker.key, keys), place)
+        yield Asker(does, _that(OnMissing.SKIP, breaker.key, keys), place, must=False)
     cache, sandbox = model.modules.cache, model.modules.sandbox
     if cache is not None:
         place = node.at("modules", "cache", "vary_by")
@@ -50,8 +60,13 @@ def askers(model: Route, node: Node, limits: Mapping[str, Limit], breaker: Break
 def pausing(upstream: Upstream, node: Node, keys: Mapping[str, KeyPart]) -> Iterator[Asker]:
     """What pauses the route's upstream, which other routes use too: only parts without which calls are refused."""
     if upstream.learning is not None:
-        musts = [name for name in upstream.learning.key if name in keys and keys[name].on_missing is OnMissing.REJECT]
+        musts = _that(OnMissing.REJECT, upstream.learning.key, keys)
         yield Asker(f"upstream {quoted(upstream.name)} is paused by", musts, node.at("upstream"))
+
+
+def _that(on_missing: OnMissing, names: Sequence[str], keys: Mapping[str, KeyPart]) -> list[str]:
+    """Those of which this follows where a call lacks them. What routes share counts the others' calls all the same."""
+    return [name for name in names if name in keys and keys[name].on_missing is on_missing]
 
 
 def check_path_parts(asker: Asker, keys: Mapping[str, KeyPart], match: Match, findings: Findings) -> None:
@@ -60,8 +75,8 @@ def check_path_parts(asker: Asker, keys: Mapping[str, KeyPart], match: Match, fi
     for part in (keys[name] for name in asker.key if name in keys):
         wanted = "{" + part.source_name + "}"
         if part.source is KeyFrom.PATH and wanted not in segments:
-            message = f"{asker.does} {wanted} of the path, but this route's path has no {wanted}"
-            findings.error(asker.node.where, "no-path-parameter", message, f'match: {{path: "/{wanted}/**"}}')
+            message = f"{wanted} of the path, but this route's path has no {wanted}"
+            asker.tell(findings, "no-path-parameter", message, f'match: {{path: "/{wanted}/**"}}')
 
 
 def check_vouched(asker: Asker, keys: Mapping[str, KeyPart], schemes: Sequence[Scheme], findings: Findings) -> None:
@@ -70,5 +85,5 @@ def check_vouched(asker: Asker, keys: Mapping[str, KeyPart], schemes: Sequence[S
     for name in dict.fromkeys((*asker.key, *asker.overrides)):
         source = keys[name].source if name in keys else None
         if source in VOUCHED and not (by_entry if source is KeyFrom.API_KEY_ENTRY else schemes):
-            message = f"{asker.does} {quoted(name)} from {source}, which nobody vouches for"
-            findings.error(asker.node.where, "no-authentication", message, "authenticate: [name of a scheme]")
+            message = f"{quoted(name)} from {source}, which nobody vouches for"
+            asker.tell(findings, "no-authentication", message, "authenticate: [name of a scheme]")

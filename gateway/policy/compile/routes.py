@@ -193,7 +193,7 @@ class _RouteOf:
         """What it goes by its calls must be able to have."""
         breaker, upstream = parts.breakers.get(self.model.breaker or ""), parts.upstreams.get(self.model.upstream)
         paused = pausing(upstream, self.node, parts.keys) if upstream is not None else ()
-        for asker in (*askers(self.model, self.node, own, breaker), *paused):
+        for asker in (*askers(self.model, self.node, own, breaker, parts.keys), *paused):
             check_path_parts(asker, parts.keys, match, self.findings)
             if len(authenticate) == len(self.model.authenticate):  # else one is wrong, and may be the one that can
                 check_vouched(asker, parts.keys, authenticate, self.findings)
