@@ -6,6 +6,7 @@ it lives any more.
 """
 
 import hmac
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ LEASE_US = 20_000_000
 """Longer than one request to an endpoint may take. Who dies in it holds the others up for so long."""
 KEEP_REFRESH_US = 90 * DAY_US
 """A refresh token that the endpoint has put in the place of the configured one is kept for so long after its use."""
+_MARK = re.compile(r" #[0-9a-f]{16}$")
+"""Behind the reason of a failure, see `_mark`."""
 
 
 class Taken(NamedTuple):
@@ -59,17 +62,20 @@ class Vault:
         self._name = place_of(name, oauth)
         self._of = _fingerprint(oauth)
         self._keys = oauth.token_keys
-        self._marks = [_mark(key, self._of) for key in oauth.token_keys]
+        self._refused_as = [_mark(key, self._of) for key in oauth.token_keys]
+        self._silent_as = [_mark(key, oauth.token_url) for key in oauth.token_keys]
         self._box: Any = None
         self._keep_us = KEEP_REFRESH_US if oauth.grant == "refresh_token" else LONGEST_LIFE_US
         self.shared = bool(oauth.token_keys) and shelf.shared
 
     async def take(self, version: int) -> Taken | None:
-        """What others have put there since `version`, else the lease; what came of asking with something else, an
-        earlier secret say, holds nobody up. None: the store does not answer, or nothing is shared."""
+        """What others have put there since `version`, else the lease; that something else was refused, an earlier
+        secret say, or that another endpoint is away, holds nobody up. None: the store does not answer, or nothing is
+        shared."""
         if not self.shared:
             return None
-        return self._taken(await self._shelf.take(self._name, self._owner, version, LEASE_US, " ".join(self._marks)))
+        marks = " ".join((*self._refused_as, *self._silent_as))
+        return self._taken(await self._shelf.take(self._name, self._owner, version, LEASE_US, marks))
 
     async def put(self, token: Token, left_us: int, version: int) -> Taken | None:
         """Keep it for all, unless somebody has put something since `version`, or another is about to. What is there
@@ -83,8 +89,8 @@ class Vault:
     async def fail(self, failure: Failure, for_us: int, version: int) -> None:
         """Tell the others that the endpoint failed, and for how long it is to be left alone; as in `put`."""
         if self.shared:
-            word = "refused" if failure.refused else "unavailable"
-            reason = f"{word}: {failure.reason} #{self._marks[0]}"
+            word, marks = ("refused", self._refused_as) if failure.refused else ("unavailable", self._silent_as)
+            reason = f"{word}: {failure.reason} #{marks[0]}"
             await self._shelf.fail(self._name, self._owner, version, reason, for_us)
 
     def _taken(self, found: Found | None) -> Taken | None:
@@ -117,7 +123,7 @@ def _failure(holder: str) -> Failure | None:
     if not holder.startswith("!"):
         return None
     word, _, reason = holder[1:].partition(": ")
-    return Failure(word == "refused", reason.partition(" #")[0])
+    return Failure(word == "refused", _MARK.sub("", reason))
 
 
 def _box(keys: Sequence[Hidden]) -> Any:

@@ -371,6 +371,21 @@ async def test_what_was_corrected_does_not_wait_for_what_failed_before(
     assert not wrong.serving, "what it was refused is no token for it"
 
 
+async def test_an_endpoint_that_is_away_is_left_alone_by_all_who_ask_it(
+    world: World, own_redis_server: RedisServer
+) -> None:
+    """Whatever they ask for: that it is away says nothing about their secrets."""
+    world.authority.control(mode="down")
+    one, other = [
+        await world.worker(own_redis_server, world.credential(keys=KEY, scope=scope)) for scope in (("a",), ("b",))
+    ]
+    for asking in (one, other):
+        with pytest.raises(NoToken) as none:
+            await asking.ready()
+        assert not none.value.failure.refused
+    assert world.authority.seen["requests"] == 1
+
+
 async def test_a_lease_that_took_long_to_get_is_made_sure_of(world: World, own_redis_server: RedisServer) -> None:
     one = await world.worker(own_redis_server, world.credential())
     take, waits = one._vault.take, [30.0, 0.0]
