@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.ask import Ask
+from gateway.core.classes import NO_PLACE
 from gateway.core.decision import units
 from gateway.core.grant import under
 from gateway.core.learning import may_say
@@ -45,7 +46,7 @@ def settle_costs(call: "Call", answer: "ResponseHead | None") -> None:
     record, decision = call.record, call.decision
     if decision is None or not decision.admitted:
         return
-    unsent = record.error_class == "busy" and not record.upstream_addr
+    unsent = record.error_class == NO_PLACE and not record.upstream_addr
     corrections: list[tuple[int, Correction]] = []
     costs: dict[str, int] = {}
     for charge, verdict in zip(call.ask.charges, decision.verdicts, strict=True):

@@ -1,6 +1,7 @@
 """Settle: what a call held is given back when its body is over, and its outcome is classified."""
 
 from gateway.call import Call
+from gateway.core.classes import NO_PLACE
 from gateway.core.headers import whole_seconds
 from gateway.core.http.signals import Honor, read
 from gateway.guarding import attempt_ended, judged_by, overheard
@@ -30,7 +31,7 @@ def settle(call: Call, exchange: Answered | None, upload: Upload | None) -> None
         _free_slots(call)
     gateway.calls.discard(call)
     head = exchange.head if exchange is not None else None
-    if call.ask.measures or record.error_class == "busy":
+    if call.ask.measures or record.error_class == NO_PLACE:
         settle_costs(call, head)
     body = call.request.body
     if body is not None and not record.bytes_in:

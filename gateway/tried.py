@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.classes import ErrorClass
+from gateway.core.classes import NO_PLACE, ErrorClass
 from gateway.core.retry import Retry
 from gateway.guarding import judged_by
 from gateway.upstream.exchange import Exchange
@@ -33,7 +33,7 @@ class Tried(NamedTuple):
     @property
     def unsent(self) -> bool:
         """Whether there was no place for it at the upstream, which has seen nothing of it."""
-        return self.failure is not None and self.failure.error == "busy"
+        return self.failure is not None and self.failure.error == NO_PLACE
 
     def worth_another(self, call: "Call", retry: Retry) -> bool:
         """Whether the policy lists this outcome."""

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from gateway.core.connections.state import ConnectionState
 
+NO_PLACE = "busy"
+"""The class of calls that had to stay here, for want of sockets or of a turn: the upstream has not heard of them."""
+
 
 class Counts(StrEnum):
     """What a breaker makes of an outcome."""
@@ -83,7 +86,7 @@ _STATES: Mapping[int, ConnectionState] = {
     429: ConnectionState.RATE_LIMITED,
 }
 """What these say of a connection, whatever class they are of; unless that says otherwise."""
-_BUSY = ErrorClass("busy", retry=False)
+_NO_PLACE = ErrorClass(NO_PLACE, retry=False)
 _SUCCESS = Counts.SUCCESS  # before Python 3.12, naming a member costs as much as several lines
 
 
@@ -107,7 +110,7 @@ class Classes:
                 self.statuses.setdefault(status, _with_state(error_class, status))
             for error in frozenset().union(*(KINDS[kind] for kind in kinds)):
                 self.errors.setdefault(error, error_class)
-        self.errors["busy"] = _BUSY
+        self.errors[NO_PLACE] = _NO_PLACE
         self._named = {one.name: one for one in (*self.errors.values(), *self.statuses.values())} | self.errors
         self.pause = next((rule.error_class.pause for rule in rules if rule.error_class.pause), "")
 

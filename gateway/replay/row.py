@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.caller import key_values
+from gateway.core.classes import NO_PLACE
 from gateway.core.keys import KeyFrom, OnMissing
 from gateway.core.policy import PolicySet, Route
 from gateway.core.preview.recorded import ACCESS, Recorded, assumed, recorded, untold
@@ -278,11 +279,12 @@ def _fired(line: Mapping[str, Any], code: str) -> tuple[str, ...]:
 
 
 def _starts(attempts: Any) -> "list[int]":
-    """When each further attempt began, in microseconds from the first one's beginning."""
+    """When each further attempt began, in microseconds from the first one's beginning. One for which there was no
+    place was not made, and what it was charged was given back."""
     found, at_ms = [], 0.0
     for number, attempt in enumerate(attempts):
         at_ms += attempt.get("wait_ms", 0.0)
-        if number:
+        if number and (attempt.get("error_class") != NO_PLACE or "status" in attempt):
             found.append(round(at_ms * 1000))
         at_ms += attempt.get("queue_ms", 0.0) + attempt.get("upstream_ms", 0.0)
     return found

@@ -251,6 +251,11 @@ BAD = {
         "error_classes:\n  c: {retry: true}\n",
         "p.yaml:2:3: this error class has neither status nor error [empty]",
     ),
+    "the class of those for whom there is no place": (
+        "error_classes:\n  busy: {error: [timeout]}\n",
+        "p.yaml:2:3: busy is the class of calls for which there was no place at the upstream "
+        "(choose another name) [bad-name]",
+    ),
     "two pauses": (
         KEYS + "error_classes:\n  a: {status: [429], pause: tenant}\n  b: {status: [503], pause: connection}\n",
         "p.yaml:6:29: an earlier error class pauses by 'tenant': all must pause by the same key part [conflicting-keys]",

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gateway.core.classes import NO_PLACE
 from gateway.record import CallRecord
 
 Entry = Mapping[str, Any]
-
-NO_PLACE = "busy"
 
 
 class Attempt(NamedTuple):

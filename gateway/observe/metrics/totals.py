@@ -2,10 +2,8 @@
 
 from collections import Counter
 
+from gateway.core.classes import NO_PLACE
 from gateway.core.watching.alerts import Seen
-
-NO_PLACE = "busy"
-"""The error class of calls that had to stay here; the upstream has not heard of them."""
 
 
 class Summed:

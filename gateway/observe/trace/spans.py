@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.core.classes import NO_PLACE
 from gateway.core.http.trace import outer_span
 from gateway.observe.log.text import encodable
 from gateway.record import CallRecord
@@ -18,7 +19,6 @@ OTHER = "_OTHER"
 """What the semantic conventions call a method that is not well known, so that names of spans stay few."""
 MAX_CHARS = 4_096
 _NOT_ATTRIBUTES = ("TraceId", "SpanId", "http.request.method", "gateway.attempts")
-BUSY = "busy"
 _SERVER_FAILED, _CLIENT_FAILED = 500, 400
 """Statuses from which on a span counts as failed: a caller's own mistake is no failure of the server."""
 
@@ -75,7 +75,7 @@ def _attempts(record: CallRecord) -> list[Mapping[str, Any]]:
 
 def _sent(entry: Mapping[str, Any]) -> bool:
     """Whether there was a place for it at the upstream."""
-    return entry.get("error_class") != BUSY or "status" in entry
+    return entry.get("error_class") != NO_PLACE or "status" in entry
 
 
 def _call_attributes(record: CallRecord, line: Mapping[str, Any], method: str) -> Attributes:

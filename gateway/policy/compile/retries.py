@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from gateway.core import upstream as core
-from gateway.core.classes import KINDS, Classes, Counts, ErrorClass, Rule, statuses_of
+from gateway.core.classes import KINDS, NO_PLACE, Classes, Counts, ErrorClass, Rule, statuses_of
 from gateway.core.connections.state import ConnectionState
 from gateway.core.http.own_fields import OwnFields
 from gateway.core.http.signals import TOO_MANY, Honor
@@ -51,6 +51,9 @@ def _check_rule(rule: Rule, earlier: list[Rule], entry: Entry, draft: Draft) -> 
     if rule.error_class.pause and pauses and pauses[0] != rule.error_class.pause:
         message = f"an earlier error class pauses by {quoted(pauses[0])}: all must pause by the same key part"
         draft.findings.error(entry.node.at("pause").where, "conflicting-keys", message)
+    if entry.name == NO_PLACE:
+        message = f"{NO_PLACE} is the class of calls for which there was no place at the upstream"
+        draft.findings.error(entry.node.named, "bad-name", message, "choose another name")
     if not statuses and not errors:
         draft.findings.error(entry.node.named, "empty", "this error class has neither status nor error")
         return
