@@ -8,6 +8,7 @@ what the caller gets, unchanged, if there is no further attempt.
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.call import CUT_SLACK_S
 from gateway.core.classes import Counts
 from gateway.core.http.signals import read
 from gateway.core.http.trace import new_span
@@ -105,7 +106,8 @@ class Attempts:
             return kept
         assert call.record.attempts is not None, "the one before was noted"
         call.record.attempts[-1]["token_renewed"] = True
-        return await self._attempt(kept, waited_s, readmission)
+        ended = await self._attempt(kept, waited_s, readmission)
+        return kept if ended.unsent else ended
 
     @property
     def _made(self) -> int:
@@ -179,7 +181,7 @@ class Attempts:
             waited_s = call.gateway.clock() - began
             call.record.retry_wait_s += waited_s
             call.forwarded_at += waited_s
-        return began + wait_us / 1e6 < call.gateway.cut_at
+        return began + wait_us / 1e6 < call.gateway.cut_at - CUT_SLACK_S
 
     async def _readmitted(self) -> Readmission:
         """The end of a pause is waited for like that of a back-off, once."""

@@ -72,7 +72,7 @@ class Ending:
         listener.stop_accepting({call.request.connection for call in gateway.calls if call.record.status})
         grace_s = drain.grace_us / 1e6
         gateway.cut_at = gateway.clock() + grace_s
-        gateway.waits.cut(grace_s + CUT_SLACK_S)
+        gateway.waits.cut(grace_s - CUT_SLACK_S)
         finish = asyncio.create_task(listener.wait_closed(grace_s))
         now = asyncio.create_task(self._now.wait())
         await asyncio.wait((finish, now), return_when=asyncio.FIRST_COMPLETED)

@@ -175,6 +175,25 @@ async def test_a_401_is_answered_with_another_token_once(start: Start, authority
     assert [{"status", "token_renewed"} <= one.keys() for one in records[-1].attempts or []] == [True, False]
 
 
+async def test_a_401_is_passed_on_where_there_is_no_place_for_the_call_with_another_token(
+    start: Start, authority: Authority
+) -> None:
+    """While it waits for the token, somebody else takes the only socket."""
+    gateway = await start(
+        policies(authority).replace("credentials: required}", "credentials: required, max_sockets: 1}")
+    )
+    assert await at_once(gateway, 1) == [200]
+    later(gateway, renewal.LEAST_AGE_S)
+    authority.control(revoke=True, mode="hold")
+    calling = asyncio.create_task(called(gateway))
+    await eventually(lambda: authority.seen["requests"] == 2, "the token to be asked for")
+    pool = gateway.gateway.upstreams.pools()["up"]
+    theirs = pool.take() or await pool.open()
+    authority.control(mode="ok")
+    assert (await calling)[0] == 401
+    theirs.abort()
+
+
 async def test_what_must_not_be_sent_twice_is_not_but_the_next_call_has_a_token(
     start: Start, authority: Authority
 ) -> None:
