@@ -124,7 +124,7 @@ async def connect(
     """
     loop = asyncio.get_running_loop()
     within_us = within_us or upstream.timeouts.connect_us
-    phase, awaited = "dns_timeout", "address"
+    phase, awaited = ("connect_timeout", "connection") if upstream.unix_path else ("dns_timeout", "address")
     try:
         async with asyncio.timeout(within_us / 1e6):
             if upstream.unix_path:

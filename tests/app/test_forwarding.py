@@ -287,14 +287,14 @@ async def test_an_answer_that_lay_in_the_socket_while_this_process_was_held_up_i
         def be_held_up() -> None:
             loop.remove_reader(other)
             socket.writer.write(OK)
-            hold_up(0.3)
+            hold_up(1)
 
         loop.add_reader(other, be_held_up)
         bell.send(b"!")
         await socket.reader.read()
 
     upstream.script = answered
-    gateway = await start(WITH_TIMEOUTS % {"url": upstream.url, "timeouts": "first_byte: 100ms"})
+    gateway = await start(WITH_TIMEOUTS % {"url": upstream.url, "timeouts": "first_byte: 500ms"})
     with other, bell:
         assert status_of(await gateway.raw(GET, until=b"ok")) == 200
 
