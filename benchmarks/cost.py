@@ -182,12 +182,13 @@ async def _traced(
 def timers_slowed(factor: float) -> Iterator[None]:
     """Timers of the running loop that are set meanwhile fire so much later, as calls take so much longer."""
     loop: Any = asyncio.get_running_loop()
-    call_later = loop.call_later
+    call_later, time = loop.call_later, loop.time
     loop.call_later = lambda delay_s, *work, **context: call_later(delay_s * factor, *work, **context)
+    loop.call_at = lambda when_s, *work, **context: call_later((when_s - time()) * factor, *work, **context)
     try:
         yield
     finally:
-        del loop.call_later
+        del loop.call_later, loop.call_at
 
 
 async def cpu_us(name: str, calls: int, samples: int) -> float:

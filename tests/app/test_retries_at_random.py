@@ -142,7 +142,8 @@ async def test_whatever_happens_nothing_leaks_and_every_call_is_answered(
     given = await asyncio.gather(*(one(number) for number in range(CALLS)))
     records = await gateway.records.wait(CALLS)
     answered = [answer for answer in given if answer]
-    assert all(re.match(rb"HTTP/1\.1 (103|200|404|429|500|502|503) ", answer) for answer in answered)
+    odd = [answer for answer in answered if not re.match(rb"HTTP/1\.1 (103|200|404|429|500|502|503) ", answer)]
+    assert odd == []
     for target, count in moody.attempts.items():
         _, method, key, _ = target.split("/")
         assert count <= (ATTEMPTS if method != "POST" or key != "0" else 1), target
