@@ -21,7 +21,7 @@ version: 1
 retries:
   any: {attempts: 4, backoff: {schedule: [1s]}, on_error: [connect, reset_before_response, malformed], max_body: 64KiB}
 upstreams:
-  up: {url: "%s"}
+  up: {url: "%s", timeouts: {connect: 60s, first_byte: 60s}}
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, retry: any}
 """
