@@ -11,11 +11,10 @@ from itertools import count
 
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check
-from gateway.core.connections.names import as_said, name_of, owners
+from gateway.core.connections.names import as_said, owners
 from gateway.core.upstream import Upstream
-from gateway.store import StoreDown
 from gateway.store.shared.shelf import Shelf
-from gateway.store.shared.status import Statuses
+from gateway.store.shared.status import Statuses, known_as
 
 LOOK_S = 1.0
 AT_ONCE = 4
@@ -100,10 +99,7 @@ class Probing:
         Tested for nobody it would be one more connection of that name."""
         if subject.tenant:
             return subject
-        try:
-            found = await self._statuses.find(name_of("", subject.connection).connection)
-        except StoreDown:
-            return subject
+        found = await known_as(self._statuses, subject.connection)
         tenant, *others = owners(status.named for status in found)
         return subject if others else subject._replace(tenant=as_said(tenant))
 

@@ -11,9 +11,9 @@ from gateway.admin.endpoint import Endpoint, Query, Schema, segments
 from gateway.admin.operations.connections import BEHIND, several
 from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
-from gateway.core.connections.names import MAX_NAME_CHARS, as_said, name_of, owners
+from gateway.core.connections.names import MAX_NAME_CHARS, as_said, owners
 from gateway.core.upstream import Upstream
-from gateway.store import StoreDown
+from gateway.store.shared.status import known_as
 
 MOST_UPSTREAMS = 8
 
@@ -36,10 +36,7 @@ async def _known_owner(view: AdminView, name: str) -> str:
     the tenant is only known by a hash. Raises AdminProblem when there are several; while the store is away nobody is
     known.
     """
-    try:
-        found = await view.statuses.find(name_of("", name).connection)
-    except StoreDown:
-        return ""
+    found = await known_as(view.statuses, name)
     tenant, *others = owners(status.named for status in found)
     if others:
         raise several(found)

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from gateway.core.connections.names import name_of
 from gateway.core.connections.state import (
     ConnectionState,
     Named,
@@ -69,6 +70,14 @@ class Statuses(Protocol):
 
     async def page(self, states: Sequence[ConnectionState], after: str, count: int) -> Page:
         """At most `count` connections in one of these states, after `Page.after` of the page before ("" = first)."""
+
+
+async def known_as(statuses: Statuses, connection: str) -> Sequence[Status]:
+    """All connections that calls have named so, as `find` gives them; none while the store is away."""
+    try:
+        return await statuses.find(name_of("", connection).connection)
+    except StoreDown:
+        return ()
 
 
 def open_statuses(store: Store, on_transition: OnTransition) -> Statuses:
