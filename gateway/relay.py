@@ -95,6 +95,7 @@ async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> Non
     if record.heard is not None:
         record.heard.feed(data)
     connection.write_behind(head, chunk(data) if chunked else data)
+    del data  # 256 KiB of each slow caller, if they stayed here until there are more
     while True:
         if connection.write_paused:
             await connection.drain()
@@ -106,6 +107,7 @@ async def _stream(call: Call, head: bytes, body: Readable, chunked: bool) -> Non
         if record.heard is not None:
             record.heard.feed(data)
         connection.write(chunk(data) if chunked else data)
+        del data  # as above
 
 
 async def _tunnel(call: Call, exchange: Exchange, answer: ResponseHead) -> None:
