@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.webhooks.receivers import Receiver
-from gateway.modules.delivery.counts import Counts
+from gateway.modules.delivery.counts import LOSSES, Counts
 from gateway.modules.delivery.courier import Compose, Courier
 from gateway.modules.delivery.post import Post
 from gateway.modules.intake import desk
@@ -140,6 +140,7 @@ class Hooks:
         self._posts.append(post)
         courier = Courier(office, name, self._worker, receiver, post, how, self.counts)
         self.queues[name] = Queue(office, courier, direction=direction, most=most)
+        self.counts.expect(name, LOSSES if direction == OUT else LOSSES[-1:])
 
     async def _look_on(self) -> None:
         while True:

@@ -83,6 +83,24 @@ async def test_every_transition_arrives_though_a_gateway_is_killed(launch: Launc
     assert SECRET not in second.log.with_name("stdout").read_text()
 
 
+async def test_what_is_lost_is_counted_from_0_on(launch: Launch, receiver: Receiver) -> None:
+    """Of a series that comes with its first count Prometheus would say that it has not grown, and GatewayWebhooksLost nothing."""
+    more = HOOKS % (receiver.url, receiver.url) + INTAKE % receiver.url
+    one = await launch(POLICIES % free_port(), "--workers", "2", env={"HOOK_SECRET": SECRET}, more=more)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{one.admin_port}/metrics") as answer,
+    ):
+        shown = [
+            line for line in (await answer.text()).splitlines() if line.startswith("gateway_webhook_dropped_total")
+        ]
+    every = ("store_away", "queue_full", "queue_broken", "gateway_ended", "dead_letters_full")
+    may = [*((name, reason) for name in ("ops", "deaf") for reason in every), ("crm:sync", "dead_letters_full")]
+    assert sorted(shown) == sorted(
+        f'gateway_webhook_dropped_total{{reason="{why}",receiver="{who}"}} 0.0' for who, why in may
+    )
+
+
 async def test_receivers_that_misbehave_hold_up_nobody(launch: Launch, receiver: Receiver) -> None:
     """They hang, fail, send elsewhere, never read: the good one is told everything, and what waits for them is bounded."""
     statuses = {"/good": 204, "/hang": None, "/500": 500, "/302": 302}

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gateway.core.access.credentials import Credential, OAuth
 from gateway.core.ask import NOTHING
 from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
@@ -21,7 +22,7 @@ from gateway.observe.metrics.tally import Calls, Distribution
 from gateway.observe.reports.near_limit import NearLimit
 from gateway.record import CallRecord
 from tests.fakes.waiting import eventually
-from tests.observe.conftest import BUCKET, POLICIES, WINDOW, finished_call
+from tests.observe.conftest import BUCKET, POLICIES, UPSTREAM, WINDOW, finished_call
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -201,6 +202,7 @@ def test_policy_sets_as_they_come(metrics: Metrics) -> None:
     assert found['gateway_policy_info{version="ba9876543210"}'] == 1
     results = {name: value for name, value in found.items() if name.startswith("gateway_policy_reloads_total{")}
     assert results == {
+        'gateway_policy_reloads_total{result="failed"}': 0,
         'gateway_policy_reloads_total{result="loaded"}': 2,
         'gateway_policy_reloads_total{result="rejected"}': 1,
         'gateway_policy_reloads_total{result="unchanged"}': 1,
@@ -289,6 +291,22 @@ def test_a_store_that_is_lost(metrics: Metrics, call: CallRecord) -> None:
     fallback = f'gateway_store_fallback_decisions_total{{limit="tenant-10m",posture="{Posture.LOCAL.value}"}}'
     assert found[fallback] == 1
     assert BUCKET.name not in str([name for name in found if "fallback" in name])
+
+
+def test_what_alerts_look_for_begins_at_0() -> None:
+    """Of a series that comes with its first count `increase` says 0: nobody would be told of what happens once."""
+    oauth = OAuth("client_credentials", "http://a", "id")
+    renewed = replace(UPSTREAM, credentials=(Credential("c1", UPSTREAM.name, oauth=oauth),))
+    found = samples(
+        Metrics(replace(POLICIES, upstreams={"erp-api": renewed, "other": replace(UPSTREAM, name="other")}))
+    )
+    for kind in ("timeout", "connect", "busy", "script", "other"):
+        assert found[f'gateway_store_errors_total{{kind="{kind}"}}'] == 0
+    for result in ("rejected", "failed"):
+        assert found[f'gateway_policy_reloads_total{{result="{result}"}}'] == 0
+    for result in ("refused", "unavailable", "unkept"):
+        assert found[f'gateway_tokens_total{{result="{result}",upstream="erp-api"}}'] == 0
+    assert not [name for name in found if 'upstream="other"' in name and "tokens" in name]
 
 
 async def test_the_lag_of_the_event_loop_is_measured(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 from gateway.core.webhooks.redelivery import Step, Tried
 from gateway.observe.log.logger import event
 from gateway.store.shared.queues import Settled, Taken
 
 TELL_S = 1.0
+LOSSES = ("store_away", "queue_full", "queue_broken", "gateway_ended", "dead_letters_full")
+"""Why an event does not reach a receiver. Of webhooks that came, which are kept before they are answered: the last."""
 _RESULTS = {Step.DONE: "delivered", Step.RETRY: "retried", Step.DEAD: "dead"}
 
 
@@ -22,6 +25,10 @@ class Counts:
         self.deliveries: Counter[tuple[str, ...]] = Counter()
         self.dropped: Counter[tuple[str, ...]] = Counter()
         self._untold: Counter[tuple[str, str]] = Counter()
+
+    def expect(self, queue: str, reasons: Sequence[str]) -> None:
+        """There may be losses for these reasons. Whoever reads the counts sees 0 until then."""
+        self.dropped.update(dict.fromkeys(((queue, reason) for reason in reasons), 0))
 
     def tried(self, queue: str, taken: Taken, tried: Tried, step: Step, wait_us: int, settled: Settled | None) -> None:
         """See `courier.Tells`."""

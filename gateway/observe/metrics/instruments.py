@@ -112,6 +112,15 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "process_max_fds": _gauge("How many it may have", "worker"),
 }
 
+FROM_THE_START = (
+    *(("gateway_store_errors_total", kind) for kind in ("timeout", "connect", "busy", "script", "other")),
+    *(("gateway_policy_reloads_total", result) for result in ("loaded", "unchanged", "rejected", "failed")),
+)
+"""Metric and labels of series that are there before anything is counted: of one that comes with its first count
+Prometheus says that it has not grown."""
+TOKENS = ("renewed", "shared", "refused", "unavailable", "unkept")
+"""What can come of asking for a token."""
+
 
 class Metric(NamedTuple):
     """A metric of prometheus_client with its children kept: looking one up by labels costs more than counting."""

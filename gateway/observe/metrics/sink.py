@@ -20,6 +20,7 @@ from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 from gateway.observe.log.line import REFUSED
 from gateway.observe.log.logger import dropped_lines
+from gateway.observe.metrics.instruments import FROM_THE_START, TOKENS
 from gateway.observe.metrics.levels import NO_ROUTE, Gauges, Levels
 from gateway.observe.metrics.present import Present
 from gateway.observe.metrics.process import cpu_s
@@ -72,6 +73,8 @@ class Metrics:
         self._version = ""
         self._ticking = Ticking(self._lag.observe, self._pieces_due, self._poured)
         self._series.set("gateway_build_info", 1, __version__, platform.python_version())
+        for name, label in FROM_THE_START:
+            self._series.child(name, label)
         self.policy_loaded(policies)
 
     # -- calls
@@ -144,7 +147,7 @@ class Metrics:
     # -- what is not a call
 
     def policy_loaded(self, policies: PolicySet, *, counted: bool = True) -> None:
-        """A set is in force. Its limits get their series now, so that a rate is right from the first refusal on."""
+        """A set is in force. Its limits and tokens get series now, so that a rate is right from the first count on."""
         if self._version:
             self._series.set("gateway_policy_info", 0, self._version)
         self._version = policies.version
@@ -156,6 +159,10 @@ class Metrics:
             self._series.inc("gateway_policy_reloads_total", "loaded")
         for limit in policies.limits.values():
             self._series.child("gateway_limit_near_total", limit.name)
+        for upstream in policies.upstreams.values():
+            if any(one.oauth is not None for one in upstream.credentials):
+                for result in TOKENS:
+                    self._series.child("gateway_tokens_total", upstream.name, result)
 
     def count_reload(self, result: str) -> None:
         """A set was offered: loaded, unchanged, rejected (it has errors) or failed (a worker could not use it)."""
