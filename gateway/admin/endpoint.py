@@ -7,6 +7,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from gateway.admin.bodies import body_of
+from gateway.admin.bulkhead import PROBES
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 
@@ -15,10 +16,11 @@ Handler = Callable[[AdminView, web.Request], Awaitable[web.StreamResponse]]
 
 OBJECT: Schema = {"type": "object"}
 JSON = "application/json"
+MOST_QUOTED = 64
 
 
 class Query(NamedTuple):
-    """A parameter behind the `?`. Unknown ones are not looked at."""
+    """A parameter behind the `?`. Others are refused, see `strict`."""
 
     name: str
     schema: Schema
@@ -54,6 +56,23 @@ class Endpoint(NamedTuple):
     content: str = JSON
     errors: tuple[int, ...] = ()
     reads: bool = False
+
+
+def strict(endpoint: Endpoint) -> Handler:
+    """The operation's handler behind a look at the parameters: one that does not exist was meant to say something, such
+    as whose answers are forgotten. Probes and scrapers send what they like."""
+    if endpoint.path in PROBES or not endpoint.path.startswith("/-/"):
+        return endpoint.handler
+    known = [one.name for one in endpoint.query]
+
+    async def checked(view: AdminView, request: web.Request) -> web.StreamResponse:
+        for name in request.query:
+            if name not in known:
+                others = "; there are: " + ", ".join(known) if known else ""
+                raise AdminProblem(400, "BAD_QUESTION", f"There is no parameter {name[:MOST_QUOTED]!r} here{others}.")
+        return await endpoint.handler(view, request)
+
+    return checked
 
 
 def read_order(request: web.Request, wanted: str) -> dict[str, Any]:

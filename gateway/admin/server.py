@@ -12,6 +12,7 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from gateway.admin.access import Access, harden
+from gateway.admin.endpoint import strict
 from gateway.admin.operations import local_breakers
 from gateway.admin.page.routes import HARMLESS, add_pages, told
 from gateway.admin.table import ENDPOINTS
@@ -33,7 +34,7 @@ class AdminServer:
         app.on_response_prepare.append(harden)
         add_pages(app.router, view)
         for endpoint in ENDPOINTS:
-            handler = partial(endpoint.handler, view)
+            handler = partial(strict(endpoint), view)
             app.router.add_route(endpoint.method, _pattern(endpoint.path), handler)
             if endpoint.method == hdrs.METH_GET:
                 app.router.add_route(hdrs.METH_HEAD, _pattern(endpoint.path), handler)

@@ -190,6 +190,19 @@ async def test_a_limit_without_a_key(admin: Admin, target: str) -> None:
     assert (status, body["remaining"], body["key"]) == (200, 1, {})
 
 
+@pytest.mark.parametrize("target", ["/healthz?x=1", "/-/health?x=1", "/readyz?exclude=store", "/metrics?name=x"])
+async def test_probes_and_scrapers_may_send_parameters_of_their_own(admin: Admin, target: str) -> None:
+    async with admin.client.get(f"http://127.0.0.1:{admin.port}{target}") as answer:
+        assert answer.status == 200
+
+
+async def test_a_parameter_that_no_operation_has_is_not_passed_over(admin: Admin) -> None:
+    status, problem, _ = await admin.ask("/-/limits/tenant-10m/acme?reson=a%20test", "DELETE")
+    assert (status, problem["code"]) == (400, "BAD_QUESTION")
+    status, problem, _ = await admin.ask(f"/-/config?{'x' * 500}=1")
+    assert (status, len(problem["detail"]) < 120) == (400, True)
+
+
 async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(Logging(pretty=False), envelope(admin.worker.settings, worker=1))
     await admin.spend(WINDOW, key(WINDOW, tenant="acme"), 42)

@@ -34,6 +34,16 @@ async def test_a_route_that_keeps_nothing(admin: Admin) -> None:
     assert (status, problem["code"]) == (404, "NO_SUCH_CACHE")
 
 
+async def test_a_misspelt_parameter_does_not_purge_everything(admin: Admin) -> None:
+    asked: list[dict[str, Any]] = []
+    admin.worker.siblings.on("purge_cache", asked.append)
+    status, problem = await ask(admin, "?tenat=acme")
+    assert (status, problem["code"]) == (400, "BAD_QUESTION")
+    assert "'tenat'" in problem["detail"]
+    assert "there are: route, tenant, prefix" in problem["detail"]
+    assert asked == []
+
+
 async def test_a_worker_that_could_not_is_named(admin: Admin) -> None:
     status, found = await ask(admin)
     assert (status, found["purged"]) == (200, {"workers": 0, "store": 0})
