@@ -56,6 +56,26 @@ async def test_rotation_under_load_loses_no_line(launch: Launch, upstream: Upstr
     assert sorted(ids(*rotated, gateway.log)) == sorted(answered)
 
 
+async def test_rotation_to_where_no_file_can_be_loses_no_line(launch: Launch, upstream: Upstream) -> None:
+    gateway = await launch(POLICIES % upstream.url)
+    rotated = gateway.log.with_suffix(".1")
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENCE_S) as caller:
+        answered = [(await caller.get("/x")).headers["X-Request-Id"]]
+        await until_logged(gateway.log, [answered[-1].encode()])
+        gateway.log.rename(rotated)
+        gateway.log.mkdir()
+        gateway.process.send_signal(signal.SIGUSR1)
+        (told,) = await gateway.said("log.kept", 1)
+        assert told["reason"] == f"{gateway.log}: Is a directory"
+        answered.append((await caller.get("/x")).headers["X-Request-Id"])
+        await until_logged(rotated, [answered[-1].encode()])
+        gateway.log.rmdir()
+        answered.append((await caller.get("/x")).headers["X-Request-Id"])
+        await eventually(gateway.log.exists)
+    assert await gateway.stop() == 0
+    assert ids(rotated) + ids(gateway.log) == answered
+
+
 @pytest.mark.parametrize("reader_comes", ["first", "last"])
 async def test_a_named_pipe(launch: Launch, upstream: Upstream, tmp_path: Path, reader_comes: str) -> None:
     """Nobody has to read it for the gateway to start, and who reads it already is not told that it has ended."""

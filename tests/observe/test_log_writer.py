@@ -90,6 +90,24 @@ def test_a_file_is_appended_to_and_opened_anew_when_asked(tmp_path: Path) -> Non
     writer.close()
 
 
+def test_a_file_that_cannot_be_opened_anew_is_gone_on_with(tmp_path: Path) -> None:
+    path, rotated = tmp_path / "log", tmp_path / "log.1"
+    writer = LineWriter(str(path), described)
+    writer.write(b"one\n")
+    path.rename(rotated)
+    path.mkdir()
+    writer.reopen()
+    writer.write(b"two\n")
+    assert (rotated.read_bytes(), writer.dropped) == (b"one\ntwo\n", 0)
+    rotated.unlink()
+    writer.write(b"three\n")
+    assert writer.dropped == 1
+    path.rmdir()
+    writer.write(b"four\n")
+    assert path.read_bytes() == b'four\n{"dropped":1}\n'
+    writer.close()
+
+
 def test_off_writes_nothing() -> None:
     writer = LineWriter("off")
     writer.write(b"one\n")

@@ -96,5 +96,7 @@ EVENTS: Mapping[str, str] = {
     "traces.failed": "The collector of spans does not take them; `count` says of how many calls they are lost so far.",
     "traces.recovered": "The collector of spans takes them again.",
     DROPPED: "Lines could not be written; `count` says how many.",
+    "log.kept": "A log file could not be opened anew (SIGUSR1), `reason` says why; lines go to the "
+    "old one until it can be.",
     LIBRARY: "A library logged something; `logger` says which.",
 }

@@ -20,6 +20,7 @@ import structlog
 from gateway import __version__
 from gateway.observe.log.access import LEVELS, AccessLog, hidden_fields, wants_pretty
 from gateway.observe.log.chain import Chain
+from gateway.observe.log.places import unopenable
 from gateway.observe.log.stdlib import Bridge
 from gateway.observe.log.writer import LineWriter, all_writers, describe_dropped_with, writer_for
 from gateway.settings import Logging, Settings
@@ -100,8 +101,10 @@ def dropped_lines() -> int:
 
 
 def reopen_logs() -> None:
-    """Open log files anew: they have been rotated away."""
+    """Open log files anew: they have been rotated away. One that cannot be is told of."""
     for writer in all_writers():
+        if why := unopenable(writer.destination):
+            event("log.kept", "A log file stays the old one", "error", reason=f"{writer.destination}: {why}")
         writer.reopen()
 
 

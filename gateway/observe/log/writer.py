@@ -83,7 +83,8 @@ class LineWriter:
             self._work.put(lines)
 
     def reopen(self) -> None:
-        """Open a file anew before the next line: it has been rotated away."""
+        """Open a file anew before the next line: it has been rotated away. Until it can be, lines go to the old one,
+        unless that has been deleted."""
         self.flush()
         self._reopen.set()
 
@@ -172,14 +173,22 @@ class LineWriter:
         self._unreported += count
 
     def _open(self) -> int:
-        if self._reopen.is_set():
+        if self._reopen.is_set() or self._fd < 0:
+            try:
+                fd = self._open_anew()
+            except OSError:
+                if self._fd < 0 or not os.fstat(self._fd).st_nlink:
+                    raise
+                return self._fd  # whoever rotated the file still has it; tried again with the next lines
             self._reopen.clear()
             self._close_file()
-        if self._fd < 0:
-            known = _STREAMS.get(self.destination)
-            self._fd = known if known is not None else open_file(self.destination)
-            self._midline.watch(self._fd)
+            self._fd = fd
+            self._midline.watch(fd)
         return self._fd
+
+    def _open_anew(self) -> int:
+        known = _STREAMS.get(self.destination)
+        return known if known is not None else open_file(self.destination)
 
     def _close_file(self) -> None:
         self._midline.forget()
