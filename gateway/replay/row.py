@@ -279,12 +279,14 @@ def _fired(line: Mapping[str, Any], code: str) -> tuple[str, ...]:
 
 
 def _starts(attempts: Any) -> "list[int]":
-    """When each further attempt began, in microseconds from the first one's beginning. One for which there was no
-    place was not made, and what it was charged was given back."""
-    found, at_ms = [], 0.0
-    for number, attempt in enumerate(attempts):
+    """When each further attempt that was charged began, in microseconds from the first one's beginning. One for which
+    there was no place was given back what it was charged, and nothing was charged for the race for a kept socket."""
+    found, at_ms, before = [], 0.0, None
+    for attempt in attempts:
         at_ms += attempt.get("wait_ms", 0.0)
-        if number and (attempt.get("error_class") != NO_PLACE or "status" in attempt):
+        unsent = attempt.get("error_class") == NO_PLACE and "status" not in attempt
+        if before is not None and not unsent and ("wait_ms" in attempt or "token_renewed" in before):
             found.append(round(at_ms * 1000))
         at_ms += attempt.get("queue_ms", 0.0) + attempt.get("upstream_ms", 0.0)
+        before = attempt
     return found

@@ -220,6 +220,7 @@ def test_real_costs_and_further_attempts_are_charged(tmp_path: Path, policy: Pat
     log = tmp_path / "log"
     attempts = [{"n": n, "upstream_ms": 1.0, **({"wait_ms": 1.0} if n > 1 else {})} for n in range(1, 20)]
     attempts.append({"n": 20, "wait_ms": 1.0, "error_class": "busy"})  # there was no place for it: it was not made
+    attempts[1:1] = [{"error_class": "reset", "upstream_ms": 1.0}]  # a kept socket was closed: for nothing
     costly = {"method": "POST", "cost_settled": True, "limits": [{"name": "by-day", "cost": 60}]}
     texts = [
         line(1, "a", attempts=attempts, duration_ms=40.0),
