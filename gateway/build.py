@@ -100,8 +100,8 @@ def build_gateway(
     gateway.clock = time.monotonic
     gateway.wall_clock = time.time
     gateway.dates = DateLine()
-    gateway.pacing = Pacing()
     gateway.waits = Waits()
+    gateway.pacing = Pacing(gateway.waits)
     gateway.sleep = gateway.waits.sleep
     _tell_nobody(gateway)
     return gateway

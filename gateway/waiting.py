@@ -1,7 +1,9 @@
 """Waiting for what other tasks do, and for their end."""
 
 import asyncio
-from contextlib import suppress
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 CANCEL_AGAIN_S = 0.1
 
@@ -22,6 +24,19 @@ class Waits:
 
     def __init__(self) -> None:
         self._until: dict[asyncio.Future[None], float] = {}
+        self._bounds: set[asyncio.Timeout] = set()
+        self._latest_s = math.inf
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Raises TimeoutError when what is done in it takes longer, or is not done when `cut` leaves no more time."""
+        until = min(asyncio.get_running_loop().time() + seconds, self._latest_s)
+        async with asyncio.timeout_at(until) as bound:
+            self._bounds.add(bound)
+            try:
+                yield
+            finally:
+                self._bounds.discard(bound)
 
     async def sleep(self, seconds: float) -> None:
         """For so long; less, if `cut` has ended it."""
@@ -36,11 +51,15 @@ class Waits:
             del self._until[over]
 
     def cut(self, most_s: float) -> None:
-        """End those that would last longer than so many seconds from now on."""
-        latest = asyncio.get_running_loop().time() + most_s
+        """End those that would last longer than so many seconds from now on: at once, where it is known that they
+        would; `within`, then."""
+        self._latest_s = latest = asyncio.get_running_loop().time() + most_s
         for over, until in self._until.items():
             if until >= latest:
                 _let_go(over)
+        for bound in self._bounds:
+            if not bound.expired() and (bound.when() or latest) > latest:
+                bound.reschedule(latest)
 
 
 def _let_go(over: "asyncio.Future[None]") -> None:

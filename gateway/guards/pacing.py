@@ -12,6 +12,7 @@ from aiolimiter import AsyncLimiter
 
 from gateway.core.upstream import Pace, Upstream
 from gateway.upstream.failure import UpstreamFailed
+from gateway.waiting import Waits
 
 MAX_LINES = 10_000
 LOOKS = 4
@@ -21,12 +22,13 @@ LOOKS = 4
 class _Line:
     """Those who wait for one limiter."""
 
-    __slots__ = ("_interval_s", "_limiter", "_pace", "waiting")
+    __slots__ = ("_interval_s", "_limiter", "_pace", "_waits", "waiting")
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, waits: Waits) -> None:
         self._interval_s = pace.per_us / pace.rate / 1e6
         self._limiter = AsyncLimiter(pace.burst, pace.burst * self._interval_s)
         self._pace = pace
+        self._waits = waits
         self.waiting = 0
 
     @property
@@ -45,24 +47,30 @@ class _Line:
             again_s = (self.waiting - places) * self._interval_s
             raise UpstreamFailed("busy", f"{self.waiting} attempts wait for their turn", again_s=again_s)
         self.waiting += 1
+        began = asyncio.get_running_loop().time()
         try:
             await asyncio.create_task(self._within(longest_s))
         except TimeoutError:
-            detail = f"no turn within {self._pace.max_wait_us // 1000} ms"
+            waited_s = min(asyncio.get_running_loop().time() - began, longest_s)
+            detail = f"no turn within {waited_s * 1000:.0f} ms"
             raise UpstreamFailed("busy", detail, again_s=self._interval_s) from None
         finally:
             self.waiting -= 1
 
     async def _within(self, longest_s: float) -> None:
         """In a task of its own, which `asyncio.timeout` needs."""
-        async with asyncio.timeout(longest_s):
+        async with self._waits.within(longest_s):
             await self._limiter.acquire()
 
 
 class Pacing:
-    """All lines of a worker. Bounded by those that are in use: from MAX_LINES on, lines that rest are dropped."""
+    """All lines of a worker. Bounded by those that are in use: from MAX_LINES on, lines that rest are dropped.
 
-    def __init__(self) -> None:
+    waits  end those for a turn that does not come before the end of a drain
+    """
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
         self._lines: dict[tuple[object, ...], _Line] = {}
 
     def __len__(self) -> int:
@@ -85,7 +93,7 @@ class Pacing:
         if line is None:
             if len(self._lines) >= MAX_LINES:
                 self._make_room()
-            line = self._lines[key] = _Line(pace)
+            line = self._lines[key] = _Line(pace, self._waits)
         await line.turn()
 
     def _make_room(self) -> None:

@@ -107,6 +107,38 @@ async def test_who_waits_for_another_attempt_beyond_its_end_has_the_last_answer(
     writer.close()
 
 
+async def test_who_has_no_turn_before_its_end_is_answered(start: Start, upstream: Upstream) -> None:
+    """What the upstream has not heard of costs nothing; who was sent before gets the answer that it had: all of them
+    were reset at the end of the grace, and charged."""
+    upstream.script = always(b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown")
+    paced = '{url: "%(url)s", pace: {rate: 1, per: 1h, max_wait: 2h}}'
+    retries = "retries:\n  soon: {attempts: 2, backoff: {schedule: [1ms]}}\nroutes:"
+    text = ONE_ROUTE.replace('{url: "%(url)s"}', paced).replace("routes:", retries)
+    text = text.replace("upstream: up,", "upstream: up, retry: soon,")
+    running = await start(text % {"url": upstream.url})
+    waiting = [await asyncio.open_connection("127.0.0.1", running.port)]
+    waiting[0][1].write(GET)
+    await eventually(lambda: _in_line(running) == 1)
+    waiting.append(await asyncio.open_connection("127.0.0.1", running.port))
+    waiting[1][1].write(GET)
+    await eventually(lambda: _in_line(running) == 2)
+    running.listener.stop_accepting()
+    running.gateway.waits.cut(0)
+    sent, unsent = [await reader.read() for reader, _ in waiting]
+    assert sent.startswith(b"HTTP/1.1 503 Down\r\n")
+    assert b'"code":"UPSTREAM_BUSY"' in unsent
+    assert b"\r\nRetry-After: 3600\r\n" in unsent
+    costs = {record.error_class: record.costs for record in running.records.all}
+    assert costs == {"server_error": None, "busy": {"tenant-10m": 0}}
+    for _, writer in waiting:
+        writer.close()
+    assert len(upstream.received) == 1
+
+
+def _in_line(running: Running) -> int:
+    return sum(line.waiting for line in running.gateway.pacing._lines.values())
+
+
 async def test_kept_sockets_do_not_hold_up_the_end(gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(GET)
