@@ -20,7 +20,7 @@ def show(client: AdminClient, as_json: Json = False) -> None:
     """How many answers of each route are kept, and of how much use they were. Workers that do not answer are named."""
     found = client.get("/-/cache", "routes")
     titles = ("route", "workers", "workers bytes", "store", "store bytes", "hits", "misses", "hit ratio")
-    print_found(found, as_json, table(titles, [_row(one) for one in found["routes"]]))
+    print_found(found, as_json, table(titles, [_row(one) for one in found["routes"]], "no route has a cache"))
     tell_missing(found["missing"])
 
 

@@ -34,7 +34,9 @@ def top(
     by: Annotated[By, typer.Option(help="What is counted.")] = By.REJECTED,
     count: Annotated[int, typer.Option("-n", "--number", min=1, max=200, metavar="N", help="How many.")] = 20,
     repeats: Annotated[bool, typer.Option("--repeats", help="Reads that callers repeat, counted from now on.")] = False,
-    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long repeats are counted.")] = "1m",
+    lasting: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="How long repeats are counted; else 1m.")
+    ] = None,
     watch: live.Watch = False,
     every: live.Every = 2.0,
     as_json: Json = False,
@@ -43,8 +45,10 @@ def top(
     if repeats:
         if watch:
             raise typer.BadParameter("repeats are counted once: leave --watch out")
-        tell_repeats(client, lasting, count, as_json=as_json)
+        tell_repeats(client, lasting or "1m", count, as_json=as_json)
         return
+    if lasting is not None:
+        raise typer.BadParameter("only repeats are counted for a while: add --repeats")
 
     def ask(client: AdminClient) -> Document:
         found: Document = client.get(path_to("top", by=by.value, limit=str(count)), "callers", "by", "over_s")

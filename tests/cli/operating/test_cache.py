@@ -30,3 +30,5 @@ def test_a_worker_that_does_not_answer(
     assert (done.returncode, done.stderr) == (exit_code, "worker 1: no answer in 2 s\n")
     if form:
         assert json.loads(done.stdout) == (SHOWN if words == ("show",) else PURGED)
+    elif words == ("show",):
+        assert done.stdout == "no route has a cache\n"

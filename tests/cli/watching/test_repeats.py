@@ -49,3 +49,10 @@ def test_it_is_no_page_that_draws_itself_anew() -> None:
     done = gateway("top", "--repeats", "--watch")
     assert done.returncode == 2
     assert "leave --watch out" in done.stderr
+
+
+def test_nothing_else_is_counted_for_a_while() -> None:
+    """Who asks for ten minutes is not shown the last two."""
+    done = gateway("top", "--for", "10m")
+    assert done.returncode == 2
+    assert "add --repeats" in done.stderr
