@@ -23,7 +23,6 @@ from gateway.core.problems import (
 )
 from gateway.core.webhooks.intake import ROUTE, Rejected, Source
 from gateway.handle import crashed, left, record
-from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
 from gateway.modules.intake.desk import Inlet, Intake
 from gateway.refuse import refuse
@@ -103,8 +102,7 @@ async def _read(call: Call, most_bytes: int) -> bytes:
     stream = call.request.body
     if stream is None:
         return b""
-    if call.request.head.expects_continue and not stream.size:
-        call.request.connection.write(CONTINUE)
+    call.request.invite_body()
     pieces, size = [], 0
     while piece := await stream.read():
         size += len(piece)

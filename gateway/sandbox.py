@@ -12,7 +12,6 @@ from gateway.call import Call
 from gateway.core.problems import Refusal, body_problem
 from gateway.core.sandbox import BODILESS, MARK, Reply
 from gateway.core.sandbox.samples import Asked
-from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
 from gateway.refuse import refuse
 from gateway.upload import Upload
@@ -48,8 +47,7 @@ async def _body(request: Request) -> bytes | None:
     body, pieces = request.body, []
     if body is None:
         return b""
-    if request.head.expects_continue and not body.size:
-        request.connection.write(CONTINUE)
+    request.invite_body()
     while data := await body.read():
         pieces.append(data)
         if body.size > MAX_BODY_BYTES:

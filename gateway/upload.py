@@ -4,7 +4,6 @@ import asyncio
 from time import monotonic
 
 from gateway.core.http.fields import chunk, last_chunk
-from gateway.listener.connection import CONTINUE
 from gateway.listener.request import Request
 from gateway.upstream.exchange import Exchange
 from gateway.wire.body import BodyFailed, BodyStream
@@ -64,8 +63,7 @@ class Upload:
         middle of that.
         """
         assert self.body is not None, "without a body everything was sent with the head"
-        if request.head.expects_continue and not self.body.size:
-            request.connection.write(CONTINUE)
+        request.invite_body()
         self.task = asyncio.create_task(self._pump(exchange, self.body, within_us))
 
     def stop(self) -> None:

@@ -103,6 +103,13 @@ class Connection(Writing):
 
     # -- what the call uses
 
+    def invite_body(self) -> None:
+        """Tell a caller who waits for that to send the body (RFC 9110 §10.1.1); from now on it is the body that is
+        waited for."""
+        self._body_started = self._loop.time()
+        self._set_deadline()
+        self.write(CONTINUE)
+
     def abort(self) -> None:
         """Reset the socket: an answer that only its end would complete must not be taken for complete."""
         self.keep_alive = False
@@ -217,6 +224,8 @@ class Connection(Writing):
             self._body_started = self._loop.time()
             rest, self._buffer = self._buffer, b""
             self._body_received(body, rest)
+            if head.block.expects_continue and not rest:
+                self.deadline = FOREVER  # it waits for us, see `invite_body`
         self._run = run = Run(self._listener.handle(Request(head, ids, body, self, monotonic())), self._after_call)
         run.step()
 

@@ -28,3 +28,8 @@ class Request:
         self.body = body
         self.connection = connection
         self.received = received
+
+    def invite_body(self) -> None:
+        """The body will be read from now on, which a caller may have waited for: one who has sent nothing of it."""
+        if self.head.expects_continue and self.body is not None and not self.body.size:
+            self.connection.invite_body()

@@ -217,6 +217,24 @@ async def test_a_declared_body_over_the_bound_is_refused_before_it_is_sent(start
     assert upstream.accepted == 0
 
 
+@pytest.mark.usefixtures("swept_often")
+@pytest.mark.parametrize("body", [b"abc", b""])
+async def test_a_body_is_owed_from_when_it_is_asked_for(start: Start, upstream: Upstream, body: bytes) -> None:
+    """Not while the call waits for its turn, and the caller for `100 Continue`."""
+    policies = ONE_ROUTE % {"url": upstream.url}
+    paced = policies.replace(f'url: "{upstream.url}"', f'url: "{upstream.url}", pace: {{rate: 1, per: 2s}}')
+    assert paced != policies
+    gateway = await start(paced, bounds=replace(Bounds(), body_time_us=1_000_000))
+    await gateway.raw(GET, until=b"ok")
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+    answer = await reader.readuntil(b"ok" if body else b"}")
+    assert answer.startswith(b"HTTP/1.1 200 " if body else b"HTTP/1.1 408 ")
+    writer.close()
+
+
 async def test_an_answer_that_only_its_end_completes_is_reset(gateway: Running, upstream: Upstream) -> None:
     """An HTTP/1.0 caller takes a regular close for the end of the body."""
 
