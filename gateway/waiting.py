@@ -6,6 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 CANCEL_AGAIN_S = 0.1
+HELD_UP_S = 0.005
+"""A timer that comes so late says that this process was held up (a busy host, a paused one): what is waited for may be
+lying in a socket, and uvloop runs its timers before it looks."""
+LOOK_S = 0.1
 
 
 async def happens_within(event: asyncio.Event, most_s: float) -> bool:
@@ -17,6 +21,25 @@ async def happens_within(event: asyncio.Event, most_s: float) -> bool:
         async with asyncio.timeout(most_s):
             await event.wait()
     return event.is_set()
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Raises TimeoutError when what is done in it takes longer. If this process was held up then, it may take as much
+    longer, LOOK_S at least, to hear what came meanwhile."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+
+    def over() -> None:
+        late_s = loop.time() - due
+        bound.reschedule(loop.time() + (max(late_s, LOOK_S) if late_s >= HELD_UP_S else 0))
+
+    timer = loop.call_at(due, over)
+    try:
+        async with asyncio.timeout(None) as bound:
+            yield
+    finally:
+        timer.cancel()
 
 
 class Waits:

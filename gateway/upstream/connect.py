@@ -15,6 +15,7 @@ from gateway.certificate_files import show, trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
 from gateway.upstream.failure import UpstreamFailed
+from gateway.waiting import in_time
 
 if TYPE_CHECKING:
     from gateway.upstream.exchange import Exchange
@@ -126,7 +127,7 @@ async def connect(
     within_us = within_us or upstream.timeouts.connect_us
     phase, awaited = ("connect_timeout", "connection") if upstream.unix_path else ("dns_timeout", "address")
     try:
-        async with asyncio.timeout(within_us / 1e6):
+        async with in_time(within_us / 1e6):
             if upstream.unix_path:
                 await loop.create_unix_connection(lambda: exchange, upstream.unix_path)
                 return

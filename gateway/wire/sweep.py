@@ -4,15 +4,13 @@ A timer handle per call and phase costs more than the call's bookkeeping. Here e
 float that moves as phases change) and one periodic sweep looks for those that have passed; a deadline is noticed
 at most `tick_s` late.
 
-A sweep that itself comes late says that this process was held up (a busy host, a paused one): what was waited for may
-be lying in a socket, and uvloop runs its timers before it looks.
+A sweep that itself comes late (`HELD_UP_S`) looks at the sockets before it ends anything.
 """
 
 import asyncio
 from typing import Protocol
 
-HELD_UP_S = 0.005
-"""A sweep that comes so late looks at the sockets before it ends anything."""
+from gateway.waiting import HELD_UP_S
 
 
 class Expiring(Protocol):

@@ -1,11 +1,12 @@
 """Tasks that wait for each other, on asyncio's own loop and on uvloop."""
 
 import asyncio
+from socket import socketpair
 
 import pytest
 
-from gateway.waiting import end, happens_within
-from tests.fakes.waiting import for_ever, turns
+from gateway.waiting import end, happens_within, in_time
+from tests.fakes.waiting import for_ever, hold_up, turns
 
 FOREVER_S = 3_600
 
@@ -16,6 +17,30 @@ async def test_an_event_is_waited_for_no_longer_than_said() -> None:
     asyncio.get_running_loop().call_soon(event.set)
     assert await happens_within(event, FOREVER_S)
     assert await happens_within(event, 0)
+
+
+async def test_what_came_while_this_process_was_held_up_is_in_time() -> None:
+    """uvloop runs the timer before it looks at the socket."""
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    ours, theirs = socketpair()
+    with ours, theirs:
+        loop.add_reader(ours, heard.set)
+        async with in_time(0.05):
+            theirs.send(b"!")
+            hold_up(0.2)
+            await heard.wait()
+        loop.remove_reader(ours)
+
+
+async def test_what_does_not_come_in_time_is_not_waited_for() -> None:
+    async def wait(held_up_s: float) -> None:
+        async with in_time(0.01):
+            hold_up(held_up_s)
+            await for_ever()
+
+    for held_up_s in (0, 0.02):
+        with pytest.raises(TimeoutError):
+            await wait(held_up_s)
 
 
 async def test_a_cancellation_that_comes_with_the_event_is_not_lost() -> None:
