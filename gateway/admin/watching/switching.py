@@ -29,19 +29,24 @@ class Switches:
         self._set_level = set_level
         self._set_drain = set_drain
         self._back: asyncio.TimerHandle | None = None
+        self._learned = False
         siblings.on("switch", self._switch)
-        siblings.on("switches", lambda _: self._passed_on())
+        siblings.on("switches", lambda _: self._passed_on() if self._learned else {})
 
     def state(self) -> dict[str, Any]:
         """The switches as the admin API tells them."""
         return {"log_level": self._level, "draining": self.draining}
 
     async def learn(self) -> None:
-        """Be as the others are: this worker may have been started later. Needs the line to them."""
-        for answer in await self._siblings.ask_all("switches", {}, timeout_s=LEARN_S):
-            if answer.worker != self._siblings.index and answer.payload:
-                self._switch(answer.payload)
-                return
+        """Be as the others are: this worker may have been started later. Needs the line to them.
+
+        Of several that begin at the same time none knows anything yet, and each says so to the others.
+        """
+        answers = await self._siblings.ask_all("switches", {}, timeout_s=LEARN_S)
+        known = next((one.payload for one in answers if one.worker != self._siblings.index and one.payload), None)
+        if known is not None:
+            self._switch(known)
+        self._learned = True
 
     def _passed_on(self) -> dict[str, Any]:
         switch: dict[str, Any] = {"draining": self.draining}
