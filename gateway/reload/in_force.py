@@ -77,6 +77,10 @@ class InForce:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
+    def heard(self, outcome: Outcome) -> None:
+        """See `transaction.Worker`."""
+        self._metrics.reload_went(well=outcome.good)
+
     def reloaded(self, outcome: Outcome) -> None:
         """See `transaction.Worker`."""
         self._metrics.count_reload(outcome.result)

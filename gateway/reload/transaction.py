@@ -55,6 +55,9 @@ class Worker(Protocol):
     def commit(self, edition: Edition) -> None:
         """Put in place what was prepared last. Cannot fail."""
 
+    def heard(self, outcome: Outcome) -> None:
+        """Something came of a reload, whichever worker led it, or of the last one before this worker began."""
+
     def reloaded(self, outcome: Outcome) -> None:
         """Something came of a reload that this worker led: the one to say so."""
 
@@ -283,3 +286,4 @@ class Reload:
 
     def _hear(self, told: Mapping[str, Any]) -> None:
         self.last = Outcome(**told)
+        self._worker.heard(self.last)

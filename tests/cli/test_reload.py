@@ -250,6 +250,21 @@ def test_counters_survive_a_changed_number(serving: Process, policies: Path) -> 
     assert [used(500), used(300), used(500)] == [1, 2, 3]
 
 
+def test_a_mistake_shows_also_when_the_workers_that_knew_of_it_have_gone(serving: Process, policies: Path) -> None:
+    until(lambda: len(serving.events("gateway.ready")) == 2, "both to serve")
+    save(policies, 5, BAD)
+    serving.wait_for("policy.rejected")
+    for worker in (0, 1):
+        begun = serving.events("worker.started")[worker]
+        os.kill(begun["pid"], signal.SIGKILL)
+        serving.wait_for("gateway.ready", 3 + worker)
+        until(lambda: told_last(serving) == "policy.rejected", "the successor to have learnt of it")
+        until(lambda: b"The last reload was rejected" in serving.get("/", admin=True).body, "the page to warn")
+        until(lambda: b"successful 0.0" in serving.get("/metrics", admin=True).body, "the metric to be bad")
+    save(policies, 5)
+    until(lambda: b"successful 1.0" in serving.get("/metrics", admin=True).body, "the metric to be well")
+
+
 def test_a_hundred_reloads_under_load_lose_no_call(serving: Process, policies: Path) -> None:
     with calling(serving.port, TENANTS) as seen:
         for number in range(100):

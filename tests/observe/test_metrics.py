@@ -190,14 +190,15 @@ def test_levels_of_what_is_gone_become_zero(metrics: Metrics) -> None:
 
 def test_policy_sets_as_they_come(metrics: Metrics) -> None:
     metrics.count_reload("rejected")
+    metrics.reload_went(well=False)
     found = samples(metrics)
     assert found["gateway_policy_last_reload_successful"] == 0
     assert found['gateway_policy_info{version="0123456789ab"}'] == 1
-    metrics.policy_loaded(replace(POLICIES, version="ba9876543210"))
+    metrics.policy_loaded(replace(POLICIES, version="ba9876543210", loaded_at="2026-11-21T05:30:00.500Z"))
     metrics.count_reload("unchanged")
     found = samples(metrics)
     assert found["gateway_policy_last_reload_successful"] == 1
-    assert found["gateway_policy_last_reload_success_timestamp_seconds"] > 1.7e9
+    assert found["gateway_policy_last_reload_success_timestamp_seconds"] == 1795239000.5
     assert 'gateway_policy_info{version="0123456789ab"}' not in found
     assert found['gateway_policy_info{version="ba9876543210"}'] == 1
     results = {name: value for name, value in found.items() if name.startswith("gateway_policy_reloads_total{")}

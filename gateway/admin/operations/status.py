@@ -14,13 +14,14 @@ from gateway.admin.operations.connections import summary
 from gateway.admin.operations.guards import breaker_document
 from gateway.admin.operations.top import heaviest
 from gateway.admin.problems import answer
-from gateway.admin.view import AdminView
+from gateway.admin.view import AdminView, Reloads
 from gateway.core.connections.state import ConnectionState
 from gateway.core.decision import Kept
 from gateway.core.guards import Guard
 from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import readable
 from gateway.modules.hooks import as_document
+from gateway.observe.reports.reloads import TOLD, sentences
 from gateway.store import StoreDown
 
 ANSWER_S = 2.0
@@ -69,7 +70,7 @@ async def overview(view: AdminView) -> Document:
         "webhooks": webhooks(view),
         "breakers": breakers,
         "top_rejected": rejected["callers"],
-        "reloads": _reloads(reports),
+        "reloads": _reloads(view, reports),
         "workers": [_worker(report) for report in reports],
         "missing": [{"worker": one.worker, "reason": one.missing} for one in answers if one.missing],
     }
@@ -181,13 +182,32 @@ def _quantile(counts: Sequence[int], bounds_s: Sequence[float], percent: int) ->
     return round(bounds_s[-1] * 1e3, 3)
 
 
-def _reloads(reports: Sequence[Document]) -> list[Document]:
-    """Each once, though every worker tells of it; the last one first."""
-    newest = sorted((one for report in reports for one in report["reloads"]), key=lambda one: str(one["timestamp"]))
+def _reloads(view: AdminView, reports: Sequence[Document]) -> list[Document]:
+    """Each once, though every worker tells of it; the last one first. The last one is known also when the worker that
+    led it is not there any more, and what workers began with is no reload that could be later than that."""
+    found = [one for report in reports for one in report["reloads"]]
+    if (last := last_reload(view.reload)) is not None:
+        found.append(last)
+    newest = sorted(found, key=lambda one: ("reload_by" in one, str(one["timestamp"])))
     seen: dict[tuple[str, str], Document] = {}
     for one in reversed(newest):
         seen.setdefault((one["event_name"], str(one.get("version", one.get("errors")))), one)
     return list(seen.values())
+
+
+def last_reload(reloads: Reloads) -> Document | None:
+    """What came of it, as the event that told of it."""
+    if reloads.last is None:
+        return None
+    told = reloads.last.as_dict()
+    return {
+        "timestamp": told["at"],
+        "event_name": TOLD[told["result"]][0],
+        "version": told["version"],
+        "reload_by": told["why"],
+        "errors": sentences(told),
+        "reason": told.get("detail", ""),
+    }
 
 
 async def _store(view: AdminView) -> Document:

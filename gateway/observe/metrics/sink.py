@@ -9,6 +9,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import repeat
 from typing import Any
 
@@ -154,7 +155,7 @@ class Metrics:
         self._present = Present(self._series.registry, policies)
         self._series.set("gateway_policy_info", 1, policies.version)
         self._series.set("gateway_policy_last_reload_successful", 1)
-        self._series.set("gateway_policy_last_reload_success_timestamp_seconds", time.time())
+        self._series.set("gateway_policy_last_reload_success_timestamp_seconds", _loaded_s(policies))
         if counted:
             self._series.inc("gateway_policy_reloads_total", "loaded")
         for limit in policies.limits.values():
@@ -164,9 +165,12 @@ class Metrics:
                 for result in TOKENS:
                     self._series.child("gateway_tokens_total", upstream.name, result)
 
+    def reload_went(self, *, well: bool) -> None:
+        """Whether what is in force is what the files say. Every worker says so: the one that has read them may end."""
+        self._series.set("gateway_policy_last_reload_successful", well)
+
     def count_reload(self, result: str) -> None:
         """A set was offered: loaded, unchanged, rejected (it has errors) or failed (a worker could not use it)."""
-        self._series.set("gateway_policy_last_reload_successful", result in ("loaded", "unchanged"))
         self._series.inc("gateway_policy_reloads_total", result)
 
     def on_near(self, limit: Limit) -> None:
@@ -295,3 +299,8 @@ class Metrics:
 
 def _labels(label: Any) -> tuple[str, ...]:
     return label if isinstance(label, tuple) else (label,)
+
+
+def _loaded_s(policies: PolicySet) -> float:
+    """When these were read, which is before this worker began if it is a later one."""
+    return datetime.fromisoformat(policies.loaded_at).timestamp() if policies.loaded_at else time.time()

@@ -22,7 +22,6 @@ def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
     files    of the set in force
     """
     name, message, level = TOLD[outcome["result"]]
-    errors = [_sentence(one) for one in outcome.get("errors", ())[:MOST_ERRORS]]
     event(
         name,
         message,
@@ -32,7 +31,7 @@ def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
         reload_by=outcome["why"],
         reload_ms=outcome.get("took_ms", 0),
         changes=outcome.get("changes") or None,
-        errors=errors or None,
+        errors=sentences(outcome) or None,
         error_count=len(outcome.get("errors", ())) or None,
         warning_count=outcome.get("warnings") or None,
         reason=outcome.get("detail") or None,
@@ -41,6 +40,11 @@ def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
     if settings:
         waiting = settings.keys() - {"settings_changed"}
         event("config.loaded", "Settings loaded", "warning" if waiting else "info", **settings)
+
+
+def sentences(outcome: Mapping[str, Any]) -> list[str]:
+    """What was wrong, a line each; of very many the first."""
+    return [_sentence(one) for one in outcome.get("errors", ())[:MOST_ERRORS]]
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
