@@ -249,6 +249,13 @@ async def test_questions_that_make_no_sense(admin: Admin, target: str, status: i
     assert body["detail"]
 
 
+async def test_a_shadow_is_asked_for_by_the_name_of_its_limit(admin: Admin) -> None:
+    _, body, _ = await admin.ask("/-/limits/tenant-10m.shadow/acme")
+    assert body["detail"] == "There is no limit 'tenant-10m.shadow'. It is the shadow of tenant-10m, and shown with it."
+    _, body, _ = await admin.ask("/-/limits/connection-1m.shadow/acme")
+    assert body["detail"] == "There is no limit 'connection-1m.shadow'."
+
+
 async def test_too_many_values_are_counted(admin: Admin) -> None:
     _, body, _ = await admin.ask("/-/limits/tenant-10m/a/b")
     assert body["detail"] == "Limit tenant-10m counts by tenant: give its value, not 2 values."

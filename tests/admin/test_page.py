@@ -190,6 +190,16 @@ async def test_the_page_of_a_caller(busy: Admin) -> None:
     assert (len(times), passed[-1], refused[-1]) == (1, 0, 1)
 
 
+async def test_a_caller_of_a_shadow_leads_to_the_page_of_the_limit(busy: Admin) -> None:
+    assert WINDOW.shadow is not None
+    shadow = replace(WINDOW.shadow, name="tenant-10m.shadow")
+    for take in busy.worker.batch.takers:
+        take([call(shadow, partition_key(shadow, {"tenant": "globex"}))] * 5)
+    (path,) = {link for link in (await page(busy, "/")).links if "globex" in link}
+    assert path == "/callers/tenant-10m/=globex"
+    assert "its shadow" in (await page(busy, path)).texts
+
+
 async def test_the_page_of_a_caller_whose_name_is_only_known_by_its_hash(busy: Admin) -> None:
     key = partition_key(WINDOW, {"tenant": EVIL})
     await busy.spend(WINDOW, key, 7)

@@ -19,7 +19,7 @@ from gateway.core.ask import Ask
 from gateway.core.grant import Grant, under, why_not
 from gateway.core.headers import whole_seconds
 from gateway.core.keys import partition_key
-from gateway.core.limits import Charge, Mode, Verdict
+from gateway.core.limits import VARIANT, Charge, Mode, Verdict
 from gateway.core.policy import PolicySet
 from gateway.store import Store
 
@@ -41,7 +41,9 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     name = unquote(words[0])
     limit = policies.limits.get(name)
     if limit is None:
-        raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r}.")
+        whose = policies.limits.get(name.removesuffix(VARIANT))
+        beside = f" It is the shadow of {whose.name}, and shown with it." if whose is not None and whose.shadow else ""
+        raise AdminProblem(404, "NO_SUCH_LIMIT", f"There is no limit {name!r}.{beside}")
     parts = read_parts("limit", limit.name, limit.key, words[1:])
     mine = limit.for_caller(parts)
     charges = [Charge(mine, partition_key(limit, parts), 1)]

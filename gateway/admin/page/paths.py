@@ -15,7 +15,7 @@ from gateway.admin.operations.counters import Target
 from gateway.admin.operations.keys import Parts
 from gateway.admin.problems import AdminProblem
 from gateway.core.keys import ANONYMOUS, encode_part
-from gateway.core.limits import Charge, Limit
+from gateway.core.limits import VARIANT, Charge, Limit
 from gateway.core.policy import PolicySet
 
 _PART = re.compile(r"=[A-Za-z0-9._~@+-]{1,64}|#[0-9a-f]{32}|~").fullmatch
@@ -23,8 +23,10 @@ SAFE = "=~"
 
 
 def path_of(kind: str, partition: str) -> str:
-    """The path of a partition's page. `kind` is `callers` (of a limit) or `breakers`."""
+    """The path of a partition's page. `kind` is `callers` (of a limit; of its shadow too) or `breakers`."""
     name, _, others = partition.removeprefix("breaker:").partition(":{")
+    if kind == "callers":
+        name = name.removesuffix(VARIANT)
     first, _, rest = others.partition("}")
     words = [name, *(word for word in (first, *rest.split(":")) if word and word != "*")]
     return f"/{kind}/" + "/".join(quote(word, safe=SAFE) for word in words)
