@@ -25,27 +25,32 @@ PROBES = {name: CONTAINER[name] for name in ("startupProbe", "readinessProbe", "
 
 @pytest.fixture
 def etc(tmp_path: Path) -> Path:
-    """/etc/gateway and the secrets as the pod finds them."""
+    """/etc/gateway as the pod finds it."""
     for volume, kind, name in (
         ("config", "ConfigMap", "gateway-config"),
         ("policies", "ConfigMap", "gateway-policies"),
-        ("secrets", "Secret", "gateway-secrets"),
     ):
         (tmp_path / volume).mkdir()
         given = OBJECTS[kind, name]
-        for file, text in (given.get("data") or given["stringData"]).items():
+        for file, text in given["data"].items():
             (tmp_path / volume / file).write_text(text)
     return tmp_path
+
+
+def environment() -> dict[str, str]:
+    """What the container has in its environment, with a token of one's own in the Secret."""
+    secret = OBJECTS["Secret", "gateway-secrets"]["stringData"] | {"admin-token": "0123456789abcdef-T0ken"}
+    given = {one["name"]: one.get("valueFrom", {}).get("secretKeyRef", one) for one in CONTAINER["env"]}
+    assert {one["name"] for one in given.values() if "key" in one} == {"gateway-secrets"}
+    return {name: secret[one["key"]] if "key" in one else one["value"] for name, one in given.items()}
 
 
 @pytest.fixture
 def settings(etc: Path) -> Settings:
     """The settings in the ConfigMap, its paths where the test is."""
     file = etc / "config/gateway.yaml"
-    text = file.read_text().replace("/etc/gateway", str(etc)).replace("/run/secrets/gateway", str(etc / "secrets"))
-    file.write_text(text)
-    (etc / "secrets/admin-token").write_text("0123456789abcdef-T0ken")
-    return load_settings(file, {}, {})
+    file.write_text(file.read_text().replace("/etc/gateway", str(etc)))
+    return load_settings(file, environment(), {})
 
 
 def test_settings_and_policies_in_the_config_maps_are_valid(settings: Settings) -> None:
@@ -77,8 +82,14 @@ def test_commands_and_probes_are_the_gateway_s(etc: Path) -> None:
         program, *words = probe["exec"]["command"]
         assert program == "gateway"
         options = said(words, etc)
-        assert (options["config"], options["live"]) == (config, name != "readinessProbe")
+        assert (options["config"], options["live"]) == (None, name != "readinessProbe")
         assert probe["timeoutSeconds"] > options["timeout"]
+
+
+def test_probes_ask_as_the_gateway_was_started(settings: Settings) -> None:
+    """Not by files that change while it runs: all pods would refuse a new token at once, and no caller would be served."""
+    asked = load_settings(None, environment(), {})
+    assert (asked.admin, asked.admin_token) == (settings.admin, settings.admin_token)
 
 
 def test_ports_are_the_listeners(settings: Settings) -> None:
@@ -99,8 +110,6 @@ def test_what_is_mounted_exists_and_only_tmp_can_be_written() -> None:
         assert "subPath" not in mount  # such files are never updated
         if "configMap" in volume:
             assert ("ConfigMap", volume["configMap"]["name"]) in OBJECTS
-        elif "secret" in volume:
-            assert ("Secret", volume["secret"]["secretName"]) in OBJECTS
         assert mount.get("readOnly", False) == (mount["mountPath"] != "/tmp")
     assert volumes == {}
 
