@@ -1,8 +1,11 @@
 """A changed field of a policy set for people: in the words of policy files, and of what is large only what changed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from gateway.core.classes import KINDS, statuses_in_words
 
 MOST_SHOWN = 200
 _WORDS = {
@@ -15,6 +18,7 @@ _WORDS = {
         "max_open_us": "max_open_for",
         "growth_milli": "open_backoff",
     },
+    "keys": {"source": "from", "source_name": "name"},
     "limits": {"status": "refusal.status", "detail": "refusal.detail"},
     "retries": {
         "statuses": "on_status",
@@ -22,6 +26,7 @@ _WORDS = {
         "others": "non_idempotent",
         "share": "budget",
         "told": "on_exhausted.log",
+        "max_body_bytes": "max_body",
     },
     "routes": {
         "cache.methods": "cache.match.method",
@@ -82,7 +87,7 @@ def _without_unit(name: str) -> str:
 def _value(name: str, value: Any) -> str:
     if value is None or value == "":
         return "none"
-    value = _SAID[name][value] if name in _SAID else _readable(name, value)
+    value = _SAID[name][value] if name in _SAID else _IN_WORDS.get(name, partial(_readable, name))(value)
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
@@ -102,3 +107,18 @@ def _readable(name: str, value: Any) -> Any:
     if name.endswith("_milli"):
         return f"{value / 1000:g}"
     return duration(value) if name.endswith("_us") else value
+
+
+def _statuses(statuses: Sequence[str]) -> list[int | str]:
+    return statuses_in_words([int(status) for status in statuses])
+
+
+def _errors(errors: Sequence[str]) -> list[str]:
+    """By kind where all of a kind are there, and not all of a larger one."""
+    whole = [kind for kind, members in KINDS.items() if members <= {*errors}]
+    kinds = [kind for kind in whole if not any(KINDS[kind] < KINDS[other] for other in whole)]
+    return [*kinds, *(error for error in errors if not any(error in KINDS[kind] for kind in kinds))]
+
+
+_IN_WORDS: Mapping[str, Callable[[Any], Any]] = {"statuses": _statuses, "errors": _errors}
+"""What retries list one by one, as policies write it."""

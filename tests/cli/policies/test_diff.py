@@ -61,6 +61,17 @@ EDITS = {
     "percent: 20": ("percent: 10", "budget.percent: 20 -> 10"),
     "budget: {percent: 20}": ("on_exhausted: {event: none}", "on_exhausted.log: error -> none"),
     "attempts: 3,": ("attempts: 3, budget: none, ", 'budget: {"percent": 20, "min_concurrent": 3} -> none'),
+    "attempts: 3, ": (
+        "attempts: 3, on_status: [429, 5xx], on_error: [connect, reset, timeout], max_body: 2KiB, ",
+        'on_status: [429, 500, 502, 503, 504] -> [429, "5xx"]',
+        'on_error: ["connect", "reset_before_response"] -> ["connect", "timeout", "reset"]',
+        "max_body: 1048576 -> 2048",
+    ),
+    "keys: {tenant: {from: header, name: X-Tenant-Id": (
+        "keys: {tenant: {from: query, name: who",
+        "from: header -> query",
+        "name: x-tenant-id -> who",
+    ),
     "crm.example": ("erp.example/v2", "url.host: crm.example -> erp.example", "url.path: none -> /v2"),
     "max: 15m": ("max: 5m, from: Retry-After", "learn_limits.max: 15m -> 5m"),
     "scope: tenant": ("scope: everybody", 'learn_limits.scope: ["tenant"] -> []'),
