@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 
-from gateway.certificate_files import ends_s, no_password
+from gateway.certificate_files import ends_s, show
 from gateway.settings import Tls
 
 
@@ -22,7 +22,7 @@ class Certificates:
         """When the certificate of each listener ends, seconds since 1970."""
 
     def context(self, listener: str, tls: Tls | None) -> ssl.SSLContext | None:
-        """What a listener needs; None without TLS. Raises OSError (or its kind ssl.SSLError) for unusable files."""
+        """What a listener needs; None without TLS. Raises OSError for unusable files."""
         if tls is None:
             return None
         first = self._newest[tls] = server_tls(tls)
@@ -51,9 +51,10 @@ class Certificates:
 
 
 def server_tls(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the configured certificate. Raises OSError or ssl.SSLError for unusable files."""
+    """TLS 1.2 or newer with the configured certificate. Raises OSError, which names both files, when they cannot be
+    used."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(tls.certificate, tls.key, no_password)
+    show(context, str(tls.certificate), str(tls.key))
     return context

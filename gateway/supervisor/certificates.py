@@ -24,9 +24,8 @@ def _check_listeners(settings: Settings) -> None:
         if listen is not None and listen.tls is not None:
             try:
                 server_tls(listen.tls)
-            except OSError as error:  # ssl.SSLError too
-                files = f"certificate {listen.tls.certificate} with key {listen.tls.key}"
-                raise StartFailed(f"cannot use {files} for {listen}: {error.strerror or error}") from error
+            except OSError as error:
+                raise StartFailed(f"listener {listen}: {error.strerror or error}") from error
 
 
 def _check_trusted(policies: PolicySet) -> None:

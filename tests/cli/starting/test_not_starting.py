@@ -88,8 +88,8 @@ def test_a_certificate_that_cannot_be_used(start: Start, nursery: Nursery, tmp_p
     policies.write_text(POLICY)
     process = start("run", "-c", str(config), "-p", str(policies), "--workers", workers, nursery=nursery)
     (line,) = fails(process, 4)
-    assert line.startswith("gateway: cannot use certificate ")
-    assert str(tmp_path / "cert.pem") in line
+    assert line.startswith("gateway: listener 127.0.0.1:")
+    assert f": certificate {tmp_path / 'cert.pem'} with key {tmp_path / 'cert.pem'}: " in line
 
 
 def test_a_key_that_is_encrypted(start: Start, nursery: Nursery, tmp_path: Path) -> None:
