@@ -23,7 +23,7 @@ from gateway.supervisor.stack import has_debugger, state_of
 from gateway.supervisor.watchdog import ANSWERS_WITHIN_S
 from gateway.supervisor.worker import EXIT_NOT_STARTED, Post
 from tests.cli.conftest import Process, Start, alive
-from tests.cli.starting.running import AT_ONCE
+from tests.cli.starting.running import AT_ONCE, TENANT
 from tests.cli.test_supervisor import all_serve, ask, fleet, worker_pids
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import hold_up, until
@@ -313,10 +313,17 @@ def test_the_end_does_not_wait_for_one_that_hangs(fleet: Start) -> None:
 # -- gateways
 
 
+def worker_of_a_call(process: Process) -> int:
+    before = len(process.events("http.access"))
+    process.get("/hello", TENANT)
+    return int(process.wait_for("http.access", before + 1)[-1]["worker"])
+
+
 def test_callers_of_a_worker_that_hangs_get_its_successor_and_it_is_counted(start_gateway: Start) -> None:
     process = start_gateway("--workers", "2", env={**QUICK, **AT_ONCE})
     pids = worker_pids(process, 2)
     process.wait_for("gateway.ready", 2)
+    until(lambda: worker_of_a_call(process) == 1, "its loop to turn: it has told its supervisor, too, that it serves")
     os.kill(pids[1], signal.SIGSTOP)
     waiting = connect(process, 10)
     for sock in waiting:
