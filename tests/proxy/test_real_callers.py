@@ -196,10 +196,12 @@ def curl_command(*arguments: str) -> tuple[str, ...]:
     return (path, "-q", "--noproxy", "*", "-sS", *arguments)
 
 
-async def curl(*arguments: str, stdin: bytes = b"") -> tuple[bytes, str]:
-    """(stdout, stderr) of a curl that has to end with 0."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*curl_command(*arguments), stdin=pipe, stdout=pipe, stderr=pipe)
+async def curl(*arguments: str, stdin: bytes | None = None) -> tuple[bytes, str]:
+    """(stdout, stderr) of a curl that has to end with 0. One that reads nothing may end before anything is written."""
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *curl_command(*arguments), stdin=nothing if stdin is None else pipe, stdout=pipe, stderr=pipe
+    )
     out, told = await process.communicate(stdin)
     assert process.returncode == 0, told.decode()
     return out, told.decode()
