@@ -24,19 +24,19 @@ class Failed(Exception):
     """A part did not start or did not do what it is there for."""
 
 
-_given: set[int] = set()
-
-
 def free_port() -> int:
     """A loopback port that nothing uses now, of those that the kernel gives nobody by itself, and that no test asks for
-    by its number; never one twice."""
+    by its number; never one twice, as long as this process lives.
+
+    Whoever got it may not have begun to listen, so it is also claimed, by a name that only one process can have
+    (abstract unix sockets end with their process): tests that run beside these measure, too.
+    """
     while True:
         port = random.randrange(12_000, 20_000)
-        if port in _given:  # whoever got it may not have begun to listen
-            continue
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        with socket.socket() as probe, socket.socket(socket.AF_UNIX) as claim, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            _given.add(port)
+            claim.bind(f"\0gateway-measured-port-{port}")
+            claim.detach()
             return port
 
 
