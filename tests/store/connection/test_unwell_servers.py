@@ -89,14 +89,17 @@ async def test_a_failed_probe_is_freed_without_the_collector(open_store, own_red
 
 async def test_a_server_that_reads_its_data(open_store, own_redis_server, make_charge, events):
     with own_redis_server.client() as client:
+        client.config_set("rdbcompression", "no")
         client.mset({f"k{number}": "x" * 1000 for number in range(200)})
         client.save()
     own_redis_server.kill()
-    own_redis_server.arguments = ("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")
+    slowly = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")  # until it is seen
+    own_redis_server.arguments = slowly
     own_redis_server.start()
     store = await open_store(own_redis_server.url, start=False)
     with pytest.raises(StoreDown, match="LOADING"):
         await store.start()
+    own_redis_server.command("CONFIG", "SET", "key-load-delay", 0)
     await events.wait_for("store.recovered")
     assert (await store.admit(Ask([make_charge()]), "")).admitted
     assert events.names == ["store.degraded", "store.recovered"]
