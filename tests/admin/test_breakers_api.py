@@ -66,6 +66,19 @@ async def test_every_breaker_is_listed_with_its_numbers(admin: Admin) -> None:
     assert (own["scope"], own["routes"]) == ("local", [])
 
 
+async def test_those_of_one_name_are_listed_however_many_others_there_are(admin: Admin) -> None:
+    crowd = [Guard(BREAKER, partition("breaker:connection", ("tenant",), {"tenant": f"t{one}"})) for one in range(25)]
+    slow = Guard(SLOW, partition("breaker:slow", (), {}))
+    await admin.worker.store.report([Report(guard, 0, failed=3) for guard in crowd])
+    await admin.worker.store.force(slow, State.OPEN, 60 * S)
+    status, body, _ = await admin.ask("/-/breakers?breaker=slow")
+    assert (status, [one["name"] for one in body["breakers"]]) == (200, ["slow"])
+    assert ([one["breaker"] for one in body["not_closed"]], body["more"]) == (["slow"], False)
+    _, body, _ = await admin.ask("/-/breakers")
+    assert (len(body["not_closed"]), body["more"]) == (20, True)
+    assert (await admin.ask("/-/breakers?breaker=none"))[1]["code"] == "NO_SUCH_BREAKER"
+
+
 async def test_one_callers_breaker_is_shown_as_it_stands(admin: Admin) -> None:
     key = {"tenant": "acme", "connection": "conn/42"}
     assert (await admin.ask(PATH))[:2] == (200, {"key": key, "name": "connection", "state": "closed"})

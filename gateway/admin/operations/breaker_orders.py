@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.admin.audit import audit
-from gateway.admin.endpoint import Body, Endpoint, Schema, read_order, segments
+from gateway.admin.endpoint import Body, Endpoint, Query, Schema, read_order, segments
 from gateway.admin.operations.breakers import (
     WANTED,
     Document,
@@ -18,13 +18,17 @@ from gateway.admin.operations.local_breakers import force_everywhere, look_every
 from gateway.admin.operations.reason import REASON
 from gateway.admin.operations.status import troubled
 from gateway.admin.operations.ttl import TTL
-from gateway.admin.problems import answer
+from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
 
 
-async def every(view: AdminView, _request: web.Request) -> web.StreamResponse:
-    """`GET /-/breakers`: the breakers of the loaded set, and which callers' are not closed."""
-    return answer({"breakers": breaker_documents(view.policies), **await troubled(view)})
+async def every(view: AdminView, request: web.Request) -> web.StreamResponse:
+    """`GET /-/breakers`: the breakers of the loaded set, or that of one name, and which callers' are not closed."""
+    only = request.query.get("breaker", "")
+    documents = [one for one in breaker_documents(view.policies) if only in ("", one["name"])]
+    if not documents and only:
+        raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {only!r}.")
+    return answer({"breakers": documents, **await troubled(view, only)})
 
 
 async def one(view: AdminView, request: web.Request) -> web.StreamResponse:
@@ -71,7 +75,9 @@ ENDPOINTS = (
         "GET",
         "/-/breakers",
         every,
-        "Every breaker with its numbers, and which callers' (of `scope: shared`) are not closed.",
+        "Every breaker with its numbers, and which callers' (of `scope: shared`) are not closed. `?breaker=`: of one.",
+        query=(Query("breaker", {"type": "string"}, "Its name."),),
+        errors=(404,),
         answers={200: {"type": "object", "required": ["breakers", "not_closed"]}},
     ),
     Endpoint(

@@ -227,11 +227,12 @@ async def _connections(view: AdminView) -> Document:
     return {"not_online": [summary(one) for one in page.statuses], "more": bool(page.after)}
 
 
-async def troubled(view: AdminView) -> Document:
-    """The breakers that are not closed, those of `scope: local` apart."""
+async def troubled(view: AdminView, only: str = "") -> Document:
+    """The breakers that are not closed, those of `scope: local` apart; `only` those of one name."""
     rules = view.policies.breakers
     try:
-        keys = [(key.split(":", 2)[1], key) for key in await view.store.troubled()]
+        every = [(key.split(":", 2)[1], key) for key in await view.store.troubled()]
+        keys = [(name, key) for name, key in every if only in ("", name)]
         guards = [Guard(rules[name], key) for name, key in keys[:SHOWN] if name in rules]
         now_us, kept = await view.store.guards(guards) if guards else (0, ())
     except StoreDown as down:

@@ -31,14 +31,11 @@ def show_breaker(
     if key:
         _one_circuit(client, name, key, as_json)
         return
-    found = client.get("/-/breakers", "breakers", "not_closed")
+    found = client.get(path_to("breakers", breaker=name or None), "breakers", "not_closed")
     own = named(found["breakers"], name) if name else None
-    if name and (own is None or not own["key"]):
+    if own is not None and not own["key"]:
         _one_circuit(client, name, [], as_json)
         return
-    if own is not None:
-        not_closed = [one for one in found["not_closed"] if one["breaker"] == name]
-        found = {**found, "breakers": [own], "not_closed": not_closed}
     print_found(found, as_json, [*(_defined(found) if own is None else facts(own)), "", *_not_closed(found)])
 
 
@@ -58,7 +55,9 @@ def _not_closed(found: Document) -> Iterator[str]:
     rows = [[str(one.get(member, "-")) for member in members] for one in found["not_closed"]]
     away = f"the store does not answer ({found.get('error')})"
     titles = ("not closed", "caller", "state", "reason", "probe in s")
-    return table(titles, rows, away if "error" in found else "every shared breaker is closed")
+    yield from table(titles, rows, away if "error" in found else "every shared breaker is closed")
+    if found.get("more"):
+        yield "and others; of one breaker or caller: gateway breaker show BREAKER KEY"
 
 
 @breaker.command("open")

@@ -18,14 +18,22 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 class Section(NamedTuple):
-    """A table: its titles, and all its rows."""
+    """A table: its titles, and all its rows; `more`: there are others, nobody has said how many."""
 
     titles: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    more: bool = False
 
     def lines(self, most: int) -> int:
         """With at most so many rows, what was left out and a blank line included."""
-        return 2 + min(most, len(self.rows)) + (len(self.rows) > most)
+        return 2 + min(most, len(self.rows)) + bool(self.left_out(most))
+
+    def left_out(self, most: int) -> str:
+        """What is said of the other rows; "" = there are none."""
+        count = max(0, len(self.rows) - most)
+        if self.more:
+            return f"and more than {count:,} others" if count else "and others"
+        return f"and {count:,} more" if count else ""
 
 
 class Fitted:
@@ -72,9 +80,8 @@ def _shown(sections: Sequence[Section], room: int) -> Iterator[RenderableType]:
     most = fitting(sections, room)
     for section in sections:
         yield columns(section.titles, section.rows[:most])
-        left_out = len(section.rows) - most
-        if left_out > 0:
-            yield Text(f"and {left_out:,} more", DIM)
+        if left_out := section.left_out(most):
+            yield Text(left_out, DIM)
         yield Text()
 
 

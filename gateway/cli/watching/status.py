@@ -76,10 +76,14 @@ def _troubles(found: Document) -> Iterator[str]:
         state, why = breaker_text(one)
         said = f"{one['breaker']} of {whose(one['key'])} is {state or 'not closed'}: {why}"
         yield _row("breaker", said.removesuffix(": "))
+    if found["breakers"].get("more"):
+        yield _row("", "and others: gateway breaker show BREAKER")
     for one in found["connections"]["not_online"]:
         owner = f" of {one['tenant']}" if one.get("tenant") else ""
         why = f"{one['connection']}{owner} is {one['state']} since {one['since']}: {failure_text(one)}"
         yield _row("connection", why.removesuffix(": -"))
+    if found["connections"].get("more"):
+        yield _row("", "and others: gateway connections --state '!online'")
     for one in found.get("credentials", {}).get("failing", []):
         none = "" if one["serving"] else ", calls that need it are refused"
         yield _row("token", f"{one['credentials']} is not renewed: {one['reason']}{none}")

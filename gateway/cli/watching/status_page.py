@@ -97,12 +97,13 @@ def _alarms(found: Document) -> Iterator[str]:
 
 def _troubles(found: Document) -> Iterator[Section]:
     breakers = [[one["breaker"], whose(one["key"]), *breaker_text(one)] for one in found["breakers"]["not_closed"]]
-    yield Section(("breaker", "of", "state", "why"), breakers)
+    yield Section(("breaker", "of", "state", "why"), breakers, found["breakers"].get("more", False))
     connections = [
         [one["connection"], one["state"], one["since"][11:19], one.get("tenant") or "-", failure_text(one)]
         for one in found["connections"]["not_online"]
     ]
-    yield Section(("connection", "state", "since", "tenant", "why"), connections)
+    titles = ("connection", "state", "since", "tenant", "why")
+    yield Section(titles, connections, found["connections"].get("more", False))
     queues = [one for one in found.get("webhooks", []) if one["dead"] or one["failures_in_a_row"]]
     rows = [[one["receiver"], one["waiting"], one["dead"], one["failures_in_a_row"]] for one in queues]
     yield Section(("webhooks not delivered", "waiting", "dead", "failures in a row"), rows)

@@ -119,6 +119,17 @@ def test_tables_are_cut_alike() -> None:
     assert halves([long, short, short]) == ([long], [short, short])
 
 
+def test_what_was_not_told_is_said_to_be_there() -> None:
+    """The listener tells of twenty: how many others there are nobody knows."""
+    many = {**BAD_DAY, "breakers": {"not_closed": [OPEN] * 20, "more": True}}
+    many["connections"] = {**BAD_DAY["connections"], "more": True}
+    assert "and more than 19 others" in drawn(StatusPage(), many, 80, 24)
+    assert "and others" in drawn(StatusPage(), many, 200, 200)
+    lines = [line.strip() for line in status_lines(many)]
+    assert "and others: gateway breaker show BREAKER" in lines
+    assert "and others: gateway connections --state '!online'" in lines
+
+
 def test_of_many_limits_the_lines_have_those_that_matter_most() -> None:
     many = [{"limit": f"limit-{number}", "asked": 100 - number} for number in range(30)]
     shown = [*status_lines({**FOUND, "limits": many})]
