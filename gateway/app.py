@@ -41,7 +41,7 @@ from gateway.observe.reports.near_limit import NearLimit
 from gateway.observe.trace.sink import open_spans
 from gateway.policy.sources import Sources
 from gateway.record import RecordSink
-from gateway.reload.certificates import Trusting, reload_certificates
+from gateway.reload.certificates import Trusting, reload_certificates, tell_unusable
 from gateway.reload.in_force import InForce
 from gateway.reload.transaction import Reload
 from gateway.settings import Settings
@@ -116,6 +116,7 @@ class Worker:
         await self._open()
         await self.listener.start(self._listen_socket)
         await self._start_admin()
+        tell_unusable()
         self._hear_of_new_versions()
         self._metrics.start()
         self._connections.start()

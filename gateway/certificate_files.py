@@ -2,10 +2,46 @@
 
 import errno
 import ssl
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gateway.core.certificate import chain_ends_s
+
+Readable = TypeVar("Readable", bound=Hashable)
+Context = TypeVar("Context", bound=ssl.SSLContext | None)
+
+_usable: dict[tuple[Any, Hashable], Any] = {}
+unusable: list[str] = []
+"""Files that could not be read when this process began, and why: it goes by what the one that forked it had read."""
+
+
+def keep(read: Callable[[Readable], Context], of: Readable) -> None:
+    """Read files for workers that this process will fork, see `begin_with`. Raises OSError."""
+    _usable[read, of] = read(of)
+
+
+def keep_no_others(readings: Iterable[tuple[Any, Hashable]]) -> None:
+    """Forget what was kept of other files than these."""
+    for reading in _usable.keys() - {*readings}:
+        del _usable[reading]
+
+
+def begin_with(read: Callable[[Readable], Context], of: Readable) -> Context:
+    """What files say; while they cannot be used, what they said when the process that forked this one read them last.
+
+    Without that one file would keep a worker from following one that has died, and the last of them would take all
+    calls with it. Raises OSError when nothing was kept.
+    """
+    try:
+        return read(of)
+    except OSError as error:
+        if (read, of) not in _usable:
+            raise
+        unusable.append(error.strerror or str(error))
+        kept: Context = _usable[read, of]
+        return kept
 
 
 def ends_s(certificate: Path | str) -> int | None:

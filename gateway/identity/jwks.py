@@ -11,7 +11,7 @@ from functools import partial
 
 import aiohttp
 
-from gateway.certificate_files import trusting
+from gateway.certificate_files import begin_with, trusting
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
 from gateway.unanswered import why_unanswered
@@ -48,7 +48,7 @@ class RemoteKeys:
         self._on_failure = on_failure
         self._clock = clock
         self._ca_file = scheme.ca_file
-        self._use(trusting(self._ca_file))
+        self._use(begin_with(trusting, self._ca_file))
         self._session: aiohttp.ClientSession | None = None
         self._flight: asyncio.Task[bool] | None = None
         self._loop: asyncio.Task[None] | None = None

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 
-from gateway.certificate_files import ends_s, show
+from gateway.certificate_files import begin_with, ends_s, show
 from gateway.settings import Tls
 
 
@@ -25,7 +25,7 @@ class Certificates:
         """What a listener needs; None without TLS. Raises OSError for unusable files."""
         if tls is None:
             return None
-        first = self._newest[tls] = server_tls(tls)
+        first = self._newest[tls] = begin_with(server_tls, tls)
         self._used_by[listener] = tls
         self._note_ends()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gateway import certificate_files
 from gateway.listener.tls import Certificates
 from gateway.observe.reports.notices import notice
 
@@ -12,6 +13,13 @@ class Trusting(Protocol):
 
     def read_certificates(self) -> Sequence[Callable[[], None]]:
         """Read each file that the configuration names: what has to be called for that to be used. Raises OSError."""
+
+
+def tell_unusable() -> None:
+    """Of files that a worker could not read when it began, see `certificate_files.begin_with`."""
+    for reason in dict.fromkeys(certificate_files.unusable):
+        notice("certificates.rejected", "error", {"reason": reason})
+    certificate_files.unusable.clear()
 
 
 def reload_certificates(ours: Certificates, others: Sequence[Trusting]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from gateway.observe.log.logger import event, use_policy_version
 from gateway.observe.metrics.restarts import count_dropped_message, count_restart
 from gateway.supervisor import notify
+from gateway.supervisor.certificates import read_again
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.embedding import StorePlace
 from gateway.supervisor.failure import StartFailed
@@ -234,6 +235,8 @@ class Supervisor:
             self._stop()
         for pid in self._pids():
             os.kill(pid, number)
+        if number == signal.SIGHUP:
+            self._read_certificates()
 
     def _pids(self) -> Iterator[int]:
         """Of all workers that live."""
@@ -275,7 +278,13 @@ class Supervisor:
         for seat, post in zip(self._seats, posts, strict=True):
             seat.post = post
         use_policy_version(posts[0].policies.version)
+        self._read_certificates()
         self._switchboard.tell_all("reload.commit", {"file": name})
+
+    def _read_certificates(self) -> None:
+        """For workers that are forked later."""
+        post = self._seats[0].post
+        read_again(post.settings, post.policies)
 
 
 def _killed(code: int) -> str:

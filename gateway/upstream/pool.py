@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 
-from gateway.certificate_files import ends_s
+from gateway.certificate_files import begin_with, ends_s
 from gateway.core.retry import Budget, Share
 from gateway.core.upstream import Upstream
 from gateway.upstream.connect import Resolver, connect, tls_context
@@ -29,7 +29,7 @@ class Pool:
         self._idle: list[Exchange] = []
         self._busy: set[Exchange] = set()
         self._resolver = Resolver(upstream, self._loop)
-        self._tls = tls_context(upstream)
+        self._tls = begin_with(tls_context, upstream)
         self.certificate_ends_s = ends_s(upstream.tls_certificate)
         self._sweeper = Sweeper(self._loop, SWEEP_S)
         self._idle_check: asyncio.TimerHandle | None = None

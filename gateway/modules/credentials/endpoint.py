@@ -10,7 +10,7 @@ from urllib.parse import quote_plus, urlencode
 import aiohttp
 import orjson
 
-from gateway.certificate_files import trusting
+from gateway.certificate_files import begin_with, trusting
 from gateway.core.access.credentials import OAuth
 from gateway.core.access.tokens import Failure, Token, read_answer
 from gateway.unanswered import why_unanswered
@@ -53,7 +53,7 @@ class Endpoint:
 
     def trust(self, ca_file: str) -> None:
         """Read a PEM file, "" = the system's, from now on what it says now. Raises OSError."""
-        self._tls[ca_file] = trusting(ca_file)
+        self._tls[ca_file] = begin_with(trusting, ca_file)
 
     def read_certificates(self, ca_files: Iterable[str]) -> Sequence[Callable[[], None]]:
         """As `reload.certificates.Trusting` has it, of these files."""

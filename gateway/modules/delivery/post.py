@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import abc
 
 from gateway import __version__
-from gateway.certificate_files import trusting
+from gateway.certificate_files import begin_with, trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.units import SECOND_US
 from gateway.core.webhooks.receivers import Receiver
@@ -102,7 +102,7 @@ def signature_fields(receiver: Receiver, id_: str, body: bytes) -> dict[str, str
     return fields
 
 
-_shared = cache(trusting)
+_shared = cache(partial(begin_with, trusting))
 """One for all receivers to begin with: it holds every certificate of the system."""
 
 
