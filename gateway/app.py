@@ -99,6 +99,7 @@ class Worker:
         self._ending = Ending()
         self._admin: AdminServer | None = None
         self._metrics = Metrics(policies, worker=index)
+        self._directory = directory
         self._make_reload = partial(Reload, sources=sources, directory=directory, reloading=reloading)
 
     @property
@@ -209,7 +210,7 @@ class Worker:
         """What is outside: upstreams, issuers, the store. A store that is down does not stop us: it keeps trying."""
         policies = self._policies
         await self.gateway.upstreams.load(policies)
-        await self.gateway.authenticator.load(policies)
+        await self.gateway.authenticator.load(policies, self._directory)
         self.gateway.supply.load(policies)
         event("policy.loaded", "Policy loaded", version=policies.version, files=list(policies.files))
         if self._hooks is not None:

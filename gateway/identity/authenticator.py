@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.core.access.authentication import (
@@ -49,9 +50,12 @@ class Authenticator:
         self._schemes: dict[str, Scheme] = {}
         self._checks: dict[str, Check] = {}
         self._remotes: dict[str, RemoteKeys] = {}
+        self._kept_in: Path | None = None
 
-    async def load(self, policies: PolicySet) -> None:
-        """Make the schemes of a set ready that are not yet, remote keys fetched if they can be."""
+    async def load(self, policies: PolicySet, kept_in: Path | None = None) -> None:
+        """Make the schemes of a set ready that are not yet, remote keys fetched if they can be; `kept_in`: see
+        `RemoteKeys`."""
+        self._kept_in = kept_in
         new = [scheme for name, scheme in policies.authentication.items() if name not in self._schemes]
         for scheme in new:
             self._schemes[scheme.name] = scheme
@@ -67,7 +71,7 @@ class Authenticator:
                 after._schemes[name], after._checks[name] = scheme, self._checks[name]
                 if name in self._remotes:
                     after._remotes[name] = self._remotes[name]
-        await after.load(policies)
+        await after.load(policies, self._kept_in)
         return after
 
     def read_certificates(self) -> Sequence[Callable[[], None]]:
@@ -112,7 +116,11 @@ class Authenticator:
             from gateway.identity.jwks import RemoteKeys
 
             self._remotes[scheme.name] = RemoteKeys(
-                scheme, partial(self._loaded, scheme.name, tokens), partial(self._failed, scheme.name), self._clock
+                scheme,
+                partial(self._loaded, scheme.name, tokens),
+                partial(self._failed, scheme.name),
+                self._clock,
+                self._kept_in,
             )
         return tokens.check
 

@@ -4,10 +4,14 @@ Whatever happens to the fetching, the keys that are known stay in use. There is 
 """
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 import aiohttp
 
@@ -35,11 +39,18 @@ class FetchFailed(Exception):
 class RemoteKeys:
     """The keys behind one URL. `on_keys` is told of every fetch that succeeded, `on_failure` why one did not.
 
-    clock  monotonic seconds
+    clock    monotonic seconds
+    kept_in  a folder of this gateway's: what was fetched last is left there for workers that begin while the issuer is
+             away
     """
 
     def __init__(
-        self, scheme: Jwt, on_keys: OnKeys, on_failure: OnFailure, clock: Callable[[], float] = time.monotonic
+        self,
+        scheme: Jwt,
+        on_keys: OnKeys,
+        on_failure: OnFailure,
+        clock: Callable[[], float] = time.monotonic,
+        kept_in: Path | None = None,
     ) -> None:
         """Raises OSError for an unusable `ca_file`."""
         self._url = scheme.jwks
@@ -47,6 +58,7 @@ class RemoteKeys:
         self._on_keys = on_keys
         self._on_failure = on_failure
         self._clock = clock
+        self._kept = kept_in / f"jwks-{sha256(scheme.jwks.encode()).hexdigest()}" if kept_in is not None else None
         self._ca_file = scheme.ca_file
         self._use(begin_with(trusting, self._ca_file))
         self._session: aiohttp.ClientSession | None = None
@@ -62,7 +74,8 @@ class RemoteKeys:
         self._tls = tls
 
     async def start(self) -> None:
-        """Fetch once, within FETCH_S, and keep the keys fresh from then on."""
+        """Fetch once, within FETCH_S, and keep the keys fresh from then on. Where that fails, begin with those that
+        another worker fetched."""
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=FETCH_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -70,6 +83,8 @@ class RemoteKeys:
             auto_decompress=False,
         )
         fresh = await self._fetched()
+        if not fresh:
+            self._use_kept()
         self._loop = asyncio.create_task(self._keep_fresh(fresh))
 
     async def renew(self) -> bool:
@@ -111,13 +126,28 @@ class RemoteKeys:
 
     async def _fly(self) -> bool:
         try:
-            self._on_keys(read_jwks(await self._fetch()))
+            fetched = await self._fetch()
+            self._on_keys(read_jwks(fetched))
+            self._keep(fetched)
         except (FetchFailed, BadKeys) as error:
             self._on_failure(str(error))
             return False
         finally:
             self._flight = None
         return True
+
+    def _keep(self, fetched: bytes) -> None:
+        """Workers may do this at the same time; whoever reads finds all that one of them fetched."""
+        if self._kept is not None:
+            hidden = self._kept.with_name(f".{self._kept.name}-{os.getpid()}")
+            with suppress(OSError):  # nobody needs it yet
+                hidden.write_bytes(fetched)
+                hidden.rename(self._kept)
+
+    def _use_kept(self) -> None:
+        if self._kept is not None:
+            with suppress(OSError, BadKeys):
+                self._on_keys(read_jwks(self._kept.read_bytes()))
 
     async def _fetch(self) -> bytes:
         """The body. No redirect is followed, no proxy used, no cookie kept. Raises FetchFailed."""

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections import Counter
 
 import aiohttp
+from aiohttp import web
 
 from tests.e2e.conftest import Launch, Process
 from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer, jwk, token
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -58,3 +62,17 @@ async def test_workers_know_callers_by_their_tokens(launch: Launch, upstream: Up
     events = [json.loads(line) for line in (gateway.log.parent / "stdout").read_bytes().splitlines()]
     loaded = [line for line in events if line["event_name"] == "authentication.keys_loaded"]
     assert {(line["auth_scheme"], line["count"]) for line in loaded} >= {("staff", 1)}
+
+
+async def test_workers_that_begin_while_the_issuer_is_away_know_its_keys(launch: Launch, upstream: Upstream) -> None:
+    async with Issuer([jwk("k1")]) as issuer:
+        names = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": issuer.url, "url": upstream.url}
+        gateway = await launch(POLICIES % names, "--workers", "2")
+        await issuer.fetched(2)
+        issuer.answer = web.Response(status=503)
+        killed = {*gateway.worker_pids().values()}
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: killed.isdisjoint(gateway.worker_pids().values()))
+        assert await statuses(gateway, token(), 20) == {200: 20}
+        await gateway.said("authentication.keys_failed", 2)

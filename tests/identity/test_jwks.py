@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -37,13 +38,13 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 
 @asynccontextmanager
-async def fetching(url: str, refresh_us: int = NOT_SOON_US) -> AsyncIterator[Fetching]:
+async def fetching(url: str, refresh_us: int = NOT_SOON_US, kept_in: Path | None = None) -> AsyncIterator[Fetching]:
     scheme = Jwt("staff", "authorization", ISSUER, (AUDIENCE,), ("RS256",), jwks=url, refresh_us=refresh_us)
 
     def on_keys(keys: tuple[PublicKey, ...]) -> None:
         one.kids.append([key.kid for key in keys])
 
-    remote = RemoteKeys(scheme, on_keys, lambda reason: one.failures.append(reason), lambda: one.now)
+    remote = RemoteKeys(scheme, on_keys, lambda reason: one.failures.append(reason), lambda: one.now, kept_in)
     one = Fetching(remote)
     await remote.start()
     try:
@@ -87,6 +88,25 @@ async def test_an_issuer_that_is_not_there_is_a_failure_with_its_reason() -> Non
         url = gone.url
     async with fetching(url) as one:
         assert one.failures == ["no connection"]
+
+
+async def test_what_another_fetched_is_there_while_the_issuer_is_away(issuer: Issuer, tmp_path: Path) -> None:
+    async with fetching(issuer.url, kept_in=tmp_path):
+        pass
+    issuer.answer = web.Response(status=503)
+    async with fetching(issuer.url, kept_in=tmp_path) as one:
+        assert (one.kids, one.failures) == ([["k1"]], ["answered with status 503"])
+    async with fetching(f"{issuer.url}?other", kept_in=tmp_path) as one:
+        assert one.kids == []
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"half")
+    async with fetching(issuer.url, kept_in=tmp_path) as one:
+        assert one.kids == []
+
+
+async def test_keys_are_fetched_while_nothing_can_be_left_for_others(issuer: Issuer, tmp_path: Path) -> None:
+    async with fetching(issuer.url, kept_in=tmp_path / "gone") as one:
+        assert (one.kids, one.failures) == ([["k1"]], [])
 
 
 async def test_no_answer_in_time(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
