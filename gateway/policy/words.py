@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Collection, Iterable
 
+MISSPELT, SIMILAR = 0.75, 0.6
+"""From such a share of equal letters on."""
 MOST_LISTED = 9
 """Known words that a hint lists; more of them help nobody."""
 
@@ -30,6 +32,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "match": ("rule", "when"),
     "max_sockets": ("keepalive", "max_connections"),
     "method": ("verb", "verbs"),
+    "modules": ("cache", "caching", "sandbox"),
     "mode": ("dry_run", "shadow_mode"),
     "name": ("field", "header", "header_name"),
     "off": ("disable", "disabled", "none"),
@@ -54,11 +57,13 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
 
 def closest(word: str, known: Collection[str]) -> str:
     """The known word that was probably meant, or ""."""
-    close = difflib.get_close_matches(word.lower(), known, n=1)
-    if close:
-        return close[0]
     foreign = word.lower().replace("-", "_")
-    return next((ours for ours in known if foreign in _ELSEWHERE.get(ours, ())), "")
+    ours = (ours for ours in known if foreign in _ELSEWHERE.get(ours, ()))
+    return _alike(word, known, MISSPELT) or next(ours, "") or _alike(word, known, SIMILAR)
+
+
+def _alike(word: str, known: Collection[str], least: float) -> str:
+    return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=least)), "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -43,6 +43,11 @@ def test_only_words_of_the_language_are_offered() -> None:
     assert set(words._ELSEWHERE) <= known
 
 
+def test_what_is_hardly_alike_comes_last() -> None:
+    assert words.closest("cache", ["match", "modules"]) == "modules"
+    assert words.closest("cache", ["match", "upstream"]) == "match"
+
+
 def test_what_is_spelled_alike_comes_first() -> None:
     assert words.closest("tokens", ["burst", "token"]) == "token"
     assert words.closest("tokens", ["burst", "rate"]) == "burst"
