@@ -13,8 +13,7 @@ Readable = TypeVar("Readable", bound=Hashable)
 Context = TypeVar("Context", bound=ssl.SSLContext | None)
 
 _usable: dict[tuple[Any, Hashable], Any] = {}
-unusable: list[str] = []
-"""Files that could not be read when this process began, and why: it goes by what the one that forked it had read."""
+_unusable: list[str] = []
 
 
 def keep(read: Callable[[Readable], Context], of: Readable) -> None:
@@ -39,9 +38,18 @@ def begin_with(read: Callable[[Readable], Context], of: Readable) -> Context:
     except OSError as error:
         if (read, of) not in _usable:
             raise
-        unusable.append(error.strerror or str(error))
+        _unusable.append(error.strerror or str(error))
         kept: Context = _usable[read, of]
         return kept
+
+
+def begun() -> list[str]:
+    """The process has begun: from now on files that cannot be used are an error. Returns why some could not be, each
+    said once."""
+    reasons = [*dict.fromkeys(_unusable)]
+    _unusable.clear()
+    _usable.clear()
+    return reasons
 
 
 def ends_s(certificate: Path | str) -> int | None:

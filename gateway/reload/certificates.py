@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway import certificate_files
+from gateway.certificate_files import begun
 from gateway.listener.tls import Certificates
 from gateway.observe.reports.notices import notice
 
@@ -16,10 +16,9 @@ class Trusting(Protocol):
 
 
 def tell_unusable() -> None:
-    """Of files that a worker could not read when it began, see `certificate_files.begin_with`."""
-    for reason in dict.fromkeys(certificate_files.unusable):
+    """A worker has begun: of files that it could not read, see `certificate_files.begin_with`."""
+    for reason in begun():
         notice("certificates.rejected", "error", {"reason": reason})
-    certificate_files.unusable.clear()
 
 
 def reload_certificates(ours: Certificates, others: Sequence[Trusting]) -> None:
