@@ -21,6 +21,11 @@ def keep(read: Callable[[Readable], Context], of: Readable) -> None:
     _usable[read, of] = read(of)
 
 
+def is_kept(read: Callable[[Readable], Context], of: Readable) -> bool:
+    """Whether these were read, see `keep`."""
+    return (read, of) in _usable
+
+
 def keep_no_others(readings: Iterable[tuple[Any, Hashable]]) -> None:
     """Forget what was kept of other files than these."""
     for reading in _usable.keys() - {*readings}:

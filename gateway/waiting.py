@@ -26,13 +26,14 @@ async def happens_within(event: asyncio.Event, most_s: float) -> bool:
 @asynccontextmanager
 async def in_time(seconds: float) -> AsyncIterator[None]:
     """Raises TimeoutError when what is done in it takes longer. If this process was held up then, it may take as much
-    longer, LOOK_S at least, to hear what came meanwhile."""
+    longer, but not more than twice the time, to hear what came meanwhile; LOOK_S at least."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
 
     def over() -> None:
         late_s = loop.time() - due
-        bound.reschedule(loop.time() + (max(late_s, LOOK_S) if late_s >= HELD_UP_S else 0))
+        more_s = max(LOOK_S, min(late_s, seconds)) if late_s >= HELD_UP_S else 0
+        bound.reschedule(loop.time() + more_s)
 
     timer = loop.call_at(due, over)
     try:

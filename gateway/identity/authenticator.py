@@ -56,11 +56,15 @@ class Authenticator:
         """Make the schemes of a set ready that are not yet, remote keys fetched if they can be; `kept_in`: see
         `RemoteKeys`."""
         self._kept_in = kept_in
+        await self._complete(policies, begins=True)
+
+    async def _complete(self, policies: PolicySet, *, begins: bool) -> None:
         new = [scheme for name, scheme in policies.authentication.items() if name not in self._schemes]
         for scheme in new:
             self._schemes[scheme.name] = scheme
             self._checks[scheme.name] = self._tokens(scheme) if isinstance(scheme, Jwt) else partial(find_entry, scheme)
-        await asyncio.gather(*[self._remotes[scheme.name].start() for scheme in new if scheme.name in self._remotes])
+        remotes = [self._remotes[scheme.name] for scheme in new if scheme.name in self._remotes]
+        await asyncio.gather(*[remote.start(begins=begins) for remote in remotes])
 
     async def successor(self, policies: PolicySet) -> "Authenticator":
         """One for another set. Schemes that did not change are shared, with their keys and the tokens they know."""
@@ -71,7 +75,8 @@ class Authenticator:
                 after._schemes[name], after._checks[name] = scheme, self._checks[name]
                 if name in self._remotes:
                     after._remotes[name] = self._remotes[name]
-        await after.load(policies, self._kept_in)
+        after._kept_in = self._kept_in
+        await after._complete(policies, begins=False)
         return after
 
     def read_certificates(self) -> Sequence[Callable[[], None]]:

@@ -58,7 +58,8 @@ class RemoteKeys:
         self._on_keys = on_keys
         self._on_failure = on_failure
         self._clock = clock
-        self._kept = kept_in / f"jwks-{sha256(scheme.jwks.encode()).hexdigest()}" if kept_in is not None else None
+        whose = sha256(f"{scheme.jwks}\0{scheme.ca_file}".encode()).hexdigest()  # and who vouched for it
+        self._kept = kept_in / f"jwks-{whose}" if kept_in is not None else None
         self._ca_file = scheme.ca_file
         self._use(begin_with(trusting, self._ca_file))
         self._session: aiohttp.ClientSession | None = None
@@ -73,9 +74,9 @@ class RemoteKeys:
     def _use(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
 
-    async def start(self) -> None:
-        """Fetch once, within FETCH_S, and keep the keys fresh from then on. Where that fails, begin with those that
-        another worker fetched."""
+    async def start(self, *, begins: bool = False) -> None:
+        """Fetch once, within FETCH_S, and keep the keys fresh from then on. Where that fails in a worker that `begins`,
+        it goes by those that another fetched."""
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=FETCH_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -83,7 +84,7 @@ class RemoteKeys:
             auto_decompress=False,
         )
         fresh = await self._fetched()
-        if not fresh:
+        if begins and not fresh:
             self._use_kept()
         self._loop = asyncio.create_task(self._keep_fresh(fresh))
 
@@ -99,7 +100,8 @@ class RemoteKeys:
         return await self._fetched()
 
     async def close(self, *, awaited: bool = False) -> None:
-        """Stop keeping them fresh. `awaited`: calls may wait for the fetch that is under way, so it may end."""
+        """Stop keeping them fresh. `awaited`: calls may wait for the fetch that is under way, so it may end; nobody
+        begins with them any more."""
         if self._loop is not None:
             await end(self._loop)
         if (flight := self._flight) is not None:
@@ -108,6 +110,8 @@ class RemoteKeys:
             await asyncio.wait((flight,))
         if self._session is not None:
             await self._session.close()
+        if awaited and self._kept is not None:
+            self._kept.unlink(missing_ok=True)
 
     async def _keep_fresh(self, fresh: bool) -> None:
         retry_s = FIRST_RETRY_S
@@ -140,9 +144,12 @@ class RemoteKeys:
         """Workers may do this at the same time; whoever reads finds all that one of them fetched."""
         if self._kept is not None:
             hidden = self._kept.with_name(f".{self._kept.name}-{os.getpid()}")
-            with suppress(OSError):  # nobody needs it yet
+            try:
+                hidden.touch(0o600)
                 hidden.write_bytes(fetched)
                 hidden.rename(self._kept)
+            except OSError:  # nobody needs it yet
+                hidden.unlink(missing_ok=True)
 
     def _use_kept(self) -> None:
         if self._kept is not None:

@@ -36,6 +36,7 @@ LOOK_S, LOOK_AGAIN_S, LONGEST_LOOKS = 0.5, 0.2, 10
 """Between two looks at the files, and after one that found a change. It is read when two looks in a row find the same,
 or after so many that do not: somebody writes without a pause."""
 PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
+ASK_TIMES = 3
 
 
 class Worker(Protocol):
@@ -280,9 +281,13 @@ class Reload:
         self._worker.commit(edition)
 
     async def _catch_up(self) -> None:
-        answer = await self._siblings.ask_leader("reload.last", {}, timeout_s=ASK_S)
-        if answer.payload and self.last is None:
-            self._hear(answer.payload)
+        """Whoever is asked may die meanwhile, and the next to lead says what is no news to nobody else."""
+        for _ in range(ASK_TIMES):
+            answer = await self._siblings.ask_leader("reload.last", {}, timeout_s=ASK_S)
+            if answer.payload and self.last is None:
+                self._hear(answer.payload)
+            if not answer.missing:
+                return
 
     def _hear(self, told: Mapping[str, Any]) -> None:
         self.last = Outcome(**told)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from gateway.certificate_files import keep, keep_no_others
+from gateway.certificate_files import is_kept, keep, keep_no_others
 from gateway.core.access.authentication import Jwt
 from gateway.core.policy import PolicySet
 from gateway.settings import Settings
@@ -30,8 +30,21 @@ def check_certificates(settings: Settings, policies: PolicySet) -> None:
 
 def read_again(settings: Settings, policies: PolicySet) -> None:
     """What the files say now, as far as they can be used: workers have been told of a change."""
-    readings = [*(reading for _, reading in _of_listeners(settings)), *_of_others(settings, policies)]
+    readings = _readings(settings, policies)
     keep_no_others(readings)
+    _try(readings)
+
+
+def read_new(settings: Settings, policies: PolicySet) -> None:
+    """Those files that were not read yet: what names them is new."""
+    _try([reading for reading in _readings(settings, policies) if not is_kept(*reading)])
+
+
+def _readings(settings: Settings, policies: PolicySet) -> list[_Reading]:
+    return [*(reading for _, reading in _of_listeners(settings)), *_of_others(settings, policies)]
+
+
+def _try(readings: list[_Reading]) -> None:
     for reading in readings:
         with suppress(OSError):  # workers tell of it
             keep(*reading)

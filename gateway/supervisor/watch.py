@@ -17,7 +17,7 @@ from typing import Any
 from gateway.observe.log.logger import event, use_policy_version
 from gateway.observe.metrics.restarts import count_dropped_message, count_restart
 from gateway.supervisor import notify
-from gateway.supervisor.certificates import read_again
+from gateway.supervisor.certificates import read_again, read_new
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.embedding import StorePlace
 from gateway.supervisor.failure import StartFailed
@@ -147,6 +147,7 @@ class Supervisor:
             resume_queue(seat.post.listening)
             seat.queue_paused = False
         seat.taken(0, time.monotonic())
+        read_new(seat.post.settings, seat.post.policies)
         try:
             pid, seat.line, seat.pulse = self._forking.fork(seat.post)
         except OSError as error:
@@ -236,7 +237,7 @@ class Supervisor:
         for pid in self._pids():
             os.kill(pid, number)
         if number == signal.SIGHUP:
-            self._read_certificates()
+            read_again(self._seats[0].post.settings, self._seats[0].post.policies)
 
     def _pids(self) -> Iterator[int]:
         """Of all workers that live."""
@@ -278,13 +279,8 @@ class Supervisor:
         for seat, post in zip(self._seats, posts, strict=True):
             seat.post = post
         use_policy_version(posts[0].policies.version)
-        self._read_certificates()
+        read_new(posts[0].settings, posts[0].policies)
         self._switchboard.tell_all("reload.commit", {"file": name})
-
-    def _read_certificates(self) -> None:
-        """For workers that are forked later."""
-        post = self._seats[0].post
-        read_again(post.settings, post.policies)
 
 
 def _killed(code: int) -> str:

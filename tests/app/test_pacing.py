@@ -1,9 +1,6 @@
 """Attempts that come too early wait for their turn. Time is the loop's own and passes only when nothing else is to do."""
 
 import asyncio
-import selectors
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
@@ -11,36 +8,11 @@ from gateway.core.upstream import Pace, Upstream
 from gateway.guards.pacing import LOOKS, MAX_LINES, Pacing, _Line
 from gateway.upstream.failure import UpstreamFailed
 from gateway.waiting import Waits
+from tests.fakes.hurried import run
 from tests.fakes.waiting import pause
 
 S = 1_000_000
 IN_NO_TIME = "the loop's clock jumps: nobody really waits"
-
-
-class _Hurried(selectors.DefaultSelector):
-    """Instead of waiting, moves the clock to when the wait would be over."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
-class HurriedLoop(asyncio.SelectorEventLoop):
-    """A loop on which sleeping takes no time, but the clock says it did."""
-
-    def __init__(self) -> None:
-        self.hurried = _Hurried()
-        super().__init__(self.hurried)
-
-    def time(self) -> float:
-        return self.hurried.now
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=HurriedLoop) as runner:
-        runner.run(test())
 
 
 def paced(

@@ -6,6 +6,7 @@ from socket import socketpair
 import pytest
 
 from gateway.waiting import end, happens_within, in_time
+from tests.fakes.hurried import HurriedLoop, run
 from tests.fakes.waiting import for_ever, hold_up, turns
 
 FOREVER_S = 3_600
@@ -41,6 +42,22 @@ async def test_what_does_not_come_in_time_is_not_waited_for() -> None:
     for held_up_s in (0, 0.02):
         with pytest.raises(TimeoutError):
             await wait(held_up_s)
+
+
+def test_however_long_this_process_was_held_up_it_takes_twice_the_time_at_most() -> None:
+    async def wait(loop: HurriedLoop) -> None:
+        async with in_time(1.0):
+            loop.hurried.now += 600
+            await for_ever()
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, HurriedLoop)
+        with pytest.raises(TimeoutError):
+            await wait(loop)
+        assert loop.time() == pytest.approx(601)
+
+    run(test)
 
 
 async def test_a_cancellation_that_comes_with_the_event_is_not_lost() -> None:

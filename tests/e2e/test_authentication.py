@@ -68,7 +68,7 @@ async def test_workers_that_begin_while_the_issuer_is_away_know_its_keys(launch:
     async with Issuer([jwk("k1")]) as issuer:
         names = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": issuer.url, "url": upstream.url}
         gateway = await launch(POLICIES % names, "--workers", "2")
-        await issuer.fetched(2)
+        await gateway.said("gateway.ready", 2)
         issuer.answer = web.Response(status=503)
         killed = {*gateway.worker_pids().values()}
         for pid in killed:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -65,9 +66,13 @@ async def test_rotation_to_where_no_file_can_be_loses_no_line(launch: Launch, up
         gateway.log.rename(rotated)
         gateway.log.mkdir()
         gateway.process.send_signal(signal.SIGUSR1)
-        (told,) = await gateway.said("log.kept", 1)
-        assert told["reason"] == f"{gateway.log}: Is a directory"
-        answered.append((await caller.get("/x")).headers["X-Request-Id"])
+
+        async def told() -> list[dict[str, Any]]:
+            answered.append((await caller.get("/x")).headers["X-Request-Id"])
+            return gateway.events("log.kept")
+
+        (kept,) = await eventually(told, gap_s=0.2)
+        assert kept["reason"] == f"{gateway.log}: Is a directory"
         await until_logged(rotated, [answered[-1].encode()])
         gateway.log.rmdir()
         answered.append((await caller.get("/x")).headers["X-Request-Id"])

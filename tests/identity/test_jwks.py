@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import web
 
 from gateway.core.access.authentication import Jwt
@@ -38,15 +39,19 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 
 @asynccontextmanager
-async def fetching(url: str, refresh_us: int = NOT_SOON_US, kept_in: Path | None = None) -> AsyncIterator[Fetching]:
-    scheme = Jwt("staff", "authorization", ISSUER, (AUDIENCE,), ("RS256",), jwks=url, refresh_us=refresh_us)
+async def fetching(
+    url: str, refresh_us: int = NOT_SOON_US, kept_in: Path | None = None, ca_file: str = ""
+) -> AsyncIterator[Fetching]:
+    scheme = Jwt(
+        "staff", "authorization", ISSUER, (AUDIENCE,), ("RS256",), jwks=url, refresh_us=refresh_us, ca_file=ca_file
+    )
 
     def on_keys(keys: tuple[PublicKey, ...]) -> None:
         one.kids.append([key.kid for key in keys])
 
     remote = RemoteKeys(scheme, on_keys, lambda reason: one.failures.append(reason), lambda: one.now, kept_in)
     one = Fetching(remote)
-    await remote.start()
+    await remote.start(begins=True)
     try:
         yield one
     finally:
@@ -98,6 +103,10 @@ async def test_what_another_fetched_is_there_while_the_issuer_is_away(issuer: Is
         assert (one.kids, one.failures) == ([["k1"]], ["answered with status 503"])
     async with fetching(f"{issuer.url}?other", kept_in=tmp_path) as one:
         assert one.kids == []
+    trusted = tmp_path.with_name("ca.pem")
+    trustme.CA().cert_pem.write_to_path(trusted)
+    async with fetching(issuer.url, kept_in=tmp_path, ca_file=str(trusted)) as one:
+        assert one.kids == [], "somebody else vouched for those"
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(b"half")
     async with fetching(issuer.url, kept_in=tmp_path) as one:

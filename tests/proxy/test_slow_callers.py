@@ -222,9 +222,9 @@ async def test_a_declared_body_over_the_bound_is_refused_before_it_is_sent(start
 async def test_a_body_is_owed_from_when_it_is_asked_for(start: Start, upstream: Upstream, body: bytes) -> None:
     """Not while the call waits for its turn, and the caller for `100 Continue`."""
     policies = ONE_ROUTE % {"url": upstream.url}
-    paced = policies.replace(f'url: "{upstream.url}"', f'url: "{upstream.url}", pace: {{rate: 1, per: 2s}}')
+    paced = policies.replace(f'url: "{upstream.url}"', f'url: "{upstream.url}", pace: {{rate: 1, per: 4s}}')
     assert paced != policies
-    gateway = await start(paced, bounds=replace(Bounds(), body_time_us=1_000_000))
+    gateway = await start(paced, bounds=replace(Bounds(), body_time_us=3_000_000))
     await gateway.raw(GET, until=b"ok")
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")

@@ -21,6 +21,7 @@ import trustme
 from cryptography import x509
 
 from gateway.build import build_listener
+from gateway.certificate_files import begin_with, begun, keep
 from gateway.listener.tls import Certificates, server_tls
 from gateway.settings import Listen, Tls
 from tests.app.conftest import ONE_ROUTE, Start
@@ -54,6 +55,19 @@ def files(tmp_path: Path) -> Tls:
     place = Tls(tmp_path / "gateway.pem", tmp_path / "gateway.key")
     issue(place, "localhost", "first.example")
     return place
+
+
+def test_only_who_begins_goes_by_what_files_said_before(files: Tls) -> None:
+    keep(server_tls, files)
+    kept = begin_with(server_tls, files)
+    files.certificate.write_text("half of")
+    for _ in range(2):
+        assert begin_with(server_tls, files) is not kept, "each process reads for itself while it can"
+    (reason,) = begun()
+    assert str(files.certificate) in reason
+    with pytest.raises(OSError, match=re.escape(str(files.certificate))):
+        begin_with(server_tls, files)
+    assert begun() == []
 
 
 async def connected(

@@ -30,7 +30,8 @@ class Switches:
         self._set_drain = set_drain
         self._back: asyncio.TimerHandle | None = None
         self._learned = False
-        siblings.on("switch", self._switch)
+        self._ordered: set[str] = set()  # what somebody switched while it was being learnt
+        siblings.on("switch", self._order)
         siblings.on("switches", lambda _: self._passed_on() if self._learned else {})
 
     def state(self) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class Switches:
         answers = await self._siblings.ask_all("switches", {}, timeout_s=LEARN_S)
         known = next((one.payload for one in answers if one.worker != self._siblings.index and one.payload), None)
         if known is not None:
-            self._switch(known)
+            self._switch({name: known[name] for name in known if name not in self._ordered})
         self._learned = True
 
     def _passed_on(self) -> dict[str, Any]:
@@ -53,6 +54,10 @@ class Switches:
         if self._back is not None:
             switch |= {"log_level": self._level, "for_s": self._back.when() - asyncio.get_running_loop().time()}
         return switch
+
+    def _order(self, switch: dict[str, Any]) -> None:
+        self._ordered |= switch.keys()
+        self._switch(switch)
 
     def _switch(self, switch: dict[str, Any]) -> None:
         if "draining" in switch and switch["draining"] != self.draining:

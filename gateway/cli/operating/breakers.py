@@ -32,6 +32,8 @@ def show_breaker(
         _one_circuit(client, name, key, as_json)
         return
     found = client.get(path_to("breakers", breaker=name or None), "breakers", "not_closed")
+    if name:  # older gateways tell of all
+        found["not_closed"] = [one for one in found["not_closed"] if one["breaker"] == name]
     own = named(found["breakers"], name) if name else None
     if own is not None and not own["key"]:
         _one_circuit(client, name, [], as_json)

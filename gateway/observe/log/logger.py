@@ -20,9 +20,8 @@ import structlog
 from gateway import __version__
 from gateway.observe.log.access import LEVELS, AccessLog, hidden_fields, wants_pretty
 from gateway.observe.log.chain import Chain
-from gateway.observe.log.places import unopenable
 from gateway.observe.log.stdlib import Bridge
-from gateway.observe.log.writer import LineWriter, all_writers, describe_dropped_with, writer_for
+from gateway.observe.log.writer import LineWriter, all_writers, describe_dropped_with, tell_kept_with, writer_for
 from gateway.settings import Logging, Settings
 
 __all__ = [
@@ -101,11 +100,13 @@ def dropped_lines() -> int:
 
 
 def reopen_logs() -> None:
-    """Open log files anew: they have been rotated away. One that cannot be is told of."""
+    """Open log files anew: they have been rotated away. One that cannot be is told of, with the next line."""
     for writer in all_writers():
-        if why := unopenable(writer.destination):
-            event("log.kept", "A log file stays the old one", "error", reason=f"{writer.destination}: {why}")
         writer.reopen()
+
+
+def _tell_kept(destination: str, reason: str) -> None:
+    event("log.kept", "A log file stays the old one", "error", reason=f"{destination}: {reason}")
 
 
 def close_logging() -> None:
@@ -152,6 +153,7 @@ class _State:
         hidden = hidden_fields(settings)
         self._hidden = hidden | {"caller"} if hidden & NAMING_CALLERS else hidden
         describe_dropped_with(self.chain.dropped)
+        tell_kept_with(_tell_kept)
         self._wrap(settings.level)
 
     def use_level(self, level: str) -> None:

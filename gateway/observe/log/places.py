@@ -15,18 +15,11 @@ def unwritable(logging: Logging) -> str:
     """Which file cannot be written, and why; "" = all can. Makes those that are not there."""
     for key in FILES:
         place = getattr(logging, key)
-        if why := unopenable(place):
-            return f"cannot write the log {place} (logging.{key}): {why}"
-    return ""
-
-
-def unopenable(destination: str) -> str:
-    """Why what is written there cannot be appended to it; "" = it can. Makes the file if it is not there."""
-    if destination not in ("stdout", "stderr", "off"):
-        try:
-            _try_to_append(Path(destination))
-        except OSError as error:
-            return error.strerror or str(error)
+        if place not in ("stdout", "stderr", "off"):
+            try:
+                _try_to_append(Path(place))
+            except OSError as error:
+                return f"cannot write the log {place} (logging.{key}): {error.strerror}"
     return ""
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from gateway.observe.log.midline import Midline
 from gateway.observe.log.turns import held, wait_writable
@@ -45,6 +46,7 @@ class LineWriter:
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._fd = -1
+        self._staying = False  # in a file that has been rotated away
         self._midline = Midline(_STREAMS.get(destination))
         self._unreported = 0
         self._handed_bytes = 0  # written by the loop's thread only
@@ -52,6 +54,7 @@ class LineWriter:
         self._work: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._reopen = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # which the thread writes for
         self.write: Callable[[bytes], None] = _ignore if destination == "off" else self._write
 
     # -- the loop's side
@@ -118,6 +121,7 @@ class LineWriter:
         if self._thread is None:
             thread = threading.Thread(target=self._keep_writing, name="log writer", daemon=True)
             with suppress(RuntimeError):
+                self._loop = asyncio.get_running_loop() if _in_loop() else None
                 thread.start()
                 self._thread = thread
         return self._thread is not None
@@ -174,17 +178,32 @@ class LineWriter:
 
     def _open(self) -> int:
         if self._reopen.is_set() or self._fd < 0:
+            self._reopen.clear()
             try:
                 fd = self._open_anew()
-            except OSError:
+            except OSError as error:
+                self._reopen.set()  # tried again with the next lines
                 if self._fd < 0 or not os.fstat(self._fd).st_nlink:
                     raise
-                return self._fd  # whoever rotated the file still has it; tried again with the next lines
-            self._reopen.clear()
+                self._stay(error)
+                return self._fd
+            self._staying = False
             self._close_file()
             self._fd = fd
             self._midline.watch(fd)
         return self._fd
+
+    def _stay(self, error: OSError) -> None:
+        """Go on in the file that was rotated away: whoever did that still has it. The loop's side says so, once."""
+        if self._staying:
+            return
+        self._staying = True
+        tell = partial(_tell_kept, self.destination, error.strerror or str(error))
+        if self._loop is None:
+            tell()
+        else:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(tell)
 
     def _open_anew(self) -> int:
         known = _STREAMS.get(self.destination)
@@ -229,6 +248,19 @@ def writer_for(destination: str) -> LineWriter:
 def all_writers() -> tuple[LineWriter, ...]:
     """Every writer of this process."""
     return tuple(_writers.values())
+
+
+def tell_kept_with(tell: Callable[[str, str], None]) -> None:
+    """Who is told, on the loop's side, which file cannot be opened anew, and why."""
+    global _tell  # noqa: PLW0603 - one per process
+    _tell = tell
+
+
+def _tell_kept(destination: str, reason: str) -> None:
+    _tell(destination, reason)
+
+
+_tell: Callable[[str, str], None] = lambda *_: None  # noqa: E731
 
 
 def describe_dropped_with(describe: Callable[[int], bytes]) -> None:
