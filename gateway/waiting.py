@@ -26,7 +26,7 @@ async def happens_within(event: asyncio.Event, most_s: float) -> bool:
 @asynccontextmanager
 async def in_time(seconds: float) -> AsyncIterator[None]:
     """Raises TimeoutError when what is done in it takes longer. If this process was held up then, it may take as much
-    longer, but not more than twice the time, to hear what came meanwhile; LOOK_S at least."""
+    longer to hear what came meanwhile, but no longer than `seconds` (LOOK_S at least)."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
 

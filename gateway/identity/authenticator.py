@@ -56,15 +56,12 @@ class Authenticator:
         """Make the schemes of a set ready that are not yet, remote keys fetched if they can be; `kept_in`: see
         `RemoteKeys`."""
         self._kept_in = kept_in
-        await self._complete(policies, begins=True)
-
-    async def _complete(self, policies: PolicySet, *, begins: bool) -> None:
         new = [scheme for name, scheme in policies.authentication.items() if name not in self._schemes]
         for scheme in new:
             self._schemes[scheme.name] = scheme
             self._checks[scheme.name] = self._tokens(scheme) if isinstance(scheme, Jwt) else partial(find_entry, scheme)
         remotes = [self._remotes[scheme.name] for scheme in new if scheme.name in self._remotes]
-        await asyncio.gather(*[remote.start(begins=begins) for remote in remotes])
+        await asyncio.gather(*[remote.start() for remote in remotes])
 
     async def successor(self, policies: PolicySet) -> "Authenticator":
         """One for another set. Schemes that did not change are shared, with their keys and the tokens they know."""
@@ -75,8 +72,7 @@ class Authenticator:
                 after._schemes[name], after._checks[name] = scheme, self._checks[name]
                 if name in self._remotes:
                     after._remotes[name] = self._remotes[name]
-        after._kept_in = self._kept_in
-        await after._complete(policies, begins=False)
+        await after.load(policies, self._kept_in)
         return after
 
     def read_certificates(self) -> Sequence[Callable[[], None]]:
@@ -89,6 +85,10 @@ class Authenticator:
         others, awaited = shared_with._remotes.values() if shared_with is not None else (), shared_with is not None
         gone = [remote for remote in self._remotes.values() if remote not in others]
         await asyncio.gather(*[remote.close(awaited=awaited) for remote in gone])
+        if shared_with is not None:
+            for remote in gone:
+                if remote.kept not in {other.kept for other in others}:
+                    remote.forget()
 
     async def authenticate(self, schemes: Sequence[Scheme], headers: Headers) -> Identity | Denied:
         """Who is calling, by the first scheme that knows. Waits only for keys that a token names and nobody knows."""

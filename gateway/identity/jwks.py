@@ -40,8 +40,8 @@ class RemoteKeys:
     """The keys behind one URL. `on_keys` is told of every fetch that succeeded, `on_failure` why one did not.
 
     clock    monotonic seconds
-    kept_in  a folder of this gateway's: what was fetched last is left there for workers that begin while the issuer is
-             away
+    kept_in  a folder of this gateway's: what was fetched last is left there (`kept`) for whoever begins while the
+             issuer is away
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RemoteKeys:
         self._on_failure = on_failure
         self._clock = clock
         whose = sha256(f"{scheme.jwks}\0{scheme.ca_file}".encode()).hexdigest()  # and who vouched for it
-        self._kept = kept_in / f"jwks-{whose}" if kept_in is not None else None
+        self.kept = kept_in / f"jwks-{whose}" if kept_in is not None else None
         self._ca_file = scheme.ca_file
         self._use(begin_with(trusting, self._ca_file))
         self._session: aiohttp.ClientSession | None = None
@@ -74,9 +74,9 @@ class RemoteKeys:
     def _use(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
 
-    async def start(self, *, begins: bool = False) -> None:
-        """Fetch once, within FETCH_S, and keep the keys fresh from then on. Where that fails in a worker that `begins`,
-        it goes by those that another fetched."""
+    async def start(self) -> None:
+        """Fetch once, within FETCH_S, and keep the keys fresh from then on. Where that fails, begin with those that
+        were fetched for others."""
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=FETCH_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -84,7 +84,7 @@ class RemoteKeys:
             auto_decompress=False,
         )
         fresh = await self._fetched()
-        if begins and not fresh:
+        if not fresh:
             self._use_kept()
         self._loop = asyncio.create_task(self._keep_fresh(fresh))
 
@@ -100,8 +100,7 @@ class RemoteKeys:
         return await self._fetched()
 
     async def close(self, *, awaited: bool = False) -> None:
-        """Stop keeping them fresh. `awaited`: calls may wait for the fetch that is under way, so it may end; nobody
-        begins with them any more."""
+        """Stop keeping them fresh. `awaited`: calls may wait for the fetch that is under way, so it may end."""
         if self._loop is not None:
             await end(self._loop)
         if (flight := self._flight) is not None:
@@ -110,8 +109,12 @@ class RemoteKeys:
             await asyncio.wait((flight,))
         if self._session is not None:
             await self._session.close()
-        if awaited and self._kept is not None:
-            self._kept.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Nobody is to begin with these keys any more."""
+        if self.kept is not None:
+            with suppress(OSError):
+                self.kept.unlink()
 
     async def _keep_fresh(self, fresh: bool) -> None:
         retry_s = FIRST_RETRY_S
@@ -142,19 +145,20 @@ class RemoteKeys:
 
     def _keep(self, fetched: bytes) -> None:
         """Workers may do this at the same time; whoever reads finds all that one of them fetched."""
-        if self._kept is not None:
-            hidden = self._kept.with_name(f".{self._kept.name}-{os.getpid()}")
+        if self.kept is not None:
+            hidden = self.kept.with_name(f".{self.kept.name}-{os.getpid()}")
             try:
                 hidden.touch(0o600)
                 hidden.write_bytes(fetched)
-                hidden.rename(self._kept)
+                hidden.rename(self.kept)
             except OSError:  # nobody needs it yet
-                hidden.unlink(missing_ok=True)
+                with suppress(OSError):
+                    hidden.unlink()
 
     def _use_kept(self) -> None:
-        if self._kept is not None:
+        if self.kept is not None:
             with suppress(OSError, BadKeys):
-                self._on_keys(read_jwks(self._kept.read_bytes()))
+                self._on_keys(read_jwks(self.kept.read_bytes()))
 
     async def _fetch(self) -> bytes:
         """The body. No redirect is followed, no proxy used, no cookie kept. Raises FetchFailed."""

@@ -29,7 +29,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "lease": ("ttl",),
     "limit": ("amount", "calls", "max", "quota", "requests", "requests_per_unit"),
     "limits": ("descriptors", "middlewares", "plugins"),
-    "match": ("rule", "when"),
+    "match": ("header", "headers", "rule", "when"),
     "max_sockets": ("keepalive", "max_connections"),
     "method": ("verb", "verbs"),
     "modules": ("cache", "caching", "sandbox"),

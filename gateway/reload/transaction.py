@@ -37,6 +37,7 @@ LOOK_S, LOOK_AGAIN_S, LONGEST_LOOKS = 0.5, 0.2, 10
 or after so many that do not: somebody writes without a pause."""
 PREPARE_S, COMMIT_S, ASK_S = 15.0, 5.0, 60.0
 ASK_TIMES = 3
+"""A worker that begins asks so many leaders, should each of them die, what came of the last reload."""
 
 
 class Worker(Protocol):
@@ -281,7 +282,7 @@ class Reload:
         self._worker.commit(edition)
 
     async def _catch_up(self) -> None:
-        """Whoever is asked may die meanwhile, and the next to lead says what is no news to nobody else."""
+        """Whoever is asked may die meanwhile, and the next to lead tells only what is news to itself."""
         for _ in range(ASK_TIMES):
             answer = await self._siblings.ask_leader("reload.last", {}, timeout_s=ASK_S)
             if answer.payload and self.last is None:

@@ -1,4 +1,4 @@
-"""Certificate files are looked at once before there are workers, none of which could begin without them, and kept for
+"""Certificate files are looked at before there are workers, none of which could begin without them, and kept for
 workers that follow others: by then a file may be half written, or gone."""
 
 from collections.abc import Callable, Hashable, Iterator
@@ -35,9 +35,12 @@ def read_again(settings: Settings, policies: PolicySet) -> None:
     _try(readings)
 
 
-def read_new(settings: Settings, policies: PolicySet) -> None:
-    """Those files that were not read yet: what names them is new."""
-    _try([reading for reading in _readings(settings, policies) if not is_kept(*reading)])
+def read_new(settings: Settings, policies: PolicySet, *, alone: bool = False) -> None:
+    """Those files that were not read yet: what names them is new. `alone`: nobody begins with anything else."""
+    readings = _readings(settings, policies)
+    if alone:
+        keep_no_others(readings)
+    _try([reading for reading in readings if not is_kept(*reading)])
 
 
 def _readings(settings: Settings, policies: PolicySet) -> list[_Reading]:

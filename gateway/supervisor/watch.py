@@ -279,7 +279,7 @@ class Supervisor:
         for seat, post in zip(self._seats, posts, strict=True):
             seat.post = post
         use_policy_version(posts[0].policies.version)
-        read_new(posts[0].settings, posts[0].policies)
+        read_new(posts[0].settings, posts[0].policies, alone=True)
         self._switchboard.tell_all("reload.commit", {"file": name})
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.core.access.authentication import Denied, hash_text
+from gateway.core.access.authentication import Denied, Identity, Jwt, hash_text
 from gateway.identity.authenticator import Authenticator
 from gateway.identity.jwks import RENEW_INTERVAL_S
 from gateway.observe.log.events import EVENTS
@@ -363,6 +364,32 @@ async def test_who_waits_for_keys_while_a_reload_replaces_their_scheme_gets_them
     issuer.held.set()
     assert (await waiting).status == 200
     await closing
+
+
+async def test_keys_are_left_for_workers_to_come_until_no_scheme_has_them(
+    guarded: Running, issuer: Issuer, tmp_path: Path
+) -> None:
+    policies, folder = guarded.gateway.policies, tmp_path / "kept"
+    folder.mkdir()
+    staff = policies.authentication["staff"]
+    assert isinstance(staff, Jwt)
+    edited = replace(staff, leeway_s=1)
+    other = replace(policies, authentication={**policies.authentication, "staff": edited})
+    first = Authenticator()
+    await first.load(policies, folder)
+    (kept,) = folder.iterdir()
+    issuer.answer = web.Response(status=503)
+    second = await first.successor(other)
+    shown = CIMultiDict(Authorization=f"Bearer {token()}")
+    assert isinstance(await second.authenticate([edited], shown), Identity), "the issuer is away, its keys are known"
+    given_up = await second.successor(policies)
+    await given_up.close(shared_with=second)
+    await first.close(shared_with=second)
+    assert kept.exists()
+    third = await second.successor(replace(policies, authentication={}))
+    await second.close(shared_with=third)
+    assert [*folder.iterdir()] == []
+    await third.close()
 
 
 async def test_events(guarded: Running, issuer: Issuer) -> None:

@@ -44,7 +44,7 @@ async def test_what_does_not_come_in_time_is_not_waited_for() -> None:
             await wait(held_up_s)
 
 
-def test_however_long_this_process_was_held_up_it_takes_twice_the_time_at_most() -> None:
+def test_however_long_this_process_was_held_up_as_much_time_is_left_at_most() -> None:
     async def wait(loop: HurriedLoop) -> None:
         async with in_time(1.0):
             loop.hurried.now += 600

@@ -51,7 +51,7 @@ async def fetching(
 
     remote = RemoteKeys(scheme, on_keys, lambda reason: one.failures.append(reason), lambda: one.now, kept_in)
     one = Fetching(remote)
-    await remote.start(begins=True)
+    await remote.start()
     try:
         yield one
     finally:
