@@ -13,12 +13,16 @@ import pytest
 import trustme
 import uvloop
 
+from gateway.connection_tests import probing as probing_module
 from gateway.connection_tests.probing import Probing
 from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.core.connections.names import name_of
 from gateway.core.connections.state import Named, Report
+from gateway.core.units import SECOND_US
 from gateway.record import CallRecord
-from gateway.store import StoreDown
+from gateway.store import Store, StoreDown
+from gateway.store.local.store import LocalStore
+from gateway.store.redis import RedisStore
 from gateway.store.shared.shelf import Shelf
 from gateway.store.shared.status import LocalStatuses, Status
 from gateway.upstream.checkup import Step, Timed
@@ -423,3 +427,136 @@ def test_a_step_is_timed_finer_than_the_loop_counts() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         step, passed_ms = runner.run(busy())
     assert step.took_ms >= round(passed_ms, 3) > 0
+
+
+HOURLY = "probe:up:3600000000"
+"""The place of rounds of `up`."""
+
+
+class Held:
+    """An upstream whose answers wait for a word."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def __call__(self, _got: Received, _socket: Socket) -> bytes:
+        await self.over.wait()
+        return b"HTTP/1.1 204 X\r\n\r\n"
+
+
+def one_of_all(gateway: Running, name: str, store: Store | None = None, *, due: bool = True) -> Probing:
+    """A worker's part; if it is due, its turn comes with the next look."""
+    shelf = Shelf(gateway.gateway.store if store is None else store)
+    one = Probing(gateway.gateway, shelf, LocalStatuses(print), name, look_s=0.005, renew_s=0.01)
+    if due:
+        one._due["up"] = 3600 * SECOND_US, 0.0
+    return one
+
+
+async def test_a_round_is_begun_anew_by_who_has_seen_its_worker_begin(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing_module, "LEASE_US", SECOND_US // 2)
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    held = upstream.script = Held()
+    dying, sibling = one_of_all(running, "dying"), one_of_all(running, "sibling")
+    successor = one_of_all(running, "successor", due=False)
+    dying.start()
+    await upstream.until(lambda: len(upstream.received) == 2)
+    for one in (sibling, successor):  # one whose turn had come too, and one that has only begun
+        one._look(1.0)
+        await eventually(lambda one=one: not one._under_way)
+        assert one._due["up"][1] < 60
+    await dying.close()
+    held.over.set()
+    sibling.start()
+    await upstream.until(lambda: len(upstream.received) == 4)
+    await eventually(lambda: not sibling._under_way)
+    await sibling.close()
+    successor._look(1800.0)
+    await eventually(lambda: not successor._under_way)
+    assert len(upstream.received) == 4
+
+
+async def test_a_lease_is_renewed_as_long_as_the_round_lasts(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    held, shelf = Held(), Shelf(running.gateway.store)
+    upstream.script = held
+    one = one_of_all(running, "one")
+    one._look(1.0)
+    await upstream.until(lambda: len(upstream.received) == 2)
+    monkeypatch.setattr(probing_module, "LEASE_US", 600 * SECOND_US)
+
+    async def renewed() -> bool:
+        found = await shelf.look(HOURLY)
+        return found is not None and found.held_us > 15 * SECOND_US
+
+    await eventually(renewed)
+    held.over.set()
+    await eventually(lambda: not one._under_way)
+    found = await shelf.look(HOURLY)
+    assert found is not None
+    assert (found.holder, found.version > 0, found.left_us > 1800 * SECOND_US) == ("", True, True)
+
+
+async def test_who_was_held_up_until_the_round_was_anothers_leaves_it_to_that_one(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    shelf, upstream.script = Shelf(running.gateway.store), Held()
+    one = one_of_all(running, "one")
+    one._renew_s = 60.0
+    monkeypatch.setattr(probing_module, "LEASE_US", 1)
+    one._look(1.0)
+    await upstream.until(lambda: len(upstream.received) == 2)
+
+    async def anothers() -> bool:
+        found = await shelf.take(HOURLY, "another", 0, 600 * SECOND_US)
+        return found is not None and found.mine
+
+    await eventually(anothers)
+    testing = asyncio.create_task(asyncio.Event().wait())
+    one._renew_s = 0.0
+    assert not await one._kept(HOURLY, "one:1", testing)
+    assert testing.cancelled()
+    await one.close()
+    found = await shelf.look(HOURLY)
+    assert found is not None
+    assert (found.holder, found.version) == ("another", 0)
+
+
+async def test_who_begins_waits_for_the_round_that_is_due_for_all(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    one, later = one_of_all(running, "one"), one_of_all(running, "later", due=False)
+    one._look(0.0)
+    await eventually(lambda: not one._under_way)
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    later._look(0.0)
+    await eventually(lambda: not later._under_way)
+    assert later._due["up"][1] > 1800
+    assert len(upstream.received) == 2
+
+
+async def test_while_the_store_is_away_nothing_is_tested_and_it_is_asked_again_soon(
+    start: Start, upstream: Upstream
+) -> None:
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    one = one_of_all(running, "one", RedisStore("redis://127.0.0.1:1"))
+    one._look(1.0)
+    await eventually(lambda: not one._under_way)
+    assert one._due["up"][1] < 60
+    assert upstream.received == []
+
+
+async def test_a_worker_that_shares_with_nobody_tests_alone(start: Start, upstream: Upstream) -> None:
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    one = one_of_all(running, "one", LocalStore(), due=False)
+    one._look(1.0)
+    await eventually(lambda: not one._under_way)
+    one._look(3602.0)
+    await eventually(lambda: not one._under_way)
+    assert len(upstream.received) == 2

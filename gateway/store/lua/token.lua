@@ -9,7 +9,8 @@
 -- KEYS[1]  hash: version, sealed, until_us
 -- KEYS[2]  the lease: its owner, or ! and why the endpoint failed, which may end with a mark: a blank, #, hex digits
 --
--- ARGV[1]  op       take: what is here if it is newer, else the lease; put: a token had since then; fail: the endpoint did
+-- ARGV[1]  op       take: what is here if it is newer, else the lease, which its holder renews so; put: a token had since then;
+--                   fail: the endpoint did; look: only what is here
 -- ARGV[2]  now_us   0 = the server's clock; anything else is for tests
 -- ARGV[3]  owner    who asks; of fail: for whom, too
 -- ARGV[4]  version  the one that the asker knows
@@ -56,6 +57,7 @@ if op == 'take' and version <= tonumber(ARGV[4]) then
     redis.call('SET', lease, owner, 'PX', ttl_ms(for_us))
     free = true
   end
+  if holder == owner then redis.call('PEXPIRE', lease, ttl_ms(for_us)) end
   if free or holder == owner then mine = 1 end
 end
 local holder = redis.call('GET', lease) or ''

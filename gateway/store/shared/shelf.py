@@ -40,8 +40,12 @@ class Shelf:
         """Whether others can get at what is kept."""
         return self._store is not None
 
+    async def look(self, name: str) -> Found | None:
+        """What is kept, and who holds the lease."""
+        return await self._run(name, "look", "", 0, 0, "", 0)
+
     async def take(self, name: str, owner: str, version: int, lease_us: int, marks: str = "") -> Found | None:
-        """What is kept if it is newer than `version`, else the lease, if nobody holds it.
+        """What is kept if it is newer than `version`, else the lease, if nobody else holds it: from now on for so long.
 
         marks  a failure whose reason ends with ` #` and a mark that is none of these is no reason not to try
         """
