@@ -19,4 +19,13 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 
 def why_unanswered(error: Exception) -> str:
     """In a few words, with nothing in them of what was sent or answered."""
-    return next((words for kind, words in _WORDS if isinstance(error, kind)), type(error).__name__)
+    words = next((words for kind, words in _WORDS if isinstance(error, kind)), type(error).__name__)
+    return f"{words}: {why_no_tls(error)}" if isinstance(error, aiohttp.ClientSSLError) else words
+
+
+def why_no_tls(error: aiohttp.ClientSSLError) -> str:
+    """What is wrong, in OpenSSL's words (`certificate has expired`), naming no more than who was asked."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
+    reason = getattr(error.os_error, "reason", None)
+    return str(reason or "the handshake failed").replace("_", " ").lower()

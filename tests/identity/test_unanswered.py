@@ -47,8 +47,8 @@ async def test_names_and_certificates() -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with serving(plain) as port, TlsFronts(trustme.CA()) as fronts:
-        assert await why(f"https://127.0.0.1:{port}/") == "no TLS handshake"
-        untrusted = await fronts.open(port)
-        assert await why(f"https://127.0.0.1:{untrusted}/") == "its certificate cannot be trusted"
+        assert await why(f"https://127.0.0.1:{port}/") == "no TLS handshake: wrong version number"
+        said = await why(f"https://127.0.0.1:{await fronts.open(port)}/")
+        assert said == "its certificate cannot be trusted: unable to get local issuer certificate"
     assert await why("http://nobody.invalid/") == "its name cannot be resolved"
     assert why_unanswered(ValueError("s3cr3t")) == "ValueError"

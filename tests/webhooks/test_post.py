@@ -73,13 +73,19 @@ async def test_an_authority_is_believed_from_when_its_file_is_read_again(
     async with TlsFronts(ca) as fronts:
         url = f"https://127.0.0.1:{await fronts.open(receiver.port)}/hook"
         to_it = post(url, ca_file=str(file))
-        assert (await to_it.deliver("evt_1", b"", {})).error == "tls"
+        untrusted = "tls: unable to get local issuer certificate"
+        assert (await to_it.deliver("evt_1", b"", {})).error == untrusted
         ca.cert_pem.write_to_path(file)
         (use,) = to_it.read_certificates()
-        assert (await to_it.deliver("evt_1", b"", {})).error == "tls", "not yet"
+        assert (await to_it.deliver("evt_1", b"", {})).error == untrusted, "not yet"
         use()
         assert (await to_it.deliver("evt_1", b"", {})).status == 204
         assert post(url).read_certificates() == [], "the system's own are not read again"
+
+
+async def test_who_speaks_no_tls_is_told_from_who_is_not_trusted(post: Make, receiver: Receiver) -> None:
+    to_it = post(receiver.url.replace("http:", "https:"))
+    assert (await to_it.deliver("evt_1", b"", {})).error == "tls: wrong version number"
 
 
 async def test_a_redirect_is_not_followed(post: Make, receiver: Receiver) -> None:

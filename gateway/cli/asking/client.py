@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
-from gateway.cli.asking.reach import Reach, why
+from gateway.cli.asking.reach import Reach
 from gateway.cli.command.failing import FAILED, UNREACHABLE, fail
 from gateway.cli.showing.text import plain
 from gateway.core.http.content_types import is_event_stream
@@ -130,7 +130,7 @@ class AdminClient:
         except (OSError, HTTPException) as error:
             nobody = isinstance(error, ConnectionRefusedError) and not self.reach.admin
             hint = " (is the gateway running? --admin HOST:PORT asks elsewhere)" if nobody else ""
-            text = f"no answer from the admin listener at {self.reach.listen}: {plain(why(error))}{hint}"
+            text = f"no answer from the admin listener at {self.reach.listen}: {plain(self.reach.why(error))}{hint}"
             self._fail(UNREACHABLE, text)
         finally:
             if answer is not None:

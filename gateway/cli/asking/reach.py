@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gateway.settings import Listen, Settings
 
 _HTTP, _HTTPS = "http://", "https://"
+_TIMES = (9, 10)
+"""Of OpenSSL, X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: said also of the right certificate."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,28 @@ class Reach:
             what = self.ca or (files.certificate if files else "the system's authorities")
             fail(FAILED, f"{what}: cannot be used to verify the admin listener: {error}")
 
+    def why(self, error: Exception) -> str:
+        """Why there was no answer, for people."""
+        import ssl
+        from http.client import RemoteDisconnected
+
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {self._distrust(error)}; see --ca and --insecure"
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return "it does not speak TLS, which it was asked with"
+        if isinstance(error, TimeoutError):
+            return "timed out"
+        if isinstance(error, RemoteDisconnected | ConnectionResetError) and self._context() is None:
+            return "it closed the connection; if it speaks TLS, ask it with --admin https://HOST:PORT"
+        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+    def _distrust(self, error: "ssl.SSLCertVerificationError") -> str:
+        """What is wrong with the certificate that it shows."""
+        files = self.listen.tls
+        if files and not self.ca and error.verify_code not in _TIMES:
+            return f"it is not the one in {files.certificate} (renewed? SIGHUP makes the gateway read it)"
+        return error.verify_message
+
 
 def _only(certificate: Path) -> "ssl.SSLContext":
     """Believes the holder of the first certificate in the file and nobody else, whatever its name.
@@ -97,12 +121,3 @@ def _only(certificate: Path) -> "ssl.SSLContext":
         raise ValueError("there is no certificate in it")
     context.load_verify_locations(cadata=first[first.index("-----BEGIN CERTIFICATE-----") :] + end)
     return context
-
-
-def why(error: Exception) -> str:
-    """Why there was no answer, for people."""
-    import ssl
-
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}; see --ca and --insecure"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

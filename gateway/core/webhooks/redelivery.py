@@ -29,7 +29,7 @@ class Tried(NamedTuple):
     """How a try ended.
 
     status    of the answer, 0 = there was none
-    error     why there was none, as one word; "" = there was
+    error     why there was none, as one word, of TLS with what is wrong behind it; "" = there was
     asked_us  Retry-After, 0 = nothing was asked
     took_us   from the first byte to the answer's head
     """
@@ -50,7 +50,7 @@ class Tried(NamedTuple):
         return self.status in _NOT_HERE if 400 <= self.status < 500 else not self.good
 
     def in_words(self) -> str:
-        """The outcome as one word or status, for people."""
+        """The outcome as `error` or status, for people."""
         return self.error or f"status {self.status}"
 
 

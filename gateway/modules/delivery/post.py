@@ -23,13 +23,13 @@ from gateway.core.units import SECOND_US
 from gateway.core.webhooks.receivers import Receiver
 from gateway.core.webhooks.redelivery import Tried
 from gateway.core.webhooks.signatures import sign
+from gateway.unanswered import why_no_tls
 
 AGENT = f"ratelimit-gateway/{__version__}"
 NOT_ALLOWED = "the address is not public"
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "timeout"),
     (aiohttp.ClientConnectorDNSError, "dns"),
-    (aiohttp.ClientSSLError, "tls"),
     (aiohttp.ClientConnectorError, "refused"),
     (aiohttp.ServerDisconnectedError, "closed"),
     (aiohttp.ClientOSError, "reset"),
@@ -126,7 +126,9 @@ def _since_us(began_s: float) -> int:
 
 
 def _in_a_word(error: Exception) -> str:
-    """What went wrong, with nothing of the receiver's in it."""
+    """What went wrong, with nothing of the receiver's in it; of TLS with what OpenSSL says to it."""
     if NOT_ALLOWED in str(error):
         return "address_not_allowed"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"tls: {why_no_tls(error)}"
     return next((word for kind, word in _WORDS if isinstance(error, kind)), "failed")

@@ -51,7 +51,8 @@ def test_another_one_of_the_same_authority_is_not_believed(port: int, tmp_path: 
     config = settings(tmp_path, port, "other.pem")
     done = gateway("limits", "show", "-c", config)
     assert done.returncode == 3
-    assert "its certificate is not trusted" in done.stderr
+    assert "its certificate is not trusted: it is not the one in " in done.stderr
+    assert "other.pem (renewed?" in done.stderr
     assert "--insecure" in done.stderr
     assert gateway("limits", "show", "-c", config, "--insecure").returncode == 0
     assert gateway("healthcheck", "-c", config).returncode == 0, "a renewed certificate restarts no container"
@@ -66,6 +67,16 @@ def test_a_listener_elsewhere_is_verified_by_name(port: int, tmp_path: Path) -> 
     by_another_name = ("--admin", f"https://localhost:{port}", "--ca", tmp_path / "ca.pem")
     assert "not trusted" in gateway("limits", "show", *by_another_name).stderr
     assert gateway("healthcheck", *there).returncode == 3
+
+
+def test_who_asks_with_tls_or_without_it_by_mistake_is_told_so(port: int, tmp_path: Path) -> None:
+    clear = gateway("limits", "show", "--admin", f"127.0.0.1:{port}")
+    assert (clear.returncode, "if it speaks TLS" in clear.stderr) == (3, True)
+    with answering({"GET": LIMITS}) as server:
+        address = f"127.0.0.1:{server.server_address[1]}"
+        for there in (("--admin", f"https://{address}"), ("--admin", address, "--ca", tmp_path / "ca.pem")):
+            done = gateway("limits", "show", *there)
+            assert (done.returncode, "it does not speak TLS" in done.stderr) == (3, True)
 
 
 @pytest.mark.parametrize("text", ["", "no certificate", None])
