@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.connection import transports
+from gateway.store.connection.faults import in_words
 from gateway.store.connection.sentinels import Sentinels
 from gateway.store.connection.transports import forget, hand_over, to_server
 
@@ -100,4 +101,4 @@ def _why(url: StoreUrl, error: Exception) -> str:
                 Path(str(path)).open("rb").close()
             except OSError as unreadable:
                 return f"{option} {path}: {unreadable.strerror}"
-    return str(error) or type(error).__name__
+    return in_words(str(error)) or type(error).__name__

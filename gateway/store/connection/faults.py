@@ -28,6 +28,13 @@ _MEANING = {"OOM": "its memory is full"}
 _DETAIL_CHARS = 200
 _OF_A_CLUSTER = "a server of a Redis Cluster, its URL begins with redis+cluster://"
 _SLOTS_APART = "CROSSSLOT"
+_A_SENTINEL = "a Sentinel? Then its URL begins with redis+sentinel://"
+_ANOTHER_KIND = {
+    **dict.fromkeys(("EVALSHA", "SELECT", "CLUSTER"), _A_SENTINEL),
+    "SENTINEL": "no Sentinel, the URL of a single server begins with redis://",
+}
+"""What it means that a server does not know a command which every one of the kind that the URL names has."""
+_UNKNOWN_COMMAND = re.compile(rf"unknown command [`']({'|'.join(_ANOTHER_KIND)})\b")
 _LACKS_A_RIGHT = re.compile(r"executing the script can't|ACL failure in script")
 """What Redis (6.2 to 7.0, then later ones) and Valkey say of a command inside a script, which is no code of its own."""
 
@@ -39,10 +46,18 @@ def code_of(text: str) -> str:
     return wrapped[1] if wrapped else code
 
 
+def in_words(text: str) -> str:
+    """An error reply, or what redis-py makes of it, as it is told: without the arguments that some quote, and with a
+    hint where it is the reply of another kind of server."""
+    said = text.partition(", with args beginning with")[0]
+    unknown = _UNKNOWN_COMMAND.search(said)
+    return f"{said}: {_ANOTHER_KIND[unknown[1]]}" if unknown else said
+
+
 def fault_of(text: str) -> StoreDown:
     """The exception for one error reply, without the arguments that some replies quote."""
     code = code_of(text)
-    detail = text.partition(", with args beginning with")[0][:_DETAIL_CHARS]
+    detail = in_words(text[:_DETAIL_CHARS])
     if code in BUSY:
         return StoreDown("busy", detail)
     if code in REDIRECTS:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.connection import transports
+from gateway.store.connection.faults import in_words
 from gateway.store.connection.link import pack
 from gateway.store.connection.transports import Address, forget, hand_over, to_sentinel
 from gateway.waiting import end, happens_within
@@ -89,7 +90,7 @@ class Sentinels:
                 try:
                     found = await self._ask_one(connection)
                 except (RedisError, OSError, TimeoutError) as error:
-                    said.append(f"{address[0]}:{address[1]}: {str(error) or type(error).__name__}")
+                    said.append(f"{address[0]}:{address[1]}: {in_words(str(error)) or type(error).__name__}")
                     continue
                 if found is not None:
                     self._asked[0], self._asked[place] = self._asked[place], self._asked[0]

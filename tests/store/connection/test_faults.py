@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store.connection.faults import fault_of, is_about_the_store, needs_redial
+from gateway.store.connection.faults import fault_of, in_words, is_about_the_store, needs_redial
 
 WRAPPED_OOM = (
     "ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): @user_script:1: "
@@ -53,3 +53,21 @@ def test_a_full_server_is_told_in_plain_words():
 def test_arguments_quoted_by_the_server_are_left_out():
     fault = fault_of("ERR unknown command 'EVALSHA', with args beginning with: '6b1' '1' 'gw:w:{=acme}'")
     assert "acme" not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "ERR unknown command 'EVALSHA', with args beginning with: '6b1'",
+            "ERR unknown command 'EVALSHA': a Sentinel?",
+        ),
+        ("unknown command `SELECT`, with args beginning with: `1`, ", "unknown command `SELECT`: a Sentinel?"),
+        ("unknown command 'SENTINEL', with args beginning with: 'main' ", "unknown command 'SENTINEL': no Sentinel,"),
+        ("unknown command 'XAUTOCLAIM', with args beginning with: 'q' ", "unknown command 'XAUTOCLAIM'"),
+    ],
+)
+def test_the_reply_of_another_kind_of_server_comes_with_a_hint(text, told):
+    """Versions differ in their quotation marks."""
+    assert in_words(text).startswith(told)
+    assert "with args" not in in_words(text)

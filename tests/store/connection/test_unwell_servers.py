@@ -176,3 +176,19 @@ async def test_a_single_server_is_no_cluster(open_store, start_redis_server, fre
     with pytest.raises(StoreDown, match=f"127.0.0.1:{port}: .*cluster support disabled") as told:
         await store.start()
     assert is_lasting(told.value.detail)
+
+
+@pytest.mark.parametrize("url", ["redis://{}", "redis://{}/1", "redis+cluster://{}"])
+async def test_a_sentinel_is_no_server(open_store, sentinel_group, url):
+    store = await open_store(url.format(sentinel_group.sentinels[0].address), start=False)
+    with pytest.raises(StoreDown, match=r"unknown command .*: a Sentinel\? .*redis\+sentinel://") as told:
+        await store.start()
+    assert is_lasting(told.value.detail)
+
+
+async def test_a_server_is_no_sentinel(open_store, sentinel_group):
+    store = await open_store(f"redis+sentinel://{sentinel_group.servers[0].address}/main", start=False)
+    with pytest.raises(StoreDown, match=r"no Sentinel names .*unknown command .*: no Sentinel, .*redis://") as told:
+        await store.start()
+    assert "with args" not in told.value.detail
+    assert is_lasting(told.value.detail)
