@@ -13,6 +13,11 @@ ARG EXTRAS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+# Of an extra that does not exist pip only warns.
+RUN python -c 'import sys, tomllib; \
+    known = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+    unknown = {name.strip().lower() for name in sys.argv[1].split(",")} - {"", *known}; \
+    sys.exit(f"EXTRAS: there is no {unknown}, but {[*known]}" if unknown else 0)' "$EXTRAS"
 COPY config config
 COPY policies policies
 COPY gateway gateway

@@ -1,15 +1,20 @@
 """The Dockerfile says what docs/operations.md and the files of config/deploy rely on. `.ci/image` builds and runs it."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import typer
 
 from gateway.cli import app
 
-TEXT = (Path(__file__).parents[2] / "Dockerfile").read_text()
-IGNORED = (Path(__file__).parents[2] / ".dockerignore").read_text().splitlines()
+SOURCE = Path(__file__).parents[2]
+TEXT = (SOURCE / "Dockerfile").read_text()
+IGNORED = (SOURCE / ".dockerignore").read_text().splitlines()
 
 
 def the(word: str) -> str:
@@ -37,4 +42,23 @@ def test_entry_point_health_check_and_command_are_the_gateway_s() -> None:
 def test_all_that_is_copied_is_sent_to_the_engine() -> None:
     copied = [name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", TEXT, re.MULTILINE) for name in line.split()]
     assert {f"!{name}" for name in copied} == {line for line in IGNORED if line.startswith("!")}
-    assert [name for name in copied if not (Path(__file__).parents[2] / name).exists()] == []
+    assert [name for name in copied if not (SOURCE / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("extras", "refused"),
+    [("", ""), ("jwt,oauth,otel", ""), ("JWT, otel", ""), ("jwt,nope", "there is no {'nope'}, but ['jwt', 'oauth', ")],
+)
+def test_an_extra_that_does_not_exist_ends_the_build(tmp_path: Path, extras: str, refused: str) -> None:
+    (step,) = re.findall(r"^RUN (python -c (?:.*\\\n)*.*)$", TEXT, re.MULTILINE)
+    (tmp_path / "python").symlink_to(sys.executable)
+    built = subprocess.run(
+        ["/bin/sh", "-c", step.replace("\\\n", "")],
+        cwd=SOURCE,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "EXTRAS": extras},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (built.returncode != 0) == bool(refused)
+    assert refused in built.stderr
