@@ -212,6 +212,10 @@ def test_a_health_check_is_one_line(running: Process) -> None:
     ("body", "said"),
     [
         ('{"title": "Unauthorized", "detail": "Send the admin token."}', "Send the admin token."),
+        (
+            '{"code": "TOKEN_REQUIRED", "detail": "The admin token is wrong."}',
+            "The admin token is wrong. Name it in the settings (-c FILE) or by GATEWAY_ADMIN_TOKEN=env:NAME.",
+        ),
         ('{"status": "draining"}', '{"status": "draining"}'),
         ('["detail"]', '["detail"]'),
         ("no\nJSON", "no JSON"),
@@ -247,6 +251,32 @@ def test_wrong_use_is_told_in_plain_words(words: list[str], told: str) -> None:
     done = gateway(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] in (f"Error: Invalid value for {told}", f"Error: {told}")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["status", "--every", "5"], "add --watch"),
+        (["top", "--every", "5"], "add --watch"),
+        (["top", "--repeats", "--every", "5"], "add --watch"),
+        (["top", "--repeats", "--by", "requests"], "leave --by out"),
+        (["limits", "grant", "l", "c", "--end", "--ttl", "2h"], "leave --ttl out"),
+        (["connections", "conn_42", "--state", "offline"], "leave the ID out"),
+        (["connections", "test", "conn_42", "--state", "offline"], "leave the ID out"),
+        (["connections", "--upstream", "crm"], "connections test ID"),
+        (["connections", "conn_42", "--upstream", "crm"], "connections test ID"),
+        (["explain", "GET /x", "--admin", "127.0.0.1:1"], "add --live"),
+        (["explain", "-", "-H", "X-Tenant-Id: acme"], "leave --header and --client-ip out"),
+        (["explain", "--live", "--client-ip", "192.0.2.1"], "leave --header and --client-ip out"),
+        (["diff", "old", "new", "--insecure"], "add --running"),
+        (["check", "--json", "--format", "github"], "either --json or --format github"),
+        (["status", "--ca", "ca.pem", "--insecure"], "either --ca or --insecure"),
+    ],
+)
+def test_no_option_is_taken_and_ignored(words: list[str], told: str) -> None:
+    done = gateway(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("words", [["status"], ["top"], ["tail"], ["limits", "show"], ["breaker", "show"], ["connections"], ["drain"], ["diff", "--running", "p.yaml"]])  # fmt: skip

@@ -35,6 +35,8 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def asking(**given: Any) -> None:
         reach = Reach(**{name: given[name] for name in where})
+        if reach.ca and reach.insecure:
+            raise typer.BadParameter("give either --ca or --insecure: the latter verifies nothing")
         command(client=AdminClient(reach), **{name: given[name] for name in names})
 
     asking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Calls to the admin API of a running gateway, with every way they fail told as one line and an exit code."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -31,6 +31,11 @@ _HINTS = {
 """What helps here with a problem of this code."""
 _STORE_AWAY = "STORE_UNAVAILABLE"
 """The problem of what needs the store, which does not answer: asked again later, it may."""
+
+
+def with_hint(said: str, problem: Mapping[str, Any]) -> str:
+    """What a problem document (RFC 9457) says, and what helps here."""
+    return f"{said} {_HINTS.get(str(problem.get('code')), '')}".strip()
 
 
 def path_to(*words: str, **asked: str | None) -> str:
@@ -150,8 +155,7 @@ class AdminClient:
         try:
             problem = json.loads(text)
             code = UNREACHABLE if problem.get("code") == _STORE_AWAY else FAILED
-            said = problem.get("detail") or problem.get("title") or text
-            reason = f"{said} {_HINTS.get(str(problem.get('code')), '')}"
+            reason = with_hint(problem.get("detail") or problem.get("title") or text, problem)
             more = [str(error.get("text", error)) for error in problem.get("errors", ())]
         except (ValueError, AttributeError):
             reason, more = text.strip()[:200] or answer.reason, []

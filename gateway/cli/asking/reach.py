@@ -35,6 +35,11 @@ class Reach:
     insecure: bool = False
     own: bool = False
 
+    @property
+    def chosen(self) -> bool:
+        """Whether options say where it is, or whom to believe."""
+        return bool(self.admin or self.ca or self.insecure)
+
     @cached_property
     def _settings(self) -> "Settings":
         from gateway.cli.files.loading import read_settings

@@ -30,6 +30,10 @@ def connections(
     as_json: Json = False,
 ) -> None:
     """Show how connections are doing, those in trouble first; or test one: exit code 1 unless it is seen to work."""
+    if state and words:
+        raise typer.BadParameter("--state chooses among all connections: leave the ID out")
+    if upstream and (words or [])[:-1] != ["test"]:
+        raise typer.BadParameter("--upstream says where to test one: connections test ID")
     match words or []:
         case []:
             if tenant is not None:

@@ -12,6 +12,7 @@ from gateway.cli.showing.table import table
 
 Document = dict[str, Any]
 Limit = Annotated[str, typer.Argument(metavar="LIMIT", help="Name of the limit.")]
+USUAL_TTL = "1h"
 
 limits = typer.Typer(help="What callers have left: show, reset, grant, granted.", no_args_is_help=True)
 
@@ -77,7 +78,9 @@ def grant(
     number: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Units instead of the limit's own: at least 1.")
     ] = None,
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="For how long: 30m, 2h, 7d.")] = "1h",
+    ttl: Annotated[
+        str | None, typer.Option(metavar="DURATION", show_default=USUAL_TTL, help="For how long: 30m, 2h, 7d.")
+    ] = None,
     reason: Reason = "",
     end: Annotated[bool, typer.Option("--end", help="Take it back.")] = False,
     as_json: Json = False,
@@ -85,14 +88,16 @@ def grant(
     """Give one caller another number for a while, on every gateway."""
     if end == (number is not None):
         raise typer.BadParameter("give either --limit N or --end")
+    if end and ttl is not None:
+        raise typer.BadParameter("--end takes it back now: leave --ttl out")
     if number and not reason:
         raise typer.BadParameter("say why: --reason TEXT")
     words = ("limits", limit, *(key or ()), "override")
     if end:
         found = client.delete(path_to(*words, reason=reason or None), "after")
     else:
-        found = client.put(path_to(*words), {"limit": number, "ttl": ttl, "reason": reason}, "after")
-    print_found(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl}"])
+        found = client.put(path_to(*words), {"limit": number, "ttl": ttl or USUAL_TTL, "reason": reason}, "after")
+    print_found(found, as_json, ["the limit's own number again" if end else f"{number} for {ttl or USUAL_TTL}"])
 
 
 @limits.command("granted")
@@ -103,4 +108,5 @@ def granted(client: AdminClient, as_json: Json = False) -> None:
     members = ("name", "key", "limit", "instead_of", "ends_in_s", "reason")
     rows = [[one.get(member) or "-" for member in members] for one in found["overrides"]]
     titles = ("limit", "caller", "granted", "instead of", "ends in s", "reason")
-    print_found(found, as_json, table(titles, rows, "nobody has another number"))
+    more = [f"and {found['more']:,} more"] if found.get("more") else []
+    print_found(found, as_json, [*table(titles, rows, "nobody has another number"), *more])

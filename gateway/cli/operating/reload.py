@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.asking.asks import asks
-from gateway.cli.asking.client import AdminClient
+from gateway.cli.asking.client import AdminClient, with_hint
 from gateway.cli.command.failing import FAILED
 from gateway.cli.command.options import Json
 from gateway.cli.showing.findings import placed
@@ -38,7 +38,7 @@ def reload(
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
     """The answer for people."""
     if "result" not in document:  # a problem document
-        yield f"gateway: {document.get('detail', 'the gateway does not know this request')}"
+        yield f"gateway: {with_hint(document.get('detail', 'the gateway does not know this request'), document)}"
         return
     detail = f" ({document['detail']})" if document.get("detail") else ""
     yield f"{document['result']}: policy {document['version']} is in force{detail}"

@@ -42,6 +42,8 @@ def check(
     from gateway.cli.files.loading import told
     from gateway.cli.policies.checking import run_check
 
+    if as_json and output is Output.GITHUB:
+        raise typer.BadParameter("give either --json or --format github")
     with told():
         env = environment(os.environ, env_file)
     how = Output.JSON if as_json else output

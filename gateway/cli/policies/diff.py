@@ -37,6 +37,8 @@ def diff(
     """
     if len(paths) > (1 if running else 2):
         raise typer.BadParameter("expected NEW alone" if running else "expected OLD and NEW, or NEW alone")
+    if client.reach.chosen and not running:
+        raise typer.BadParameter("--admin, --ca and --insecure are for what is running: add --running")
     differences = _running(client, paths[0]) if running else _offline(paths, config, env_file)
     if as_json:
         typer.echo(json.dumps({"different": bool(differences), "differences": differences}, indent=2))

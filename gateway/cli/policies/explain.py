@@ -56,6 +56,12 @@ def explain(
         raise typer.BadParameter("give a call: gateway explain 'GET /path' -H 'X-Tenant-Id: acme'")
     if live and policies:
         raise typer.BadParameter("--live asks the running gateway about its own policies: leave --policies out")
+    if client.reach.chosen and not live:
+        raise typer.BadParameter("--admin, --ca and --insecure are for what is running: add --live")
+    if call in (None, "-") and (header or client_ip):
+        raise typer.BadParameter(
+            "lines of a log tell what was sent, and where from: leave --header and --client-ip out"
+        )
     call = f"{call} {path}" if path is not None else call  # `explain GET /hello`, without quotes
     keys = dict(_pair(text, "=", "--key") for text in key or ())
     fields = [_pair(text, ":", "--header") for text in header or ()]
@@ -63,7 +69,7 @@ def explain(
         documents = _live(client, call, fields, keys, client_ip)
     else:
         documents = _offline(call, fields, keys, client_ip, (config, env_file, policies))
-    raise typer.Exit(_tell(documents, as_json))
+    raise typer.Exit(_tell(_naming_unused(documents, keys), as_json))
 
 
 def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
@@ -71,6 +77,17 @@ def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
     if not found or not name.strip():
         raise typer.BadParameter(f"{text!r}: expected NAME{separator}VALUE", param_hint=option)
     return name.strip(), value.strip()
+
+
+def _naming_unused(documents: Iterator[dict[str, Any]], keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Each, and once on stderr the given key parts that no route asked for: one of them may be misspelt."""
+    unused, taken = set(keys), False
+    for document in documents:
+        taken |= "keys" in document
+        unused -= {part["name"] for part in document.get("keys", ())}
+        yield document
+    for name in sorted(unused) if taken else ():
+        typer.echo(f"gateway: --key {name}: what takes the call has no such key part", err=True)
 
 
 def _one_call(call: str | None) -> tuple[str, str]:

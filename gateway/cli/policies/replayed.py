@@ -17,7 +17,8 @@ _COLUMNS = (
 def lines(document: Document) -> Iterator[str]:
     """The report as lines of text."""
     when = f", {document['from']} to {document['to']}" if "from" in document else ""
-    yield f"{document['calls']:,} calls through policy {document['policy_version']}{when}"
+    calls = "1 call" if document["calls"] == 1 else f"{document['calls']:,} calls"
+    yield f"{calls} through policy {document['policy_version']}{when}"
     left_out = [
         f"{document[name]:,} {what}"
         for name, what in (

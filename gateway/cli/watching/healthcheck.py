@@ -1,13 +1,14 @@
 """`gateway healthcheck`: one question to the admin listener, for container health checks (no curl in slim images)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.asking.asks import asks
-from gateway.cli.asking.client import AdminClient
+from gateway.cli.asking.client import AdminClient, with_hint
 from gateway.cli.command.failing import FAILED, OK, fail
 from gateway.cli.showing.text import plain
 
@@ -32,7 +33,7 @@ def healthcheck(
     reach = replace(client.reach, own=not client.reach.admin)
     client, (path, good) = AdminClient(reach, timeout), ALIVE if live else READY
     status, body = client.whatever("GET", path, MOST_BYTES)
-    if status == 200 and _said(body, "status") != good:
+    if status == 200 and _said(body).get("status") != good:
         client.stranger()
     if status != 200 and not as_json:
         fail(FAILED, f"the gateway at {reach.listen} answers {status}: {reason(body)}")
@@ -41,18 +42,19 @@ def healthcheck(
 
 
 def reason(body: str) -> str:
-    """Why not, in a sentence: the `detail` of a problem (RFC 9457), else all that was said."""
-    detail = _said(body, "detail")
-    return plain(detail) if isinstance(detail, str) else one_line(body)
+    """Why not, in a sentence: the `detail` of a problem (RFC 9457), and what helps; else all that was said."""
+    said = _said(body)
+    detail = said.get("detail")
+    return plain(with_hint(detail, said)) if isinstance(detail, str) else one_line(body)
 
 
-def _said(body: str, name: str) -> object:
-    """A member of the answer; None when it has none."""
+def _said(body: str) -> Mapping[str, Any]:
+    """The document of the answer; empty when it is none."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
-        return None
-    return said.get(name) if isinstance(said, dict) else None
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def one_line(body: str) -> str:

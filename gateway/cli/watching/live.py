@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")]
-Every = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How often, with --watch.")]
+EVERY_S = 2.0
+Every = Annotated[
+    float | None,
+    typer.Option(min=0.1, max=3600, metavar="SECONDS", show_default=f"{EVERY_S:g}", help="How often, with --watch."),
+]
 Page = Callable[[Document], "RenderableType"]
 
 
@@ -43,7 +47,7 @@ def watch(
     ask: Callable[[AdminClient], Document],
     lines: Callable[[Document], Iterable[str]],
     page: Callable[[], Page],
-    every_s: float,
+    every_s: float | None,
     *,
     as_json: bool,
 ) -> NoReturn:
@@ -53,7 +57,7 @@ def watch(
     page   makes what draws it there; called only then, as it imports what is slow to import
     """
     again = AdminClient(client.reach, fail=_no_answer)
-    find, over = partial(ask, again), CtrlC()
+    find, over, every_s = partial(ask, again), CtrlC(), every_s or EVERY_S
     try:
         if not as_json and _can_draw():
             _on_screen(find, page(), every_s, over)
@@ -64,6 +68,12 @@ def watch(
     except _Refused as refused:
         fail(*refused.args)
     raise typer.Exit
+
+
+def once(every_s: float | None) -> None:
+    """Nothing is to be shown again: the command was called wrongly if it was said how often."""
+    if every_s is not None:
+        raise typer.BadParameter("--every says how often to show it again: add --watch")
 
 
 def _can_draw() -> bool:

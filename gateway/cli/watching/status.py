@@ -30,10 +30,11 @@ NEEDS = ("name", "policy_version", "calls_per_s", "latency", "store", "breakers"
 
 
 @asks
-def status(client: AdminClient, watch: live.Watch = False, every: live.Every = 2.0, as_json: Json = False) -> None:
+def status(client: AdminClient, watch: live.Watch = False, every: live.Every = None, as_json: Json = False) -> None:
     """Show how the gateway is doing: calls, refusals, latency, store, breakers, connections, reloads."""
     if watch:
         live.watch(client, _ask, status_lines, _page, every, as_json=as_json)
+    live.once(every)
     found = _ask(client)
     print_found(found, as_json, status_lines(found))
 

@@ -31,31 +31,37 @@ class By(StrEnum):
 @asks
 def top(
     client: AdminClient,
-    by: Annotated[By, typer.Option(help="What is counted.")] = By.REJECTED,
+    by: Annotated[By | None, typer.Option(show_default=By.REJECTED, help="What is counted.")] = None,
     count: Annotated[int, typer.Option("-n", "--number", min=1, max=200, metavar="N", help="How many.")] = 20,
     repeats: Annotated[bool, typer.Option("--repeats", help="Reads that callers repeat, counted from now on.")] = False,
     lasting: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="How long repeats are counted; else 1m.")
     ] = None,
     watch: live.Watch = False,
-    every: live.Every = 2.0,
+    every: live.Every = None,
     as_json: Json = False,
 ) -> None:
     """Show who is refused most, calls most, or would be refused by limits in shadow; or which reads are repeated."""
+    if watch and repeats:
+        raise typer.BadParameter("repeats are counted once: leave --watch out")
+    if not watch:
+        live.once(every)
     if repeats:
-        if watch:
-            raise typer.BadParameter("repeats are counted once: leave --watch out")
+        if by is not None:
+            raise typer.BadParameter("repeats are reads: leave --by out")
         tell_repeats(client, lasting or "1m", count, as_json=as_json)
         return
     if lasting is not None:
         raise typer.BadParameter("only repeats are counted for a while: add --repeats")
 
+    counted = by or By.REJECTED
+
     def ask(client: AdminClient) -> Document:
-        found: Document = client.get(path_to("top", by=by.value, limit=str(count)), "callers", "by", "over_s")
+        found: Document = client.get(path_to("top", by=counted.value, limit=str(count)), "callers", "by", "over_s")
         return found
 
     if watch:
-        live.watch(client, ask, top_lines, partial(_page, by), every, as_json=as_json)
+        live.watch(client, ask, top_lines, partial(_page, counted), every, as_json=as_json)
     found = ask(client)
     print_found(found, as_json, top_lines(found))
 

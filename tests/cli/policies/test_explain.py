@@ -210,6 +210,14 @@ def test_api_keys_are_looked_at_and_never_shown(tmp_path: Path) -> None:
     assert "refused with 401" in bad.stdout
 
 
+def test_a_key_part_that_the_route_does_not_have_is_told(policies: Path) -> None:
+    done = gateway("explain", "GET /erp/a", "-k", "tenant=acme", "-k", "conection=c1", "-p", policies)
+    assert (done.returncode, "tenant = acme" in done.stdout) == (0, True)
+    assert done.stderr == "gateway: --key conection: what takes the call has no such key part\n"
+    nowhere = gateway("explain", "GET /nowhere", "-k", "tenant=acme", "-p", policies)
+    assert (nowhere.returncode, nowhere.stderr) == (1, "")
+
+
 def test_a_gateway_that_is_not_there_is_unreachable() -> None:
     done = gateway("explain", "GET /", "--live", "--admin", "127.0.0.1:1")
     assert done.returncode == 3
