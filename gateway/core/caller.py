@@ -120,7 +120,7 @@ def _guards(policies: PolicySet, route: Route, operation: Operation | None, part
     rules: list[tuple[str, Pausing | Breaker, Sequence[str]]] = []
     learning = route.upstream.learning
     if learning is not None:
-        rules.append(("pause", Pausing(route.upstream.name, learning.max_us), learning.key))
+        rules.append(("pause", Pausing(route.upstream.name, learning.max_us, learning.key), learning.key))
     if route.breaker is not None:
         rules.append(("breaker", route.breaker, route.breaker.key))
     guards: list[Guard] = []

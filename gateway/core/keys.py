@@ -106,6 +106,13 @@ def readable(partition: str) -> str:
     return ", ".join(part.removeprefix("=") for part in (tag, *others.split(":")) if part)
 
 
+def readable_parts(partition: str, key: Sequence[str]) -> dict[str, str]:
+    """What its caller has for each part of `key`, as in `readable`; without those that it has not."""
+    tag, _, others = partition.partition("{")[2].partition("}")
+    found = zip(key, (tag, *others.split(":")[1:]), strict=False)  # without a key there is the tag of everybody
+    return {name: part.removeprefix("=") for name, part in found if part != ANONYMOUS}
+
+
 def encode_part(value: str | None) -> str:
     """`=value`, `#<32 hex>` or `~`: injective for values that blake2b keeps apart, and at most 65 characters."""
     if value is None:

@@ -19,6 +19,7 @@ from gateway.core.keys import (
     partition_key,
     read_key,
     readable,
+    readable_parts,
 )
 from gateway.core.limits import Algorithm, Limit
 from tests.fakes.examples import as_many
@@ -224,6 +225,17 @@ def test_a_partition_can_be_read_by_people() -> None:
     assert readable(partition("breaker:b", ("connection", "tenant"), parts)) == "c1, ~"
     assert readable(partition("breaker:b", (), parts)) == "*"
     assert readable(partition("breaker:b", ("odd",), parts)).startswith("#")
+
+
+def test_the_parts_of_a_partition_can_be_told_apart() -> None:
+    parts = {"connection": "c1", "tenant": None, "operation": "read"}
+    for key, found in (
+        (("connection",), {"connection": "c1"}),
+        (("tenant", "connection"), {"connection": "c1"}),
+        (("connection", "tenant", "operation"), {"connection": "c1", "operation": "read"}),
+        ((), {}),
+    ):
+        assert readable_parts(partition("pause:b", key, parts), key) == found
 
 
 @given(

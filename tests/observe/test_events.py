@@ -62,8 +62,13 @@ def test_changes_of_breakers_and_pauses_say_whose_they_are(lines: Lines) -> None
     told = Metrics(PolicySet("0123456789ab", (), {}, {}, {}))
     breaker = Guard(Breaker("vendor", ("tenant", "connection")), "breaker:vendor:{=acme}:=c1")
     breaker_changed(told, breaker, Change(State.OPEN, Reason.FAILURE_RATE))
-    upstream_paused(told, Guard(Pausing("crm", 60_000_000), "pause:crm:{=c1}"), 1_500_000)
-    assert [line["caller"] for line in lines()] == ["acme, c1", "c1"]
+    upstream_paused(told, Guard(Pausing("crm", 60_000_000, ("connection",)), "pause:crm:{=c1}"), 1_500_000)
+    upstream_paused(told, Guard(Pausing("crm", 60_000_000, ("operation",)), "pause:crm:{=read}"), 1_500_000)
+    assert [[line.get(name) for name in ("caller", "tenant", "connection")] for line in lines()] == [
+        ["acme, c1", "acme", "c1"],
+        ["c1", None, "c1"],
+        ["read", None, None],
+    ]
 
 
 def test_fields_of_the_envelope_may_be_said_by_the_event(lines: Lines) -> None:

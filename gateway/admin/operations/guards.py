@@ -24,7 +24,7 @@ def guards_of(policies: PolicySet, parts: Parts) -> list[Guard]:
     """The connection's shared breakers and pauses, by name. A breaker of `scope: local` is each worker's own affair."""
     breakers: Iterator[Rule] = (("breaker", one, one.key) for one in policies.breakers.values() if one.shared)
     pauses: Iterator[Rule] = (
-        ("pause", Pausing(upstream.name, upstream.learning.max_us), upstream.learning.key)
+        ("pause", Pausing(upstream.name, upstream.learning.max_us, upstream.learning.key), upstream.learning.key)
         for upstream in policies.upstreams.values()
         if upstream.learning is not None
     )

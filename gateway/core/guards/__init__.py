@@ -107,10 +107,14 @@ def out_of_bounds(breaker: Breaker) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Pausing:
-    """A place where an upstream can ask for quiet. Nothing that it asks for lasts longer than `max_us`."""
+    """A place where an upstream can ask for quiet. Nothing that it asks for lasts longer than `max_us`.
+
+    key  names of the key parts that have a pause each
+    """
 
     name: str
     max_us: int
+    key: tuple[str, ...] = ()
 
 
 class Guard(NamedTuple):

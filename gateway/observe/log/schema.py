@@ -151,7 +151,13 @@ _EVENT: Mapping[str, Field] = {
     "logger": Field("string", "log.logger", "", "Which library logged it."),
     "count": Field("integer", "", "", "How many."),
     "limit": Field("integer", "gateway.limit_units", "gateway.limit_units", "What `limit_name` allows, in units."),
-    "caller": Field("string", "labels.caller", "", "The key parts that a breaker or pause counts by: whose it is."),
+    "caller": Field(
+        "string",
+        "labels.caller",
+        "",
+        "The key parts that a breaker or pause counts by: whose it is. `tenant`, `account` and `connection` among them "
+        "are in their own fields as well.",
+    ),
     "state_before": Field("string", "labels.state_before", "", "State of the connection before."),
     "state_before_s": Field("number", "", "", "For how long it was that."),
 }

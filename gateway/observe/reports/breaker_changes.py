@@ -1,9 +1,9 @@
 """Reports that a breaker changes its state: one event and one count, from the one worker that caused it."""
 
 from gateway.core.guards import Change, Guard, Reason, State
-from gateway.core.keys import readable
 from gateway.observe.log.logger import event
 from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.whose import whose
 
 _NEWS = {
     State.OPEN: ("breaker.opened", "Breaker opened", "warning"),
@@ -21,7 +21,7 @@ def breaker_changed(metrics: Metrics, guard: Guard, change: Change) -> None:
         message,
         level,
         breaker=guard.rule.name,
-        caller=readable(guard.key),
+        **whose(guard),
         reason=change.reason.name.lower(),
         calls=change.calls or None,
         failure_rate=round(change.failed / change.calls, 4) if change.calls else None,

@@ -1,9 +1,9 @@
 """Reports that an upstream's pause begins: one event and one count, from the one worker that began it."""
 
 from gateway.core.guards import Guard
-from gateway.core.keys import readable
 from gateway.observe.log.logger import event
 from gateway.observe.metrics.sink import Metrics
+from gateway.observe.reports.whose import whose
 
 
 def upstream_paused(metrics: Metrics, guard: Guard, wait_us: int) -> None:
@@ -14,6 +14,6 @@ def upstream_paused(metrics: Metrics, guard: Guard, wait_us: int) -> None:
         "Upstream wants no calls yet",
         "warning",
         upstream=guard.rule.name,
-        caller=readable(guard.key),
+        **whose(guard),
         pause_s=round(wait_us / 1e6, 3),
     )
