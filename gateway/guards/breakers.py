@@ -33,8 +33,8 @@ class Breakers:
     on_change  told of each transition that this worker caused: the only one in the fleet to know
     """
 
-    def __init__(self, own: LocalStore, on_change: OnChange = ignore_change) -> None:
-        self.on_change = on_change
+    def __init__(self, own: LocalStore) -> None:
+        self.on_change: OnChange = ignore_change
         self.own = own
         self._permits = Permits()
         self._successes = Successes(self._tell)

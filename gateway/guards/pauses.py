@@ -31,8 +31,8 @@ class Pauses:
     on_pause  told when a pause began, by the one worker in the fleet that began it, and how long it is
     """
 
-    def __init__(self, own: LocalStore, on_pause: OnPause = ignore_pause) -> None:
-        self.on_pause = on_pause
+    def __init__(self, own: LocalStore) -> None:
+        self.on_pause: OnPause = ignore_pause
         self._own = own
         self._telling: set[asyncio.Future[Paused]] = set()
 

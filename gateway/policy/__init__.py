@@ -27,7 +27,6 @@ class Report:
     policies: PolicySet | None
     errors: tuple[PolicyError, ...] = ()
     warnings: tuple[PolicyError, ...] = ()
-    files: tuple[str, ...] = ()
     missing: int = 0
 
 
@@ -64,7 +63,6 @@ def check(
         None if findings.errors else policies,
         findings.sorted_errors(),
         findings.sorted_warnings(),
-        tuple(findings.lines),
         len(findings.missing),
     )
 

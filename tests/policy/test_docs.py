@@ -26,7 +26,7 @@ def test_the_snippets_are_one_set_without_fault(directory: Path) -> None:
     assert report.errors == ()
     assert {warning.code for warning in report.warnings} <= {"unused"}
     assert report.policies is not None
-    assert len(report.files) == 7
+    assert len(report.policies.files) == 7
     found = find_route(report.policies, "GET", "h", "/crm/deals", {})
     assert found is not None
     assert (found[0].name, found[0].strip_prefix, found[0].upstream.base_path) == ("crm", "/crm", "/v2")

@@ -31,7 +31,8 @@ def test_the_snippets_are_one_set_without_fault(directory: Path) -> None:
     report = check([directory])
     assert report.errors == ()
     assert {warning.code for warning in report.warnings} <= {"unused"}
-    assert len(report.files) == 4
+    assert report.policies is not None
+    assert len(report.policies.files) == 4
 
 
 def test_every_key_of_a_retry_policy_is_explained() -> None:

@@ -202,7 +202,8 @@ def test_a_directory_is_its_yaml_files_in_order_and_nothing_else(directory: Path
         (inner / name).write_text("not: [a policy")
     report = check([Path("policies")])
     assert report.errors == ()
-    assert report.files == ("policies/a.yaml", "policies/b.yml")
+    assert report.policies is not None
+    assert report.policies.files == ("policies/a.yaml", "policies/b.yml")
 
 
 def test_a_mounted_directory_of_links_is_read_once(directory: Path) -> None:
@@ -213,7 +214,8 @@ def test_a_mounted_directory_of_links_is_read_once(directory: Path) -> None:
     (directory / "p.yaml").symlink_to("..data/p.yaml")
     report = check([Path()])
     assert report.errors == ()
-    assert report.files == ("p.yaml",)
+    assert report.policies is not None
+    assert report.policies.files == ("p.yaml",)
 
 
 def test_a_file_named_twice_is_read_once(directory: Path) -> None:

@@ -78,7 +78,8 @@ def test_an_example_is_without_fault(name: str) -> None:
 def test_the_directory_that_runs_by_default_is_the_default_policy_alone() -> None:
     report = check([shipped("policies")])
     assert (report.errors, report.warnings) == ((), ())
-    assert [Path(file).name for file in report.files] == ["default.yaml"]
+    assert report.policies is not None
+    assert [Path(file).name for file in report.policies.files] == ["default.yaml"]
 
 
 def test_every_shipped_policy_is_known_to_these_tests() -> None:

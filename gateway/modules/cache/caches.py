@@ -64,13 +64,11 @@ class Kept:
 class Caches:
     """By route. A reload keeps what is kept where neither the cache's rules nor the upstream have changed.
 
-    wall_clock  epoch seconds
     answers  how many calls of which route were answered how: the words of the log's field `cache`
     """
 
-    def __init__(self, fleet: SharedAnswers | None = None, wall_clock: Callable[[], float] = time) -> None:
+    def __init__(self, fleet: SharedAnswers | None = None) -> None:
         self._fleet = fleet
-        self._wall_clock = wall_clock
         self.answers: Counter[tuple[str, str]] = Counter()
         self._kept: dict[str, Kept] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -117,7 +115,7 @@ class Caches:
         """
         purge = Purge(**wanted)
         chosen = [kept for name, kept in self._kept.items() if purge.route in (None, name)]
-        here = sum(kept.memory.purge(purge.fits, int(self._wall_clock() * 1e6)) for kept in chosen)
+        here = sum(kept.memory.purge(purge.fits, int(time() * 1e6)) for kept in chosen)
         fleet = [(kept.fleet, kept.room) for kept in chosen if kept.fleet is not None]
         elsewhere = [await one.purge(room, purge.tenant, purge.prefix or "") for one, room in fleet]
         return {"workers": here, "store": sum(elsewhere)}

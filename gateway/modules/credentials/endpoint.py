@@ -46,8 +46,7 @@ def form_of(oauth: OAuth, refresh_token: str) -> Form:
 class Endpoint:
     """All token endpoints, over one session, made when the first is asked."""
 
-    def __init__(self, fetch_s: float = FETCH_S) -> None:
-        self._fetch_s = fetch_s
+    def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._tls: dict[str, ssl.SSLContext] = {}
 
@@ -65,7 +64,7 @@ class Endpoint:
         try:
             status, content, retry_after = await self._post(oauth, form_of(oauth, refresh_token))
         except TimeoutError:
-            return Failure(False, f"no answer within {self._fetch_s:g} s")
+            return Failure(False, f"no answer within {FETCH_S:g} s")
         except _TooLarge:
             return Failure(False, f"answer larger than {MAX_BYTES // 1024} KiB")
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -85,7 +84,7 @@ class Endpoint:
         """Status, body and Retry-After. No redirect is followed, no proxy used, no cookie kept."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._fetch_s),
+                timeout=aiohttp.ClientTimeout(total=FETCH_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                 auto_decompress=False,

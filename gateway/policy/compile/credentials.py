@@ -114,6 +114,6 @@ class _Compiling:
         node = self._node.at(name)
         return dereference(str(node.value), node, self._draft.env, self._draft.findings) or ""
 
-    def _error(self, name: str, code: str, message: str, hint: str = "") -> None:
+    def _error(self, name: str, code: str, message: str) -> None:
         where: Node = self._node.at(name)
-        self._draft.findings.error(where.where, code, message, hint)
+        self._draft.findings.error(where.where, code, message)

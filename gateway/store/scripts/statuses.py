@@ -28,7 +28,6 @@ LETTERS = dict(zip(ConnectionState, "abcdef", strict=True))
 class Page(NamedTuple):
     """Some of the connections, worst first, then by name. `after`: where a next page begins; "" = there is none."""
 
-    now_us: int
     statuses: tuple[Status, ...]
     after: str
 
@@ -88,10 +87,10 @@ def decode_transitions(transitions: Sequence[Any]) -> list[Transition]:
     ]
 
 
-def decode_page(now_us: int, body: Sequence[Any], count: int) -> Page:
+def decode_page(body: Sequence[Any], count: int) -> Page:
     """The reply to `page`."""
     statuses = tuple(decode_status(flat) for _, flat in body)
-    return Page(now_us, statuses, body[-1][0].decode() if len(body) == count else "")
+    return Page(statuses, body[-1][0].decode() if len(body) == count else "")
 
 
 def decode_status(flat: Sequence[Any]) -> Status:

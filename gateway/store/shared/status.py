@@ -48,12 +48,7 @@ OnTransition = Callable[[Transition], None]
 
 
 class Statuses(Protocol):
-    """`find` and `page` raise StoreDown and nothing else when the store fails.
-
-    on_transition  told of each change of a state, once in the whole fleet: by whoever's request made it show
-    """
-
-    on_transition: OnTransition
+    """`find` and `page` raise StoreDown and nothing else when the store fails."""
 
     @property
     def up(self) -> bool:
@@ -81,7 +76,10 @@ async def known_as(statuses: Statuses, connection: str) -> Sequence[Status]:
 
 
 def open_statuses(store: Store, on_transition: OnTransition) -> Statuses:
-    """Statuses live where the counters live."""
+    """Statuses live where the counters live.
+
+    on_transition  told of each change of a state, once in the whole fleet: by whoever's request made it show
+    """
     if isinstance(store, Scripted):
         return RedisStatuses(store, on_transition)
     return LocalStatuses(on_transition)
@@ -91,7 +89,7 @@ class RedisStatuses:
     """`Statuses` over the links of the store. now_us: 0 = the server's clock; anything else is for tests."""
 
     def __init__(self, store: Scripted, on_transition: OnTransition, *, now_us: int = 0) -> None:
-        self.on_transition = on_transition
+        self._on_transition = on_transition
         self.now_us = now_us
         self._store = store
 
@@ -116,17 +114,17 @@ class RedisStatuses:
         found: list[Status] = []
         while True:
             size = min(PIECE, count - len(found))
-            now_us, body = await self._run(encode_page(states, after, size, self._store.key_prefix, now_us=self.now_us))
-            piece = decode_page(now_us, body, size)
+            _, body = await self._run(encode_page(states, after, size, self._store.key_prefix, now_us=self.now_us))
+            piece = decode_page(body, size)
             found += piece.statuses
             after = piece.after
             if not after or len(found) >= count:
-                return Page(now_us, tuple(found), after)
+                return Page(tuple(found), after)
 
     async def _run(self, arguments: Sequence[Any]) -> tuple[int, Any]:
         now_us, transitions, body = await self._store.run(STATUS, arguments)
         for transition in decode_transitions(transitions):
-            self.on_transition(transition)
+            self._on_transition(transition)
         return now_us, body
 
 
@@ -143,7 +141,7 @@ class LocalStatuses:
     def __init__(
         self, on_transition: OnTransition, *, clock: Callable[[], int] = wall_clock_us, most: int = MOST
     ) -> None:
-        self.on_transition = on_transition
+        self._on_transition = on_transition
         self._clock = clock
         self._most = most
         self._known: dict[str, tuple[int, Status]] = {}  # by member: when last reported, in that order
@@ -172,7 +170,7 @@ class LocalStatuses:
         begin = bisect_right(entries, after, key=_first)
         shown_ = entries[begin : begin + count]
         more = shown_[-1][0] if len(shown_) == count else ""
-        return Page(now_us, tuple(status for _, status in shown_), more)
+        return Page(tuple(status for _, status in shown_), more)
 
     def _take(self, named: Named, report: Report, now_us: int) -> ConnectionState:
         member = member_of(named)
@@ -193,7 +191,7 @@ class LocalStatuses:
         self._known[member] = (at_us, status)
         (self._restless.add if ends_by_itself_us(after) >= 0 else self._restless.discard)(member)
         if after.state is not before.state:
-            self.on_transition(Transition(before.state, before.since_us, status))
+            self._on_transition(Transition(before.state, before.since_us, status))
 
     def _oldest(self) -> tuple[str, int]:
         member = next(iter(self._known))

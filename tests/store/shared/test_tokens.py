@@ -15,6 +15,7 @@ from gateway.core.access.credentials import Credential, OAuth
 from gateway.core.access.hidden import Hidden
 from gateway.core.access.tokens import Failure
 from gateway.core.policy import PolicySet
+from gateway.modules.credentials import endpoint
 from gateway.modules.credentials.renewal import LEAST_AGE_S, NO_STORE, NoToken, Renewal, Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.store.local.store import LocalStore
@@ -450,7 +451,7 @@ async def test_a_slow_endpoint_is_given_up(
 ) -> None:
     world.authority.control(mode="hang")
     one = await world.worker(own_redis_server, world.credential())
-    monkeypatch.setattr(one._endpoint, "_fetch_s", 0.1)
+    monkeypatch.setattr(endpoint, "FETCH_S", 0.1)
     with pytest.raises(NoToken) as none:
         await asyncio.gather(*[one.ready() for _ in range(50)])
     assert none.value.failure.reason == "no answer within 0.1 s"
