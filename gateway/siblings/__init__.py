@@ -3,7 +3,7 @@
     siblings.on("in_flight", lambda asked: {"calls": gateway.in_flight})          # every worker, before `start`
     ...
     for answer in await siblings.ask_all("in_flight", {}, timeout_s=1):           # from any worker
-        print(answer.worker, answer.pid, answer.missing or answer.payload)
+        print(answer.worker, answer.missing or answer.payload)
     siblings.tell_all("record", {...})                                            # nobody answers
 
 Every worker has a socketpair with the supervisor, made before it is forked; a worker that dies takes its line along

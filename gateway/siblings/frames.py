@@ -24,7 +24,7 @@ _HEAD = Struct(">BIIII")
 class Kind(IntEnum):
     """What a message is.
 
-    EXPECT  from the supervisor to who asked: the body lists the (line, index, pid) of those who were asked
+    EXPECT  from the supervisor to who asked: the body lists the (line, index) of those who were asked
     GONE    from the supervisor to who asked, or to all: `sender` will not answer; `question` 0 = none at all
     """
 

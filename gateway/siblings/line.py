@@ -1,7 +1,6 @@
 """One worker's end of the line: asks, tells, answers."""
 
 import asyncio
-import os
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -75,27 +74,27 @@ class Siblings:
         if not done:
             own.cancel()
         answer, missing = own.result() if done else ({}, "no answer in time")
-        return sorted([Answer(self.index, os.getpid(), answer, missing), *others], key=lambda one: one[:2])
+        return sorted([Answer(self.index, answer, missing), *others], key=lambda one: one.worker)
 
     async def ask_leader(self, what: str, payload: Payload, *, timeout_s: float) -> Answer:
         """Ask the one worker that leads, which may be this one. Just after a start, or when the one that led has died,
         there is none for a moment: that is waited for, five seconds at most."""
         if self.alone:
             answer, missing = await self._own_answer(what, dict(payload))
-            return Answer(self.index, os.getpid(), answer, missing)
+            return Answer(self.index, answer, missing)
         for _ in range(LOOKS):
             answers = await self._ask(LEADER, what, payload, timeout_s)
             if answers:
                 return answers[0]
             await asyncio.sleep(LOOK_S)
-        return Answer(-1, 0, {}, "nobody leads right now")
+        return Answer(-1, {}, "nobody leads right now")
 
     async def ask_supervisor(self, what: str, payload: Payload, *, timeout_s: float) -> Answer:
         """Ask the process that forked us. Missing at once when there is none."""
         if self._transport is None:
-            return Answer(-1, os.getppid(), {}, "there is no supervisor")
+            return Answer(-1, {}, "there is no supervisor")
         answers = await self._ask(SUPERVISOR, what, payload, timeout_s)
-        return answers[0] if answers else Answer(-1, os.getppid(), {}, "gone")
+        return answers[0] if answers else Answer(-1, {}, "gone")
 
     def tell_all(self, what: str, payload: Payload) -> None:
         """Tell every worker that lives, this one included. Waits for nothing; see `dropped`."""
@@ -135,10 +134,10 @@ class Siblings:
         question = self._questions[number] = Question()
         try:
             if not self._send(Kind.ASK, to, number, [what, payload]):
-                return [Answer(-1, os.getppid(), {}, "busy")]
+                return [Answer(-1, {}, "busy")]
             await asyncio.wait((question.done,), timeout=timeout_s)
             if question.awaited is None:
-                return [Answer(-1, os.getppid(), {}, "no answer in time")]
+                return [Answer(-1, {}, "no answer in time")]
             question.give_up("no answer in time")
             return question.answers
         finally:

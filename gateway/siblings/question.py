@@ -13,7 +13,6 @@ class Answer(NamedTuple):
     """
 
     worker: int
-    pid: int
     payload: dict[str, Any]
     missing: str = ""
 
@@ -27,14 +26,14 @@ class Question:
     """
 
     def __init__(self) -> None:
-        self.awaited: dict[int, tuple[int, int]] | None = None
+        self.awaited: dict[int, int] | None = None
         self.early: list[tuple[int, dict[str, Any], str]] = []
         self.answers: list[Answer] = []
         self.done = asyncio.get_running_loop().create_future()
 
-    def expect(self, those: Iterable[tuple[int, int, int]]) -> None:
-        """These were asked, as (line, index, pid)."""
-        self.awaited = {line: (index, pid) for line, index, pid in those}
+    def expect(self, those: Iterable[tuple[int, int]]) -> None:
+        """These were asked, as (line, index)."""
+        self.awaited = dict(those)
         for line, payload, missing in self.early:
             self.answered(line, payload, missing)
         self._perhaps_done()
@@ -44,8 +43,7 @@ class Question:
         if self.awaited is None:
             self.early.append((line, payload, missing))
         elif line in self.awaited:
-            index, pid = self.awaited.pop(line)
-            self.answers.append(Answer(index, pid, payload, missing))
+            self.answers.append(Answer(self.awaited.pop(line), payload, missing))
             self._perhaps_done()
 
     def give_up(self, reason: str) -> None:

@@ -42,7 +42,7 @@ class Forking:
         except OSError:
             self._switchboard.close(line)
             raise
-        self._switchboard.connect(line, pid)
+        self._switchboard.connect(line)
         return pid, line, pulse
 
     def _live(self, post: Post, line: Line) -> None:

@@ -20,12 +20,12 @@ Handler = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 
 
 class Line:
-    """To one worker process. `theirs` is its end, for the child to keep; `pid` 0 = it is about to be forked."""
+    """To one worker process. `theirs` is its end, for the child to keep; not `connected`: it is about to be forked."""
 
     def __init__(self, number: int, index: int) -> None:
         self.number = number
         self.index = index
-        self.pid = 0
+        self.connected = False
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.theirs.setblocking(False)
@@ -65,10 +65,10 @@ class Switchboard:
         self._lines[line.number] = self._by_fd[line.ours.fileno()] = line
         return line
 
-    def connect(self, line: Line, pid: int) -> None:
+    def connect(self, line: Line) -> None:
         """In the supervisor: the worker has been forked."""
         line.theirs.close()
-        line.pid = pid
+        line.connected = True
         self.poll.register(line.ours.fileno(), select.POLLIN)
 
     def close(self, line: Line) -> None:
@@ -78,7 +78,7 @@ class Switchboard:
         if line is self.leader:
             self.leader = None
         del self._by_fd[line.ours.fileno()]
-        if line.pid:
+        if line.connected:
             self.poll.unregister(line.ours.fileno())
         line.ours.close()
         line.theirs.close()
@@ -94,7 +94,7 @@ class Switchboard:
 
     def lines(self) -> Iterator[Line]:
         """The lines of all living workers."""
-        return (line for line in tuple(self._lines.values()) if line.pid)
+        return (line for line in tuple(self._lines.values()) if line.connected)
 
     # -- passing on
 
@@ -171,7 +171,7 @@ class Switchboard:
         return [line for line in self.lines() if line is not sender and to in (ALL, line.index)]
 
     def _ask(self, asker: Line, others: list[Line], message: Message) -> None:
-        expected = pack([(line.number, line.index, line.pid) for line in others])
+        expected = pack([(line.number, line.index) for line in others])
         self._send(asker, Message(Kind.EXPECT, SUPERVISOR, asker.number, message.question, expected))
         for other in others:
             if other.full:
@@ -180,7 +180,7 @@ class Switchboard:
                 self._send(other, message)
 
     def _answer(self, line: Line, message: Message) -> None:
-        expected = pack([(SUPERVISOR, -1, 0)])
+        expected = pack([(SUPERVISOR, -1)])
         self._send(line, Message(Kind.EXPECT, SUPERVISOR, line.number, message.question, expected))
         body = pack(self._call(message))
         self._send(line, Message(Kind.ANSWER, SUPERVISOR, line.number, message.question, body))
@@ -206,5 +206,5 @@ class Switchboard:
             pass
         except OSError:
             line.waiting.clear()  # it hangs up; `poll` says so next
-        if line.pid and line.number in self._lines:
+        if line.connected and line.number in self._lines:
             self.poll.modify(line.ours.fileno(), select.POLLIN | (select.POLLOUT if line.waiting else 0))

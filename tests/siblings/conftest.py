@@ -87,7 +87,7 @@ async def worker(exchange: Exchange) -> AsyncIterator[Worker]:
         for what, handler in handlers.items():
             siblings.on(what, handler)  # type: ignore[arg-type]
         await siblings.start()
-        await exchange.run(lambda: exchange.board.connect(line, 1000 + index))
+        await exchange.run(lambda: exchange.board.connect(line))
         made.append(siblings)
         return siblings
 
