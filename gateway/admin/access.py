@@ -51,8 +51,8 @@ class Access:
     def __init__(
         self,
         settings: Settings,
-        tell: Tell = lambda _, problem: problem.response(),
-        harmless: Collection[tuple[str, str]] = (),
+        tell: Tell,
+        harmless: Collection[tuple[str, str]],
     ) -> None:
         """Raises TokenMissing.
 

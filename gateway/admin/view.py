@@ -44,7 +44,7 @@ class Reloads(Protocol):
     def last(self) -> ReloadOutcome | None:
         """Of this gateway; None = there was none since it began."""
 
-    async def ask(self, why: str, *, for_successors: bool = False) -> ReloadOutcome:
+    async def ask(self, why: str, *, for_successors: bool) -> ReloadOutcome:
         """Read the files now, also for workers that are to begin with them. Never raises."""
 
 

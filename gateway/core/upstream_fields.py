@@ -48,7 +48,7 @@ class Head(Protocol):
 
 
 def upstream_fields(
-    route: Route, hop: Hop, came: Came, head: Head, *, trusted: bool, credential: Credential | None = None
+    route: Route, hop: Hop, came: Came, head: Head, *, trusted: bool, credential: Credential | None
 ) -> bytes:
     """The field lines, each ended by CRLF, but for those that differ from attempt to attempt (request id and trace).
 

@@ -44,7 +44,7 @@ class Breakers:
         """Ask a breaker that each worker has for itself. Does not wait for anything."""
         return await self.own.admit(Ask((), (guard,)), "")
 
-    def let_in(self, guard: Guard, standings: Sequence[Standing], judge: Judge | None = None) -> Passage:
+    def let_in(self, guard: Guard, standings: Sequence[Standing], judge: Judge | None) -> Passage:
         """A call was admitted. `standings` end with the breaker's, or are empty; None = it is one of our own."""
         judge = self.own if judge is None else judge  # an empty local store is false
         if not standings:

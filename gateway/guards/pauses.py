@@ -20,7 +20,7 @@ def ignore_pause(_guard: Guard, _wait_us: int) -> None:
 class Keeper(Protocol):
     """Where pauses are kept: the store, or this worker's own memory while the store is down."""
 
-    def pause(self, guard: Guard, for_us: int, left: int = 0) -> Awaitable[Paused]:
+    def pause(self, guard: Guard, for_us: int, left: int) -> Awaitable[Paused]:
         """See `gateway.store.Store.pause`."""
 
 
@@ -36,7 +36,7 @@ class Pauses:
         self._own = own
         self._telling: set[asyncio.Future[Paused]] = set()
 
-    def begin(self, guard: Guard, heed: Heed, keeper: Keeper | None = None) -> None:
+    def begin(self, guard: Guard, heed: Heed, keeper: Keeper | None) -> None:
         """The upstream asked for a rest, or for few calls. Waits for nothing; `keeper` None = the store is down."""
         keeper = self._own if keeper is None else keeper  # an empty local store is false
         telling = asyncio.ensure_future(keeper.pause(guard, heed.for_us, heed.left))

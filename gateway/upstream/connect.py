@@ -117,7 +117,7 @@ def _is_our_shortage(error: OSError) -> bool:
 
 
 async def connect(
-    exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None, within_us: int = 0
+    exchange: "Exchange", upstream: Upstream, resolver: Resolver, tls: ssl.SSLContext | None, within_us: int
 ) -> None:
     """Connect `exchange`'s socket. Raises UpstreamFailed.
 

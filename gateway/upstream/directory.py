@@ -25,7 +25,7 @@ class Ready(NamedTuple):
 class Upstreams:
     """Pools by upstream. A reload keeps the pools of upstreams that did not change, with their sockets."""
 
-    def __init__(self, response_header_bytes: int = 64 * 1024) -> None:
+    def __init__(self, response_header_bytes: int) -> None:
         self._header_bytes = response_header_bytes
         self._parser = ResponseHeadParser(asyncio.get_running_loop())
         self._now = Ready({}, {}, {})

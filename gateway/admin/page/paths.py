@@ -91,7 +91,7 @@ def _value(part: str, known: Sequence[str]) -> str | None:
     return next((value for value in known if encode_part(value) == part), part)
 
 
-def counter(policies: PolicySet, words: Sequence[str], said: Sequence[str] = ()) -> Target:
+def counter(policies: PolicySet, words: Sequence[str], said: Sequence[str]) -> Target:
     """The counter that raw path segments behind `/callers/` name, with its shadow variant's. Raises AdminProblem.
 
     said  what hashes may stand for

@@ -69,7 +69,7 @@ class AdminClient:
 
     def post_yaml(self, path: str, document: Any) -> Any:
         """What the gateway says to a policy file."""
-        return self._ask("POST", path, document, "application/yaml", ("valid", "errors"))
+        return self._ask("POST", path, document, "application/yaml", needs=("valid", "errors"))
 
     def put(self, path: str, document: Any, *needs: str) -> Any:
         """As `post`."""
@@ -98,7 +98,7 @@ class AdminClient:
         with self._answer(method, path, None, refusals=False) as answer:
             return answer.status, answer.read(most_bytes).decode("utf-8", "replace").strip()
 
-    def _ask(self, method: str, path: str, document: Any = None, kind: str = JSON, needs: Sequence[str] = ()) -> Any:
+    def _ask(self, method: str, path: str, document: Any = None, kind: str = JSON, *, needs: Sequence[str]) -> Any:
         with self._answer(method, path, document, kind) as answer:
             found = self._document(answer.read(MOST_BYTES))
         return found if all(name in found for name in needs) else self.stranger()

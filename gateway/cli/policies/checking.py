@@ -24,7 +24,7 @@ def run_check(
     strict: bool,
     print_effective: bool,
     output: str,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None,
     need_secrets: bool = True,
 ) -> int:
     """Check files and print what is found to standard output; returns the exit code, 0 or 1.

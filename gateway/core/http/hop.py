@@ -48,7 +48,7 @@ class Hop:
         self._via = {f"HTTP/{number}": f"Via: {number} {name}\r\n".encode() for number in ("1.1", "1.0")}
         self._by = f";by=_{name}"
 
-    def lines(self, came: Came, believed: Fields = ()) -> bytes:
+    def lines(self, came: Came, believed: Fields) -> bytes:
         """Complete field lines, the same for all calls that are alike.
 
         believed  the caller's fields if it is a trusted proxy

@@ -67,7 +67,7 @@ class Caches:
     answers  how many calls of which route were answered how: the words of the log's field `cache`
     """
 
-    def __init__(self, fleet: SharedAnswers | None = None) -> None:
+    def __init__(self, fleet: SharedAnswers | None) -> None:
         self._fleet = fleet
         self.answers: Counter[tuple[str, str]] = Counter()
         self._kept: dict[str, Kept] = {}

@@ -21,7 +21,7 @@ TRACEBACK_CHARS = 8_192
 class Chain:
     """Processors of one process. `policy_version` may change while it is in use."""
 
-    def __init__(self, format_: str, common: Mapping[str, str | int], *, pretty_for: str = "") -> None:
+    def __init__(self, format_: str, common: Mapping[str, str | int], *, pretty_for: str) -> None:
         """`pretty_for`: where people read the lines; "" = they are for machines."""
         self.policy_version = ""
         self._common = dict(common)

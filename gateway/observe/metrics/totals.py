@@ -79,7 +79,7 @@ class Totals:
             known.calls + more.calls, known.failed + more.failed, known.denied + more.denied
         )
 
-    def summed(self, metric: str, bounds: tuple[float, ...], upstream: str = "") -> Summed:
+    def summed(self, metric: str, bounds: tuple[float, ...], upstream: str) -> Summed:
         """Where the durations of a metric are added up: all of them, or those of one upstream."""
         whole = self.stages.get(metric) or self.stages.setdefault(metric, Summed(bounds))
         if not upstream:

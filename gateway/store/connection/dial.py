@@ -73,7 +73,7 @@ class Dialer:
             await self._sentinels.close()
 
 
-async def ask_once(url: StoreUrl, *command: str, address: transports.Address | None = None) -> Any:
+async def ask_once(url: StoreUrl, *command: str, address: transports.Address | None) -> Any:
     """The answer of one server to one command, over a connection of its own. `address` as for `to_server`.
 
     Raises StoreDown as `Dialer.connect` does, and for an error reply.

@@ -28,7 +28,7 @@ Address = tuple[str, int]
 """(host, port)"""
 
 
-def to_server(url: StoreUrl, address: Address | None = None) -> AbstractConnection:
+def to_server(url: StoreUrl, address: Address | None) -> AbstractConnection:
     """Unconnected: to this server, else to the URL's socket, else to its first host."""
     about = {
         "db": url.db,

@@ -122,7 +122,7 @@ def encode_force(
     return [len(keys), *keys, "force", now_us, _STATE_CODES[state], for_us]
 
 
-def encode_list(guard: Guard, for_us: int, prefix: str, *, now_us: int = 0) -> list[Argument]:
+def encode_list(guard: Guard, for_us: int, prefix: str, *, now_us: int) -> list[Argument]:
     """The arguments of LIST_ONE after the sha: what REPORT and FORCE do with the list when it is with the breakers."""
     return [1, prefix + LIST, "list", now_us, prefix + guard.key, for_us]
 

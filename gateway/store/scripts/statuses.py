@@ -42,7 +42,7 @@ def beginning_of(connection: str, tenant: str | None) -> str:
     return f"{encode_part(connection)}:" if tenant is None else member_of(Named(tenant, connection))
 
 
-def encode_reports(reports: Sequence[tuple[Named, Report]], prefix: str, *, now_us: int = 0) -> list[Argument]:
+def encode_reports(reports: Sequence[tuple[Named, Report]], prefix: str, *, now_us: int) -> list[Argument]:
     """The arguments of STATUS after the sha for the op `report`. No connection twice."""
     members = [member_of(named) for named, _ in reports]
     base = prefix + TAG
@@ -50,14 +50,14 @@ def encode_reports(reports: Sequence[tuple[Named, Report]], prefix: str, *, now_
     return [3 + len(members), *_sets(base), *(base + member for member in members), "report", now_us, base, *packed]
 
 
-def encode_find(beginning: str, prefix: str, *, now_us: int = 0) -> list[Argument]:
+def encode_find(beginning: str, prefix: str, *, now_us: int) -> list[Argument]:
     """The arguments for the op `find`."""
     base = prefix + TAG
     return [3, *_sets(base), "find", now_us, base, beginning]
 
 
 def encode_page(
-    states: Sequence[ConnectionState], after: str, count: int, prefix: str, *, now_us: int = 0
+    states: Sequence[ConnectionState], after: str, count: int, prefix: str, *, now_us: int
 ) -> list[Argument]:
     """The arguments for the op `page`."""
     base = prefix + TAG

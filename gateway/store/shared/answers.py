@@ -31,7 +31,7 @@ TIMEOUT_US = 250_000
 """For an answer of a megabyte over a busy line; in this time a small upstream would have answered itself."""
 
 
-def open_answers(settings: StoreSettings, url: str = "") -> "SharedAnswers | None":
+def open_answers(settings: StoreSettings, url: str) -> "SharedAnswers | None":
     """Where the counters live, over a link of its own that is not started yet; None for a store inside one process."""
     timeout_us = max(TIMEOUT_US, settings.timeout_us)
     store = open_store(replace(settings, timeout_us=timeout_us), url=url)
