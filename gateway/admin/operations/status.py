@@ -21,7 +21,7 @@ from gateway.core.guards import Guard
 from gateway.core.guards.breaker import Circuit
 from gateway.core.keys import readable
 from gateway.modules.hooks import as_document
-from gateway.observe.reports.reloads import TOLD, sentences
+from gateway.observe.reports.reloads import TOLD, fields_of
 from gateway.store import StoreDown
 
 ANSWER_S = 2.0
@@ -200,14 +200,7 @@ def last_reload(reloads: Reloads) -> Document | None:
     if reloads.last is None:
         return None
     told = reloads.last.as_dict()
-    return {
-        "timestamp": told["at"],
-        "event_name": TOLD[told["result"]][0],
-        "version": told["version"],
-        "reload_by": told["why"],
-        "errors": sentences(told),
-        "reason": told.get("detail", ""),
-    }
+    return {"timestamp": told["at"], "event_name": TOLD[told["result"]][0], **fields_of(told)}
 
 
 async def _store(view: AdminView) -> Document:

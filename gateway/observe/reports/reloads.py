@@ -22,29 +22,27 @@ def tell_reload(outcome: Mapping[str, Any], files: Sequence[str]) -> None:
     files    of the set in force
     """
     name, message, level = TOLD[outcome["result"]]
-    event(
-        name,
-        message,
-        level,
-        version=outcome["version"],
-        files=list(files),
-        reload_by=outcome["why"],
-        reload_ms=outcome.get("took_ms", 0),
-        changes=outcome.get("changes") or None,
-        errors=sentences(outcome) or None,
-        error_count=len(outcome.get("errors", ())) or None,
-        warning_count=outcome.get("warnings") or None,
-        reason=outcome.get("detail") or None,
-    )
+    event(name, message, level, **fields_of(outcome), files=list(files))
     settings = outcome.get("settings", {})
     if settings:
         waiting = settings.keys() - {"settings_changed"}
         event("config.loaded", "Settings loaded", "warning" if waiting else "info", **settings)
 
 
-def sentences(outcome: Mapping[str, Any]) -> list[str]:
-    """What was wrong, a line each; of very many the first."""
-    return [_sentence(one) for one in outcome.get("errors", ())[:MOST_ERRORS]]
+def fields_of(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an outcome's event, but for the files."""
+    errors = outcome.get("errors", ())
+    told = {
+        "version": outcome["version"],
+        "reload_by": outcome["why"],
+        "reload_ms": outcome.get("took_ms", 0),
+        "changes": outcome.get("changes"),
+        "errors": [_sentence(one) for one in errors[:MOST_ERRORS]],
+        "error_count": len(errors),
+        "warning_count": outcome.get("warnings"),
+        "reason": outcome.get("detail"),
+    }
+    return {name: value for name, value in told.items() if value or name == "reload_ms"}
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
