@@ -16,6 +16,7 @@ from gateway.admin.audit import LET_IN_BY
 from gateway.admin.bodies import most_body_bytes, take_body, too_large
 from gateway.admin.bulkhead import Bulkhead
 from gateway.admin.denials import Denials
+from gateway.admin.endpoint import API
 from gateway.admin.page import session
 from gateway.admin.problems import AdminProblem, unavailable
 from gateway.admin.tokens import check_may_change, shown, tokens_of
@@ -25,7 +26,6 @@ from gateway.settings import MIN_TOKEN_CHARS, Settings
 from gateway.store import StoreDown
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-API = "/-/"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Tell = Callable[[web.Request, AdminProblem], web.StreamResponse]

@@ -14,6 +14,8 @@ from gateway.admin.view import AdminView
 Schema = Mapping[str, Any]
 Handler = Callable[[AdminView, web.Request], Awaitable[web.StreamResponse]]
 
+API = "/-/"
+"""What paths of operations begin with. Those of pages do not, nor of what probes and scrapers ask."""
 OBJECT: Schema = {"type": "object"}
 JSON = "application/json"
 MOST_QUOTED = 64
@@ -61,7 +63,7 @@ class Endpoint(NamedTuple):
 def strict(endpoint: Endpoint) -> Handler:
     """The operation's handler behind a look at the parameters: one that does not exist was meant to say something, such
     as whose answers are forgotten. Probes and scrapers send what they like."""
-    if endpoint.path in PROBES or not endpoint.path.startswith("/-/"):
+    if endpoint.path in PROBES or not endpoint.path.startswith(API):
         return endpoint.handler
     known = [one.name for one in endpoint.query]
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
-from gateway.admin.endpoint import Handler
+from gateway.admin.endpoint import API, Handler
 from gateway.admin.page import assets, breaker, caller, connection, layout, login, overview
 from gateway.admin.page.live import Live
 from gateway.admin.problems import AdminProblem
@@ -54,7 +54,7 @@ def add_pages(router: web.UrlDispatcher, view: AdminView) -> None:
 
 def told(view: AdminView, request: web.Request, problem: AdminProblem) -> web.Response:
     """A problem: as a page for people with browsers, as a document for programs."""
-    wants_page = "text/html" in request.headers.get(hdrs.ACCEPT, "") and not request.path.startswith("/-/")
+    wants_page = "text/html" in request.headers.get(hdrs.ACCEPT, "") and not request.path.startswith(API)
     if not wants_page:
         return problem.response()
     if problem.status == 401:
