@@ -17,7 +17,7 @@ import pytest
 
 from gateway.observe.log import midline, turns
 from gateway.observe.log import writer as writer_module
-from gateway.observe.log.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, writer_for
+from gateway.observe.log.writer import FLUSH_BYTES, HELD_BYTES, LineWriter, Telling, writer_for
 from tests.fakes import waiting
 from tests.fakes.waiting import eventually
 
@@ -92,7 +92,7 @@ def test_a_file_is_appended_to_and_opened_anew_when_asked(tmp_path: Path) -> Non
 
 def test_a_file_that_cannot_be_opened_anew_is_gone_on_with(tmp_path: Path) -> None:
     path, rotated = tmp_path / "log", tmp_path / "log.1"
-    writer = LineWriter(str(path), described)
+    writer = LineWriter(str(path), Telling(described))
     writer.write(b"one\n")
     path.rename(rotated)
     path.mkdir()
@@ -127,7 +127,7 @@ async def test_a_host_without_a_thread_to_give_costs_lines_until_it_has_one(
         raise RuntimeError("can't start new thread")
 
     path = tmp_path / "log"
-    writer = LineWriter(str(path), described)
+    writer = LineWriter(str(path), Telling(described))
     with monkeypatch.context() as host:
         host.setattr(threading.Thread, "start", none)
         writer.write(b"one\n")
@@ -140,7 +140,7 @@ async def test_a_host_without_a_thread_to_give_costs_lines_until_it_has_one(
 
 def test_a_directory_that_is_missing_costs_lines_until_it_is_there(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "log"
-    writer = LineWriter(str(path), described)
+    writer = LineWriter(str(path), Telling(described))
     writer.write(b"one\n")
     writer.write(b"two\n")
     assert writer.dropped == 2
@@ -154,7 +154,7 @@ def test_a_directory_that_is_missing_costs_lines_until_it_is_there(tmp_path: Pat
 def test_a_reader_that_is_gone_costs_lines_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
-    writer = LineWriter("stdout", described)
+    writer = LineWriter("stdout", Telling(described))
     os.close(reading)
     writer.write(b"one\n")
     assert writer.dropped == 1
@@ -182,7 +182,7 @@ def _disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> list[int]:
 async def test_only_what_the_disk_has_not_taken_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of lines that went out together, too."""
     path = tmp_path / "log"
-    writer = LineWriter(str(path), described)
+    writer = LineWriter(str(path), Telling(described))
     room = _disk(monkeypatch, 13)
     for number in range(5):
         writer.write(b"line%d\n" % number)
@@ -196,7 +196,7 @@ async def test_only_what_the_disk_has_not_taken_is_lost(tmp_path: Path, monkeypa
 
 def test_a_disk_that_fills_up_in_mid_line_breaks_no_other_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
-    writer = LineWriter(str(path), described)
+    writer = LineWriter(str(path), Telling(described))
     room = _disk(monkeypatch, 4)
     writer.write(b"one\ntwo\n")
     writer.write(b"lost\n")
@@ -268,7 +268,7 @@ async def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.Monk
     reading, writing = os.pipe()
     monkeypatch.setitem(writer_module._STREAMS, "stdout", writing)
     monkeypatch.setattr(writer_module, "CLOSE_S", 0.05)
-    writer = LineWriter("stdout", described)
+    writer = LineWriter("stdout", Telling(described))
     big = b"x" * 1023 + b"\n"
     count = HELD_BYTES // len(big) + 1_000
     for _ in range(count):

@@ -21,7 +21,7 @@ from gateway import __version__
 from gateway.observe.log.access import LEVELS, AccessLog, hidden_fields, wants_pretty
 from gateway.observe.log.chain import Chain
 from gateway.observe.log.stdlib import Bridge
-from gateway.observe.log.writer import LineWriter, all_writers, describe_dropped_with, tell_kept_with, writer_for
+from gateway.observe.log.writer import TELLING, LineWriter, all_writers, writer_for
 from gateway.settings import Logging, Settings
 
 __all__ = [
@@ -152,8 +152,7 @@ class _State:
         self.chain = Chain(settings.format, common, pretty_for=destination if wants_pretty(settings) else "")
         hidden = hidden_fields(settings)
         self._hidden = hidden | {"caller"} if hidden & NAMING_CALLERS else hidden
-        describe_dropped_with(self.chain.dropped)
-        tell_kept_with(_tell_kept)
+        TELLING.dropped, TELLING.kept = self.chain.dropped, _tell_kept
         self._wrap(settings.level)
 
     def use_level(self, level: str) -> None:

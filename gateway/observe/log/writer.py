@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from gateway.observe.log.midline import Midline
@@ -27,21 +28,36 @@ CLOSE_S = 2.0
 _STREAMS = {"stdout": 1, "stderr": 2}
 
 
+@dataclass(slots=True)
+class Telling:
+    """How writers tell what has befallen them.
+
+    dropped  makes the line that says how many were lost, written once writing works again
+    kept     told, on the loop's side, which file cannot be opened anew, and why
+    """
+
+    dropped: Callable[[int], bytes] = lambda _: b""
+    kept: Callable[[str, str], None] = lambda *_: None
+
+
+TELLING = Telling()
+"""Of this process, like standard output itself: whoever puts events into lines says how."""
+
+
 class LineWriter:
     """Collects lines, ends each batch in one write. `write` never raises, never blocks.
 
-    destination      `stdout`, `stderr`, `off`, or the path of a file that is appended to
-    describe_dropped makes the line that says how many were dropped, written once writing works again
+    destination  `stdout`, `stderr`, `off`, or the path of a file that is appended to
 
     Several processes may share a destination: a lock (of the kernel, on the file or pipe itself) is held while a batch
     goes out, so lines stay whole even where the system takes a batch in pieces. A line that one of them could not end,
     because it was killed, is ended by the next that writes.
     """
 
-    def __init__(self, destination: str, describe_dropped: Callable[[int], bytes] = lambda _: b"") -> None:
+    def __init__(self, destination: str, telling: Telling = TELLING) -> None:
         self.destination = destination
         self.dropped = 0  # lines lost so far
-        self._describe_dropped = describe_dropped
+        self._telling = telling
         self._lines: list[bytes] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -169,7 +185,7 @@ class LineWriter:
 
     def _report(self, fd: int, locked: bool) -> None:
         count, self._unreported = self._unreported, 0
-        if self._write_all(fd, self._describe_dropped(count), locked):
+        if self._write_all(fd, self._telling.dropped(count), locked):
             self._unreported += count
 
     def _lose(self, count: int) -> None:
@@ -198,7 +214,7 @@ class LineWriter:
         if self._staying:
             return
         self._staying = True
-        tell = partial(_tell_kept, self.destination, error.strerror or str(error))
+        tell = partial(self._telling.kept, self.destination, error.strerror or str(error))
         if self._loop is None:
             tell()
         else:
@@ -241,39 +257,13 @@ def writer_for(destination: str) -> LineWriter:
     """The one writer of this process for a destination: everything that goes there stays in order."""
     writer = _writers.get(destination)
     if writer is None:
-        writer = _writers[destination] = LineWriter(destination, _describe_dropped)
+        writer = _writers[destination] = LineWriter(destination)
     return writer
 
 
 def all_writers() -> tuple[LineWriter, ...]:
     """Every writer of this process."""
     return tuple(_writers.values())
-
-
-def tell_kept_with(tell: Callable[[str, str], None]) -> None:
-    """Who is told, on the loop's side, which file cannot be opened anew, and why."""
-    global _tell  # noqa: PLW0603 - one per process
-    _tell = tell
-
-
-def _tell_kept(destination: str, reason: str) -> None:
-    _tell(destination, reason)
-
-
-_tell: Callable[[str, str], None] = lambda *_: None  # noqa: E731
-
-
-def describe_dropped_with(describe: Callable[[int], bytes]) -> None:
-    """How all writers put the number of lost lines into a line."""
-    global _describe  # noqa: PLW0603 - one per process, like standard output itself
-    _describe = describe
-
-
-def _describe_dropped(count: int) -> bytes:
-    return _describe(count)
-
-
-_describe: Callable[[int], bytes] = lambda _: b""  # noqa: E731
 
 
 def is_terminal(destination: str) -> bool:
