@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.policy.findings import Findings, Where
+from gateway.policy.shipped import shipped
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 STDIN = Path("-")
@@ -39,14 +40,29 @@ def _listed(directory: Path) -> list[Path]:
     return sorted(entry for entry in entries if entry.suffix in _SUFFIXES and not _something_else(entry))
 
 
+def passed_over(paths: Iterable[Path], used: Iterable[str]) -> list[Path]:
+    """Directories in those among `paths` that hold such files, too, which nobody reads: somebody may think they count.
+
+    used  files that policies name: who keeps such there knows what is read. Nor is it told of what we ship
+    """
+    own, known = shipped("policies"), {place for file in used for place in Path(file).parents}
+    given = (path for path in paths if path.is_dir() and not path.samefile(own))
+    return [inner for path in given for inner in _inner(path) if inner not in known]
+
+
 def _below(directory: Path) -> str:
     """A hint at directories in this one that hold such files; "" if there is none, or it cannot be seen."""
+    found = _inner(directory)
+    return f"it is not looked for below: {', '.join(map(str, found[:3]))}" if found else ""
+
+
+def _inner(directory: Path) -> list[Path]:
+    """Directories in this one that hold such files; none if it cannot be seen, or is a file."""
     try:
         inner = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        found = [str(entry) for entry in inner if _listed(entry)]
+        return [entry for entry in inner if _listed(entry)]
     except OSError:
-        return ""
-    return f"it is not looked for below: {', '.join(found[:3])}" if found else ""
+        return []
 
 
 def _something_else(entry: Path) -> bool:

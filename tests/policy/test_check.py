@@ -138,6 +138,15 @@ def test_a_directory_and_standard_input(run: Run, directory: Path, monkeypatch: 
     assert out.startswith("<stdin>:6:80: unknown key 'limt'")
 
 
+def test_files_below_that_are_not_read_are_told_beside_those_that_are(run: Run, directory: Path) -> None:
+    for name in "abcd":
+        (directory / "all" / name).mkdir(parents=True)
+        (directory / "all" / name / "p.yaml").write_text(GOOD)
+    (directory / "all" / "p.yaml").write_text(GOOD)
+    code, out = run(None, "all", strict=True)
+    assert (code, out.partition("(")[2]) == (0, "all/p.yaml; not those in all/a, all/b, all/c and 1 more)\n")
+
+
 def test_nothing_named_is_what_run_would_use(run: Run, directory: Path) -> None:
     (directory / "config").mkdir()
     (directory / "config" / "gateway.yaml").write_text("policies: ../mine\nworkers: x\n")

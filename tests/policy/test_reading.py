@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.policy import check
-from gateway.policy.files import MAX_FILE_BYTES
+from gateway.policy.files import MAX_FILE_BYTES, passed_over
 from gateway.policy.findings import Findings
 from gateway.policy.nodes import MAX_DEPTH, MAX_VALUES, Plain, compose, resolve
+from gateway.policy.shipped import shipped
 from tests.fakes.examples import as_many
 from tests.policy.whole import BASE, ROUTE, a_limit
 
@@ -228,3 +229,14 @@ def test_pipes_in_a_directory_are_left_out_for_they_may_have_nothing_to_say(tmp_
     (tmp_path / "nowhere.yaml").symlink_to("missing.yaml")
     report = check([tmp_path])
     assert [(error.code, Path(error.file).name) for error in report.errors] == [("not-found", "nowhere.yaml")]
+
+
+def test_what_lies_below_and_is_not_read_is_known(directory: Path) -> None:
+    for name in ("mine/team", "mine/.git", "mine/fixtures", "mine/notes"):
+        (directory / name).mkdir(parents=True)
+    for name in ("mine/p.yaml", "mine/team/p.yaml", "mine/.git/x.yaml", "mine/fixtures/f.yaml", "mine/notes/a.md"):
+        (directory / name).write_text("version: 1\n")
+    (directory / "circle").symlink_to("circle")
+    mine = Path("mine")
+    assert passed_over([mine, mine / "p.yaml", Path("-"), Path("circle")], ["mine/fixtures/f.yaml"]) == [mine / "team"]
+    assert passed_over([shipped("policies")], ()) == []

@@ -1,13 +1,14 @@
 """What `gateway check` found, in three forms: text for people, JSON, annotations of a workflow."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from gateway.cli.showing.findings import excerpt
-from gateway.cli.showing.text import counted, files_named
+from gateway.cli.showing.text import counted, files_named, not_below
 from gateway.core.policy import PolicySet
 from gateway.core.store_url import redact_url
 from gateway.policy.effective import policy_lines, policy_values, settings_lines, settings_values
@@ -19,7 +20,8 @@ from gateway.settings import Settings
 class Checked:
     """Everything that checking came to.
 
-    missing  how many secrets are not there, if that is no error
+    missing      how many secrets are not there, if that is no error
+    passed_over  directories below those of the policies, with files that are not read
     """
 
     errors: list[PolicyError] = field(default_factory=list)
@@ -27,6 +29,7 @@ class Checked:
     settings: list[Settings] = field(default_factory=list)
     policies: PolicySet | None = None
     missing: int = 0
+    passed_over: list[Path] = field(default_factory=list)
 
 
 def report(checked: Checked, output: str, *, valid: bool, effective: bool) -> Iterator[str]:
@@ -57,14 +60,14 @@ def _summary(checked: Checked, valid: bool) -> str:
     if not valid:
         return "not valid: " + ", ".join(counts)
     missing = [f"without {counted(checked.missing, 'secret')}"] if checked.missing else []
-    return "ok: " + ", ".join([*_what(checked.policies), *missing, *counts])
+    return "ok: " + ", ".join([*_what(checked.policies, checked.passed_over), *missing, *counts])
 
 
-def _what(policies: PolicySet | None) -> list[str]:
+def _what(policies: PolicySet | None, passed_over: Sequence[Path]) -> list[str]:
     """Which files were meant, too: without a path it is easy to check other ones than one thinks."""
     if policies is None:
         return []
-    files = f" ({files_named(policies.files)})" if policies.files else ""
+    files = f" ({files_named(policies.files)}{not_below(passed_over)})" if policies.files else ""
     limits, routes = counted(len(policies.limits), "limit"), counted(len(policies.routes), "route")
     return [limits, routes, f"version {policies.version}{files}"]
 

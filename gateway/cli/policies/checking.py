@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.cli.policies.check_report import Checked, report
 from gateway.policy import check as check_policies
-from gateway.policy.files import is_regular
+from gateway.policy.files import is_regular, passed_over
 from gateway.policy.findings import PolicyErrors
 from gateway.policy.gather import SINGULAR
 from gateway.policy.models.settings import SettingsFile
@@ -62,6 +62,8 @@ def _checked(paths: Sequence[Path], env: Mapping[str, str], need_secrets: bool) 
         checked.errors += found.errors
         checked.warnings += found.warnings
         checked.policies, checked.missing = found.policies, found.missing
+        if found.policies is not None:
+            checked.passed_over = passed_over(policy_paths, found.policies.beside)
     return checked
 
 

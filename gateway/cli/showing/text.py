@@ -1,6 +1,7 @@
 """Words for people: names that are safe to print, counts with their noun."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 _FEW = 3
 """So many files are named, more are counted."""
@@ -24,3 +25,9 @@ def counted(count: int, noun: str) -> str:
 def files_named(files: Sequence[str]) -> str:
     """The names of a few files, or how many there are."""
     return ", ".join(files) if 0 < len(files) <= _FEW else f"{len(files)} files"
+
+
+def not_below(directories: Sequence[Path]) -> str:
+    """To be said behind the files that are read, when there are others in these directories; "" for none."""
+    more = f" and {len(directories) - _FEW} more" if len(directories) > _FEW else ""
+    return f"; not those in {', '.join(map(str, directories[:_FEW]))}{more}" if directories else ""

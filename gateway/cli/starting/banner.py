@@ -2,11 +2,14 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from gateway import __version__
+from gateway.cli.showing.text import not_below
 from gateway.core.http.authority import authority
 from gateway.core.keys import KeyFrom, KeyPart
 from gateway.core.policy import Match, PolicySet, Route
+from gateway.policy.files import passed_over
 from gateway.settings import Listen
 from gateway.supervisor import Running
 
@@ -20,7 +23,7 @@ def banner(running: Running) -> str:
     rows = [
         ("calls", url(settings.listen)),
         ("admin", url(settings.admin) if settings.admin else "off"),
-        ("policies", f"{', '.join(running.policies.files)} (version {running.policies.version})"),
+        ("policies", f"{', '.join(running.policies.files)} (version {running.policies.version}){_not_below(running)}"),
         ("store", running.store_note if running.store_up else f"{running.store_note} {STORE_AWAY}"),
         ("workers", str(settings.workers)),
     ]
@@ -28,6 +31,14 @@ def banner(running: Running) -> str:
     if sample:
         rows.append(("try", sample))
     return "\n".join([f"gateway {__version__}", *(f"  {name:<9} {value}" for name, value in rows)])
+
+
+def _not_below(running: Running) -> str:
+    """Nothing if they are not from the directory of the settings: `--upstream` brings its own."""
+    directory, policies = running.settings.policies, running.policies
+    if directory not in (Path(file).parent for file in policies.files):
+        return ""
+    return not_below(passed_over([directory], policies.beside))
 
 
 def url(listen: Listen) -> str:
