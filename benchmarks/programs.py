@@ -18,6 +18,7 @@ from pathlib import Path
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 PROXY_CORE, OTHER_CORE, ALL_CORES = "0", "1", "0,1"
 START_S, STOP_S = 30.0, 10.0
+PORTS = range(12_000, 20_000)
 
 
 class Failed(Exception):
@@ -30,14 +31,16 @@ def free_port() -> int:
 
     Whoever got it may not have begun to listen, so it is also claimed, by a name that only one process can have
     (abstract unix sockets end with their process): tests that run beside these measure, too.
+
+    Raises Failed when there is none, as where the system has no such names.
     """
-    while True:
-        port = random.randrange(12_000, 20_000)
+    for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe, socket.socket(socket.AF_UNIX) as claim, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             claim.bind(f"\0gateway-measured-port-{port}")
             claim.detach()
             return port
+    raise Failed("no port of 127.0.0.1 could be had and claimed: it takes Linux, and one that is free")
 
 
 def _stat(pid: int) -> tuple[int, int, float]:

@@ -4,13 +4,14 @@ import importlib
 import json
 import pkgutil
 import re
+import socket
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 import benchmarks
-from benchmarks import report, results, tables
+from benchmarks import programs, report, results, tables
 from benchmarks.calm import PATIENCE_S, Patience, Yardstick
 from benchmarks.policy import WIDE_OPEN, everything_on, with_limits, with_routes
 from gateway.policy import check
@@ -92,6 +93,13 @@ def test_documents_show_what_there_is() -> None:
     ends = [name for file in report.DOCUMENTS for name in re.findall(r"<!-- end of (\w+) -->", file.read_text())]
     assert set(names) == set(report.SHOWN)
     assert names == ends
+
+
+def test_where_no_port_is_free_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(programs, "PORTS", [taken.getsockname()[1]])
+        with pytest.raises(programs.Failed, match="Linux"):
+            programs.free_port()
 
 
 def test_what_was_measured_before_keeps_its_revision(tmp_path: Path) -> None:
