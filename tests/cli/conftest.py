@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.fakes.documented import cut_by_nobody, surprises, whole_lines
+from tests.fakes.gateways import TRIES, PortTaken
 from tests.fakes.nursery import Child, Nursery, program
 from tests.fakes.ports import free_port
 from tests.fakes.waiting import until
@@ -163,11 +164,18 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 def start_gateway(start: Start, nursery: Nursery) -> Start:
     """Function that starts `gateway run` on free ports with the given options, and waits until it is ready.
 
-    It starts in the nursery; with `fresh=True` as people start it, which takes ten times as long.
+    It starts in the nursery; with `fresh=True` as people start it, which takes ten times as long. When somebody else took
+    a port meanwhile, it is started on others.
     However busy the machine, the store decides: whoever is about a store that is late says how late it may be.
     """
 
-    def begin(
+    def begin(*options: str, **how: Any) -> Process:
+        for _ in range(TRIES - 1):
+            with suppress(PortTaken):
+                return begin_once(*options, **how)
+        return begin_once(*options, **how)
+
+    def begin_once(
         *options: str, ready: bool = True, fresh: bool = False, env: Mapping[str, str | None] = {}, **where: Any
     ) -> Process:
         port, admin_port = free_port(), free_port()
@@ -184,7 +192,9 @@ def start_gateway(start: Start, nursery: Nursery) -> Start:
                 lambda: "try " in process.stderr() or process.ended(),
                 f"the gateway to start: {process.stderr()}",
             )
-            assert not process.ended(), process.stderr()
+            if process.ended():
+                said = process.stderr()
+                raise PortTaken(said) if " is taken" in said else AssertionError(said)
         return process
 
     return begin

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,9 @@ upstreams:
 routes:
   - {name: all, match: {path_prefix: /}, upstream: up, breaker: connection}
 """
+PERMIT_S = 3
+"""How long the permit of a probe is out at least that takes 500 ms, 1 s and 500 ms at most. On a busy machine it may
+lapse between two steps of a test."""
 PATIENCE_S = 30
 """How long the calls of one test may take on a busy machine."""
 
@@ -154,6 +158,7 @@ async def test_a_gateway_killed_while_probing_does_not_stick_the_breaker(
 ) -> None:
     """How long a permit is out at most follows from the time-outs: here from those of the one who asks."""
     dies, lives = await asyncio.gather(launch(policies(upstream)), launch(policies(upstream, "500ms", "1s")))
+    began_s = monotonic()
     await store.force(GUARD, State.OPEN, 1)
     never = asyncio.Event()
 
@@ -166,8 +171,9 @@ async def test_a_gateway_killed_while_probing_does_not_stick_the_breaker(
     dies.process.kill()  # its workers end with it
     with pytest.raises(aiohttp.ClientError):
         await probing
-    assert await calls([lives], 1) == {HELD: 1}, "the permit is still out"
     upstream.script = always(OK)
+    answered, passed_s = await calls([lives], 1), monotonic() - began_s
+    assert answered == {HELD: 1} or passed_s > PERMIT_S, "the permit is still out"
 
     async def let_in() -> bool:
         return await calls([lives], 1) != {HELD: 1}

@@ -10,6 +10,9 @@ from gateway.settings import Listen, Settings
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.inheritance import Inheritance
 from gateway.supervisor.listening import open_doors
+from tests.cli import conftest
+from tests.cli.conftest import Start
+from tests.fakes.ports import free_port
 
 
 def settings(listen: Listen, workers: int = 1, admin: Listen | None = None) -> Settings:
@@ -104,3 +107,12 @@ def test_a_socket_of_systemds_is_shared_whatever_the_settings_say(workers: int) 
 def test_an_admin_socket_is_not_passed_over() -> None:
     with a_socket() as given, pytest.raises(StartFailed, match="the settings want none"):
         open_doors(settings(Listen("127.0.0.1", 0)), Inheritance((), (given,), frozenset({"admin"}))).__enter__()
+
+
+def test_a_gateway_of_tests_whose_port_somebody_took_starts_on_another(
+    start_gateway: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = [taken.getsockname()[1]]
+        monkeypatch.setattr(conftest, "free_port", lambda: ports.pop() if ports else free_port())
+        assert start_gateway("--store", "local").get("/hello").status == 200
