@@ -35,6 +35,7 @@ from gateway.observe.log.logger import (
     use_policy_version,
 )
 from gateway.observe.log.sampling import SampledLog, access_log
+from gateway.observe.metrics.files import put_back
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.reports.alerts import Alerts
 from gateway.observe.reports.near_limit import NearLimit
@@ -106,6 +107,11 @@ class Worker:
     def settings(self) -> Settings:
         """In force."""
         return self.gateway.settings
+
+    def put_back(self) -> None:
+        """Somebody has removed what this worker has in the directory, or some of it."""
+        put_back()
+        self.gateway.authenticator.put_back()
 
     async def run(self) -> int:
         """Serve. Signals are heard before anything slow starts."""

@@ -79,6 +79,11 @@ class Authenticator:
         """As `Trusting` has it: each `ca_file` of a key set."""
         return [use for remote in self._remotes.values() for use in remote.read_certificates()]
 
+    def put_back(self) -> None:
+        """Somebody may have removed what is kept for those who begin."""
+        for remote in self._remotes.values():
+            remote.put_back()
+
     async def close(self, shared_with: "Authenticator | None" = None) -> None:
         """Stop fetching keys, but for those that another one goes on using; calls that began with this one get the keys
         that they wait for."""

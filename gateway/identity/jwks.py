@@ -66,6 +66,7 @@ class RemoteKeys:
         self._flight: asyncio.Task[bool] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._renewed = -RENEW_INTERVAL_S
+        self._fetched_last = b""
 
     def read_certificates(self) -> Sequence[Callable[[], None]]:
         """As `reload.certificates.Trusting` has it."""
@@ -143,8 +144,14 @@ class RemoteKeys:
             self._flight = None
         return True
 
+    def put_back(self) -> None:
+        """Keep again what was fetched last, if somebody has removed it."""
+        if self._fetched_last and self.kept is not None and not self.kept.exists():
+            self._keep(self._fetched_last)
+
     def _keep(self, fetched: bytes) -> None:
         """Workers may do this at the same time; whoever reads finds all that one of them fetched."""
+        self._fetched_last = fetched
         if self.kept is not None:
             hidden = self.kept.with_name(f".{self.kept.name}-{os.getpid()}")
             try:
@@ -158,7 +165,9 @@ class RemoteKeys:
     def _use_kept(self) -> None:
         if self.kept is not None:
             with suppress(OSError, BadKeys):
-                self._on_keys(read_jwks(self.kept.read_bytes()))
+                kept = self.kept.read_bytes()
+                self._on_keys(read_jwks(kept))
+                self._fetched_last = kept
 
     async def _fetch(self) -> bytes:
         """The body. No redirect is followed, no proxy used, no cookie kept. Raises FetchFailed."""

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gateway.core.policy import PolicySet
 from gateway.core.store_url import redact_url
@@ -28,11 +27,13 @@ from gateway.supervisor.embedding import plan_store, store_place
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.inheritance import inherit
 from gateway.supervisor.listening import open_doors
-from gateway.supervisor.runtime_dir import runtime_dir
+from gateway.supervisor.runtime_dir import RuntimeDir, runtime_dir
 from gateway.supervisor.succession import HandOver, Succession
 from gateway.supervisor.threads import check_threads
+from gateway.supervisor.upkeep import Upkeep
 from gateway.supervisor.watch import Supervisor
 from gateway.supervisor.worker import Post, Serve, run_worker, serve_calls
+from gateway.supervisor.worker_files import METRICS
 
 __all__ = ["Running", "StartFailed", "run"]
 
@@ -91,14 +92,17 @@ def run(
             if settings.workers == 1:
                 inherited.tell_ready()
 
+        upkeep = Upkeep(directory, store)
         succession = Succession(environment, doors.given)
         posts = [
-            Post(settings, policies, index, listening, doors.admin, store.url, sources=sources, directory=directory)
+            Post(
+                settings, policies, index, listening, doors.admin, store.url, sources=sources, directory=directory.path
+            )
             for index, listening in enumerate(doors.listening)
         ]
         if len(posts) == 1:
             check_threads()
-            alone = replace(posts[0], ready=ready, beside=store.keep_mended, hand_over=HandOver(succession))
+            alone = replace(posts[0], ready=ready, beside=upkeep.go_on, hand_over=HandOver(succession))
             return run_worker(alone, serve)
         use_policy_version(policies.version)
         share_metrics(directory)
@@ -108,7 +112,7 @@ def run(
             serve,
             on_ready=ready,
             on_complete=inherited.tell_ready,
-            store=store,
+            upkeep=upkeep,
             succession=succession,
         )
         return _watch_over(supervisor)
@@ -175,8 +179,6 @@ def check_admin(settings: Settings) -> None:
         raise StartFailed(str(error)) from error
 
 
-def share_metrics(directory: Path) -> None:
+def share_metrics(directory: RuntimeDir) -> None:
     """Give the workers a place for the metrics they add up together."""
-    metrics = directory / "metrics"
-    metrics.mkdir()
-    os.environ[METRICS_DIR] = str(metrics)  # read when prometheus_client is first imported
+    os.environ[METRICS_DIR] = str(directory.folder(METRICS))  # read when prometheus_client is first imported

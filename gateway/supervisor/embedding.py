@@ -1,7 +1,5 @@
 """Which store the workers get: the configured one, an embedded server of our own, or counters inside one process."""
 
-import asyncio
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from gateway.store import StoreDown
 from gateway.store.embedded.server import EmbeddedServer, NoServerBinary, max_memory_bytes, server_binary
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.pulse import Silence, look_every_s
+from gateway.supervisor.runtime_dir import RuntimeDir
 
 LOOK_EVERY_S = 1.0
 ANSWERS_WITHIN_S = 0.3
@@ -69,7 +68,7 @@ class OwnServer:
 
     def _end_if_it_hangs(self, patience_us: int) -> None:
         every_s = max(LOOK_EVERY_S, look_every_s(patience_us))
-        heard = self._server.answers(ANSWERS_WITHIN_S)
+        heard = not self._server.silent(ANSWERS_WITHIN_S)
         now = time.monotonic()
         self._ask_due = now + every_s - ANSWERS_WITHIN_S
         silent_s = self._silence.look(now, every_s + LOOK_EVERY_S, heard=heard)
@@ -84,27 +83,6 @@ class StorePlace:
 
     url: str
     own: OwnServer | None = None
-
-    @property
-    def look_every_s(self) -> float:
-        """How often to mend it; inf = there is nothing to mend."""
-        return LOOK_EVERY_S if self.own is not None else math.inf
-
-    def mend(self) -> bool:
-        """Have our own server run; whether it does."""
-        if self.own is None:
-            return True
-        runs = self.own.mend()
-        self.own.tell()
-        return runs
-
-    async def keep_mended(self) -> None:
-        """Look after our own server from a worker's event loop, for ever."""
-        while self.own is not None:
-            await asyncio.sleep(LOOK_EVERY_S)
-            with suppress(RuntimeError):  # there is no thread to be had right now
-                await asyncio.to_thread(self.own.mend)
-            self.own.tell()
 
 
 def plan_store(settings: Settings) -> StorePlan:
@@ -128,16 +106,17 @@ def _local(note: str, workers: int) -> StorePlan:
 
 
 @contextmanager
-def store_place(settings: Settings, plan: StorePlan, directory: Path) -> Iterator[StorePlace]:
+def store_place(settings: Settings, plan: StorePlan, directory: RuntimeDir) -> Iterator[StorePlace]:
     """Start the embedded server if the plan has one. Raises StartFailed with its reason."""
     if plan.binary is None:
         yield StorePlace("local" if settings.store.url == "embedded" else settings.store.url)
         return
-    server = EmbeddedServer(plan.binary, directory, max_memory_bytes=max_memory_bytes())
+    server = EmbeddedServer(plan.binary, directory.path, max_memory_bytes=max_memory_bytes())
     try:
         server.start()
     except StoreDown as error:
         raise StartFailed(f"{error.detail}; use another store with --store URL") from error
+    directory.holds(server.put_back)
     try:
         yield StorePlace(server.url, OwnServer(server, settings.watchdog_us))
     finally:

@@ -20,15 +20,20 @@ ASKS = signal.SIGURG  # nobody else sends it, and who does not listen passes it 
 MOST_CHARS = 8_000
 MOST_FRAMES = 100
 
+_offered: list[int] = []
 _STATES = {"R": "running", "S": "sleeping", "I": "sleeping", "D": "disk", "T": "stopped", "t": "traced"}
 
 
 def offer_stack(directory: Path) -> None:
-    """In a worker: answer whoever asks. Where there is no file for it, nobody will hear."""
+    """In a worker: answer whoever asks. Where there is no file for it, nobody will hear. Done once more, there is
+    a file again that somebody has removed."""
     with suppress(OSError):
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(_file(directory, os.getpid()), flags, 0o600)
         faulthandler.register(ASKS, file=fd, all_threads=True)
+        for before in _offered:
+            os.close(before)
+        _offered[:] = [fd]
 
 
 def ask_for_stack(directory: Path, pid: int) -> None:
@@ -50,7 +55,8 @@ def told_stack(directory: Path, pid: int) -> str:
 
 def forget_stack(directory: Path, pid: int) -> None:
     """It has ended."""
-    _file(directory, pid).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else may have removed it, and put something in its directory's place
+        _file(directory, pid).unlink()
 
 
 def main_stack() -> str:

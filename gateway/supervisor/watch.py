@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gateway.observe.log.logger import event, use_policy_version
@@ -19,7 +20,7 @@ from gateway.observe.metrics.restarts import count_dropped_message, count_restar
 from gateway.supervisor import notify
 from gateway.supervisor.certificates import read_again, read_new
 from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
-from gateway.supervisor.embedding import StorePlace
+from gateway.supervisor.embedding import LOOK_EVERY_S
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.forking import Forking
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
@@ -28,11 +29,12 @@ from gateway.supervisor.readiness import Readiness
 from gateway.supervisor.rolling import Rolling
 from gateway.supervisor.seat import Former, Seat
 from gateway.supervisor.signals import heard_signals
-from gateway.supervisor.stack import forget_stack
 from gateway.supervisor.succession import Succession
 from gateway.supervisor.switchboard import Switchboard
+from gateway.supervisor.upkeep import Upkeep
 from gateway.supervisor.watchdog import Watchdog
 from gateway.supervisor.worker import EXIT_FAILED, Post, Serve, not_started
+from gateway.supervisor.worker_files import WorkerFiles, forget_worker
 
 PAUSE_FROM_S = 0.5  # an empty seat's queue is closed when its successor is further away than this
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -43,7 +45,7 @@ class Supervisor:
 
     on_ready    called once, when the first worker serves calls, with whether it can use the store
     on_complete called once, when all of them do
-    store       mended now and then, and when a child has died: it may have been the embedded server
+    upkeep      looked to now and then, and when a child has died: it may have been the embedded server
     """
 
     def __init__(
@@ -54,14 +56,14 @@ class Supervisor:
         *,
         on_ready: Callable[[bool], None],
         on_complete: Callable[[], None],
-        store: StorePlace,
+        upkeep: Upkeep,
         succession: Succession,
     ) -> None:
         self._seats = [Seat(post) for post in posts]
         self._doors = doors
         self._on_ready = on_ready
         self._on_complete: Callable[[], None] | None = on_complete
-        self._store = store
+        self._upkeep = upkeep
         self._store_runs = True
         self._succession = succession
         self._switchboard = Switchboard(count_dropped_message)
@@ -70,7 +72,8 @@ class Supervisor:
         self._any_ready = False
         self._watchdog_s = notify.watchdog_s()
         self._alive_due = 0.0
-        self._mend_due = time.monotonic() + store.look_every_s
+        self._mend_due = time.monotonic() + LOOK_EVERY_S
+        WorkerFiles(upkeep.directory, self._pids, partial(self._switchboard.tell_all, "runtime.gone", {}))
         self._watchdog = Watchdog(self._seats)
         self._rolling = Rolling(self._seats, self._switchboard, self._fill)
         self._switchboard.on("reload.commit", self._commit)
@@ -106,8 +109,8 @@ class Supervisor:
                 self._switchboard.serve(fd, what)
         self._succession.look()
         if self._mend_due <= time.monotonic():
-            self._store_runs = self._store.mend()
-            self._mend_due = time.monotonic() + self._store.look_every_s
+            self._store_runs = self._upkeep.look()
+            self._mend_due = time.monotonic() + LOOK_EVERY_S
         self._reap()
         self._fill_due()
         if self._watchdog_s is not None and self._alive_due <= time.monotonic():
@@ -185,7 +188,7 @@ class Supervisor:
 
     def _reaped(self, seat: Seat, pid: int, code: int) -> None:
         """`code` < 0: killed by that signal."""
-        _forget(seat.post, pid)
+        forget_worker(pid, seat.post.directory)
         if seat.line is not None:
             self._switchboard.close(seat.line)
             seat.line = None
@@ -214,7 +217,7 @@ class Supervisor:
 
     def _former_ended(self, seat: Seat, former: Former, code: int) -> None:
         seat.formers.remove(former)
-        _forget(seat.post, former.pid)
+        forget_worker(former.pid, seat.post.directory)
         if former.line is not None:
             self._switchboard.close(former.line)
         told = {"worker": seat.post.index, "pid": former.pid, "exit_code": code}
@@ -289,12 +292,3 @@ def _killed(code: int) -> str:
         return "the first worker ended before it served"
     why = "; has the host or container too little memory?" if -code == signal.SIGKILL else ""
     return f"signal {-code} ({signal.strsignal(-code)}) ended the first worker before it served{why}"
-
-
-def _forget(post: Post, pid: int) -> None:
-    """A worker has ended: nothing of it is left but its counts."""
-    from gateway.observe.metrics.multiprocess import worker_died
-
-    worker_died(pid)
-    if post.directory is not None:
-        forget_stack(post.directory, pid)

@@ -20,6 +20,7 @@ from gateway.supervisor import notify
 from gateway.supervisor.alone import WatchAlone
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.pulse import Pulse
+from gateway.supervisor.stack import offer_stack
 from gateway.supervisor.succession import HandOver
 
 if TYPE_CHECKING:
@@ -101,6 +102,13 @@ async def serve_calls(post: Post) -> int:
         on_ready=ready,
         hand_over=post.hand_over,
     )
+
+    def put_back(_told: object) -> None:
+        if post.directory is not None:
+            offer_stack(post.directory)
+        worker.put_back()
+
+    siblings.on("runtime.gone", put_back)
     try:
         return await worker.run()
     finally:

@@ -1,13 +1,19 @@
 """The directory for one gateway's life."""
 
+import errno
 import fcntl
 import os
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gateway.supervisor.failure import StartFailed
-from gateway.supervisor.runtime_dir import LOCK, runtime_dir
+from gateway.supervisor.runtime_dir import LOCK, RuntimeDir, runtime_dir
+
+Told = list[tuple[object, ...]]
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +24,9 @@ def place(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_is_private_and_goes_away_with_what_is_in_it(place: Path) -> None:
     with runtime_dir() as directory:
-        assert directory.parent == place
-        assert directory.stat().st_mode & 0o777 == 0o700
-        (directory / "store.sock").touch()
+        assert directory.path.parent == place
+        assert directory.path.stat().st_mode & 0o777 == 0o700
+        (directory.path / "store.sock").touch()
     assert list(place.iterdir()) == []
 
 
@@ -32,7 +38,7 @@ def test_what_a_killed_gateway_left_is_swept_and_a_living_one_is_not_touched(pla
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         with runtime_dir() as directory:
-            assert sorted(place.iterdir()) == sorted([directory, place / "gateway-2-alive"])
+            assert sorted(place.iterdir()) == sorted([directory.path, place / "gateway-2-alive"])
     finally:
         os.close(held)
 
@@ -42,6 +48,102 @@ def test_other_directories_are_left_alone(place: Path) -> None:
     with runtime_dir():
         pass
     assert [path.name for path in place.iterdir()] == ["gateway-of-somebody"]
+
+
+def test_cleaners_that_ask_keep_off_it(place: Path) -> None:
+    """As systemd-tmpfiles does."""
+    with runtime_dir() as directory:
+        for _ in range(2):
+            theirs = os.open(directory.path, os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(theirs, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.close(theirs)
+            shutil.rmtree(directory.path)
+            directory.look()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Name, level and what was said of each event."""
+    told: Told = []
+
+    def event(name: str, _message: str, level: str, *, directory: str, removed: list[str], reason: str = "") -> None:
+        told.append((name, level, removed, reason))
+
+    monkeypatch.setattr(sys.modules[RuntimeDir.__module__], "event", event)
+    return told
+
+
+def looked(directory: RuntimeDir) -> None:
+    for _ in range(3):
+        directory.look()
+        directory.tell()
+
+
+def test_one_that_is_removed_is_made_again_with_what_was_in_it(place: Path, told: Told) -> None:
+    with runtime_dir() as directory:
+        folder, mine = directory.folder("metrics"), directory.path / "mine"
+
+        def put_back() -> list[str]:
+            there = mine.exists()
+            mine.touch()
+            return [] if there else ["mine"]
+
+        asked: list[bool] = []
+        directory.holds(put_back)
+        directory.on_removed(lambda: asked.append(mine.exists()))
+        looked(directory)
+        told.clear()
+        asked.clear()
+        shutil.rmtree(directory.path)
+        looked(directory)
+        assert asked == [True]
+        assert told == [("runtime.gone", "warning", [directory.path.name, "metrics", "mine"], "")]
+        assert directory.path.stat().st_mode & 0o777 == 0o700
+        assert folder.is_dir()
+        assert [path.name for path in place.iterdir()] == [directory.path.name]
+    assert list(place.iterdir()) == []
+
+
+REMOVALS: dict[str, Callable[[Path], object]] = {
+    "all": shutil.rmtree,
+    "the lock": lambda path: (path / LOCK).unlink(),
+}
+
+
+@pytest.mark.parametrize("what", REMOVALS)
+def test_what_was_put_back_belongs_to_one_that_lives(place: Path, what: str) -> None:
+    with runtime_dir() as directory:
+        REMOVALS[what](directory.path)
+        directory.look()
+        assert {path.name for path in directory.path.iterdir()} == {LOCK}
+        with runtime_dir():
+            assert (directory.path / LOCK).exists(), "it sweeps what the dead have left"
+    assert list(place.iterdir()) == []
+
+
+def test_what_cannot_be_put_back_is_told_once_and_tried_until_it_can(place: Path, told: Told) -> None:
+    with runtime_dir() as directory:
+        shutil.rmtree(place)
+        looked(directory)
+        assert told == [("runtime.gone", "error", [], "No such file or directory")]
+        place.mkdir()
+        looked(directory)
+        assert told[1:] == [("runtime.restored", "info", [directory.path.name], "")]
+        assert directory.path.is_dir()
+
+
+def test_what_somebody_else_has_put_in_its_place_is_not_used(place: Path, told: Told) -> None:
+    with runtime_dir() as directory:
+        shutil.rmtree(directory.path)
+        theirs = directory.path / "theirs"
+        theirs.mkdir(parents=True)
+        files = len([*Path("/proc/self/fd").iterdir()])
+        looked(directory)
+        assert told == [("runtime.gone", "error", [], os.strerror(errno.ENOTEMPTY))]
+        assert [*place.iterdir()] == [directory.path]
+        assert [*directory.path.iterdir()] == [theirs]
+        assert len([*Path("/proc/self/fd").iterdir()]) == files
 
 
 def test_no_place_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,18 @@ async def test_what_another_fetched_is_there_while_the_issuer_is_away(issuer: Is
         assert one.kids == []
 
 
+async def test_what_is_kept_for_others_is_kept_again_when_somebody_removes_it(issuer: Issuer, tmp_path: Path) -> None:
+    async with fetching(issuer.url, kept_in=tmp_path) as first:
+        (kept,) = tmp_path.iterdir()
+        issuer.answer = web.Response(status=503)
+        async with fetching(issuer.url, kept_in=tmp_path) as second:
+            for one in (first, second):
+                kept.unlink()
+                one.remote.put_back()
+                async with fetching(issuer.url, kept_in=tmp_path) as third:
+                    assert third.kids == [["k1"]]
+
+
 async def test_keys_are_fetched_while_nothing_can_be_left_for_others(issuer: Issuer, tmp_path: Path) -> None:
     async with fetching(issuer.url, kept_in=tmp_path / "gone") as one:
         assert (one.kids, one.failures) == ([["k1"]], [])

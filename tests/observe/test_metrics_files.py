@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from gateway.observe.metrics.files import MetricsFile
+from gateway.observe.metrics.files import MetricsFile, all_there, put_back
 
 MANY = [f"{number:04}" * 10 for number in range(2_000)]
 """Too many for the room that a file begins with."""
@@ -81,3 +81,37 @@ def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
 def test_a_file_that_never_had_room_is_closed_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_fallocate", full)
     MetricsFile(str(tmp_path / "counter_1.db")).close()
+
+
+def test_a_file_that_is_removed_comes_back_with_all_that_was_counted(tmp_path: Path) -> None:
+    path = tmp_path / "counter_1.db"
+    file = MetricsFile(str(path))
+    assert (all_there(), put_back()) == (True, [])
+    for key in MANY[:1_000]:
+        file.write_value(key, 1.0, 0.0)
+    path.unlink()
+    for key in MANY[500:]:
+        file.write_value(key, 2.0, 0.0)
+    assert not path.exists(), "or somebody would read half of it"
+    assert not all_there()
+    assert put_back() == [path.name]
+    assert found(path) == dict.fromkeys(MANY[:500], 1.0) | dict.fromkeys(MANY[500:], 2.0)
+    file.write_value(MANY[0], 3.0, 0.0)
+    assert found(path)[MANY[0]] == 3.0
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    file.close()
+
+
+def test_one_that_finds_no_room_to_come_back_does_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "counter_1.db"
+    file = MetricsFile(str(path))
+    file.write_value("a", 1.0, 0.0)
+    path.unlink()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "posix_fallocate", full)
+        assert put_back() == [path.name]
+        file.write_value("b", 1.0, 0.0)
+        assert not path.exists()
+    file.write_value("b", 2.0, 0.0)
+    assert found(path) == {"a": 1.0, "b": 2.0}
+    file.close()

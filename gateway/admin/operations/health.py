@@ -6,8 +6,9 @@ from aiohttp import hdrs, web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.operations.reload import last
-from gateway.admin.problems import answer
+from gateway.admin.problems import AdminProblem, answer
 from gateway.admin.view import AdminView
+from gateway.observe.metrics.multiprocess import NotThere
 
 CHECK: Schema = {
     "type": "object",
@@ -50,7 +51,12 @@ async def ready(view: AdminView, request: web.Request) -> web.StreamResponse:
 
 async def metrics(view: AdminView, request: web.Request) -> web.StreamResponse:
     """`GET /metrics`: all workers' metrics, in the format that `Accept` asks for."""
-    body, content_type = await view.render_metrics(request.headers.get(hdrs.ACCEPT, ""))
+    try:
+        body, content_type = await view.render_metrics(request.headers.get(hdrs.ACCEPT, ""))
+    except NotThere:
+        raise AdminProblem(
+            503, "METRICS_UNAVAILABLE", "The runtime directory, with the workers' metrics, is gone."
+        ) from None
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
@@ -71,5 +77,6 @@ ENDPOINTS = (
         "[Metrics](metrics.md) in Prometheus' text format or OpenMetrics, by `Accept`.",
         answers={200: {"type": "string"}},
         content="text/plain",
+        errors=(503,),
     ),
 )

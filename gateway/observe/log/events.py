@@ -53,6 +53,10 @@ EVENTS: Mapping[str, str] = {
     "credentials.unkept": "A new refresh token is known to one worker only: the store did not take it; offered again.",
     "store.hung": "The embedded store has not answered for `silent_s`, longer than `watchdog`: it was killed, "
     "and starts anew.",
+    "runtime.gone": "Somebody has removed the runtime directory, `directory`, or what is in it: `removed`. It is there "
+    "again, or `reason` says why it cannot be: until then new workers do not reach the embedded store, reloads "
+    "fail and `/metrics` answers 503; SIGUSR2 begins with another one.",
+    "runtime.restored": "What could not be put back there, by the last `runtime.gone`, is there again.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
     "sockets.limited": "So few files may be open that each worker takes fewer callers' sockets than `bounds.sockets`; "
     "`sockets` says how many.",

@@ -3,17 +3,38 @@
 Its pages are memory. To write into one for which the disk has no room ends the process (SIGBUS), and a disk may be full
 of logs. So room is made sure of before anything is written. What finds none, or no file, stays with the worker, and is
 written as a whole as soon as that is over.
+
+Somebody may remove it: its pages live on, but nobody finds them any more. `put_back` gives them a name again.
 """
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from weakref import WeakSet
 
 from prometheus_client import mmap_dict
 from prometheus_client.mmap_dict import MmapedDict
 
 _CANNOT_SAY = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _ENTRY_BYTES = 28  # at most, beside its key: that one's length and padding, value and time
+_files: "WeakSet[MetricsFile]" = WeakSet()
+
+
+def put_back() -> Sequence[str]:
+    """Have those of this process's files there again that somebody has removed, with all that was counted. Their
+    names."""
+    return sorted(file.name for file in _ours() if file.put_back())
+
+
+def all_there() -> bool:
+    """Whether somebody else finds all files of this process."""
+    return not any(file.gone for file in _ours())
+
+
+def _ours() -> "list[MetricsFile]":
+    return [file for file in _files if file.pid == os.getpid()]
 
 
 class MetricsFile(MmapedDict):
@@ -24,7 +45,29 @@ class MetricsFile(MmapedDict):
         self._positions: dict[str, int] = {}
         self._used = self._capacity = 0
         self._begun = False
+        self._kept = b""
+        self.pid = os.getpid()
+        _files.add(self)
         self._has_room_for("")
+
+    @property
+    def name(self) -> str:
+        """Without its folder."""
+        return Path(self._fname).name
+
+    @property
+    def gone(self) -> bool:
+        """Whether somebody has removed it."""
+        return self._begun and not os.access(self._fname, os.F_OK)
+
+    def put_back(self) -> bool:
+        """Whether it was gone. What was counted is in it again, now or when there is room."""
+        if not self.gone:
+            return False
+        self._kept = self._m[: self._used]
+        self.close()
+        self._begin()
+        return True
 
     def read_value(self, key: str) -> tuple[float, float]:
         """(value, time) of an entry, which is made if there is none."""
@@ -42,6 +85,7 @@ class MetricsFile(MmapedDict):
         """Idempotent."""
         if self._begun:
             super().close()  # type: ignore[no-untyped-call]
+            self._begun, self._positions = False, {}
 
     def _has_room_for(self, key: str) -> bool:
         if key in self._positions:
@@ -51,26 +95,34 @@ class MetricsFile(MmapedDict):
         needed, capacity = self._used + len(key.encode()) + _ENTRY_BYTES, self._capacity
         while capacity < needed:
             capacity *= 2
-        return capacity == self._capacity or _reserved(self._fname, capacity)
+        return capacity == self._capacity or _reserved(self._f.fileno(), capacity)
 
     def _begin(self) -> bool:
-        if _reserved(self._fname, mmap_dict._INITIAL_MMAP_SIZE):
-            with suppress(OSError):
+        """What was kept is in it before it has its name: others read it."""
+        path = f"{self._fname}~" if self._kept else self._fname
+        with suppress(OSError):
+            if _made(path, max(mmap_dict._INITIAL_MMAP_SIZE, self._capacity), self._kept):
+                Path(path).rename(self._fname)
                 super().__init__(self._fname)  # type: ignore[no-untyped-call]
-                self._begun = True
+                self._begun, self._kept = True, b""
         return self._begun
 
 
-def _reserved(path: str, size: int) -> bool:
+def _made(path: str, size: int, content: bytes) -> bool:
+    """Whether there is a file of this size that begins with the content. Raises OSError."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        return _reserved(file, size) and os.pwrite(file, content, 0) == len(content)
+    finally:
+        os.close(file)
+
+
+def _reserved(file: int, size: int) -> bool:
     """Whether the file has so many bytes on the disk from now on; where nobody can say, one believes so."""
     if not hasattr(os, "posix_fallocate"):
         return True
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            os.posix_fallocate(file, 0, size)
-        finally:
-            os.close(file)
+        os.posix_fallocate(file, 0, size)
     except OSError as error:
         return error.errno in _CANNOT_SAY
     return True

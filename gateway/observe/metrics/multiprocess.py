@@ -17,12 +17,20 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.observe.metrics.files import MetricsFile
+from gateway.observe.metrics.files import MetricsFile, all_there
 
 COUNTED = ("counter", "histogram")
 LOCK = "lock"
 PATIENCE_S = 0.5
 """How long the supervisor waits for those who read: a worker that was stopped in the middle of it may never end."""
+
+
+_dead: dict[str, MetricsFile] = {}
+"""Of the dead, by path: open, so that their counts are still known should somebody remove the files."""
+
+
+class NotThere(Exception):
+    """Workers' files, or their directory, were removed. They will be put back, if that can be done."""
 
 
 class AllWorkers:
@@ -33,8 +41,15 @@ class AllWorkers:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, added up."""
-        directory = _directory()
+        """Every metric, added up. Raises NotThere: a part of it would look like counters that began anew."""
+        if not all_there():
+            raise NotThere
+        try:
+            yield from self._collect(_directory())
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            raise NotThere from None
+
+    def _collect(self, directory: Path) -> list[Metric]:
         with _locked(directory, fcntl.LOCK_SH):
             begun = [path for path in directory.glob("*.db") if _begun(path)]
             gauges = [str(path) for path in begun if not path.name.startswith(COUNTED)]
@@ -42,7 +57,7 @@ class AllWorkers:
             counts = {type_: _summed(path for path in begun if path.name.startswith(type_)) for type_ in COUNTED}
         for type_, sums in counts.items():
             metrics += MultiProcessCollector._accumulate_metrics(_metrics(type_, sums), accumulate=True)  # type: ignore[no-untyped-call]
-        yield from metrics
+        return metrics
 
 
 def _begun(path: Path) -> bool:
@@ -91,12 +106,9 @@ def worker_died(pid: int) -> None:
 def _add(left: Path, dead: Path) -> None:
     counts = [*MmapedDict.read_all_values_from_file(str(left))]  # type: ignore[no-untyped-call]
     left.unlink()  # first: where the disk is full, that makes room for its counts
-    sums = MetricsFile(str(dead))
-    try:
-        for key, count, _, _ in counts:
-            sums.write_value(key, sums.read_value(key)[0] + count, 0.0)
-    finally:
-        sums.close()
+    sums = _dead.get(str(dead)) or _dead.setdefault(str(dead), MetricsFile(str(dead)))
+    for key, count, _, _ in counts:
+        sums.write_value(key, sums.read_value(key)[0] + count, 0.0)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 It is shared by all workers of one gateway and by nobody else. Counters are local to this host and lost with it.
 """
 
+import errno
 import importlib.util
 import os
 import platform
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.control_groups import memory_limit_bytes
@@ -69,6 +71,7 @@ class EmbeddedServer:
         self._socket = runtime_dir / "store.sock"
         self._max_memory_bytes = max_memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
+        self._held = -1
 
     @property
     def url(self) -> str:
@@ -99,10 +102,15 @@ class EmbeddedServer:
                 self.stop()
                 raise StoreDown("connect", f"the embedded store did not start: {self._last_words()}")
             time.sleep(_POLL_S)
+        if hasattr(os, "O_PATH"):
+            self._held = os.open(self._socket, os.O_PATH | os.O_CLOEXEC)
 
     def stop(self) -> None:
         """End it, at once: there is nothing to save. Idempotent."""
         self.kill()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
         process, self._process = self._process, None
         if process is not None:
             process.wait()
@@ -150,6 +158,27 @@ class EmbeddedServer:
                 return client.recv(5) == b"+PONG"
             except OSError:
                 return False
+
+    def silent(self, within_s: float) -> bool:
+        """Whether it gives no answer although it can be asked: one whose socket has lost its name cannot."""
+        return not self.answers(within_s) and os.access(self._socket, os.F_OK)
+
+    def put_back(self) -> Sequence[str]:
+        """Have the socket under its name again, if somebody has removed that while the server lives: as a link to the
+        socket itself, which this process holds. To start another server would throw all counters away.
+
+        Returns the names that were gone. Raises OSError: there is no such link on this system (Linux has it), so nobody
+        new reaches the server any more.
+        """
+        if not self.alive or self._socket.exists():
+            return ()
+        if self._held < 0:
+            raise OSError(errno.ENOTSUP, "nobody new can connect to the embedded store, whose socket was removed")
+        hidden = self._socket.with_name(f".{self._socket.name}")
+        hidden.unlink(missing_ok=True)
+        hidden.symlink_to(f"/proc/{os.getpid()}/fd/{self._held}")
+        hidden.rename(self._socket)
+        return (self._socket.name,)
 
     def _last_words(self) -> str:
         lines = (self._directory / "store.log").read_text(errors="replace").split("\n")

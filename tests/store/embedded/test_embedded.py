@@ -1,6 +1,7 @@
 """The embedded server: starts on a private socket, and never outlives the process that started it."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -72,6 +73,40 @@ def test_starts_again_after_a_crash_on_the_same_url(server, keeper_mode):
     assert server.alive
     assert server.url == url
     assert ask(server, "PING") is True
+
+
+def test_a_socket_that_is_removed_comes_back_and_the_server_stays(server, runtime_dir, keeper_mode):
+    server.start()
+    assert server.put_back() == ()
+    pid = ask(server, "INFO", "server")["process_id"]
+    ask(server, "SET", "counted", "7")
+    for _ in range(2):
+        shutil.rmtree(runtime_dir)
+        assert not server.answers(1.0)
+        assert not server.silent(1.0), "nobody can ask it"
+        runtime_dir.mkdir()
+        assert server.put_back() == ("store.sock",)
+        assert server.put_back() == ()
+        assert ask(server, "GET", "counted") == "7"
+    os.kill(pid, signal.SIGKILL)
+    server._process.wait()
+    (runtime_dir / "store.sock").unlink()
+    assert server.put_back() == (), "of a server that is dead"
+    server.start()
+    assert ask(server, "GET", "counted") is None
+
+
+def test_a_socket_that_cannot_come_back_is_no_reason_to_end_the_server(server, runtime_dir, monkeypatch):
+    """As where the kernel has no such links."""
+    monkeypatch.delattr(os, "O_PATH")
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        client.ping()
+        (runtime_dir / "store.sock").unlink()
+        with pytest.raises(OSError, match="nobody new can connect"):
+            server.put_back()
+        assert not server.silent(1.0)
+        assert client.ping()
 
 
 CHILD = """

@@ -1,0 +1,204 @@
+"""Gateways whose runtime directory somebody removes, or what is in it: nothing that was counted is lost, and nobody has to do
+anything."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Process, Start
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.waiting import pause, until
+
+TENANT = {"X-Tenant-Id": "acme"}
+HURRIED = {"GATEWAY_DRAIN__DELAY": "0s", "GATEWAY_WATCHDOG": "2s"}
+LIMIT = 500
+POLICY = """\
+keys:
+  tenant: {{from: header, name: X-Tenant-Id, on_missing: reject}}
+limits:
+  calls: {{algorithm: rolling_window, limit: {limit}, window: 10m, key: [tenant]}}
+upstreams:
+  sample: {{url: "builtin:echo"}}
+routes:
+  - {{name: all, match: {{path_prefix: /}}, upstream: sample, limits: [calls]}}
+"""
+
+
+def unlink_all(directory: Path, chosen: Callable[[Path], bool]) -> None:
+    for path in [*directory.rglob("*")]:
+        if chosen(path):
+            path.unlink()
+
+
+REMOVALS: dict[str, Callable[[Path], None]] = {
+    "all": shutil.rmtree,
+    "files": lambda directory: unlink_all(directory, Path.is_file),
+    "sockets": lambda directory: unlink_all(directory, Path.is_socket),
+}
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    save(folder, LIMIT)
+    return folder
+
+
+def save(folder: Path, limit: int) -> None:
+    (folder / ".new").write_text(POLICY.format(limit=limit))
+    (folder / ".new").rename(folder / "policy.yaml")
+
+
+def used(process: Process) -> int:
+    """How many calls the store has counted, with this one."""
+    return LIMIT - left(process)
+
+
+def left(process: Process) -> int:
+    return int(process.get("/", TENANT).headers["X-RateLimit-Remaining"])
+
+
+def counted(process: Process) -> float:
+    """How many calls a scrape tells of. AssertionError: it tells of none."""
+    answer = process.get("/metrics", admin=True)
+    assert answer.status == 200
+    lines = answer.body.decode().splitlines()  # type: ignore[attr-defined]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("gateway_requests_total"))
+
+
+def restarts(process: Process) -> list[str]:
+    body = process.get("/metrics", admin=True).body  # type: ignore[attr-defined]
+    return [line for line in body.decode().splitlines() if line.startswith("gateway_worker_restarts_total")]
+
+
+def serves_on(process: Process, policies: Path, before: int) -> None:
+    """As if nothing had happened: so many calls were made before."""
+    for number in range(before + 1, before + 9):
+        assert used(process) == number
+    until(lambda: counted(process) == before + 8, "all calls in a scrape", not_yet=(AssertionError,))
+    save(policies, 2 * LIMIT)
+    until(lambda: left(process) > LIMIT, "the reload")
+    assert not process.events("policy.failed")
+    assert not process.events("admin.failed")
+    assert not process.events("store.hung")
+    assert not process.events("store.degraded")
+
+
+def ends(process: Process, runtime: Path) -> None:
+    process.popen.send_signal(signal.SIGTERM)
+    process.ends_well()
+    assert [*runtime.iterdir()] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("what", REMOVALS)
+async def test_it_comes_back_with_all_that_was_counted(
+    start_gateway: Start, policies: Path, runtime: Path, workers: int, what: str
+) -> None:
+    process = start_gateway("-p", str(policies), "--workers", str(workers), env=HURRIED)
+    process.wait_for("gateway.ready", workers)
+    assert [used(process) for _ in range(8)] == [*range(1, 9)]
+    until(lambda: counted(process) == 8, "all calls in a scrape", not_yet=(AssertionError,))
+    [directory] = runtime.iterdir()
+    REMOVALS[what](directory)
+    [gone] = process.wait_for("runtime.gone")
+    assert (gone["level"], gone["directory"]) == ("warning", str(directory))
+    assert (directory.name in gone["removed"]) == (what == "all")
+    await pause(3, "what is taken for something that hangs is ended after two seconds")
+    serves_on(process, policies, 8)
+    assert len(process.events("runtime.gone")) == 1
+    ends(process, runtime)
+
+
+async def test_workers_that_begin_later_count_with_the_others(
+    start_gateway: Start, policies: Path, runtime: Path
+) -> None:
+    """The counts of one that has died come back too, and how often that happened."""
+    process = start_gateway("-p", str(policies), "--workers", "2", env=HURRIED)
+    process.wait_for("gateway.ready", 2)
+    assert [used(process) for _ in range(8)] == [*range(1, 9)]
+    until(lambda: counted(process) == 8, "all calls in a scrape", not_yet=(AssertionError,))
+    os.kill(process.events("worker.started")[0]["pid"], signal.SIGKILL)
+    process.wait_for("gateway.ready", 3)
+    [directory] = runtime.iterdir()
+    shutil.rmtree(directory)
+    process.wait_for("runtime.gone")
+    until(lambda: counted(process) == 8, "the dead one's calls too", not_yet=(AssertionError,))
+    assert restarts(process) == ["gateway_worker_restarts_total 1.0"]
+    os.kill(process.events("worker.started")[1]["pid"], signal.SIGKILL)
+    process.wait_for("gateway.ready", 4)
+    serves_on(process, policies, 8)
+    ends(process, runtime)
+
+
+async def test_with_a_store_elsewhere_it_comes_back_too(
+    start_gateway: Start, policies: Path, runtime: Path, redis_server: RedisServer
+) -> None:
+    process = start_gateway("-p", str(policies), "--workers", "2", "--store", redis_server.url, env=HURRIED)
+    process.wait_for("gateway.ready", 2)
+    [directory] = runtime.iterdir()
+    shutil.rmtree(directory)
+    process.wait_for("runtime.gone")
+    serves_on(process, policies, 0)
+    ends(process, runtime)
+
+
+async def test_where_it_would_be_told_what_hangs_is_there_again(start_gateway: Start, runtime: Path) -> None:
+    process = start_gateway("--workers", "2", env=HURRIED)
+    process.wait_for("gateway.ready", 2)
+    [directory] = runtime.iterdir()
+    shutil.rmtree(directory)
+    pids = {started["pid"] for started in process.events("worker.started")}
+    names = {f"stack-{pid}" for pid in pids}
+    until(lambda: names <= {path.name for path in directory.iterdir()}, "the files to come back")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_where_it_cannot_be_made_the_store_lives_on(
+    start_gateway: Start, policies: Path, runtime: Path, workers: int
+) -> None:
+    """As a session's directory, which has gone with what it was in."""
+    place = runtime / "session"
+    place.mkdir()
+    env = {"RUNTIME_DIRECTORY": str(place), **HURRIED}
+    process = start_gateway("-p", str(policies), "--workers", str(workers), env=env)
+    process.wait_for("gateway.ready", workers)
+    assert [used(process) for _ in range(8)] == [*range(1, 9)]
+    until(lambda: counted(process) == 8, "all calls in a scrape", not_yet=(AssertionError,))
+    shutil.rmtree(place)
+    [gone] = process.wait_for("runtime.gone")
+    assert (gone["level"], gone["reason"]) == ("error", "No such file or directory")
+    assert process.get("/metrics", admin=True).status == (200 if workers == 1 else 503)
+    await pause(3, "what is taken for something that hangs is ended after two seconds")
+    assert [used(process) for _ in range(8)] == [*range(9, 17)]
+    place.mkdir()
+    process.wait_for("runtime.restored")
+    serves_on(process, policies, 16)
+    assert len(process.events("runtime.gone")) == 1
+    ends(process, place)
+
+
+async def test_what_somebody_has_put_in_its_place_ends_nobody(
+    start_gateway: Start, policies: Path, runtime: Path
+) -> None:
+    process = start_gateway("-p", str(policies), "--workers", "2", env=HURRIED)
+    process.wait_for("gateway.ready", 2)
+    assert used(process) == 1
+    [directory] = runtime.iterdir()
+    shutil.rmtree(directory)
+    directory.touch()
+    process.wait_for("runtime.gone")
+    os.kill(process.events("worker.started")[0]["pid"], signal.SIGKILL)
+    process.wait_for("gateway.ready", 3)
+    assert process.get("/metrics", admin=True).status == 503
+    assert process.events("store.degraded"), "who has begun since then does not reach it"
+    directory.unlink()
+    process.wait_for("runtime.restored")
+    process.wait_for("store.recovered")
+    assert used(process) == 2
+    ends(process, runtime)
