@@ -18,6 +18,7 @@ import aiohttp
 from gateway.certificate_files import begin_with, trusting
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
+from gateway.own_files import read_own
 from gateway.unanswered import why_unanswered
 from gateway.waiting import end
 
@@ -165,7 +166,7 @@ class RemoteKeys:
     def _use_kept(self) -> None:
         if self.kept is not None:
             with suppress(OSError, BadKeys):
-                kept = self.kept.read_bytes()
+                kept = read_own(self.kept)
                 self._on_keys(read_jwks(kept))
                 self._fetched_last = kept
 

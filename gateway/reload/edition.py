@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.core.policy import PolicySet
+from gateway.own_files import read_own
 from gateway.settings import Settings
 
 
@@ -31,5 +32,4 @@ def write_edition(path: Path, edition: Edition) -> None:
 
 def read_edition(path: Path) -> Edition:
     """What was written there. Raises OSError."""
-    with path.open("rb") as file:
-        return Edition(*pickle.load(file))  # noqa: S301 - our own, from a directory that only we can enter
+    return Edition(*pickle.loads(read_own(path)))  # noqa: S301 - our own
