@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,7 @@ class Worker:
     store_url   where the counters live when the settings only say `embedded`
     siblings    the line to the other workers
     sources     where settings and policies are read again; None = never
+    names       where names of upstreams have led, as workers before have told
     directory   private to this gateway, for what workers hand each other; None = there is only this one
     reloading   told when a reload begins and when it has ended
     on_ready    called once, when calls are served, with whether the store can be used
@@ -81,6 +82,7 @@ class Worker:
         store_url: str = "",
         siblings: Siblings | None = None,
         sources: Sources | None = None,
+        names: Sequence[Mapping[str, object]] = (),
         directory: Path | None = None,
         reloading: Callable[[bool], None] = lambda _: None,
         on_ready: Callable[[bool], None] = lambda _: None,
@@ -94,6 +96,7 @@ class Worker:
         self._listen_socket = listen_socket
         self._admin_socket = admin_socket
         self._store_url = store_url
+        self._names = names
         self._on_ready = on_ready
         self._hand_over = hand_over
         self._certificates = Certificates()
@@ -170,6 +173,8 @@ class Worker:
         metrics.levels = self._view.levels
         self._alerts = Alerts(settings.alerts, metrics.asked)
         join(gateway, metrics, self._connections, siblings, self._outage)
+        gateway.upstreams.names.share(self._names, self._tell_name)
+        siblings.on("upstream.name", gateway.upstreams.names.hear)
         siblings.on("store_left", self._outage.heard)
         siblings.on("retire", self._retire)
 
@@ -263,6 +268,11 @@ class Worker:
         if self._admin is not None:
             await self._admin.close()
         await self._siblings.close()
+
+    def _tell_name(self, told: Mapping[str, object]) -> None:
+        """Where a name of upstreams leads, to those who serve and for those who will follow them."""
+        self._siblings.tell_all("upstream.name", told)
+        self._siblings.tell_supervisor("upstream.name", told)
 
     def _hear_store(self, name: str, fields: Mapping[str, object]) -> None:
         self._outage.on_store_event(name, fields)

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ class Post:
     line       to the supervisor, for `gateway.siblings`; None = this is the only worker
     sources    where settings and policies are read again; None = they are not
     directory  private to this gateway
+    names      where names of upstreams have led, as workers before have told
     edition    the file that `policies` came in, "" = they are the first
     fresh      the settings as they were read then; `settings` are those of them that could be put in place
     pulse      to beat as long as the event loop turns
@@ -58,6 +59,7 @@ class Post:
     line: socket.socket | None = None
     sources: Sources | None = None
     directory: Path | None = None
+    names: Sequence[Mapping[str, object]] = ()
     edition: str = ""
     fresh: Settings | None = None
     ready: Callable[[bool], None] = lambda _: None
@@ -97,6 +99,7 @@ async def serve_calls(post: Post) -> int:
         store_url=post.store_url,
         siblings=siblings,
         sources=post.sources,
+        names=post.names,
         directory=post.directory,
         reloading=partial(_tell_reloading, siblings),
         on_ready=ready,

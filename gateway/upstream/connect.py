@@ -15,6 +15,7 @@ from gateway.certificate_files import show, trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.names import AddrInfo, KnownNames
 from gateway.waiting import in_time
 
 if TYPE_CHECKING:
@@ -23,24 +24,25 @@ if TYPE_CHECKING:
 DNS_TTL_S = 10.0
 DNS_STALE_S = 60.0  # how long after that the answer serves while the name is looked up again
 DNS_AGAIN_S = 1.0  # how long after a failed look-up, or for one where nobody listened, the next one begins
+DNS_FIRST_S = 1.0  # how long who has had no answer yet waits for one, where others have had one
 DNS_MOVED_S = 0.25  # how long whom nobody listened to waits for what the name is now
 HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
 
 _OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-
-AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
 class Resolver:
     """Addresses of one upstream, remembered for DNS_TTL_S.
 
     An expired answer is used when DNS is down, and while it is asked again: a slow DNS delays nobody who calls often.
-    Where nobody listens any more it is asked again at once: the upstream may have moved.
+    Where nobody listens any more it is asked again at once: the upstream may have moved. Who has had no answer yet goes
+    by the last one that is known here, if DNS is down.
     """
 
-    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, known: KnownNames | None = None) -> None:
         self._upstream = upstream
         self._loop = loop
+        self._known = known or KnownNames()
         self._found: list[AddrInfo] = []
         self._until = 0.0
         self._answered = -math.inf
@@ -54,7 +56,24 @@ class Resolver:
         asking = self._question()
         if self._found and now < self._until + DNS_STALE_S:
             return self._found
+        if not self._found and await self._go_by_others(asking):
+            return self._found
         return await asyncio.shield(asking)
+
+    async def _go_by_others(self, asking: "asyncio.Task[list[AddrInfo]]") -> bool:
+        """There was no answer yet. Should this one take its time, the last one that is known here has to do."""
+        known = self._last_known()
+        if known:
+            await asyncio.wait((asking,), timeout=DNS_FIRST_S)
+        if not known or asking.done():
+            return False
+        if not self._found:
+            self._found, self._until = known, self._loop.time()
+        return True
+
+    def _last_known(self) -> list[AddrInfo]:
+        known = self._known.of(self._upstream.host, self._upstream.port)
+        return [info for info in known if self._allowed(info[4][0])]
 
     async def moved(self, tried: Sequence[AddrInfo]) -> Sequence[AddrInfo]:
         """Nobody listened at those: what the name is now beside them, if anything, and if DNS says so soon. Raises
@@ -88,12 +107,14 @@ class Resolver:
                 self._upstream.host, self._upstream.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
             )
         except (OSError, UnicodeError) as error:
+            self._found = self._found or self._last_known()
             if not self._found:
                 ours = isinstance(error, OSError) and _is_our_shortage(error)
                 reason = getattr(error, "strerror", None) or str(error)
                 raise UpstreamFailed("busy" if ours else "dns", reason) from None
             self._until = self._loop.time() + DNS_AGAIN_S
             return self._found
+        self._known.note(self._upstream.host, self._upstream.port, found)  # type: ignore[arg-type] # as below
         allowed = [info for info in found if self._allowed(str(info[4][0]))]
         if not allowed:
             raise UpstreamFailed("dns", "every address is private and this upstream has allow_private: false")

@@ -9,6 +9,7 @@ from gateway.core.upstream import Upstream
 from gateway.upstream.connect import Resolver, connect, tls_context
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.names import KnownNames
 from gateway.wire.response_head import ResponseHeadParser
 from gateway.wire.sweep import Sweeper
 
@@ -24,11 +25,17 @@ class Pool:
     client certificate ends; None = it has none.
     """
 
-    def __init__(self, upstream: Upstream, parser: ResponseHeadParser, header_bytes: int = 64 * 1024) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        parser: ResponseHeadParser,
+        header_bytes: int = 64 * 1024,
+        names: KnownNames | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._idle: list[Exchange] = []
         self._busy: set[Exchange] = set()
-        self._resolver = Resolver(upstream, self._loop)
+        self._resolver = Resolver(upstream, self._loop, names)
         self._tls = begin_with(tls_context, upstream)
         self.certificate_ends_s = ends_s(upstream.tls_certificate)
         self._sweeper = Sweeper(self._loop, SWEEP_S)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -12,8 +13,10 @@ import pytest
 
 from gateway.core.upstream import Upstream
 from gateway.supervisor.event_loop import AskingLoop
+from gateway.upstream import connect
 from gateway.upstream.connect import DNS_AGAIN_S, DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
+from gateway.upstream.names import KnownNames
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
 from tests.fakes.waiting import turns
@@ -45,8 +48,8 @@ class Names:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, port))]
 
 
-def resolver(names: Names) -> Resolver:
-    return Resolver(NAMED, names)  # type: ignore[arg-type]
+def resolver(names: Names, known: KnownNames | None = None, upstream: Upstream = NAMED) -> Resolver:
+    return Resolver(upstream, names, known)  # type: ignore[arg-type]
 
 
 async def begun() -> None:
@@ -136,6 +139,73 @@ async def test_an_expired_answer_serves_as_long_as_dns_is_down() -> None:
     await host(asking)
     await begun()
     assert await host(asking) == "192.0.2.2"
+
+
+DOWN = socket.gaierror(socket.EAI_AGAIN, "down")
+
+
+async def known_of(address: str = "192.0.2.1") -> KnownNames:
+    """What is known behind an answer of DNS."""
+    names, known = Names(address), KnownNames()
+    names.answered.set()
+    await host(resolver(names, known))
+    return known
+
+
+async def test_who_begins_while_dns_is_down_goes_by_the_last_answer_that_others_had() -> None:
+    names, known = Names(error=DOWN, address="192.0.2.2"), await known_of()
+    names.answered.set()
+    begun_late = resolver(names, known)
+    assert await host(begun_late) == "192.0.2.1"
+    names.error = None
+    names.now += DNS_AGAIN_S
+    await host(begun_late)
+    await begun()
+    assert await host(begun_late) == "192.0.2.2"
+
+
+async def test_who_begins_waits_for_dns_though_others_had_an_answer() -> None:
+    names = Names(address="192.0.2.2")
+    asking = asyncio.create_task(host(resolver(names, await known_of())))
+    await begun()
+    names.answered.set()
+    assert await asking == "192.0.2.2"
+
+
+async def test_who_begins_while_dns_is_silent_waits_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "DNS_FIRST_S", 0.01)
+    names, known = Names(address="192.0.2.2"), await known_of()
+    asking = resolver(names, known)
+    assert await asyncio.gather(*[host(asking) for _ in range(3)]) == ["192.0.2.1"] * 3
+    assert names.asked == 1
+    names.answered.set()
+    await begun()
+    assert await host(asking) == "192.0.2.2"
+
+
+async def test_what_others_may_reach_is_not_what_an_upstream_may() -> None:
+    """A name that leads somewhere private: known from an upstream that may be there."""
+    names, known = Names(error=DOWN), await known_of("10.0.0.1")
+    names.answered.set()
+    with pytest.raises(UpstreamFailed):
+        await host(resolver(names, known, replace(NAMED, allow_private=False)))
+
+
+async def test_names_are_told_when_they_lead_elsewhere_and_addresses_are_not() -> None:
+    known, other, told = KnownNames(), KnownNames(), []
+    known.share([], lambda one: told.append(json.dumps(one)))
+    ours: list[Any] = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("192.0.2.1", "192.0.2.2")
+    ]
+    for found in (ours, ours[::-1], ours[:1]):
+        known.note("up.invalid", 80, found)
+    known.note("192.0.2.1", 80, ours[:1])
+    assert len(told) == 2
+    other.share([json.loads(one) for one in told], told.append)
+    assert [*other.of("up.invalid", 80)] == ours[:1]
+    other.note("up.invalid", 80, ours[:1])
+    assert len(told) == 2
+    assert [*other.of("192.0.2.1", 80)] == [*other.of("up.invalid", 81)] == []
 
 
 @pytest.mark.parametrize(("error", "said"), [(OSError(24, "EMFILE"), "busy"), (socket.gaierror(-2, "unknown"), "dns")])
