@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Any
 
 from prometheus_client.exposition import choose_encoder
 
@@ -21,6 +20,7 @@ from gateway.core.limits import Charge, Limit
 from gateway.core.policy import PolicySet
 from gateway.observe.log.line import REFUSED
 from gateway.observe.log.logger import dropped_lines
+from gateway.observe.metrics.followed import Followed
 from gateway.observe.metrics.instruments import FROM_THE_START, TOKENS
 from gateway.observe.metrics.levels import NO_ROUTE, Gauges, Levels
 from gateway.observe.metrics.present import Present
@@ -68,7 +68,8 @@ class Metrics:
         self._lag = self._series.distribution("gateway_event_loop_lag_seconds")
         self._store_time = self._series.distribution("gateway_store_operation_seconds", "admit")
         self._gauges = Gauges(self._worker, self._series.set)
-        self._followed: list[tuple[str, Counter[Any], Counter[Any]]] = []
+        self._followed = Followed(self._series)
+        self.follow = self._followed.follow
         self._poured_cpu_s = 0.0
         self._poured_dropped = 0
         self._version = ""
@@ -208,13 +209,6 @@ class Metrics:
         if name == "store.degraded":
             self._series.inc("gateway_store_errors_total", str(fields.get("kind", "other")))
 
-    def follow(self, name: str, counts: Counter[Any]) -> None:
-        """`counts` grow elsewhere, by the metric's label, or a tuple of its labels. Those that are there have their
-        series now, so that a rate is right from the first on."""
-        for label in counts:
-            self._series.child(name, *_labels(label))
-        self._followed.append((name, counts, Counter()))
-
     # -- time
 
     def start(self) -> None:
@@ -253,6 +247,7 @@ class Metrics:
         self._pour_verdicts()
         yield
         self._pour_process()
+        self._followed.pour()
         yield
         self._gauges.read(self.levels())
         yield
@@ -281,11 +276,6 @@ class Metrics:
         self._series.inc("process_cpu_seconds_total", self._worker, by=cpu - self._poured_cpu_s)
         self._series.inc("gateway_log_lines_dropped_total", by=dropped - self._poured_dropped)
         self._poured_cpu_s, self._poured_dropped = cpu, dropped
-        for name, counts, poured in self._followed:
-            more = Counter(counts) - poured
-            for label, count in more.items():
-                self._series.inc(name, *_labels(label), by=count)
-            poured.update(more)
 
     # -- scrapes
 
@@ -295,10 +285,6 @@ class Metrics:
         """
         encoder, content_type = choose_encoder(accept)
         return encoder(self._present), content_type
-
-
-def _labels(label: Any) -> tuple[str, ...]:
-    return label if isinstance(label, tuple) else (label,)
 
 
 def _loaded_s(policies: PolicySet) -> float:

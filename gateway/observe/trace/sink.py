@@ -45,7 +45,7 @@ class Spans:
     export  sends
     abandon makes a sending that takes long give up soon
     tell    hears when the collector is lost and found
-    hidden  native fields that are not told
+    redact  native fields that are not told; `query`: targets without theirs
     counts  of calls: sent, queue_full, failed
     """
 

@@ -19,6 +19,7 @@ import hiredis
 from gateway.store import StoreDown
 from gateway.store.connection.commands import with_source
 from gateway.store.connection.crowd import Crowd, Form, Sharing
+from gateway.store.connection.excuses import Excuses
 from gateway.store.connection.faults import fault_of, is_about_the_store, unexpected
 from gateway.wire.run import Promise
 
@@ -31,11 +32,6 @@ Argument = bytes | str | int
 
 pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub takes 1-tuples
 """One command as the protocol's bytes."""
-
-HELD_UP_S = 0.005
-"""A timer that comes so late says that the process was held up."""
-MOST_EXCUSES = 3
-"""In a row, for one command."""
 
 _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
@@ -83,9 +79,8 @@ class Link(asyncio.Protocol):
         self._first: dict[Any, int] = {}  # by key the place among these of what others may share
         self._sharing = Sharing(self._pending)
         self._timer: asyncio.TimerHandle | None = None
-        self._look_due_s = self._listening_since_s = 0.0
-        self._excuses = 0
-        self._excused: Slot | None = None
+        self._look_due_s = 0.0
+        self._excuses = Excuses()
         self._transport: asyncio.Transport | None = None
         self._script_missing = False
         self._closed = self._loop.create_future()
@@ -225,9 +220,9 @@ class Link(asyncio.Protocol):
             return
         oldest = self._pending[0]
         now_s = monotonic()
-        self._excuse(oldest, now_s)
+        since_s = max(oldest[3], self._excuses.listening_since(oldest, self._look_due_s, now_s))
         patience_s = self._timeout_s if self._trusted else self._dead_s
-        left_s = max(oldest[3], self._listening_since_s) + patience_s - now_s
+        left_s = since_s + patience_s - now_s
         if left_s > 0:
             self._look_in(max(left_s, 0.001))
         else:
@@ -238,17 +233,6 @@ class Link(asyncio.Protocol):
     def _look_in(self, delay_s: float) -> None:
         self._look_due_s = monotonic() + delay_s
         self._timer = self._loop.call_later(delay_s, self._look)
-
-    def _excuse(self, oldest: Slot, now_s: float) -> None:
-        """The timer itself came late: this process was held up, by work or by the collector, and so may have been the
-        command on its way out. The server gets its time from now on; not for ever, it may be gone as well, and then no
-        other command becomes the oldest."""
-        late = now_s - self._look_due_s >= HELD_UP_S
-        if not late or oldest is not self._excused:
-            self._excuses, self._excused = 0, oldest
-        if late and self._excuses < MOST_EXCUSES:
-            self._excuses += 1
-            self._listening_since_s = now_s
 
     def _judge(self, oldest: Slot) -> None:
         if self.lost:
