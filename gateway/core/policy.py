@@ -116,24 +116,32 @@ class Route:
 
     def __post_init__(self) -> None:
         renewed = any(one.oauth is not None for one in self.upstream.credentials)
-        watched = self.retry.statuses if self.retry is not None else frozenset()
-        if TOO_MANY in watched and self.upstream.learning is not None:
-            watched |= self.upstream.learning.also_on
-        object.__setattr__(self, "watched", watched | {UNAUTHORIZED} if renewed else watched)
-        keeping = self.retry or (RENEWED if renewed else None)
-        object.__setattr__(self, "keep_bytes", keeping.max_body_bytes if keeping is not None else 0)
-        object.__setattr__(self, "line_keys", any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys))
-        kept_back = {one.header.encode() for one in self.authenticate if not one.forward_credentials}
-        callers = [part.source_name for part in self.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)]
-        for name in (*callers, *(one.header for one in self.authenticate)):
-            kept_back |= lookalikes(name.encode())
-        object.__setattr__(self, "credential_fields", frozenset(kept_back))
-        object.__setattr__(self, "sandboxed", self._in_sandbox(self.sandbox) if self.sandbox is not None else None)
+        watched, keeping = self._watched(), self.retry or (RENEWED if renewed else None)
+        made = {
+            "watched": watched | {UNAUTHORIZED} if renewed else watched,
+            "keep_bytes": keeping.max_body_bytes if keeping is not None else 0,
+            "line_keys": any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys),
+            "credential_fields": self._kept_back(),
+            "sandboxed": self._in_sandbox(self.sandbox) if self.sandbox is not None else None,
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     def facing(self, parts: Mapping[str, str | None], headers: Any) -> "Route":
         """This route, or `sandboxed` for who belongs into its sandbox. `headers` as in `resolve.Asking`."""
         held = self.sandbox is not None and self.sandbox.when.holds(parts, headers)
         return self.sandboxed if held and self.sandboxed is not None else self
+
+    def _watched(self) -> frozenset[int]:
+        statuses = self.retry.statuses if self.retry is not None else frozenset()
+        learning = self.upstream.learning
+        return statuses | learning.also_on if TOO_MANY in statuses and learning is not None else statuses
+
+    def _kept_back(self) -> frozenset[bytes]:
+        own = {one.header.encode() for one in self.authenticate if not one.forward_credentials}
+        read = [part.source_name for part in self.keys if part.source in (KeyFrom.HEADER, KeyFrom.API_KEY)]
+        read += [one.header for one in self.authenticate]
+        return frozenset(own).union(*(lookalikes(name.encode()) for name in read))
 
     def _in_sandbox(self, sandbox: "Sandbox") -> "Route":
         untouched = replace(self.upstream, learning=None, pace=None, credentials=(), credentials_optional=False)

@@ -12,7 +12,7 @@ from gateway.core.limits import USUAL_STATUS, Algorithm, Limit
 from gateway.core.policy import Match, Operation, PolicySet, Route
 from gateway.core.retry import Retry
 from gateway.core.routing.mismatch import path_text
-from gateway.core.upstream import Upstream
+from gateway.core.upstream import Learning, Upstream
 from gateway.policy.credentials_shown import credential_text, credential_values
 from gateway.policy.models.scalars import UNITS_US
 from gateway.settings import Settings, leaves
@@ -268,21 +268,24 @@ def place(upstream: Upstream) -> str:
 
 def _patience(upstream: Upstream) -> str:
     """What is learned from it, and how fast it is asked."""
-    learning, pace = upstream.learning, upstream.pace
-    text = (
-        f"; pauses by {', '.join(learning.key) or 'everybody'}, at most {duration(learning.max_us)}" if learning else ""
-    )
-    if learning and learning.also_on:
-        text += f", also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
-    if learning and learning.also_when:
-        text += f", also when JSON says so at {' '.join(_pointer_text(one.pointer) for one in learning.also_when)}"
-    if learning and learning.also_from:
-        text += f", also from {' '.join(one.remaining or one.used for one in learning.also_from)}"
-    if learning and learning.otherwise_us:
-        text += f", {duration(learning.otherwise_us)} where a 429 says no time"
+    words = [", ".join(_pauses(upstream.learning))] if upstream.learning else []
     if upstream.goes_on_us:
-        text += f"; goes on for {duration(upstream.goes_on_us)} with calls that were given up"
-    return text + (f"; paced at {pace.rate} per {duration(pace.per_us)}" if pace else "")
+        words.append(f"goes on for {duration(upstream.goes_on_us)} with calls that were given up")
+    if upstream.pace:
+        words.append(f"paced at {upstream.pace.rate} per {duration(upstream.pace.per_us)}")
+    return "".join(f"; {one}" for one in words)
+
+
+def _pauses(learning: Learning) -> Iterator[str]:
+    yield f"pauses by {', '.join(learning.key) or 'everybody'}, at most {duration(learning.max_us)}"
+    if learning.also_on:
+        yield f"also on {' '.join(map(str, sorted(learning.also_on)))} that ask for it"
+    if learning.also_when:
+        yield f"also when JSON says so at {' '.join(_pointer_text(one.pointer) for one in learning.also_when)}"
+    if learning.also_from:
+        yield f"also from {' '.join(one.remaining or one.used for one in learning.also_from)}"
+    if learning.otherwise_us:
+        yield f"{duration(learning.otherwise_us)} where a 429 says no time"
 
 
 def match_text(match: Match) -> str:

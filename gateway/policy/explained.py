@@ -58,20 +58,26 @@ def explained(
         document["passed_routes"] = _passed(explanation.passed)
     if resolved is None:
         return document
-    route = resolved.route
-    document["route"] = {"name": route.name, "match": match_text(route.match), "source": route.source}
+    document |= _identified(resolved, explanation)
+    document["limits"] = _limits(explanation, decision, grants)
+    return document | _guards(explanation, decision) | _beyond(resolved, asking, explanation.ask, sent)
+
+
+def _identified(resolved: Resolved, explanation: Explanation) -> Document:
+    """What takes the call, and whose it is."""
+    route, operation = resolved.route, resolved.operation
+    document: Document = {"route": {"name": route.name, "match": match_text(route.match), "source": route.source}}
     if explanation.passed_operations:
         document["passed_operations"] = _passed(explanation.passed_operations)
-    if resolved.operation is not None:
-        document["operation"] = resolved.operation.name
-        if resolved.operation.entity:
-            document["entity"] = resolved.operation.entity
+    if operation is not None:
+        document["operation"] = operation.name
+        if operation.entity:
+            document["entity"] = operation.entity
     if route.authenticate:
         schemes = [scheme.name for scheme in route.authenticate]
         document["credentials"] = {"schemes": schemes, "checked": not explanation.unchecked}
     document["keys"] = [_key(part, explanation.parts.get(part.name)) for part in route.keys]
-    document["limits"] = _limits(explanation, decision, grants)
-    return document | _guards(explanation, decision) | _beyond(resolved, asking, explanation.ask, sent)
+    return document
 
 
 def _decision(explanation: Explanation, decision: Decision) -> Document:

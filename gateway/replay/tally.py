@@ -58,15 +58,7 @@ class Report:
         then, now = outcome.refused_then, outcome.refused_now
         limits = [limit.name for limit in outcome.judged.lacking if not now or limit.mode is Mode.ENFORCE]
         names = [outcome.code] if outcome.code else limits
-        for name in names:
-            one = self._limit(name)
-            one.now += 1
-            one.newly_refused += now and not then
-        for name in outcome.extra.fired or ((NOBODY,) if then else ()):
-            fired = self._limit(name)
-            fired.then += then
-            fired.watched += not then
-            fired.newly_admitted += then and not now
+        self._count_limits(names, outcome)
         if not (then or now):
             return
         for counts in (self.total, self._tenant(outcome.kind.tenant)):
@@ -77,6 +69,19 @@ class Report:
         if now and not then and len(self.examples) < EXAMPLES:
             at = rfc3339(outcome.began_us)
             self.examples.append({"at": at, "tenant": outcome.kind.tenant or NOBODY, "refused_by": names})
+
+    def _count_limits(self, names: Iterable[str], outcome: Outcome) -> None:
+        """`names`: of those that would refuse it now."""
+        then, now = outcome.refused_then, outcome.refused_now
+        for name in names:
+            one = self._limit(name)
+            one.now += 1
+            one.newly_refused += now and not then
+        for name in outcome.extra.fired or ((NOBODY,) if then else ()):
+            fired = self._limit(name)
+            fired.then += then
+            fired.watched += not then
+            fired.newly_admitted += then and not now
 
     def _limit(self, name: str) -> Counts:
         return self.by_limit.setdefault(name, Counts())
