@@ -3,8 +3,8 @@
 It is removed at the end. A gateway that was killed leaves its directory behind; the next one on the host takes it
 away. Who still lives is told by a lock on a file inside, which the kernel drops with the last process that holds it.
 
-Somebody else may remove it, or what is in it: cleaners of temporary files, a session that ends. The first process looks
-after it, makes it again under its name, and has everybody put back what is theirs.
+Somebody else may remove it, or what is in it, such as a cleaner of temporary files. The first process looks after it,
+makes it again under its name, and has everybody put back what is theirs.
 """
 
 import fcntl
@@ -150,11 +150,11 @@ def runtime_dir() -> Iterator[RuntimeDir]:
 
 
 def _place() -> Path:
-    """systemd's RuntimeDirectory=, the session's runtime directory, or the place for temporary files."""
-    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
-        path = Path(os.environ.get(name, "").partition(":")[0])
-        if path.is_absolute() and _short(path) and os.access(path, os.W_OK | os.X_OK):
-            return path
+    """systemd's RuntimeDirectory=, or the place for temporary files: a session's own ($XDG_RUNTIME_DIR) goes when its
+    user logs out, and the gateway may live on."""
+    path = Path(os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0])
+    if path.is_absolute() and _short(path) and os.access(path, os.W_OK | os.X_OK):
+        return path
     temporary = Path(tempfile.gettempdir())
     return temporary if _short(temporary) else Path("/tmp")  # noqa: S108 - made 0700 below
 

@@ -132,7 +132,7 @@ def start(tmp_path: Path, runtime: Path) -> Iterator[Start]:
     ) -> Process:
         number = len(started)
         out, err = tmp_path / f"{number}.out", tmp_path / f"{number}.err"
-        environment = {**os.environ, "TMPDIR": str(runtime), "XDG_RUNTIME_DIR": "", **env}
+        environment = {**os.environ, "TMPDIR": str(runtime), **env}
         given = {name: value for name, value in environment.items() if value is not None}
         begins = nursery.gateway if nursery else partial(program, pass_fds=pass_fds)
         with out.open("wb") as stdout, err.open("wb") as stderr:

@@ -146,12 +146,21 @@ def test_what_somebody_else_has_put_in_its_place_is_not_used(place: Path, told: 
         assert len([*Path("/proc/self/fd").iterdir()]) == files
 
 
+def test_a_session_that_ends_does_not_take_it_along(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    with runtime_dir() as directory:
+        assert directory.path.parent == place
+
+
 def test_no_place_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setenv("RUNTIME_DIRECTORY", "")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
     monkeypatch.setattr("tempfile.gettempdir", nowhere)
     with pytest.raises(StartFailed, match="No usable temporary directory found; set TMPDIR"), runtime_dir():
         pass

@@ -162,8 +162,8 @@ async def test_where_it_would_be_told_what_hangs_is_there_again(start_gateway: S
 async def test_where_it_cannot_be_made_the_store_lives_on(
     start_gateway: Start, policies: Path, runtime: Path, workers: int
 ) -> None:
-    """As a session's directory, which has gone with what it was in."""
-    place = runtime / "session"
+    """What it was in has gone too, and is another user's to make again."""
+    place = runtime / "place"
     place.mkdir()
     env = {"RUNTIME_DIRECTORY": str(place), **HURRIED}
     process = start_gateway("-p", str(policies), "--workers", str(workers), env=env)
