@@ -3,7 +3,8 @@
 One worker leads: it watches the files, reads them when they have changed or somebody asks (in a thread: reading takes
 time), and compares. Then every worker gets the new set ready; only when all have, the supervisor is told, keeps it for
 the workers it will fork, and tells all workers to put it in place. A worker that dies in between is no obstacle: its
-successor begins with what the supervisor keeps. Whatever goes wrong, the set in force stays.
+successor begins with what the supervisor keeps, and if it is the one that led, who leads next tells of what was put in
+place. Whatever goes wrong, the set in force stays.
 
 The set travels as a file in the gateway's private directory; messages only name it.
 """
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time_ns
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
@@ -64,6 +65,14 @@ class Worker(Protocol):
         """Something came of a reload that this worker led: the one to say so."""
 
 
+class Untold(NamedTuple):
+    """What was put in place and not told of yet: what was in force before, and what is."""
+
+    settings: Settings
+    policies: PolicySet
+    edition: Edition
+
+
 class Reload:
     """One worker's part in reloads, and the lead if it is told to take it.
 
@@ -86,6 +95,7 @@ class Reload:
         self._directory = directory
         self._reloading = reloading
         self._prepared: tuple[str, Edition, Callable[[], Awaitable[None]]] | None = None
+        self._untold: Untold | None = None
         self._one_by_one = asyncio.Lock()
         self._leading: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
@@ -141,6 +151,7 @@ class Reload:
         """Look at the files for ever; read them once to begin with, for they may have changed before we led."""
         seen = before = await self._stamp(sources)
         restless = 0
+        await self._tell_untold(sources)
         await self._reload("watch", quiet=True)
         while True:
             await happens_within(self._asked, LOOK_S if before == seen else LOOK_AGAIN_S)
@@ -182,9 +193,20 @@ class Reload:
                     self._reloading(False)
             self._again.after(outcome, monotonic())
             if not quiet or outcome.is_news_after(self.last):
-                self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
-                self._worker.reloaded(outcome)
+                self._tell(outcome)
             return outcome
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
+        self._worker.reloaded(outcome)
+
+    async def _tell_untold(self, sources: Sources) -> None:
+        """Who led before has died between putting something in place and telling of it."""
+        if (untold := self._untold) is not None:
+            merged = changes(untold.settings, untold.edition.fresh, sources.began)
+            found = await asyncio.to_thread(diff, untold.policies, untold.edition.policies)
+            about = {"changes": counts(found), "diff": shown(found), "settings": merged.as_dict()}
+            self._tell(self._outcome("loaded", "watch", monotonic(), **about))
 
     async def _read(self, why: str, began: float, for_successors: bool) -> Outcome:
         if self._sources is None:
@@ -279,6 +301,7 @@ class Reload:
         assert self._prepared is not None, "just prepared"
         _, edition, _ = self._prepared
         self._prepared = None
+        self._untold = Untold(self._worker.settings, self._worker.policies, edition)
         self._worker.commit(edition)
 
     async def _catch_up(self) -> None:
@@ -291,5 +314,5 @@ class Reload:
                 return
 
     def _hear(self, told: Mapping[str, Any]) -> None:
-        self.last = Outcome(**told)
+        self.last, self._untold = Outcome(**told), None
         self._worker.heard(self.last)

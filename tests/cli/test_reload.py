@@ -18,6 +18,7 @@ from gateway.reload.edition import Edition, write_edition
 from tests.cli.calling import calling
 from tests.cli.command import Done, gateway
 from tests.cli.conftest import Process, Start
+from tests.fakes.nursery import ROOT
 from tests.fakes.waiting import until
 
 POLICY = """\
@@ -405,3 +406,48 @@ def test_new_workers_do_not_begin_with_a_log_that_cannot_be_written(
     process.get("/x", TENANTS[0])
     until(lambda: log.read_text(), "its line")
     assert log.stat().st_mode & 0o007 == 0, "it is for nobody else"
+
+
+DYING = """
+import os, signal
+
+from gateway.siblings import Siblings
+
+asked = Siblings.ask_all
+
+
+async def ask_all(self, what, *more, **kind):
+    if what == "reload.version" and os.path.exists(%(when)r):
+        os.unlink(%(when)r)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await asked(self, what, *more, **kind)
+
+
+Siblings.ask_all = ask_all
+"""
+"""Imported by each interpreter: the leader dies behind the next commit, as long as a file is there."""
+
+
+def test_what_a_leader_put_in_place_before_it_died_is_told_by_the_next(
+    start_gateway: Start, policies: Path, tmp_path: Path
+) -> None:
+    when = tmp_path / "when"
+    (tmp_path / "sitecustomize.py").write_text(DYING % {"when": str(when)})
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    process = start_gateway("-p", str(policies), "--workers", "3", fresh=True, env=path)
+    process.wait_for("gateway.ready", 3)
+
+    def told() -> list[dict[str, Any]]:
+        """Of reloads: workers that begin say it, too."""
+        return [line for line in process.events("policy.loaded") if "reload_by" in line]
+
+    for times, limit in enumerate((400_000, 300_000), 1):
+        when.touch()
+        save(policies, limit)
+        until(lambda: not when.exists(), "the leader to die")
+        until(lambda times=times: len(told()) == times, "the next one to tell")
+        assert told()[-1]["changes"] == {"changed": 1, "tighter": 1} | told()[-1]["changes"]
+        assert everywhere(process, limit)
+        process.wait_for("gateway.ready", 3 + times)
+    assert told_last(process) == "policy.loaded"
+    assert len(told()) == 2
