@@ -116,17 +116,10 @@ def _beyond(document: Document) -> Iterator[str]:
             what = guard.get("name") or f"if {guard['upstream']} asks for one, at most {guard['at_most_s']} s,"
             state = _guard_state(kind, guard) if "state" in guard else ""
             yield _row(kind, f"{what} for {whose(guard['for'])}{state}", guard.get("source", ""))
-    cache = document.get("cache")
-    if cache is not None:
-        callers = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"
-        kept = f"answers are kept {cache['ttl']} for {callers}; one that is there asks no limit"
-        if cache.get("credentials"):
-            kept = (
-                f"answers to calls with {', '.join(cache['credentials'])} are kept only if they say public or s-maxage"
-            )
-        yield _row("cache", f"does not act: {cache['why_not']}" if "why_not" in cache else kept)
-    retry = document.get("retry")
-    if retry is not None:
+    if "cache" in document:
+        yield _row("cache", _kept(document["cache"]))
+    if "retry" in document:
+        retry = document["retry"]
         what = f"{retry['attempts']} attempts, waits {', '.join(retry['waits'])}, on {_list(retry)}"
         yield _row("retry", f"{retry['name']}: {retry.get('why_not', what)}", retry["source"])
     if "pace" in document:
@@ -139,6 +132,16 @@ def _beyond(document: Document) -> Iterator[str]:
     yield _row("upstream", f"{upstream['name']}: {document['request']['method']} {upstream['url']}", upstream["source"])
     if "request" in upstream:
         yield from _sent(upstream["request"])
+
+
+def _kept(cache: Document) -> str:
+    """What is kept of answers, and for whom."""
+    if "why_not" in cache:
+        return f"does not act: {cache['why_not']}"
+    if cache.get("credentials"):
+        return f"answers to calls with {', '.join(cache['credentials'])} are kept only if they say public or s-maxage"
+    callers = f"each {' and '.join(cache['vary_by'])}" if cache["vary_by"] else "everybody together"
+    return f"answers are kept {cache['ttl']} for {callers}; one that is there asks no limit"
 
 
 def _sent(request: Document) -> Iterator[str]:
