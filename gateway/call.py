@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING, Ask
 from gateway.core.headers import FieldWriter
-from gateway.core.http.client_address import Network
 from gateway.core.http.hop import Hop
 from gateway.core.http.timestamps import DateLine
 from gateway.core.limits import Decision
 from gateway.core.policy import Operation, PolicySet, Route
+from gateway.core.public_address import Network
 from gateway.core.retry import Retry, Stop
 from gateway.guards.breakers import Breakers
 from gateway.guards.pacing import Pacing

@@ -19,6 +19,8 @@ API = "/-/"
 OBJECT: Schema = {"type": "object"}
 JSON = "application/json"
 MOST_QUOTED = 64
+STALLED_S = 15.0
+"""Who takes nothing of a stream of events for so long is cut."""
 
 
 class Query(NamedTuple):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gateway.admin.lookout import Lookout
     from gateway.modules.hooks import Hooks
 
+ANSWER_S = 2.0
+"""How long other workers have to answer what operators ask."""
+
 
 class Check(NamedTuple):
     """One condition of readiness. `detail` is a short text for people, without secrets."""

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 MAX_BODY_BYTES = 1024 * 1024
+MOST_WAITING_BYTES = 2 * 1024 * 1024
+"""For who does not read, at either end of a line."""
 ALL, SUPERVISOR, LEADER = 0xFFFF_FFFF, 0xFFFF_FFFE, 0xFFFF_FFFD
 FIRST_LINE, LAST_LINE = 0x1_0000, 0xFFFF_0000
 """Addresses. Below FIRST_LINE: whoever is worker of that index; from there on: one process, by its line. LEADER: the

@@ -8,10 +8,9 @@ from inspect import isawaitable
 from itertools import count
 from typing import Any
 
-from gateway.siblings.frames import ALL, LEADER, SUPERVISOR, Decoder, Kind, Message, pack, unpack
+from gateway.siblings.frames import ALL, LEADER, MOST_WAITING_BYTES, SUPERVISOR, Decoder, Kind, Message, pack, unpack
 from gateway.siblings.question import Answer, Question
 
-MOST_WAITING_BYTES = 2 * 1024 * 1024
 MOST_AT_WORK = 256
 """Questions of others that this worker has not answered yet; more are not taken."""
 LOOKS, LOOK_S = 100, 0.05

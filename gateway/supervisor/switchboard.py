@@ -10,9 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from gateway.siblings.frames import ALL, FIRST_LINE, LAST_LINE, LEADER, SUPERVISOR, Decoder, Kind, Message, pack, unpack
+from gateway.siblings.frames import (
+    ALL,
+    FIRST_LINE,
+    LAST_LINE,
+    LEADER,
+    MOST_WAITING_BYTES,
+    SUPERVISOR,
+    Decoder,
+    Kind,
+    Message,
+    pack,
+    unpack,
+)
 
-MOST_WAITING_BYTES = 2 * 1024 * 1024
 READ_BYTES = 64 * 1024
 ABNORMAL = select.POLLERR | select.POLLHUP | select.POLLNVAL
 

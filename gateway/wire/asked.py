@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from multidict import CIMultiDict
 
 from gateway.core.http.client_address import parse
+from gateway.core.http.hop import TOKEN
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"/[!-~]*|\*")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
@@ -36,11 +36,11 @@ def asked(method: str, url: str, fields: Iterable[tuple[str, str]] = ()) -> Aske
     url  path and query, or a whole URL, whose host becomes the Host field unless `fields` have one. What is not ASCII
          in it is percent-encoded as browsers do
     """
-    if not _TOKEN.fullmatch(method):
+    if not TOKEN.fullmatch(method):
         raise BadAsked(f"{method!r} is not a method")
     headers = CIMultiDict[str]()
     for name, value in fields:
-        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise BadAsked(f"{name!r} is not a header field, or not its value")
         headers.add(name, value.strip(" \t"))
     target = url

@@ -9,14 +9,13 @@ from gateway.admin.endpoint import Body, Endpoint, Query, Schema, check_members,
 from gateway.admin.operations.top import MOST_SHOWN, USUAL, shown
 from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer
-from gateway.admin.view import AdminView
+from gateway.admin.view import ANSWER_S, AdminView
 from gateway.admin.watching.repeats import MOST
 from gateway.core.units import DAY_US
 from gateway.core.watching.heavy_hitters import HeavyHitters
 from gateway.siblings import Answer
 
 WANTED = '{"ttl": "10m"}'
-ANSWER_S = 2.0
 
 Document = dict[str, Any]
 

@@ -14,7 +14,7 @@ from gateway.admin.operations.connections import summary
 from gateway.admin.operations.guards import breaker_document
 from gateway.admin.operations.top import heaviest
 from gateway.admin.problems import answer
-from gateway.admin.view import AdminView, Reloads
+from gateway.admin.view import ANSWER_S, AdminView, Reloads
 from gateway.core.connections.state import ConnectionState
 from gateway.core.decision import Kept
 from gateway.core.guards import Guard
@@ -24,7 +24,6 @@ from gateway.modules.hooks import as_document
 from gateway.observe.reports.reloads import TOLD, fields_of
 from gateway.store import StoreDown
 
-ANSWER_S = 2.0
 SHOWN = 20
 STAGES = {
     "total": "gateway_request_duration_seconds",

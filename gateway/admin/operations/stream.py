@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.admin.endpoint import Endpoint, Query, stream_events
+from gateway.admin.endpoint import STALLED_S, Endpoint, Query, stream_events
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
 from gateway.admin.watching.listening import MOST_WAITING
@@ -29,7 +29,6 @@ LEAST_PER_S, MOST_PER_S = round(1 / EVERY_S), round(MOST_WAITING / EVERY_S)
 OFTEN_PER_S, SELDOM = 100, 5
 """A listener that wants fewer lines than these gets them in fewer messages."""
 QUIET_S = LEASE_S / 4
-STALLED_S = 15.0
 DROPPED = "stream.dropped"
 
 

@@ -12,11 +12,10 @@ from gateway.admin.endpoint import Body, Endpoint, Schema, check_members, read_o
 from gateway.admin.operations.reason import REASON, WHY, asked_why, read_reason
 from gateway.admin.operations.ttl import TTL, read_ttl
 from gateway.admin.problems import AdminProblem, answer
-from gateway.admin.view import AdminView
+from gateway.admin.view import ANSWER_S, AdminView
 
 LEVELS = ("debug", "info", "warning", "error")
 WANTED = '{"level": "debug", "ttl": "10m"}'
-ANSWER_S = 2.0
 
 Document = dict[str, Any]
 

@@ -6,13 +6,12 @@ from aiohttp import web
 
 from gateway.admin.endpoint import Endpoint, Query, Schema
 from gateway.admin.problems import AdminProblem, answer
-from gateway.admin.view import AdminView
+from gateway.admin.view import ANSWER_S, AdminView
 from gateway.admin.watching.heavy_callers import BY, MOST, limit_of
 from gateway.core.keys import readable
 from gateway.core.watching.heavy_hitters import HeavyHitters
 
 USUAL, MOST_SHOWN = 20, 200
-ANSWER_S = 2.0
 
 Document = dict[str, Any]
 

@@ -11,7 +11,6 @@ from aiohttp import web
 from gateway.admin.endpoint import segments
 from gateway.admin.operations.counters import Target, find, peek
 from gateway.admin.operations.keys import in_words
-from gateway.admin.operations.status import ANSWER_S
 from gateway.admin.page import layout, overview, trouble, use
 from gateway.admin.page.charts import chart
 from gateway.admin.page.markup import Html, element, joined
@@ -19,7 +18,7 @@ from gateway.admin.page.paths import counter, naming, said, typed
 from gateway.admin.page.tables import facts, link, panel, quiet, table
 from gateway.admin.page.words import lasting, moment_of, number
 from gateway.admin.problems import unavailable
-from gateway.admin.view import AdminView
+from gateway.admin.view import ANSWER_S, AdminView
 from gateway.core.limits import Limit
 from gateway.store import StoreDown
 

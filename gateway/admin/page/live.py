@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.admin.endpoint import stream_events
+from gateway.admin.endpoint import STALLED_S, stream_events
 from gateway.admin.page.overview import gathered, sections
 from gateway.admin.problems import AdminProblem
 from gateway.admin.view import AdminView
@@ -21,7 +21,6 @@ EVERY_S = 1.0
 MOST_A_SECOND = 100
 """Messages that one worker sends, to all pages together."""
 MOST_PAGES = 2_000
-STALLED_S = 15.0
 QUIET_S = 10.0
 
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.admin.operations.status import ANSWER_S, added_up, overview
+from gateway.admin.operations.status import added_up, overview
 from gateway.admin.operations.top import heaviest
 from gateway.admin.page import charts, figures, modules, trouble, use
 from gateway.admin.page.markup import Html, element, joined
 from gateway.admin.page.past import added
 from gateway.admin.page.tables import quiet
-from gateway.admin.view import AdminView
+from gateway.admin.view import ANSWER_S, AdminView
 
 EVENTS_SHOWN = 20
 

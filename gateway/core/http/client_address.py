@@ -9,8 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from gateway.core.public_address import Address, Network
 
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 """RFC 7239 §6: an address, IPv6 in brackets, and a port or its obfuscated name."""

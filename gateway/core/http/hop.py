@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway.core.http import forwarding
 from gateway.core.http.framing import Fields
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 
 
 class Came(Protocol):
@@ -87,4 +87,4 @@ def _node(address: str) -> str:
 
 
 def _value(text: str) -> str:
-    return text if _TOKEN.fullmatch(text) else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text if TOKEN.fullmatch(text) else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

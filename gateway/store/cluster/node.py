@@ -5,12 +5,12 @@ from time import monotonic
 from typing import Any
 
 from gateway.store import StoreDown
-from gateway.store.cluster.topology import Address
 from gateway.store.connection.commands import with_source
 from gateway.store.connection.crowd import Form
 from gateway.store.connection.faults import code_of
 from gateway.store.connection.link import Decode, pack
 from gateway.store.connection.pipeline import Pipeline
+from gateway.store.connection.transports import Address
 
 Message = tuple[bytes, Decode | None, Any, str]
 """The arguments of `Pipeline.ask`."""

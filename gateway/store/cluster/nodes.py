@@ -15,12 +15,13 @@ from typing import Any
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
-from gateway.store.cluster.topology import SLOTS, Address, discover, tag_within
+from gateway.store.cluster.topology import SLOTS, discover, tag_within
 from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import Redirected, cluster_fault_of
 from gateway.store.connection.link import Link
 from gateway.store.connection.pipeline import OnEvent, Pipeline, refused
+from gateway.store.connection.transports import Address
 from gateway.waiting import end, happens_within
 
 MAX_REDIRECTS = 5

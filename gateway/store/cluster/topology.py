@@ -11,11 +11,9 @@ from redis.crc import key_slot
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.connection.dial import ask_once
+from gateway.store.connection.transports import Address
 
-__all__ = ["SLOTS", "Address", "discover", "slot_of", "tag_within"]
-
-Address = tuple[str, int]
-"""(host, port)"""
+__all__ = ["SLOTS", "discover", "slot_of", "tag_within"]
 
 
 def slot_of(key: str) -> int:
