@@ -82,6 +82,8 @@ class Connection(Writing):
         if self._closing or (body is not None and body.failure is not None):
             return
         if body is not None and not body.complete:
+            if not body.size and self.deadline == FOREVER:  # it has not waited for `invite_body`
+                self._body_started = self._loop.time()
             self._body_received(body, data)
         elif self._run is not None or self.write_paused or self._continuing:
             self._hold_back(data)

@@ -235,6 +235,26 @@ async def test_a_body_is_owed_from_when_it_is_asked_for(start: Start, upstream: 
     writer.close()
 
 
+@pytest.mark.usefixtures("swept_often")
+async def test_who_does_not_wait_to_be_asked_owes_the_body_from_its_first_byte(
+    start: Start, upstream: Upstream
+) -> None:
+    """Callers wait for `100 Continue` for as long as they like, and then send all the same (RFC 9110 §10.1.1)."""
+    policies = ONE_ROUTE % {"url": upstream.url}
+    paced = policies.replace(f'url: "{upstream.url}"', f'url: "{upstream.url}", pace: {{rate: 1, per: 5s}}')
+    gateway = await start(paced, bounds=replace(Bounds(), body_time_us=3_000_000))
+    await gateway.raw(GET, until=b"ok")
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    await pause(3.5, "longer than a body may pause")
+    writer.write(b"a")
+    await pause(0.3, "the listener looks who is late")
+    writer.write(b"bc")
+    assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+    assert upstream.received[-1].body == b"abc"
+    writer.close()
+
+
 async def test_an_answer_that_only_its_end_completes_is_reset(gateway: Running, upstream: Upstream) -> None:
     """An HTTP/1.0 caller takes a regular close for the end of the body."""
 
