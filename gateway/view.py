@@ -13,7 +13,6 @@ from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check, upstreams_of
 from gateway.core.access.authentication import Denied, Headers, Identity, Scheme
 from gateway.core.guards import Change, Guard
-from gateway.core.limits import Posture
 from gateway.core.policy import PolicySet
 from gateway.core.upstream import Upstream
 from gateway.ending import Ending
@@ -98,7 +97,7 @@ class WorkerView:
 
     def checks(self) -> Sequence[Check]:
         """Conditions of readiness. A store that is down sends callers away only when a limit denies then."""
-        denied = any(limit.on_store_error is Posture.DENY for limit in self.policies.limits.values())
+        denied = any(limit.denies for limit in self.policies.limits.values())
         return (
             Check("policies", True, self.policies.version),
             Check("listener", self.listener.accepting, str(self.settings.listen)),

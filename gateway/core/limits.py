@@ -114,6 +114,13 @@ class Limit:
         """`rate` and `per_us` as operators wrote them: 60 per 1m, where 1 per 1s is decided by."""
         return self.rate * self.times, self.per_us * self.times
 
+    @property
+    def denies(self) -> bool:
+        """Whether callers are refused for it while the store is down. In shadow, or off, for everybody: nobody is."""
+        if self.on_store_error is not Posture.DENY:
+            return False
+        return self.mode is Mode.ENFORCE or any(one.limit.mode is Mode.ENFORCE for one in self.overrides)
+
     def for_caller(self, parts: Mapping[str, str | None]) -> "Limit":
         """The limit with this caller's numbers: the first override whose parts all match, else its own.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.limits import Algorithm, Limit, Override
+from gateway.core.limits import Algorithm, Limit, Mode, Override, Posture
 from tests.fakes.examples import as_many
 
 LIMIT = Limit("l", Algorithm.CONCURRENCY, 1, 1_000_000, ("a",))
@@ -33,3 +33,12 @@ def test_without_overrides_it_is_the_limit_itself() -> None:
 def test_equal_limits_stay_equal_and_usable_as_keys() -> None:
     assert overridden({"a": "x"}) == overridden({"a": "x"})
     assert len({overridden({"a": "x"}), overridden({"a": "x"}), overridden({"a": "y"})}) == 2
+
+
+def test_a_limit_denies_if_anybody_could_be_refused() -> None:
+    denying = replace(LIMIT, on_store_error=Posture.DENY)
+    shadow = replace(denying, mode=Mode.SHADOW)
+    assert (LIMIT.denies, denying.denies, shadow.denies) == (False, True, False)
+    for theirs in (shadow, denying):
+        one = replace(shadow, overrides=(Override((("a", "x"),), theirs),))
+        assert one.denies == (theirs is denying)

@@ -74,7 +74,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "gateway_tokens_total": _counter("Tokens for upstreams, by what came of asking for them", "upstream", "result"),
     "gateway_breaker_transitions_total": _counter("Changes of state of breakers, each told once", "breaker", "to"),
     "gateway_breaker_keys": _gauge(
-        "Keys whose shared breaker is not closed, in the whole fleet; a few seconds old",
+        "Keys whose shared breaker is not closed, in the whole fleet, of 10,000 in all at most; a few seconds old",
         "breaker",
         "state",
         together="livemax",

@@ -1,5 +1,7 @@
 """Commands that have to ask the store, while it does not answer."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.command import gateway
@@ -29,3 +31,19 @@ def test_they_end_as_where_nobody_answers(running: Process) -> None:
     for words in (("limits", "show"), ("status",), ("explain", "GET /hello", "-H", "X-Tenant-Id: acme", "--live")):
         assert gateway(*words, *asked).returncode == 0, "it can be told without the store"
     assert gateway("limits", "show", "no-such", "acme", *asked).returncode == 1
+
+
+DENYING = """
+limits: {all: {algorithm: rolling_window, limit: 5, window: 1m, key: [], on_store_error: deny, mode: %s}}
+upstreams: {api: {url: "builtin:echo"}}
+routes: [{name: all, upstream: api, limits: [all]}]
+"""
+
+
+@pytest.mark.parametrize(("mode", "ready"), [("enforce", 503), ("shadow", 200)])
+def test_a_gateway_is_not_ready_only_if_it_refuses_calls(
+    start_gateway: Start, tmp_path: Path, mode: str, ready: int
+) -> None:
+    (tmp_path / "p.yaml").write_text(DENYING % mode)
+    running = start_gateway("--store", f"redis://127.0.0.1:{free_port()}", "-p", str(tmp_path / "p.yaml"))
+    assert (running.get("/readyz", admin=True).status, running.get("/").status) == (ready, ready)
