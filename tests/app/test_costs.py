@@ -247,6 +247,23 @@ async def test_a_call_for_which_there_is_no_place_at_the_upstream_costs_nothing(
     assert await left(gateway) == [99, 199]
 
 
+async def test_a_call_without_a_place_to_be_sent_again_was_sent(start: Start, upstream: Upstream) -> None:
+    """On a kept socket that was closed: who closes it may have read it, and counted it."""
+    paced = 'url: "%(url)s", pace: {rate: 1, per: 1h, burst: 2, queue: 1, max_wait: 1ms}'
+    wanted = {"url": upstream.url, "algorithm": "rolling_window, limit: 100, window: 7d", "shadow": "limit: 200"}
+    gateway = await start(POLICIES.replace('url: "%(url)s"', paced) % wanted)
+    upstream.script = always(answer(used(3)))
+    assert b" 200 " in await call(gateway, "/one")
+
+    async def hang_up(_request: Received, socket: Socket) -> None:
+        socket.writer.close()
+
+    upstream.script = hang_up
+    assert b'"code":"UPSTREAM_BUSY"' in await call(gateway, "/one")
+    assert len(upstream.received) == 2
+    assert await left(gateway) == [98, 198]
+
+
 async def test_a_refused_call_has_nothing_to_settle(gateway: Running, upstream: Upstream) -> None:
     upstream.script = always(answer(used(90)))
     await call(gateway)
