@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,7 @@ class Worker:
     siblings    the line to the other workers
     sources     where settings and policies are read again; None = never
     names       where names of upstreams have led, as workers before have told
+    raised      alerts that the worker before has raised and not cleared
     directory   private to this gateway, for what workers hand each other; None = there is only this one
     reloading   told when a reload begins and when it has ended
     on_ready    called once, when calls are served, with whether the store can be used
@@ -83,6 +84,7 @@ class Worker:
         siblings: Siblings | None = None,
         sources: Sources | None = None,
         names: Sequence[Mapping[str, object]] = (),
+        raised: Set[tuple[str, str]] = frozenset(),
         directory: Path | None = None,
         reloading: Callable[[bool], None] = lambda _: None,
         on_ready: Callable[[bool], None] = lambda _: None,
@@ -97,6 +99,7 @@ class Worker:
         self._admin_socket = admin_socket
         self._store_url = store_url
         self._names = names
+        self._raised = raised
         self._on_ready = on_ready
         self._hand_over = hand_over
         self._certificates = Certificates()
@@ -171,7 +174,7 @@ class Worker:
         self._reload = self._make_reload(in_force, siblings)
         self._view = self._show(switches)
         metrics.levels = self._view.levels
-        self._alerts = Alerts(settings.alerts, metrics.asked)
+        self._alerts = Alerts(settings.alerts, metrics.asked, self._raised, self._tell_alert)
         join(gateway, metrics, self._connections, siblings, self._outage)
         gateway.upstreams.names.share(self._names, self._tell_name)
         siblings.on("upstream.name", gateway.upstreams.names.hear)
@@ -274,6 +277,11 @@ class Worker:
         self._siblings.tell_all("upstream.name", told)
         self._siblings.tell_supervisor("upstream.name", told)
 
+    def _tell_alert(self, alert: str, upstream: str, raised: bool) -> None:
+        """For who follows in this worker's place."""
+        told = {"worker": self._worker, "alert": alert, "upstream": upstream, "raised": raised}
+        self._siblings.tell_supervisor("alert", told)
+
     def _hear_store(self, name: str, fields: Mapping[str, object]) -> None:
         self._outage.on_store_event(name, fields)
         if name == "store.recovered":
@@ -302,6 +310,7 @@ class Worker:
 
     async def _retire(self, _told: object) -> None:
         """Our successor serves: nobody asks us any more how we are, and we end what we have begun."""
+        self._alerts.close()
         await self._reload.close()
         if self._admin is not None:
             await self._admin.close()

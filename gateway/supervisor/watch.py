@@ -12,7 +12,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from gateway.supervisor.cutting import LAST_RESORT_S, cut_overdue
 from gateway.supervisor.embedding import LOOK_EVERY_S
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.forking import Forking
+from gateway.supervisor.legacy import Legacy
 from gateway.supervisor.listening import Doors, pause_queue, resume_queue
 from gateway.supervisor.posts import commit
 from gateway.supervisor.readiness import Readiness
@@ -80,8 +80,7 @@ class Supervisor:
         self._switchboard.on("reload.commit", self._commit)
         self._switchboard.on("reloading", lambda told: notify.reloading() if told["began"] else notify.ready())
         self._switchboard.on("workers.replace", self._replace_all)
-        self._names: dict[tuple[str, int], Mapping[str, Any]] = {}
-        self._switchboard.on("upstream.name", self._note_name)
+        self._legacy = Legacy(self._switchboard)
         self._stop_by: float | None = None
         self._exit_code = 0
 
@@ -155,7 +154,7 @@ class Supervisor:
         seat.taken(0, time.monotonic())
         read_new(seat.post.settings, seat.post.policies)
         try:
-            pid, seat.line, seat.pulse = self._forking.fork(replace(seat.post, names=[*self._names.values()]))
+            pid, seat.line, seat.pulse = self._forking.fork(self._legacy.to(seat.post))
         except OSError as error:
             if not self._any_ready:
                 raise StartFailed(f"cannot start a worker process: {error.strerror}") from error
@@ -277,10 +276,6 @@ class Supervisor:
         if self._stop_by is not None:
             raise RuntimeError("the gateway is stopping")
         return {"workers": self._rolling.order()}
-
-    def _note_name(self, told: Mapping[str, Any]) -> None:
-        """Where a name of upstreams leads: workers who are forked while DNS is away go by it."""
-        self._names[told["host"], told["port"]] = told
 
     def _commit(self, told: Mapping[str, Any]) -> None:
         """All workers have got a policy set ready: from now on it is what workers begin with. Raises OSError."""

@@ -81,3 +81,31 @@ async def test_nothing_to_look_for_nothing_looked_at() -> None:
     alerts = Alerts(Thresholds(), seen)
     alerts.start()
     alerts.close()
+
+
+def test_what_the_worker_before_had_raised_is_judged_when_enough_was_seen(heard: list[tuple[Any, ...]]) -> None:
+    """Neither that nobody has called yet nor the first good call says that it is over."""
+    told: list[tuple[str, str, bool]] = []
+    before = {("alert.error_rate", "crm"), ("alert.error_rate", "erp"), ("alert.auth_failures", "gone")}
+    seen: dict[str, Seen] = {}
+    alerts = Alerts(THRESHOLDS, lambda: seen, before, lambda *one: told.append(one))
+    alerts.look(0)
+    seen |= {"crm": Seen(1, 0, 0), "erp": Seen(8, 8, 0), "new": Seen(8, 8, 0)}
+    for now_s in (2, 58):
+        alerts.look(now_s)
+    assert heard == [("alert.error_rate", "new", "raised")]
+    seen["erp"] = Seen(16, 16, 0)
+    alerts.look(60)
+    cleared = [("alert.error_rate", "crm", "cleared"), ("alert.auth_failures", "gone", "cleared")]
+    assert sorted(heard[1:]) == sorted(cleared)
+    assert sorted(told[1:]) == sorted((event, upstream, False) for event, upstream, _ in cleared)
+    alerts.look(200)
+    assert heard[3:] == [("alert.error_rate", "erp", "cleared"), ("alert.error_rate", "new", "cleared")]
+
+
+async def test_what_was_raised_is_cleared_though_nothing_is_looked_for_any_more(heard: list[tuple[Any, ...]]) -> None:
+    alerts = Alerts(Thresholds(), dict, {("alert.error_rate", "crm")})
+    alerts.start()
+    alerts.look(1e9)
+    alerts.close()
+    assert heard == [("alert.error_rate", "crm", "cleared")]

@@ -78,8 +78,8 @@ EVENTS: Mapping[str, str] = {
     "upstream.paused": "An upstream asked to be left alone (429, or nothing left); `pause_s` says for how long.",
     "upstream.gave_up": "A call was tried again and failed all the same; `reason` says why it ended there.",
     "alert.error_rate": "An upstream fails too often (by `alerts` in the settings), or no longer does; `state`: "
-    "`raised`, `cleared`. Each worker says it of the calls it has seen; of what one has raised that ends before, "
-    "nobody says `cleared`.",
+    "`raised`, `cleared`. Each worker says it of the calls it has seen; what one has raised that ends before, who "
+    "follows in its place clears; nobody does when the whole gateway ends, for a new version too.",
     "alert.auth_failures": "An upstream refuses credentials (401, 403) too often, or no longer does; likewise.",
     "connection.online": "A connection is well again. Each change of a connection's state is said once, by one worker.",
     "connection.degraded": "A connection works, but part of what was lately tried failed.",

@@ -1,11 +1,12 @@
 """Looks now and then at what a worker has counted of its upstreams; tells when failures are too many, and when no more.
 
-Costs nothing per call. Each worker judges by the calls it has seen itself.
+Costs nothing per call. Each worker judges by the calls it has seen itself. What one has raised that ends before, who
+follows in its place takes over, and judges when it has counted for as long as counts.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from gateway.core.watching.alerts import Seen, Thresholds, denied, failing
 from gateway.observe.log.logger import event
@@ -22,18 +23,30 @@ MESSAGES = {
 
 
 class Alerts:
-    """Judges a worker's upstreams every `LOOK_S` seconds. `seen` says what was counted so far, by upstream."""
+    """Judges a worker's upstreams every `LOOK_S` seconds. `seen` says what was counted so far, by upstream.
 
-    def __init__(self, thresholds: Thresholds, seen: Callable[[], Mapping[str, Seen]]) -> None:
+    raised  what is taken over: (event, upstream)
+    tell    told what is raised from now on (event, upstream, True), or no longer (False)
+    """
+
+    def __init__(
+        self,
+        thresholds: Thresholds,
+        seen: Callable[[], Mapping[str, Seen]],
+        raised: Set[tuple[str, str]] = frozenset(),
+        tell: Callable[[str, str, bool], object] = lambda _name, _upstream, _raised: None,
+    ) -> None:
         self._thresholds = thresholds
         self._seen = seen
+        self._tell = tell
         self._moments: deque[tuple[float, Mapping[str, Seen]]] = deque()
-        self._raised: set[tuple[str, str]] = set()
+        self._raised = {*raised}
+        self._taken_over = raised
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to look, if there is anything to look for. Needs the running loop."""
-        if self._thresholds.any:
+        if self._thresholds.any or self._taken_over:
             self._tick()
 
     def close(self) -> None:
@@ -49,9 +62,11 @@ class Alerts:
     def look(self, now_s: float) -> None:
         """Judge by what was added in the time that counts."""
         moments, over_s = self._moments, self._thresholds.over_us / 1e6
-        moments.append((now_s, {**self._seen()}))
+        moments.append((now_s, {**{upstream: Seen() for _, upstream in self._taken_over}, **self._seen()}))
         while len(moments) > 1 and moments[1][0] <= now_s - over_s:
             moments.popleft()
+        if self._taken_over and moments[0][0] <= now_s - over_s:
+            self._taken_over = frozenset()
         first, last = moments[0][1], moments[-1][1]
         for upstream, seen in last.items():
             added = seen.since(first.get(upstream, Seen()))
@@ -60,11 +75,14 @@ class Alerts:
 
     def _judge(self, name: str, upstream: str, added: Seen) -> None:
         key = name, upstream
+        if key in self._taken_over:
+            return
         before = key in self._raised
         now = JUDGES[name](self._thresholds, added, before=before)
         if now == before:
             return
         (self._raised.add if now else self._raised.discard)(key)
+        self._tell(name, upstream, now)
         event(
             name,
             MESSAGES[name, now],
