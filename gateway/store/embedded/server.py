@@ -172,11 +172,12 @@ class EmbeddedServer:
         """
         if not self.alive or self._socket.exists():
             return ()
-        if self._held < 0:
+        held = Path(f"/proc/{os.getpid()}/fd/{self._held}")
+        if not held.exists():
             raise OSError(errno.ENOTSUP, "nobody new can connect to the embedded store, whose socket was removed")
         hidden = self._socket.with_name(f".{self._socket.name}")
         hidden.unlink(missing_ok=True)
-        hidden.symlink_to(f"/proc/{os.getpid()}/fd/{self._held}")
+        hidden.symlink_to(held)
         hidden.rename(self._socket)
         return (self._socket.name,)
 
