@@ -18,14 +18,13 @@ from typing import Any
 import structlog
 
 from gateway import __version__
-from gateway.observe.log.access import LEVELS, AccessLog, hidden_fields, wants_pretty
+from gateway.observe.log.access import LEVELS, hidden_fields, wants_pretty
 from gateway.observe.log.chain import Chain
 from gateway.observe.log.stdlib import Bridge
 from gateway.observe.log.writer import TELLING, LineWriter, all_writers, writer_for
 from gateway.settings import Logging, Settings
 
 __all__ = [
-    "AccessLog",
     "close_logging",
     "configure_logging",
     "dropped_lines",
