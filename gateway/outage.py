@@ -92,7 +92,7 @@ class Outage:
 
     async def close(self) -> None:
         """Tell the store what it does not know yet, if it is there. Idempotent."""
-        await self._stop_work()
+        await end(self._work)
         if isinstance(self._store, LocalStore):
             return
         if self._store_scripted.up:
@@ -250,10 +250,6 @@ class Outage:
     def _worked(self, task: "asyncio.Task[None]") -> None:
         if self._work is task:
             self._work = None
-
-    async def _stop_work(self) -> None:
-        if self._work is not None:
-            await end(self._work)
 
 
 async def _until_down(work: Callable[[], Awaitable[None]]) -> None:

@@ -91,9 +91,9 @@ def _let_go(over: "asyncio.Future[None]") -> None:
         over.set_result(None)
 
 
-async def end(task: "asyncio.Task[None]") -> None:
-    """Cancel until it has ended: a cancellation that comes together with what a task waits for may get lost in a
-    library on the way, and the task would go on for ever."""
-    while not task.done():
+async def end(task: "asyncio.Task[None] | None") -> None:
+    """Cancel until it has ended, if there is one: a cancellation that comes together with what a task waits for may get
+    lost in a library on the way, and the task would go on for ever."""
+    while task is not None and not task.done():
         task.cancel()
         await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)

@@ -40,9 +40,8 @@ class Census:
 
     async def close(self) -> None:
         """Stop. Idempotent."""
-        if self._looking is not None:
-            await end(self._looking)
-            self._looking = None
+        await end(self._looking)
+        self._looking = None
 
     async def look(self) -> None:
         """Count the keys of breakers that are not closed. Raises StoreDown."""

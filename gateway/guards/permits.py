@@ -50,8 +50,7 @@ class Permits:
     async def close(self) -> None:
         """Renew no more. Idempotent."""
         renewing, self._renewing = self._renewing, None
-        if renewing is not None:
-            await end(renewing)
+        await end(renewing)
 
     async def _renew(self) -> None:
         while self._out:

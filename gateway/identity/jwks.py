@@ -103,8 +103,7 @@ class RemoteKeys:
 
     async def close(self, *, awaited: bool = False) -> None:
         """Stop keeping them fresh. `awaited`: calls may wait for the fetch that is under way, so it may end."""
-        if self._loop is not None:
-            await end(self._loop)
+        await end(self._loop)
         if (flight := self._flight) is not None:
             if not awaited:
                 flight.cancel()

@@ -91,8 +91,7 @@ class Hooks:
     async def close(self) -> None:
         """Put what is held into the store, end what is being tried. Idempotent."""
         hear_no_events(self.outbox.hear)
-        if self._looking is not None:
-            await end(self._looking)
+        await end(self._looking)
         await self.outbox.close()
         await asyncio.gather(*(queue.courier.close(CLOSE_S) for queue in self.queues.values()))
         await self._store.close()

@@ -119,9 +119,8 @@ class Reload:
 
     async def close(self) -> None:
         """Idempotent."""
-        for task in (self._leading, self._catching_up):
-            if task is not None:
-                await end(task)
+        await end(self._leading)
+        await end(self._catching_up)
         await self._forget({})
 
     def signalled(self) -> None:

@@ -171,8 +171,7 @@ class Nodes:
     async def close(self) -> None:
         """Send what is queued and stop. Commands fail from now on. Idempotent."""
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            await end(keeper)
+        await end(keeper)
         for task in self._retiring:
             task.cancel()
         self._unknown = StoreDown("connect", "the store is closed")

@@ -63,8 +63,7 @@ class Telling:
         if self._on_its_way:
             await asyncio.wait(self._on_its_way, timeout=CLOSE_S)
         repeating, self._repeating = self._repeating, None
-        if repeating is not None:
-            await end(repeating)
+        await end(repeating)
 
     def _send(self, told: _Told) -> None:
         if self._nodes.tell_if_in_trouble(told.slot, told.message):

@@ -37,8 +37,7 @@ class Eviction:
 
     async def close(self) -> None:
         """Look no more. Idempotent."""
-        if self._looking is not None:
-            await end(self._looking)
+        await end(self._looking)
 
     async def _look(self, url: StoreUrl) -> None:
         policy = await evicting(url)
