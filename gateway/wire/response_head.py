@@ -14,6 +14,7 @@ from gateway.wire.memo import Memo
 
 MEMO_FIELDS = 16_000  # what is remembered weighs at most as much as so many fields
 MEMO_HEAD_BYTES = 2048
+MOST_FIELDS = 256
 MARGIN_S = 1.0  # that a request may take to an upstream which is about to close its socket
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?![ \t])")
@@ -67,8 +68,8 @@ class ResponseHead:
 class ResponseHeadParser:
     """Parses complete response heads. One per worker. Raises BadHead(502) for what must not be passed on."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, header_count: int = 256) -> None:
-        self._parser = HeadParser(HttpResponseParser, loop, header_count, 502)
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._parser = HeadParser(HttpResponseParser, loop, MOST_FIELDS, 502)
         self._known: Memo[bytes, ResponseHead] = Memo(MEMO_FIELDS, _weight)
         self._known_to_head: Memo[bytes, ResponseHead] = Memo(MEMO_FIELDS, _weight)
 

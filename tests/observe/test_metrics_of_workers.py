@@ -22,7 +22,8 @@ def worker(calls, levels, ending):
     ready, done = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        metrics = Metrics(POLICIES, levels=lambda: levels)
+        metrics = Metrics(POLICIES)
+        metrics.levels = lambda: levels
         for _ in range(calls):
             metrics.emit(finished_call())
         metrics.pour()
@@ -47,7 +48,8 @@ open(sys.argv[1] + "/counter_99999.db", "wb").close()  # of a worker that begins
 os.symlink("gone", sys.argv[1] + "/gauge_livesum_99998.db")  # of one that dies just now
 first = worker(7, Levels(in_flight={"erp": 2}, open_connections={"calls": 4}), False)
 second = worker(11, Levels(in_flight={"erp": 3}, open_connections={"calls": 1}, store_up=False), False)
-scraper = Metrics(POLICIES, levels=lambda: Levels(in_flight={"erp": 1}))
+scraper = Metrics(POLICIES)
+scraper.levels = lambda: Levels(in_flight={"erp": 1})
 for accept in ("", "application/openmetrics-text"):
     scraper.pour()
     sys.stdout.write(scraper.text(accept)[0].decode())

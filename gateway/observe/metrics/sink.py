@@ -53,8 +53,8 @@ class Metrics:
     depend on what callers send.
     """
 
-    def __init__(self, policies: PolicySet, *, levels: Callable[[], Levels] = Levels, worker: int = 0) -> None:
-        self.levels = levels
+    def __init__(self, policies: PolicySet, *, worker: int = 0) -> None:
+        self.levels: Callable[[], Levels] = Levels
         self._worker = str(worker)
         self._totals = Totals()
         self._series = Series(self._totals)

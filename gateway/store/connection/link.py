@@ -33,6 +33,7 @@ Argument = bytes | str | int
 pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub takes 1-tuples
 """One command as the protocol's bytes."""
 
+CLOSE_S = 1.0
 _INCOMPLETE = object()
 _MAY_BE_REFUSED = object()
 
@@ -265,12 +266,12 @@ class Link(asyncio.Protocol):
         """Drop the connection now; what is not sent yet stays unsent."""
         self.lose(StoreDown("connect", "the connection was given up"))
 
-    async def close(self, grace_s: float = 1.0) -> None:
-        """Send what is queued, then close; aborts when that takes longer than `grace_s`."""
+    async def close(self) -> None:
+        """Send what is queued, then close; aborts when that takes longer than `CLOSE_S`."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
-            await asyncio.wait((self._closed,), timeout=grace_s)
+            await asyncio.wait((self._closed,), timeout=CLOSE_S)
         self.lose(StoreDown("connect", "the store is closed"))
 
     def lose(self, fault: StoreDown) -> None:

@@ -12,6 +12,7 @@ TOKEN = load_script("token", "clock", "token")
 TOKEN_ARGV = ("op", "now_us", "owner", "version", "for_us", "sealed", "keep_us")
 TOKEN_REPLY = ("version", "left_us", "sealed", "mine", "holder", "held_us")
 FAILED = "!"
+SERVER_CLOCK = 0
 
 
 class Found(NamedTuple):
@@ -26,14 +27,10 @@ class Found(NamedTuple):
 
 
 class Shelf:
-    """Over the links of the store. Every method gives None when the store does not answer, or is this process alone.
+    """Over the links of the store. Every method gives None when the store does not answer, or is this process alone."""
 
-    now_us  0 = the server's clock; anything else is for tests
-    """
-
-    def __init__(self, store: Store, *, now_us: int = 0) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store if isinstance(store, Scripted) else None
-        self._now_us = now_us
 
     @property
     def shared(self) -> bool:
@@ -65,7 +62,7 @@ class Shelf:
             return None
         base = f"{self._store.key_prefix}token:{{{encode_part(name)}}}:"
         try:
-            return await self._store.run(TOKEN, [2, f"{base}kept", f"{base}lease", op, self._now_us, *more], _decode)  # type: ignore[no-any-return]
+            return await self._store.run(TOKEN, [2, f"{base}kept", f"{base}lease", op, SERVER_CLOCK, *more], _decode)  # type: ignore[no-any-return]
         except StoreDown:
             return None
 

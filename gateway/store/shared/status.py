@@ -88,9 +88,9 @@ def open_statuses(store: Store, on_transition: OnTransition) -> Statuses:
 class RedisStatuses:
     """`Statuses` over the links of the store. now_us: 0 = the server's clock; anything else is for tests."""
 
-    def __init__(self, store: Scripted, on_transition: OnTransition, *, now_us: int = 0) -> None:
+    def __init__(self, store: Scripted, on_transition: OnTransition) -> None:
         self._on_transition = on_transition
-        self.now_us = now_us
+        self.now_us = 0
         self._store = store
 
     @property
