@@ -221,7 +221,9 @@ def test_a_mounted_directory_of_links_is_read_once(directory: Path) -> None:
 
 def test_a_file_named_twice_is_read_once(directory: Path) -> None:
     (directory / "p.yaml").write_text(BASE + ROUTE.replace("[per-tenant]", "[]"))
-    assert check([Path("p.yaml"), Path("p.yaml")]).files == ("p.yaml",)
+    report = check([Path("p.yaml"), Path("p.yaml")])
+    assert report.policies is not None
+    assert report.policies.files == ("p.yaml",)
 
 
 def test_pipes_in_a_directory_are_left_out_for_they_may_have_nothing_to_say(tmp_path: Path) -> None:
