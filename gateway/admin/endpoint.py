@@ -19,6 +19,8 @@ API = "/-/"
 OBJECT: Schema = {"type": "object"}
 JSON = "application/json"
 MOST_QUOTED = 64
+NOTHING_SAID = (b"", b"{}")
+"""Bodies of orders that have none; some clients send an empty object with every POST."""
 STALLED_S = 15.0
 """Who takes nothing of a stream of events for so long is cut."""
 
@@ -63,8 +65,8 @@ class Endpoint(NamedTuple):
 
 
 def strict(endpoint: Endpoint) -> Handler:
-    """The operation's handler behind a look at the parameters: one that does not exist was meant to say something, such
-    as whose answers are forgotten. Probes and scrapers send what they like."""
+    """The operation's handler behind a look at the parameters, and at a body that it does not read: what was written
+    there was meant to say something, such as whose answers are forgotten. Probes and scrapers send what they like."""
     if endpoint.path in PROBES or not endpoint.path.startswith(API):
         return endpoint.handler
     known = [one.name for one in endpoint.query]
@@ -74,6 +76,9 @@ def strict(endpoint: Endpoint) -> Handler:
             if name not in known:
                 others = "; there are: " + ", ".join(known) if known else ""
                 raise AdminProblem(400, "BAD_QUESTION", f"There is no parameter {name[:MOST_QUOTED]!r} here{others}.")
+        if endpoint.body is None and endpoint.method != hdrs.METH_GET and body_of(request).strip() not in NOTHING_SAID:
+            behind = f": say it behind the `?` ({', '.join(known)})" if known else ""
+            raise AdminProblem(400, "BAD_ORDER", f"No body is read here{behind}.")
         return await endpoint.handler(view, request)
 
     return checked

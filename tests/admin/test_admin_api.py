@@ -205,6 +205,23 @@ async def test_a_parameter_that_no_operation_has_is_not_passed_over(admin: Admin
     assert (status, len(problem["detail"]) < 120) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        (("DELETE", "/-/limits/tenant-10m/acme"), "No body is read here: say it behind the `?` (reason)."),
+        (("DELETE", "/-/cache"), "No body is read here: say it behind the `?` (route, tenant, prefix)."),
+        (("POST", "/-/webhooks/crm/test"), "No body is read here."),
+    ],
+)
+async def test_a_body_that_no_operation_reads_is_not_passed_over(
+    admin: Admin, order: tuple[str, str], told: str
+) -> None:
+    method, path = order
+    status, problem, _ = await admin.ask(path, method, json={"tenant": "acme"})
+    assert (status, problem["code"], problem["detail"]) == (400, "BAD_ORDER", told)
+    assert (await admin.ask(path, method, json={}))[1].get("code") != "BAD_ORDER", "nothing is said by that"
+
+
 async def test_a_reset_starts_over_and_is_on_record(admin: Admin, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(Logging(pretty=False), envelope(admin.worker.settings, worker=1))
     await admin.spend(WINDOW, key(WINDOW, tenant="acme"), 42)
