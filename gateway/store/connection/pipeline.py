@@ -140,13 +140,13 @@ class Pipeline:
 
     async def _keep(self) -> None:
         """Dial, tend, and again, until cancelled."""
-        failures = 0
+        longest_s = MIN_DIAL_GAP_S
         while True:
             dialled = monotonic()
-            failures = 0 if await self._attempt() else failures + 1
+            longest_s = MIN_DIAL_GAP_S if await self._attempt() else min(MAX_DIAL_GAP_S, 2 * longest_s)
             self._tried.set()
             await self._dialer.settled()
-            gap_s = random.uniform(MIN_DIAL_GAP_S, min(MAX_DIAL_GAP_S, MIN_DIAL_GAP_S * 2**failures))  # noqa: S311
+            gap_s = random.uniform(MIN_DIAL_GAP_S, longest_s)  # noqa: S311
             await asyncio.sleep(max(random.uniform(0, HERD_JITTER_S), dialled + gap_s - monotonic()))  # noqa: S311
 
     async def _attempt(self) -> bool:

@@ -123,6 +123,25 @@ async def test_a_paused_server(open_store, own_redis_server, own_client, make_ch
     assert (await store.admit(Ask([make_charge()]), "")).admitted
 
 
+async def test_however_often_it_was_dialled_it_is_dialled_again(open_store, own_redis_server, events, monkeypatch):
+    """A gap that doubled with each failed attempt was no number any more after 1,024 of them, which are ten minutes."""
+    for gap in ("MIN_DIAL_GAP_S", "MAX_DIAL_GAP_S", "HERD_JITTER_S"):
+        monkeypatch.setattr(pipeline, gap, 0.0)
+    store = await open_store(own_redis_server.url)
+    connect, attempts = store._pipeline._dialer.connect, 0
+
+    async def counted(link):
+        nonlocal attempts
+        attempts += 1
+        await connect(link)
+
+    monkeypatch.setattr(store._pipeline._dialer, "connect", counted)
+    own_redis_server.kill()
+    await eventually(lambda: attempts > 1100)
+    own_redis_server.start()
+    await events.wait_for("store.recovered")
+
+
 class Caller:
     """Admissions of one tenant, one after the other, until cancelled."""
 
