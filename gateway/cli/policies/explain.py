@@ -58,9 +58,9 @@ def explain(
         raise typer.BadParameter("--live asks the running gateway about its own policies: leave --policies out")
     if client.reach.chosen and not live:
         raise typer.BadParameter("--admin, --ca and --insecure are for what is running: add --live")
-    if call in (None, "-") and (header or client_ip):
+    if call in (None, "-") and (path or header or client_ip):
         raise typer.BadParameter(
-            "lines of a log tell what was sent, and where from: leave --header and --client-ip out"
+            "lines of a log tell what was sent, and where from: leave PATH, --header and --client-ip out"
         )
     call = f"{call} {path}" if path is not None else call  # `explain GET /hello`, without quotes
     keys = dict(_pair(text, "=", "--key") for text in key or ())

@@ -22,6 +22,8 @@ def hash_key(
     """Read an API key from standard input and print its hash, for `hash:` in a policy. The key is kept nowhere."""
     from gateway.core.access.authentication import hash_text
 
+    if env_file is not None and not pepper:
+        raise typer.BadParameter("--env-file is for --pepper env:NAME: add it")
     interactive = sys.stdin.isatty()
     key = typer.prompt("API key", hide_input=True, err=True) if interactive else _line()
     if len(key) < MIN_KEY_CHARS:
