@@ -21,28 +21,23 @@ class Question:
     """Answers as they come in.
 
     awaited  the workers still to answer, by line; None = the supervisor has not said yet who was asked
-    early    answers that came before it said so
     done     has a result when nobody is awaited any more
     """
 
     def __init__(self) -> None:
         self.awaited: dict[int, int] | None = None
-        self.early: list[tuple[int, dict[str, Any], str]] = []
         self.answers: list[Answer] = []
         self.done = asyncio.get_running_loop().create_future()
 
     def expect(self, those: Iterable[tuple[int, int]]) -> None:
         """These were asked, as (line, index)."""
         self.awaited = dict(those)
-        for line, payload, missing in self.early:
-            self.answered(line, payload, missing)
         self._perhaps_done()
 
     def answered(self, line: int, payload: dict[str, Any], missing: str = "") -> None:
-        """Take one worker's answer; of those who were not asked, and of second ones, nothing is kept."""
-        if self.awaited is None:
-            self.early.append((line, payload, missing))
-        elif line in self.awaited:
+        """Take one worker's answer. Nothing is kept of second ones, nor of those who were not asked: the supervisor
+        says who is before it asks them, and whose line it closed earlier is not among them."""
+        if self.awaited is not None and line in self.awaited:
             self.answers.append(Answer(self.awaited.pop(line), payload, missing))
             self._perhaps_done()
 
