@@ -21,6 +21,7 @@ from gateway.guards.census import Census
 from gateway.listener.tls import Certificates
 from gateway.memory import calm_collector, keep_pages
 from gateway.modules.hooks import open_hooks
+from gateway.names import KnownNames
 from gateway.observe.batch import Batch
 from gateway.observe.connections.errors import ConnectionErrors
 from gateway.observe.connections.reporting import Connections, tell_transition
@@ -64,7 +65,7 @@ class Worker:
     store_url   where the counters live when the settings only say `embedded`
     siblings    the line to the other workers
     sources     where settings and policies are read again; None = never
-    names       where names of upstreams have led, as workers before have told
+    names       where names of upstreams and of the store have led, as workers before have told
     raised      alerts that the worker before has raised and not cleared
     directory   private to this gateway, for what workers hand each other; None = there is only this one
     reloading   told when a reload begins and when it has ended
@@ -98,7 +99,9 @@ class Worker:
         self._listen_socket = listen_socket
         self._admin_socket = admin_socket
         self._store_url = store_url
-        self._names = names
+        self._names = KnownNames()
+        for told in names:
+            self._names.hear(told)
         self._raised = raised
         self._on_ready = on_ready
         self._hand_over = hand_over
@@ -129,6 +132,7 @@ class Worker:
         await self._open()
         await self.listener.start(self._listen_socket)
         await self._start_admin()
+        self._names.share(self._tell_name)
         tell_unusable()
         self._hear_of_new_versions()
         self._metrics.start()
@@ -155,14 +159,15 @@ class Worker:
     def _build(self) -> None:
         """Every part, joined to the others. Nothing is started yet."""
         settings, policies, siblings, metrics = self._settings, self._policies, self._siblings, self._metrics
-        self.store = open_store(settings.store, url=self._store_url, on_event=self._hear_store)
+        names = self._names
+        self.store = open_store(settings.store, url=self._store_url, on_event=self._hear_store, known=names)
         self._access = access_log(settings.logging, self._envelope)
         self._statuses = open_statuses(self.store, tell_transition)
         self._connections = self._watch_connections()
-        answers = open_answers(settings.store, self._store_url)
+        answers = open_answers(settings.store, self._store_url, names)
         batch = self._batch = Batch(self._sinks())
-        gateway = self.gateway = build_gateway(settings, policies, self.store, batch, self._worker, answers)
-        hooks = self._hooks = open_hooks(settings, self._store_url, metrics)
+        gateway = self.gateway = build_gateway(settings, policies, self.store, batch, self._worker, answers, names)
+        hooks = self._hooks = open_hooks(settings, self._store_url, metrics, names)
         intake = hooks.intake if hooks is not None else None
         listener = self.listener = build_listener(gateway, self._certificates, intake)
         self._outage = build_outage(gateway, self._worker, metrics, siblings)
@@ -176,8 +181,7 @@ class Worker:
         metrics.levels = self._view.levels
         self._alerts = Alerts(settings.alerts, metrics.asked, self._raised, self._tell_alert)
         join(gateway, metrics, self._connections, siblings, self._outage)
-        gateway.upstreams.names.share(self._names, self._tell_name)
-        siblings.on("upstream.name", gateway.upstreams.names.hear)
+        siblings.on("name", names.hear)
         siblings.on("store_left", self._outage.heard)
         siblings.on("retire", self._retire)
 
@@ -273,9 +277,9 @@ class Worker:
         await self._siblings.close()
 
     def _tell_name(self, told: Mapping[str, object]) -> None:
-        """Where a name of upstreams leads, to those who serve and for those who will follow them."""
-        self._siblings.tell_all("upstream.name", told)
-        self._siblings.tell_supervisor("upstream.name", told)
+        """Where a name leads, to those who serve and for those who will follow them."""
+        self._siblings.tell_all("name", told)
+        self._siblings.tell_supervisor("name", told)
 
     def _tell_alert(self, alert: str, upstream: str, raised: bool) -> None:
         """For who follows in this worker's place."""

@@ -30,6 +30,7 @@ from gateway.modules.cache.caches import Caches
 from gateway.modules.credentials.renewal import Surroundings
 from gateway.modules.credentials.supply import Supply
 from gateway.modules.intake.desk import Intake
+from gateway.names import KnownNames
 from gateway.observe.connections.reporting import Connections
 from gateway.observe.metrics.sink import Metrics
 from gateway.observe.reports.breaker_changes import breaker_changed
@@ -65,11 +66,13 @@ def build_gateway(
     sink: RecordSink,
     worker: int = 0,
     answers: SharedAnswers | None = None,
+    names: KnownNames | None = None,
 ) -> Gateway:
     """The parts that stages use, with nothing started yet but the link to answers, if some are kept there. Needs a
     running event loop.
 
     answers  where workers of all gateways find what others keep; None = nowhere
+    names    where those of upstreams have led last
     """
     gateway = Gateway()
     gateway.calls = set()
@@ -80,7 +83,7 @@ def build_gateway(
     gateway.fallback = Fallback(own, Fleet(settings.workers, worker, settings.store.gateways))
     gateway.breakers = Breakers(own)
     gateway.pauses = Pauses(own)
-    gateway.upstreams = Upstreams(settings.bounds.response_header_bytes)
+    gateway.upstreams = Upstreams(settings.bounds.response_header_bytes, names)
     gateway.sink = sink
     gateway.leases = Leases()
     gateway.callers = Callers()

@@ -16,6 +16,7 @@ from gateway.modules.delivery.courier import Compose, Courier
 from gateway.modules.delivery.post import Post
 from gateway.modules.intake import desk
 from gateway.modules.webhooks import outbox
+from gateway.names import KnownNames
 from gateway.observe.log.logger import event, hear_events, hear_no_events
 from gateway.observe.metrics.sink import Metrics
 from gateway.settings import IntakeSettings, Settings, Webhooks
@@ -162,11 +163,11 @@ class Hooks:
         return levels
 
 
-def open_hooks(settings: Settings, store_url: str, metrics: Metrics) -> Hooks | None:
-    """What the settings ask for; None when that is nothing. store_url: as for `open_store`."""
+def open_hooks(settings: Settings, store_url: str, metrics: Metrics, known: KnownNames | None = None) -> Hooks | None:
+    """What the settings ask for; None when that is nothing. store_url and known: as for `open_store`."""
     if not (settings.webhooks.targets or settings.intake.sources):
         return None
-    store = open_queue_store(settings.store, store_url)
+    store = open_queue_store(settings.store, store_url, known)
     if store is None:
         event("webhook.dropped", "Webhooks need a store", "error", reason="store_local")
         return None

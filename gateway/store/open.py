@@ -1,6 +1,7 @@
 """Chooses the store by its URL."""
 
 from gateway.core.store_url import parse_url
+from gateway.names import KnownNames
 from gateway.settings import StoreSettings
 from gateway.store import Store
 from gateway.store.cluster.store import ClusterStore
@@ -15,11 +16,15 @@ Scripted = RedisStore | ClusterStore
 """Stores that other processes share: they run scripts, besides those about limits."""
 
 
-def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event) -> Store:
+def open_store(
+    settings: StoreSettings, *, url: str = "", on_event: OnEvent = ignore_event, known: KnownNames | None = None
+) -> Store:
     """The store that the settings name, not started yet.
 
     url  where the store is when the settings only say `embedded`: the URL of a running `EmbeddedServer`, or `local`
          when there is no server for this platform. Empty: the settings' own URL.
+
+    known  as for `RedisStore`
 
     Raises ValueError for a URL that cannot be used; the text shows no secret.
     """
@@ -28,13 +33,19 @@ def open_store(settings: StoreSettings, *, url: str = "", on_event: OnEvent = ig
         return LocalStore()
     if place == "embedded":
         raise ValueError("the embedded store is not running: nobody gave its URL")
-    return redis_store(settings, place, on_event=on_event)
+    return redis_store(settings, place, on_event=on_event, known=known)
 
 
 def redis_store(
-    settings: StoreSettings, place: str, *, on_event: OnEvent = ignore_event, decides: bool = True
+    settings: StoreSettings,
+    place: str,
+    *,
+    on_event: OnEvent = ignore_event,
+    decides: bool = True,
+    known: KnownNames | None = None,
 ) -> Scripted:
-    """The one at this URL, not started yet. `decides` as for `RedisStore`. Raises ValueError as `open_store` does."""
+    """The one at this URL, not started yet. `decides` and `known` as for `RedisStore`. Raises ValueError as
+    `open_store` does."""
     if parse_url(place).cluster:
         return ClusterStore(
             place,
@@ -42,6 +53,7 @@ def redis_store(
             timeout_us=settings.timeout_us,
             on_event=on_event,
             decides=decides,
+            known=known,
         )
     embedded = settings.url == "embedded"
     return RedisStore(
@@ -51,4 +63,5 @@ def redis_store(
         kind="embedded" if embedded else "redis",
         on_event=on_event,
         decides=decides,
+        known=known,
     )

@@ -12,6 +12,7 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.core.units import SECOND_US
+from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.link import Argument, Decode, Link, pack
@@ -39,6 +40,7 @@ class RedisStore(Operated):
     on_event  called at each change: `store.degraded` {kind, detail}, `store.refused` (the same) if that turns out to be
               a lasting mistake, `store.recovered` {down_s}, `store.script_reloaded` {}
     decides   whether it counts as up only while decisions work; else while it answers: a full server still frees
+    known     where names have led last, for when DNS is away; it learns here, too
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class RedisStore(Operated):
         kind: str = "redis",
         on_event: OnEvent = ignore_event,
         decides: bool = True,
+        known: KnownNames | None = None,
     ) -> None:
         """Raises ValueError for a URL it cannot use; the text shows no secret."""
         super().__init__(key_prefix)
@@ -58,7 +61,7 @@ class RedisStore(Operated):
         self._decides = decides
         self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
-            Dialer(parse_url(url)),
+            Dialer(parse_url(url), known),
             timeout_s=timeout_us / SECOND_US,
             prepare=load_scripts,
             probe=self._probe,

@@ -15,7 +15,7 @@ class Legacy:
     def __init__(self, switchboard: Switchboard) -> None:
         self._names: dict[tuple[str, int], Mapping[str, Any]] = {}
         self._raised: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
-        switchboard.on("upstream.name", self._hear_name)
+        switchboard.on("name", self._hear_name)
         switchboard.on("alert", self._hear_alert)
 
     def to(self, post: Post) -> Post:

@@ -42,7 +42,7 @@ class Post:
     line       to the supervisor, for `gateway.siblings`; None = this is the only worker
     sources    where settings and policies are read again; None = they are not
     directory  private to this gateway
-    names      where names of upstreams have led, as workers before have told
+    names      where names of upstreams and of the store have led, as workers before have told
     raised     alerts that the worker before has raised and not cleared: (event, upstream)
     edition    the file that `policies` came in, "" = they are the first
     fresh      the settings as they were read then; `settings` are those of them that could be put in place

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import aiohappyeyeballs
 
 from gateway.core.upstream import Upstream
+from gateway.names import AddrInfo
 from gateway.upstream.connect import HAPPY_EYEBALLS_S, Resolver, tls_context
 from gateway.upstream.failure import UpstreamFailed
-from gateway.upstream.names import AddrInfo
 from gateway.upstream.pool import Pool
 from gateway.upstream.understood import understood
 from gateway.wire.response_head import ResponseHead, ResponseHeadParser

@@ -14,8 +14,8 @@ import aiohappyeyeballs
 from gateway.certificate_files import show, trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
+from gateway.names import AddrInfo, KnownNames
 from gateway.upstream.failure import UpstreamFailed
-from gateway.upstream.names import AddrInfo, KnownNames
 from gateway.waiting import in_time
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from weakref import WeakValueDictionary
 
 from gateway.core.policy import PolicySet
 from gateway.core.upstream import Upstream
+from gateway.names import KnownNames
 from gateway.upstream.connect import tls_context
 from gateway.upstream.echo import EchoUpstream
-from gateway.upstream.names import KnownNames
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
 
@@ -29,8 +29,8 @@ class Upstreams:
     names  where those of all upstreams have led last
     """
 
-    def __init__(self, response_header_bytes: int) -> None:
-        self.names = KnownNames()
+    def __init__(self, response_header_bytes: int, names: KnownNames | None = None) -> None:
+        self._names = names or KnownNames()
         self._header_bytes = response_header_bytes
         self._parser = ResponseHeadParser(asyncio.get_running_loop())
         self._now = Ready({}, {}, {})
@@ -49,7 +49,7 @@ class Upstreams:
             pool = self._now.pools.get(upstream)
             if pool is None:
                 target = await self._echo_address(upstream) if upstream.builtin_echo else upstream
-                pool = Pool(target, self._parser, self._header_bytes, self.names)
+                pool = Pool(target, self._parser, self._header_bytes, self._names)
             pools[upstream] = by_name[name] = pool
         by_identity = {id(upstream): (upstream, pool) for upstream, pool in pools.items()}
         return Ready(pools, by_name, by_identity)
@@ -73,7 +73,7 @@ class Upstreams:
     def _once_more(self, upstream: Upstream) -> Pool:
         """For a call that had not come to use its pool, and neither had others, when the next set came."""
         target = self._echo.as_upstream(upstream) if upstream.builtin_echo and self._echo is not None else upstream
-        pool = self._retired[upstream] = Pool(target, self._parser, self._header_bytes, self.names)
+        pool = self._retired[upstream] = Pool(target, self._parser, self._header_bytes, self._names)
         pool.close()
         return pool
 

@@ -6,10 +6,10 @@ import ssl
 from gateway.certificate_files import begin_with, ends_s
 from gateway.core.retry import Budget, Share
 from gateway.core.upstream import Upstream
+from gateway.names import KnownNames
 from gateway.upstream.connect import Resolver, connect, tls_context
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.failure import UpstreamFailed
-from gateway.upstream.names import KnownNames
 from gateway.wire.response_head import ResponseHeadParser
 from gateway.wire.sweep import Sweeper
 

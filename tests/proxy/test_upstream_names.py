@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from gateway.core.upstream import Upstream
+from gateway.names import KnownNames
 from gateway.supervisor.event_loop import AskingLoop
 from gateway.upstream import connect
 from gateway.upstream.connect import DNS_AGAIN_S, DNS_STALE_S, DNS_TTL_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
-from gateway.upstream.names import KnownNames
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
 from tests.fakes.waiting import turns
@@ -193,7 +193,7 @@ async def test_what_others_may_reach_is_not_what_an_upstream_may() -> None:
 
 async def test_names_are_told_when_they_lead_elsewhere_and_addresses_are_not() -> None:
     known, other, told = KnownNames(), KnownNames(), []
-    known.share([], lambda one: told.append(json.dumps(one)))
+    known.share(lambda one: told.append(json.dumps(one)))
     ours: list[Any] = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("192.0.2.1", "192.0.2.2")
     ]
@@ -201,11 +201,22 @@ async def test_names_are_told_when_they_lead_elsewhere_and_addresses_are_not() -
         known.note("up.invalid", 80, found)
     known.note("192.0.2.1", 80, ours[:1])
     assert len(told) == 2
-    other.share([json.loads(one) for one in told], told.append)
+    for one in told:
+        other.hear(json.loads(one))
+    other.share(told.append)
     assert [*other.of("up.invalid", 80)] == ours[:1]
     other.note("up.invalid", 80, ours[:1])
     assert len(told) == 2
     assert [*other.of("192.0.2.1", 80)] == [*other.of("up.invalid", 81)] == []
+
+
+async def test_what_was_found_before_anybody_could_be_told_is_told_then() -> None:
+    known, told = KnownNames(), []
+    for address in ("192.0.2.1", "192.0.2.2"):
+        known.note("store.invalid", 6379, [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 6379))])
+    known.share(told.append)
+    known.share(told.append)
+    assert [one["found"][0][-1][0] for one in told] == ["192.0.2.2"]
 
 
 @pytest.mark.parametrize(("error", "said"), [(OSError(24, "EMFILE"), "busy"), (socket.gaierror(-2, "unknown"), "dns")])

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.core.store_url import StoreUrl
+from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
 from gateway.store.cluster.topology import SLOTS, discover, tag_within
@@ -20,6 +21,7 @@ from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import Redirected, cluster_fault_of
 from gateway.store.connection.link import Link
+from gateway.store.connection.names import Names
 from gateway.store.connection.pipeline import OnEvent, Pipeline, refused
 from gateway.store.connection.transports import Address
 from gateway.waiting import end, happens_within
@@ -36,7 +38,7 @@ has no slots."""
 
 
 class Nodes:
-    """The cluster as seen by one worker. `prepare` and `timeout_s` are those of `Pipeline`."""
+    """The cluster as seen by one worker. `prepare` and `timeout_s` are as for `Pipeline`, `known` as for `Dialer`."""
 
     def __init__(
         self,
@@ -46,8 +48,11 @@ class Nodes:
         prepare: Callable[[Link], None],
         probe: ProbeNode,
         on_event: OnEvent,
+        known: KnownNames | None = None,
     ) -> None:
         self._url = url
+        self._known = known or KnownNames()
+        self._names = Names(self._known)
         self._timeout_s = timeout_s
         self._prepare = prepare
         self._probe = probe
@@ -172,6 +177,7 @@ class Nodes:
         """Send what is queued and stop. Commands fail from now on. Idempotent."""
         keeper, self._keeper = self._keeper, None
         await end(keeper)
+        self._names.close()
         for task in self._retiring:
             task.cancel()
         self._unknown = StoreDown("connect", "the store is closed")
@@ -199,7 +205,7 @@ class Nodes:
     async def _look(self) -> None:
         """Ask who serves what; go over to it when all who are new have been tried."""
         self._stale.clear()
-        shares = await discover(self._url, self._whom_to_ask())
+        shares = await discover(self._url, self._whom_to_ask(), self._names)
         served = {self._node(*address): slots for address, slots in shares.items()}
         for node, slots in served.items():
             if not node.tag:
@@ -226,7 +232,7 @@ class Nodes:
         if node is None:
             node = self._nodes[host, port] = Node((host, port))
             node.pipeline = Pipeline(
-                Dialer(replace(self._url, hosts=((host, port),))),
+                Dialer(replace(self._url, hosts=((host, port),)), self._known),
                 timeout_s=self._timeout_s,
                 prepare=self._prepare,
                 probe=partial(self._prove, node),

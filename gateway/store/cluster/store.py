@@ -12,6 +12,7 @@ from gateway.core.limits import Charge, Decision
 from gateway.core.settlement import Correction
 from gateway.core.store_url import parse_url
 from gateway.core.units import SECOND_US
+from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.cluster.deciding import Deciding, plain
 from gateway.store.cluster.groups import Group, corrections_of, permits_of
@@ -57,8 +58,10 @@ class ClusterStore(Operated):
         timeout_us: int = 20_000,
         on_event: OnEvent = ignore_event,
         decides: bool = True,
+        known: KnownNames | None = None,
     ) -> None:
-        """Raises ValueError for a URL it cannot use; the text shows no secret. `decides` as for `RedisStore`."""
+        """Raises ValueError for a URL it cannot use; the text shows no secret. `decides` and `known` as for
+        `RedisStore`."""
         super().__init__(key_prefix)
         self._decides = decides
         self._admissions = Admissions(key_prefix)
@@ -68,6 +71,7 @@ class ClusterStore(Operated):
             prepare=load_scripts,
             probe=self._probe,
             on_event=on_event,
+            known=known,
         )
         self._telling = Telling(self._nodes)
         self._deciding = Deciding(self._nodes, self._admissions, self._slot, self._give_back)

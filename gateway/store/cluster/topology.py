@@ -11,6 +11,7 @@ from redis.crc import key_slot
 from gateway.core.store_url import StoreUrl
 from gateway.store import StoreDown
 from gateway.store.connection.dial import ask_once
+from gateway.store.connection.names import Names
 from gateway.store.connection.transports import Address
 
 __all__ = ["SLOTS", "discover", "slot_of", "tag_within"]
@@ -26,7 +27,7 @@ def tag_within(slots: Collection[int]) -> str:
     return next(text for text in map(str, count()) if crc_hqx(text.encode(), 0) % SLOTS in slots)
 
 
-async def discover(url: StoreUrl, addresses: Sequence[Address]) -> Mapping[Address, Collection[int]]:
+async def discover(url: StoreUrl, addresses: Sequence[Address], names: Names) -> Mapping[Address, Collection[int]]:
     """{address of a primary: its slots}, as the first of these servers says that answers.
 
     Raises StoreDown when none does: with what the last one said.
@@ -34,7 +35,7 @@ async def discover(url: StoreUrl, addresses: Sequence[Address]) -> Mapping[Addre
     fault = StoreDown("connect", "no server of the cluster is known")
     for host, port in addresses:
         try:
-            told = await ask_once(url, "CLUSTER", "SLOTS", address=(host, port))
+            told = await ask_once(url, "CLUSTER", "SLOTS", address=(host, port), names=names)
         except StoreDown as down:
             fault = StoreDown(down.kind, f"{host}:{port}: {down.detail}")
             continue

@@ -9,9 +9,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.core.store_url import StoreUrl
+from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.connection import transports
 from gateway.store.connection.faults import in_words
+from gateway.store.connection.names import Names
 from gateway.store.connection.sentinels import Sentinels
 from gateway.store.connection.transports import forget, hand_over, to_server
 
@@ -20,11 +22,15 @@ TLS_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 
 
 class Dialer:
-    """Connects to one server, or to whichever server the Sentinels name. One connection at a time."""
+    """Connects to one server, or to whichever server the Sentinels name. One connection at a time.
 
-    def __init__(self, url: StoreUrl) -> None:
+    known  where names have led last, for when DNS is away
+    """
+
+    def __init__(self, url: StoreUrl, known: KnownNames | None = None) -> None:
         self._url = url
-        self._sentinels = Sentinels(url) if url.service else None
+        self._names = Names(known or KnownNames())
+        self._sentinels = Sentinels(url, self._names) if url.service else None
         self._connection: AbstractConnection | None = None
 
     def watch(self, on_replaced: Callable[[str], None]) -> None:
@@ -49,6 +55,7 @@ class Dialer:
                 await self.forget()
                 address = await self._sentinels.primary() if self._sentinels is not None else None
                 self._connection = to_server(self._url, address)
+                await self._names.connect(self._connection)
                 await hand_over(self._connection, protocol)
         except TimeoutError:
             await self.forget()
@@ -71,9 +78,10 @@ class Dialer:
         await self.forget()
         if self._sentinels is not None:
             await self._sentinels.close()
+        self._names.close()
 
 
-async def ask_once(url: StoreUrl, *command: str, address: transports.Address | None) -> Any:
+async def ask_once(url: StoreUrl, *command: str, address: transports.Address | None, names: Names) -> Any:
     """The answer of one server to one command, over a connection of its own. `address` as for `to_server`.
 
     Raises StoreDown as `Dialer.connect` does, and for an error reply.
@@ -81,7 +89,7 @@ async def ask_once(url: StoreUrl, *command: str, address: transports.Address | N
     connection = to_server(url, address)
     try:
         async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await names.connect(connection)
             await connection.send_command(*command)
             return await connection.read_response()
     except TimeoutError:

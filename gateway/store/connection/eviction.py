@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from redis.exceptions import RedisError
 
 from gateway.core.store_url import StoreUrl, parse_url
+from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.connection import transports
 from gateway.store.connection.dial import ask_once
+from gateway.store.connection.names import Names
 from gateway.store.connection.sentinels import Sentinels
 from gateway.waiting import end
 
@@ -51,10 +53,11 @@ async def evicting(url: StoreUrl) -> str:
 
     Of a Redis Cluster that of the first server which answers: they are set up alike.
     """
+    names = Names(KnownNames())
     for host in url.hosts if url.cluster else (None,):
         try:
-            address = await _primary(url) if url.service else host
-            said = dict(_SAID.findall(await ask_once(url, "INFO", "memory", address=address)))
+            address = await _primary(url, names) if url.service else host
+            said = dict(_SAID.findall(await ask_once(url, "INFO", "memory", address=address, names=names)))
         except (StoreDown, RedisError, OSError, TypeError):  # away, without the right, or another kind of server
             continue
         policy = said.get(b"maxmemory_policy", b"noeviction").decode()
@@ -62,8 +65,8 @@ async def evicting(url: StoreUrl) -> str:
     return ""
 
 
-async def _primary(url: StoreUrl) -> tuple[str, int]:
-    sentinels = Sentinels(url)
+async def _primary(url: StoreUrl, names: Names) -> tuple[str, int]:
+    sentinels = Sentinels(url, names)
     try:
         async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
             return await sentinels.primary()

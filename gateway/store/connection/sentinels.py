@@ -22,6 +22,7 @@ from gateway.store import StoreDown
 from gateway.store.connection import transports
 from gateway.store.connection.faults import in_words
 from gateway.store.connection.link import pack
+from gateway.store.connection.names import Names
 from gateway.store.connection.transports import Address, forget, hand_over, to_sentinel
 from gateway.waiting import end, happens_within
 
@@ -44,8 +45,9 @@ Heard = Callable[[str, str], None]
 class Sentinels:
     """The Sentinels of one URL, as one worker asks and hears them."""
 
-    def __init__(self, url: StoreUrl) -> None:
+    def __init__(self, url: StoreUrl, names: Names) -> None:
         self._url = url
+        self._names = names
         self._asked = [(address, to_sentinel(url, address)) for address in url.hosts]
         self._one_by_one = asyncio.Lock()
         self._named: Address | None = None
@@ -102,7 +104,7 @@ class Sentinels:
         good = False
         try:
             async with asyncio.timeout(transports.DIAL_TIMEOUT_S / (len(self._asked) + 1)):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await self._names.connect(connection)
                 await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
                 told: Any = await connection.read_response()
             good = True
@@ -129,6 +131,7 @@ class Sentinels:
             try:
                 ear = Ear(self._heard)
                 async with asyncio.timeout(transports.DIAL_TIMEOUT_S):
+                    await self._names.connect(connection)
                     await hand_over(connection, ear)
                 await ear.closed.wait()
             except (RedisError, OSError, TimeoutError):

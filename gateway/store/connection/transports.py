@@ -5,11 +5,13 @@ handshake nothing is in flight, so the transport can be given to another `asynci
 public in asyncio, and uvloop implements it alike, also under TLS.
 
 What is taken from redis-py beyond its documented interface, all of it here and guarded by
-`tests/store/connection/test_dial.py`: `Connection._writer`, whose `transport` is the thing to take over. The writer
-closes its transport when it is collected, so the connection object is kept as long as the transport is in use.
+`tests/store/connection/test_dial.py`: `Connection._writer`, whose `transport` is the thing to take over; the writer
+closes its transport when it is collected, so the connection object is kept as long as the transport is in use. And
+`Connection._connection_arguments`, those of `asyncio.open_connection`: the address of a name that DNS does not know.
 """
 
 import asyncio
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -28,6 +30,29 @@ Address = tuple[str, int]
 """(host, port)"""
 
 
+class ToName(Connection):
+    """at  the address to connect to in place of what DNS says, if any"""
+
+    at = ""
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        given = super()._connection_arguments()
+        return {**given, "host": self.at} if self.at else given
+
+
+class ToNameOverTls(SSLConnection):
+    """As `ToName`: the certificate has to say the name all the same."""
+
+    at = ""
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        given = super()._connection_arguments()
+        return {**given, "host": self.at, "server_hostname": self.host} if self.at else given
+
+
+TO_NAMES = (ToName, ToNameOverTls)
+
+
 def to_server(url: StoreUrl, address: Address | None) -> AbstractConnection:
     """Unconnected: to this server, else to the URL's socket, else to its first host."""
     about = {
@@ -42,7 +67,7 @@ def to_server(url: StoreUrl, address: Address | None) -> AbstractConnection:
     if url.path:
         return UnixDomainSocketConnection(path=url.path, **about)
     host, port = address or url.hosts[0]
-    return (Connection if url.tls is None else SSLConnection)(host=host, port=port, **about)
+    return (ToName if url.tls is None else ToNameOverTls)(host=host, port=port, **about)
 
 
 def to_sentinel(url: StoreUrl, address: Address) -> AbstractConnection:
@@ -57,7 +82,7 @@ def to_sentinel(url: StoreUrl, address: Address) -> AbstractConnection:
         **(url.tls or {}),
     }
     host, port = address
-    return (Connection if url.tls is None else SSLConnection)(host=host, port=port, **about)
+    return (ToName if url.tls is None else ToNameOverTls)(host=host, port=port, **about)
 
 
 @cache
@@ -75,8 +100,7 @@ def _patience(patience_s: float) -> dict[str, Any]:
 
 
 async def hand_over(connection: AbstractConnection, protocol: asyncio.Protocol) -> None:
-    """Connect, and make `protocol` the owner of the transport. Raises RedisError or OSError."""
-    await connection.connect()  # type: ignore[no-untyped-call]
+    """Make `protocol` the owner of the transport of a connected one. Raises RedisError or OSError."""
     if await connection.can_read():
         raise RedisError("the server sent something that was not asked for")
     writer = connection._writer

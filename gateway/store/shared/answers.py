@@ -12,6 +12,7 @@ from typing import Any
 from gateway.core.cache.place import Found, Place
 from gateway.core.cache.rules import Stored
 from gateway.core.keys import encode_part
+from gateway.names import KnownNames
 from gateway.settings import StoreSettings
 from gateway.store import StoreDown
 from gateway.store.connection.link import Argument
@@ -31,10 +32,10 @@ TIMEOUT_US = 250_000
 """For an answer of a megabyte over a busy line; in this time a small upstream would have answered itself."""
 
 
-def open_answers(settings: StoreSettings, url: str) -> "SharedAnswers | None":
+def open_answers(settings: StoreSettings, url: str, known: KnownNames | None = None) -> "SharedAnswers | None":
     """Where the counters live, over a link of its own that is not started yet; None for a store inside one process."""
     timeout_us = max(TIMEOUT_US, settings.timeout_us)
-    store = open_store(replace(settings, timeout_us=timeout_us), url=url)
+    store = open_store(replace(settings, timeout_us=timeout_us), url=url, known=known)
     return SharedAnswers(store) if isinstance(store, Scripted) else None
 
 

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.core.units import SECOND_US
 from gateway.core.webhooks.redelivery import Step
+from gateway.names import KnownNames
 from gateway.settings import StoreSettings
 from gateway.store.connection.link import Argument
 from gateway.store.open import Scripted, redis_store
@@ -141,12 +142,12 @@ class Again(NamedTuple):
     to: str
 
 
-def open_queue_store(settings: StoreSettings, url: str = "") -> Scripted | None:
+def open_queue_store(settings: StoreSettings, url: str = "", known: KnownNames | None = None) -> Scripted | None:
     """A link of its own to where the counters live, so that bodies never delay decisions; None when they live in this
-    process. url: as for `open_store`."""
+    process. url and known: as for `open_store`."""
     patient = replace(settings, timeout_us=max(TIMEOUT_US, settings.timeout_us))
     place = url or settings.url
-    return None if place in ("local", "embedded") else redis_store(patient, place, decides=False)
+    return None if place in ("local", "embedded") else redis_store(patient, place, decides=False, known=known)
 
 
 class Office:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from pathlib import Path
 
 import pytest
@@ -69,6 +68,9 @@ def test_redis_py_still_has_what_is_taken_from_it():
     connection = redis.asyncio.connection.UnixDomainSocketConnection(path="/nowhere")
     assert connection._writer is None, "private: the StreamWriter, None while not connected"
     assert asyncio.StreamWriter.transport, "public: the transport of a StreamWriter"
+    for kind in (redis.asyncio.connection.Connection, redis.asyncio.connection.SSLConnection):
+        arguments = kind(host="store.example", port=1)._connection_arguments()
+        assert {"host": "store.example", "port": 1}.items() <= arguments.items(), "private: for open_connection"
 
 
 async def test_the_transport_is_handed_over(redis_url):
@@ -141,25 +143,6 @@ async def test_a_server_that_speaks_out_of_turn(serve_tcp):
 
     port = await serve_tcp(talk)
     assert "not asked for" in (await refusal(f"redis://127.0.0.1:{port}")).detail
-
-
-@pytest.fixture
-async def tls_port(redis_server, serve_tcp):
-    """A TLS end in front of the shared server: not every build of a server has TLS."""
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
-        writer.close()
-        await writer.wait_closed()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_unix_connection(str(redis_server.path))
-        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(TLS / "server.pem")
-    return await serve_tcp(forward, ssl=context)
 
 
 async def test_tls(tls_port):

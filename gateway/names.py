@@ -1,9 +1,10 @@
-"""Where names of upstreams have led last: for who begins while DNS is away, a worker or what a reload has changed.
+"""Where names of upstreams and of the store have led last: for who begins while DNS is away, a worker or what a reload
+has changed.
 
 Workers tell each other, and the process that forks them, so that those who follow know it too.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
@@ -18,13 +19,15 @@ class KnownNames:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int], Sequence[AddrInfo]] = {}
-        self._tell: Callable[[Told], object] = lambda _: None
+        self._untold: dict[tuple[str, int], Told] = {}
+        self._tell: Callable[[Told], object] | None = None
 
-    def share(self, known: Iterable[Told], tell: Callable[[Told], object]) -> None:
-        """Begin with what is known, and tell of what is different from then on."""
-        for told in known:
-            self.hear(told)
+    def share(self, tell: Callable[[Told], object]) -> None:
+        """Tell of what is different from what was known: of what has been found by now, and from then on."""
         self._tell = tell
+        untold, self._untold = self._untold, {}
+        for told in untold.values():
+            tell(told)
 
     def hear(self, told: Told) -> None:
         """Somebody else has asked."""
@@ -35,9 +38,14 @@ class KnownNames:
         """DNS has answered. Addresses, which need no answer, are not kept."""
         known = {info[4] for info in self.of(host, port)}
         addresses = {info[4] for info in found}
-        if addresses != known and host not in (address[0] for address in addresses):
-            self._found[host, port] = found
-            self._tell({"host": host, "port": port, "found": [[*info[:4], [*info[4]]] for info in found]})
+        if addresses == known or host in (address[0] for address in addresses):
+            return
+        self._found[host, port] = found
+        told = {"host": host, "port": port, "found": [[*info[:4], [*info[4]]] for info in found]}
+        if self._tell is not None:
+            self._tell(told)
+        else:
+            self._untold[host, port] = told
 
     def of(self, host: str, port: int) -> Sequence[AddrInfo]:
         """Where it has led last; nothing if nobody knows."""
