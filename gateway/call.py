@@ -5,7 +5,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gateway.callers import Callers
 from gateway.core.ask import NOTHING, Ask
@@ -47,6 +47,7 @@ _OWN = {*OWN, *CALLER, "notes"}
 _SHARED = tuple(name for name in UNKNOWN if name not in _OWN)
 _shared = itemgetter(*_SHARED)
 
+_Same = TypeVar("_Same", bound=tuple[Any, ...])
 Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]]
 """`forward`, or a module in its place: gives what has the upstream's answer, or None when it has answered itself."""
 
@@ -76,7 +77,7 @@ class KnownFacts:
 
     def __init__(self) -> None:
         self._known: Memo[tuple[Any, ...], Facts] = Memo(MOST_FACTS)
-        self._keys: Memo[tuple[Any, ...], tuple[Any, ...]] = Memo(MOST_FACTS)
+        self._keys: Memo[tuple[Any, ...], Any] = Memo(MOST_FACTS)
 
     def shared(self, record: CallRecord) -> Facts:
         """What others share of what is known of a call. Its record was begun with `UNKNOWN`."""
@@ -88,12 +89,12 @@ class KnownFacts:
             self._known.remember(key, known)
         return known
 
-    def same(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
-        """One and the same object for thousands that are equal."""
-        known = self._keys.young.get(key) or self._keys.recall(key)
+    def same(self, one: _Same) -> _Same:
+        """One and the same object for thousands that are equal, and of one type."""
+        known: _Same | None = self._keys.young.get(one) or self._keys.recall(one)
         if known is None:
-            self._keys.remember(key, key)
-        return known or key
+            self._keys.remember(one, one)
+        return known or one
 
 
 class Gateway:

@@ -17,29 +17,50 @@ MOST_TRIES = 8
 _Key = tuple[str, str, str]
 
 
+class _Led(NamedTuple):
+    """Lines of one method that begin as the lead has it, from one peer, with the same fields, are alike."""
+
+    peer_ip: str
+    method: str
+    lead: Lead
+    alike: Alike
+
+
 class _Leads(NamedTuple):
     """What is known of lines of one method and first segment, from one peer, with the same fields."""
 
     policies: PolicySet
     tries: int
-    found: tuple[tuple[Lead, Alike], ...]
+    found: tuple[_Led, ...]
 
 
 def follow_lead(call: Call) -> bool:
     """Make a call one of those whose lines begin alike, if there is such a lead: then it is identified. Nothing has
     been written into its record yet."""
-    head = call.request.head
-    known: _Leads | None = head.block.remembered.get(_key(call))
-    if known is None or known.policies is not call.policies:
-        return False
-    for one, alike in known.found:
-        target = one.follow(head.target)
-        if target is not None:
-            call.target = target
-            alike.begin(call)
-            remember_line(call, alike)
+    request = call.request
+    block = request.head.block
+    led: _Led | None = block.led
+    if led is not None:
+        peer_ip, method, one, alike = led
+        if method == request.head.method and peer_ip == request.connection.peer_ip and _follow(call, one, alike):
             return True
+    known: _Leads | None = block.remembered.get(_key(call))
+    if known is not None:
+        for led in known.found:
+            if _follow(call, led.lead, led.alike):
+                block.led = led
+                return True
     return False
+
+
+def _follow(call: Call, one: Lead, alike: Alike) -> bool:
+    target = one.follow(call.target)
+    if target is None or alike.policies is not call.policies:
+        return False
+    call.target = target
+    alike.begin(call)
+    remember_line(call, alike)
+    return True
 
 
 def look_for_lead(call: Call, resolved: Resolved, alike: Alike) -> None:
@@ -54,8 +75,9 @@ def look_for_lead(call: Call, resolved: Resolved, alike: Alike) -> None:
     if not known.tries:
         return
     found = lead(call.policies, head, call.record.http_host, resolved)
-    more = ((found, alike),) if found is not None else ()
-    head.block.keep(call.gateway.facts.same(key), _Leads(call.policies, known.tries - 1, known.found + more))
+    same = call.gateway.facts.same
+    more = (_Led(key[0], key[1], same(found), alike),) if found is not None else ()
+    head.block.keep(same(key), _Leads(call.policies, known.tries - 1, known.found + more))
 
 
 def remember_line(call: Call, alike: Alike) -> None:

@@ -116,10 +116,12 @@ class Ask:
     refusal      the last one that a call of this caller got
     used_up      what the store answered when it refused one, and until when it could not answer otherwise; None = it
                  could
-    packed       for the store that is asked: what it sends, when every call of this caller sends the same
+    form         for the store that is asked: how it puts the question, when every call of this caller sends the same
+    packed       and what it sends
     told         what the store said last, but for the guards', as it packed it (`Kind.answers`), and the quotas of
                  grants behind it; b"" = nothing yet. Of thousands of callers hardly one is asked what it was
     uncounted    for whoever counts callers: calls that have ended and were not counted yet
+    tally        for whoever counts calls of connections: where this caller's are
     """
 
     __slots__ = (
@@ -129,6 +131,7 @@ class Ask:
         "charges",
         "credential",
         "empty",
+        "form",
         "granted",
         "guards",
         "keys",
@@ -142,6 +145,7 @@ class Ask:
         "refusal",
         "shelf",
         "skipped",
+        "tally",
         "told",
         "uncounted",
         "used_up",
@@ -184,9 +188,11 @@ class Ask:
         self.passage_by = ""
         self.refusal: Any = None
         self.used_up: UsedUp | None = None
+        self.form: Any = None
         self.packed: Any = None
         self.told = b""
         self.uncounted = 0
+        self.tally: Any = None
 
     def see(self, decision: Decision) -> None:
         """The store has told this, though not as one answer to this question."""

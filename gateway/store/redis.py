@@ -85,7 +85,7 @@ class RedisStore(Operated):
 
     def admit(self, ask: Ask, lease: str) -> "asyncio.Future[Decision]":
         if ask.kind.alike and not self.now_us:
-            form: AdmitForm = ask.packed[0] if ask.packed else self._admissions.form(ask)
+            form: AdmitForm = ask.form or self._admissions.form(ask)
             return self._pipeline.ask_in(form, ask, form)
         return self._pipeline.ask(*self._admissions.write(ask, lease, commit=True, now_us=self.now_us))
 

@@ -32,6 +32,7 @@ class FieldBlock:
     length      of a body that is not chunked; 0 = there is none
     via         whether they have a `Via`
     remembered  what the stages know about calls with these fields, by what else it depends on; theirs alone
+    led         where the last line led that was new to them: of most callers all that is looked for in `remembered`
     memory      where it is remembered, if it is
     weight      what it weighs there, in fields, with all that hangs on it
     text        what stands in the memory, and `parse` for it; b"" = it does not stand there, or is not let go
@@ -39,7 +40,7 @@ class FieldBlock:
 
     __slots__ = (
         "chunked", "expects_continue", "fields", "has_body", "headers", "heads", "http10", "ids", "keep_alive",
-        "length", "memory", "parse", "remembered", "says_ids", "text", "upgrade", "via", "weight",
+        "led", "length", "memory", "parse", "remembered", "says_ids", "text", "upgrade", "via", "weight",
     )  # fmt: skip
 
     fields: Fields
@@ -56,6 +57,7 @@ class FieldBlock:
     ids: Ids
     heads: "dict[bytes, RequestHead]"
     remembered: dict[Any, Any]
+    led: Any
     memory: "Memo[bytes, FieldBlock] | None"
     weight: int
     text: bytes
@@ -88,7 +90,8 @@ class FieldBlock:
     def saying(self, fields: Fields) -> "FieldBlock":
         """The same with other fields to pass on; not remembered."""
         other = copy(self)
-        other.heads, other.remembered, other.memory, other.text, other.fields = _NO_HEADS, {}, None, b"", fields
+        other.heads, other.remembered, other.led, other.memory = _NO_HEADS, {}, None, None
+        other.text, other.fields = b"", fields
         return other
 
     def one_hop_less(self) -> "FieldBlock":
@@ -106,7 +109,7 @@ class FieldBlock:
         """It and its heads refer to each other; and somebody may hold on to it for long: a call that streams."""
         self.heads = _NO_HEADS
         self.remembered.clear()
-        self.memory = None
+        self.led = self.memory = None
 
     def __getattr__(self, name: str) -> Any:
         """Somebody needs them in each call: once more will do."""
@@ -122,7 +125,7 @@ def read_block(message: Any, http10: bool) -> FieldBlock:
     block = FieldBlock()
     block.heads = _NO_HEADS
     block.remembered = {}
-    block.memory = None
+    block.led = block.memory = None
     block.text = b""
     block.http10 = http10
     block.keep_alive = keeps_alive(message)

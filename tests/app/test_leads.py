@@ -21,12 +21,23 @@ routes:
 """
 
 
-async def call(gateway: Running, targets: list[str]) -> list[tuple[str, str]]:
+TWO = """
+version: 1
+keys: {tenant: {from: header, name: X-Tenant-Id, on_missing: anonymous}}
+limits: {some: {algorithm: rolling_window, limit: 100000, window: 10m, key: [tenant]}}
+upstreams: {up: {url: "%s"}}
+routes:
+  - {name: read, match: {path_prefix: /one/, method: GET}, upstream: up, limits: [some]}
+  - {name: rest, match: {path_prefix: /}, upstream: up, limits: [some]}
+"""
+
+
+async def call(gateway: Running, targets: list[str], method: str = "GET", field: str = "") -> list[tuple[str, str]]:
     """(route, path that the upstream was asked for) of each, one after the other."""
     before = len(gateway.records.all)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     for target in targets:
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        writer.write(f"{method} {target} HTTP/1.1\r\nHost: a\r\n{field}\r\n".encode())
         await reader.readuntil(b"\r\n\r\nok")
     writer.close()
     return [(one.route, one.target) for one in (await gateway.records.wait(before + len(targets)))[before:]]
@@ -53,6 +64,27 @@ async def test_lines_that_begin_alike_are_resolved_once_or_twice(
     assert await call(gateway, targets) == [("rest", target) for target in targets]
     assert resolved == targets[:3]  # the fields are remembered from the second time on, and the lead from the third
     assert [one.target for one in upstream.received] == targets
+
+
+async def test_lines_that_begin_differently_have_leads_of_their_own(
+    start: Start, upstream: Upstream, resolved: list[str]
+) -> None:
+    gateway = await start(TWO % upstream.url)
+    for number in range(10):
+        for path, route in ("/one/x/", "read"), ("/two/x/", "rest"), ("/one/y/", "read"):
+            assert await call(gateway, [f"{path}{number}"]) == [(route, f"{path}{number}")]
+    assert len(resolved) == 5  # two until the fields are remembered; one of /one/, two of /two/
+
+
+async def test_a_lead_says_nothing_of_other_methods_and_fields(start: Start, upstream: Upstream) -> None:
+    gateway = await start(TWO % upstream.url)
+    for number in range(24):
+        method, route = (("GET", "read"), ("DELETE", "rest"))[number % 2]
+        tenant = "ab"[number // 2 % 2]
+        found = await call(gateway, [f"/one/x/{number}"], method, f"X-Tenant-Id: {tenant}\r\n")
+        assert found == [(route, f"/one/x/{number}")]
+        assert gateway.records.all[-1].tenant == tenant
+        assert upstream.received[-1].fields("X-Tenant-Id") == [tenant]
 
 
 async def test_a_lead_says_nothing_of_other_policies(start: Start, upstream: Upstream) -> None:

@@ -1,16 +1,19 @@
 """How calls become reports about connections: counted on the way, sent together, at once when a state may change."""
 
 import gc
-from collections.abc import Callable
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 import pytest
 
+from gateway.core.ask import NOTHING, Ask
 from gateway.core.classes import DEFAULT
 from gateway.core.connections.counts import Row
 from gateway.core.connections.outcome import Outcomes
-from gateway.core.connections.state import ConnectionState, Failure, Report, Transition
+from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Transition
 from gateway.core.guards import Breaker
 from gateway.core.keys import encode_part
 from gateway.observe.connections import reporting as module
@@ -242,6 +245,34 @@ async def test_memory_is_bounded(store: Store, connections: Connections, monkeyp
         assert len(connections._tallies) <= 9
         assert len(connections._waiting) <= 18
         assert all(len(key[1]) <= 128 for key in connections._pairs)
+
+
+@pytest.mark.parametrize("asking", [True, False])
+async def test_each_call_is_counted_once_and_where_it_belongs_also_when_counting_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, asking: bool
+) -> None:
+    monkeypatch.setattr(module, "MAX_PAIRS", 8)
+    counted, made = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+
+    async def push(reports: Sequence[tuple[Named, Report]]) -> list[ConnectionState]:
+        for named, report in reports:
+            counted.update({(named.connection, row.operation): row.ok for row in report.rows})
+        return [ConnectionState.ONLINE] * len(reports)
+
+    store, chance = Store(), random.Random(7)
+    connections = Connections(Outcomes(DEFAULT), OFF, push, clock=lambda: store.now)
+    asks = {(f"c{number}", operation): Ask(()) for number in range(6) for operation in ("read", "write")}
+    for _ in range(600):
+        whose = chance.choice([*asks])
+        record = call(store, connection=whose[0], operation=whose[1])
+        record.ask = asks[whose] if asking else NOTHING
+        connections.emit(record)
+        made[whose] += 1
+        if chance.random() < 0.3:
+            connections._tick()
+            await turns()
+    await connections.close()
+    assert counted == made
 
 
 async def test_what_is_forgotten_is_free_at_once(

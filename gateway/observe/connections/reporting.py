@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from time import monotonic
 
+from gateway.core.ask import NOTHING
 from gateway.core.connections.names import name_of
 from gateway.core.connections.outcome import Outcome, Outcomes
 from gateway.core.connections.state import ConnectionState, Failure, Named, Report, Transition
@@ -78,12 +79,11 @@ class Connections:
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
-        connection = record.connection
-        if not connection:
+        if not record.connection:
             return
-        pair = self._pairs.get((record.tenant, connection, record.operation, record.entity))
-        if pair is None:
-            pair = self._new_pair(record)
+        pair = record.ask.tally
+        if pair is None or not pair.connection.counts:
+            pair = self._pair(record)
         if 0 < record.upstream_status < 400 and not record.error_class and record.attempts is None:
             pair.succeeded(record.started, record.ended)
             of = pair.connection
@@ -132,6 +132,16 @@ class Connections:
                 of.came_through(record.breaker, record.started)
             self._touch(of, urgent=of.news(outcome))
 
+    def _pair(self, record: CallRecord) -> PairTally:
+        """Where such calls are counted. All with one ask are of one connection and operation, so the next one finds it
+        there; but of those without, nobody knows whose they are."""
+        pair = self._pairs.get((record.tenant, record.connection, record.operation, record.entity))
+        if pair is None:
+            pair = self._new_pair(record)
+        if record.ask is not NOTHING:
+            record.ask.tally = pair
+        return pair
+
     def _new_pair(self, record: CallRecord) -> PairTally:
         if len(self._pairs) >= MAX_PAIRS or len(self._tallies) >= MAX_PAIRS:
             self._let_go()
@@ -147,6 +157,7 @@ class Connections:
     def _let_go(self) -> None:
         """Begin anew. What waits for its report still gets it, unless that is as much again."""
         for of in self._tallies.values():
+            of.counts = False
             if not of.touched:
                 of.fall_apart()
         self._pairs.clear()

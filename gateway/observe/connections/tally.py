@@ -63,10 +63,12 @@ class ConnectionTally:
     success_matters  whether a success may change that
     touched          whether there is something to report
     tail             failures since the last answer
+    counts           whether calls are still counted here; False = counting began anew without it
     """
 
     __slots__ = (
         "answer_began",
+        "counts",
         "denied",
         "failure",
         "failures",
@@ -86,6 +88,7 @@ class ConnectionTally:
         self.named = named
         self.pairs: list[PairTally] = []
         self.reported_at = FAR_BACK
+        self.counts = True
         self.learn(ConnectionState.ONLINE)
         self._begin_anew()
 

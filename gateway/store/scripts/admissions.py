@@ -43,12 +43,12 @@ class Admissions:
 
     def form(self, ask: Ask) -> AdmitForm:
         """How an ask is put whose calls all send the same, see `Kind.alike`: worked out once, and remembered by it."""
-        if ask.packed is None:
+        if ask.form is None:
             keys, *arguments = encode_admit(ask, "", prefix=self._prefix, commit=True)
             assert isinstance(keys, int), "the number of keys comes first"
-            packed = b"".join([bulk(str(key).encode()) for key in arguments[:keys]])
-            ask.packed = self._of(keys, cast("tuple[bytes, ...]", tuple(arguments[keys + 3 :]))), packed
-        form: AdmitForm = ask.packed[0]
+            ask.packed = b"".join([bulk(str(key).encode()) for key in arguments[:keys]])
+            ask.form = self._of(keys, cast("tuple[bytes, ...]", tuple(arguments[keys + 3 :])))
+        form: AdmitForm = ask.form
         return form
 
     def _of(self, keys: int, rules: tuple[bytes, ...]) -> AdmitForm:

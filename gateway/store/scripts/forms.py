@@ -49,16 +49,16 @@ class AdmitForm:
 
     def question(self, ask: Ask) -> bytes:
         """A caller's keys: on all routes by these rules that share them."""
-        keys: bytes = ask.packed[1]
+        keys: bytes = ask.packed
         return keys
 
     def once(self, ask: Ask) -> bytes:
         """Admit one call."""
-        keys: bytes = ask.packed[1]
+        keys: bytes = ask.packed
         return self._head + keys + self._tail
 
     def several(self, asked: Sequence[tuple[Ask, int]]) -> bytes:
         """Admit so many calls (at most 65,535) of each of these callers."""
         times = pack(f">{len(asked)}H", *[times for _, times in asked])
-        keys = b"".join([ask.packed[1] for ask, _ in asked])
+        keys = b"".join([ask.packed for ask, _ in asked])
         return b"%b%b%b%b" % (self._begin(len(asked)), keys, _SEVERAL % bulk(times), self._rules)
