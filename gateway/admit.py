@@ -49,9 +49,9 @@ async def admit(call: Call) -> Refusal | None:
         record.store_s = gateway.clock() - started
     if call.decision is None:
         return None
-    if ask.guards:
+    if ask.passage is not None or ask.guards:
         refusal = guarded(call, call.decision)
-        if refusal is not None or not call.ask.charges:
+        if refusal is not None or not call.ask.kind.names:
             return refusal
     record.ask = ask = call.ask
     record.decision = call.decision

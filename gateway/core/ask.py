@@ -16,6 +16,7 @@ from gateway.core.problems import Refusal
 NEAR = 5
 """A limit is nearly used up when a fifth of it is left, or less; of fewer units that cannot be said."""
 _QUOTA = Struct(">I")
+NO_MEASURES: Mapping[str, Measure] = MappingProxyType({})
 
 
 class UsedUp:
@@ -162,7 +163,7 @@ class Ask:
         cached: bool = False,
         shelf: str | None = None,
         skipped: bool = False,
-        measures: Mapping[str, Measure] = MappingProxyType({}),
+        measures: Mapping[str, Measure] = NO_MEASURES,
         credential: Credential | None = None,
     ) -> None:
         self.charges = tuple(charges)

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.core.access.authentication import Identity
 from gateway.core.access.challenges import not_vouched
 from gateway.core.access.credentials import Credential, chosen
-from gateway.core.ask import Ask
+from gateway.core.ask import NO_MEASURES, Ask
 from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
 from gateway.core.keys import VOUCHED, KeyFrom, KeyPart, OnMissing, partition, partition_key, read_key, vouched
 from gateway.core.limits import Charge, Mode
@@ -63,7 +63,7 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
         cached=upstream.name in policies.cached and route.fixtures is None,
         shelf=_shelf(route, values, credential),
         skipped=skipped,
-        measures=_measures(priced, charges) if priced.measures else {},
+        measures=_measures(priced, charges) if priced.measures else NO_MEASURES,
         credential=credential,
     )
 

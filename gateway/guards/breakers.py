@@ -60,7 +60,7 @@ class Breakers:
 
     def ended(self, passage: Passage, counts: Counts, took_s: float) -> None:
         """A call that was let through has ended, after so long upstream. Once for each passage."""
-        standing, breaker = passage.standing, passage.guard.rule
+        standing, breaker = passage.standing, passage.rule
         assert isinstance(breaker, Breaker), "pauses hear of no outcomes"
         slow = 0
         if breaker.slow_ppm and counts is not Counts.IGNORE:

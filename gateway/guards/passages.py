@@ -26,10 +26,11 @@ class Passage:
                  has none when a call succeeds, or it would be asked at once
     """
 
-    __slots__ = ("__weakref__", "calls", "due", "enough", "guard", "judge", "slow", "standing")
+    __slots__ = ("__weakref__", "calls", "due", "enough", "guard", "judge", "rule", "slow", "standing")
 
     def __init__(self, guard: Guard, standing: Standing, judge: Judge) -> None:
         self.guard = guard
+        self.rule = guard.rule  # each call wants it: of a caller who was away, one object less that is in no cache
         self.standing = standing
         self.judge = judge
         self.calls = self.slow = self.due = self.enough = 0

@@ -88,14 +88,14 @@ class Successes:
 
     def _counting_for(self, passage: Passage) -> Passage:
         """The passage that counts what this one has to tell."""
-        guard = passage.guard
-        counting = self._counting.setdefault(guard.key, passage)
+        key, rule = passage.guard.key, passage.rule
+        counting = self._counting.setdefault(key, passage)
         if counting is not passage:
             if counting.joins(passage):
                 return counting
             self._part(counting)
-            self._counting[guard.key] = passage
-        _, patience, passage.enough = self._terms.get(id(guard.rule)) or self._learn(guard.rule)
+            self._counting[key] = passage
+        _, patience, passage.enough = self._terms.get(id(rule)) or self._learn(rule)
         self._tell_in(passage, patience)
         return passage
 
