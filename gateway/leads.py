@@ -76,8 +76,9 @@ def look_for_lead(call: Call, resolved: Resolved, alike: Alike) -> None:
         return
     found = lead(call.policies, head, call.record.http_host, resolved)
     same = call.gateway.facts.same
-    more = (_Led(key[0], key[1], same(found), alike),) if found is not None else ()
-    head.block.keep(same(key), _Leads(call.policies, known.tries - 1, known.found + more))
+    peer_ip, method, _ = key = same(key)
+    more = (_Led(peer_ip, method, same(found), alike),) if found is not None else ()
+    head.block.keep(key, _Leads(call.policies, known.tries - 1, known.found + more))
 
 
 def remember_line(call: Call, alike: Alike) -> None:

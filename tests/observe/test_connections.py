@@ -275,6 +275,71 @@ async def test_each_call_is_counted_once_and_where_it_belongs_also_when_counting
     assert counted == made
 
 
+async def test_a_caller_whose_calls_are_well_is_counted_on_whatever_comes_between(store: Store) -> None:
+    """What its last call has found out holds for the next one only while nothing else happens."""
+    ask, pushes, meanwhile = Ask(()), list[Report](), list[Callable[[], None]]()
+
+    async def push(reports: Sequence[tuple[Named, Report]]) -> list[ConnectionState]:
+        pushes.extend(report for _, report in reports)
+        while meanwhile:
+            meanwhile.pop()()
+        return [store.state] if store.up else []
+
+    connections = Connections(Outcomes(DEFAULT), OFF, push, clock=lambda: store.now)
+
+    def emit(**changes: Any) -> None:
+        connections.emit(call(store, ask=ask, **changes))
+
+    async def reported() -> Report:
+        connections._tick()
+        await turns(4)
+        return pushes.pop()
+
+    for failing, tail in ((FAILING, 0), ({}, 0), (FAILING, 1)):  # a success behind a failure ends the row of them
+        emit()
+        emit(**failing)
+        if not tail:
+            emit()
+        assert (await reported()).tail == tail
+        store.now += 2
+    store.up = False  # it says nothing of states
+    for _ in range(2):
+        emit()
+        emit()
+        assert (await reported()).rows[0].ok == 2
+    store.up, store.state = True, ConnectionState.OFFLINE  # told while the next calls are counted already
+    meanwhile += [emit, emit]
+    emit()
+    assert (await reported()).rows[0].ok == 1
+    store.now += 2
+    emit()
+    await turns(4)
+    assert pushes.pop().rows[0].ok == 3  # at once: it may be well again
+    emit()  # too soon after that report
+    await turns(4)
+    assert pushes == []
+    store.now += 2
+    emit()
+    await turns(4)
+    assert pushes.pop().rows[0].ok == 2
+    await connections.close()
+
+
+async def test_a_caller_that_was_forgotten_with_what_was_counted_is_counted_again(
+    store: Store, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_PAIRS", 8)
+    ask, store.up = Ask(()), False
+    for _ in range(2):
+        connections.emit(call(store, ask=ask))
+    for number in range(40):  # nothing can be reported: counting begins anew, and what waits is given up, too
+        connections.emit(call(store, connection=f"c{number}"))
+    store.up = True
+    connections.emit(call(store, ask=ask))
+    await connections.close()
+    assert [push[ACME].rows[0].ok for push in store.pushes if ACME in push] == [1]
+
+
 async def test_what_is_forgotten_is_free_at_once(
     store: Store, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,13 +82,12 @@ class Connections:
         if not record.connection:
             return
         pair = record.ask.tally
-        if pair is None or not pair.connection.counts:
+        if pair is None or not pair.quiet:
             pair = self._pair(record)
         if 0 < record.upstream_status < 400 and not record.error_class and record.attempts is None:
             pair.succeeded(record.started, record.ended)
-            of = pair.connection
-            if not of.touched or of.success_matters or record.breaker_state == "half_open":
-                self._succeeded(of, record)
+            if not pair.quiet or record.breaker_state == "half_open":
+                self._succeeded(pair, record)
         else:
             self._unusual(pair, record)
 
@@ -108,16 +107,19 @@ class Connections:
             if outcome is not None:
                 self._count(pair, record, attempt, outcome)
 
-    def _succeeded(self, of: ConnectionTally, record: CallRecord) -> None:
+    def _succeeded(self, pair: PairTally, record: CallRecord) -> None:
+        of = pair.connection
+        of.tail = 0
         if record.breaker and (of.success_matters or record.breaker_state == "half_open"):
             of.came_through(record.breaker, record.started)
         self._touch(of, urgent=of.success_matters)
+        pair.quiet = not of.success_matters
 
     def _count(self, pair: PairTally, record: CallRecord, attempt: Attempt, outcome: Outcome) -> None:
         of = pair.connection
         if outcome is Outcome.OK:
             pair.succeeded(record.started, record.ended)
-            self._succeeded(of, record)
+            self._succeeded(pair, record)
         elif outcome is Outcome.REJECTED:
             pair.rejected += 1
             of.answered(record.started)
@@ -135,6 +137,10 @@ class Connections:
     def _pair(self, record: CallRecord) -> PairTally:
         """Where such calls are counted. All with one ask are of one connection and operation, so the next one finds it
         there; but of those without, nobody knows whose they are."""
+        pair = record.ask.tally
+        if pair is not None and pair.connection.counts:
+            known: PairTally = pair
+            return known
         pair = self._pairs.get((record.tenant, record.connection, record.operation, record.entity))
         if pair is None:
             pair = self._new_pair(record)
@@ -157,7 +163,7 @@ class Connections:
     def _let_go(self) -> None:
         """Begin anew. What waits for its report still gets it, unless that is as much again."""
         for of in self._tallies.values():
-            of.counts = False
+            of.leave()
             if not of.touched:
                 of.fall_apart()
         self._pairs.clear()

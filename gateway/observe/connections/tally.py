@@ -21,9 +21,13 @@ _ENDED_BY_SUCCESS = (ConnectionState.OFFLINE, ConnectionState.AUTH_REQUIRED, Con
 
 
 class PairTally:
-    """Attempts of one operation and entity of a connection. Times are monotonic seconds."""
+    """Attempts of one operation and entity of a connection. Times are monotonic seconds.
 
-    __slots__ = ("began", "connection", "ended", "entity", "failed", "ok", "operation", "rejected")
+    quiet  whether one success more is but counted here: its connection waits for its report already, and is well. Most
+           calls are such, and look no further
+    """
+
+    __slots__ = ("began", "connection", "ended", "entity", "failed", "ok", "operation", "quiet", "rejected")
 
     def __init__(self, connection: "ConnectionTally", operation: str, entity: str) -> None:
         self.connection = connection
@@ -31,6 +35,7 @@ class PairTally:
         self.entity = entity
         self.ok = self.rejected = self.failed = 0
         self.began = self.ended = FAR_BACK
+        self.quiet = False
 
     def succeeded(self, began: float, ended: float) -> None:
         """Count a success."""
@@ -38,7 +43,6 @@ class PairTally:
         self.ended = ended
         if began > self.began:
             self.began = began
-        self.connection.tail = 0
 
     def take(self, now: float) -> Row:
         """What was counted since the last time; counting begins anew."""
@@ -63,7 +67,7 @@ class ConnectionTally:
     success_matters  whether a success may change that
     touched          whether there is something to report
     tail             failures since the last answer
-    counts           whether calls are still counted here; False = counting began anew without it
+    counts           whether calls are still counted here, see `leave`
     """
 
     __slots__ = (
@@ -108,6 +112,16 @@ class ConnectionTally:
         self.pairs.append(PairTally(self, operation, entity))
         return self.pairs[-1]
 
+    def _look_again(self) -> None:
+        """What the next success of each pair means has changed."""
+        for pair in self.pairs:
+            pair.quiet = False
+
+    def leave(self) -> None:
+        """Counting has begun anew without this."""
+        self.counts = False
+        self._look_again()
+
     def fall_apart(self) -> None:
         """Nothing is counted here any more: the pairs refer to this, and only the collector, which seldom runs, would
         give their memory back."""
@@ -117,6 +131,8 @@ class ConnectionTally:
         """The store has told the state."""
         self.state = state
         self.success_matters = state in _ENDED_BY_SUCCESS
+        if self.success_matters:
+            self._look_again()
 
     def answered(self, began: float) -> None:
         """The other side is there, whatever it answered."""
@@ -134,6 +150,7 @@ class ConnectionTally:
     def went_wrong(self, outcome: Outcome, record: CallRecord, attempt: Attempt, limited_s: float) -> None:
         """Note an attempt that is neither a success nor the request's own fault."""
         at = record.ended
+        self._look_again()
         if outcome in (Outcome.FAILED, Outcome.DOWN):
             self.failures += 1
             self.tail += 1
@@ -175,6 +192,7 @@ class ConnectionTally:
             failure._replace(at_us=_age_us(failed_at, now)),
         )
         self._begin_anew()
+        self._look_again()
         self.reported_at = now
         return report
 
