@@ -104,7 +104,7 @@ async def gateway_with(
         server = EmbeddedServer(server_binary(), Path(folder))
         server.start()
         recorded = RecordedStore(server.url.removeprefix("unix://"))
-        redis.Dialer = lambda _url: recorded  # type: ignore[assignment,misc]
+        redis.Dialer = lambda _url, _known: recorded  # type: ignore[assignment,misc]
         file = Path(folder) / "policy.yaml"
         file.write_text(policy_file)
         try:
