@@ -24,7 +24,7 @@ PATIENT_FOR = 20
 """Such a part of the window may pass before it is told of good calls."""
 ENOUGH_OF = 4
 """Such a part of the calls that it needs to judge is told it in the next turn."""
-MOST_REPORTS = 8
+MOST_REPORTS = 16
 """In one command: a script is not to hold the store up for longer than some decisions do."""
 
 Tell = Callable[[Judge, Sequence[Report]], "asyncio.Future[Changes]"]

@@ -77,6 +77,42 @@ async def test_refusals_are_counted_together(monkeypatch: pytest.MonkeyPatch) ->
     assert heavy._now["rejected"].counts == {"tenant-10m:{=a}": 7, "tenant-10m:{=b}": 1}
 
 
+async def test_the_callers_of_a_minute_that_is_over_are_counted_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
+    now_s = 1_000.0
+    heavy = HeavyCallers()
+    monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
+    heavy._began_s, heavy._ends_s = now_s, now_s + heavy_callers.WINDOW_S
+    asks = [Ask([Charge(WINDOW, f"tenant-10m:{{={number}}}", 1)]) for number in range(20)]
+    heavy.take([let_in(ask) for ask in asks])
+    now_s += heavy_callers.WINDOW_S
+    for left in (12, 4):
+        heavy.take([let_in(asks[0]), let_in(asks[19])])
+        assert [ask.uncounted for ask in asks] == [0] * (20 - left) + [1] * left
+    heavy.take([let_in(asks[0])])
+    assert [ask.uncounted for ask in asks] == [3, *[0] * 18, 2]  # of the minute that has begun
+    assert [[counts[1] for counts in heavy.minutes(ask.keys[0])] for ask in (asks[0], asks[1], asks[19])] == [
+        [1, 3],
+        [1, 0],
+        [1, 2],
+    ]
+
+
+async def test_whoever_asks_while_they_are_counted_is_told_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
+    now_s = 1_000.0
+    heavy = HeavyCallers()
+    monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
+    heavy._began_s, heavy._ends_s = now_s, now_s + heavy_callers.WINDOW_S
+    for round_ in range(3):
+        heavy.take([call for number in range(20) for call in refused(WINDOW, str(number), 1)])
+        if not round_:
+            now_s += heavy_callers.WINDOW_S
+    assert heavy.ranked("rejected") == {("tenant-10m", str(rank)): 3 for rank in (1, 2, 3)}
+    assert set(heavy.found("requests")["counts"].values()) == {3}
+    assert heavy.found("requests")["missed"] == 0
+
+
 async def test_calls_belong_to_the_minute_in_which_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those of the last moment, and those that come long after the last one."""
     now_s = 1_000.0

@@ -231,16 +231,19 @@ async def test_many_slow_calls_are_one_report_a_turn(breakers: Breakers, judge: 
         breakers.ended(passage(judge, slow), SUCCESS, 1.5)
     for number in range(2 * MOST_REPORTS):
         breakers.ended(passage(judge, slow, str(number)), SUCCESS, 1.5)
-    assert {key: len(due) for key, due in breakers._successes._due.items()} == {5: 17, 1: 17}
+    assert {key: len(due) for key, due in breakers._successes._due.items()} == {
+        5: 2 * MOST_REPORTS + 1,
+        1: 2 * MOST_REPORTS + 1,
+    }
     judge.answering.clear()
     turning = asyncio.ensure_future(turn(1))
     await eventually(lambda: judge.commands)
     breakers.ended(passage(judge, slow), SUCCESS, 1.5)
     judge.answering.set()
     await turning
-    assert passed(judge) == [24] + [1] * 16
+    assert passed(judge) == [3 * MOST_REPORTS] + [1] * (2 * MOST_REPORTS)
     await turn(1)
-    assert passed(judge) == [24] + [1] * 17
+    assert passed(judge) == [3 * MOST_REPORTS] + [1] * (2 * MOST_REPORTS + 1)
 
 
 async def test_a_turn_begins_a_tenth_of_a_second_after_the_last_one_has_begun(

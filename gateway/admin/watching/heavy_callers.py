@@ -19,8 +19,9 @@ from gateway.record import CallRecord
 MOST = 1_000
 """Partitions that are kept: whoever makes up a thousandth of the calls is among them."""
 AT_ONCE = 512
-MOST_SEEN = 8_192
-"""Asks whose calls are not counted yet. With more of them the oldest are counted, `AT_ONCE` at a time."""
+MOST_SEEN = 16_384
+"""Asks whose calls are not counted yet. With more of them the oldest are counted, `AT_ONCE` at a time, and so are those
+of a minute that is over: to count all of them takes tens of milliseconds."""
 WINDOW_S = 60.0
 MINUTES, MOST_A_MINUTE = 15, 200
 """What is remembered of minutes that are over, and of how many callers each: a megabyte at most."""
@@ -43,6 +44,7 @@ class HeavyCallers:
     def __init__(self) -> None:
         self._seen: deque[Ask] = deque()  # those with calls that are not counted, in the order of the first of these
         self._fired: list[Any] = []
+        self._later: list[CallRecord] = []  # of the next minute, while this one's are being counted
         self._now, self._before = _empty(), _empty()
         self._past: deque[Minute] = deque(maxlen=MINUTES)
         self._loop = asyncio.get_running_loop()
@@ -51,8 +53,15 @@ class HeavyCallers:
 
     def take(self, records: Sequence[CallRecord]) -> None:
         """Take calls that have ended; they are counted together with others."""
-        if self._loop.time() >= self._ends_s:
-            self.count()
+        if self._loop.time() < self._ends_s:
+            self._see(records)
+            return
+        self._later += records
+        self._count_seen(AT_ONCE)
+        if not self._seen:
+            self._turn_over()
+
+    def _see(self, records: Sequence[CallRecord]) -> None:
         for record in records:
             ask = record.ask
             if not ask.uncounted:
@@ -68,13 +77,15 @@ class HeavyCallers:
     def count(self) -> None:
         """Bring the counts up to date."""
         self._count_seen(len(self._seen))
+        if self._loop.time() >= self._ends_s:
+            self._turn_over()
+            self._count_seen(len(self._seen))
         self._count_fired()
-        self._turn_over()
 
     def _count_seen(self, most: int) -> None:
         """Count the calls of so many asks."""
         requests, seen = self._now["requests"], self._seen
-        for _ in range(most):
+        for _ in range(min(most, len(seen))):
             ask = seen.popleft()
             requests.add_each(ask.keys, ask.uncounted)
             ask.uncounted = 0
@@ -107,13 +118,16 @@ class HeavyCallers:
                         would.add(key, 1)
 
     def _turn_over(self) -> None:
+        """A minute is over, and all its calls are counted."""
+        self._count_fired()
         now_s = self._loop.time()
-        if now_s >= self._ends_s:
-            fresh = now_s < self._ends_s + WINDOW_S
-            self._remember(now_s)
-            self._before = self._now if fresh else _empty()
-            self._before_began_s = self._began_s if fresh else now_s
-            self._now, self._began_s, self._ends_s = _empty(), now_s, now_s + WINDOW_S
+        fresh = now_s < self._ends_s + WINDOW_S
+        self._remember(now_s)
+        self._before = self._now if fresh else _empty()
+        self._before_began_s = self._began_s if fresh else now_s
+        self._now, self._began_s, self._ends_s = _empty(), now_s, now_s + WINDOW_S
+        later, self._later = self._later, []
+        self._see(later)
 
     def _remember(self, now_s: float) -> None:
         number = int((time() - (now_s - self._began_s)) // WINDOW_S)
