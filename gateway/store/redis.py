@@ -15,8 +15,10 @@ from gateway.core.units import SECOND_US
 from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.connection.dial import Dialer
+from gateway.store.connection.faults import fault_of, sent_away_from
 from gateway.store.connection.link import Argument, Decode, Link, pack
 from gateway.store.connection.pipeline import OnEvent, Pipeline, ignore_event
+from gateway.store.connection.slots import tag_at
 from gateway.store.operated import Operated
 from gateway.store.scripts.admissions import Admissions, load_scripts
 from gateway.store.scripts.forms import AdmitForm
@@ -59,6 +61,7 @@ class RedisStore(Operated):
         self.kind = kind
         self.now_us = 0
         self._decides = decides
+        self._sent_away_from: int | None = None
         self._admissions = Admissions(key_prefix)
         self._pipeline = Pipeline(
             Dialer(parse_url(url), known),
@@ -66,6 +69,7 @@ class RedisStore(Operated):
             prepare=load_scripts,
             probe=self._probe,
             on_event=on_event,
+            fault_of=self._fault_of,
         )
 
     @property
@@ -153,4 +157,12 @@ class RedisStore(Operated):
     def _probe(self, link: Link) -> "asyncio.Future[Any]":
         if not self._decides:
             return link.send(_PING)
-        return link.send(*self._admissions.probe(f"{{{secrets.token_hex(8)}}}"))
+        new, slot = secrets.token_hex(8), self._sent_away_from
+        return link.send(*self._admissions.probe(f"{{{new}}}" if slot is None else f"{new}:{{{tag_at(slot)}}}"))
+
+    def _fault_of(self, text: str) -> StoreDown:
+        """A server of a cluster that has sent us away is up when it decides there: elsewhere it may do all the time."""
+        slot = sent_away_from(text)
+        if slot is not None:
+            self._sent_away_from = slot
+        return fault_of(text)

@@ -16,13 +16,14 @@ from gateway.core.store_url import StoreUrl
 from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
-from gateway.store.cluster.topology import SLOTS, discover, tag_within
+from gateway.store.cluster.topology import discover
 from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
 from gateway.store.connection.faults import Redirected, cluster_fault_of
 from gateway.store.connection.link import Link
 from gateway.store.connection.names import Names
 from gateway.store.connection.pipeline import OnEvent, Pipeline, refused
+from gateway.store.connection.slots import SLOTS, tag_within
 from gateway.store.connection.transports import Address
 from gateway.waiting import end, happens_within
 

@@ -1,11 +1,8 @@
 """Which server of a Redis Cluster serves which slots, as any of its servers tells it, and which slot a key is in."""
 
-from binascii import crc_hqx
 from collections.abc import Collection, Mapping, Sequence
-from itertools import count
 
 from redis.cluster import parse_cluster_slots
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
 
 from gateway.core.store_url import StoreUrl
@@ -14,17 +11,10 @@ from gateway.store.connection.dial import ask_once
 from gateway.store.connection.names import Names
 from gateway.store.connection.transports import Address
 
-__all__ = ["SLOTS", "discover", "slot_of", "tag_within"]
-
 
 def slot_of(key: str) -> int:
     """The slot of a key: of what stands between its first braces, else of all (Redis Cluster specification)."""
     return key_slot(key.encode())
-
-
-def tag_within(slots: Collection[int]) -> str:
-    """Text that, as a hash tag, makes keys of one of these slots. Not for none."""
-    return next(text for text in map(str, count()) if crc_hqx(text.encode(), 0) % SLOTS in slots)
 
 
 async def discover(url: StoreUrl, addresses: Sequence[Address], names: Names) -> Mapping[Address, Collection[int]]:

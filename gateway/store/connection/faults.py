@@ -21,6 +21,7 @@ REDIRECTS = frozenset({"MOVED", "ASK", "TRYAGAIN"})
 REFUSING = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
 """The server takes no writes: memory is full, saving fails, too few replicas."""
 
+_ELSEWHERE = re.compile(r"(?:MOVED|ASK) (\d{1,5}) ")
 _WRAPPED = re.compile(rf"\b({'|'.join(sorted(BUSY | REDIAL | REFUSING))}) ")
 _WHERE_IN_SCRIPT = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.?$")
 _MEANING = {"OOM": "its memory is full"}
@@ -66,6 +67,12 @@ def fault_of(text: str) -> StoreDown:
         detail = _WHERE_IN_SCRIPT.sub("", detail)
         return StoreDown("other", f"{detail.rstrip('. ')}: {_MEANING[code]}" if code in _MEANING else detail)
     return StoreDown("script", f"{detail}: {_OF_A_CLUSTER}" if code == _SLOTS_APART else detail)
+
+
+def sent_away_from(text: str) -> int | None:
+    """The slot that is another server's, as one of a Redis Cluster says in this error reply; None = it does not."""
+    elsewhere = _ELSEWHERE.match(text)
+    return int(elsewhere[1]) if elsewhere else None
 
 
 class Redirected(StoreDown):

@@ -1,5 +1,6 @@
 """What each thing that can be wrong with a server means for calls: down at once and with its name, and back by itself."""
 
+import asyncio
 from contextlib import suppress
 from weakref import ref
 
@@ -167,6 +168,25 @@ async def test_a_server_of_a_cluster_is_no_single_server(open_store, emptied_clu
     elsewhere = make_charge(5, emptied_cluster.text_at(other, "gw:w:{{={}}}"))
     with pytest.raises(StoreDown, match=r"redis\+cluster://"):
         await store.admit(Ask([elsewhere]), "")
+
+
+async def test_a_server_of_a_cluster_is_up_when_it_decides_where_it_has_sent_us_away(
+    open_store, broken_cluster, make_charge, events
+):
+    """A probe elsewhere would succeed now and then, and the next call send it down again."""
+    one, other, _ = broken_cluster.primaries
+    elsewhere = Ask([make_charge(5, broken_cluster.text_at(other, "gw:w:{{={}}}"))])
+    store = await open_store(f"redis://{one.address}", start=False)
+    with suppress(StoreDown):
+        await store.start()
+    with pytest.raises(StoreDown, match="MOVED"):
+        await eventually(lambda: store.admit(elsewhere, ""), not_yet=())
+    said = await events.wait_for("store.degraded")
+    told, faults = len(events.seen), set()
+    await eventually(lambda: faults.add(store._pipeline.fault) or len(faults) >= 20 or None in faults)
+    assert len(events.seen) == told
+    await asyncio.to_thread(broken_cluster.move_slot, int(str(said["detail"]).split()[1]), one)
+    await events.wait_for("store.recovered")
 
 
 async def test_a_single_server_is_no_cluster(open_store, start_redis_server, free_port):
