@@ -167,13 +167,15 @@ class Leases:
 
     def _renew(self) -> None:
         now = self._loop.time()
-        for call, due in self._due.items():
-            if due <= now:
-                self._due[call] = now + self._renew_after_s(call)
-                gateway, here = call.gateway, call.decided_here
-                for place in (here, not here) if call in self._both else (here,):
-                    (gateway.fallback if place else gateway.store).renew(call.ask.charges, call.lease)
-        self._timer = self._loop.call_later(self._tick_s, self._renew) if self._due else None
+        try:
+            for call, due in self._due.items():
+                if due <= now:
+                    self._due[call] = now + self._renew_after_s(call)
+                    gateway, here = call.gateway, call.decided_here
+                    for place in (here, not here) if call in self._both else (here,):
+                        (gateway.fallback if place else gateway.store).renew(call.ask.charges, call.lease)
+        finally:  # one that fails must not end the leases of all others
+            self._timer = self._loop.call_later(self._tick_s, self._renew) if self._due else None
 
     def _look_within(self, some_s: float) -> None:
         if self._timer is None:

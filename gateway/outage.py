@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from gateway.core.ask import Ask
 from gateway.core.shares import Fleet
+from gateway.lasting import unheard
 from gateway.leases import Leases
 from gateway.store import Store, StoreDown
 from gateway.store.connection.faults import some_calls_fail
@@ -134,13 +135,14 @@ class Outage:
     def _left(self, fields: Mapping[str, object]) -> None:
         if self._work is not None:
             self._work.cancel()
+        new = self._away_since is None
+        if new:  # first of all: what is away comes back, whatever goes wrong here
+            self._away_since, self._reason = monotonic(), dict(fields)
         self._heartbeat.quiet, self._careful = True, False
         self._leases.store_left()
         self._doubts.forget()
         self._gone_us = self._heartbeat.store_us()
-        if self._away_since is None:
-            self._away_since = monotonic()
-            self._reason = dict(fields)
+        if new:
             if self._heartbeat.ahead_us is not None:
                 self._tell_siblings(self._heartbeat.ahead_us, lost=True)
             self._tell("store.degraded", fields)
@@ -208,8 +210,7 @@ class Outage:
             if not self._store_scripted.up:
                 return
         except Exception as crash:
-            about = {"message": "The store could not be told of everything", "exception": crash}
-            asyncio.get_running_loop().call_exception_handler(about)
+            unheard("return of the store", crash)
         self._open()
         await self._repayment.pay_the_rest()
 

@@ -24,7 +24,7 @@ LAST_EVENTS = 200
 RELOADS = ("policy.loaded", "policy.unchanged", "policy.rejected", "policy.failed")
 TOLD = (
     *("breaker.", "upstream.paused", "store.", "policy.", "config.", "certificates.", "authentication."),
-    *("admin.mutation", "admin.denied", "gateway.", "worker.", "call.crashed"),
+    *("admin.mutation", "admin.denied", "gateway.", "worker.", "call.crashed", "background.crashed"),
     *(f"connection.{state}" for state in ConnectionState),
 )
 """Beginnings of names of events that are kept for a while. The others come with single calls."""

@@ -16,6 +16,7 @@ from gateway.connection_tests.steps import Subject, check
 from gateway.core.connections.names import as_said, owners
 from gateway.core.units import SECOND_US
 from gateway.core.upstream import Upstream
+from gateway.lasting import lasting
 from gateway.store.shared.shelf import Found, Shelf
 from gateway.store.shared.status import Statuses, known_as
 from gateway.waiting import end
@@ -59,7 +60,7 @@ class Probing:
 
     def start(self) -> None:
         """Begin to look whether something is due. Needs the running loop."""
-        self._watching = asyncio.create_task(self._watch(), name="probes")
+        self._watching = lasting("probes", self._watch)
 
     async def close(self) -> None:
         """End what is under way: another worker begins it anew, as if this one had died."""

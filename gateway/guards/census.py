@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from gateway.core.guards import Breaker, Guard, State
 from gateway.core.guards.breaker import Circuit
+from gateway.lasting import lasting
 from gateway.store import Store, StoreDown
 from gateway.waiting import end
 
@@ -30,7 +31,7 @@ class Census:
 
     def start(self) -> None:
         """Begin to look, whenever there is anything to look for. Needs the running loop."""
-        self._looking = asyncio.create_task(self._look_on(), name="census of breakers")
+        self._looking = lasting("census of breakers", self._look_on)
 
     def use(self, breakers: Mapping[str, Breaker]) -> None:
         """Count the keys of these breakers from now on."""

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from gateway.core.guards import Report
 from gateway.guards.passages import Judge, Passage
+from gateway.lasting import lasting
 from gateway.store import StoreDown
 from gateway.waiting import end
 
@@ -41,7 +42,7 @@ class Permits:
         now_s = asyncio.get_running_loop().time()
         self._out[passage] = _Held(now_s, now_s + longest_us / 1e6)
         if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew(), name="permits of probes")
+            self._renewing = lasting("permits of probes", self._renew)
 
     def drop(self, passage: Passage) -> None:
         """Its probe is over: the report of that gives the permit back."""

@@ -128,12 +128,14 @@ class Successes:
         """Tell what is due. `time_s` is when the turn should have begun: the next one is a `TURN_S` later, or now if
         that is over, for patience is counted in turns."""
         self._turn += 1
-        await self._tell_these([passage for passage in self._due.pop(self._turn, ()) if passage.due == self._turn])
-        self._timer = None
-        if self._counting:
-            self._begin_at(max(time_s + TURN_S, asyncio.get_running_loop().time()))
-        else:
-            self._due.clear()
+        try:
+            await self._tell_these([passage for passage in self._due.pop(self._turn, ()) if passage.due == self._turn])
+        finally:  # a turn that fails must not be the last one
+            self._timer = None
+            if self._counting:
+                self._begin_at(max(time_s + TURN_S, asyncio.get_running_loop().time()))
+            else:
+                self._due.clear()
 
     async def _tell_these(self, passages: list[Passage]) -> None:
         """What they have counted by the time at which their command leaves."""

@@ -18,6 +18,7 @@ import aiohttp
 from gateway.certificate_files import begin_with, trusting
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
+from gateway.lasting import lasting
 from gateway.own_files import read_own
 from gateway.unanswered import why_unanswered
 from gateway.waiting import end
@@ -88,7 +89,7 @@ class RemoteKeys:
         fresh = await self._fetched()
         if not fresh:
             self._use_kept()
-        self._loop = asyncio.create_task(self._keep_fresh(fresh))
+        self._loop = lasting("keys of an issuer", partial(self._keep_fresh, fresh))
 
     async def renew(self) -> bool:
         """A token names a key that is not known: wait for a fetch. False: it is too early for another one."""

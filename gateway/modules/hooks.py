@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.webhooks.receivers import Receiver
+from gateway.lasting import lasting
 from gateway.modules.delivery.counts import LOSSES, Counts
 from gateway.modules.delivery.courier import Compose, Courier
 from gateway.modules.delivery.post import Post
@@ -87,7 +88,7 @@ class Hooks:
             await self._store.start()
         for queue in self.queues.values():
             queue.courier.start()
-        self._looking = asyncio.create_task(self._look_on(), name="census of webhooks")
+        self._looking = lasting("census of webhooks", self._look_on)
 
     async def close(self) -> None:
         """Put what is held into the store, end what is being tried. Idempotent."""

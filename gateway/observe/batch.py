@@ -7,6 +7,7 @@ keeps that work in the processor's caches: it costs little more than half of doi
 import asyncio
 from collections.abc import Callable, Sequence
 
+from gateway.lasting import unheard
 from gateway.record import CallRecord, RecordSink
 
 
@@ -46,4 +47,4 @@ class Batch:
 
     def _failed(self, error: Exception) -> None:
         """One that fails, which none should, loses this call, a taker the rest of its turn; all others lose nothing."""
-        self._loop.call_exception_handler({"message": "Finished calls were not all told of", "exception": error})
+        unheard("telling of finished calls", error)

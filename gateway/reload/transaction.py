@@ -15,6 +15,7 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
 from gateway.core.preview.policy_diff import counts, diff
+from gateway.lasting import lasting
 from gateway.observe.log.logger import event
 from gateway.observe.log.places import FILES, unwritable
 from gateway.policy.changes import changes
@@ -144,7 +146,7 @@ class Reload:
 
     def _lead(self, _told: Mapping[str, Any]) -> None:
         if self._leading is None and self._sources is not None:
-            self._leading = asyncio.create_task(self._watch(self._sources), name="watch of the policies")
+            self._leading = lasting("watch of the policies", partial(self._watch, self._sources))
 
     async def _watch(self, sources: Sources) -> None:
         """Look at the files for ever; read them once to begin with, for they may have changed before we led."""

@@ -8,6 +8,7 @@ from inspect import isawaitable
 from itertools import count
 from typing import Any
 
+from gateway.lasting import unheard
 from gateway.siblings.frames import ALL, LEADER, MOST_WAITING_BYTES, SUPERVISOR, Decoder, Kind, Message, pack, unpack
 from gateway.siblings.question import Answer, Question
 
@@ -163,8 +164,7 @@ class Siblings:
         try:
             found = handler(payload)
         except Exception as error:
-            problem = {"message": f"what was told as {what} was not taken", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(problem)
+            unheard(f"hearing of {what}", error)
         else:
             if isawaitable(found):
                 self._work(found)

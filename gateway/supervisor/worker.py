@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.policy import PolicySet
+from gateway.lasting import lasting
+from gateway.observe.reports.unheard import tell_unheard
 from gateway.policy.sources import Sources
 from gateway.settings import Settings
 from gateway.signals import end_in_order, keep_signals
@@ -148,12 +150,14 @@ def not_started(why: StartFailed | str) -> int:
 
 async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:
     """`asked`: signals that came before anybody in the loop heard them."""
+    asyncio.get_running_loop().set_exception_handler(tell_unheard)
     serving = asyncio.create_task(serve(post))
     await asyncio.sleep(0)  # what it does first is to hear signals
     for number in tuple(asked):
         signal.raise_signal(number)
-    coroutines = (post.pulse.go_on, post.beside, _tell_alive if post.line is None else None)
-    beside = [asyncio.create_task(one()) for one in coroutines if one]
+    alone = post.line is None
+    works = {"pulse": post.pulse.go_on, "upkeep": post.beside, "signs of life": _tell_alive if alone else None}
+    beside = [lasting(what, work) for what, work in works.items() if work]
     try:
         return await serving
     finally:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from gateway.lasting import unheard
+
 Value = TypeVar("Value")
 
 _ENDED: Any = object()
@@ -95,6 +97,6 @@ class Run:
     def _report(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):
             return
-        asyncio.get_running_loop().call_exception_handler({"message": "a call's coroutine failed", "exception": error})
+        unheard("a call's coroutine", error)
         if not isinstance(error, Exception):
             raise error

@@ -447,3 +447,21 @@ async def test_what_was_told_is_free_at_once(judge: Judge, breakers: Breakers) -
         await breakers._successes._take_turn(asyncio.get_running_loop().time())
         del one
         assert gc.collect() < 100
+
+
+async def test_a_turn_that_fails_is_not_the_last_one(breakers: Breakers, judge: Judge) -> None:
+    class Broken(Judge):
+        def report(self, reports: Sequence[Report]) -> Awaitable[tuple[Change | None, ...]]:
+            failures.append(len(reports))
+            raise ArithmeticError("of ours")
+
+    told: list[BaseException] = []
+    failures: list[int] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+    breakers.ended(passage(Broken(), RATE, "broken"), SUCCESS, 0.0)
+    await eventually(lambda: failures)
+    breakers.ended(passage(judge, RATE, "well"), SUCCESS, 0.0)
+    await eventually(lambda: judge.commands)
+    await breakers.close()
+    assert judge.commands == [[Report(Guard(RATE, "well"), 0, 0, 1)]]
+    await eventually(lambda: told)

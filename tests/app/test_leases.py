@@ -119,3 +119,15 @@ def test_leases_that_become_shorter_while_calls_last(world: World, limits: list[
     for call in (before, behind):
         world.leases.give_back(call)
     assert not world.leases._sooner_s
+
+
+def test_a_renewal_that_fails_is_not_the_last_one(world: World) -> None:
+    """Calls whose slots lapse are called off by nobody: more would run than the limit says."""
+    broken, well = world.call("broken", lasting(1)), world.call("well", lasting(1))
+    broken.gateway.store.renew = lambda _charges, _lease: 1 / 0
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            world.loop.pass_time(0.5)
+    assert world.longest_s["well"] < 1
+    world.leases.give_back(broken)
+    world.leases.give_back(well)

@@ -438,3 +438,27 @@ def test_lines_of_one_process_to_both_streams_stay_whole_where_these_are_one_pip
         lines = pipe.read().splitlines(keepends=True)
     worker.join()
     assert sorted(lines) == [LINE % (number * 10_000 + n) for number in range(2) for n in range(2_000)]
+
+
+async def test_lines_that_cannot_be_written_because_of_an_error_of_ours_are_not_the_last(tmp_path: Path) -> None:
+    """The thread would be gone, and with it all that is logged from then on."""
+    described_before: list[int] = []
+
+    def fail_once(count: int) -> bytes:
+        described_before.append(count)
+        if len(described_before) == 1:
+            raise ArithmeticError
+        return described(count)
+
+    path = tmp_path / "there" / "log"
+    writer = LineWriter(str(path), Telling(dropped=fail_once))
+    writer.write(b"lost\n")
+    writer.flush()
+    await eventually(lambda: writer.dropped == 1)
+    path.parent.mkdir()
+    writer.write(b"one\n")
+    writer.flush()
+    await eventually(lambda: described_before)
+    writer.write(b"two\n")
+    assert await until(path, 8 + len(described(1))) == b"one\ntwo\n" + described(1)
+    writer.close()

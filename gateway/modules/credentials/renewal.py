@@ -14,6 +14,7 @@ from gateway.core.access.credentials import Credential
 from gateway.core.access.hidden import NOTHING_HIDDEN
 from gateway.core.access.tokens import CHANCE, Failure, Token, renew_in_us, serves_us, wait_us
 from gateway.core.units import SECOND_US
+from gateway.lasting import lasting
 from gateway.modules.credentials.endpoint import Endpoint
 from gateway.modules.credentials.vault import Taken, Vault
 
@@ -249,7 +250,7 @@ class Renewal:
         if rotated and self._vault.shared and kept is Kept.NOT_YET:
             self._around.tell(self.credential, "unkept", {})
             self._unkept = (token, began)
-            self._putting = self._putting or asyncio.create_task(self._insist())
+            self._putting = self._putting or lasting("refresh token", self._insist)
 
     async def _keep(self, token: Token, had_s: float) -> "Kept":
         left_us = max(0, token.life_us - int((self._around.clock() - had_s) * 1e6))

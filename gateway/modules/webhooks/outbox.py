@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.webhooks.receivers import TEST_EVENT, TOLD, Subscription
+from gateway.lasting import lasting
 from gateway.observe.log.encode import encode
 from gateway.store import StoreDown
 from gateway.store.shared.queues import MARKS_FIELD, REPLAYED, Appended, Letter, Office, Taken, short
@@ -72,7 +73,7 @@ class Outbox:
         elif to:
             self._held.append(_Held(letter_of(line), to))
             if self._storing is None:
-                self._storing = asyncio.get_running_loop().create_task(self._store(), name="webhooks outbox")
+                self._storing = lasting("webhooks outbox", self._store)
 
     async def test(self, receiver: str, line: Mapping[str, Any]) -> str:
         """Send this receiver an event made for it, whatever it subscribed to. The id; "" = its queue is full. Raises

@@ -95,6 +95,8 @@ EVENTS: Mapping[str, str] = {
     "webhook.crashed": "Delivering webhooks met an internal error; it goes on.",
     "webhook.test": "Only sent, not logged: a test whether a receiver gets events.",
     "call.crashed": "A call met an internal error; its caller got a 500 or a cut connection.",
+    "background.crashed": "A worker met an internal error beside its calls; it goes on. `work` says at what, "
+    "where that is known.",
     "admin.mutation": "Somebody changed something through the admin listener.",
     "admin.denied": "A wrong admin token was shown, `count` times since the line before; the last time by `actor`.",
     "admin.failed": "A request to the admin listener met an internal error.",

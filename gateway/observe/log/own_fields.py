@@ -78,5 +78,6 @@ OWN_FIELDS: Mapping[str, OwnField] = {
     "version": OwnField("string", "policy.*", "Policy set in force after it."),
     "warning_count": OwnField("integer", "policy.*", "How many warnings there are."),
     "webhook_id": OwnField("string", "webhook.*", "Which one; the same at every try."),
+    "work": OwnField("string", "background.crashed", "What it was at."),
     "workers": OwnField("integer", "config.loaded", "How many there are."),
 }

@@ -146,7 +146,10 @@ class LineWriter:
 
     def _keep_writing(self) -> None:
         while (lines := self._work.get()) is not None:
-            self._put(lines)
+            try:
+                self._put(lines)
+            except Exception:  # an error of ours may cost these lines, and not all that follow
+                self._lose(len(lines))
             self._done_bytes += sum(map(len, lines))
 
     def _put(self, lines: list[bytes], *, patient: bool = True) -> None:

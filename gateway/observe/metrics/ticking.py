@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 TICK_S = 0.5
+_DONE = object()
 
 
 class Ticking:
@@ -25,7 +26,8 @@ class Ticking:
     def start(self) -> None:
         """Needs the running loop."""
         loop = asyncio.get_running_loop()
-        self._end(loop, loop.time())
+        self._ended(loop.time())
+        self._tick_later(loop)
 
     def stop(self) -> None:
         """Whatever is left of a tick is left undone. Idempotent."""
@@ -34,16 +36,22 @@ class Ticking:
             self._timer = None
 
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        now = loop.time()
+        self._go_on(loop, self._work(loop.time(), due))
+
+    def _work(self, now: float, due: float) -> Iterator[None]:
         self._late(max(0.0, now - due))
-        self._go_on(loop, now, self._pieces())
+        yield from self._pieces()
+        self._ended(now)
 
-    def _go_on(self, loop: asyncio.AbstractEventLoop, began: float, pieces: Iterator[None]) -> None:
-        for _ in pieces:
-            self._timer = loop.call_soon(self._go_on, loop, began, pieces)
-            return
-        self._end(loop, began)
+    def _go_on(self, loop: asyncio.AbstractEventLoop, work: Iterator[None]) -> None:
+        more = False
+        try:
+            more = next(work, _DONE) is not _DONE
+        finally:  # a tick that fails must not be the last one
+            if more:
+                self._timer = loop.call_soon(self._go_on, loop, work)
+            else:
+                self._tick_later(loop)
 
-    def _end(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
-        self._ended(began)
+    def _tick_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(TICK_S, self._tick, loop, loop.time() + TICK_S)

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.core.store_url import StoreUrl
+from gateway.lasting import apart, lasting
 from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message, Node
@@ -57,7 +58,7 @@ class Nodes:
         self._timeout_s = timeout_s
         self._prepare = prepare
         self._probe = probe
-        self._on_event = on_event
+        self._on_event = apart("hearing of the store", on_event)
         self._nodes: dict[Address, Node] = {}
         self._owners: list[Node | None] = [None] * SLOTS
         self._primaries: tuple[Node, ...] = ()
@@ -169,7 +170,7 @@ class Nodes:
 
     async def start(self) -> None:
         """Start keeping the links; returns when the first attempt is done. Raises StoreDown when that failed."""
-        self._keeper = asyncio.create_task(self._keep(), name="cluster topology")
+        self._keeper = lasting("cluster topology", self._keep)
         await self._looked.wait()
         if self.fault is not None:
             raise StoreDown(self.fault.kind, self.fault.detail)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
+from gateway.lasting import lasting
 from gateway.store import StoreDown
 from gateway.store.cluster.node import Message
 from gateway.store.cluster.nodes import Nodes
@@ -84,7 +85,7 @@ class Telling:
     def _keep(self, told: _Told) -> None:
         self._kept.append(told)
         if self._repeating is None and not self._closed:
-            self._repeating = asyncio.create_task(self._repeat(), name="told again")
+            self._repeating = lasting("told again", self._repeat)
 
     async def _repeat(self) -> None:
         """Those whose server is well. A failure keeps them for the next time."""

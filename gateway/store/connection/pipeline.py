@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.core.store_faults import is_lasting
+from gateway.lasting import apart, lasting
 from gateway.store import StoreDown
 from gateway.store.connection.crowd import Form
 from gateway.store.connection.dial import Dialer
@@ -69,7 +70,7 @@ class Pipeline:
         self._timeout_s = timeout_s
         self._prepare = prepare
         self._probe = probe
-        self._on_event = on_event
+        self._on_event = apart("hearing of the store", on_event)
         self._fault_of = fault_of
         self._link: Link | None = None
         self._fault: StoreDown | None = StoreDown("connect", "not started")
@@ -114,7 +115,7 @@ class Pipeline:
     def launch(self) -> None:
         """Start keeping the link."""
         self._dialer.watch(self._replaced)
-        self._keeper = asyncio.create_task(self._keep(), name="store link")
+        self._keeper = lasting("store link", self._keep)
 
     async def tried(self) -> None:
         """Wait until the first attempt has succeeded or failed."""

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -18,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.core.store_url import StoreUrl
+from gateway.lasting import lasting
 from gateway.store import StoreDown
 from gateway.store.connection import transports
 from gateway.store.connection.faults import in_words
@@ -61,8 +63,8 @@ class Sentinels:
         """Begin to listen. `on_replaced` is told why the server that `primary` named last has to be left."""
         self._on_replaced = on_replaced
         self._tasks = [
-            asyncio.create_task(self._watch(), name="primary watch"),
-            *(asyncio.create_task(self._listen(address), name="Sentinel's ear") for address in self._url.hosts),
+            lasting("primary watch", self._watch),
+            *(lasting("Sentinel's ear", partial(self._listen, address)) for address in self._url.hosts),
         ]
 
     async def close(self) -> None:

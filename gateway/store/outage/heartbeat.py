@@ -15,6 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from gateway.core.shares import Fleet
+from gateway.lasting import lasting
 from gateway.store import StoreDown
 from gateway.store.local.store import steady_us
 from gateway.store.open import Scripted
@@ -80,7 +81,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to beat, now. Needs the running loop."""
-        self._beating = asyncio.create_task(self._beat_on(), name="heartbeat")
+        self._beating = lasting("heartbeat", self._beat_on)
 
     async def close(self) -> None:
         """Stop, and tell the others, if the store can be told. Idempotent."""
