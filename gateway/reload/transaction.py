@@ -18,19 +18,18 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, time_ns
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
-from gateway.core.preview.policy_diff import counts, diff
 from gateway.lasting import lasting
 from gateway.observe.log.logger import event
 from gateway.observe.log.places import FILES, unwritable
-from gateway.policy.changes import changes
 from gateway.policy.sources import Sources, Stamp
 from gateway.reload.again import Again
 from gateway.reload.edition import Edition, read_edition, write_edition
-from gateway.reload.outcome import MOST_SHOWN, Outcome, shown
+from gateway.reload.offer import Offer
+from gateway.reload.outcome import MOST_SHOWN, Outcome
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.waiting import end, happens_within
@@ -67,14 +66,6 @@ class Worker(Protocol):
         """Something came of a reload that this worker led: the one to say so."""
 
 
-class Untold(NamedTuple):
-    """What was put in place and not told of yet: what was in force before, and what is."""
-
-    settings: Settings
-    policies: PolicySet
-    edition: Edition
-
-
 class Reload:
     """One worker's part in reloads, and the lead if it is told to take it.
 
@@ -97,7 +88,7 @@ class Reload:
         self._directory = directory
         self._reloading = reloading
         self._prepared: tuple[str, Edition, Callable[[], Awaitable[None]]] | None = None
-        self._untold: Untold | None = None
+        self._untold: Offer | None = None  # what is in force, until its outcome is heard
         self._one_by_one = asyncio.Lock()
         self._leading: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
@@ -152,7 +143,6 @@ class Reload:
         """Look at the files for ever; read them once to begin with, for they may have changed before we led."""
         seen = before = await self._stamp(sources)
         restless = 0
-        await self._tell_untold(sources)
         await self._reload("watch", quiet=True)
         while True:
             await happens_within(self._asked, LOOK_S if before == seen else LOOK_AGAIN_S)
@@ -185,6 +175,7 @@ class Reload:
                 self._reloading(True)
             began = monotonic()
             try:
+                await self._tell_untold()
                 outcome = await self._read(why, began, for_successors)
             except Exception as error:  # an error of ours: the set in force stays
                 event("policy.failed", "Reload met an internal error", "error", exc_info=error)
@@ -201,13 +192,11 @@ class Reload:
         self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
         self._worker.reloaded(outcome)
 
-    async def _tell_untold(self, sources: Sources) -> None:
+    async def _tell_untold(self) -> None:
         """Who led before has died between putting something in place and telling of it."""
         if (untold := self._untold) is not None:
-            merged = changes(untold.settings, untold.edition.fresh, sources.began)
-            found = await asyncio.to_thread(diff, untold.policies, untold.edition.policies)
-            about = {"changes": counts(found), "diff": shown(found), "settings": merged.as_dict()}
-            self._tell(self._outcome("loaded", "watch", monotonic(), **about))
+            began = monotonic()
+            self._tell(self._outcome(**await self._news(untold), began=began))
 
     async def _read(self, why: str, began: float, for_successors: bool) -> Outcome:
         if self._sources is None:
@@ -217,29 +206,28 @@ class Reload:
             errors = [error.as_dict() for error in reading.errors[:MOST_SHOWN]]
             more = f"{len(reading.errors)} errors" if len(reading.errors) > MOST_SHOWN else ""
             return self._outcome("rejected", why, began, errors=errors, warnings=len(reading.warnings), detail=more)
-        edition = Edition(reading.settings, reading.policies)
-        return await self._offer(edition, len(reading.warnings), why, began, for_successors)
+        edition, worker = Edition(reading.settings, reading.policies), self._worker
+        offer = Offer(edition, worker.settings, worker.policies, why, len(reading.warnings))
+        return await self._offer(offer, began, for_successors)
 
-    async def _offer(self, edition: Edition, warnings: int, why: str, began: float, for_successors: bool) -> Outcome:
-        worker, policies = self._worker, edition.policies
-        assert self._sources is not None, "they were read"
-        merged = changes(worker.settings, edition.fresh, self._sources.began)
-        about = {"settings": merged.as_dict(), "warnings": warnings}
-        found = await asyncio.to_thread(diff, worker.policies, policies)  # secrets are not part of the version
-        unchanged = not found and not merged.at_once and policies.version == worker.policies.version
+    async def _offer(self, offer: Offer, began: float, for_successors: bool) -> Outcome:
+        news = await self._news(offer)
         reason = ""
-        if any(f"logging.{key}" in merged.new_workers for key in FILES):  # new workers would drop their lines
-            reason = await asyncio.to_thread(unwritable, edition.fresh.logging)
-        if not reason and (for_successors or not unchanged):
-            reason = await self._put_in_place(edition)
+        if any(f"logging.{key}" in news["settings"].get("needs_new_workers", ()) for key in FILES):
+            reason = await asyncio.to_thread(unwritable, offer.edition.fresh.logging)  # they would drop their lines
+        if not reason and (for_successors or news["result"] == "loaded"):
+            reason = await self._put_in_place(offer)
         if reason:
-            return self._outcome("failed", why, began, detail=reason)
-        if unchanged:
-            return self._outcome("unchanged", why, began, **about)
-        return self._outcome("loaded", why, began, changes=counts(found), diff=shown(found), **about)
+            return self._outcome("failed", offer.why, began, detail=reason)
+        return self._outcome(**news, began=began)
 
-    async def _put_in_place(self, edition: Edition) -> str:
+    async def _news(self, offer: Offer) -> dict[str, Any]:
+        assert self._sources is not None, "they were read"
+        return await asyncio.to_thread(offer.news, self._sources.began)
+
+    async def _put_in_place(self, offer: Offer) -> str:
         """ "" or why it is not in force anywhere."""
+        edition = offer.edition
         if self._siblings.alone or self._directory is None:
             try:
                 await self._worker.prepare(edition)
@@ -255,7 +243,8 @@ class Reload:
             return f"{self._directory}: an edition cannot be written: {error.strerror or error}"
         reasons = await self._prepare_all(name)
         if not reasons:
-            answer = await self._siblings.ask_supervisor("reload.commit", {"file": name}, timeout_s=COMMIT_S)
+            order = {"file": name, "why": offer.why, "warnings": offer.warnings}
+            answer = await self._siblings.ask_supervisor("reload.commit", order, timeout_s=COMMIT_S)
             if answer.missing in ("", "gone", "no answer in time"):  # what it has heard it does, if it lives
                 await self._siblings.ask_all("reload.version", {}, timeout_s=COMMIT_S)  # until all have heard of it
                 return "the supervisor does not answer" if answer.missing else ""
@@ -290,19 +279,30 @@ class Reload:
             self._prepared = None
             await give_up()
 
-    async def _commit(self, told: Mapping[str, Any]) -> None:
-        """The supervisor has decided. Who was not there to prepare, because it is new, does it now, or makes room."""
+    def _commit(self, told: Mapping[str, Any]) -> Awaitable[None] | None:
+        """The supervisor has decided. It is in force before anything is heard that was told behind it."""
+        self._untold = None
         if self._prepared is None or self._prepared[0] != told["file"]:
-            try:
-                await self._prepare(told)
-            except Exception as error:
-                event("policy.failed", "Policy not put in place", "error", reason=repr(error))
-                signal.raise_signal(signal.SIGTERM)
-                return
+            return self._commit_late(told)
+        worker = self._worker
+        self._untold = Offer(self._prepared[1], worker.settings, worker.policies, told["why"], told["warnings"])
+        self._put_prepared()
+        return None
+
+    async def _commit_late(self, told: Mapping[str, Any]) -> None:
+        """Who was not there to prepare, because it is new, does it now, or makes room. It is told by those who were."""
+        try:
+            await self._prepare(told)
+        except Exception as error:
+            event("policy.failed", "Policy not put in place", "error", reason=repr(error))
+            signal.raise_signal(signal.SIGTERM)
+            return
+        self._put_prepared()
+
+    def _put_prepared(self) -> None:
         assert self._prepared is not None, "just prepared"
         _, edition, _ = self._prepared
         self._prepared = None
-        self._untold = Untold(self._worker.settings, self._worker.policies, edition)
         self._worker.commit(edition)
 
     async def _catch_up(self) -> None:
@@ -315,5 +315,7 @@ class Reload:
                 return
 
     def _hear(self, told: Mapping[str, Any]) -> None:
-        self.last, self._untold = Outcome(**told), None
-        self._worker.heard(self.last)
+        last = self.last = Outcome(**told)
+        if self._untold is not None and self._untold.told_by(last):
+            self._untold = None
+        self._worker.heard(last)

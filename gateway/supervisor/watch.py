@@ -285,7 +285,7 @@ class Supervisor:
             seat.post = post
         use_policy_version(posts[0].policies.version)
         read_new(posts[0].settings, posts[0].policies, alone=True)
-        self._switchboard.tell_all("reload.commit", {"file": name})
+        self._switchboard.tell_all("reload.commit", told)
 
 
 def _killed(code: int) -> str:

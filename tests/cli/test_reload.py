@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -451,3 +451,19 @@ def test_what_a_leader_put_in_place_before_it_died_is_told_by_the_next(
         process.wait_for("gateway.ready", 3 + times)
     assert told_last(process) == "policy.loaded"
     assert len(told()) == 2
+
+
+def test_what_a_leader_put_in_place_for_new_workers_is_told_as_what_it_was(
+    start_gateway: Start, policies: Path, tmp_path: Path
+) -> None:
+    """Nothing was edited, and it was no edit that asked."""
+    when = tmp_path / "when"
+    (tmp_path / "sitecustomize.py").write_text(DYING % {"when": str(when)})
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    process = start_gateway("-p", str(policies), "--workers", "2", fresh=True, env=path)
+    process.wait_for("gateway.ready", 2)
+    when.touch()
+    with suppress(OSError, http.client.HTTPException):  # the one that is asked may be the one that dies
+        ask(process, "POST", "/-/reload?workers")
+    assert process.wait_for("policy.unchanged")[0]["reload_by"] == "admin"
+    assert [line for line in process.events("policy.loaded") if "reload_by" in line] == []
