@@ -32,6 +32,7 @@ from gateway.store.shared.status import MOST, RETENTION_US, LocalStatuses, Redis
 from tests.core.connections.test_connection_state import (
     SAME_US,
     START,
+    TROUBLES,
     WINDOW_US,
     Row,
     S,
@@ -228,6 +229,23 @@ def test_what_ends_by_itself_is_told_when_anybody_asks(kept: Kept) -> None:
     assert [one.status.track.state for one in kept.told] == ["rate_limited", "online"]
     assert [status.track.state for status in kept.page(ConnectionState.ONLINE).statuses] == ["online"]
     assert kept.page(ConnectionState.RATE_LIMITED).statuses == ()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_clock_that_steps_back_is_made_good_alike(server: "redis.Redis", trouble: str) -> None:
+    script, local = Kept(server), Kept()
+    for kept in (script, local):
+        for wait_us, report in TROUBLES[trouble]:
+            kept.now_us += wait_us
+            kept.report((ACME, report))
+        kept.now_us -= 100_000 * S
+        for wait_us in (0, 100 * S, 100 * S):
+            kept.now_us += wait_us
+            kept.report((ACME, ok(1_000)))
+    assert script.told[-1].status.track.state == "online"
+    told = [[one._replace(before_since_us=0) for one in kept.told] for kept in (script, local)]
+    assert told[0] == told[1]  # but for when it was before: only one of them looks at all that ends by itself
+    assert script.find("conn_42") == local.find("conn_42")
 
 
 def test_pages_are_worst_first_and_complete(kept: Kept) -> None:

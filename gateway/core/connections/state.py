@@ -157,6 +157,7 @@ def new_track(now_us: int) -> Track:
 
 def reported(track: Track, report: Report, now_us: int) -> Track:
     """The track with a report taken in, after time has done its part. Another state than before is a transition."""
+    track = _made_good(track, now_us)
     told, since_us = track.state, track.since_us
     track = _halved(track, now_us)
     track = track._replace(state=_state(track, now_us))
@@ -190,6 +191,31 @@ def ends_by_itself_us(track: Track) -> int:
         weight //= 2
         halvings += 1
     return track.halved_us + halvings * HALF_LIFE_US
+
+
+def _made_good(track: Track, now_us: int) -> Track:
+    """After a backward step of the clock: nothing was later than now, and all moments keep their distances. Else what
+    comes would be older than the trouble that it ends, until the clock is where it was."""
+    latest_us = max(track.since_us, track.answered_us, track.offline_us, track.recovered_us, track.denied_us)
+    latest_us = max(latest_us, track.halved_us, track.success_us, track.failure.at_us, *(at for _, at in track.shut))
+    if latest_us <= now_us:
+        return track
+
+    def back(at_us: int) -> int:
+        return at_us if at_us < 0 else max(0, at_us - (latest_us - now_us))
+
+    return track._replace(
+        since_us=back(track.since_us),
+        answered_us=back(track.answered_us),
+        offline_us=back(track.offline_us),
+        recovered_us=back(track.recovered_us),
+        denied_us=back(track.denied_us),
+        limited_until_us=back(track.limited_until_us),
+        halved_us=back(track.halved_us),
+        success_us=back(track.success_us),
+        failure=track.failure._replace(at_us=back(track.failure.at_us)),
+        shut=tuple((name, back(at_us)) for name, at_us in track.shut),
+    )
 
 
 def _halved(track: Track, now_us: int) -> Track:

@@ -7,6 +7,26 @@ local OFFLINE_FAILURES, OFFLINE_AFTER = 5, 10 * SECOND
 local SAME, OTHER, HALF_LIFE = 5 * SECOND, 60 * SECOND, 60 * SECOND
 local WEIGHT, LEAST_WEIGHT, ENTER_SHARE, LEAVE_SHARE = 1024, 512, 10, 20
 
+local MOMENTS = {
+  'since_us', 'answered_us', 'offline_us', 'recovered_us', 'denied_us', 'limited_until_us', 'halved_us', 'success_us'
+}
+
+-- After a backward step of the clock: nothing was later than now, and all moments keep their distances.
+local function make_good(track)
+  local shut, latest = track.shut or {}, track.failure[1]
+  for _, name in ipairs(MOMENTS) do
+    if name ~= 'limited_until_us' then latest = math.max(latest, track[name]) end
+  end
+  for _, at in pairs(shut) do latest = math.max(latest, at) end
+  if latest <= now then return end
+  local function back(at)
+    return at < 0 and at or math.max(0, at - (latest - now))
+  end
+  for _, name in ipairs(MOMENTS) do track[name] = back(track[name]) end
+  for name, at in pairs(shut) do shut[name] = back(at) end
+  track.failure[1] = back(track.failure[1])
+end
+
 local function halve(track)
   local halvings = math.floor((now - track.halved_us) / HALF_LIFE)
   if halvings > 0 then

@@ -106,6 +106,7 @@ end
 -- Takes a report in, or only the time that passed, and says so if the state is another one now.
 local function update(member, track, report)
   local before, since = track.state, track.since_us
+  make_good(track)
   halve(track)
   track.state = state_of(track)
   if report then

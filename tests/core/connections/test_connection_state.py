@@ -239,6 +239,29 @@ def test_names_beyond_the_bound_are_counted_together() -> None:
     assert buckets[0].rows["op-3", ""] == Counts(1, 0, 1)
 
 
+TROUBLES = {
+    "offline": [(0, failed(5)), (11 * S, failed())],
+    "denied": [(0, refused())],
+    "refused by breakers": [(0, shut()), (S, shut(by="b"))],
+    "limited": [(0, limited(90 * S))],
+    "degraded": [(0, mixed(1, 9))],
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("step_us", [0, S, 100_000 * S, START + 20 * S])
+def test_a_clock_that_steps_back_keeps_no_trouble_for_longer(trouble: str, step_us: int) -> None:
+    """By a day, as when a host's clock was wrong, or beyond the beginning."""
+    track = after(*TROUBLES[trouble])
+    assert track.state is not ONLINE
+    now_us = START + sum(wait_us for wait_us, _ in TROUBLES[trouble]) - step_us
+    for _ in range(2):
+        now_us += 100 * S
+        track = reported(track, ok(1_000), now_us)
+    assert track.state is ONLINE
+    assert track.since_us <= now_us
+
+
 # What holds for every history ---------------------------------------------------------------------
 
 ages = st.integers(0, 20 * S)
