@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
-from time import time
+from time import monotonic
 from typing import Any
 
 from gateway import __version__
@@ -50,7 +50,7 @@ class Lookout:
         self._siblings = siblings
         self._pulse = pulse
         self._facts = facts
-        self._started_at = time()
+        self._started_s = monotonic()
         self._reloads: deque[Mapping[str, Any]] = deque(maxlen=LAST)
         self._events: deque[Mapping[str, Any]] = deque(maxlen=LAST_EVENTS)
         self._heavy = HeavyCallers()
@@ -78,7 +78,7 @@ class Lookout:
             "worker": self._siblings.index,
             "pid": os.getpid(),
             "version": __version__,
-            "uptime_s": round(time() - self._started_at, 3),
+            "uptime_s": round(monotonic() - self._started_s, 3),
             "memory_bytes": resident_bytes(),
             **self._facts(),
             "reloads": list(self._reloads),

@@ -43,6 +43,9 @@ elseif ARGV[1] == 'beat' and (sent == 0 or now - sent < STALE_US) then
   redis.call('PEXPIRE', came, ttl_ms(lives))
 end
 
+for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', heard, '(' .. score(now), '+inf')) do
+  redis.call('ZADD', heard, score(now), ahead) -- the clock was set back: who has died would live for as long
+end
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', heard, '-inf', score(now - lives))) do
   redis.call('ZREM', heard, gone)
   redis.call('ZREM', came, gone)

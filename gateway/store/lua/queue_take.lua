@@ -88,7 +88,21 @@ if pending[1] > 0 then
   end
 end
 
+-- A letter that came later than now: the clock was set back, and what was to wait for seconds would wait for as long.
+local function came_later(id)
+  local entry = redis.call('XRANGE', queue, id, id)[1]
+  for i = 1, entry and #entry[2] or 0, 2 do
+    if entry[2][i] == 'at' then return (tonumber(entry[2][i + 1]) or 0) > now end
+  end
+end
+
 if room > 0 then
+  local last = redis.call('ZRANGE', due, -1, -1, 'WITHSCORES')
+  if last[2] and tonumber(last[2]) > now_ms and came_later(last[1]) then
+    for _, id in ipairs(redis.call('ZRANGE', due, -room, -1)) do
+      if came_later(id) then redis.call('ZADD', due, now_ms, id) end
+    end
+  end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now_ms, 'LIMIT', 0, room)) do
     redis.call('ZREM', due, id)
     local claimed = redis.call('XCLAIM', queue, 'g', worker, 0, id, 'FORCE')

@@ -53,6 +53,15 @@ async def test_ranks_by_arrival_and_no_more_when_silent(clocked) -> None:
     assert [(await worker.beat())[1:3] for worker in workers[1:]] == [(2, 0), (2, 1)]
 
 
+async def test_who_has_died_when_the_clock_was_set_back_does_not_count_for_longer(clocked) -> None:
+    dead, other = Heartbeat(clocked, ALONE, lambda _: None), Heartbeat(clocked, ALONE, lambda _: None)
+    await dead.beat()
+    clocked.now_us -= 3_600_000_000
+    assert (await other.beat()).workers == 2
+    clocked.now_us += 6_000_000
+    assert (await other.beat()).workers == 1
+
+
 async def test_who_leaves_is_not_waited_for(open_store, own_redis_server) -> None:
     store = await open_store(own_redis_server.url)
     fleets: list[Fleet] = []
