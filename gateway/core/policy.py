@@ -6,7 +6,8 @@ a field here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Optional
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from gateway.core.access.authentication import Scheme
 from gateway.core.access.credentials import Credential
@@ -24,6 +25,15 @@ from gateway.core.upstream import Upstream
 
 if TYPE_CHECKING:
     from gateway.core.sandbox import Fixtures, Sandbox
+
+
+_Set = TypeVar("_Set", bound=frozenset[Any])
+
+
+@lru_cache(maxsize=1_000)
+def _same(one: _Set) -> _Set:
+    """One and the same object for all routes where it is equal: it is in the processor's cache when a call wants it."""
+    return one
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +128,10 @@ class Route:
         renewed = any(one.oauth is not None for one in self.upstream.credentials)
         watched, keeping = self._watched(), self.retry or (RENEWED if renewed else None)
         made = {
-            "watched": watched | {UNAUTHORIZED} if renewed else watched,
+            "watched": _same(watched | {UNAUTHORIZED} if renewed else watched),
             "keep_bytes": keeping.max_body_bytes if keeping is not None else 0,
             "line_keys": any(part.source in (KeyFrom.PATH, KeyFrom.QUERY) for part in self.keys),
-            "credential_fields": self._kept_back(),
+            "credential_fields": _same(self._kept_back()),
             "sandboxed": self._in_sandbox(self.sandbox) if self.sandbox is not None else None,
         }
         for name, value in made.items():

@@ -48,6 +48,9 @@ class Breakers:
         """A call was admitted. `standings` end with the breaker's, or are empty; None = it is one of our own."""
         judge = self.own if judge is None else judge  # an empty local store is false
         if not standings:
+            known = self._successes.counting.get(guard.key)  # one for the calls of a connection on all its routes
+            if known is not None and known.standing is CLEAR and known.judge is judge and known.rule is guard.rule:
+                return known
             return Passage(guard, CLEAR, judge)
         standing = standings[-1]
         if standing.moved:

@@ -45,11 +45,14 @@ def _terms(breaker: Breaker) -> _Terms:
 
 
 class Successes:
-    """Those of a worker's calls that their breakers were not told of yet."""
+    """Those of a worker's calls that their breakers were not told of yet.
+
+    counting  by the breaker's key: each passage that has calls to tell
+    """
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._counting: dict[str, Passage] = {}  # by the breaker's key: each that has calls to tell
+        self.counting: dict[str, Passage] = {}
         self._due: defaultdict[int, list[Passage]] = defaultdict(list)  # by turn; some have told theirs before it
         self._terms: dict[int, _Terms] = {}  # by identity of the rule; holding it keeps that its own
         self._turn = 0
@@ -67,7 +70,7 @@ class Successes:
 
     def told_with(self, passage: Passage) -> tuple[int, int]:
         """(how many, how many of them slow) are told with what the passage has to tell now: they came before it."""
-        other = self._counting.pop(passage.guard.key, None)
+        other = self.counting.pop(passage.guard.key, None)
         if other is None:
             return 0, 0
         if other.joins(passage):
@@ -83,18 +86,18 @@ class Successes:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._counting:
-            await self._tell_these([*self._counting.values()])
+        while self.counting:
+            await self._tell_these([*self.counting.values()])
 
     def _counting_for(self, passage: Passage) -> Passage:
         """The passage that counts what this one has to tell."""
         key, rule = passage.guard.key, passage.rule
-        counting = self._counting.setdefault(key, passage)
+        counting = self.counting.setdefault(key, passage)
         if counting is not passage:
             if counting.joins(passage):
                 return counting
             self._part(counting)
-            self._counting[key] = passage
+            self.counting[key] = passage
         _, patience, passage.enough = self._terms.get(id(rule)) or self._learn(rule)
         self._tell_in(passage, patience)
         return passage
@@ -132,7 +135,7 @@ class Successes:
             await self._tell_these([passage for passage in self._due.pop(self._turn, ()) if passage.due == self._turn])
         finally:  # a turn that fails must not be the last one
             self._timer = None
-            if self._counting:
+            if self.counting:
                 self._begin_at(max(time_s + TURN_S, asyncio.get_running_loop().time()))
             else:
                 self._due.clear()
@@ -151,7 +154,7 @@ class Successes:
         reports: defaultdict[Judge, list[Report]] = defaultdict(list)
         for passage in passages:
             if passage.calls:
-                del self._counting[passage.guard.key]
+                del self.counting[passage.guard.key]
                 report = passage.told()
                 if passage.enough:
                     reports[passage.judge].append(report)

@@ -102,6 +102,24 @@ async def test_successes_are_told_without_being_asked_for(breakers: Breakers, ju
     assert [command[0].passed for command in judge.commands] == [1, 1]
 
 
+async def test_callers_on_many_routes_count_in_one_place_what_their_breaker_is_told(
+    breakers: Breakers, judge: Judge
+) -> None:
+    first = breakers.let_in(Guard(RATE, "k"), (), judge)
+    breakers.ended(first, SUCCESS, 0.0)
+    assert breakers.let_in(Guard(RATE, "k"), (), judge) is first
+    others = [
+        breakers.let_in(Guard(RATE, "other"), (), judge),
+        breakers.let_in(Guard(replace(RATE, minimum_calls=7), "k"), (), judge),  # the policies were edited
+        breakers.let_in(Guard(RATE, "k"), (), None),  # decided in this worker: the store is away
+        breakers.let_in(Guard(RATE, "k"), (Standing(State.CLOSED, 5),), judge),  # something is known of it
+    ]
+    assert all(other is not first for other in others)
+    await breakers.close()
+    assert judge.commands == [[Report(Guard(RATE, "k"), 0, 0, 1, 0)]]
+    assert breakers.let_in(Guard(RATE, "k"), (), judge) is not first
+
+
 async def test_a_command_holds_only_so_many_reports(breakers: Breakers, judge: Judge) -> None:
     for number in range(2 * MOST_REPORTS + 1):
         breakers.ended(passage(judge, RATE, str(number)), SUCCESS, 0.0)

@@ -93,7 +93,7 @@ class ConnectionTally:
         self.pairs: list[PairTally] = []
         self.reported_at = FAR_BACK
         self.counts = True
-        self.learn(ConnectionState.ONLINE)
+        self.state, self.success_matters = ConnectionState.ONLINE, False
         self._begin_anew()
 
     def _begin_anew(self) -> None:
