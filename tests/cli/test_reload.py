@@ -158,6 +158,8 @@ def test_a_mistake_changes_nothing_and_shows_everywhere(serving: Process, polici
     until(lambda: "successful 1.0" in serving.get("/metrics", admin=True).body.decode(), "the metric to be well")
     until(lambda: told_last(serving) == "policy.unchanged", "the status to say so")
     assert b"The last reload" not in serving.get("/", admin=True).body, "the dashboard has no reason to warn"
+    said = {one["event_name"]: (one["errors"], one["reason"]) for one in ask(serving, "GET", "/-/status")[1]["reloads"]}
+    assert said == {"policy.loaded": ([], ""), "policy.rejected": (told["errors"], ""), "policy.unchanged": ([], "")}
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def _reloads(view: AdminView, reports: Sequence[Document]) -> list[Document]:
     seen: dict[tuple[str, str], Document] = {}
     for one in reversed(newest):
         seen.setdefault((one["event_name"], str(one.get("version", one.get("errors")))), one)
-    return list(seen.values())
+    return [{"errors": [], "reason": "", **one} for one in seen.values()]
 
 
 def last_reload(reloads: Reloads) -> Document | None:
