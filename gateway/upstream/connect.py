@@ -7,14 +7,14 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohappyeyeballs
 
 from gateway.certificate_files import show, trusting
 from gateway.core.public_address import may_be_reached
 from gateway.core.upstream import Upstream
-from gateway.names import AddrInfo, KnownNames
+from gateway.names import LASTS_S, AddrInfo, Answer, KnownNames
 from gateway.upstream.failure import UpstreamFailed
 from gateway.waiting import in_time
 
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 DNS_TTL_S = 10.0
 DNS_STALE_S = 60.0  # how long after that the answer serves while the name is looked up again
 DNS_AGAIN_S = 1.0  # how long after a failed look-up, or for one where nobody listened, the next one begins
-DNS_FIRST_S = 1.0  # how long who has had no answer yet waits for one, where others have had one
+DNS_YOUNG_S = DNS_TTL_S + DNS_STALE_S  # how old an answer of others may be that serves while the name is looked up
+DNS_FIRST_S = 1.0  # how long a look-up may take where others have had such an answer, and who asks has had none lately
 DNS_MOVED_S = 0.25  # how long whom nobody listened to waits for what the name is now
 HAPPY_EYEBALLS_S = 0.25  # RFC 8305 §5
 
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 _OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
@@ -35,45 +37,54 @@ class Resolver:
     """Addresses of one upstream, remembered for DNS_TTL_S.
 
     An expired answer is used when DNS is down, and while it is asked again: a slow DNS delays nobody who calls often.
-    Where nobody listens any more it is asked again at once: the upstream may have moved. Who has had no answer yet goes
-    by the last one that is known here, if DNS is down.
+    Where nobody listens any more it is asked again at once: the upstream may have moved. Who has had no answer lately
+    goes by those that others here have had: by a young one while DNS says nothing, by one of today when it is down.
     """
 
     def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, known: KnownNames | None = None) -> None:
         self._upstream = upstream
         self._loop = loop
         self._known = known or KnownNames()
-        self._found: list[AddrInfo] = []
-        self._until = 0.0
+        self._own: Sequence[AddrInfo] = ()
+        self._found: Sequence[AddrInfo] = ()
+        self._found_s = -math.inf
+        self._until = -math.inf
+        self._began = 0.0
         self._answered = -math.inf
-        self._asking: asyncio.Task[list[AddrInfo]] | None = None
+        self._asking: asyncio.Task[Sequence[AddrInfo]] | None = None
 
-    async def addresses(self) -> Sequence[AddrInfo]:
-        """At least one address. Raises UpstreamFailed, `dns` or `busy`. However many ask, one question is under way."""
-        now = self._loop.time()
-        if self._found and now < self._until:
+    async def addresses(self, patience_s: float = DNS_FIRST_S) -> Sequence[AddrInfo]:
+        """At least one address. Raises UpstreamFailed, `dns` or `busy`. However many ask, one question is under way.
+
+        patience_s  what who asks can spare of its time for a look-up, where others know the addresses
+        """
+        if self._found and self._loop.time() < self._until:
             return self._found
         asking = self._question()
-        if self._found and now < self._until + DNS_STALE_S:
-            return self._found
-        if not self._found and await self._go_by_others(asking):
-            return self._found
-        return await asyncio.shield(asking)
+        if not self._serves() and self._others(DNS_YOUNG_S).found:
+            left_s = self._began + min(DNS_FIRST_S, patience_s) - self._loop.time()
+            await asyncio.wait((asking,), timeout=max(0.0, left_s))
+        if not asking.done():
+            self._take_over(DNS_YOUNG_S)
+        return self._found if self._serves() else await asyncio.shield(asking)
 
-    async def _go_by_others(self, asking: "asyncio.Task[list[AddrInfo]]") -> bool:
-        """There was no answer yet. Should this one take its time, the last one that is known here has to do."""
-        known = self._last_known()
-        if known:
-            await asyncio.wait((asking,), timeout=DNS_FIRST_S)
-        if not known or asking.done():
-            return False
-        if not self._found:
-            self._found, self._until = known, self._loop.time()
-        return True
+    def _serves(self) -> bool:
+        """Whether there are addresses that serve while the name is looked up."""
+        return bool(self._found) and self._loop.time() < self._until + DNS_STALE_S
 
-    def _last_known(self) -> list[AddrInfo]:
-        known = self._known.of(self._upstream.host, self._upstream.port)
-        return [info for info in known if self._allowed(info[4][0])]
+    def _others(self, within_s: float) -> Answer:
+        """What DNS has said to others here, if that is younger than what we go by and no older than so: what this
+        upstream may reach of it."""
+        last = self._known.of(self._upstream.host, self._upstream.port)
+        if last.at_s <= max(self._found_s, self._loop.time() - within_s):
+            return Answer()
+        return last._replace(found=[info for info in last.found if self._allowed(info[4][0])])
+
+    def _take_over(self, within_s: float) -> None:
+        """Go by what others were told, as far as `_others` has it."""
+        found, at_s = self._others(within_s)
+        if found:
+            self._found, self._found_s, self._until = found, at_s, at_s + DNS_TTL_S
 
     async def moved(self, tried: Sequence[AddrInfo]) -> Sequence[AddrInfo]:
         """Nobody listened at those: what the name is now beside them, if anything, and if DNS says so soon. Raises
@@ -83,50 +94,62 @@ class Resolver:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DNS_MOVED_S):
                     await asyncio.shield(asking)
+        self._take_over(DNS_YOUNG_S)
         return [info for info in self._found if info not in tried]
 
-    def doubt(self) -> "asyncio.Task[list[AddrInfo]] | None":
+    def doubt(self) -> "asyncio.Task[Sequence[AddrInfo]] | None":
         """The addresses may be those of yesterday: ask, unless that has just been answered."""
         return self._question() if self._loop.time() >= self._answered + DNS_AGAIN_S else None
 
-    def _question(self) -> "asyncio.Task[list[AddrInfo]]":
+    def _question(self) -> "asyncio.Task[Sequence[AddrInfo]]":
         if self._asking is None or self._asking.done():
+            self._began = self._loop.time()
             self._asking = self._loop.create_task(self._ask())
             self._asking.add_done_callback(_look_at)
         return self._asking
 
-    async def _ask(self) -> list[AddrInfo]:
+    async def _ask(self) -> Sequence[AddrInfo]:
         try:
             return await self._look_up()
         finally:
             self._answered = self._loop.time()
 
-    async def _look_up(self) -> list[AddrInfo]:
+    async def _look_up(self) -> Sequence[AddrInfo]:
+        host, port = self._upstream.host, self._upstream.port
         try:
-            found = await self._loop.getaddrinfo(
-                self._upstream.host, self._upstream.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            found: list[Any] = await self._loop.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
             )
         except (OSError, UnicodeError) as error:
-            self._found = self._found or self._last_known()
-            if not self._found:
-                ours = isinstance(error, OSError) and _is_our_shortage(error)
-                reason = getattr(error, "strerror", None) or str(error)
-                raise UpstreamFailed("busy" if ours else "dns", reason) from None
-            self._until = self._loop.time() + DNS_AGAIN_S
-            return self._found
-        self._known.note(self._upstream.host, self._upstream.port, found)  # type: ignore[arg-type] # as below
+            return self._without_answer(error)
+        now = self._loop.time()
+        self._known.note(host, port, found, now)
         allowed = [info for info in found if self._allowed(str(info[4][0]))]
         if not allowed:
             raise UpstreamFailed("dns", "every address is private and this upstream has allow_private: false")
-        self._found = list(allowed)  # type: ignore[arg-type] # typeshed's address tuple is wider than AF_INET/AF_INET6
-        self._until = self._loop.time() + DNS_TTL_S
+        self._own = self._found = allowed
+        self._found_s, self._until = now, now + DNS_TTL_S
+        return allowed
+
+    def _without_answer(self, error: OSError | UnicodeError) -> Sequence[AddrInfo]:
+        """What to go by all the same. Of a name that is no more, only what DNS has told us of it ourselves."""
+        now = self._loop.time()
+        if isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME:
+            self._known.forget(self._upstream.host, self._upstream.port, now)
+            self._found = self._own
+        else:
+            self._take_over(LASTS_S)
+        if not self._found:
+            ours = isinstance(error, OSError) and _is_our_shortage(error)
+            raise UpstreamFailed("busy" if ours else "dns", getattr(error, "strerror", None) or str(error)) from None
+        self._until = now + DNS_AGAIN_S
         return self._found
 
     def _allowed(self, address: str) -> bool:
         return self._upstream.allow_private or may_be_reached(address, ())
 
 
-def _look_at(asked: asyncio.Task[list[AddrInfo]]) -> None:
+def _look_at(asked: asyncio.Task[Sequence[AddrInfo]]) -> None:
     """An answer that nobody waits for any more may be an error; that is no defect."""
     if not asked.cancelled():
         asked.exception()
@@ -152,7 +175,7 @@ async def connect(
             if upstream.unix_path:
                 await loop.create_unix_connection(lambda: exchange, upstream.unix_path)
                 return
-            addresses = await resolver.addresses()
+            addresses = await resolver.addresses(within_us / 2e6)
             phase, awaited = "connect_timeout", "connection"
             sock = await _dial(loop, addresses, resolver)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

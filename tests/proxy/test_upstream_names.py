@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from gateway.core.upstream import Upstream
-from gateway.names import KnownNames
+from gateway.core.upstream import Timeouts, Upstream
+from gateway.names import LASTS_S, KnownNames
 from gateway.supervisor.event_loop import AskingLoop
 from gateway.upstream import connect
-from gateway.upstream.connect import DNS_AGAIN_S, DNS_STALE_S, DNS_TTL_S, Resolver
+from gateway.upstream.connect import DNS_AGAIN_S, DNS_STALE_S, DNS_TTL_S, DNS_YOUNG_S, Resolver
 from gateway.upstream.failure import UpstreamFailed
 from gateway.upstream.pool import Pool
 from gateway.wire.response_head import ResponseHeadParser
@@ -191,29 +191,185 @@ async def test_what_others_may_reach_is_not_what_an_upstream_may() -> None:
         await host(resolver(names, known, replace(NAMED, allow_private=False)))
 
 
-async def test_names_are_told_when_they_lead_elsewhere_and_addresses_are_not() -> None:
+async def test_a_call_of_little_time_has_some_left_for_the_address_that_is_known(listening: int) -> None:
+    """DNS says nothing; half of the time to connect is for it."""
+    known = KnownNames()
+    known.note(NAMED.host, listening, found_at("127.0.0.1", port=listening), 0.0)
+    timeouts = replace(NAMED.timeouts, connect_us=400_000)
+    pool = pool_of(Names(), listening, known, timeouts)
+    (await pool.open()).abort()
+    pool.close()
+
+
+async def test_who_asks_later_waits_no_more_for_a_dns_that_has_had_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "DNS_FIRST_S", 60.0)
+    names, known = Names(), await known_of()
+    asking = resolver(names, known)
+    given_up = asyncio.create_task(host(asking))
+    await begun()
+    given_up.cancel()
+    names.now = 60.0
+    async with asyncio.timeout(30):
+        assert await asking.addresses(patience_s=60.0)
+    assert names.asked == 1
+
+
+async def test_an_old_answer_of_others_serves_only_when_dns_is_down() -> None:
+    names, known = Names(error=DOWN, now=DNS_YOUNG_S), await known_of()
+    asking = asyncio.create_task(host(resolver(names, known)))
+    await turns(10)
+    assert not asking.done()
+    names.answered.set()
+    assert await asking == "192.0.2.1"
+
+
+async def test_a_young_answer_of_others_that_is_taken_over_grows_old() -> None:
+    names, known = Names(now=DNS_YOUNG_S - 1), await known_of()
+    begun_late = resolver(names, known)
+    assert await begun_late.addresses(patience_s=0.0)
+    names.now += 1
+    asking = asyncio.create_task(host(begun_late))
+    await turns(10)
+    assert not asking.done()
+    names.answered.set()
+    assert await asking == "192.0.2.1"
+
+
+async def test_nobody_goes_by_what_others_were_told_yesterday() -> None:
+    names, known = Names(error=DOWN, now=LASTS_S), await known_of()
+    names.answered.set()
+    with pytest.raises(UpstreamFailed):
+        await host(resolver(names, known))
+
+
+NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+@pytest.mark.parametrize("number", [socket.EAI_NONAME, socket.EAI_NODATA])
+async def test_where_there_is_no_such_name_others_addresses_are_nobodys(number: int) -> None:
+    names, known = Names(), await known_of()
+    begun_late = resolver(names, known)
+    assert await begun_late.addresses(patience_s=0.0)
+    names.now, names.error = 1.0, socket.gaierror(number, "no such name")
+    names.answered.set()
+    await begun()
+    with pytest.raises(UpstreamFailed, match="no such name"):
+        await host(begun_late)
+    names.error = DOWN
+    with pytest.raises(UpstreamFailed):
+        await host(resolver(names, known))
+
+
+async def test_where_there_is_no_such_name_any_more_what_dns_said_to_us_serves_on() -> None:
+    names, known = Names(), KnownNames()
+    names.answered.set()
+    asking = resolver(names, known)
+    await host(asking)
+    names.now, names.error = DNS_YOUNG_S, NO_SUCH_NAME
+    assert await host(asking) == "192.0.2.1"
+    assert not known.of(NAMED.host, NAMED.port).found
+
+
+async def asked_before_others(names: Names) -> Resolver:
+    """Of 192.0.2.1, at zero; a minute later others have heard of 192.0.2.9."""
+    known = KnownNames()
+    names.answered.set()
+    asking = resolver(names, known)
+    await host(asking)
+    known.note(NAMED.host, NAMED.port, found_at("192.0.2.9"), 60.0)
+    return asking
+
+
+async def test_who_has_an_old_answer_goes_by_a_younger_one_of_others_when_dns_is_down() -> None:
+    names = Names()
+    asking = await asked_before_others(names)
+    names.now, names.error = 3_600.0, DOWN
+    assert await host(asking) == "192.0.2.9"
+
+
+@pytest.mark.parametrize("now", [61.0, 60.0 + DNS_YOUNG_S - 1])
+async def test_who_has_an_old_answer_goes_by_a_younger_one_of_others_when_dns_is_silent(now: float) -> None:
+    names = Names()
+    asking = await asked_before_others(names)
+    names.now = now
+    names.answered.clear()
+    found = await asking.addresses(patience_s=0.0)
+    assert found[0][4][0] == "192.0.2.9"
+
+
+def found_at(*addresses: str, port: int = 80) -> list[Any]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+
+def test_names_are_told_as_json_and_addresses_are_not() -> None:
     known, other, told = KnownNames(), KnownNames(), []
     known.share(lambda one: told.append(json.dumps(one)))
-    ours: list[Any] = [
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("192.0.2.1", "192.0.2.2")
-    ]
-    for found in (ours, ours[::-1], ours[:1]):
-        known.note("up.invalid", 80, found)
-    known.note("192.0.2.1", 80, ours[:1])
-    assert len(told) == 2
+    known.note("up.invalid", 80, found_at("192.0.2.1", "192.0.2.2"), 1.0)
+    known.note("192.0.2.1", 80, found_at("192.0.2.1"), 1.0)
     for one in told:
         other.hear(json.loads(one))
-    other.share(told.append)
-    assert [*other.of("up.invalid", 80)] == ours[:1]
-    other.note("up.invalid", 80, ours[:1])
-    assert len(told) == 2
-    assert [*other.of("192.0.2.1", 80)] == [*other.of("up.invalid", 81)] == []
+    assert other.of("up.invalid", 80) == (found_at("192.0.2.1", "192.0.2.2"), 1.0)
+    assert [*other.of("192.0.2.1", 80).found] == [*other.of("up.invalid", 81).found] == []
+
+
+def test_a_name_is_told_at_once_when_it_leads_elsewhere_else_once_a_minute() -> None:
+    known, told = KnownNames(), []
+    known.share(lambda one: told.append(one["at_s"]))
+    for now_s in range(0, 61, 10):
+        known.note("up.invalid", 80, found_at("192.0.2.1", f"192.0.2.{10 + now_s}"), float(now_s))
+    assert told == [0.0, 60.0]
+    known.note("up.invalid", 80, found_at("192.0.2.2"), 70.0)
+    assert told == [0.0, 60.0, 70.0]
+
+
+def test_what_one_has_told_its_siblings_need_not_tell() -> None:
+    told: list[Any] = []
+    siblings = [KnownNames() for _ in range(4)]
+    for one in siblings:
+        one.share(lambda what: [told.append(what), *(other.hear(what) for other in siblings)])
+    for turn in range(360):
+        for number, one in enumerate(siblings):
+            one.note("up.invalid", 80, found_at(f"192.0.2.{(turn + number * 3) % 8}"), turn * 10.0 + number)
+    assert len(told) <= 2 * 60, "an hour of a name that leads elsewhere each time"
+
+
+def test_the_youngest_answer_counts_whoever_comes_first() -> None:
+    known, other, told = KnownNames(), KnownNames(), []
+    known.share(told.append)
+    known.note("up.invalid", 80, found_at("192.0.2.1"), 1.0)
+    other.note("up.invalid", 80, found_at("192.0.2.2"), 2.0)
+    other.hear(told[0])
+    assert other.of("up.invalid", 80).at_s == 2.0
+
+
+def test_that_there_is_no_such_name_is_told() -> None:
+    known, other = KnownNames(), KnownNames()
+    known.share(other.hear)
+    known.forget("up.invalid", 80, 1.0)
+    assert known.told() == []
+    known.note("up.invalid", 80, found_at("192.0.2.1"), 1.0)
+    assert other.of("up.invalid", 80).found
+    known.forget("up.invalid", 80, 61.0)
+    assert not other.of("up.invalid", 80).found
+
+
+def test_names_that_nobody_asks_for_any_more_are_forgotten() -> None:
+    known = KnownNames()
+    known.note("store.invalid", 6379, found_at("192.0.2.1"), 0.0, lasting=True)
+    for now_s in (0.0, LASTS_S, 2 * LASTS_S):
+        known.note(f"up-{now_s}.invalid", 80, found_at("192.0.2.1"), now_s)
+    heard = KnownNames()
+    for told in known.told():
+        heard.hear(told)
+    heard.note("up.invalid", 80, found_at("192.0.2.1"), 3 * LASTS_S)
+    assert [one["host"] for one in known.told()] == ["store.invalid", f"up-{2 * LASTS_S}.invalid"]
+    assert [one["host"] for one in heard.told()] == ["store.invalid", "up.invalid"]
 
 
 async def test_what_was_found_before_anybody_could_be_told_is_told_then() -> None:
     known, told = KnownNames(), []
     for address in ("192.0.2.1", "192.0.2.2"):
-        known.note("store.invalid", 6379, [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 6379))])
+        known.note("store.invalid", 6379, found_at(address), 0.0, lasting=True)
     known.share(told.append)
     known.share(told.append)
     assert [one["found"][0][-1][0] for one in told] == ["192.0.2.2"]
@@ -235,9 +391,9 @@ async def listening() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-def pool_of(names: Names, port: int) -> Pool:
-    pool = Pool(replace(NAMED, port=port), ResponseHeadParser(asyncio.get_running_loop()))
-    pool._resolver = Resolver(pool.upstream, names)  # type: ignore[arg-type]
+def pool_of(names: Names, port: int, known: KnownNames | None = None, timeouts: Timeouts = NAMED.timeouts) -> Pool:
+    pool = Pool(replace(NAMED, port=port, timeouts=timeouts), ResponseHeadParser(asyncio.get_running_loop()))
+    pool._resolver = Resolver(pool.upstream, names, known)  # type: ignore[arg-type]
     return pool
 
 
@@ -279,6 +435,19 @@ async def test_a_slow_dns_does_not_hide_that_nobody_listens(listening: int) -> N
     with pytest.raises(UpstreamFailed, match="refused"):
         await pool.open()
     names.answered.set()
+    pool.close()
+
+
+async def test_where_it_has_moved_others_may_have_heard(listening: int) -> None:
+    """DNS says nothing to who notices."""
+    names, known = Names("127.0.0.2"), KnownNames()
+    names.answered.set()
+    pool = pool_of(names, listening, known)
+    await pool._resolver.addresses()
+    names.answered.clear()
+    names.now = DNS_AGAIN_S
+    known.note(NAMED.host, listening, found_at("127.0.0.1", port=listening), names.now)
+    (await pool.open()).abort()
     pool.close()
 
 

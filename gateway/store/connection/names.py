@@ -33,7 +33,7 @@ class Names:
             await connection.connect()  # type: ignore[no-untyped-call]
             return
         host, port = connection.host, connection.port
-        known = self._known.of(host, port)
+        known = self._known.of(host, port).found
         away = bool(known) and await self._is_away(host, port, DNS_PART * (connection.socket_connect_timeout or 0))
         connection.at = known[0][4][0] if away else ""
         try:
@@ -44,7 +44,8 @@ class Names:
             why = str(error) or type(error).__name__
             raise RedisError(f"DNS does not say where {host} is; where it was, at {connection.at}: {why}") from None
         if not away:
-            self._known.note(host, port, [_led_to(connection)])
+            now_s = asyncio.get_running_loop().time()
+            self._known.note(host, port, [_led_to(connection)], now_s, lasting=True)
 
     async def _is_away(self, host: str, port: int, patience_s: float) -> bool:
         """An answer that took too long counts for who asks next."""

@@ -20,7 +20,8 @@ TLS = Path(__file__).parent / "tls"
 def led(host: str, port: int, address: str = "127.0.0.1") -> KnownNames:
     """What somebody has told of this name."""
     known = KnownNames()
-    known.hear({"host": host, "port": port, "found": [[socket.AF_INET, socket.SOCK_STREAM, 6, "", [address, port]]]})
+    found = [[socket.AF_INET, socket.SOCK_STREAM, 6, "", [address, port]]]
+    known.hear({"host": host, "port": port, "found": found, "at_s": 0.0, "lasting": True})
     return known
 
 
@@ -86,7 +87,7 @@ async def test_while_dns_is_away_it_is_where_the_name_led_last(dial, dns, port, 
 async def test_where_a_name_has_led_is_known_to_others_then(dial, dns, port):
     known = KnownNames()
     await dial(f"redis://localhost:{port}", known)
-    assert known.of("localhost", port)[0][4][0] in {"127.0.0.1", "::1"}
+    assert known.of("localhost", port).found[0][4][0] in {"127.0.0.1", "::1"}
     dns(fails)
     await dial(f"redis://localhost:{port}", known)
 
@@ -95,7 +96,7 @@ async def test_dns_is_asked_first(dial, port):
     """The server may have been replaced by another one."""
     known = led("localhost", port, "192.0.2.1")
     await dial(f"redis://localhost:{port}", known)
-    assert known.of("localhost", port)[0][4][0] in {"127.0.0.1", "::1"}
+    assert known.of("localhost", port).found[0][4][0] in {"127.0.0.1", "::1"}
 
 
 async def test_where_dns_says_that_another_one_is_the_last_one_is_not_asked(dial, serve_tcp, free_port):
