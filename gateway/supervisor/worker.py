@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.policy import PolicySet
 from gateway.lasting import lasting
-from gateway.observe.reports.unheard import tell_unheard
+from gateway.observe.reports.unheard import Unheard
 from gateway.policy.sources import Sources
 from gateway.settings import Settings
 from gateway.signals import end_in_order, keep_signals
@@ -150,7 +150,7 @@ def not_started(why: StartFailed | str) -> int:
 
 async def _live(post: Post, serve: Serve, asked: Sequence[int]) -> int:
     """`asked`: signals that came before anybody in the loop heard them."""
-    asyncio.get_running_loop().set_exception_handler(tell_unheard)
+    asyncio.get_running_loop().set_exception_handler(Unheard())
     serving = asyncio.create_task(serve(post))
     await asyncio.sleep(0)  # what it does first is to hear signals
     for number in tuple(asked):

@@ -19,7 +19,7 @@ from gateway.lasting import apart, unheard
 from gateway.modules.webhooks.outbox import Outbox
 from gateway.observe.log.logger import hear_events, hear_no_events
 from gateway.observe.metrics.sink import Metrics
-from gateway.observe.reports.unheard import tell_unheard
+from gateway.observe.reports.unheard import CALM_S, MOST_PLACES, Unheard
 from gateway.reload import transaction
 from gateway.reload.transaction import Reload
 from gateway.siblings import Siblings
@@ -115,7 +115,7 @@ async def test_who_tells_goes_on_whatever_is_made_of_it(told: list[tuple[str, st
 
 
 async def test_it_is_an_event_without_what_an_exception_says(heard: list[Mapping[str, Any]]) -> None:
-    asyncio.get_running_loop().set_exception_handler(tell_unheard)
+    asyncio.get_running_loop().set_exception_handler(Unheard())
     secret = "-".join(("s3cret", "word"))
 
     async def fail() -> None:
@@ -138,6 +138,34 @@ async def test_it_is_an_event_without_what_an_exception_says(heard: list[Mapping
     ]
     assert [line["work"] for line in heard if "work" in line] == ["some work"]
     assert secret not in str(heard)
+
+
+async def test_the_same_in_the_same_place_is_told_now_and_then(heard: list[Mapping[str, Any]]) -> None:
+    now_s = 1000.0
+    loop, tell = asyncio.get_running_loop(), Unheard(lambda: now_s)
+
+    def fail(error: Exception, work: str | None = "some work") -> None:
+        try:
+            raise error
+        except Exception as raised:
+            tell(loop, {"exception": raised, "work": work})
+
+    for _ in range(5):
+        fail(ArithmeticError())
+    fail(ArithmeticError(), "other work")
+    fail(LookupError(), None)
+    now_s += CALM_S
+    fail(ArithmeticError())
+    fail(ArithmeticError())
+    assert [(line.get("work"), line["count"]) for line in heard] == [
+        ("some work", 1),
+        ("other work", 1),
+        (None, 1),
+        ("some work", 5),
+    ]
+    for number in range(3 * MOST_PLACES):
+        fail(ArithmeticError(), str(number))
+    assert len(tell._quiet) <= MOST_PLACES
 
 
 # -- the parts
