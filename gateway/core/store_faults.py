@@ -3,6 +3,7 @@
 _LASTING = (
     *("WRONGPASS", "NOAUTH", "NOPERM", "executing the script can't", "ACL failure", "DB index", "redis+cluster:"),
     *("unknown command", "Unknown Redis command"),  # an older server than 6.2, or commands that were renamed
+    "DENIED",  # protected mode
     "cluster support disabled",  # its URL begins with redis+cluster:// and should not
     "CERTIFICATE_VERIFY_FAILED",
     # As redis-py passes on what was said to a login: without the word in front.

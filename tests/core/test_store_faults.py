@@ -11,6 +11,7 @@ from gateway.core.store_faults import is_lasting
         ("WRONGPASS invalid username-password pair", True),
         ("127.0.0.1:6379: This instance has cluster support disabled", True),
         ("Error 1 connecting to h:6379. [SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired.", True),
+        ("DENIED Redis is running in protected mode.", True),
         ("the connection was lost", False),
         ("", False),
     ],

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.core.store_url import StoreUrl
 from gateway.names import KnownNames
 from gateway.store import StoreDown
 from gateway.store.connection import transports
-from gateway.store.connection.faults import in_words
+from gateway.store.connection.faults import in_words, shortened
 from gateway.store.connection.names import Names
 from gateway.store.connection.sentinels import Sentinels
 from gateway.store.connection.transports import forget, hand_over, to_server
@@ -109,4 +109,4 @@ def _why(url: StoreUrl, error: Exception) -> str:
                 Path(str(path)).open("rb").close()
             except OSError as unreadable:
                 return f"{option} {path}: {unreadable.strerror}"
-    return in_words(str(error)) or type(error).__name__
+    return in_words(shortened(str(error)) if isinstance(error, ResponseError) else str(error)) or type(error).__name__

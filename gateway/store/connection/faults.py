@@ -55,10 +55,16 @@ def in_words(text: str) -> str:
     return f"{said}: {_ANOTHER_KIND[unknown[1]]}" if unknown else said
 
 
+def shortened(text: str) -> str:
+    """An error reply without what some servers advise at length: whole sentences, if there is one."""
+    cut = text[:_DETAIL_CHARS]
+    return (cut[: cut.rfind(". ") + 1] or cut) if len(text) > _DETAIL_CHARS else text
+
+
 def fault_of(text: str) -> StoreDown:
     """The exception for one error reply, without the arguments that some replies quote."""
     code = code_of(text)
-    detail = in_words(text[:_DETAIL_CHARS])
+    detail = in_words(shortened(text))
     if code in BUSY:
         return StoreDown("busy", detail)
     if code in REDIRECTS:

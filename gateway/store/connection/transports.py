@@ -6,8 +6,9 @@ public in asyncio, and uvloop implements it alike, also under TLS.
 
 What is taken from redis-py beyond its documented interface, all of it here and guarded by
 `tests/store/connection/test_dial.py`: `Connection._writer`, whose `transport` is the thing to take over; the writer
-closes its transport when it is collected, so the connection object is kept as long as the transport is in use. And
+closes its transport when it is collected, so the connection object is kept as long as the transport is in use. Also
 `Connection._connection_arguments`, those of `asyncio.open_connection`: the address of a name that DNS does not know.
+And `Connection._parser` with `on_connect_check_health`: what a server says before redis-py hears it.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from gateway import __version__
 from gateway.core.store_url import StoreUrl
@@ -35,6 +36,10 @@ class ToName(Connection):
 
     at = ""
 
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await _hear_denial(self)
+        await super().on_connect_check_health(check_health)
+
     def _connection_arguments(self) -> Mapping[str, Any]:
         given = super()._connection_arguments()
         return {**given, "host": self.at} if self.at else given
@@ -45,12 +50,36 @@ class ToNameOverTls(SSLConnection):
 
     at = ""
 
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await _hear_denial(self)
+        await super().on_connect_check_health(check_health)
+
     def _connection_arguments(self) -> Mapping[str, Any]:
         given = super()._connection_arguments()
         return {**given, "host": self.at, "server_hostname": self.host} if self.at else given
 
 
 TO_NAMES = (ToName, ToNameOverTls)
+
+
+async def _hear_denial(connection: AbstractConnection) -> None:
+    """A server in protected mode says so and hangs up. Where no login comes first, redis-py passes over that."""
+    if connection.password is not None or connection.protocol == 3:
+        return
+    connection._parser.on_connect(connection)  # type: ignore[no-untyped-call]
+    await connection.send_command("PING", check_health=False)
+    try:
+        await connection.read_response(disconnect_on_error=False)
+    except (ResponseError, BusyLoadingError) as said:  # who is busy, for one, may be connected to
+        if str(said).startswith("DENIED"):
+            raise
+    await _check_silent(connection)
+
+
+async def _check_silent(connection: AbstractConnection) -> None:
+    """What it says too much would be taken for its next reply. Raises RedisError."""
+    if await connection.can_read():
+        raise RedisError("the server sent something that was not asked for")
 
 
 def to_server(url: StoreUrl, address: Address | None) -> AbstractConnection:
@@ -101,8 +130,7 @@ def _patience(patience_s: float) -> dict[str, Any]:
 
 async def hand_over(connection: AbstractConnection, protocol: asyncio.Protocol) -> None:
     """Make `protocol` the owner of the transport of a connected one. Raises RedisError or OSError."""
-    if await connection.can_read():
-        raise RedisError("the server sent something that was not asked for")
+    await _check_silent(connection)
     writer = connection._writer
     assert writer is not None, "redis-py says it is connected"
     writer.transport.set_protocol(protocol)

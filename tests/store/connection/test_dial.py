@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio.connection
 
+from gateway.core.store_faults import is_lasting
 from gateway.core.store_url import parse_url
 from gateway.store import StoreDown
 from gateway.store.connection import transports
@@ -143,6 +144,27 @@ async def test_a_server_that_speaks_out_of_turn(serve_tcp):
 
     port = await serve_tcp(talk)
     assert "not asked for" in (await refusal(f"redis://127.0.0.1:{port}")).detail
+
+
+PROTECTED = (
+    "DENIED It is in protected mode because that is enabled and there is no password. Only loopback may connect."
+)
+ADVICE = " If you want to connect from elsewhere, do one of the following: " + 20 * "1) Disable it. "
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:{}", "redis://127.0.0.1:{}/2", "redis://:pw@127.0.0.1:{}"])
+async def test_a_server_in_protected_mode_is_heard(serve_tcp, url):
+    """It says what is wrong before it is asked anything, at length, and hangs up."""
+
+    async def deny(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"-{PROTECTED}{ADVICE}\r\n".encode())
+        writer.close()
+
+    fault = await refusal(url.format(await serve_tcp(deny)))
+    assert fault.detail.startswith(PROTECTED)
+    assert fault.detail.endswith(".")
+    assert len(fault.detail) <= 200
+    assert is_lasting(fault.detail)
 
 
 async def test_tls(tls_port):

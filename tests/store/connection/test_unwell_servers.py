@@ -88,18 +88,29 @@ async def test_a_failed_probe_is_freed_without_the_collector(open_store, own_red
         assert failed() is None
 
 
-async def test_a_server_that_reads_its_data(open_store, own_redis_server, make_charge, events):
+@pytest.mark.parametrize("over", ["unix", "redis"])
+async def test_a_server_that_reads_its_data(open_store, start_redis_server, free_port, make_charge, events, over):
+    port = free_port()
+    own_redis_server = start_redis_server("--port", str(port))
     with own_redis_server.client() as client:
         client.config_set("rdbcompression", "no")
         client.mset({f"k{number}": "x" * 1000 for number in range(200)})
         client.save()
     own_redis_server.kill()
-    slowly = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")  # until it is seen
+    slowly = (
+        *own_redis_server.arguments,
+        "--key-load-delay",
+        "100000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    )  # until it is seen
     own_redis_server.arguments = slowly
     own_redis_server.start()
-    store = await open_store(own_redis_server.url, start=False)
-    with pytest.raises(StoreDown, match="LOADING"):
+    url = own_redis_server.url if over == "unix" else f"redis://127.0.0.1:{port}"
+    store = await open_store(url, start=False)
+    with pytest.raises(StoreDown, match="LOADING") as caught:
         await store.start()
+    assert caught.value.kind == "busy"
     own_redis_server.command("CONFIG", "SET", "key-load-delay", 0)
     await events.wait_for("store.recovered")
     assert (await store.admit(Ask([make_charge()]), "")).admitted
