@@ -7,8 +7,8 @@ from gateway.core.access.authentication import Identity
 from gateway.core.access.challenges import not_vouched
 from gateway.core.access.credentials import Credential, chosen
 from gateway.core.ask import NO_MEASURES, Ask
-from gateway.core.guards import OPERATION, Breaker, Guard, Pausing
-from gateway.core.keys import VOUCHED, KeyFrom, KeyPart, OnMissing, partition, partition_key, read_key, vouched
+from gateway.core.guards import IN_KEY, OPERATION, Breaker, Guard, Pausing
+from gateway.core.keys import HASHED, VOUCHED, KeyFrom, KeyPart, OnMissing, partition, partition_key, read_key, vouched
 from gateway.core.limits import Charge, Mode
 from gateway.core.measure import Measure
 from gateway.core.policy import Operation, PolicySet, Route
@@ -117,19 +117,20 @@ def _guards(policies: PolicySet, route: Route, operation: Operation | None, part
     """The pause and the breaker of this caller, in this order; a refusal where a key part must not be missing."""
     parts = {OPERATION: operation.name if operation is not None else None, **parts}
     values = {name: value for name, value in parts.items() if value is not None}
-    rules: list[tuple[str, Pausing | Breaker, Sequence[str]]] = []
+    rules: list[tuple[str, Pausing | Breaker]] = []
     learning = route.upstream.learning
     if learning is not None:
-        rules.append(("pause", Pausing(route.upstream.name, learning.max_us, learning.key), learning.key))
+        rules.append(("pause", Pausing(route.upstream.name, learning.max_us, learning.key)))
     if route.breaker is not None:
-        rules.append(("breaker", route.breaker, route.breaker.key))
+        rules.append(("breaker", route.breaker))
     guards: list[Guard] = []
-    for kind, rule, key in rules:
-        lacking = missing(policies, key, values)
+    for kind, rule in rules:
+        lacking = missing(policies, rule.key, values)
         if isinstance(lacking, Refusal):
             return lacking
         if lacking is not OnMissing.SKIP:
-            guards.append(Guard(rule, partition(f"{kind}:{rule.name}", key, parts)))
+            key = partition(f"{kind}:{rule.name}", rule.key, parts)
+            guards.append(Guard(rule, key, parts if HASHED in key else IN_KEY))
     return guards
 
 

@@ -61,6 +61,7 @@ class KeyPart:
 
 
 ANONYMOUS = "~"
+HASHED = "#"
 _EVERYBODY = "*"
 _PLAIN = re.compile(r"[A-Za-z0-9._~@+-]{1,64}").fullmatch
 _HASH_BYTES = 16
@@ -107,10 +108,10 @@ def readable(partition: str) -> str:
 
 
 def readable_parts(partition: str, key: Sequence[str]) -> dict[str, str]:
-    """What its caller has for each part of `key`, as in `readable`; without those that it has not."""
+    """What its caller has for each part of `key`; without those that it has not, or whose values are hashed."""
     tag, _, others = partition.partition("{")[2].partition("}")
     found = zip(key, (tag, *others.split(":")[1:]), strict=False)  # without a key there is the tag of everybody
-    return {name: part.removeprefix("=") for name, part in found if part != ANONYMOUS}
+    return {name: part.removeprefix("=") for name, part in found if part.startswith("=")}
 
 
 def encode_part(value: str | None) -> str:
@@ -120,7 +121,7 @@ def encode_part(value: str | None) -> str:
     if _PLAIN(value):
         return "=" + value
     # surrogatepass, because surrogateescape would map an undecodable byte and the character it belongs to together
-    return "#" + blake2b(value.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
+    return HASHED + blake2b(value.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
 
 
 def read_key(

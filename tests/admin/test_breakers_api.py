@@ -24,7 +24,8 @@ BREAKER = Breaker(
 )
 SLOW = Breaker("slow", (), slow_ppm=250_000, slow_us=2 * S, source="p.yaml:60")
 OWN = Breaker("own", ("connection",), shared=False, consecutive_failures=1)
-GUARD = Guard(BREAKER, partition("breaker:connection", BREAKER.key, {"tenant": "acme", "connection": "conn/42"}))
+PARTS = {"tenant": "acme", "connection": "conn/42"}
+GUARD = Guard(BREAKER, partition("breaker:connection", BREAKER.key, PARTS), PARTS)
 PATH = "/-/breakers/connection/acme/conn%2F42"
 JSON = {"Content-Type": "application/json"}
 

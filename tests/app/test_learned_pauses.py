@@ -4,9 +4,11 @@ import pytest
 
 from gateway.core.guards import State
 from gateway.core.retry import Stop
+from gateway.observe.reports.whose import whose
 from tests.app.conftest import Start
 from tests.app.pausing import Slow, after_one, retry_after
 from tests.fakes.upstream import OK, Upstream, always
+from tests.fakes.waiting import eventually
 
 POLICIES = """
 version: 1
@@ -51,6 +53,18 @@ async def test_a_429_pauses_its_connection_and_no_other(slow: Slow) -> None:
     assert [(await slow.call(connection=other))[0] for other in ("c2", "")] == [200, 200]
     assert len(slow.upstream.received) == 3
     assert slow.began == [("up", 30)]
+
+
+async def test_whose_pause_or_breaker_it_is_is_told_as_the_call_says_it(slow: Slow) -> None:
+    told: list[dict[str, str]] = []
+    slow.running.gateway.pauses.on_pause = lambda guard, _for_us: told.append(whose(guard))
+    slow.running.gateway.breakers.on_change = lambda guard, _change: told.append(whose(guard))
+    slow.upstream.script = always(LATER % 30)
+    await slow.call(connection="acme/hubspot")
+    slow.upstream.script = always(DOWN)
+    await slow.call("once", connection="acme/crm")
+    await eventually(lambda: len(told) > 1)
+    assert {one["connection"] for one in told} == {"acme/hubspot", "acme/crm"}
 
 
 async def test_what_is_left_alone_may_be_known_by_several_key_parts(start: Start, upstream: Upstream) -> None:

@@ -228,11 +228,12 @@ def test_a_partition_can_be_read_by_people() -> None:
 
 
 def test_the_parts_of_a_partition_can_be_told_apart() -> None:
-    parts = {"connection": "c1", "tenant": None, "operation": "read"}
+    parts = {"connection": "c1", "tenant": None, "operation": "read", "account": "a/b"}
     for key, found in (
         (("connection",), {"connection": "c1"}),
         (("tenant", "connection"), {"connection": "c1"}),
         (("connection", "tenant", "operation"), {"connection": "c1", "operation": "read"}),
+        (("account", "connection"), {"connection": "c1"}),
         ((), {}),
     ):
         assert readable_parts(partition("pause:b", key, parts), key) == found

@@ -17,6 +17,7 @@ import gateway
 from gateway.core.ask import Ask
 from gateway.core.calendars import Unit
 from gateway.core.guards import Breaker, Change, Guard, Pausing, Reason, State
+from gateway.core.keys import partition
 from gateway.core.limits import Algorithm, Charge, Limit, Verdict
 from gateway.core.policy import PolicySet
 from gateway.observe.log.events import EVENTS
@@ -69,6 +70,22 @@ def test_changes_of_breakers_and_pauses_say_whose_they_are(lines: Lines) -> None
         ["c1", None, "c1"],
         ["read", None, None],
     ]
+
+
+@pytest.mark.parametrize("name", ["acme/hubspot", "c" * 65, "Kundé"])
+def test_a_name_that_counts_by_its_hash_is_told_as_the_caller_says_it(lines: Lines, name: str) -> None:
+    told = Metrics(PolicySet("0123456789ab", (), {}, {}, {}))
+    pausing = Pausing("crm", 60_000_000, ("connection",))
+    parts = {"tenant": "a b", "connection": name}
+    known = Guard(pausing, partition("pause:crm", pausing.key, parts), parts)
+    for guard in (known, known._replace(parts={})):
+        upstream_paused(told, guard, 1_500_000)
+    of_call, of_key = lines()
+    assert of_call["connection"] == name
+    assert "tenant" not in of_call, "nobody's pause is that of a tenant"
+    assert of_key["caller"] == of_call["caller"]
+    assert of_key["caller"].startswith("#")
+    assert "connection" not in of_key, "nobody knows"
 
 
 def test_fields_of_the_envelope_may_be_said_by_the_event(lines: Lines) -> None:

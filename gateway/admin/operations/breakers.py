@@ -85,7 +85,7 @@ def find(policies: PolicySet, words: list[str]) -> Target:
     if breaker is None:
         raise AdminProblem(404, "NO_SUCH_BREAKER", f"There is no breaker {name!r}.")
     parts = read_parts("breaker", name, breaker.key, words[1:])
-    return Target(parts, Guard(breaker, partition(f"breaker:{name}", breaker.key, parts)))
+    return Target(parts, Guard(breaker, partition(f"breaker:{name}", breaker.key, parts), parts))
 
 
 async def look(store: Store, target: Target) -> Document:

@@ -29,7 +29,7 @@ def guards_of(policies: PolicySet, parts: Parts) -> list[Guard]:
         if upstream.learning is not None
     )
     return [
-        Guard(rule, partition(f"{kind}:{rule.name}", key, parts))
+        Guard(rule, partition(f"{kind}:{rule.name}", key, parts), parts)
         for kind, rule, key in (*breakers, *pauses)
         if counts_by_connection(key, parts)
     ]

@@ -4,9 +4,10 @@ A guard is a circuit breaker or a pause. It charges nothing; while it holds call
 All times are integer microseconds. Nothing here does I/O or reads a clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.core.units import DAY_US, HOUR_US
@@ -117,14 +118,20 @@ class Pausing:
     key: tuple[str, ...] = ()
 
 
+IN_KEY: Mapping[str, str | None] = MappingProxyType({})
+"""In the place of values that the key says itself."""
+
+
 class Guard(NamedTuple):
     """One guard asked about one call.
 
-    key  the partition: an encoded, collision-free text, different from those of limits
+    key    the partition: an encoded, collision-free text, different from those of limits
+    parts  the values of key parts as the caller says them; none where the key says them all, or nobody knows them
     """
 
     rule: Breaker | Pausing
     key: str
+    parts: Mapping[str, str | None] = IN_KEY
 
 
 class Standing(NamedTuple):

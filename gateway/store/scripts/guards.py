@@ -84,7 +84,7 @@ def encode_report(reports: Sequence[Report], prefix: str, *, listed: bool = True
 
 def _report(report: Report) -> bytes:
     """Of thousands of breakers most have the same to tell: one good call."""
-    (rule, _), happened = report[0], report[1:]
+    rule, happened = report[0].rule, report[1:]
     known = _packed_reports.get((id(rule), happened))
     if known is None:
         if len(_packed_reports) >= MOST_PACKED:
