@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,6 @@ class Worker:
     siblings    the line to the other workers
     sources     where settings and policies are read again; None = never
     names       where names of upstreams and of the store have led, as workers before have told
-    raised      alerts that the worker before has raised and not cleared
     directory   private to this gateway, for what workers hand each other; None = there is only this one
     reloading   told when a reload begins and when it has ended
     on_ready    called once, when calls are served, with whether the store can be used
@@ -85,7 +84,6 @@ class Worker:
         siblings: Siblings | None = None,
         sources: Sources | None = None,
         names: Sequence[Mapping[str, object]] = (),
-        raised: Set[tuple[str, str]] = frozenset(),
         directory: Path | None = None,
         reloading: Callable[[bool], None] = lambda _: None,
         on_ready: Callable[[bool], None] = lambda _: None,
@@ -102,7 +100,6 @@ class Worker:
         self._names = KnownNames()
         for told in names:
             self._names.hear(told)
-        self._raised = raised
         self._on_ready = on_ready
         self._hand_over = hand_over
         self._certificates = Certificates()
@@ -179,10 +176,11 @@ class Worker:
         self._reload = self._make_reload(in_force, siblings)
         self._view = self._show(switches)
         metrics.levels = self._view.levels
-        self._alerts = Alerts(settings.alerts, metrics.asked, self._raised, self._tell_alert)
+        self._alerts = Alerts(settings.alerts, metrics.asked, self._tell_alert)
         join(gateway, metrics, self._connections, siblings, self._outage)
         siblings.on("name", names.hear)
         siblings.on("store_left", self._outage.heard)
+        siblings.on("alerts", self._take_over)
         siblings.on("retire", self._retire)
 
     def _show(self, switches: Switches) -> WorkerView:
@@ -285,6 +283,12 @@ class Worker:
         """For who follows in this worker's place."""
         told = {"worker": self._worker, "alert": alert, "upstream": upstream, "raised": raised}
         self._siblings.tell_supervisor("alert", told)
+
+    def _take_over(self, told: Mapping[str, Sequence[tuple[str, str, float]]]) -> None:
+        """From who forked us, as soon as we serve: alerts of the worker before."""
+        raised = {(alert, upstream): waited_s for alert, upstream, waited_s in told["raised"]}
+        self._alerts.take_over(raised, asyncio.get_running_loop().time())
+        self._alerts.start()
 
     def _hear_store(self, name: str, fields: Mapping[str, object]) -> None:
         self._outage.on_store_event(name, fields)

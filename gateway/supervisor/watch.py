@@ -167,6 +167,7 @@ class Supervisor:
     def _note_ready(self) -> None:
         for index, store_up in self._readiness.told():
             self._seats[index].ready = True
+            self._legacy.hand_over(self._seats[index], time.monotonic())
             if not self._any_ready:
                 self._any_ready = True
                 self._on_ready(store_up)

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,6 @@ class Post:
     sources    where settings and policies are read again; None = they are not
     directory  private to this gateway
     names      where names of upstreams and of the store have led, as workers before have told
-    raised     alerts that the worker before has raised and not cleared: (event, upstream)
     edition    the file that `policies` came in, "" = they are the first
     fresh      the settings as they were read then; `settings` are those of them that could be put in place
     pulse      to beat as long as the event loop turns
@@ -63,7 +62,6 @@ class Post:
     sources: Sources | None = None
     directory: Path | None = None
     names: Sequence[Mapping[str, object]] = ()
-    raised: Set[tuple[str, str]] = frozenset()
     edition: str = ""
     fresh: Settings | None = None
     ready: Callable[[bool], None] = lambda _: None
@@ -104,7 +102,6 @@ async def serve_calls(post: Post) -> int:
         siblings=siblings,
         sources=post.sources,
         names=post.names,
-        raised=post.raised,
         directory=post.directory,
         reloading=partial(_tell_reloading, siblings),
         on_ready=ready,

@@ -86,10 +86,11 @@ async def test_nothing_to_look_for_nothing_looked_at() -> None:
 def test_what_the_worker_before_had_raised_is_judged_when_enough_was_seen(heard: list[tuple[Any, ...]]) -> None:
     """Neither that nobody has called yet nor the first good call says that it is over."""
     told: list[tuple[str, str, bool]] = []
-    before = {("alert.error_rate", "crm"), ("alert.error_rate", "erp"), ("alert.auth_failures", "gone")}
+    before = {("alert.error_rate", "crm"): 0.0, ("alert.error_rate", "erp"): 0.0, ("alert.auth_failures", "gone"): 0.0}
     seen: dict[str, Seen] = {}
-    alerts = Alerts(THRESHOLDS, lambda: seen, before, lambda *one: told.append(one))
+    alerts = Alerts(THRESHOLDS, lambda: seen, lambda *one: told.append(one))
     alerts.look(0)
+    alerts.take_over(before, 0)
     seen |= {"crm": Seen(1, 0, 0), "erp": Seen(8, 8, 0), "new": Seen(8, 8, 0)}
     for now_s in (2, 58):
         alerts.look(now_s)
@@ -98,14 +99,39 @@ def test_what_the_worker_before_had_raised_is_judged_when_enough_was_seen(heard:
     alerts.look(60)
     cleared = [("alert.error_rate", "crm", "cleared"), ("alert.auth_failures", "gone", "cleared")]
     assert sorted(heard[1:]) == sorted(cleared)
-    assert sorted(told[1:]) == sorted((event, upstream, False) for event, upstream, _ in cleared)
+    assert told[1:4] == [(*one, True) for one in before], "from now on this worker judges them"
+    assert sorted(told[4:]) == sorted((event, upstream, False) for event, upstream, _ in cleared)
     alerts.look(200)
     assert heard[3:] == [("alert.error_rate", "erp", "cleared"), ("alert.error_rate", "new", "cleared")]
 
 
 async def test_what_was_raised_is_cleared_though_nothing_is_looked_for_any_more(heard: list[tuple[Any, ...]]) -> None:
-    alerts = Alerts(Thresholds(), dict, {("alert.error_rate", "crm")})
+    alerts = Alerts(Thresholds(), dict)
+    alerts.start()
+    alerts.take_over({("alert.error_rate", "crm"): 0.0}, 0)
     alerts.start()
     alerts.look(1e9)
     alerts.close()
     assert heard == [("alert.error_rate", "crm", "cleared")]
+
+
+def test_workers_that_follow_each_other_soon_do_not_put_off_that_it_is_over(heard: list[tuple[Any, ...]]) -> None:
+    """Of a minute they have waited 50 s already. What has been raised here is judged here."""
+    seen: dict[str, Seen] = {}
+    alerts = Alerts(THRESHOLDS, lambda: seen)
+    alerts.look(0)
+    seen["erp"] = Seen(8, 8, 0)
+    alerts.look(1)
+    raised = [("alert.error_rate", "erp", "raised")]
+    before = {"crm": 50.0, "erp": 50.0}
+    alerts.take_over({("alert.error_rate", name): waited_s for name, waited_s in before.items()}, 1)
+    alerts.take_over({("alert.auth_failures", "crm"): 500.0}, 1)
+    alerts.look(2)
+    assert heard == raised
+    alerts.look(4)
+    assert heard[1:] == [("alert.auth_failures", "crm", "cleared")], "not by the first look"
+    alerts.look(10)
+    alerts.look(11)
+    assert heard[2:] == [("alert.error_rate", "crm", "cleared")]
+    alerts.look(61)
+    assert heard[3:] == [("alert.error_rate", "erp", "cleared")]

@@ -1,12 +1,13 @@
 """Looks now and then at what a worker has counted of its upstreams; tells when failures are too many, and when no more.
 
 Costs nothing per call. Each worker judges by the calls it has seen itself. What one has raised that ends before, who
-follows in its place takes over, and judges when it has counted for as long as counts.
+follows in its place takes over, and judges when it has counted for as long as counts; of several who follow each other
+sooner, the one who is there then.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 
 from gateway.core.watching.alerts import Seen, Thresholds, denied, failing
 from gateway.observe.log.logger import event
@@ -25,29 +26,35 @@ MESSAGES = {
 class Alerts:
     """Judges a worker's upstreams every `LOOK_S` seconds. `seen` says what was counted so far, by upstream.
 
-    raised  what is taken over: (event, upstream)
-    tell    told what is raised from now on (event, upstream, True), or no longer (False)
+    tell  told what this worker has found raised (event, upstream, True), or no longer so (False)
     """
 
     def __init__(
         self,
         thresholds: Thresholds,
         seen: Callable[[], Mapping[str, Seen]],
-        raised: Set[tuple[str, str]] = frozenset(),
         tell: Callable[[str, str, bool], object] = lambda _name, _upstream, _raised: None,
     ) -> None:
         self._thresholds = thresholds
         self._seen = seen
         self._tell = tell
         self._moments: deque[tuple[float, Mapping[str, Seen]]] = deque()
-        self._raised = {*raised}
-        self._taken_over = raised
+        self._raised: set[tuple[str, str]] = set()
+        self._taken_over: dict[tuple[str, str], float] = {}  # and when it is judged
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to look, if there is anything to look for. Needs the running loop."""
-        if self._thresholds.any or self._taken_over:
+        """Begin to look, if there is anything to look for. Idempotent. Needs the running loop."""
+        if self._timer is None and (self._thresholds.any or self._taken_over):
             self._tick()
+
+    def take_over(self, raised: Mapping[tuple[str, str], float], now_s: float) -> None:
+        """What the worker before has raised, (event, upstream), and for how many seconds nobody has judged it."""
+        over_s = self._thresholds.over_us / 1e6
+        for one, waited_s in raised.items():
+            if one not in self._raised:
+                self._raised.add(one)
+                self._taken_over[one] = now_s + max(over_s - waited_s, LOOK_S)
 
     def close(self) -> None:
         """Look no more. Idempotent."""
@@ -65,8 +72,9 @@ class Alerts:
         moments.append((now_s, {**{upstream: Seen() for _, upstream in self._taken_over}, **self._seen()}))
         while len(moments) > 1 and moments[1][0] <= now_s - over_s:
             moments.popleft()
-        if self._taken_over and moments[0][0] <= now_s - over_s:
-            self._taken_over = frozenset()
+        for one in [one for one, due_s in self._taken_over.items() if due_s <= now_s]:
+            del self._taken_over[one]
+            self._tell(*one, True)
         first, last = moments[0][1], moments[-1][1]
         for upstream, seen in last.items():
             added = seen.since(first.get(upstream, Seen()))
