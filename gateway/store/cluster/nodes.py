@@ -278,7 +278,7 @@ class Nodes:
                 self._stale.set()
             self._judge()
             if name == "store.refused":
-                self._on_event(name, fields)
+                self._on_event(name, {**fields, "detail": f"{node.name}: {fields['detail']}"})
 
     def _judge(self) -> None:
         """Tell when the first thing went wrong, and when the last is well again."""

@@ -258,3 +258,21 @@ async def test_debts_that_no_server_took_are_said_to_be_unpaid(open_store, clust
 
     await eventually(paid)
     assert (await decided_once_it_works(store, Ask([away]))).verdicts[0].remaining == 10 - 4 - 1
+
+
+async def test_who_does_not_know_the_password_any_more_is_told_by_its_name(open_store, cluster, events):
+    user = ("ACL", "SETUSER", "gw", "on", "resetpass", ">pw", "~*", "&*", "+@all")
+    for node in cluster.running:
+        node.command(*user)
+    first, *_ = cluster.primaries
+    try:
+        await open_store(cluster.url.replace("://", "://gw:pw@"))
+        first.command("ACL", "SETUSER", "gw", "resetpass", ">new")
+        first.command("CLIENT", "KILL", "USER", "gw")
+        assert str((await events.wait_for("store.refused"))["detail"]).startswith(f"{first.address}: invalid username-")
+        first.command(*user)
+        await events.wait_for("store.recovered")
+    finally:
+        for node in cluster.running:
+            node.command("ACL", "DELUSER", "gw")
+    assert events.names == ["store.degraded", "store.refused", "store.recovered"]
