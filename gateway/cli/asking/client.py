@@ -133,7 +133,7 @@ class AdminClient:
                 sock.settimeout(None)  # a quiet gateway is none that is gone
             yield answer
         except (OSError, HTTPException) as error:
-            nobody = isinstance(error, ConnectionRefusedError) and not self.reach.admin
+            nobody = isinstance(error, ConnectionRefusedError) and not self.reach.named
             hint = " (is the gateway running? --admin HOST:PORT asks elsewhere)" if nobody else ""
             text = f"no answer from the admin listener at {self.reach.listen}: {plain(self.reach.why(error))}{hint}"
             self._fail(UNREACHABLE, text)

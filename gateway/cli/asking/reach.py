@@ -13,16 +13,20 @@ if TYPE_CHECKING:
 
     from gateway.settings import Listen, Settings
 
-_HTTP, _HTTPS = "http://", "https://"
-_TIMES = (9, 10)
-"""Of OpenSSL, X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: said also of the right certificate."""
+_SCHEMES = ("http", "https")
+_UNKNOWN = (2, 18, 19, 20, 21)
+"""Of OpenSSL, what X509_V_ERR_... there are for a certificate whose issuer nobody knows. It is another one than that of
+the settings, while the others (expired, of another purpose) are said of the right one, too."""
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL says of an answer that is no TLS: the second from 3.2 on."""
 
 
 @dataclass(frozen=True)
 class Reach:
     """Options about it, as given. Whatever is wrong with them, or with the settings, ends the command when it is used.
 
-    admin     HOST:PORT, as a URL if you like (https:// means TLS); "" = the listener of the settings
+    admin     HOST:PORT, as a URL if you like (https:// means TLS); "" = the listener of the settings, or that of the
+              variable GATEWAY_ADMIN, which may be such a URL, too
     ca        certificates of authorities; with it the listener speaks TLS and its name is checked
     insecure  TLS without looking at the certificate
     own       what is asked is on this host and its own: its certificate is not looked at unless `ca` is given
@@ -41,10 +45,18 @@ class Reach:
         return bool(self.admin or self.ca or self.insecure)
 
     @cached_property
+    def named(self) -> str:
+        """Where somebody has named one to ask, which need not be this host's own; "" = nobody has."""
+        from gateway.cli.files.loading import read_environment
+
+        said = "" if self.admin else read_environment(self.env_file).get("GATEWAY_ADMIN", "")
+        return said if _scheme(said) else self.admin
+
+    @cached_property
     def _settings(self) -> "Settings":
         from gateway.cli.files.loading import read_settings
 
-        address = self.admin.removeprefix(_HTTP).removeprefix(_HTTPS).removesuffix("/")
+        address = (self.named.partition("://")[2] if _scheme(self.named) else self.named).removesuffix("/")
         return read_settings(self.config, self.env_file, {"admin": address} if address else {})
 
     @property
@@ -75,7 +87,7 @@ class Reach:
         import ssl
 
         files = self.listen.tls
-        if not (files or self.insecure or self.ca or self.admin.startswith(_HTTPS)):
+        if not (files or self.insecure or self.ca or _scheme(self.named) == "https"):
             return None
         if self.ca is None and (self.insecure or self.own):
             return ssl._create_unverified_context()  # noqa: S323 - asked for; or this host's own
@@ -94,7 +106,7 @@ class Reach:
 
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {self._distrust(error)}; see --ca and --insecure"
-        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        if isinstance(error, ssl.SSLError) and _says_no_tls(error):
             return "it does not speak TLS, which it was asked with"
         if isinstance(error, TimeoutError):
             return "timed out"
@@ -105,9 +117,21 @@ class Reach:
     def _distrust(self, error: "ssl.SSLCertVerificationError") -> str:
         """What is wrong with the certificate that it shows."""
         files = self.listen.tls
-        if files and not self.ca and error.verify_code not in _TIMES:
+        if files and not self.ca and error.verify_code in _UNKNOWN:
             return f"it is not the one in {files.certificate} (renewed? SIGHUP makes the gateway read it)"
         return error.verify_message
+
+
+def _scheme(address: str) -> str:
+    """`http` or `https` of such a URL, "" of anything else."""
+    scheme, found, _ = address.partition("://")
+    return scheme.lower() if found and scheme.lower() in _SCHEMES else ""
+
+
+def _says_no_tls(error: "ssl.SSLError") -> bool:
+    """Some versions of Python know no name (`reason`) for what their OpenSSL says, and show its text alone."""
+    words = str(error).upper().replace(" ", "_")
+    return any(reason in words for reason in _NO_TLS)
 
 
 def _only(certificate: Path) -> "ssl.SSLContext":

@@ -23,6 +23,12 @@ def read_settings(config: Path | None, env_file: Path | None, overrides: Mapping
         return load_settings(config, environment(os.environ, env_file), overrides)
 
 
+def read_environment(env_file: Path | None) -> Mapping[str, str]:
+    """The variables of this process and of the `.env` file."""
+    with told():
+        return environment(os.environ, env_file)
+
+
 def read_policies(settings: "Settings", env_file: Path | None, upstream: str) -> "PolicySet":
     """The policies the settings name; with an `upstream` URL, the shipped default policy in front of it."""
     from gateway.policy import load, load_default

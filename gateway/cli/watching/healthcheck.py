@@ -30,7 +30,7 @@ def healthcheck(
 ) -> None:
     """Ask a running gateway whether it is ready. Exit code 0: yes; 1: no; 3: it does not answer."""
     # Of this host's own listener: a renewed or expired certificate is no reason to restart a container.
-    reach = replace(client.reach, own=not client.reach.admin)
+    reach = replace(client.reach, own=not client.reach.named)
     client, (path, good) = AdminClient(reach, timeout), ALIVE if live else READY
     status, body = client.whatever("GET", path, MOST_BYTES)
     if status == 200 and _said(body).get("status") != good:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.cli.asking.reach import Reach
 from tests.cli.admin import answering
 from tests.cli.command import gateway
+from tests.fakes.certificates import write_self_signed
 
 LIMITS = {"limits": [], "status": "ready"}
 
@@ -79,6 +81,41 @@ def test_who_asks_with_tls_or_without_it_by_mistake_is_told_so(port: int, tmp_pa
             assert (done.returncode, "it does not speak TLS" in done.stderr) == (3, True)
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_it_may_be_named_in_the_environment(port: int, tmp_path: Path, scheme: str) -> None:
+    env = {"GATEWAY_ADMIN": f"{scheme}://127.0.0.1:{port}/"}
+    assert gateway("limits", "show", "--ca", tmp_path / "ca.pem", env=env).returncode == 0
+    assert "not trusted" in gateway("limits", "show", env=env).stderr
+    assert gateway("healthcheck", env=env).returncode == 3, "it need not be this host's own"
+    assert gateway("limits", "show", "--admin", "127.0.0.1:1", env=env).returncode == 3, "options go before"
+
+
+def test_what_is_wrong_with_the_right_certificate_is_said(tmp_path: Path) -> None:
+    """As OpenSSL says it: reading the file again would not help."""
+    write_self_signed(tmp_path / "own.pem", ExtendedKeyUsageOID.CLIENT_AUTH)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.pem")
+    with answering({"GET": LIMITS}, context) as server:
+        done = gateway("limits", "show", "-c", settings(tmp_path, server.server_address[1], "own.pem"))
+    assert "its certificate is not trusted: un" in done.stderr, "unsuitable, or unsupported, certificate purpose"
+    assert "renewed" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"),
+        (1, "[SSL: RECORD_LAYER_FAILURE] record layer failure (_ssl.c:1029)"),
+        (1, "[SSL] record layer failure (_ssl.c:1018)"),
+    ],
+)
+def test_every_openssl_has_its_word_for_no_tls(said: tuple[int, str]) -> None:
+    """No machine has them all; a real one is asked above."""
+    assert (
+        Reach(admin="https://127.0.0.1:1").why(ssl.SSLError(*said)) == "it does not speak TLS, which it was asked with"
+    )
+
+
 @pytest.mark.parametrize("text", ["", "no certificate", None])
 def test_authorities_that_cannot_be_read(port: int, tmp_path: Path, text: str | None) -> None:
     if text is not None:
@@ -91,7 +128,7 @@ def test_authorities_that_cannot_be_read(port: int, tmp_path: Path, text: str | 
     assert "bad.pem" in done.stderr
 
 
-@pytest.mark.parametrize("given", ["127.0.0.1:19090", "http://127.0.0.1:19090", "http://127.0.0.1:19090/"])
+@pytest.mark.parametrize("given", ["127.0.0.1:19090", "http://127.0.0.1:19090", "HTTP://127.0.0.1:19090/"])
 def test_the_listener_may_be_named_as_the_gateway_prints_it_when_it_starts(given: str) -> None:
     listen = Reach(admin=given).listen
     assert (listen.host, listen.port, listen.tls) == ("127.0.0.1", 19090, None)
