@@ -19,7 +19,7 @@ from gateway.certificate_files import begin_with, trusting
 from gateway.core.access.authentication import Jwt
 from gateway.identity.keys import BadKeys, PublicKey, read_jwks
 from gateway.lasting import lasting
-from gateway.own_files import read_own
+from gateway.own_files import open_own, read_own
 from gateway.unanswered import why_unanswered
 from gateway.waiting import end
 
@@ -156,8 +156,9 @@ class RemoteKeys:
         if self.kept is not None:
             hidden = self.kept.with_name(f".{self.kept.name}-{os.getpid()}")
             try:
-                hidden.touch(0o600)
-                hidden.write_bytes(fetched)
+                with os.fdopen(open_own(hidden, os.O_CREAT | os.O_WRONLY), "wb") as file:
+                    file.truncate()
+                    file.write(fetched)
                 hidden.rename(self.kept)
             except OSError:  # nobody needs it yet
                 with suppress(OSError):

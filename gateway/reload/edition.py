@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.core.policy import PolicySet
-from gateway.own_files import read_own
+from gateway.own_files import open_own, read_own
 from gateway.settings import Settings
 
 
@@ -22,7 +22,7 @@ def write_edition(path: Path, edition: Edition) -> None:
     """For this user only; complete before it has its name, and gone if it cannot be. Raises OSError."""
     hidden = path.with_name(f".{path.name}")
     try:
-        with os.fdopen(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with os.fdopen(open_own(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY), "wb") as file:
             pickle.dump(tuple(edition), file, pickle.HIGHEST_PROTOCOL)
         hidden.rename(path)
     except BaseException:

@@ -48,6 +48,11 @@ class OwnServer:
         self._ask_due = 0.0
         self._hung_s = 0.0
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._server.alive
+
     def mend(self) -> bool:
         """Whether it runs. Waits a moment for an answer, and longer for a server that starts."""
         server = self._server

@@ -7,6 +7,7 @@ Somebody else may remove it, or what is in it, such as a cleaner of temporary fi
 makes it again under its name, and has everybody put back what is theirs.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -14,9 +15,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from gateway.observe.log.logger import event
+from gateway.own_files import is_own, open_own
 from gateway.supervisor.failure import StartFailed
 
 PREFIX = "gateway-"
@@ -33,7 +36,6 @@ class RuntimeDir:
     def __init__(self, path: Path) -> None:
         """Makes it: under a name no sweeper looks at first, until it is locked. Raises OSError."""
         self.path = path
-        self._folders: list[Path] = []
         self._parts: list[PutBack] = []
         self._others: list[Callable[[], None]] = []
         self._removed: list[str] = []
@@ -46,11 +48,16 @@ class RuntimeDir:
         os.close(self._lock)
         os.close(self._locked)
 
+    @property
+    def ours(self) -> bool:
+        """Whether its name leads to it. What somebody else has put in its place is to be left alone."""
+        return _same(self.path, self._locked)
+
     def folder(self, name: str) -> Path:
         """One in it that is there from now on. Raises OSError."""
         folder = self.path / name
         folder.mkdir()
-        self._folders.append(folder)
+        self.holds(partial(_folder_there, folder))
         return folder
 
     def holds(self, put_back: PutBack) -> None:
@@ -65,12 +72,9 @@ class RuntimeDir:
     def look(self) -> None:
         """Have everything there again that somebody has removed; what cannot be had is tried again at the next look."""
         self._reason = ""
-        removed: list[str] = []
-        try:
-            for put_back in (self._put_back, *self._parts):
-                removed += put_back()
-        except OSError as error:
-            self._reason = error.strerror or str(error)
+        removed = self._tried(self._put_back)
+        for put_back in self._parts if self.ours else ():
+            removed += self._tried(put_back)
         self._removed += removed
         for ask in self._others if removed else ():
             ask()
@@ -80,12 +84,12 @@ class RuntimeDir:
         removed, self._removed = self._removed, []
         told_reason, self._told_reason = self._told_reason, self._reason
         about = {"directory": str(self.path), "removed": removed[:MOST_TOLD]}
-        if self._reason and not told_reason:
+        if self._reason not in ("", told_reason):
             what = "The runtime directory was removed, or what is in it, and cannot be put back"
             event("runtime.gone", what, "error", reason=self._reason, **about)
         elif told_reason and not self._reason:
             event("runtime.restored", "The runtime directory is there again, and what was in it", "info", **about)
-        elif removed and not self._reason:
+        elif removed:
             event(
                 "runtime.gone",
                 "What somebody has removed from the runtime directory is there again",
@@ -93,21 +97,33 @@ class RuntimeDir:
                 **about,
             )
 
+    def _tried(self, put_back: PutBack) -> list[str]:
+        """What was gone. Whatever cannot be had of one part, the others come back."""
+        try:
+            return [*put_back()]
+        except OSError as error:
+            self._reason = self._reason or error.strerror or str(error)
+            return []
+
     def _put_back(self) -> list[str]:
-        removed = [] if _same(self.path, self._locked) else [self.path.name]
-        if removed:
+        if not self.ours:
             self._make()
-        elif not _same(self.path / LOCK, self._lock):
-            removed = [LOCK]
-            self._use(_lock(self.path), os.dup(self._locked))
-        for folder in self._folders:
-            if not folder.is_dir():
-                folder.mkdir()
-                removed.append(folder.name)
-        return removed
+            return [self.path.name]
+        if _same(self.path / LOCK, self._lock):
+            return []
+        locked = os.dup(self._locked)
+        try:
+            self._use(_lock(self.path), locked)
+        except OSError:
+            os.close(locked)
+            raise
+        return [LOCK]
 
     def _make(self) -> None:
         """What somebody else has put in its place in the meantime is not used, and stays: then it cannot be made."""
+        with suppress(FileNotFoundError):
+            if self.path.lstat().st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "another user has taken its name")
         hidden = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=self.path.parent))
         fds: list[int] = []
         try:
@@ -187,23 +203,30 @@ def _keep_off_cleaners(directory: Path) -> int:
 
 
 def _same(path: Path, fd: int) -> bool:
-    """Whether this is what the descriptor was opened as."""
+    """Whether this is what the descriptor was opened as, and no link to it."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
+        return os.path.samestat(path.lstat(), os.fstat(fd))
     except OSError:
         return False
 
 
+def _folder_there(folder: Path) -> Sequence[str]:
+    if folder.is_dir():
+        return ()
+    folder.mkdir()
+    return (folder.name,)
+
+
 def _sweep(place: Path) -> None:
-    """Remove directories of our own user whose gateway is gone."""
-    for path in place.glob(f"{PREFIX}*/{LOCK}"):
+    """Remove directories of our own user whose gateway is gone, also one that it was just making."""
+    for path in (*place.glob(f"{PREFIX}*/{LOCK}"), *place.glob(f".{PREFIX}*/{LOCK}")):
         with suppress(OSError):
-            if path.stat().st_uid == os.getuid() and _abandoned(path):
+            if is_own(path.parent) and _abandoned(path):
                 shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _abandoned(path: Path) -> bool:
-    lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    lock = open_own(path, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

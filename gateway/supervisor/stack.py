@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from gateway.observe.log.logger import event
+from gateway.own_files import is_own, open_own, read_own
 
 ASKS = signal.SIGURG  # nobody else sends it, and who does not listen passes it over
 MOST_CHARS = 8_000
@@ -28,8 +29,7 @@ def offer_stack(directory: Path) -> None:
     """In a worker: answer whoever asks. Where there is no file for it, nobody will hear. Done once more, there is
     a file again that somebody has removed."""
     with suppress(OSError):
-        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(_file(directory, os.getpid()), flags, 0o600)
+        fd = open_own(_file(directory, os.getpid()), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         faulthandler.register(ASKS, file=fd, all_threads=True)
         for before in _offered:
             os.close(before)
@@ -39,14 +39,18 @@ def offer_stack(directory: Path) -> None:
 def ask_for_stack(directory: Path, pid: int) -> None:
     """Have a child write it. One that is stopped does so when it goes on."""
     with suppress(OSError):
-        os.truncate(_file(directory, pid), 0)
+        fd = open_own(_file(directory, pid), os.O_WRONLY)
+        try:
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
         os.kill(pid, ASKS)
 
 
 def told_stack(directory: Path, pid: int) -> str:
     """What it has written since it was asked, the thread that matters first; "" = nothing."""
     try:
-        text = _file(directory, pid).read_text(errors="replace")
+        text = read_own(_file(directory, pid)).decode(errors="replace")
     except OSError:
         return ""
     threads = sorted(text.strip().split("\n\n"), key=lambda one: not one.startswith("Current thread"))
@@ -55,8 +59,9 @@ def told_stack(directory: Path, pid: int) -> str:
 
 def forget_stack(directory: Path, pid: int) -> None:
     """It has ended."""
-    with suppress(OSError):  # somebody else may have removed it, and put something in its directory's place
-        _file(directory, pid).unlink()
+    with suppress(OSError):  # somebody else may have removed it
+        if is_own(directory):
+            _file(directory, pid).unlink()
 
 
 def main_stack() -> str:

@@ -30,9 +30,10 @@ class Upkeep:
             self._tell()
 
     def _mend(self) -> bool:
-        """First the directory: a server cannot begin without."""
+        """First the directory: a server cannot begin without, nor be asked in one that somebody else has put there."""
         self.directory.look()
-        return self._store.own is None or self._store.own.mend()
+        own = self._store.own
+        return own is None or (own.mend() if self.directory.ours else own.alive)
 
     def _tell(self) -> None:
         self.directory.tell()

@@ -94,6 +94,12 @@ class Process:
             connection.close()
 
 
+def server_pid(process: Process) -> int:
+    """Pid of the embedded store: the child that is not a Python program."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return next(int(pid) for pid in children if "valkey" in str(Path(f"/proc/{pid}/exe").readlink()))
+
+
 Start = Callable[..., Process]
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def test_what_a_killed_gateway_left_is_swept_and_a_living_one_is_not_touched(pla
             assert sorted(place.iterdir()) == sorted([directory.path, place / "gateway-2-alive"])
     finally:
         os.close(held)
+
+
+def test_what_was_killed_while_it_made_one_is_swept_too(place: Path) -> None:
+    (place / ".gateway-abc").mkdir()
+    (place / ".gateway-abc" / LOCK).touch()
+    with runtime_dir() as directory:
+        assert [*place.iterdir()] == [directory.path]
 
 
 def test_other_directories_are_left_alone(place: Path) -> None:
@@ -138,12 +146,85 @@ def test_what_somebody_else_has_put_in_its_place_is_not_used(place: Path, told: 
         shutil.rmtree(directory.path)
         theirs = directory.path / "theirs"
         theirs.mkdir(parents=True)
-        files = len([*Path("/proc/self/fd").iterdir()])
+        files = open_files()
         looked(directory)
         assert told == [("runtime.gone", "error", [], os.strerror(errno.ENOTEMPTY))]
         assert [*place.iterdir()] == [directory.path]
         assert [*directory.path.iterdir()] == [theirs]
-        assert len([*Path("/proc/self/fd").iterdir()]) == files
+        assert open_files() == files
+
+
+def test_what_another_user_has_put_there_is_told_as_that(
+    place: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runtime_dir() as directory:
+        asked: list[bool] = []
+
+        def put_back() -> tuple[str, ...]:
+            asked.append(True)
+            return ()
+
+        directory.holds(put_back)
+        shutil.rmtree(directory.path)
+        directory.path.mkdir()
+        with monkeypatch.context() as us:
+            us.setattr(os, "geteuid", lambda: place.stat().st_uid + 1)
+            looked(directory)
+            assert not directory.ours
+        assert told == [("runtime.gone", "error", [], "another user has taken its name")]
+        assert asked == []
+        looked(directory)
+        assert directory.ours
+
+
+def test_what_cannot_be_had_of_one_part_keeps_no_other_from_coming_back(place: Path, told: Told) -> None:
+    with runtime_dir() as directory:
+        fails = [OSError(errno.ENOTSUP, "no way back"), OSError(errno.EIO, "another")]
+
+        def cannot(number: int) -> list[str]:
+            if fails:
+                raise fails[number]
+            return []
+
+        directory.holds(partial(cannot, 0))
+        directory.holds(partial(cannot, 1))
+        folder = directory.folder("metrics")
+        asked: list[bool] = []
+        directory.on_removed(lambda: asked.append(folder.is_dir()))
+        looked(directory)
+        for _ in range(2):
+            folder.rmdir()
+            looked(directory)
+        assert told == [
+            ("runtime.gone", "error", [], "no way back"),
+            ("runtime.gone", "warning", ["metrics"], ""),
+            ("runtime.gone", "warning", ["metrics"], ""),
+        ]
+        assert asked == [True, True]
+        fails.clear()
+        looked(directory)
+        assert told[3:] == [("runtime.restored", "info", [], "")]
+
+
+def test_where_no_file_can_be_opened_none_stays_open(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with runtime_dir() as directory:
+        (directory.path / LOCK).unlink()
+        before = open_files()
+        for name in ("open", "dup"):
+            with monkeypatch.context() as short:
+                short.setattr(os, name, none_left)
+                directory.look()
+            assert open_files() == before
+        directory.look()
+        assert open_files() == before
+        assert (directory.path / LOCK).exists()
+
+
+def open_files() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
 
 
 def test_a_session_that_ends_does_not_take_it_along(

@@ -1,7 +1,9 @@
 """Gateways whose runtime directory somebody removes, or what is in it: nothing that was counted is lost, and nobody has to do
 anything."""
 
+import errno
 import os
+import pwd
 import shutil
 import signal
 from collections.abc import Callable
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Process, Start
+from gateway.supervisor.embedding import LOOK_EVERY_S
+from tests.cli.conftest import Process, Start, server_pid
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import pause, until
 
@@ -181,6 +184,62 @@ async def test_where_it_cannot_be_made_the_store_lives_on(
     serves_on(process, policies, 16)
     assert len(process.events("runtime.gone")) == 1
     ends(process, place)
+
+
+def by_a_link(directory: Path, victim: Path) -> None:
+    directory.symlink_to(victim)
+
+
+def by_another_user(directory: Path, victim: Path) -> None:
+    """With links under all the names that can be known."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make what is another user's")
+    directory.mkdir()
+    for name in ("metrics", "store.sock", "store.log"):
+        (directory / name).symlink_to(victim / name)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    for path in (*directory.iterdir(), directory):
+        os.chown(path, nobody, -1, follow_symlinks=False)
+
+
+@pytest.mark.parametrize("taken", [by_a_link, by_another_user])
+async def test_where_somebody_takes_its_name_nothing_is_written_and_workers_begin(
+    start_gateway: Start, policies: Path, runtime: Path, tmp_path: Path, taken: Callable[[Path, Path], None]
+) -> None:
+    victim = tmp_path / "victim"
+    (victim / "metrics").mkdir(parents=True)
+    (victim / "store.log").write_text("theirs")
+    process = start_gateway("-p", str(policies), "--workers", "2", env=HURRIED)
+    process.wait_for("gateway.ready", 2)
+    assert used(process) == 1
+    [directory] = runtime.iterdir()
+    aside = directory.rename(runtime / "aside")
+    taken(directory, victim)
+    shutil.rmtree(aside)
+    [gone] = process.wait_for("runtime.gone")
+    link = os.strerror(errno.ENOTDIR)
+    assert (gone["level"], gone["reason"]) == (
+        "error",
+        link if taken is by_a_link else "another user has taken its name",
+    )
+    for ready, started in enumerate(process.events("worker.started"), 3):
+        os.kill(started["pid"], signal.SIGKILL)
+        process.wait_for("gateway.ready", ready)
+    assert process.get("/metrics", admin=True).status == 503
+    save(policies, 2 * LIMIT)
+    process.wait_for("policy.failed")
+    os.kill(server_pid(process), signal.SIGKILL)
+    await pause(2 * LOOK_EVERY_S, "somebody looks after the store once a second")
+    assert not process.events("store.hung")
+    assert (victim / "store.log").read_text() == "theirs"
+    assert sorted(path.relative_to(victim).name for path in victim.rglob("*")) == ["metrics", "store.log"]
+    directory.unlink() if directory.is_symlink() else shutil.rmtree(directory)
+    process.wait_for("runtime.restored")
+    process.wait_for("store.recovered")
+    save(policies, 3 * LIMIT)
+    until(lambda: left(process) > 2 * LIMIT, "the reload")
+    until(lambda: counted(process) > 0, "a scrape", not_yet=(AssertionError,))
+    ends(process, runtime)
 
 
 async def test_what_somebody_has_put_in_its_place_ends_nobody(

@@ -54,8 +54,8 @@ EVENTS: Mapping[str, str] = {
     "store.hung": "The embedded store has not answered for `silent_s`, longer than `watchdog`: it was killed, "
     "and starts anew.",
     "runtime.gone": "Somebody has removed the runtime directory, `directory`, or what is in it: `removed`. It is there "
-    "again, or `reason` says why it cannot be: until then new workers do not reach the embedded store, reloads "
-    "fail and `/metrics` answers 503; SIGUSR2 begins with another one.",
+    "again, or `reason` says why it, or some of it, cannot be: until then new workers do not reach the embedded store, "
+    "reloads fail and `/metrics` answers 503; SIGUSR2 begins with another one.",
     "runtime.restored": "What could not be put back there, by the last `runtime.gone`, is there again.",
     "store.limited": "The store counts for this process or host only, or fewer workers run than were asked for.",
     "sockets.limited": "So few files may be open that each worker takes fewer callers' sockets than `bounds.sockets`; "

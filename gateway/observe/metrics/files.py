@@ -9,6 +9,7 @@ Somebody may remove it: its pages live on, but nobody finds them any more. `put_
 
 import errno
 import os
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,18 @@ from weakref import WeakSet
 from prometheus_client import mmap_dict
 from prometheus_client.mmap_dict import MmapedDict
 
+from gateway.own_files import is_own, open_own
+
 _CANNOT_SAY = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _ENTRY_BYTES = 28  # at most, beside its key: that one's length and padding, value and time
+UNREADABLE = (OSError, RuntimeError, ValueError, struct.error)
+"""What reading raises where something else is in a file."""
 _files: "WeakSet[MetricsFile]" = WeakSet()
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Whether workers' files are in there: it, and what it is in, are not what somebody else has put in their place."""
+    return is_own(folder) and not folder.parent.is_symlink()
 
 
 def put_back() -> Sequence[str]:
@@ -99,18 +109,21 @@ class MetricsFile(MmapedDict):
 
     def _begin(self) -> bool:
         """What was kept is in it before it has its name: others read it."""
-        path = f"{self._fname}~" if self._kept else self._fname
-        with suppress(OSError):
-            if _made(path, max(mmap_dict._INITIAL_MMAP_SIZE, self._capacity), self._kept):
-                Path(path).rename(self._fname)
+        path = Path(f"{self._fname}~" if self._kept else self._fname)
+        with suppress(*UNREADABLE):
+            size = max(mmap_dict._INITIAL_MMAP_SIZE, self._capacity)
+            if is_own_folder(path.parent) and _made(path, size, self._kept):
+                path.rename(self._fname)
                 super().__init__(self._fname)  # type: ignore[no-untyped-call]
                 self._begun, self._kept = True, b""
+        if not self._begun:
+            self._positions = {}
         return self._begun
 
 
-def _made(path: str, size: int, content: bytes) -> bool:
+def _made(path: Path, size: int, content: bytes) -> bool:
     """Whether there is a file of this size that begins with the content. Raises OSError."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    file = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         return _reserved(file, size) and os.pwrite(file, content, 0) == len(content)
     finally:

@@ -6,7 +6,6 @@ scrapes from seeing counts twice, or not at all, while that happens.
 
 import fcntl
 import os
-import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.observe.metrics.files import MetricsFile, all_there
+from gateway.observe.metrics.files import UNREADABLE, MetricsFile, all_there, is_own_folder
+from gateway.own_files import open_own
 
 COUNTED = ("counter", "histogram")
 LOCK = "lock"
@@ -42,7 +42,7 @@ class AllWorkers:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, added up. Raises NotThere: a part of it would look like counters that began anew."""
-        if not all_there():
+        if not (is_own_folder(_directory()) and all_there()):
             raise NotThere
         try:
             yield from self._collect(_directory())
@@ -92,13 +92,15 @@ def _metrics(type_: str, sums: Mapping[str, float]) -> dict[str, Metric]:
 def worker_died(pid: int) -> None:
     """A worker has died: its counters stay in the sums, its gauges do not. Never raises, never waits long."""
     directory = _directory()
+    if not is_own_folder(directory):
+        return
     with suppress(OSError):
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
         with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB, PATIENCE_S):  # else its own files go on being read
             for type_ in COUNTED:
                 left = directory / f"{type_}_{pid}.db"
                 if left.exists():
-                    with suppress(OSError, RuntimeError, ValueError, struct.error):  # what cannot be read is lost
+                    with suppress(*UNREADABLE):  # what cannot be read is lost
                         _add(left, directory / f"{type_}_dead.db")
                     left.unlink(missing_ok=True)
 
@@ -115,7 +117,7 @@ def _add(left: Path, dead: Path) -> None:
 def _locked(directory: Path, how: int, patience_s: float = 0.0) -> Iterator[None]:
     """Raises BlockingIOError when LOCK_NB is asked for and somebody else keeps the lock for longer than that."""
     by = time.monotonic() + patience_s
-    with (directory / LOCK).open("ab") as lock:
+    with os.fdopen(open_own(directory / LOCK, os.O_CREAT | os.O_RDWR)) as lock:
         while True:
             try:
                 fcntl.flock(lock, how)

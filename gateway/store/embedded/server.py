@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.control_groups import memory_limit_bytes
+from gateway.own_files import open_own, read_own
 from gateway.store import StoreDown
 from gateway.store.embedded import keeper
 
@@ -125,7 +126,8 @@ class EmbeddedServer:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         mode = _keeper_mode()
-        with (self._directory / "store.log").open("wb") as log:
+        with os.fdopen(open_own(self._directory / "store.log", os.O_CREAT | os.O_WRONLY), "wb") as log:
+            log.truncate()
             return subprocess.Popen(  # noqa: S603 - our own program and the configured server
                 [sys.executable, "-I", "-S", keeper.__file__, mode, str(os.getpid()), *self._command()],
                 stdin=subprocess.PIPE if mode == "watch" else subprocess.DEVNULL,
@@ -182,7 +184,7 @@ class EmbeddedServer:
         return (self._socket.name,)
 
     def _last_words(self) -> str:
-        lines = (self._directory / "store.log").read_text(errors="replace").split("\n")
+        lines = read_own(self._directory / "store.log").decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 

@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.supervisor.embedding import LOOK_EVERY_S, OwnServer
-from tests.cli.conftest import Process, Start, alive
+from tests.cli.conftest import Process, Start, alive, server_pid
 from tests.cli.starting.running import AT_ONCE, TENANT, shim
 from tests.fakes.waiting import pause, until
-
-
-def server_pid(process: Process) -> int:
-    """Pid of the embedded store: the child that is not a Python program."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return next(int(pid) for pid in children if "valkey" in str(Path(f"/proc/{pid}/exe").readlink()))
 
 
 def remaining(process: Process) -> int:
