@@ -2,7 +2,7 @@
 
 Of a fleet one worker at a time does it for an upstream: whoever gets the lease, which it renews as long as the round
 lasts. When all are tested, the store keeps until when that holds. Should the worker die before, its lease is over
-soon, and whoever has seen it held begins the round anew.
+soon, and whoever has seen it held begins the round anew. Who has seen nothing yet looks now and then.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from itertools import count
+from math import inf
 
 from gateway.call import Gateway
 from gateway.connection_tests.steps import Subject, check
@@ -26,6 +27,8 @@ AT_ONCE = 4
 """Connections of one upstream that are tested side by side."""
 LEASE_US, RENEW_S = 15 * SECOND_US, 5.0
 """Of who tests: how long a round of somebody who has died waits, and how often it is renewed."""
+LOOK_AGAIN_S = 10.0
+"""For who has seen no round yet: less than a lease, or one could come and go in between."""
 ASKING_AT_ONCE = 4
 """Upstreams about which the store is asked side by side. A worker that begins asks about all: decisions go between."""
 
@@ -53,6 +56,7 @@ class Probing:
         self._look_s = look_s
         self._renew_s = renew_s
         self._due: dict[str, tuple[int, float]] = {}  # by upstream: its interval, and when its turn comes
+        self._unseen: dict[str, float] = {}  # by upstream: when it is looked again whether somebody has begun
         self._turns = count(1)
         self._asking = asyncio.Semaphore(ASKING_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -88,10 +92,13 @@ class Probing:
             elif now_s >= due_s:
                 self._plan(name, interval_us, now_s, interval_us)
                 self._begin(name, self._turn(upstream, interval_us, now_s))
+            elif now_s >= self._unseen.get(name, inf):
+                self._begin(name, self._join(upstream, interval_us, now_s))
 
     def _plan(self, name: str, interval_us: int, now_s: float, wait_us: int) -> None:
         """The next turn; of workers that wait for the same not always the same one is the first."""
         self._due[name] = interval_us, now_s + wait_us / 1e6 + random.random() * self._look_s  # noqa: S311 - no secret
+        self._unseen.pop(name, None)
 
     def _begin(self, name: str, what: Coroutine[object, object, None]) -> None:
         task = self._under_way[name] = asyncio.create_task(what)
@@ -106,6 +113,8 @@ class Probing:
             found = await self._leases.look(_place(upstream, interval_us))
         if found is not None and (found.version or found.held_us):
             self._plan(upstream.name, interval_us, now_s, _wait_us(found, interval_us))
+        elif self._leases.shared:
+            self._unseen[upstream.name] = now_s + LOOK_AGAIN_S
 
     async def _turn(self, upstream: Upstream, interval_us: int, now_s: float) -> None:
         """A round, unless another worker has it, or had it since the last one. Then this one comes again when that may
@@ -121,8 +130,7 @@ class Probing:
             began_s = self._gateway.clock()
             testing = asyncio.create_task(self._round(upstream))
             if await self._kept(place, owner, testing):
-                left_us = max(0, interval_us - round((self._gateway.clock() - began_s) * 1e6))
-                await self._leases.put(place, owner, 0, b"", left_us, left_us)
+                await self._keep(place, owner, began_s + interval_us / 1e6)
                 testing.result()
 
     async def _kept(self, place: str, owner: str, testing: "asyncio.Task[None]") -> bool:
@@ -138,6 +146,17 @@ class Probing:
                     return False
         finally:
             await end(testing)
+
+    async def _keep(self, place: str, owner: str, until_s: float) -> None:
+        """All are tested, which holds until then. A store that misses it is told again while the lease may hold."""
+        given_up_s = self._gateway.clock() + LEASE_US / 1e6
+        while True:
+            now_s = self._gateway.clock()
+            left_us = max(0, round((until_s - now_s) * 1e6))
+            found = await self._leases.put(place, owner, 0, b"", left_us, left_us)
+            if found is not None or not self._leases.shared or now_s >= given_up_s:
+                return
+            await asyncio.sleep(self._look_s)
 
     async def _round(self, upstream: Upstream) -> None:
         """All connections of an upstream."""

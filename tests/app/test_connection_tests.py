@@ -23,7 +23,7 @@ from gateway.record import CallRecord
 from gateway.store import Store, StoreDown
 from gateway.store.local.store import LocalStore
 from gateway.store.redis import RedisStore
-from gateway.store.shared.shelf import Shelf
+from gateway.store.shared.shelf import Found, Shelf
 from gateway.store.shared.status import LocalStatuses, Status
 from gateway.upstream.checkup import Step, Timed
 from tests.app.conftest import Running, Start
@@ -476,6 +476,69 @@ async def test_a_round_is_begun_anew_by_who_has_seen_its_worker_begin(
     successor._look(1800.0)
     await eventually(lambda: not successor._under_way)
     assert len(upstream.received) == 4
+
+
+async def test_a_round_is_begun_anew_by_who_began_before_it(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whose own turn comes at the end of the hour."""
+    monkeypatch.setattr("random.random", lambda: 0.9)
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    held = upstream.script = Held()
+    dying, other = one_of_all(running, "dying"), one_of_all(running, "other", due=False)
+
+    async def look(now_s: float) -> float:
+        """When its turn comes."""
+        other._look(now_s)
+        await eventually(lambda: not other._under_way)
+        return other._due["up"][1]
+
+    assert [await look(0.0), await look(10.0)] == [3240.0] * 2
+    dying.start()
+    await upstream.until(lambda: len(upstream.received) == 2)
+    assert await look(19.0) == 3240.0
+    assert await look(20.0) < 60
+
+    async def over() -> bool:
+        found = await Shelf(running.gateway.store).look(HOURLY)
+        return found is not None and found.held_us < SECOND_US
+
+    with monkeypatch.context() as soon:
+        soon.setattr(probing_module, "LEASE_US", 1)
+        await eventually(over)
+        await dying.close()
+    held.over.set()
+    other.start()
+    await upstream.until(lambda: len(upstream.received) == 4)
+    await other.close()
+
+
+class Missing(Shelf):
+    """The store does not answer when it is told what to keep, so many times."""
+
+    times = 2
+
+    async def put(self, *what: Any) -> Found | None:
+        self.times -= 1
+        return await super().put(*what) if self.times < 0 else None
+
+
+@pytest.mark.parametrize(("lease_us", "kept"), [(60 * SECOND_US, True), (0, False)])
+async def test_that_all_are_tested_is_told_again_while_the_lease_holds(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, lease_us: int, kept: bool
+) -> None:
+    running = await start(policies(upstream.url, BEARER, ", interval: 1h"))
+    held = upstream.script = Held()
+    one, shelf = one_of_all(running, "one"), Missing(running.gateway.store)
+    one._leases, one._renew_s = shelf, 60.0
+    one._look(1.0)
+    await upstream.until(lambda: len(upstream.received) == 2)
+    monkeypatch.setattr(probing_module, "LEASE_US", lease_us)
+    held.over.set()
+    await eventually(lambda: not one._under_way)
+    found = await shelf.look(HOURLY)
+    assert found is not None
+    assert (found.version > 0, found.holder == "") == (kept, kept)
 
 
 async def test_a_lease_is_renewed_as_long_as_the_round_lasts(
