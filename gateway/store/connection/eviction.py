@@ -16,11 +16,13 @@ from gateway.store.connection.names import Names
 from gateway.store.connection.sentinels import Sentinels
 from gateway.waiting import end
 
+LOOK_AGAIN_S = 600.0
+"""It can be changed while the server runs."""
 _SAID = re.compile(rb"^(maxmemory|maxmemory_policy):(\S+)\r?$", re.MULTILINE)
 
 
 class Eviction:
-    """Looks whenever it is asked to, one look at a time.
+    """Looks whenever it is asked to, and every LOOK_AGAIN_S from then on; one look at a time.
 
     url   of the store; "" = it is no business of ours
     tell  told `maxmemory_policy`, each once
@@ -31,15 +33,23 @@ class Eviction:
         self._tell = tell
         self._told: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
         """The store is there, for the first time or again: it may be another server."""
         if self._url is not None and (self._looking is None or self._looking.done()):
+            self._look_no_more()
+            self._again = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self.look)
             self._looking = asyncio.create_task(self._look(self._url), name="eviction of the store")
 
     async def close(self) -> None:
         """Look no more. Idempotent."""
+        self._look_no_more()
         await end(self._looking)
+
+    def _look_no_more(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
 
     async def _look(self, url: StoreUrl) -> None:
         policy = await evicting(url)

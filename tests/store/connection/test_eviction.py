@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.store_url import parse_url
+from gateway.store.connection import eviction as eviction_module
 from gateway.store.connection.eviction import Eviction, evicting
 from tests.conftest import StartCluster, StartSentinel, StartServer
+from tests.fakes.waiting import eventually
 
 EVICTS = ("--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
 
@@ -49,6 +51,22 @@ async def test_nobody_says(start_redis_server: StartServer, tmp_path: Path) -> N
     server.command("ACL", "SETUSER", "one", "on", ">secret", "~*", "+ping")
     assert await evicting(parse_url(f"unix://one:secret@{server.path}")) == ""
     assert await evicting(parse_url(f"unix://{tmp_path}/nobody.sock")) == ""
+
+
+async def test_what_is_changed_while_the_server_runs_is_found(
+    start_redis_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eviction_module, "LOOK_AGAIN_S", 0.01)
+    server = start_redis_server("--maxmemory", "64mb")
+    told: list[object] = []
+    eviction = Eviction(server.url, told.append)
+    eviction.look()
+    assert eviction._looking is not None
+    await eviction._looking
+    server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    await eventually(lambda: told)
+    await eviction.close()
+    assert told == [{"maxmemory_policy": "allkeys-lru"}]
 
 
 async def test_it_is_told_once_whoever_asks(start_redis_server: StartServer) -> None:
