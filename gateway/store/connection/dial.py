@@ -20,6 +20,10 @@ from gateway.store.connection.transports import forget, hand_over, to_server
 TLS_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 """Options of the URL that name a file."""
 
+_HUNG_UP = ("Connection closed by server", "Connection reset by peer")
+"""As redis-py says it, and as the system does."""
+_WITH_TLS = "a URL that begins with rediss"
+
 
 class Dialer:
     """Connects to one server, or to whichever server the Sentinels name. One connection at a time.
@@ -109,4 +113,10 @@ def _why(url: StoreUrl, error: Exception) -> str:
                 Path(str(path)).open("rb").close()
             except OSError as unreadable:
                 return f"{option} {path}: {unreadable.strerror}"
-    return in_words(shortened(str(error)) if isinstance(error, ResponseError) else str(error)) or type(error).__name__
+    said = in_words(shortened(str(error)) if isinstance(error, ResponseError) else str(error)) or type(error).__name__
+    return f"{said.rstrip('.')}, does it want TLS ({_WITH_TLS})?" if _wants_tls(url, said) else said
+
+
+def _wants_tls(url: StoreUrl, said: str) -> bool:
+    """Perhaps: on a first command without it, such a server hangs up."""
+    return url.tls is None and bool(url.hosts) and any(words in said for words in _HUNG_UP)

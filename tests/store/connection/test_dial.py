@@ -178,6 +178,23 @@ async def test_tls_that_cannot_be_trusted(tls_port):
     assert "CERTIFICATE_VERIFY_FAILED" in (await refusal(f"rediss://localhost:{tls_port}")).detail
 
 
+@pytest.mark.parametrize("url", ["redis://localhost:{}", "redis://:pw@localhost:{}/2"])
+async def test_a_server_that_wants_tls_is_asked_without(tls_port, url):
+    fault = await refusal(url.format(tls_port))
+    assert fault.detail.endswith(", does it want TLS (a URL that begins with rediss)?")
+
+
+async def test_a_server_that_resets_connections(serve_tcp):
+    """So does one whose system had the first command in hand when it hung up."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.transport.abort()
+
+    fault = await refusal(f"redis://127.0.0.1:{await serve_tcp(reset)}")
+    assert "does it want TLS" in fault.detail
+
+
 @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
 async def test_a_file_of_tls_that_is_not_there_is_named(tls_port, tmp_path, option):
     missing = tmp_path / "missing.pem"
