@@ -22,14 +22,15 @@ from typing import Any, Protocol
 
 from gateway.core.http.timestamps import rfc3339
 from gateway.core.policy import PolicySet
+from gateway.core.preview.policy_diff import counts, diff
 from gateway.lasting import lasting
 from gateway.observe.log.logger import event
 from gateway.observe.log.places import FILES, unwritable
+from gateway.policy.changes import changes
 from gateway.policy.sources import Sources, Stamp
 from gateway.reload.again import Again
 from gateway.reload.edition import Edition, read_edition, write_edition
-from gateway.reload.offer import Offer
-from gateway.reload.outcome import MOST_SHOWN, Outcome
+from gateway.reload.outcome import MOST_SHOWN, Outcome, shown
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.waiting import end, happens_within
@@ -88,7 +89,7 @@ class Reload:
         self._directory = directory
         self._reloading = reloading
         self._prepared: tuple[str, Edition, Callable[[], Awaitable[None]]] | None = None
-        self._untold: Offer | None = None  # what is in force, until its outcome is heard
+        self._untold: Outcome | None = None  # of what the supervisor has put in place, until the leader tells it
         self._one_by_one = asyncio.Lock()
         self._leading: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
@@ -175,7 +176,8 @@ class Reload:
                 self._reloading(True)
             began = monotonic()
             try:
-                await self._tell_untold()
+                if self._untold is not None:  # who led before has died between putting it in place and telling
+                    self._tell(self._untold)
                 outcome = await self._read(why, began, for_successors)
             except Exception as error:  # an error of ours: the set in force stays
                 event("policy.failed", "Reload met an internal error", "error", exc_info=error)
@@ -192,12 +194,6 @@ class Reload:
         self._siblings.tell_all("reload.outcome", outcome._replace(diff=())._asdict())
         self._worker.reloaded(outcome)
 
-    async def _tell_untold(self) -> None:
-        """Who led before has died between putting something in place and telling of it."""
-        if (untold := self._untold) is not None:
-            began = monotonic()
-            self._tell(self._outcome(**await self._news(untold), began=began))
-
     async def _read(self, why: str, began: float, for_successors: bool) -> Outcome:
         if self._sources is None:
             return self._outcome("failed", why, began, detail="this gateway was not started from files")
@@ -206,28 +202,26 @@ class Reload:
             errors = [error.as_dict() for error in reading.errors[:MOST_SHOWN]]
             more = f"{len(reading.errors)} errors" if len(reading.errors) > MOST_SHOWN else ""
             return self._outcome("rejected", why, began, errors=errors, warnings=len(reading.warnings), detail=more)
-        edition, worker = Edition(reading.settings, reading.policies), self._worker
-        offer = Offer(edition, worker.settings, worker.policies, why, len(reading.warnings))
-        return await self._offer(offer, began, for_successors)
+        edition = Edition(reading.settings, reading.policies)
+        return await self._offer(edition, len(reading.warnings), why, began, for_successors)
 
-    async def _offer(self, offer: Offer, began: float, for_successors: bool) -> Outcome:
-        news = await self._news(offer)
-        reason = ""
-        if any(f"logging.{key}" in news["settings"].get("needs_new_workers", ()) for key in FILES):
-            reason = await asyncio.to_thread(unwritable, offer.edition.fresh.logging)  # they would drop their lines
-        if not reason and (for_successors or news["result"] == "loaded"):
-            reason = await self._put_in_place(offer)
-        if reason:
-            return self._outcome("failed", offer.why, began, detail=reason)
-        return self._outcome(**news, began=began)
-
-    async def _news(self, offer: Offer) -> dict[str, Any]:
+    async def _offer(self, edition: Edition, warnings: int, why: str, began: float, for_successors: bool) -> Outcome:
+        worker, policies = self._worker, edition.policies
         assert self._sources is not None, "they were read"
-        return await asyncio.to_thread(offer.news, self._sources.began)
+        merged = changes(worker.settings, edition.fresh, self._sources.began)
+        found = await asyncio.to_thread(diff, worker.policies, policies)  # secrets are not part of the version
+        unchanged = not found and not merged.at_once and policies.version == worker.policies.version
+        news = {"settings": merged.as_dict(), "warnings": warnings, "changes": counts(found), "diff": shown(found)}
+        came_of_it = partial(self._outcome, "unchanged" if unchanged else "loaded", why, began, **news)
+        reason = ""
+        if any(f"logging.{key}" in merged.new_workers for key in FILES):  # new workers would drop their lines
+            reason = await asyncio.to_thread(unwritable, edition.fresh.logging)
+        if not reason and (for_successors or not unchanged):
+            reason = await self._put_in_place(edition, came_of_it)
+        return self._outcome("failed", why, began, detail=reason) if reason else came_of_it()
 
-    async def _put_in_place(self, offer: Offer) -> str:
+    async def _put_in_place(self, edition: Edition, came_of_it: Callable[[], Outcome]) -> str:
         """ "" or why it is not in force anywhere."""
-        edition = offer.edition
         if self._siblings.alone or self._directory is None:
             try:
                 await self._worker.prepare(edition)
@@ -243,7 +237,8 @@ class Reload:
             return f"{self._directory}: an edition cannot be written: {error.strerror or error}"
         reasons = await self._prepare_all(name)
         if not reasons:
-            order = {"file": name, "why": offer.why, "warnings": offer.warnings}
+            outcome = came_of_it()._replace(version=edition.policies.version, diff=())
+            order = {"file": name, "outcome": outcome._asdict()}
             answer = await self._siblings.ask_supervisor("reload.commit", order, timeout_s=COMMIT_S)
             if answer.missing in ("", "gone", "no answer in time"):  # what it has heard it does, if it lives
                 await self._siblings.ask_all("reload.version", {}, timeout_s=COMMIT_S)  # until all have heard of it
@@ -281,16 +276,14 @@ class Reload:
 
     def _commit(self, told: Mapping[str, Any]) -> Awaitable[None] | None:
         """The supervisor has decided. It is in force before anything is heard that was told behind it."""
-        self._untold = None
+        self._untold = Outcome(**told["outcome"])
         if self._prepared is None or self._prepared[0] != told["file"]:
             return self._commit_late(told)
-        worker = self._worker
-        self._untold = Offer(self._prepared[1], worker.settings, worker.policies, told["why"], told["warnings"])
         self._put_prepared()
         return None
 
     async def _commit_late(self, told: Mapping[str, Any]) -> None:
-        """Who was not there to prepare, because it is new, does it now, or makes room. It is told by those who were."""
+        """Who was not there to prepare, because it is new, does it now, or makes room."""
         try:
             await self._prepare(told)
         except Exception as error:
@@ -316,6 +309,6 @@ class Reload:
 
     def _hear(self, told: Mapping[str, Any]) -> None:
         last = self.last = Outcome(**told)
-        if self._untold is not None and self._untold.told_by(last):
+        if self._untold is not None and last.good and last.version == self._untold.version:
             self._untold = None
         self._worker.heard(last)

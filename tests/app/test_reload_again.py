@@ -10,7 +10,6 @@ import pytest
 from gateway.reload import transaction
 from gateway.reload.again import FIRST_S, MOST_S, Again
 from gateway.reload.edition import Edition
-from gateway.reload.offer import Offer
 from gateway.reload.outcome import Outcome
 from gateway.reload.transaction import Reload
 from gateway.siblings import Siblings
@@ -61,8 +60,8 @@ async def test_a_directory_that_takes_nothing_is_the_same_trouble_each_time(tmp_
     siblings: Any = SimpleNamespace(alone=False, on=lambda *_: None)
     nothing: Any = None
     reload = Reload(nothing, siblings, None, tmp_path / "gone")
-    offer = Offer(Edition(nothing, nothing), nothing, nothing, "watch", 0)
-    first, again = [await reload._put_in_place(offer) for _ in range(2)]
+    edition = Edition(nothing, nothing)
+    first, again = [await reload._put_in_place(edition, lambda: LOADED) for _ in range(2)]
     assert first == again == f"{tmp_path / 'gone'}: an edition cannot be written: No such file or directory"
 
 

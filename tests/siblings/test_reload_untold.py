@@ -1,6 +1,5 @@
 """What is in force and in nobody's words: the worker that led has died between the two. Who leads next says it, once."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.policy import PolicySet
-from gateway.reload import again, transaction
+from gateway.reload import transaction
 from gateway.reload.edition import Edition, write_edition
 from gateway.reload.outcome import Outcome
 from gateway.reload.transaction import Reload
@@ -23,7 +22,23 @@ from tests.fakes.waiting import eventually
 SETTINGS = Settings()
 BEFORE, AFTER = [PolicySet(version * 12, (), {}, {}, {}) for version in "01"]
 FILE = {"file": "edition-1"}
-ORDER = {**FILE, "why": "admin", "warnings": 3}
+LOADED = Outcome(
+    "loaded",
+    AFTER.version,
+    "signal",
+    "now",
+    took_ms=7,
+    errors=[],
+    warnings=3,
+    changes={"changed": 1},
+    diff=[],
+    settings={"settings_changed": ["bounds"]},
+)
+UNCHANGED = Outcome("unchanged", AFTER.version, "admin", "now", errors=[], diff=[])
+
+
+def put_in_place(came_of_it: Outcome) -> tuple[str, Any]:
+    return "reload.commit", {**FILE, "outcome": came_of_it._asdict()}
 
 
 @dataclass
@@ -84,7 +99,6 @@ class Sibling:
 @pytest.fixture
 async def sibling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sibling]:
     monkeypatch.setattr(transaction, "LOOK_S", 0.01)
-    monkeypatch.setattr(again, "FIRST_S", 0.01)
     write_edition(tmp_path / FILE["file"], Edition(SETTINGS, AFTER))
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -98,58 +112,29 @@ async def sibling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     ours.close()
 
 
-@pytest.mark.parametrize(("before", "result"), [(BEFORE, "loaded"), (AFTER, "unchanged")])
-async def test_it_is_told_as_what_it_was(sibling: Sibling, before: PolicySet, result: str) -> None:
-    sibling.worker.policies = before
+@pytest.mark.parametrize("came_of_it", [LOADED, UNCHANGED])
+async def test_it_is_told_as_its_leader_would_have(sibling: Sibling, came_of_it: Outcome) -> None:
     await sibling.prepare()
-    sibling.hear(("reload.commit", ORDER))
+    sibling.hear(put_in_place(came_of_it))
     await sibling.lead()
-    told = [(one.result, one.version, one.why, one.warnings) for one in sibling.worker.told]
-    assert told == [(result, AFTER.version, "admin", 3)]
-
-
-async def test_what_its_leader_has_told_is_not_told_again(sibling: Sibling) -> None:
-    await sibling.prepare()
-    sibling.hear(
-        ("reload.commit", ORDER), ("reload.outcome", Outcome("loaded", AFTER.version, "watch", "now")._asdict())
-    )
-    await sibling.lead()
+    assert sibling.worker.told == [came_of_it]
     assert sibling.worker.policies.version == AFTER.version
-    assert sibling.worker.told == []
 
 
-async def test_what_another_one_was_told_of_is_still_to_be_told(sibling: Sibling) -> None:
-    """Such as what was wrong with files later, by somebody who did not know either."""
-    await sibling.prepare()
-    sibling.hear(
-        ("reload.commit", ORDER), ("reload.outcome", Outcome("failed", AFTER.version, "watch", "now")._asdict())
-    )
-    await sibling.lead()
-    assert [one.result for one in sibling.worker.told] == ["loaded"]
-
-
-async def test_who_was_not_there_to_prepare_has_nothing_to_tell(sibling: Sibling) -> None:
-    """It gets there when others may have told long ago."""
-    sibling.hear(("reload.commit", ORDER))
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_what_its_leader_has_told_is_not_told_again(sibling: Sibling, prepared: bool) -> None:
+    """Nor by a worker that has heard of it late, or has not got it ready yet."""
+    if prepared:
+        await sibling.prepare()
+    sibling.hear(put_in_place(LOADED), ("reload.outcome", LOADED._asdict()))
     await eventually(lambda: sibling.worker.policies.version == AFTER.version)
     await sibling.lead()
     assert sibling.worker.told == []
 
 
-async def test_a_host_without_threads_delays_it_and_ends_no_watch(
-    sibling: Sibling, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    to_thread, missing = asyncio.to_thread, ["news"]
-
-    async def none_at_first(work: Any, *more: Any) -> Any:
-        if work.__name__ in missing:
-            missing.remove(work.__name__)
-            raise RuntimeError("can't start new thread")
-        return await to_thread(work, *more)
-
-    monkeypatch.setattr(asyncio, "to_thread", none_at_first)
+async def test_that_something_else_came_to_nothing_is_not_its_outcome(sibling: Sibling) -> None:
+    """As told by somebody who has led meanwhile and did not know of it."""
     await sibling.prepare()
-    sibling.hear(("reload.commit", ORDER))
+    sibling.hear(put_in_place(LOADED), ("reload.outcome", LOADED._replace(result="failed")._asdict()))
     await sibling.lead()
-    await eventually(lambda: len(sibling.worker.told) == 2)
-    assert [one.result for one in sibling.worker.told] == ["failed", "loaded"]
+    assert sibling.worker.told == [LOADED]
