@@ -1,5 +1,6 @@
 """Finding and reading files, bounded: what cannot be text of a sensible size is refused before it is parsed."""
 
+import os
 import re
 import stat
 import sys
@@ -45,9 +46,16 @@ def passed_over(paths: Iterable[Path], used: Iterable[str]) -> list[Path]:
 
     used  files that policies name: who keeps such there knows what is read. Nor is it told of what we ship
     """
-    own, known = shipped("policies"), {place for file in used for place in Path(file).parents}
-    given = (path for path in paths if path.is_dir() and not path.samefile(own))
-    return [inner for path in given for inner in _inner(path) if inner not in known]
+    given = list(paths)
+    directories, files = filter(is_directory, given), [*map(Path, used), *filter(is_regular, given)]
+    known = {place for file in files for place in (_real(file.parent), *_real(file.parent).parents)}
+    known |= {_real(path) for path in given}
+    found: dict[Path, Path] = {}
+    for directory in directories:
+        for inner in () if directory.samefile(shipped("policies")) else _inner(directory):
+            if _real(inner) not in known:
+                found.setdefault(_real(inner), inner)
+    return sorted(found.values())
 
 
 def _below(directory: Path) -> str:
@@ -57,12 +65,24 @@ def _below(directory: Path) -> str:
 
 
 def _inner(directory: Path) -> list[Path]:
-    """Directories in this one that hold such files; none if it cannot be seen, or is a file."""
+    """Directories in this one that hold such files, as far as can be seen; links to others come last."""
     try:
-        inner = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        return [entry for entry in inner if _listed(entry)]
+        inner = [entry for entry in directory.iterdir() if is_directory(entry) and not entry.name.startswith(".")]
     except OSError:
         return []
+    return [entry for entry in sorted(inner, key=lambda entry: (entry.is_symlink(), entry)) if _holds_some(entry)]
+
+
+def _holds_some(directory: Path) -> bool:
+    try:
+        return bool(_listed(directory))
+    except OSError:
+        return False
+
+
+def _real(path: Path) -> Path:
+    """Where it is, whatever links lead there; `Path.resolve` raises for those in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _something_else(entry: Path) -> bool:

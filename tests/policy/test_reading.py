@@ -1,5 +1,6 @@
 """Reading files: what plain scalars mean, and that nothing large, endless, deep or foreign gets in."""
 
+import errno
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -243,3 +244,40 @@ def test_what_lies_below_and_is_not_read_is_known(directory: Path) -> None:
     mine = Path("mine")
     assert passed_over([mine, mine / "p.yaml", Path("-"), Path("circle")], ["mine/fixtures/f.yaml"]) == [mine / "team"]
     assert passed_over([shipped("policies")], ()) == []
+
+
+def test_what_is_given_beside_a_directory_is_read(directory: Path) -> None:
+    for name in ("team", "other"):
+        (directory / "all" / name).mkdir(parents=True)
+        (directory / "all" / name / "p.yaml").write_text("version: 1\n")
+    everything, team, other = Path("all"), Path("all/team"), Path("all/other")
+    assert passed_over([everything], ()) == [other, team]
+    assert passed_over([everything, directory / "all" / "team"], ()) == [other]
+    assert passed_over([everything, team / "p.yaml"], ()) == [other]
+    assert passed_over([everything, everything], ()) == [other, team]
+
+
+def test_a_directory_with_two_names_is_one(directory: Path) -> None:
+    for name in ("all/team", "elsewhere"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "p.yaml").write_text("version: 1\n")
+    for name, target in (("a-team", "team"), ("zoo", "../elsewhere"), ("self", ".")):
+        (directory / "all" / name).symlink_to(target)
+    (directory / "all" / "p.yaml").write_text("version: 1\n")
+    assert passed_over([Path("all")], ()) == [Path("all/team"), Path("all/zoo")]
+
+
+def test_a_directory_that_cannot_be_seen_hides_no_other(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `lost+found` of a volume. Root may look into any, so its system call fails here."""
+    for name in ("all/lost+found", "all/team"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "p.yaml").write_text("version: 1\n")
+    look = Path.iterdir
+
+    def denied(path: Path) -> Iterator[Path]:
+        if path.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert passed_over([Path("all")], ()) == [Path("all/team")]
