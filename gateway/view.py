@@ -96,13 +96,16 @@ class WorkerView:
         await self.siblings.ask_all("forget_refusals", {}, timeout_s=FORGET_S)
 
     def checks(self) -> Sequence[Check]:
-        """Conditions of readiness. A store that is down sends callers away only when a limit denies then."""
-        denied = any(limit.denies for limit in self.policies.limits.values())
+        """Conditions of readiness. A store that is down sends callers away only when a limit of a route denies then."""
         return (
             Check("policies", True, self.policies.version),
             Check("listener", self.listener.accepting, str(self.settings.listen)),
-            Check("store", self.outage.well or not denied, self.outage.in_words()),
+            Check("store", self.outage.well or not self._denying(), self.outage.in_words()),
         )
+
+    def _denying(self) -> bool:
+        """Whether calls are refused while the store is down. A limit may be defined that no route has yet."""
+        return any(limit.denies for route in self.policies.routes for limit in route.limits)
 
     def breaker_changed(self, guard: Guard, change: Change) -> None:
         """An operator changed a breaker's state: told like every other change."""

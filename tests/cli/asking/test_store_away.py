@@ -34,16 +34,21 @@ def test_they_end_as_where_nobody_answers(running: Process) -> None:
 
 
 DENYING = """
-limits: {all: {algorithm: rolling_window, limit: 5, window: 1m, key: [], on_store_error: deny, mode: %s}}
+limits:
+  all: {algorithm: rolling_window, limit: 5, window: 1m, key: [], on_store_error: deny, mode: %s}
+  calm: {algorithm: rolling_window, limit: 5, window: 1m, key: [], on_store_error: allow}
 upstreams: {api: {url: "builtin:echo"}}
-routes: [{name: all, upstream: api, limits: [all]}]
+routes: [{name: all, upstream: api, limits: [%s]}]
 """
 
 
-@pytest.mark.parametrize(("mode", "ready"), [("enforce", 503), ("shadow", 200)])
+@pytest.mark.parametrize(
+    ("mode", "used", "ready"),
+    [("enforce", "all", 503), ("shadow", "all", 200), ("enforce", "calm", 200)],
+)
 def test_a_gateway_is_not_ready_only_if_it_refuses_calls(
-    start_gateway: Start, tmp_path: Path, mode: str, ready: int
+    start_gateway: Start, tmp_path: Path, mode: str, used: str, ready: int
 ) -> None:
-    (tmp_path / "p.yaml").write_text(DENYING % mode)
+    (tmp_path / "p.yaml").write_text(DENYING % (mode, used))
     running = start_gateway("--store", f"redis://127.0.0.1:{free_port()}", "-p", str(tmp_path / "p.yaml"))
     assert (running.get("/readyz", admin=True).status, running.get("/").status) == (ready, ready)
