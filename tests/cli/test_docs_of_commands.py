@@ -272,6 +272,9 @@ def test_wrong_use_is_told_in_plain_words(words: list[str], told: str) -> None:
         (["hash-key", "--env-file", "x"], "for --pepper"),
         (["diff", "old", "new", "--insecure"], "add --running"),
         (["check", "--json", "--format", "github"], "either --json or --format github"),
+        (["check", "--json", "--format", "text"], "either --json or --format text"),
+        (["top", "--repeats", "--every", "5"], "leave --every out"),
+        (["top", "--repeats", "--every", "5", "--watch"], "leave --watch and --every out"),
         (["status", "--ca", "ca.pem", "--insecure"], "either --ca or --insecure"),
     ],
 )

@@ -30,7 +30,9 @@ def check(
     show: Annotated[
         bool, typer.Option("--print", help="Show what would be used, and where each value is from.")
     ] = False,
-    output: Annotated[Output, typer.Option("--format", help="github: annotations of a workflow.")] = Output.TEXT,
+    output: Annotated[
+        Output | None, typer.Option("--format", show_default=Output.TEXT, help="github: annotations of a workflow.")
+    ] = None,
     env_file: EnvFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -42,11 +44,11 @@ def check(
     from gateway.cli.files.loading import told
     from gateway.cli.policies.checking import run_check
 
-    if as_json and output is Output.GITHUB:
-        raise typer.BadParameter("give either --json or --format github")
+    if as_json and output not in (None, Output.JSON):
+        raise typer.BadParameter(f"give either --json or --format {output}")
     with told():
         env = environment(os.environ, env_file)
-    how = Output.JSON if as_json else output
+    how = Output.JSON if as_json else output or Output.TEXT
     code = run_check(
         paths or [], strict=strict, print_effective=show, output=how.value, env=env, need_secrets=not no_secrets
     )

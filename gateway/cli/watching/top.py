@@ -42,8 +42,9 @@ def top(
     as_json: Json = False,
 ) -> None:
     """Show who is refused most, calls most, or would be refused by limits in shadow; or which reads are repeated."""
-    if watch and repeats:
-        raise typer.BadParameter("repeats are counted once: leave --watch out")
+    again = [name for name, given in (("--watch", watch), ("--every", every is not None)) if given]
+    if again and repeats:
+        raise typer.BadParameter(f"repeats are counted once: leave {' and '.join(again)} out")
     if not watch:
         live.once(every)
     if repeats:
