@@ -258,7 +258,6 @@ def test_wrong_use_is_told_in_plain_words(words: list[str], told: str) -> None:
     [
         (["status", "--every", "5"], "add --watch"),
         (["top", "--every", "5"], "add --watch"),
-        (["top", "--repeats", "--every", "5"], "add --watch"),
         (["top", "--repeats", "--by", "requests"], "leave --by out"),
         (["limits", "grant", "l", "c", "--end", "--ttl", "2h"], "leave --ttl out"),
         (["connections", "conn_42", "--state", "offline"], "leave the ID out"),
