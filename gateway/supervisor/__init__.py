@@ -182,3 +182,6 @@ def check_admin(settings: Settings) -> None:
 def share_metrics(directory: RuntimeDir) -> None:
     """Give the workers a place for the metrics they add up together."""
     os.environ[METRICS_DIR] = str(directory.folder(METRICS))  # read when prometheus_client is first imported
+    from gateway.observe.metrics.multiprocess import see_to_files
+
+    see_to_files()

@@ -75,6 +75,9 @@ class Forking:
         end_with_parent(self._lifeline_fd)
         if post.directory is not None:
             offer_stack(post.directory)
+        from gateway.observe.metrics.counted import let_all_go
+
+        let_all_go()
         self._switchboard.leave(line)
         for sock in self._doors.all() - {post.listening, post.admin}:
             sock.close()

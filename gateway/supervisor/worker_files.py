@@ -47,5 +47,8 @@ def forget_worker(pid: int, directory: Path | None) -> None:
 def _put_back_ours() -> Sequence[str]:
     """The counts of the first process, and those of the dead."""
     from gateway.observe.metrics.files import put_back
+    from gateway.observe.metrics.multiprocess import see_to_files
 
-    return put_back()
+    removed = put_back()
+    see_to_files()
+    return removed

@@ -55,7 +55,7 @@ async def metrics(view: AdminView, request: web.Request) -> web.StreamResponse:
         body, content_type = await view.render_metrics(request.headers.get(hdrs.ACCEPT, ""))
     except NotThere:
         raise AdminProblem(
-            503, "METRICS_UNAVAILABLE", "The runtime directory, with the workers' metrics, is gone."
+            503, "METRICS_UNAVAILABLE", "Somebody has removed what workers count in, or a part of it."
         ) from None
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 

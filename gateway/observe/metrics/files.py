@@ -35,16 +35,7 @@ def is_own_folder(folder: Path) -> bool:
 def put_back() -> Sequence[str]:
     """Have those of this process's files there again that somebody has removed, with all that was counted. Their
     names."""
-    return sorted(file.name for file in _ours() if file.put_back())
-
-
-def all_there() -> bool:
-    """Whether somebody else finds all files of this process."""
-    return not any(file.gone for file in _ours())
-
-
-def _ours() -> "list[MetricsFile]":
-    return [file for file in _files if file.pid == os.getpid()]
+    return sorted(file.name for file in _files if file.pid == os.getpid() and file.put_back())
 
 
 class MetricsFile(MmapedDict):
@@ -105,7 +96,7 @@ class MetricsFile(MmapedDict):
         needed, capacity = self._used + len(key.encode()) + _ENTRY_BYTES, self._capacity
         while capacity < needed:
             capacity *= 2
-        return capacity == self._capacity or _reserved(self._f.fileno(), capacity)
+        return capacity == self._capacity or reserved(self._f.fileno(), capacity)
 
     def _begin(self) -> bool:
         """What was kept is in it before it has its name: others read it."""
@@ -125,12 +116,12 @@ def _made(path: Path, size: int, content: bytes) -> bool:
     """Whether there is a file of this size that begins with the content. Raises OSError."""
     file = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
-        return _reserved(file, size) and os.pwrite(file, content, 0) == len(content)
+        return reserved(file, size) and os.pwrite(file, content, 0) == len(content)
     finally:
         os.close(file)
 
 
-def _reserved(file: int, size: int) -> bool:
+def reserved(file: int, size: int) -> bool:
     """Whether the file has so many bytes on the disk from now on; where nobody can say, one believes so."""
     if not hasattr(os, "posix_fallocate"):
         return True

@@ -1,7 +1,7 @@
 """Metrics of several workers added up: each writes a file of its own, and whichever is scraped adds up the files.
 
 A worker that dies leaves its counts to a file of the dead, so that the files are as many as the living. The lock keeps
-scrapes from seeing counts twice, or not at all, while that happens.
+scrapes from seeing counts twice, or not at all, while that happens. A scrape that does not find all files is none.
 """
 
 import fcntl
@@ -13,18 +13,20 @@ from pathlib import Path
 
 import orjson
 from prometheus_client.metrics_core import Metric
-from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.mmap_dict import MmapedDict, _read_all_values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.observe.metrics.files import UNREADABLE, MetricsFile, all_there, is_own_folder
+from gateway.observe.metrics.counted import KINDS, content, hold, is_listed, let_go, listed, write_list
+from gateway.observe.metrics.files import UNREADABLE, MetricsFile, is_own_folder
 from gateway.own_files import open_own
 
-COUNTED = ("counter", "histogram")
 LOCK = "lock"
 PATIENCE_S = 0.5
 """How long the supervisor waits for those who read: a worker that was stopped in the middle of it may never end."""
 
 
+_left: set[int] = set()
+"""Of the dead, whose counts are still where they left them."""
 _dead: dict[str, MetricsFile] = {}
 """Of the dead, by path: open, so that their counts are still known should somebody remove the files."""
 
@@ -42,7 +44,7 @@ class AllWorkers:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, added up. Raises NotThere: a part of it would look like counters that began anew."""
-        if not (is_own_folder(_directory()) and all_there()):
+        if not is_own_folder(_directory()):
             raise NotThere
         try:
             yield from self._collect(_directory())
@@ -51,10 +53,13 @@ class AllWorkers:
 
     def _collect(self, directory: Path) -> list[Metric]:
         with _locked(directory, fcntl.LOCK_SH):
-            begun = [path for path in directory.glob("*.db") if _begun(path)]
-            gauges = [str(path) for path in begun if not path.name.startswith(COUNTED)]
+            there = [*directory.glob("*.db")]
+            if listed(directory) - {path.name for path in there}:
+                raise NotThere
+            begun = [path for path in there if _begun(path)]
+            gauges = [str(path) for path in begun if not path.name.startswith(KINDS)]
             metrics = [*MultiProcessCollector.merge(gauges)]  # type: ignore[no-untyped-call]
-            counts = {type_: _summed(path for path in begun if path.name.startswith(type_)) for type_ in COUNTED}
+            counts = {type_: _summed(path for path in begun if path.name.startswith(type_)) for type_ in KINDS}
         for type_, sums in counts.items():
             metrics += MultiProcessCollector._accumulate_metrics(_metrics(type_, sums), accumulate=True)  # type: ignore[no-untyped-call]
         return metrics
@@ -91,23 +96,43 @@ def _metrics(type_: str, sums: Mapping[str, float]) -> dict[str, Metric]:
 
 def worker_died(pid: int) -> None:
     """A worker has died: its counters stay in the sums, its gauges do not. Never raises, never waits long."""
+    _left.add(pid)
+    if is_own_folder(_directory()):
+        with suppress(OSError):
+            _see_to_files(PATIENCE_S)
+
+
+def see_to_files() -> None:
+    """The supervisor does, now and then: of what it has not seen nobody knows that it is missing. Never raises."""
+    if is_own_folder(_directory()):
+        hold(_directory())
+        if _left or not is_listed(_directory()):
+            with suppress(OSError):
+                _see_to_files()
+
+
+def _see_to_files(patience_s: float = 0.0) -> None:
     directory = _directory()
-    if not is_own_folder(directory):
-        return
-    with suppress(OSError):
+    for pid in _left:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
-        with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB, PATIENCE_S):  # else its own files go on being read
-            for type_ in COUNTED:
+    with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB, patience_s):  # else those of the dead go on being read
+        for pid in _left:
+            for type_ in KINDS:
                 left = directory / f"{type_}_{pid}.db"
-                if left.exists():
-                    with suppress(*UNREADABLE):  # what cannot be read is lost
-                        _add(left, directory / f"{type_}_dead.db")
-                    left.unlink(missing_ok=True)
+                with suppress(*UNREADABLE):  # what cannot be read is lost
+                    _add(left, directory / f"{type_}_dead.db")
+                left.unlink(missing_ok=True)
+                let_go(left.name)
+        _left.clear()
+        hold(directory)
+        write_list(directory)
 
 
 def _add(left: Path, dead: Path) -> None:
-    counts = [*MmapedDict.read_all_values_from_file(str(left))]  # type: ignore[no-untyped-call]
-    left.unlink()  # first: where the disk is full, that makes room for its counts
+    if not (written := content(left)):
+        return
+    counts = [*_read_all_values(written)]  # type: ignore[no-untyped-call]
+    left.unlink(missing_ok=True)  # first: where the disk is full, that makes room for its counts
     sums = _dead.get(str(dead)) or _dead.setdefault(str(dead), MetricsFile(str(dead)))
     for key, count, _, _ in counts:
         sums.write_value(key, sums.read_value(key)[0] + count, 0.0)
