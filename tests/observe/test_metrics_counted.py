@@ -77,9 +77,9 @@ def test_nor_is_one_of_what_found_no_room_to_come_back(
     see_to_files()
     with pytest.raises(NotThere):
         calls()
-    for file in files:
-        file.write_value(KEY, 8.0, 0.0)
-    assert calls() == 16
+    files[0].write_value(KEY, 8.0, 0.0)
+    assert put_back() == [], "nobody is told a second time"
+    assert calls() == 15
 
 
 def test_a_disk_that_was_full_from_the_start_keeps_nobody_from_scraping(

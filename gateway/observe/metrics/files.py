@@ -62,8 +62,11 @@ class MetricsFile(MmapedDict):
         return self._begun and not os.access(self._fname, os.F_OK)
 
     def put_back(self) -> bool:
-        """Whether it was gone. What was counted is in it again, now or when there is room."""
+        """Whether it was gone. What was counted is in it again, now or when there is room: who counts nothing more has
+        to ask again."""
         if not self.gone:
+            if self._kept:
+                self._begin()
             return False
         self._kept = self._m[: self._used]
         self.close()
