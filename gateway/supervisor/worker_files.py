@@ -10,6 +10,7 @@ from gateway.supervisor.stack import forget_stack
 
 METRICS = "metrics"
 
+_KEPT = "jwks-"
 _PID = re.compile("(?<=[-_])[0-9]+(?=([.]db)?$)")
 
 
@@ -23,16 +24,20 @@ class WorkerFiles:
     def __init__(self, directory: RuntimeDir, pids: Callable[[], Iterable[int]], ask: Callable[[], None]) -> None:
         self._places = directory.path, directory.path / METRICS
         self._pids = pids
+        self._ask = ask
         self._seen: set[str] = set()
         directory.holds(self._look)
         directory.holds(_put_back_ours)
         directory.on_removed(ask)
 
     def _look(self) -> Sequence[str]:
-        names = {path.name for place in self._places for path in place.iterdir()}
-        before, self._seen = self._seen, names
+        """A key set is asked for, but not told of: workers take away what nobody needs any more."""
+        names = {path.name for place in self._places for path in place.iterdir() if not path.name.startswith(".")}
+        gone, self._seen = self._seen - names, names
+        if any(name.startswith(_KEPT) for name in gone):
+            self._ask()
         living = {*map(str, self._pids())}
-        return sorted(name for name in before - names if (pid := _PID.search(name)) and pid[0] in living)
+        return sorted(name for name in gone if (pid := _PID.search(name)) and pid[0] in living)
 
 
 def forget_worker(pid: int, directory: Path | None) -> None:

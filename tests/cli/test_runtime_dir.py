@@ -13,6 +13,7 @@ import pytest
 
 from gateway.supervisor.failure import StartFailed
 from gateway.supervisor.runtime_dir import LOCK, RuntimeDir, runtime_dir
+from gateway.supervisor.worker_files import METRICS, WorkerFiles
 
 Told = list[tuple[object, ...]]
 
@@ -221,6 +222,24 @@ def test_where_no_file_can_be_opened_none_stays_open(place: Path, monkeypatch: p
         directory.look()
         assert open_files() == before
         assert (directory.path / LOCK).exists()
+
+
+def test_a_key_set_that_is_removed_alone_is_asked_for(place: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    with runtime_dir() as directory:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory.folder(METRICS)))
+        asked: list[bool] = []
+        WorkerFiles(directory, lambda: [os.getpid()], lambda: asked.append(True))
+        kept = directory.path / "jwks-abc"
+        hidden = directory.path / f".jwks-abc-{os.getpid()}"
+        kept.touch()
+        hidden.touch()
+        looked(directory)
+        hidden.unlink()
+        looked(directory)
+        assert asked == [], "of what is there, or was about to get its name"
+        kept.unlink()
+        looked(directory)
+        assert (asked, told) == ([True], [])
 
 
 def open_files() -> int:
