@@ -1,5 +1,6 @@
 """Who is refused most, as a metric: a few ranks of each limit, and no names."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,23 @@ def refused(limit: Any, caller: str, times: int) -> list[Any]:
 
 def let_in(ask: Ask, verdict: str = "allowed", fired: str = "", decision: Decision | None = None) -> Any:
     return SimpleNamespace(ask=ask, verdict=verdict, limit_fired=fired, decision=decision)
+
+
+class Clocked:
+    """Heavy callers, the time, and what their loop is to do in its next turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1_000.0
+        self.turns: list[Callable[[], None]] = []
+        self.heavy = HeavyCallers()
+        loop = SimpleNamespace(time=lambda: self.now_s, call_soon=self.turns.append)
+        monkeypatch.setattr(self.heavy, "_loop", loop)
+        self.heavy._began_s, self.heavy._ends_s = self.now_s, self.now_s + heavy_callers.WINDOW_S
+
+
+@pytest.fixture
+async def clocked(monkeypatch: pytest.MonkeyPatch) -> Clocked:
+    return Clocked(monkeypatch)
 
 
 async def test_the_heaviest_of_each_limit_have_ranks() -> None:
@@ -77,51 +95,54 @@ async def test_refusals_are_counted_together(monkeypatch: pytest.MonkeyPatch) ->
     assert heavy._now["rejected"].counts == {"tenant-10m:{=a}": 7, "tenant-10m:{=b}": 1}
 
 
-async def test_the_callers_of_a_minute_that_is_over_are_counted_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_callers_of_a_minute_that_is_over_are_counted_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, clocked: Clocked
+) -> None:
     monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
-    now_s = 1_000.0
-    heavy = HeavyCallers()
-    monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
-    heavy._began_s, heavy._ends_s = now_s, now_s + heavy_callers.WINDOW_S
+    heavy = clocked.heavy
     asks = [Ask([Charge(WINDOW, f"tenant-10m:{{={number}}}", 1)]) for number in range(20)]
     heavy.take([let_in(ask) for ask in asks])
-    now_s += heavy_callers.WINDOW_S
-    for left in (12, 4):
+    clocked.now_s += heavy_callers.WINDOW_S
+    for left in (20, 12, 4):
         heavy.take([let_in(asks[0]), let_in(asks[19])])
         assert [ask.uncounted for ask in asks] == [0] * (20 - left) + [1] * left
-    heavy.take([let_in(asks[0])])
-    assert [ask.uncounted for ask in asks] == [3, *[0] * 18, 2]  # of the minute that has begun
+        assert len(clocked.turns) == 1
+        clocked.turns.pop()()
+    assert clocked.turns == []
+    assert [ask.uncounted for ask in asks] == [3, *[0] * 18, 3]  # of the minute that has begun
     assert [[counts[1] for counts in heavy.minutes(ask.keys[0])] for ask in (asks[0], asks[1], asks[19])] == [
         [1, 3],
         [1, 0],
-        [1, 2],
+        [1, 3],
     ]
 
 
-async def test_whoever_asks_while_they_are_counted_is_told_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whoever_asks_while_they_are_counted_is_told_all(
+    monkeypatch: pytest.MonkeyPatch, clocked: Clocked
+) -> None:
     monkeypatch.setattr(heavy_callers, "AT_ONCE", 8)
-    now_s = 1_000.0
-    heavy = HeavyCallers()
-    monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
-    heavy._began_s, heavy._ends_s = now_s, now_s + heavy_callers.WINDOW_S
+    heavy = clocked.heavy
     for round_ in range(3):
         heavy.take([call for number in range(20) for call in refused(WINDOW, str(number), 1)])
         if not round_:
-            now_s += heavy_callers.WINDOW_S
+            clocked.now_s += heavy_callers.WINDOW_S
+    clocked.turns.pop()()
     assert heavy.ranked("rejected") == {("tenant-10m", str(rank)): 3 for rank in (1, 2, 3)}
     assert set(heavy.found("requests")["counts"].values()) == {3}
     assert heavy.found("requests")["missed"] == 0
+    clocked.turns.pop()()  # somebody else has done it
+    assert clocked.turns == []
+    assert set(heavy.found("requests")["counts"].values()) == {3}
 
 
-async def test_calls_belong_to_the_minute_in_which_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_belong_to_the_minute_in_which_they_ended(clocked: Clocked) -> None:
     """Also those of the last moment, and those that come long after the last one."""
-    now_s = 1_000.0
-    heavy = HeavyCallers()
-    monkeypatch.setattr(heavy, "_loop", SimpleNamespace(time=lambda: now_s))
-    heavy._began_s, heavy._ends_s = now_s, now_s + heavy_callers.WINDOW_S
+    heavy = clocked.heavy
     ask = Ask([Charge(WINDOW, "tenant-10m:{=a}", 1)])
     for passed_s, times in ((0.0, 3), (59.0, 2), (1.0, 7), (600.0, 1)):
-        now_s += passed_s
+        clocked.now_s += passed_s
         heavy.take([let_in(ask)] * times)
+        while clocked.turns:
+            clocked.turns.pop()()
     assert [counts[1:] for counts in heavy.minutes(ask.keys[0])] == [[5, 0, 0], [7, 0, 0], [1, 0, 0]]
     assert heavy.found("requests")["counts"] == {ask.keys[0]: 1}

@@ -124,17 +124,22 @@ async def test_it_is_an_event_without_what_an_exception_says(heard: list[Mapping
     def fail_at(told: str) -> None:
         raise KeyError(told)
 
+    def fail_in_time(told: str) -> None:
+        raise TimeoutError(f"no answer to '{told}'")
+
     task = asyncio.create_task(fail())
     await asyncio.wait((task,))
     del task
     asyncio.get_running_loop().call_soon(fail_at, secret)
+    asyncio.get_running_loop().call_soon(fail_in_time, secret)
     unheard("some work", OSError("no room"))
     await turns(2)
-    assert [(line["event_name"], line["level"]) for line in heard] == [("background.crashed", "error")] * 3
+    assert [(line["event_name"], line["level"]) for line in heard] == [("background.crashed", "error")] * 4
     assert [line["exception"].splitlines()[-1] for line in heard] == [
         "ValueError: invalid literal for int() with base 10: '…'",
         "OSError: no room",
         "KeyError: '…'",
+        "TimeoutError: no answer to '…'",
     ]
     assert [line["work"] for line in heard if "work" in line] == ["some work"]
     assert secret not in str(heard)
@@ -163,9 +168,14 @@ async def test_the_same_in_the_same_place_is_told_now_and_then(heard: list[Mappi
         (None, 1),
         ("some work", 5),
     ]
+    heard.clear()
     for number in range(3 * MOST_PLACES):
-        fail(ArithmeticError(), str(number))
-    assert len(tell._quiet) <= MOST_PLACES
+        for _ in range(2):
+            fail(ArithmeticError(), str(number % (MOST_PLACES + 1)))
+    assert len(heard) == MOST_PLACES - 1
+    now_s += CALM_S
+    fail(ArithmeticError(), "yet another")
+    assert len(heard) == MOST_PLACES
 
 
 # -- the parts
@@ -234,6 +244,33 @@ async def test_outbox(told: list[tuple[str, str]]) -> None:
     await eventually(lambda: stored.calls == 3)
     await box.close()
     assert (len(taken), told) == (3, [("webhooks outbox", "of ours")])
+
+
+async def test_an_event_that_cannot_be_stored_holds_up_none_behind_it(told: list[tuple[str, str]]) -> None:
+    class Refusing:
+        async def append(self, letter: Any, queues: Any, **_more: object) -> Appended:
+            if not taken:
+                taken.append("")
+                raise ValueError("of ours")
+            taken.append(letter.id)
+            return Appended(*[()] * len(Appended._fields))
+
+    taken: list[str] = []
+    dropped: list[tuple[str, str]] = []
+    office: Any = Refusing()
+    box = Outbox(
+        office,
+        (Subscription(Receiver("all", "https://a")),),
+        10,
+        on_stored=lambda _: None,
+        on_dropped=lambda *loss: dropped.append(loss),
+    )
+    for _ in range(3):
+        box.hear({"event_name": "store.degraded", "timestamp": "2026-11-21T14:23:33.120Z"})
+    await eventually(lambda: len(taken) == 3)
+    await box.close()
+    assert dropped == [("all", "not_stored")]
+    assert told == [("webhooks outbox", "of ours")]
 
 
 async def test_watch_of_the_policies(told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ async def test_what_is_lost_is_counted_from_0_on(launch: Launch, receiver: Recei
         shown = [
             line for line in (await answer.text()).splitlines() if line.startswith("gateway_webhook_dropped_total")
         ]
-    every = ("store_away", "queue_full", "queue_broken", "gateway_ended", "dead_letters_full")
+    every = ("store_away", "queue_full", "queue_broken", "not_stored", "gateway_ended", "dead_letters_full")
     may = [*((name, reason) for name in ("ops", "deaf") for reason in every), ("crm:sync", "dead_letters_full")]
     assert sorted(shown) == sorted(
         f'gateway_webhook_dropped_total{{reason="{why}",receiver="{who}"}} 0.0' for who, why in may

@@ -9,7 +9,7 @@ from gateway.observe.log.logger import event
 from gateway.store.shared.queues import Settled, Taken
 
 TELL_S = 1.0
-LOSSES = ("store_away", "queue_full", "queue_broken", "gateway_ended", "dead_letters_full")
+LOSSES = ("store_away", "queue_full", "queue_broken", "not_stored", "gateway_ended", "dead_letters_full")
 """Why an event does not reach a receiver. Of webhooks that came, which are kept before they are answered: the last."""
 _RESULTS = {Step.DONE: "delivered", Step.RETRY: "retried", Step.DEAD: "dead"}
 

@@ -104,6 +104,11 @@ class Outbox:
                 appended = await self._append(held)
             except StoreDown:
                 await asyncio.sleep(AGAIN_S)
+            except Exception:  # it would hold up all behind it
+                self._held.popleft()
+                for receiver in held.to:
+                    self._on_dropped(receiver, "not_stored")
+                raise
             else:
                 self._held.popleft()
                 self._stored(held, appended)

@@ -25,7 +25,8 @@ class Unheard:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         error, work = context.get("exception"), context.get("work")
-        if error is None or (isinstance(error, OSError) and work is None):  # of sockets: no error of ours
+        of_a_socket = isinstance(error, ConnectionError) or (isinstance(error, OSError) and "transport" in context)
+        if error is None or (of_a_socket and work is None):  # no error of ours
             loop.default_exception_handler(dict(context))
             return
         count = self._count((work, *_place(error)))
@@ -40,8 +41,10 @@ class Unheard:
         if now_s < until_s:
             self._quiet[place] = until_s, count + 1
             return 0
-        if len(self._quiet) >= MOST_PLACES:
-            self._quiet.clear()
+        if place not in self._quiet and len(self._quiet) >= MOST_PLACES:
+            self._quiet = {known: calm for known, calm in self._quiet.items() if now_s < calm[0]}
+            if len(self._quiet) >= MOST_PLACES:
+                return 0  # of so many at once the first tell enough
         self._quiet[place] = now_s + CALM_S, 0
         return count + 1
 
