@@ -124,8 +124,8 @@ async def test_it_is_an_event_without_what_an_exception_says(heard: list[Mapping
     def fail_at(told: str) -> None:
         raise KeyError(told)
 
-    def fail_in_time(told: str) -> None:
-        raise TimeoutError(f"no answer to '{told}'")
+    def fail_in_time(_told: str) -> None:
+        raise TimeoutError("no answer")
 
     task = asyncio.create_task(fail())
     await asyncio.wait((task,))
@@ -139,7 +139,7 @@ async def test_it_is_an_event_without_what_an_exception_says(heard: list[Mapping
         "ValueError: invalid literal for int() with base 10: '…'",
         "OSError: no room",
         "KeyError: '…'",
-        "TimeoutError: no answer to '…'",
+        "TimeoutError: no answer",
     ]
     assert [line["work"] for line in heard if "work" in line] == ["some work"]
     assert secret not in str(heard)
