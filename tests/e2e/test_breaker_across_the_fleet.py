@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.core.guards import State
+from gateway.core.guards import Guard, Pausing, State
+from gateway.core.guards.pause import Pause
 from gateway.store.redis import RedisStore
 from tests.e2e.breaking import BAD, CONCURRENCY, GUARD, HELD, PASSED, calls, changes, events, ready_to_probe, until_held
 from tests.e2e.conftest import Launch
@@ -137,7 +138,7 @@ async def test_1000_callers_of_a_paused_connection_reach_nobody(launch: Launch, 
 
 
 async def test_the_fleet_sends_no_more_calls_than_the_upstream_says_are_left(
-    launch: Launch, upstream: Upstream
+    launch: Launch, upstream: Upstream, store: RedisStore
 ) -> None:
     learn = "learn_limits: {from: X-RateLimit-Reset, scope: connection, as_limit: true}, timeouts:"
     text = policies(upstream).replace("timeouts:", learn)
@@ -149,6 +150,14 @@ async def test_the_fleet_sends_no_more_calls_than_the_upstream_says_are_left(
 
     upstream.script = metered
     assert await calls(fleet[:1], 1) == {PASSED: 1}
+    pause_of_it = Guard(Pausing("up", 900_000_000, ("connection",)), "pause:up:{=c1}")
+
+    async def all_know() -> bool:
+        """What an answer says is told the store while the answer goes on to the caller."""
+        _, (kept,) = await store.guards([pause_of_it])
+        return isinstance(kept, Pause) and kept.left == 49
+
+    await eventually(all_know)
     assert await calls(fleet, 100) == {PASSED: 49, (429, "UPSTREAM_RATE_LIMITED"): 151}
     assert len(upstream.received) == 50
 

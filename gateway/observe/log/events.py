@@ -96,7 +96,8 @@ EVENTS: Mapping[str, str] = {
     "webhook.test": "Only sent, not logged: a test whether a receiver gets events.",
     "call.crashed": "A call met an internal error; its caller got a 500 or a cut connection.",
     "background.crashed": "A worker met an internal error beside its calls; it goes on. `work` says at what, "
-    "where that is known. Of the same in the same place there is a line in half a minute at most, for `count` of them.",
+    "where that is known. Of the same in the same place there is a line in half a minute at most; `count` of them came "
+    "since the line before, and with it.",
     "admin.mutation": "Somebody changed something through the admin listener.",
     "admin.denied": "A wrong admin token was shown, `count` times since the line before; the last time by `actor`.",
     "admin.failed": "A request to the admin listener met an internal error.",
