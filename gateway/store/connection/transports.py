@@ -31,7 +31,7 @@ Address = tuple[str, int]
 """(host, port)"""
 
 
-class ToName(Connection):
+class _Named(AbstractConnection):
     """at  the address to connect to in place of what DNS says, if any"""
 
     at = ""
@@ -40,19 +40,17 @@ class ToName(Connection):
         await _hear_denial(self)
         await super().on_connect_check_health(check_health)
 
+
+class ToName(_Named, Connection):
+    """To a server by its name."""
+
     def _connection_arguments(self) -> Mapping[str, Any]:
         given = super()._connection_arguments()
         return {**given, "host": self.at} if self.at else given
 
 
-class ToNameOverTls(SSLConnection):
+class ToNameOverTls(_Named, SSLConnection):
     """As `ToName`: the certificate has to say the name all the same."""
-
-    at = ""
-
-    async def on_connect_check_health(self, check_health: bool = True) -> None:
-        await _hear_denial(self)
-        await super().on_connect_check_health(check_health)
 
     def _connection_arguments(self) -> Mapping[str, Any]:
         given = super()._connection_arguments()
