@@ -18,19 +18,10 @@ from gateway.reload.edition import Edition, write_edition
 from tests.cli.calling import calling
 from tests.cli.command import Done, gateway
 from tests.cli.conftest import Process, Start
+from tests.cli.edited import POLICY, save
 from tests.fakes.nursery import ROOT
 from tests.fakes.waiting import until
 
-POLICY = """\
-keys:
-  tenant: {{from: header, name: X-Tenant-Id, on_missing: reject}}
-limits:
-  calls: {{algorithm: rolling_window, limit: {limit}, window: 10m, key: [tenant]}}
-upstreams:
-  sample: {{url: "builtin:echo"}}
-routes:
-  - {{name: all, match: {{path_prefix: /}}, upstream: sample, limits: [calls]}}
-"""
 BAD = POLICY.replace("limit: {limit}", "limt: {limit}")
 MANY = 900_000
 TENANTS = [{"X-Tenant-Id": name} for name in ("t0", "t1", "t2")]
@@ -47,12 +38,6 @@ def policies(tmp_path: Path) -> Path:
 @pytest.fixture
 def serving(start_gateway: Start, policies: Path) -> Process:
     return start_gateway("-p", str(policies), "--workers", "2", env={"GATEWAY_DRAIN__DELAY": "0s"})
-
-
-def save(folder: Path, limit: int, policy: str = POLICY) -> None:
-    """As a careful editor does: whole, under another name first."""
-    (folder / ".new").write_text(policy.format(limit=limit))
-    (folder / ".new").rename(folder / "policy.yaml")
 
 
 def ask(process: Process, method: str, path: str, order: object = None) -> tuple[int, Any]:
@@ -430,12 +415,17 @@ Siblings.ask_all = ask_all
 """Imported by each interpreter: the leader dies behind the next commit, as long as a file is there."""
 
 
+def dying(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """That file, and the environment of a gateway whose leaders do so."""
+    when = tmp_path / "when"
+    (tmp_path / "sitecustomize.py").write_text(DYING % {"when": str(when)})
+    return when, {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+
 def test_what_a_leader_put_in_place_before_it_died_is_told_by_the_next(
     start_gateway: Start, policies: Path, tmp_path: Path
 ) -> None:
-    when = tmp_path / "when"
-    (tmp_path / "sitecustomize.py").write_text(DYING % {"when": str(when)})
-    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    when, path = dying(tmp_path)
     process = start_gateway("-p", str(policies), "--workers", "3", fresh=True, env=path)
     process.wait_for("gateway.ready", 3)
 
@@ -459,9 +449,7 @@ def test_what_a_leader_put_in_place_for_new_workers_is_told_as_what_it_was(
     start_gateway: Start, policies: Path, tmp_path: Path
 ) -> None:
     """Nothing was edited, and it was no edit that asked."""
-    when = tmp_path / "when"
-    (tmp_path / "sitecustomize.py").write_text(DYING % {"when": str(when)})
-    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    when, path = dying(tmp_path)
     process = start_gateway("-p", str(policies), "--workers", "2", fresh=True, env=path)
     process.wait_for("gateway.ready", 2)
     when.touch()

@@ -15,22 +15,13 @@ import pytest
 from gateway.observe.metrics.counted import listed
 from gateway.supervisor.embedding import LOOK_EVERY_S
 from tests.cli.conftest import Process, Start, server_pid
+from tests.cli.edited import save
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.waiting import pause, until
 
 TENANT = {"X-Tenant-Id": "acme"}
 HURRIED = {"GATEWAY_DRAIN__DELAY": "0s", "GATEWAY_WATCHDOG": "2s"}
 LIMIT = 500
-POLICY = """\
-keys:
-  tenant: {{from: header, name: X-Tenant-Id, on_missing: reject}}
-limits:
-  calls: {{algorithm: rolling_window, limit: {limit}, window: 10m, key: [tenant]}}
-upstreams:
-  sample: {{url: "builtin:echo"}}
-routes:
-  - {{name: all, match: {{path_prefix: /}}, upstream: sample, limits: [calls]}}
-"""
 
 
 def remove(directory: Path) -> None:
@@ -57,11 +48,6 @@ def policies(tmp_path: Path) -> Path:
     folder.mkdir()
     save(folder, LIMIT)
     return folder
-
-
-def save(folder: Path, limit: int) -> None:
-    (folder / ".new").write_text(POLICY.format(limit=limit))
-    (folder / ".new").rename(folder / "policy.yaml")
 
 
 def used(process: Process) -> int:
