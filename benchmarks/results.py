@@ -30,11 +30,16 @@ def merge(results: Results, part: str, found: Any, *, add: bool) -> None:
     results["of"] = results.get("of", {}) | {part: stamp}
     before = results.get(part) if add else None
     if before and isinstance(found, list):
-        results[part] = before + found
+        results[part] = before + _later(found, 1 + max(row.get("round", 0) for row in before))
     elif before and part == "latency":
         results[part] = {name: before[name] + rows for name, rows in found.items()}
     else:
         results[part] = found
+
+
+def _later(rows: list[dict[str, Any]], rounds: int) -> list[dict[str, Any]]:
+    """With their rounds counted on, so that none is taken for one of those before."""
+    return [row | {"round": row["round"] + rounds} if "round" in row else row for row in rows]
 
 
 def machine() -> dict[str, str]:

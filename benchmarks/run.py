@@ -1,6 +1,6 @@
 """What the gateway costs, beside other proxies: `python -m benchmarks.run [PART ...]`. Method: benchmarks/README.md.
 
-    python -m benchmarks.run                                    # everything: about 25 minutes on two quiet cores
+    python -m benchmarks.run                                    # everything: about half an hour on two quiet cores
     python -m benchmarks.run --quick                            # the main table and latencies: about 7 minutes
     python -m benchmarks.run table --peers gateway envoy-local  # some of it
     python -m benchmarks.run table --rounds 1 --add             # one more round to what the results file has

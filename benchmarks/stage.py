@@ -133,12 +133,18 @@ def measure(stand: Stand, load: Load, seconds: float, *, tenants: int = 1, warm_
 
     Raises Failed when answers were not what the limit says.
     """
-    replace(load, pause_ms=0).run(stand.place.port, warm_up_s)
-    slowness, sample = patience().calmest(lambda: _run(stand, load, seconds, tenants))
+    warm_up(stand, load, warm_up_s)
+    slowness, sample = patience().calmest(lambda: one_run(stand, load, seconds, tenants))
     return replace(sample, slowness=slowness)
 
 
-def _run(stand: Stand, load: Load, seconds: float, tenants: int) -> Sample:
+def warm_up(stand: Stand, load: Load, seconds: float) -> None:
+    """Calls without pauses, not measured."""
+    replace(load, pause_ms=0).run(stand.place.port, seconds)
+
+
+def one_run(stand: Stand, load: Load, seconds: float, tenants: int = 1) -> Sample:
+    """Measure once, whatever the machine does meanwhile (slowness 1). Raises Failed as `measure` does."""
     proxy_before, store_before = stand.proxy.cpu_us(), stand.store.cpu_us()
     figures = load.run(stand.place.port, seconds)
     calls = max(1, figures["calls"])

@@ -38,9 +38,19 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def ratio(rows: Rows, base: Rows) -> str:
     """CPU as a multiple of another's: the median of the ratios of single rounds."""
+    multiples = _multiples(rows, base)
+    return f"{statistics.median(multiples):.2f}" if multiples else "–"
+
+
+def _multiples(rows: Rows, base: Rows) -> list[float]:
     theirs = {row["round"]: row["cpu_us"] for row in base}
-    ratios = [row["cpu_us"] / theirs[row["round"]] for row in rows if row["round"] in theirs]
-    return f"{statistics.median(ratios):.2f}" if ratios else "–"
+    return [row["cpu_us"] / theirs[row["round"]] for row in rows if row["round"] in theirs]
+
+
+def middle_half(values: Sequence[float], digits: int) -> str:
+    """The median, and between what the middle half of them lies."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def table(found: Results) -> str:
@@ -85,15 +95,15 @@ def bodies(found: Results) -> str:
 
 
 def curves(found: Results) -> str:
-    """CPU at each point, and as a multiple of the curve's first point."""
+    """CPU at each point, and as a multiple of the curve's first point in the same round of slices."""
     lines = []
     firsts: dict[str, Rows] = {}
     for (curve, x), rows in groups(found["curves"], "curve", "x").items():
         first = firsts.setdefault(curve, rows)
-        costs = [row["cpu_us"] for row in rows]
-        cost = f"{statistics.median(costs):.1f} ({min(costs):.1f}–{max(costs):.1f})"
-        lines.append([curve, f"{x:,}", cost, ratio(rows, first), f"{median(rows, 'store_us'):.1f}"])
-    return markdown(["curve", "x", "CPU µs/call (min–max)", "× first", "store µs"], lines)
+        cost = middle_half([row["cpu_us"] for row in rows], 1)
+        multiple = "1.00" if rows is first else middle_half(_multiples(rows, first), 2)
+        lines.append([curve, f"{x:,}", cost, multiple, f"{median(rows, 'store_us'):.1f}"])
+    return markdown(["curve", "x", "CPU µs/call (middle half)", "× first (middle half)", "store µs"], lines)
 
 
 def latency(found: Results) -> str:

@@ -70,6 +70,27 @@ def test_a_ratio_compares_the_same_round() -> None:
     assert line.split(" | ")[2:5:2] == ["gateway", "1.25"]
 
 
+def test_rounds_that_are_added_are_none_of_those_before() -> None:
+    found = json.loads(json.dumps(FOUND))
+    more = [row | {"cpu_us": row["cpu_us"] * 10} for row in FOUND["table"]]
+    results.merge(found, "table", more, add=True)
+    assert [row["round"] for row in found["table"]] == [0, 0, 1, 1]
+    line = next(line for line in tables.table(found).splitlines() if "| gateway |" in line)
+    assert line.split(" | ")[2:5:2] == ["gateway", "1.25"]
+
+
+def test_what_a_curve_says_is_where_the_middle_half_lies() -> None:
+    """A slice that something else disturbed says nothing."""
+    first, last = [50.0, 50.0, 100.0, 50.0, 50.0], [55.0, 54.0, 110.0, 56.0, 500.0]
+    rows = [
+        {"curve": "routes", "x": x, **SAMPLE, "round": number, "cpu_us": cpu_us}
+        for x, some in ((1, first), (1000, last))
+        for number, cpu_us in enumerate(some)
+    ]
+    *_, line = tables.curves({**FOUND, "curves": rows}).splitlines()
+    assert line.replace("\u2013", "-") == "| routes | 1,000 | 56.0 (55.0-110.0) | 1.10 (1.10-1.12) | 9.0 |"
+
+
 def test_plots_are_drawings(tmp_path: Path) -> None:
     report.draw(FOUND, tmp_path)
     for name in ("peers.svg", "curves.svg"):
