@@ -40,7 +40,7 @@ def _describe(call: Call) -> None:
     if known is None or known[0] is not call.policies:
         record.__dict__ = UNKNOWN.copy()
         _read_fields(call)
-        block.keep(facts.same(key), (call.policies, call.peer_trusted, facts.shared(record)))
+        block.keep(facts.same(key), (call.policies, call.peer_trusted, facts.shared(record)[0]))
     else:
         _, call.peer_trusted, shared = known
         record.__dict__ = shared.whole.copy()

@@ -43,9 +43,9 @@ CUT_SLACK_S = 0.05
 MOST_FACTS = 2048
 """`Facts` that are remembered at most (`wire.memo`)."""
 
-_OWN = {*OWN, *CALLER, "notes"}
+_OWN = {*OWN, *CALLER, "notes", "route"}
 _SHARED = tuple(name for name in UNKNOWN if name not in _OWN)
-_shared = itemgetter(*_SHARED)
+_shared = itemgetter(*_SHARED, "route")
 
 _Same = TypeVar("_Same", bound=tuple[Any, ...])
 Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]]
@@ -53,19 +53,17 @@ Forward = Callable[["Call", "Upload"], Awaitable["Exchange | HeldAnswer | None"]
 
 
 class Facts(NamedTuple):
-    """What is known of calls that differ in nothing but who is calling: one object for all of them.
+    """What is known of calls that differ in nothing but who is calling, and on which route: one object for all of them.
 
-    whole  every attribute of a record; those of which each call or caller has its own are unknown
+    whole  every attribute of a record; the route and those of which each call or caller has its own are unknown
     found  those of them that are not unknown
-    notes  see `CallRecord`
     """
 
     whole: dict[str, Any]
     found: dict[str, Any]
-    notes: dict[Any, Any]
 
 
-NO_FACTS = Facts({}, {}, {})
+NO_FACTS = Facts({}, {})
 
 
 class KnownFacts:
@@ -76,17 +74,26 @@ class KnownFacts:
     """
 
     def __init__(self) -> None:
-        self._known: Memo[tuple[Any, ...], Facts] = Memo(MOST_FACTS)
+        self._known: Memo[tuple[Any, ...], tuple[Facts, dict[Any, Any]]] = Memo(MOST_FACTS)
+        self._facts: Memo[tuple[Any, ...], Facts] = Memo(MOST_FACTS)
         self._keys: Memo[tuple[Any, ...], Any] = Memo(MOST_FACTS)
 
-    def shared(self, record: CallRecord) -> Facts:
-        """What others share of what is known of a call. Its record was begun with `UNKNOWN`."""
+    def shared(self, record: CallRecord) -> tuple[Facts, dict[Any, Any]]:
+        """What others share of what is known of a call; and the notes (`CallRecord`) of those on the same route. Its
+        record was begun with `UNKNOWN`."""
         key = _shared(vars(record))
         known = self._known.young.get(key) or self._known.recall(key)
         if known is None:
-            found = {name: value for name, value in zip(_SHARED, key, strict=True) if value is not UNKNOWN[name]}
-            known = Facts(UNKNOWN | found, found, {})
+            known = self._found(key[:-1]), {}
             self._known.remember(key, known)
+        return known
+
+    def _found(self, key: tuple[Any, ...]) -> Facts:
+        known = self._facts.young.get(key) or self._facts.recall(key)
+        if known is None:
+            found = {name: value for name, value in zip(_SHARED, key, strict=True) if value is not UNKNOWN[name]}
+            known = Facts(UNKNOWN | found, found)
+            self._facts.remember(key, known)
         return known
 
     def same(self, one: _Same) -> _Same:
@@ -188,11 +195,14 @@ class Alike:
         """`lends` False: this one call is identified for itself, and others are none the wiser."""
         record = call.record
         self.policies = call.policies
-        self.facts = call.gateway.facts.shared(record) if lends else NO_FACTS
+        self.facts: Facts = NO_FACTS
+        self.notes: dict[Any, Any] | None = None
+        if lends:
+            self.facts, self.notes = call.gateway.facts.shared(record)
         self.tenant = record.tenant
         self.account = record.account
         self.connection = record.connection
-        self.notes = record.notes = self.facts.notes if lends else None
+        record.notes = self.notes
         self.peer_trusted = call.peer_trusted
         self.route = call.route
         self.operation = call.operation
@@ -219,6 +229,7 @@ class Alike:
         call.operation = self.operation
         call.ask = self.ask
         record = call.record
+        record.route = self.route.name
         record.tenant = self.tenant
         record.account = self.account
         record.connection = self.connection

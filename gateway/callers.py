@@ -1,9 +1,10 @@
 """What each caller's limits and guards are asked: worked out once, remembered while the caller keeps calling."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from typing import NamedTuple
 
 from gateway.core.ask import Ask
-from gateway.core.caller import ask_for
+from gateway.core.caller import ask_for, asked_alike
 from gateway.core.policy import Operation, PolicySet, Route
 from gateway.core.problems import Refusal
 from gateway.wire.memo import Memo
@@ -14,24 +15,31 @@ MAX_VALUE_CHARS = 128
 
 
 class _Place:
-    """Where callers are asked the same: a route and an operation. Holding both keeps their identities theirs."""
+    """Where callers are asked the same: some routes and operations."""
 
-    __slots__ = ("operation", "route")
+    __slots__ = ()
 
-    def __init__(self, route: Route, operation: Operation | None) -> None:
-        self.route = route
-        self.operation = operation
+
+class _Known(NamedTuple):
+    """The place of a route and an operation, which keep their identities as long as they are here."""
+
+    place: _Place
+    route: Route
+    operation: Operation | None
 
 
 class Callers:
-    """Remembers what to ask by route, operation and key values."""
+    """Remembers what to ask by key values, wherever callers are asked the same: on a thousand routes with the same
+    limits a caller has one `Ask`, and what hangs on it is in the processor's cache when the next call wants it."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, int], _Place] = {}
+        self._known: dict[tuple[int, int], _Known] = {}
+        self._places: dict[Hashable, _Place] = {}
         self._remembered: Memo[tuple[object, ...], Ask] = Memo(MOST_CALLERS)
 
     def forget(self) -> None:
         """Forget everybody: other policies are in force."""
+        self._known.clear()
         self._places.clear()
         self._remembered.forget()
 
@@ -54,8 +62,8 @@ class Callers:
 
         parts  the route's key parts in order
         """
-        place = self._places.get((id(route), id(operation))) or self._new_place(route, operation)
-        key = (place, *parts.values())
+        where = self._known.get((id(route), id(operation))) or self._new(policies, route, operation)
+        key = (where.place, *parts.values())
         known = self._remembered.young.get(key) or self._remembered.recall(key)
         if known is not None:
             return known
@@ -67,8 +75,10 @@ class Callers:
         self._remembered.remember(key, asked)
         return asked
 
-    def _new_place(self, route: Route, operation: Operation | None) -> _Place:
-        if len(self._places) >= MOST_CALLERS:  # calls that began under other policies have theirs too
+    def _new(self, policies: PolicySet, route: Route, operation: Operation | None) -> _Known:
+        if len(self._known) >= MOST_CALLERS:  # calls that began under other policies have theirs too
+            self._known.clear()
             self._places.clear()
-        place = self._places[id(route), id(operation)] = _Place(route, operation)
-        return place
+        place = self._places.setdefault(asked_alike(policies, route, operation), _Place())
+        known = self._known[id(route), id(operation)] = _Known(place, route, operation)
+        return known

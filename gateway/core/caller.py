@@ -1,6 +1,6 @@
 """Who is asking, and what the store is asked about such a call: the work of `identify` that needs nobody else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.access.authentication import Identity
@@ -65,6 +65,23 @@ def ask_for(policies: PolicySet, route: Route, operation: Operation | None, part
         skipped=skipped,
         measures=_measures(priced, charges) if priced.measures else NO_MEASURES,
         credential=credential,
+    )
+
+
+def asked_alike(policies: PolicySet, route: Route, operation: Operation | None) -> Hashable:
+    """Where this is equal, equal callers are asked the same: all that `ask_for` reads of the place, and whose calls the
+    ask stands for, the operation's. Valid as long as the route lives: parts of it are named by their identity."""
+    priced, upstream = operation or route, route.upstream
+    return (
+        route.keys,
+        tuple(map(id, route.limits)),
+        frozenset(priced.cost.items()),
+        frozenset(priced.measures.items()),
+        id(upstream),
+        id(route.breaker),
+        (route.name, id(route.cache)) if route.cache is not None else None,
+        upstream.name in policies.cached and route.fixtures is None,
+        (operation.name, operation.entity) if operation is not None else None,
     )
 
 
