@@ -131,6 +131,24 @@ def test_only_what_was_called_since_the_last_time_is_poured(
     assert [calls.count for calls in poured] == [FOLD_AT + 2]
 
 
+def test_calls_that_share_notes_are_counted_by_what_came_of_them(metrics: Metrics, call: CallRecord) -> None:
+    """They are looked for where the last one with these notes was counted, and may have ended otherwise."""
+    call.notes = {}
+    outcomes = [("GET", 200, 200), ("PURGE", 200, 200), ("GET", 404, 404), ("OTHER", 200, 200), ("GET", 200, 429)]
+    for number in range(20):
+        call.method, call.status, call.upstream_status = outcomes[number % len(outcomes)]
+        metrics.emit(call)
+    other = Metrics(POLICIES)
+    other.emit(call)
+    found = samples(metrics)
+    name = 'gateway_requests_total{{code="{}",method="{}",route="erp",source="upstream"}}'
+    assert [found[name.format(*of)] for of in ((200, "GET"), (200, "OTHER"), (404, "GET"))] == [8, 8, 4]
+    answered = 'gateway_upstream_requests_total{{code="{}",upstream="erp-api"}}'
+    assert [found[answered.format(code)] for code in (200, 404, 429)] == [12, 4, 4]
+    assert found['gateway_request_overhead_seconds_count{route="erp"}'] == 20
+    assert samples(other)[name.format(200, "GET")] == 1
+
+
 def test_calls_that_reached_no_route(metrics: Metrics) -> None:
     record = CallRecord()
     record.status = 400

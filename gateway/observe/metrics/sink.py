@@ -27,7 +27,7 @@ from gateway.observe.metrics.present import Present
 from gateway.observe.metrics.process import cpu_s
 from gateway.observe.metrics.pulse import Pulse
 from gateway.observe.metrics.series import UPSTREAM_TIME, Series
-from gateway.observe.metrics.tally import Calls
+from gateway.observe.metrics.tally import Calls, Outcome
 from gateway.observe.metrics.ticking import Ticking
 from gateway.observe.metrics.totals import Totals
 from gateway.record import CallRecord
@@ -38,8 +38,6 @@ costs as much for one call as for hundreds."""
 AT_ONCE = 8
 """Kinds of calls that are poured in one turn of the event loop, a fraction of a millisecond: there may be thousands."""
 OTHER = "OTHER"
-CallKey = tuple[str, str, int, str, str, int]
-"""Route, method, status, source, upstream, status that the upstream's answer is judged by."""
 METHODS = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 }
@@ -58,8 +56,9 @@ class Metrics:
         self._worker = str(worker)
         self._totals = Totals()
         self._series = Series(self._totals)
-        self._calls: dict[CallKey, Calls] = {}
-        self._unpoured: list[tuple[CallKey, Calls]] = []
+        self._calls: dict[tuple[str, str, Outcome], Calls] = {}
+        self._outcomes: dict[Outcome, Outcome] = {}
+        self._unpoured: list[Calls] = []
         self._a_tick = MANY
         self._verdicts: Counter[tuple[Kind, tuple[bool, ...], str]] = Counter()
         self._near: Counter[str] = Counter()
@@ -83,16 +82,19 @@ class Metrics:
 
     def emit(self, record: CallRecord) -> None:
         """Count one finished call."""
-        method = METHODS.get(record.method, OTHER)
+        notes = record.notes
+        calls: Calls | None = notes.get(self) if notes is not None else None
         judged = record.judged_status or record.upstream_status
-        key = (record.route, method, record.status, record.response_source, record.upstream, judged)
-        calls = self._calls.get(key) or self._new_calls(key)
+        outcome = (record.method, record.status, record.response_source, judged)
+        if calls is None or calls.outcome != outcome:
+            calls = self._kind(record, outcome)
         total_s, store_s, upstream_s = record.ended - record.started, record.store_s, record.upstream_s
         if not calls.count & FOLD_AT:
-            self._note(key, calls)
+            self._note(calls)
         calls.count += 1
-        calls.took(total_s)
-        calls.overhead(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
+        times = calls.times
+        times.append(total_s)
+        times.append(total_s - store_s - upstream_s - record.queue_s - record.retry_wait_s)
         calls.bytes_in += record.bytes_in
         calls.bytes_out += record.bytes_out
         if calls.waited is not None:
@@ -120,21 +122,34 @@ class Metrics:
         if not record.upstream_status:
             self._totals.unanswered(record.upstream, why)
 
-    def _note(self, key: CallKey, calls: Calls) -> None:
+    def _note(self, calls: Calls) -> None:
         """There is something to pour; or already so much of it that it is to be folded."""
         if calls.count:
             calls.fold()
             self._store_time.fold()
         else:
-            self._unpoured.append((key, calls))
+            self._unpoured.append(calls)
 
-    def _new_calls(self, key: CallKey) -> Calls:
-        route, method, status, source, upstream, upstream_status = key
+    def _kind(self, record: CallRecord, outcome: Outcome) -> Calls:
+        """Where such calls are counted. The next one with the same notes looks here first."""
+        method, status, source, judged = outcome
+        key = (record.route, record.upstream, (METHODS.get(method, OTHER), status, source, judged))
+        calls = self._calls.get(key) or self._new_calls(*key)
+        if record.notes is not None:
+            record.notes[self] = calls
+        return calls
+
+    def _new_calls(self, route: str, upstream: str, outcome: Outcome) -> Calls:
+        """One outcome is one object for all routes: a call reads it."""
+        outcome = self._outcomes.setdefault(outcome, outcome)
+        method, status, source, upstream_status = outcome
         label, answers = route or NO_ROUTE, None
         if upstream_status:
             answered = self._series.child("gateway_upstream_requests_total", upstream, str(upstream_status))
             answers = answered, self._series.distribution(UPSTREAM_TIME, upstream)
-        calls = self._calls[key] = Calls(
+        calls = self._calls[route, upstream, outcome] = Calls(
+            upstream,
+            outcome,
             (
                 self._series.child("gateway_requests_total", label, method, str(status), source),
                 self._series.child("gateway_request_body_bytes_total", label),
@@ -255,8 +270,9 @@ class Metrics:
     def _pour_calls(self, kinds: int) -> None:
         some = self._unpoured[:kinds]
         del self._unpoured[:kinds]
-        for (_, _, status, source, upstream, upstream_status), calls in some:
-            self._totals.count(upstream, source, status, upstream_status, calls.count)
+        for calls in some:
+            _, status, source, upstream_status = calls.outcome
+            self._totals.count(calls.upstream, source, status, upstream_status, calls.count)
             calls.pour()
 
     def _pour_verdicts(self) -> None:
