@@ -81,6 +81,19 @@ def test_a_window_is_whole_again_when_all_is_back_and_not_before() -> None:
     assert state.present(mine, NOW_US + 40_000_000)[0] == 100
 
 
+def test_a_bucket_goes_on_from_what_was_left_and_refills_at_its_own_pace() -> None:
+    mine = share(BUCKET, Fleet(2), 0)
+    state = begun_with(mine, 4, 12_000_000, NOW_US)
+    assert state is not None
+    assert [state.present(mine, NOW_US + us)[0] for us in (0, 1_999_999, 2_000_000, 12_000_000)] == [4, 4, 5, 10]
+
+
+def test_a_fixed_window_goes_on_from_what_was_left() -> None:
+    state = begun_with(share(FIXED, Fleet(5), 0), 30, 40_000_000, NOW_US)
+    assert state is not None
+    assert state.present(share(FIXED, Fleet(5), 0), NOW_US)[0] == 30
+
+
 def test_nothing_is_remembered_of_what_was_full_or_of_slots() -> None:
     assert begun_with(WINDOW, 500, 1, NOW_US) is None
     assert begun_with(WINDOW, 3, 0, NOW_US) is None
