@@ -146,17 +146,23 @@ def pausing(process: Process) -> Iterator[None]:
         os.kill(process.pid, signal.SIGCONT)
 
 
-async def test_no_scrape_has_a_part_of_the_counts(start_gateway: Start, policies: Path, runtime: Path) -> None:
-    """Whichever worker is asked."""
+def counting(start_gateway: Start, policies: Path, runtime: Path) -> tuple[Process, Path, dict[int, str]]:
+    """Two workers that have counted eight calls, their runtime directory, and the file of each that the supervisor has
+    seen, by process id."""
     process = start_gateway("-p", str(policies), "--workers", "2", env=HURRIED)
     process.wait_for("gateway.ready", 2)
     assert [used(process) for _ in range(8)] == [*range(1, 9)]
     until(lambda: counted(process) == 8, "all calls in a scrape", not_yet=(AssertionError,))
     [directory] = runtime.iterdir()
-    pids = [started["pid"] for started in process.events("worker.started")]
-    names = [f"counter_{pid}.db" for pid in pids]
-    until(lambda: {*names} <= listed(directory / "metrics"), "the supervisor to see them")
-    for name in names:
+    files = {started["pid"]: f"counter_{started['pid']}.db" for started in process.events("worker.started")}
+    until(lambda: {*files.values()} <= listed(directory / "metrics"), "the supervisor to see them")
+    return process, directory, files
+
+
+async def test_no_scrape_has_a_part_of_the_counts(start_gateway: Start, policies: Path, runtime: Path) -> None:
+    """Whichever worker is asked."""
+    process, directory, files = counting(start_gateway, policies, runtime)
+    for name in files.values():
         with pausing(process):
             (directory / "metrics" / name).unlink()
             assert {process.get("/metrics", admin=True).status for _ in range(8)} == {503}
@@ -165,16 +171,10 @@ async def test_no_scrape_has_a_part_of_the_counts(start_gateway: Start, policies
 
 
 async def test_who_dies_while_it_is_gone_leaves_its_counts(start_gateway: Start, policies: Path, runtime: Path) -> None:
-    process = start_gateway("-p", str(policies), "--workers", "2", env=HURRIED)
-    process.wait_for("gateway.ready", 2)
-    assert [used(process) for _ in range(8)] == [*range(1, 9)]
-    until(lambda: counted(process) == 8, "all calls in a scrape", not_yet=(AssertionError,))
-    [directory] = runtime.iterdir()
-    pids = [started["pid"] for started in process.events("worker.started")]
-    until(lambda: {f"counter_{pid}.db" for pid in pids} <= listed(directory / "metrics"), "the supervisor to see them")
+    process, directory, files = counting(start_gateway, policies, runtime)
     with pausing(process):
         remove(directory)
-        for pid in pids:
+        for pid in files:
             os.kill(pid, signal.SIGKILL)
     process.wait_for("gateway.ready", 4)
     until(lambda: counted(process) == 8, "the dead ones' calls too", not_yet=(AssertionError,))

@@ -6,23 +6,18 @@ import pytest
 
 from gateway.core.ask import Ask
 from gateway.core.caller import ask_for, asked_alike
-from gateway.core.policy import Operation, PolicySet, Route
+from gateway.core.policy import PolicySet, Route
 from gateway.policy import check
 
 POLICIES = """
 version: 1
-keys:
-  tenant: {from: header, name: X-Tenant-Id, on_missing: anonymous}
-  user: {from: header, name: X-User, on_missing: anonymous}
+keys: {tenant: {from: header, name: X-Tenant-Id, on_missing: anonymous}}
 limits:
   some: {algorithm: rolling_window, limit: 4, window: 10m, key: [tenant]}
   else: {algorithm: token_bucket, rate: 60, per: 1m, key: [tenant]}
   off: {algorithm: token_bucket, rate: 60, per: 1m, key: [tenant], mode: off}
-breakers:
-  vendor: {key: [tenant], window: 1m, minimum_calls: 20, failure_rate: 50%, open_for: 30s}
-  each: {key: [operation], window: 1m, minimum_calls: 20, failure_rate: 50%, open_for: 30s}
-retries:
-  twice: {attempts: 2}
+breakers: {vendor: {key: [tenant], window: 1m, minimum_calls: 20, failure_rate: 50%, open_for: 30s}}
+retries: {twice: {attempts: 2}}
 upstreams:
   up: {url: "http://127.0.0.1:9"}
   other: {url: "http://127.0.0.1:9"}
@@ -44,8 +39,8 @@ def places(folder: Path, other: str) -> tuple[PolicySet, Route, Route]:
     return report.policies, routes["a"], routes["b"]
 
 
-def asked(policies: PolicySet, route: Route, operation: Operation | None = None) -> tuple[object, ...]:
-    ask = ask_for(policies, route, operation, {part.name: "acme" for part in route.keys})
+def asked(policies: PolicySet, route: Route) -> tuple[object, ...]:
+    ask = ask_for(policies, route, None, {part.name: "acme" for part in route.keys})
     assert isinstance(ask, Ask)
     return tuple(getattr(ask, name) for name in SAID)
 
